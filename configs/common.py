@@ -1,0 +1,114 @@
+"""Every default of the project, once, with what it means. A dataset's file states only what differs."""
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.seed = 0  # the run's only seed: initial parameters, shuffling, dropout, random pairs
+
+    c.data = ConfigDict()
+    c.data.dataset = "xd_violence"  # name written into every result
+    c.data.layout = "xd_violence"  # reader: xd_violence | ucf_crime | ucf_logits | shanghaitech | tevad | vadclip | generic
+    c.data.root = ""  # folder of the features; "" means none is on disk
+    c.data.require_real = False  # True: missing real features are an error instead of the simulated set
+    c.data.modalities = ("rgb", "audio")  # feature sets to fuse, by the layout's names
+    c.data.captions = ""  # JSON of timed sentences, relative to root; needed by the modality "text"
+    c.data.text_encoder = "minilm"  # sentence encoder: minilm | hash (weightless, for tests)
+    c.data.text_assign = "nearest"  # a unit without a sentence takes the nearest one (nearest) or none (overlap)
+    c.data.cache_dir = ""  # prepared records and text embeddings; "" means $GFVAD_CACHE or ~/.cache/gfvad
+    c.data.validation_fraction = 0.1  # part of the training videos held out, stratified by label, by hash of the name
+    c.data.train_units = 200  # N of a training example
+    c.data.train_sampling = "uniform"  # a longer video is cut to N by: uniform (evenly spaced units) | window (random) | mean (N segment means)
+    c.data.eval_lengths = (200, 400, 800)  # static lengths of evaluation; a longer video is cut into windows of the last
+    c.data.eval_mode = "full"  # full (own length, padded to eval_lengths) | segments (N segment means, as the row head needs)
+    c.data.eval_batch_size = 16  # videos (windows) a step over all devices
+    c.data.standardize = "center"  # feature statistics of the training split taken off: none | center | standardize
+
+    c.data.simulated = ConfigDict()  # the embedded default set, see gfvad/data/simulate
+    c.data.simulated.train_videos = 240
+    c.data.simulated.test_videos = 80
+    c.data.simulated.seed = 7
+    c.data.simulated.crops = 5
+
+    c.model = ConfigDict()
+    c.model.name = "graph_fusion"  # registry name, see gfvad/models/registry.py
+    c.model.embed_dim = 64  # width of the content path of the gnn head
+    c.model.dropout = 0.3  # on unit embeddings
+    c.model.input_dropout = 0.0  # on input features of the content path
+
+    c.model.relation = ConfigDict()  # section 1: relationship graphs
+    c.model.relation.similarity = "cosine"  # cosine | cosine01 | rbf
+    c.model.relation.projection = 0  # width of a learned projection before the similarity; 0: none
+    c.model.relation.sigma = 0.0  # rbf width; 0: median distance of the video; < 0: learnable
+    c.model.relation.threshold = -1.0  # edges below are set to 0; -1 keeps all
+    c.model.relation.knn = 0  # keep the k nearest neighbours of each unit; 0 keeps all
+    c.model.relation.temporal_tau = 0.0  # > 0 adds the graph exp(-|i-j|/tau) as a further modality
+    c.model.relation.sources = ("raw",)  # feature sets graphs are built on: of raw, filtered, residual
+
+    c.model.expansion = ConfigDict()  # section 2
+    c.model.expansion.kind = "hadamard"  # hadamard | walk | diffusion
+    c.model.expansion.order = 4  # P = Q; a graph has order + 1 terms
+    c.model.expansion.zeroth = "ones"  # R^(0): ones | identity (hadamard only; walk and diffusion start at I)
+    c.model.expansion.restart = 0.15  # a of the diffusion
+
+    c.model.fusion = ConfigDict()  # section 3
+    c.model.fusion.form = "cp"  # full (two graphs) | outer | cp
+    c.model.fusion.rank = 4  # r of cp
+    c.model.fusion.parametrisation = "free"  # free | nonneg | simplex
+    c.model.fusion.graphs = "all"  # all | random_pair (two drawn each training step, as in the paper)
+    c.model.fusion.cross_terms = True  # False drops every term that multiplies two different graphs (ablation)
+    c.model.fusion.channels = 1  # fused graphs G, each with its own operator
+
+    c.model.head = ConfigDict()  # section 4
+    c.model.head.kind = "gnn"  # row (fixed N) | degree | gnn
+    c.model.head.hidden = 32
+    c.model.head.layers = 1  # message passing rounds of gnn
+    c.model.head.alpha = 0.5  # edge threshold of the weighted degree
+    c.model.head.topk = 8  # neighbours in the top-k mean statistic
+
+    c.model.filter = ConfigDict()  # sparse feature filter, sparse_filter section 1
+    c.model.filter.modalities = ()  # modalities that pass through a filter; () is off
+    c.model.filter.experts = 63  # routed experts E
+    c.model.filter.topk = 7  # experts kept for a unit
+    c.model.filter.bottleneck = 8  # b
+    c.model.filter.scale = 2.0  # factor on the renormalised router weights
+
+    c.loss = ConfigDict()  # section 5; weight 0 switches a term off
+    c.loss.topk_divisor = 16  # the video score is the mean of its top max(1, n_units // divisor) units
+    c.loss.label_smoothing = 0.0
+    c.loss.variance = 0.0  # lambda of the degree-variance regulariser (paper, Eq. 7)
+    c.loss.variance_alpha = 0.8
+    c.loss.variance_k = 11
+    c.loss.smoothness = 0.0  # temporal smoothness of scores (RTFM 8e-4)
+    c.loss.sparsity = 0.0  # sparsity of scores (RTFM 8e-3)
+    c.loss.balance = 0.001  # expert balance
+    c.loss.reconstruction = 1.0  # filtered features predict the raw ones on normal videos (only with a filter)
+
+    c.optim = ConfigDict()
+    c.optim.name = "adamw"  # adamw | adam | sgd
+    c.optim.learning_rate = 1e-3
+    c.optim.schedule = "cosine"  # constant | cosine (to 0 over train.steps)
+    c.optim.warmup_steps = 20
+    c.optim.weight_decay = 0.01
+    c.optim.clip_norm = 1.0  # global gradient norm; 0: no clipping
+
+    c.train = ConfigDict()
+    c.train.steps = 600
+    c.train.batch_size = 64  # videos a step over all devices, half normal, half abnormal
+    c.train.log_every = 20
+    c.train.eval_every = 100  # validation part of the training set
+    c.train.checkpoint_every = 100
+    c.train.keep = 2  # last checkpoints kept; the best on validation is kept apart
+
+    c.eval = ConfigDict()
+    c.eval.metric = "auc"  # headline metric: auc | ap
+    c.eval.every_on_test = False  # also follow the test split while training, for the best-on-test extra only
+    c.eval.ema = (0.9,)  # decay of the causal exponential average
+    c.eval.gaussian = (5.0,)  # sigma in frames
+    c.eval.bootstrap = 1000  # resamples over videos for ci95; 0: none
+    c.eval.figures = True
+
+    c.parallel = ConfigDict()
+    c.parallel.backend = "pmap"  # pmap | shard_map, same numbers
+    c.parallel.devices = 0  # local devices used; 0: all
+    return c

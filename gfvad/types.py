@@ -1,0 +1,68 @@
+"""The vocabulary every part of the project shares: what a video is on the host, what a batch is on the device.
+
+Axis letters used in shape comments everywhere:
+B videos in a batch, M modalities, N units (snippets or segments) of a video, C crops, T frames, D features,
+E experts, K kept, S spans, P/Q expansion orders.
+"""
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """Bad input. The message names the file, what was found, what was expected and what to do."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work. The message names the key, the value and what would be valid."""
+
+
+class Video(NamedTuple):
+    """One video as a layout reader gives it (host side, numpy)."""
+
+    name: str
+    split: str  # 'train' | 'test'
+    features: Mapping[str, np.ndarray]  # modality -> [C, N, D_m]; C = 1 where there are no crops; all share N
+    label: int  # 1 abnormal, 0 normal, -1 unknown
+    classes: tuple[str, ...]  # () where normal or unknown
+    num_frames: int  # T, frames of the ground truth (or of the scores asked for); never 0
+    spans: np.ndarray  # int64 [S, 2] abnormal frames, half-open; [0, 2] where normal or unknown
+    span_classes: tuple[str, ...]  # S entries
+    unit_frames: int  # frames a unit stands for (16); 0: the N units cut the T frames into N equal spans
+    fps: float  # frames a second; 0.0 where unknown
+
+
+class Batch(NamedTuple):
+    """One padded batch. Padded units have mask False; padded examples have valid False and mask all False."""
+
+    features: Mapping[str, Any]  # modality -> float32 [B, N, D_m] (train) or [B, C_m, N, D_m] (evaluation)
+    mask: Any  # bool [B, N]
+    label: Any  # float32 [B]; -1 where unknown
+    valid: Any  # bool [B]
+    video: Any  # int32 [B] index of the video in its split's records
+    start: Any  # int32 [B] index of the first unit in the video (evaluation windows); 0 in training
+    position: Any  # int32 [B] place in the global example stream: per-example random keys are folded from it
+
+
+class Output(NamedTuple):
+    """What a detector returns for ONE video; train and evaluation steps vmap it over B."""
+
+    logits: Any  # float32 [N] unit anomaly logits; sigmoid gives the score
+    graph: Any  # float32 [G, N, N] fused graphs (G channels, 1 in the paper); [0, N, N] for models without one
+    aux: Mapping[str, Any]  # e.g. 'balance' [] loss, 'usage/<modality>' [E], 'router_entropy/<modality>' []
+
+
+class ScoredVideo(NamedTuple):
+    """Frame scores of one video, ready for every protocol (host side, numpy)."""
+
+    name: str
+    scores: np.ndarray  # float64 [T]
+    labels: np.ndarray  # uint8 [T]; length 0 where unknown
+    label: int  # video label, as in Video
+    classes: tuple[str, ...]
+    spans: np.ndarray  # int64 [S, 2]
+    span_classes: tuple[str, ...]
+    unit_frames: int  # as in Video
+    fps: float
