@@ -1,0 +1,1 @@
+"""Data: layouts on disk, records, batches."""

@@ -1,0 +1,1 @@
+"""The embedded default: a simulated set in the layout of XD-Violence."""

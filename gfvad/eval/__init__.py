@@ -1,0 +1,1 @@
+"""Evaluation: frame scores, every protocol, results and figures."""

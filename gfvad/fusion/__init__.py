@@ -1,0 +1,1 @@
+"""The learnable graph fusion operator (graph_fusion section 3)."""

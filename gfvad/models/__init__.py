@@ -1,0 +1,1 @@
+"""Detectors: features and mask of one video in, unit scores out."""
