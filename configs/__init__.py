@@ -1,0 +1,1 @@
+"""Run configurations: one file a dataset, all of them on top of common.py."""

@@ -1,0 +1,33 @@
+"""Variants that mean the same on every dataset, applied by name: configs/NAME.py:VARIANT."""
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict
+
+
+def paper(c: ConfigDict) -> None:
+    """The first paper's plain form: 32 clips a video, cosine graphs, full A over random pairs, row head, degree variance."""
+    c.data.train_units = 32
+    c.data.train_sampling = "mean"
+    c.data.eval_mode = "segments"
+    c.data.eval_lengths = (32,)
+    c.data.standardize = "none"
+    c.model.relation.temporal_tau = 0.0
+    c.model.expansion.kind = "hadamard"
+    c.model.expansion.order = 8
+    c.model.fusion.form = "full"
+    c.model.fusion.graphs = "random_pair"
+    c.model.fusion.channels = 1
+    c.model.head.kind = "row"
+    c.loss.variance = 0.1
+
+
+def choose(c: ConfigDict, variant: str | None, variants: Mapping[str, Callable[[ConfigDict], None]]) -> ConfigDict:
+    """Applies variants by name, several joined by '+' from left to right.
+
+    Raises ValueError with the valid names for an unknown one.
+    """
+    for name in filter(None, (variant or "").split("+")):
+        if name not in variants:
+            raise ValueError(f"no variant {name!r}; valid: {', '.join(variants)} (several joined by '+')")
+        variants[name](c)
+    return c

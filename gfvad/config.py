@@ -1,0 +1,206 @@
+"""Command line and configuration: everything wrong with them is said by name, before any device work."""
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from gfvad.types import ConfigError
+
+MODES = ("train", "evaluate", "score")
+CHOICES = {
+    "data.train_sampling": ("uniform", "window", "mean"),
+    "data.eval_mode": ("full", "segments"),
+    "data.standardize": ("none", "center", "standardize"),
+    "data.text_assign": ("nearest", "overlap"),
+    "optim.name": ("adamw", "adam", "sgd"),
+    "optim.schedule": ("constant", "cosine"),
+    "eval.metric": ("auc", "ap"),
+    "parallel.backend": ("pmap", "shard_map"),
+}
+POSITIVE = (
+    "data.train_units", "data.eval_batch_size", "train.steps", "train.batch_size", "train.log_every", "train.eval_every",
+    "train.checkpoint_every", "train.keep", "optim.learning_rate", "loss.topk_divisor", "loss.variance_k",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "optim.warmup_steps", "optim.weight_decay", "optim.clip_norm", "eval.bootstrap", "parallel.devices", "loss.variance", "loss.smoothness",
+    "loss.sparsity", "loss.balance", "loss.reconstruction", "seed",
+)  # fmt: skip
+FRACTIONS = ("data.validation_fraction", "model.dropout", "model.input_dropout", "loss.label_smoothing")
+
+
+class Arguments(NamedTuple):
+    """What a command line asks for."""
+
+    config: ConfigDict
+    mode: str
+    workdir: Path
+    checkpoint: str  # last | best | a step
+    input: Path | None
+    output: Path | None
+    captions: Path | None
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    """Dotted key -> value of every leaf of a config."""
+    leaves: dict[str, object] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        leaves.update(flatten(value, f"{name}.") if isinstance(value, ConfigDict) else {name: value})
+    return leaves
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """'; did you mean X?' for a misspelt name, else the valid ones (at most twelve)."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if not close:  # the last part alone often tells: train.lr -> optim.learning_rate does not, model.experts -> model.filter.experts does
+        tails = {key.rsplit(".", 1)[-1]: key for key in valid}
+        close = [tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1, cutoff=0.6)]
+    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"
+
+
+def _flag_values() -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "configs/NAME.py or configs/NAME.py:VARIANT", flag_values=values)
+    flags.DEFINE_enum("mode", "train", MODES, "train (evaluates at the end), evaluate, or score videos without labels", flag_values=values)
+    flags.DEFINE_string("workdir", None, "folder of the run (default: runs/DATASET-HASH of the config)", flag_values=values)
+    flags.DEFINE_string("checkpoint", "last", "evaluate, score: last, best (on validation), or a step", flag_values=values)
+    flags.DEFINE_string("input", None, "score: a feature file or folder", flag_values=values)
+    flags.DEFINE_string("output", None, "score: the scores.npz to write", flag_values=values)
+    flags.DEFINE_string("captions", None, "score: JSON of timed sentences of the input (default: captions.json beside it)", flag_values=values)
+    flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
+    return values
+
+
+def _unknown_override(argv: Sequence[str]) -> ConfigError | None:
+    """The first --config.KEY that the chosen config file does not have, as an error with the nearest valid key."""
+    keys = [a[len("--config."):].split("=", 1)[0] for a in argv if a.startswith("--config.")]
+    plain = [a for a in argv if not a.startswith("--config.")]
+    values = _flag_values()
+    values(["gfvad", *plain])
+    if values.config is None:
+        return ConfigError("--config.KEY=VALUE needs --config=configs/NAME.py") if keys else None
+    known = flatten(values.config)
+    groups = {k.rsplit(".", i)[0] for k in known for i in range(1, k.count(".") + 1)}
+    for key in keys:
+        if key in groups:
+            return ConfigError(f"--config.{key}: {key} is a group of keys, set one of {', '.join(k for k in known if k.startswith(key + '.'))}")
+        if key not in known:
+            return ConfigError(f"--config.{key}: no such key{nearest(key, list(known))}")
+    return None
+
+
+def parse(argv: Sequence[str]) -> Arguments | None:
+    """Parses and validates a command line (without the program's name); None where only the help was asked for.
+
+    Raises ConfigError naming the key, what was found and what is valid.
+    """
+    values = _flag_values()
+    try:
+        error = _unknown_override(argv)
+        if error:
+            raise error
+        rest = values(["gfvad", *argv])[1:]
+    except flags.Error as e:
+        raise ConfigError(str(e)) from e
+    except FileNotFoundError as e:
+        found = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("common", "__init__"))
+        raise ConfigError(f"--config: file not found ({str(e).splitlines()[0]}); configs here: {', '.join(found) or 'none'}") from e
+    if values.help:
+        print(f"python -m gfvad.main --config=configs/xd.py [--config.KEY=VALUE ...] [--workdir=DIR]\n{values.get_help()}")
+        return None
+    if rest:
+        raise ConfigError(f"unexpected argument {rest[0]!r}; options are written --name=value (see --help)")
+    config = values.config
+    if config is None:
+        config = load(values.workdir)
+    validate(config)
+    workdir = Path(values.workdir) if values.workdir else Path("runs") / f"{config.data.dataset}-{config_hash(config)}"
+    if values.mode == "score" and not (values.input and values.output):
+        raise ConfigError("--mode=score needs --input=FILE_OR_FOLDER and --output=scores.npz")
+    if values.mode == "score" and not str(values.output).endswith(".npz"):
+        raise ConfigError(f"--output={values.output}: expected a name ending in .npz")
+    as_path = lambda text: Path(text).expanduser() if text else None  # noqa: E731
+    return Arguments(config, values.mode, workdir, values.checkpoint, as_path(values.input), as_path(values.output), as_path(values.captions))
+
+
+def load(workdir: str | None) -> ConfigDict:
+    """The config stored in a run's folder."""
+    if not workdir:
+        raise ConfigError("--config=configs/NAME.py is missing (or --workdir=DIR of an earlier run)")
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"{path}: not found; expected a run's folder, or give --config=configs/NAME.py")
+    try:
+        return ConfigDict(_tuples(json.loads(path.read_text())))
+    except (json.JSONDecodeError, TypeError) as e:
+        raise ConfigError(f"{path}: not a config ({e}); give --config=configs/NAME.py") from e
+
+
+def save(config: ConfigDict, workdir: Path) -> None:
+    """Writes config.json into a run's folder (whole or not at all)."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    temporary = workdir / f".config.json.{os.getpid()}"
+    temporary.write_text(json.dumps(config.to_dict(), indent=1, sort_keys=True))
+    temporary.replace(workdir / "config.json")
+
+
+def config_hash(config: ConfigDict) -> str:
+    """Eight hex digits that change with any value that can change a result."""
+    import hashlib
+
+    leaves = {k: v for k, v in flatten(config).items() if k not in ("data.cache_dir", "eval.figures", "train.log_every")}
+    return hashlib.sha256(json.dumps(leaves, sort_keys=True, default=list).encode()).hexdigest()[:8]
+
+
+def _tuples(tree):
+    """JSON lists back to the tuples they were."""
+    if isinstance(tree, dict):
+        return {k: _tuples(v) for k, v in tree.items()}
+    return tuple(_tuples(v) for v in tree) if isinstance(tree, list) else tree
+
+
+def validate(config: ConfigDict) -> None:
+    """Normalises 'a,b' given for a tuple of names, then refuses impossible values by name."""
+    for key in ("modalities",):
+        names = tuple(part.strip() for item in config.data[key] for part in str(item).split(",") if part.strip())
+        config.data[key] = names
+    for group, key in ((config.model.filter, "modalities"), (config.model.relation, "sources")):
+        group[key] = tuple(part.strip() for item in group[key] for part in str(item).split(",") if part.strip())
+    leaves = flatten(config)
+
+    def refuse(key: str, expected: str) -> None:
+        raise ConfigError(f"config.{key} = {leaves[key]!r}: expected {expected}")
+
+    for key, valid in CHOICES.items():
+        if leaves[key] not in valid:
+            raise ConfigError(f"config.{key} = {leaves[key]!r}{nearest(str(leaves[key]), valid)} (one of {', '.join(valid)})")
+    for key in POSITIVE:
+        if not leaves[key] > 0:
+            refuse(key, "a number above 0")
+    for key in NOT_NEGATIVE:
+        if leaves[key] < 0:
+            refuse(key, "0 or more")
+    for key in FRACTIONS:
+        if not 0 <= leaves[key] < 1:
+            refuse(key, "a fraction in [0, 1)")
+    if not config.data.modalities:
+        refuse("data.modalities", "at least one modality")
+    if len(set(config.data.modalities)) < len(config.data.modalities):
+        refuse("data.modalities", "each modality once")
+    lengths = config.data.eval_lengths
+    if not lengths or any(n <= 0 for n in lengths) or list(lengths) != sorted(set(lengths)):
+        refuse("data.eval_lengths", "increasing positive lengths")
+    if config.data.validation_fraction > 0.5:
+        refuse("data.validation_fraction", "at most 0.5")
+    if "text" in config.data.modalities and not config.data.captions and config.data.layout not in ("xd_violence", "tevad"):
+        raise ConfigError("config.data.modalities has 'text' but config.data.captions is empty; give the JSON of timed sentences")
+    from gfvad.models import registry  # imports jax, which starts no backend
+
+    registry.check(config, config.data.modalities)

