@@ -108,10 +108,12 @@ def parse(argv: Sequence[str]) -> Arguments | None:
             raise error
         rest = values(["gfvad", *argv])[1:]
     except flags.Error as e:
-        raise ConfigError(str(e)) from e
-    except FileNotFoundError as e:
-        found = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("common", "__init__"))
-        raise ConfigError(f"--config: file not found ({str(e).splitlines()[0]}); configs here: {', '.join(found) or 'none'}") from e
+        lines = [line for line in str(e).splitlines() if line.strip()]
+        raise ConfigError(lines[0] if len(lines) == 1 else f"{lines[0].split(': Error')[0]}: {lines[-1].strip()}") from e
+    except OSError as e:
+        given = next((a for a in argv if a.startswith("--config=")), "--config")
+        found = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("common", "variants", "__init__"))
+        raise ConfigError(f"{given}: file not found; configs here: {', '.join(found) or 'none, run this in the checkout'}") from e
     if values.help:
         print(f"python -m gfvad.main --config=configs/xd.py [--config.KEY=VALUE ...] [--workdir=DIR]\n{values.get_help()}")
         return None

@@ -1,0 +1,68 @@
+"""From a config to prepared records: the real features where they are, the simulated set where there are none."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gfvad.data import layouts, records, simulate
+from gfvad.types import DataError
+
+SIMULATED = "-simulated"
+
+
+class Source(NamedTuple):
+    """Where a job's data comes from."""
+
+    dataset: str  # name for results and titles; ends in '-simulated' for the embedded default
+    root: Path  # folder of the features
+    records: Path  # prepared ArrayRecord folder
+    simulated: bool
+
+
+def cache_dir(data_cfg) -> Path:
+    """Folder of everything that can be made again: config.data.cache_dir, $GFVAD_CACHE, ~/.cache/gfvad, in this order."""
+    return Path(data_cfg.cache_dir or os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad").expanduser()
+
+
+def use_simulated(data_cfg) -> bool:
+    """True where no folder of features was given and the dataset has an embedded stand-in.
+
+    Raises DataError, saying what to download and where to put it, where real features are needed and none are named.
+    """
+    if data_cfg.root:
+        return False
+    if data_cfg.dataset == "xd_violence" and not data_cfg.require_real:
+        return True
+    raise DataError(
+        f"config.data.root is empty: {data_cfg.dataset} needs features on disk. Get them as docs/data.md says (section {data_cfg.dataset}), "
+        f"put them in one folder and give --config.data.root=FOLDER"
+    )
+
+
+def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)) -> Source:
+    """Finds (or simulates) the features of a config and prepares them once; a later call finds the records ready.
+
+    Raises DataError before any long work where the folder, its files or their pairing are wrong.
+    """
+    data_cfg = config.data.copy_and_resolve_references()
+    simulated = use_simulated(data_cfg)
+    cache = cache_dir(data_cfg)
+    if simulated:
+        data_cfg.root = str(simulate.write(cache / "simulated", data_cfg.simulated))
+    layout = layouts.open_layout(data_cfg)
+    out = cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
+    say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)})")
+    path = records.prepare(layout, out)
+    return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
+
+
+def _key(data_cfg) -> str:
+    """Ten hex digits of what the records' content depends on."""
+    keys = ("layout", "root", "modalities", "captions", "text_encoder", "text_assign")
+    content = {k: data_cfg[k] for k in keys} | {"root": str(Path(data_cfg.root).resolve()), "simulated": data_cfg.simulated.to_dict()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:10]

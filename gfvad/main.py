@@ -1,0 +1,33 @@
+"""The main job: train, evaluate or score.
+
+    python -m gfvad.main --config=configs/xd.py
+    python -m gfvad.main --mode=evaluate --workdir=runs/NAME
+    python -m gfvad.main --mode=score --workdir=runs/NAME --input=FILE_OR_FOLDER --output=scores.npz
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from gfvad import config as config_lib
+from gfvad.types import ConfigError, DataError
+
+EXIT_BAD_INPUT = 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143 interrupted and saved."""
+    try:
+        arguments = config_lib.parse(argv)
+        if arguments is None:
+            return 0
+        from gfvad import job  # after the command line is known to be sound: this import costs seconds
+
+        return {"train": job.train, "evaluate": job.evaluate, "score": job.score}[arguments.mode](arguments)
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
