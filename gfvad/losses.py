@@ -1,0 +1,152 @@
+"""Training losses on batched detector outputs. Every term is a (sum, count) pair, divided once, over all devices.
+
+Shapes: logits [B, N], graph [B, G, N, N], mask bool [B, N], label [B] (1 abnormal, 0 normal, -1 unknown), valid bool [B].
+Examples with valid False or label -1 count nowhere; padded units neither, whatever they hold. A term without an example
+that it concerns is 0 with gradient 0.
+
+Over devices: with `axis_name` each device returns the same scalar, that of the global batch. Inside a mapped function psum
+transposes to psum, so a device's gradient is that of the *sum* of all devices' (equal) scalars with respect to its own copy
+of the parameters, and the mean of the gradients over devices (`pmean`) is exactly the gradient of the global scalar.
+That needs pmap, vmap(axis_name) or shard_map(check_vma=False); checked shard_map transposes psum otherwise.
+"""
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from gfvad.types import Batch, Output
+
+SumCount = tuple[jax.Array, jax.Array]
+
+
+def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = None) -> tuple[jax.Array, Mapping[str, jax.Array]]:
+    """Weighted sum of all active terms over the global batch.
+
+    Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not feed, is left out);
+    axis_name of the device mapping, None on one device.
+    Returns: (scalar, {term: its unweighted global value}), both equal on every device.
+    """
+    known = batch.valid & (batch.label >= 0)
+    # an example that counts nowhere has no units either, so that nothing it holds reaches a gradient
+    mask = batch.mask & known[:, None]
+    normal, abnormal = known & (batch.label < 0.5), known & (batch.label > 0.5)
+    terms: dict[str, tuple[float, SumCount]] = {
+        "bce": (1.0, multiple_instance_bce(output.logits, mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing))
+    }
+    if cfg.variance > 0 and output.graph.shape[1] > 0:
+        pair = degree_variance(output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name)
+        terms["variance"] = (cfg.variance, pair)
+    if cfg.smoothness > 0:
+        terms["smoothness"] = (cfg.smoothness, smoothness(output.logits, mask, abnormal))
+    if cfg.sparsity > 0:
+        terms["sparsity"] = (cfg.sparsity, sparsity(output.logits, mask, abnormal))
+    if cfg.balance > 0 and "balance" in output.aux:
+        terms["balance"] = (cfg.balance, balance(output.aux["balance"], known))
+    if cfg.reconstruction > 0 and "reconstruction" in output.aux:
+        terms["reconstruction"] = (cfg.reconstruction, reconstruction(output.aux["reconstruction"], mask, normal))
+    values = {name: divide(*across(pair, axis_name)) for name, (_, pair) in terms.items()}
+    return sum(weight * values[name] for name, (weight, _) in terms.items()), values
+
+
+def across(tree: Any, axis_name: str | None) -> Any:
+    """Sum over devices; the tree itself on one device."""
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def divide(total: jax.Array, count: jax.Array) -> jax.Array:
+    """total / count, and 0 (with gradient 0) where nothing was counted."""
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), 0.0)
+
+
+def multiple_instance_bce(logits, mask, label, counted, topk_divisor: int, label_smoothing: float = 0.0) -> SumCount:
+    """Binary cross entropy of the video score, the mean score of the top max(1, n // topk_divisor) of a video's n units.
+
+    The mean is over sigmoid scores, as the video score is defined (multiple-instance learning after Sultani et al., 2018);
+    both logarithms are logsumexp of log-sigmoids, so the loss is finite and exact however large the logits are.
+    Args: counted bool [B]. Returns (sum over counted videos, their number).
+    """
+    largest = max(1, logits.shape[1] // topk_divisor)
+    # [B, K]: the top units; K covers the longest video, `kept` cuts it to each one's own number
+    top, _ = jax.lax.top_k(jnp.where(mask, logits, -jnp.inf), largest)
+    number = jnp.maximum(mask.sum(1) // topk_divisor, 1)
+    kept = jnp.arange(largest) < number[:, None]
+    # the inner where keeps the gradient finite in a video without units
+    top = jnp.where(kept & mask.any(1, keepdims=True), top, 0.0)
+    # [B]
+    log_score = jax.nn.logsumexp(jax.nn.log_sigmoid(top), axis=1, where=kept) - jnp.log(number)
+    log_complement = jax.nn.logsumexp(jax.nn.log_sigmoid(-top), axis=1, where=kept) - jnp.log(number)
+    target = label * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    loss = -target * log_score - (1.0 - target) * log_complement
+    return jnp.where(counted, loss, 0.0).sum(), counted.sum()
+
+
+def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:
+    """Weighted degree above alpha, d_i = sum_j G_ij [G_ij >= alpha]: [B, G, N, N] -> [B, G, N]; 0 at padded units (Eq. 7)."""
+    pairs = (mask[:, :, None] & mask[:, None, :])[:, None]
+    return jnp.where(pairs & (graph >= alpha), graph, 0.0).sum(-1)
+
+
+def degree_variance(graph, mask, normal, abnormal, alpha: float, k: int, axis_name: str | None = None) -> SumCount:
+    """(Var(d | normal videos) - Var(top-k d | abnormal videos))^2 over the global batch (Learnable Expansion of Graph
+    Operators, Eq. 7), averaged over graph channels.
+
+    Both variances pool units of all videos of all devices: mean first, then squared deviations, each summed over devices,
+    so that the value is that of the whole batch and does not cancel in float32. A video shorter than k gives all its units.
+    Degrees are not divided by N, as in the paper: lambda belongs to a length.
+    Args: normal, abnormal bool [B]. Returns (value, 1), or (0, 0) where the global batch has no normal or no abnormal video.
+    """
+    # [B, G, N]
+    d = degrees(graph, mask, alpha)
+    taken_normal = jnp.broadcast_to((mask & normal[:, None])[:, None], d.shape)
+    # [B, G, K]
+    k = min(k, d.shape[-1])
+    top, _ = jax.lax.top_k(jnp.where(mask[:, None], d, -jnp.inf), k)
+    taken_top = (jnp.arange(k) < mask.sum(1)[:, None]) & abnormal[:, None]
+    taken_top = jnp.broadcast_to(taken_top[:, None], top.shape)
+    # [G] each
+    spread_normal, n_normal = global_variance(d, taken_normal, axis_name)
+    spread_top, n_top = global_variance(top, taken_top, axis_name)
+    both = (n_normal > 0) & (n_top > 0)
+    value = jnp.where(both, jnp.square(spread_normal - spread_top), 0.0).mean()
+    return value, both.all().astype(jnp.int32)
+
+
+def global_variance(values: jax.Array, taken: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Population variance of the taken values [B, G, K] of all devices, per channel: ([G], their number [G]); 0 of none."""
+    values = jnp.where(taken, values, 0.0)
+    total, count = across((values.sum((0, 2)), taken.sum((0, 2))), axis_name)
+    mean = total / jnp.maximum(count, 1)
+    deviation = jnp.where(taken, values - mean[:, None], 0.0)
+    return across(jnp.square(deviation).sum((0, 2)), axis_name) / jnp.maximum(count, 1), count
+
+
+def smoothness(logits, mask, abnormal) -> SumCount:
+    """sum_t (s_t - s_{t-1})^2 of the scores of abnormal videos, over pairs of real neighbours in time (RTFM; weight 8e-4).
+
+    Returns (sum over abnormal videos, their number).
+    """
+    score = jax.nn.sigmoid(jnp.where(mask, logits, 0.0))
+    pairs = mask[:, 1:] & mask[:, :-1] & abnormal[:, None]
+    return jnp.where(pairs, jnp.square(score[:, 1:] - score[:, :-1]), 0.0).sum(), abnormal.sum()
+
+
+def sparsity(logits, mask, abnormal) -> SumCount:
+    """sum_t |s_t| of the scores of abnormal videos: events are rare (RTFM; weight 8e-3). Returns as `smoothness`."""
+    score = jax.nn.sigmoid(jnp.where(mask, logits, 0.0))
+    return jnp.where(mask & abnormal[:, None], score, 0.0).sum(), abnormal.sum()
+
+
+def balance(values, counted) -> SumCount:
+    """Expert balance, per video [B] as the filters give it (SFN-VAD; weight 0.001): (sum over counted videos, their number)."""
+    return jnp.where(counted, values, 0.0).sum(), counted.sum()
+
+
+def reconstruction(errors, mask, normal) -> SumCount:
+    """Filtered features predict the raw ones on normal videos only, so that a filter refuses what is abnormal (ours).
+
+    Args: errors [B, N], squared error of a unit. Returns (sum over real units of normal videos, their number).
+    """
+    taken = mask & normal[:, None]
+    return jnp.where(taken, errors, 0.0).sum(), taken.sum()
