@@ -1,0 +1,135 @@
+"""Heads: from fused graphs to one anomaly logit a unit. sigmoid(logit) is the unit's score.
+
+Shapes, for one video: graphs [G, N, N], mask bool [N] -> logits [N]. Padded units never influence a real one, whatever
+they hold, and have logit 0. `degree` and `gnn` serve any N with the same parameters; `row` is bound to one.
+"""
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gfvad.graphs.tuples import propagate
+from gfvad.types import ConfigError
+
+SPREAD_EPSILON = 1e-6  # keeps the gradient of a standard deviation finite at 0
+ROW_EPSILON = 1e-3  # bounds the gradient of a row's normalisation
+
+
+def real_pairs(mask: jax.Array) -> jax.Array:
+    """bool [N] -> bool [N, N], True where both units are real."""
+    return mask[:, None] & mask[None, :]
+
+
+def degree_statistics(graphs: jax.Array, mask: jax.Array, alpha: float, topk: int) -> jax.Array:
+    """Size-free statistics of each row of each graph: [G, N, N] -> [N, 8 G]; 0 at padded units (ours, after Eq. 7's degree).
+
+    Per channel: weighted degree above alpha over the number n of real units (sum_j G_ij [G_ij >= alpha] / n), mean of the
+    row, mean of its min(topk, n - 1) largest entries to *other* units, standard deviation of the row; and the same four
+    minus their mean over the video's units, since what is odd in one video is usual in another.
+    """
+    pairs = real_pairs(mask)
+    n = jnp.maximum(mask.sum(), 1)
+    # [G, N, N]
+    graphs = jnp.where(pairs, graphs, 0.0)
+    # [G, N] each
+    degree = jnp.where(graphs >= alpha, graphs, 0.0).sum(-1) / n
+    mean = graphs.sum(-1) / n
+    deviation = jnp.where(pairs, graphs - mean[..., None], 0.0)
+    spread = jnp.sqrt(jnp.square(deviation).sum(-1) / n + SPREAD_EPSILON)
+    nearest = neighbour_mean(graphs, pairs, topk)
+    # [G, N, 4] -> [G, N, 8]
+    rows = jnp.stack([degree, mean, nearest, spread], -1)
+    rows = jnp.where(mask[:, None], rows, 0.0)
+    relative = jnp.where(mask[:, None], rows - rows.sum(1, keepdims=True) / n, 0.0)
+    rows = jnp.concatenate([rows, relative], -1)
+    return jnp.moveaxis(rows, 0, 1).reshape(mask.shape[0], -1)
+
+
+def neighbour_mean(graphs: jax.Array, pairs: jax.Array, topk: int) -> jax.Array:
+    """Mean of the largest min(topk, n - 1) entries of a row to other real units, [G, N, N] -> [G, N]; 0 for a lone unit."""
+    others = pairs & ~jnp.eye(pairs.shape[0], dtype=bool)
+    topk = min(topk, pairs.shape[0])
+    # [G, N, K]
+    top, _ = jax.lax.top_k(jnp.where(others, graphs, -jnp.inf), topk)
+    kept = jnp.arange(topk) < others.sum(-1, keepdims=True)
+    return jnp.where(kept, top, 0.0).sum(-1) / jnp.maximum(kept.sum(-1), 1)
+
+
+class RowHead(nn.Module):
+    """The paper's head: two dense layers N -> N -> 1 with ReLU on each row of G (G N -> N -> 1 with G channels).
+
+    Its parameters are bound to `units`, so every video must be given as that many segments.
+    """
+
+    units: int  # N
+
+    @nn.compact
+    def __call__(self, graphs: jax.Array, mask: jax.Array) -> jax.Array:
+        """graphs [G, N, N], mask bool [N] -> logits [N]. Raises ConfigError where N is not `units`."""
+        if mask.shape[0] != self.units:
+            raise ConfigError(
+                f"the row head was built for {self.units} units (data.train_units), "
+                f"found {mask.shape[0]}: use data.eval_mode = 'segments'"
+            )
+        # [N, G N]
+        rows = jnp.moveaxis(jnp.where(real_pairs(mask), graphs, 0.0), 0, 1).reshape(self.units, -1)
+        # [N, N] -> [N]
+        hidden = nn.relu(nn.Dense(self.units, name="hidden")(rows))
+        logits = nn.Dense(1, name="logit")(hidden)[:, 0]
+        return jnp.where(mask, logits, 0.0)
+
+
+class DegreeHead(nn.Module):
+    """Size-free statistics of each row of each fused graph, then a small perceptron (ours). It sees graphs only."""
+
+    hidden: int = 32
+    alpha: float = 0.5  # edges below do not count in the weighted degree
+    topk: int = 8
+
+    @nn.compact
+    def __call__(self, graphs: jax.Array, mask: jax.Array) -> jax.Array:
+        """graphs [G, N, N], mask bool [N] -> logits [N]."""
+        # [N, 8 G]
+        statistics = degree_statistics(graphs, mask, self.alpha, self.topk)
+        hidden = nn.relu(nn.Dense(self.hidden, name="hidden")(statistics))
+        logits = nn.Dense(1, name="logit")(hidden)[:, 0]
+        return jnp.where(mask, logits, 0.0)
+
+
+class GnnHead(nn.Module):
+    """Message passing over the fused graphs with unit features (ours; size-free).
+
+    A unit starts from its content and its degree statistics. In each round it gathers its neighbours' states over every
+    channel, weighted by the rows of |G| normalised to sum 1, and adds what a dense layer makes of both; LayerNorm follows.
+    """
+
+    hidden: int = 32
+    layers: int = 1  # rounds
+    alpha: float = 0.5  # of the weighted degree
+    topk: int = 8
+    dropout: float = 0.0  # on every update
+
+    @nn.compact
+    def __call__(self, graphs: jax.Array, content: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
+        """graphs [G, N, N], content [N, C], mask bool [N] -> logits [N]; rng 'dropout' when training."""
+        real = mask[:, None]
+        # [N, C + 8 G] -> [N, H]
+        start = jnp.concatenate([jnp.where(real, content, 0.0), degree_statistics(graphs, mask, self.alpha, self.topk)], -1)
+        state = nn.Dense(self.hidden, name="embed")(start)
+        # [G, N, N]
+        weights = row_normalised(graphs, mask)
+        for layer in range(self.layers):
+            # [G, N, H] -> [N, G H]
+            messages = jnp.stack([propagate(w, state, mask, normalise=False) for w in weights], 1).reshape(mask.shape[0], -1)
+            update = nn.gelu(nn.Dense(self.hidden, name=f"update_{layer}")(jnp.concatenate([state, messages], -1)))
+            update = nn.Dropout(self.dropout, deterministic=not train)(update)
+            state = nn.LayerNorm(name=f"norm_{layer}")(state + update)
+        logits = nn.Dense(1, name="logit")(state)[:, 0]
+        return jnp.where(mask, logits, 0.0)
+
+
+def row_normalised(graphs: jax.Array, mask: jax.Array) -> jax.Array:
+    """|G| with rows that sum to 1 (up to ROW_EPSILON), 0 at padded units: [G, N, N]; a row of zeros stays zero."""
+    strength = jnp.where(real_pairs(mask), jnp.abs(graphs), 0.0)
+    return strength / (strength.sum(-1, keepdims=True) + ROW_EPSILON)
