@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gfvad.models.filter import ExpertParams, SparseFeatureFilter, balance_loss, expert_mixture
+from gfvad.types import ConfigError
 
 N, D, E, K, B = 7, 6, 5, 2, 3
 MASK = np.array([True] * 5 + [False] * 2)
@@ -170,7 +171,8 @@ def test_balance_is_one_when_uniform_and_experts_over_topk_when_collapsed():
     np.testing.assert_allclose(balance_loss(uniform, spread, np.ones(n, bool)), 1.0, rtol=1e-6)
     collapsed = np.zeros((n, experts), bool)
     collapsed[:, :topk] = True
-    np.testing.assert_allclose(balance_loss(np.where(collapsed, 1 / topk, 0).astype(np.float32), collapsed, np.ones(n, bool)), experts / topk, rtol=1e-6)
+    certain = np.where(collapsed, 1 / topk, 0).astype(np.float32)
+    np.testing.assert_allclose(balance_loss(certain, collapsed, np.ones(n, bool)), experts / topk, rtol=1e-6)
 
 
 def test_dead_expert_shows_in_usage():
@@ -198,5 +200,5 @@ def test_published_parameter_counts(bottleneck, millions, count):
 
 
 def test_more_kept_than_experts_is_refused():
-    with pytest.raises(ValueError, match="model.filter.topk is 6"):
+    with pytest.raises(ConfigError, match="model.filter.topk is 6"):
         layer(topk=E + 1).init(jax.random.key(0), jnp.zeros((N, D)), jnp.ones(N, bool))

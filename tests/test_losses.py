@@ -18,8 +18,8 @@ MASK = np.arange(N) < LENGTHS[:, None]
 
 def loss_config(**changes) -> ConfigDict:
     cfg = get_config().loss
-    values = dict(topk_divisor=4, label_smoothing=0.1, variance=0.3, variance_alpha=0.4, variance_k=3, smoothness=0.2, sparsity=0.1, balance=0.5)
-    cfg.update({**values, **changes})
+    values = dict(topk_divisor=4, label_smoothing=0.1, variance=0.3, variance_alpha=0.4, variance_k=3)
+    cfg.update({**values, **dict(smoothness=0.2, sparsity=0.1, balance=0.5), **changes})
     return cfg
 
 
@@ -68,8 +68,8 @@ def oracle(output: Output, batch: Batch, cfg) -> dict[str, float]:
         else:
             reconstruction.extend(output.aux["reconstruction"][b][real])
     gaps = [(np.var(n) - np.var(a)) ** 2 if n and a else 0.0 for n, a in zip(normal, abnormal)]
-    mean = lambda values: float(np.mean(values)) if len(values) else 0.0
-    return dict(bce=mean(bce), variance=mean(gaps), smoothness=mean(smooth), sparsity=mean(sparse), balance=mean(balance), reconstruction=mean(reconstruction))
+    terms = dict(bce=bce, variance=gaps, smoothness=smooth, sparsity=sparse, balance=balance, reconstruction=reconstruction)
+    return {name: float(np.mean(values)) if len(values) else 0.0 for name, values in terms.items()}
 
 
 def weigh(terms: dict[str, float], cfg) -> float:
@@ -131,7 +131,8 @@ def test_padding_and_uncounted_examples_change_nothing():
 def test_wider_padding_and_permuted_videos_change_nothing():
     output, batch = problem(1)
     wide = lambda a, axes: np.pad(a, [(0, 5 if axis in axes else 0) for axis in range(a.ndim)])
-    padded = Output(wide(output.logits, (1,)), wide(output.graph, (2, 3)), {**output.aux, "reconstruction": wide(output.aux["reconstruction"], (1,))})
+    aux = {**output.aux, "reconstruction": wide(output.aux["reconstruction"], (1,))}
+    padded = Output(wide(output.logits, (1,)), wide(output.graph, (2, 3)), aux)
     order = np.random.default_rng(0).permutation(B)
     with jax.enable_x64(True):
         base = run(output, batch)

@@ -12,6 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfvad.types import ConfigError
+
 NORM_EPSILON = 1e-6
 
 
@@ -129,9 +131,9 @@ class SparseFeatureFilter(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, FilterStats]:
-        """x [N, D], mask bool [N] -> (y [N, D], FilterStats). Raises ValueError where topk > experts."""
+        """x [N, D], mask bool [N] -> (y [N, D], FilterStats). Raises ConfigError where topk > experts."""
         if not 1 <= self.topk <= self.experts:
-            raise ValueError(f"model.filter.topk is {self.topk}, expected 1 .. model.filter.experts = {self.experts}")
+            raise ConfigError(f"model.filter.topk is {self.topk}, expected 1 .. model.filter.experts = {self.experts}")
         x = jnp.where(mask[:, None], x, 0.0)
         # [N, E]; the router stays in float32 where features are narrower
         exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
