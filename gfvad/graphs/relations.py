@@ -1,0 +1,97 @@
+"""Relationship graphs: how alike the units of one video are. x [N, D], mask bool [N] -> [N, N], to be vmapped over B.
+
+Paper: "Learnable Expansion of Graph Operators" (ICLR 2025), relation = cosine similarity of unit features. The other relations are
+ours. The same functions serve clips, frames, patches and tokens, since they see only [N, D].
+
+All relations share three rules. Rows and columns of padded units are exactly 0, whatever those units contain. A real unit whose
+features are all zero (a silent second, a dropped modality) has relation 0 to every unit, itself included. Every gradient is finite:
+the value of a norm or a root at zero is replaced before the operation, so that no NaN meets a zero on the way back.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gfvad.graphs.sparsify import knn_mask, threshold
+from gfvad.graphs.units import cosine_of, directions, distance_of, median_distance, positions, products, rbf_of, squares
+from gfvad.types import ConfigError
+
+SIMILARITIES = ("cosine", "cosine01", "rbf")
+
+
+def cosine(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """cos(x_i, x_j) in [-1, 1], diagonal 1 (paper). x [N, D], mask [N] -> [N, N]."""
+    u, live = directions(x, mask)
+    return _finish(cosine_of(products(u, u)), live)
+
+
+def cosine01(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """(1 + cos) / 2 in [0, 1], diagonal 1 (ours). x [N, D], mask [N] -> [N, N]."""
+    u, live = directions(x, mask)
+    return _finish(0.5 * (1.0 + cosine_of(products(u, u))), live)
+
+
+def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -> jax.Array:
+    """exp(-|x_i - x_j|^2 / (2 sigma^2)) in (0, 1], diagonal 1 (ours). x [N, D], mask [N] -> [N, N].
+
+    sigma, in units of x: None takes the median distance over pairs of different real, non-zero units; a number fixes it; an array
+    makes it learnable. The gradient runs through the median too. Raises ConfigError for a number that is not positive.
+    """
+    if isinstance(sigma, (int, float)) and not sigma > 0:
+        raise ConfigError(f"config.model.relation.sigma is {sigma}; as a fixed rbf width it must be positive (None takes the median distance)")
+    u, live = positions(x, mask)
+    # [N, N] squared distances; the diagonal is 0 without rounding
+    same = jnp.eye(len(u), dtype=bool)
+    squared = jnp.where(same, 0.0, distance_of(products(u, u), squares(u)[:, None], squares(u)))
+    width = median_distance(squared, _pairs(live) & ~same) if sigma is None else sigma
+    return _finish(rbf_of(squared, width), live)
+
+
+def temporal(mask: jax.Array, tau: float) -> jax.Array:
+    """exp(-|i - j| / tau), tau in units (snippets), diagonal 1 (ours). mask [N] -> float32 [N, N]. Raises ConfigError for tau <= 0."""
+    if isinstance(tau, (int, float)) and not tau > 0:
+        raise ConfigError(f"config.model.relation.temporal_tau is {tau}; the graph exp(-|i - j| / tau) needs a positive value, 0 leaves the graph out")
+    index = jnp.arange(mask.shape[0], dtype=jnp.float32)
+    return _finish(jnp.exp(-jnp.abs(index[:, None] - index) / tau), mask.astype(bool))
+
+
+def relationship_graph(x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array | None = None) -> jax.Array:
+    """The graph that `config.model.relation` asks for: similarity, then threshold, then nearest neighbours.
+
+    x [N, D], mask [N], sigma: the learnable rbf width, needed where cfg.sigma < 0 -> [N, N]. Raises ConfigError for values that
+    mean nothing. The learned projection is the caller's: pass projected features.
+    """
+    check_relation(cfg)
+    if cfg.similarity == "rbf":
+        if cfg.sigma < 0 and sigma is None:
+            raise ConfigError(f"config.model.relation.sigma is {cfg.sigma} (learnable), so relationship_graph needs the width as its argument sigma")
+        graph = rbf(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
+    else:
+        graph = {"cosine": cosine, "cosine01": cosine01}[cfg.similarity](x, mask)
+    if cfg.threshold > -1.0:
+        graph = threshold(graph, cfg.threshold)
+    if cfg.knn > 0:
+        graph = jnp.where(knn_mask(graph, cfg.knn, mask), graph, 0.0)
+    return graph
+
+
+def check_relation(cfg: Any) -> None:
+    """Raises ConfigError where `config.model.relation` holds a value without meaning; cheap, for use before any device work."""
+    if cfg.similarity not in SIMILARITIES:
+        raise ConfigError(f"config.model.relation.similarity is {cfg.similarity!r}; valid: {', '.join(SIMILARITIES)}")
+    if not -1.0 <= cfg.threshold <= 1.0:
+        raise ConfigError(f"config.model.relation.threshold is {cfg.threshold}; relations lie in [-1, 1], so it must too (-1 keeps all)")
+    if cfg.knn < 0:
+        raise ConfigError(f"config.model.relation.knn is {cfg.knn}; it counts neighbours (0 keeps all)")
+
+
+def _pairs(live: jax.Array) -> jax.Array:
+    return live[:, None] & live
+
+
+def _finish(graph: jax.Array, live: jax.Array) -> jax.Array:
+    """Diagonal exactly 1 (its gradient is 0 anyway), pairs with a padded or zero unit exactly 0."""
+    graph = jnp.where(jnp.eye(len(live), dtype=bool), 1.0, graph)
+    return jnp.where(_pairs(live), graph, 0.0)
