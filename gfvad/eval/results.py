@@ -1,0 +1,157 @@
+"""results.json and scores.npz, written whole or not at all.
+
+results.json:
+  schema            1
+  dataset           name as given, `-simulated` included
+  split             test | validation | dev | ...
+  ground_truth_frames, n_videos   what the values were taken on
+  seed, config_hash, code_version, device, wall_seconds
+  headline          the record of the default protocol (micro, none, none; last checkpoint) in meta's `metric`
+  records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint, value, ci95, n_videos, n_frames
+  extras            records of a checkpoint chosen on the test split itself (best-on-test): to compare with papers, not results
+  ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated set, ground_truth (its name), notes
+Values that are undefined are null; there is no NaN.
+
+scores.npz: one float32 array of frame scores [T] a video, under the video's name.
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+import gfvad
+from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
+from gfvad.types import ConfigError, DataError, ScoredVideo
+
+SCHEMA = 1
+REQUIRED = ("dataset", "split", "ground_truth_frames", "seed", "config_hash", "device", "wall_seconds")
+RECORD_KEYS = ("metric", *HEADLINE, "value", "ci95", "n_videos", "n_frames")
+
+
+def code_version() -> str:
+    """`git describe` of the checkout the package lies in (with -dirty), else the package's version."""
+    root = Path(gfvad.__file__).resolve().parent.parent
+
+    def git(*args: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        inside = Path(git("rev-parse", "--show-toplevel")).resolve() == root  # an environment within another repository is not ours
+        return git("describe", "--always", "--tags", "--dirty") if inside else gfvad.__version__
+    except (OSError, subprocess.SubprocessError):
+        return gfvad.__version__
+
+
+def plain(tree: Any) -> Any:
+    """A tree for JSON: numpy to Python, NaN and infinity to None, keys to strings."""
+    if isinstance(tree, Mapping):
+        return {str(k): plain(v) for k, v in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [plain(v) for v in tree]
+    if isinstance(tree, (np.ndarray, np.generic)):
+        return plain(tree.tolist())
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of results.json. meta["metric"]: metric of the headline (config.eval.metric); the first record's where absent.
+
+    Raises ConfigError where meta lacks one of REQUIRED, a record lacks one of RECORD_KEYS, or no record can be the headline.
+    """
+    missing = [k for k in REQUIRED if k not in meta]
+    if missing:
+        raise ConfigError(f"results: meta lacks {', '.join(missing)}; every result names {', '.join(REQUIRED)}")
+    for r in records:
+        if lacking := [k for k in RECORD_KEYS if k not in r]:
+            raise ConfigError(f"results: record {r.get('metric')!r} lacks {', '.join(lacking)}; a record holds {', '.join(RECORD_KEYS)}")
+    metric = meta.get("metric") or (records[0]["metric"] if records else "")
+    first = headline(records, metric)
+    if first is None:
+        found = sorted({r["metric"] for r in records})
+        raise ConfigError(f"results: no record of metric {metric!r} under the default protocol {HEADLINE}; metrics found: {found}")
+    tree = {"schema": SCHEMA, **{k: meta[k] for k in REQUIRED}, "n_videos": first["n_videos"], "code_version": code_version(), **meta}
+    tree["headline"] = first
+    tree["records"] = [r for r in records if r["checkpoint"] != BEST_ON_TEST]
+    tree["extras"] = [r for r in records if r["checkpoint"] == BEST_ON_TEST]
+    return plain(tree)
+
+
+def atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Path:
+    """Calls write(file) on a temporary neighbour, then renames it to `path`: a reader or a crash never sees half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_results(path: str | Path, records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes results.json and returns its tree. Raises as `build_results`."""
+    tree = build_results(records, meta)
+    text = json.dumps(tree, indent=1, allow_nan=False, ensure_ascii=False)
+    atomically(path, lambda file: file.write(text.encode()))
+    return tree
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """The tree of a results.json; raises DataError where it is not one of this schema."""
+    try:
+        tree = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path}: cannot be read as results.json ({e}); expected a file this project wrote") from e
+    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
+        found = tree.get("schema") if isinstance(tree, dict) else type(tree).__name__
+        raise DataError(f"{path}: schema {found!r}, expected {SCHEMA}; evaluate again to write it anew")
+    return tree
+
+
+def write_scores(path: str | Path, videos: Sequence[ScoredVideo] | Mapping[str, np.ndarray]) -> Path:
+    """Frame scores [T] of each video as float32, one array a name; equal scores give equal bytes.
+
+    Raises DataError for a repeated name or an array that is not one-dimensional.
+    """
+    pairs = list(videos.items()) if isinstance(videos, Mapping) else [(v.name, v.scores) for v in videos]
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise DataError(f"{path}: {len(pairs)} score arrays under {len({n for n, _ in pairs})} names; expected every video once")
+    arrays = {name: np.ascontiguousarray(scores, np.float32) for name, scores in pairs}
+    for name, scores in arrays.items():
+        if scores.ndim != 1:
+            raise DataError(f"{path}: scores of {name!r} have shape {scores.shape}, expected [frames]")
+
+    def write(file: BinaryIO) -> None:
+        # not np.savez: it refuses a video called 'file' and stamps the time into the archive
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, scores in arrays.items():
+                info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
+                info.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(info, "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, scores, allow_pickle=False)
+
+    return atomically(path, write)
+
+
+def read_scores(path: str | Path) -> dict[str, np.ndarray]:
+    """Video name -> its array [T], as stored (float32 where this project wrote it); raises DataError where it is not one."""
+    if not zipfile.is_zipfile(path):
+        found = "not an .npz archive" if Path(path).is_file() else "not found"
+        raise DataError(f"{path}: {found}; expected one array of frame scores a video")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as e:
+        raise DataError(f"{path}: cannot be read as scores.npz ({e}); expected one array of frame scores a video") from e
