@@ -61,21 +61,21 @@ def fingerprint(layout, entries: Mapping[str, Sequence]) -> str:
     lines = []
     for split, videos in entries.items():
         for entry in videos:
-            files = sorted(map(str, _paths(getattr(entry, "files", ()))))
-            stats = [(path, os.stat(path)) for path in files]
-            lines += [f"{split} {entry.name}"] + [f"{Path(path).name} {s.st_size} {s.st_mtime_ns}" for path, s in stats]
+            stats = [(path.name, path.stat()) for path in sorted(_paths(getattr(entry, "files", ())))]
+            lines += [f"{split} {entry.name}"] + [f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats]
     return digest(lines)
 
 
-def source_bytes(entries: Sequence) -> int:
-    """Size of the entries' files; 0 where they name none."""
-    return sum(os.path.getsize(path) for entry in entries for path in _paths(getattr(entry, "files", ())))
+def source_bytes(entries: Mapping[str, Sequence]) -> int:
+    """Size of the files of all splits; 0 where the entries name none. A file of many videos counts once."""
+    paths = {path for videos in entries.values() for entry in videos for path in _paths(getattr(entry, "files", ()))}
+    return sum(path.stat().st_size for path in paths)
 
 
-def _paths(files) -> Iterator[str | os.PathLike]:
+def _paths(files) -> Iterator[Path]:
     """Every path in any nesting of mappings and sequences."""
     if isinstance(files, (str, os.PathLike)):
-        yield files
+        yield Path(files)
     else:
         for part in files.values() if isinstance(files, Mapping) else files:
             yield from _paths(part)

@@ -110,7 +110,7 @@ class Records(Sequence):
 
     def nbytes(self, indices: Sequence[int] | None = None) -> int:
         """Bytes of the decoded features of some videos (None: all)."""
-        chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
+        chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
         return sum(int((self.lengths[chosen] * self.crops[m][chosen]).sum()) * self.dims[m] * self._itemsize[m] for m in self.modalities)
 
     def __repr__(self) -> str:
@@ -184,7 +184,7 @@ class _VideoBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 def _write(layout, identity: dict, folder: Path, progress) -> None:
     """Writes every file of a prepared set to an empty folder; the manifest comes last."""
     entries = {split: list(layout.entries(split)) for split in identity["splits"]}
-    manifest_lib.require_space(folder, sum(map(manifest_lib.source_bytes, entries.values())))
+    manifest_lib.require_space(folder, manifest_lib.source_bytes(entries))
     dims = identity["modalities"]
     firsts = [checked_features(layout.load(v[0]), dims, None, f"{layout.name}/{s}/{v[0].name}") for s, v in entries.items()]
     dtypes = {m: np.result_type(*(features[m] for features in firsts)).name for m in dims}  # one precision that holds both splits
