@@ -323,3 +323,11 @@ def test_values_that_are_not_finite(opened, threads):
         next(iterator)
     with pytest.raises(DataError, match=message):
         list(pipeline.eval_batches(spoilt, range(len(LENGTHS)), config(), threads=threads))
+
+
+def test_benchmark_runs(capsys):
+    from gfvad.bench import data
+
+    assert data.run("--videos 6 --units 4 --crops 2 --batch 2 --steps 2".split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 15 and all(line.endswith("MB/s") for line in lines)
