@@ -4,10 +4,12 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
+    c.variant = ""  # set by configs/NAME.py:VARIANT; part of the run's name in results
     c.seed = 0  # the run's only seed: initial parameters, shuffling, dropout, random pairs
 
     c.data = ConfigDict()
     c.data.dataset = "xd_violence"  # name written into every result
+    c.data.test_name = "test"  # what the split that is evaluated is called in results
     c.data.layout = "xd_violence"  # reader: xd_violence | ucf_crime | ucf_logits | shanghaitech | tevad | vadclip | generic
     c.data.root = ""  # folder of the features; "" means none is on disk
     c.data.require_real = False  # True: missing real features are an error instead of the simulated set

@@ -12,6 +12,7 @@ def get_config(variant: str | None = None):
     c = defaults()
     c.data.dataset = "ucf_crime"
     c.data.layout = "ucf_logits"
+    c.data.test_name = "dev (60 of the 290 official test videos)"
     c.data.modalities = ("i3d_logits", "text")
     c.data.captions = "captions.json"
     c.data.train_units = 40
@@ -34,6 +35,7 @@ def _text(c):
 
 def _i3d(c):
     c.data.layout = "ucf_crime"
+    c.data.test_name = "test"
     c.data.modalities = ("i3d",)
     c.data.train_units = 200
     c.data.eval_lengths = (200, 400, 800)

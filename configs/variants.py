@@ -30,4 +30,5 @@ def choose(c: ConfigDict, variant: str | None, variants: Mapping[str, Callable[[
         if name not in variants:
             raise ValueError(f"no variant {name!r}; valid: {', '.join(variants)} (several joined by '+')")
         variants[name](c)
+    c.variant = variant or ""
     return c

@@ -1,0 +1,49 @@
+"""Which figures a run gets, from what it left behind; how each is drawn stands in figures.py and figures_model.py."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfvad.eval import figures, figures_model
+from gfvad.types import ScoredVideo
+
+METRICS = "metrics.jsonl"
+
+
+def draw(workdir: Path, dataset: str, evaluator: Any, state: Any, split: Any, videos: Sequence[ScoredVideo],
+         coefficients: tuple[np.ndarray, Sequence[str]] | None) -> list[Path]:  # fmt: skip
+    """Draws everything that a run has the material for into workdir/figures; returns the paths.
+
+    evaluator: eval/evaluate.Evaluator; state: the weights the videos were scored with; split: their records; coefficients: A as a dense
+    tensor of the first channel and the names of the graphs, None for a model without.
+    """
+    folder = workdir / "figures"
+    drawn = [figures.score_timelines(videos, dataset, folder / "score_timelines.png")]
+    rows = figures.read_log(workdir / METRICS) if (workdir / METRICS).is_file() else []
+    if rows:
+        drawn.append(figures.learning_curves(rows, dataset, folder / "learning_curves.png"))
+    # of the videos with an event, the one scored best shows what the graph can say
+    events = [(label, video) for label, video, _ in figures.pick(videos) if len(video.spans)]
+    names = {video.name: i for i, video in enumerate(videos)}
+    for _, video in events[:1]:
+        for fused in evaluator.fused_graphs(state, split, [names[video.name]]):
+            if len(fused.graph):
+                drawn.append(figures_model.fused_graph(fused.graph, video, dataset, folder / "fused_graph.png"))
+    if coefficients is not None:
+        drawn.append(figures_model.coefficients(coefficients[0], dataset, folder / "coefficients.png", coefficients[1]))
+    usage = expert_usage(rows)
+    if usage:
+        drawn.append(figures_model.expert_usage(usage, dataset, folder / "expert_usage.png"))
+    return drawn
+
+
+def expert_usage(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Modality -> share of routed slots [E] of the last log row that has it."""
+    for row in reversed(rows):
+        found = {key.split("/", 1)[1]: np.asarray(value, np.float64) for key, value in row.items() if key.startswith("usage/")}
+        if found:
+            return found
+    return {}

@@ -1,0 +1,231 @@
+"""The jobs behind the command line, top to bottom: train (and evaluate), evaluate, score."""
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad import config as config_lib
+from gfvad import parallel
+from gfvad.config import Arguments
+from gfvad.data import layouts, records, simulate
+from gfvad.data.source import SIMULATED, Source, cache_dir, resolve
+from gfvad.eval import pictures, protocols, results, tables
+from gfvad.eval.evaluate import Evaluator, scored_videos
+from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.models import registry
+from gfvad.progress import Progress
+from gfvad.train import loop
+from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.meter import NonFiniteError
+from gfvad.train.optim import make_optimiser
+from gfvad.train.state import TrainState, init_state
+from gfvad.types import DataError, ScoredVideo
+
+EXIT_NOT_FINITE = 3
+RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}  # checkpoint -> its name in results
+MAX_PICTURED_GRAPHS = 3
+STATISTICS_VIDEOS = 400  # training videos (evenly over the split) whose scores give the mean and spread of the 'train' normalisation
+BANNER = """
+  ##############################################################################################
+  #  SIMULATED DATA. No features were given, so this run uses the embedded simulated set.        #
+  #  Its numbers say nothing about the real {name:<52} #
+  #  Real features: docs/data.md, then --config.data.root=FOLDER (require_real=True insists).    #
+  ##############################################################################################
+"""
+
+
+class Parts(NamedTuple):
+    """What every job needs of a run."""
+
+    config: ConfigDict
+    workdir: Path
+    source: Source
+    train: Any  # Records
+    test: Any  # Records
+    model: Any
+    mapper: parallel.Mapper
+    say: Callable[[str], None]
+
+
+class Restored(NamedTuple):
+    """Weights to evaluate, and the rule that chose them."""
+
+    rule: str  # last | validation-best | best-on-test | step N
+    step: int
+    state: TrainState
+
+
+def train(arguments: Arguments) -> int:
+    """Trains (or goes on), then evaluates. Returns the exit code."""
+    started = time.monotonic()
+    parts = set_up(arguments)
+    if parts.mapper.process_index == 0:
+        config_lib.save(parts.config, parts.workdir)
+    try:
+        loop.train(parts.config, parts.workdir, parts.train, parts.model, parts.mapper, test_records=parts.test)
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_NOT_FINITE
+    return evaluate_run(parts, "last", started)
+
+
+def evaluate(arguments: Arguments) -> int:
+    """Evaluates the checkpoints of a run again. Returns the exit code."""
+    started = time.monotonic()
+    return evaluate_run(set_up(arguments), arguments.checkpoint, started)
+
+
+def set_up(arguments: Arguments) -> Parts:
+    """Data, model and devices of a run; everything that can be wrong with the input is wrong here, before any long work."""
+    config = arguments.config
+    parallel.initialise_distributed()
+    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
+    check_batches(config, mapper)
+    say = loop.to_stderr if mapper.process_index == 0 else loop.quiet
+    source = resolve(config, say)
+    if source.simulated:
+        say(BANNER.format(name=source.dataset.removesuffix(SIMULATED) + "."))
+    open_split = partial(records.open_records, source.records, modalities=config.data.modalities)
+    model = registry.build_model(config, open_split("train").dims, records.feature_stats(source.records))
+    say(f"run: {arguments.workdir}")
+    return Parts(config, arguments.workdir, source, open_split("train"), open_split("test"), model, mapper, say)
+
+
+def check_batches(config: ConfigDict, mapper: parallel.Mapper) -> None:
+    """Raises DataError unless batches divide over the devices."""
+    for key in ("train.batch_size", "data.eval_batch_size"):
+        size = config_lib.flatten(config)[key]
+        if size % mapper.n_global:
+            raise DataError(f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices; set it or config.parallel.devices")
+
+
+def evaluate_run(parts: Parts, which: str, started: float) -> int:
+    """Scores the test split, evaluates every protocol, writes results, scores and figures, prints the table."""
+    evaluator = Evaluator(parts.mapper, parts.model, parts.config)
+    found = checkpoints(parts, which)
+    scored: dict[int, list[ScoredVideo]] = {}
+    rows: list[protocols.Record] = []
+    for chosen in found:
+        if chosen.step not in scored:
+            scored[chosen.step] = score_videos(evaluator, chosen.state, parts.test, f"scoring the test split ({chosen.rule})")
+        if parts.mapper.process_index == 0:
+            stats = training_statistics(evaluator, chosen.state, parts.train) if parts.mapper.process_count == 1 else None
+            parts.say(f"evaluating every protocol, {parts.config.eval.bootstrap} bootstrap resamples ({chosen.rule})")
+            rows += protocols.protocol_matrix(scored[chosen.step], parts.config.eval, stats, checkpoint=chosen.rule, seed=parts.config.seed)
+    if parts.mapper.process_index:
+        return 0
+    videos = scored[found[0].step]
+    folder = parts.workdir
+    scores_path = results.write_scores(folder / "scores.npz", videos)
+    tree = results.write_results(folder / "results.json", rows, describe(parts, videos, time.monotonic() - started))
+    results.atomically(folder / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
+    drawn = []
+    if parts.config.eval.figures:
+        tensor = fusion_coefficients(parts.config, found[0].state)
+        drawn = pictures.draw(folder, parts.source.dataset, evaluator, found[0].state, parts.test, videos, tensor)
+    tables.print_table(tree)
+    print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {scores_path}")
+    if drawn:
+        print(f"figures  {', '.join(str(path) for path in drawn)}")
+    return 0
+
+
+def checkpoints(parts: Parts, which: str) -> list[Restored]:
+    """The weights to evaluate: the one asked for and, beside the last, the best on validation (and on test, where it was followed)."""
+    config = parts.config
+    require_checkpoints(parts.workdir)
+    rules = {which: RULES.get(which, f"step {which}")} | (RULES if which == "last" else {})
+    if not config.eval.every_on_test:
+        rules.pop("best_on_test", None)
+    wanted = template(config, parts.model, parts.train)
+    with Checkpoints(parts.workdir / loop.CHECKPOINTS, config, repr(parts.train)) as kept:
+        found = [(rule, kept.restore(name, wanted)) for name, rule in rules.items() if name == which or kept.step_of(name) is not None]
+    return [Restored(rule, restored.step, restored.state) for rule, restored in found]
+
+
+def require_checkpoints(workdir: Path) -> None:
+    """Raises DataError where a folder is not that of a trained run."""
+    if not (workdir / loop.CHECKPOINTS).is_dir():
+        raise DataError(f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train first, or give --workdir=RUN")
+
+
+def template(config: ConfigDict, model: Any, split: Any) -> TrainState:
+    """A state of the right shapes, to restore into."""
+    transform = make_optimiser(config.optim, config.train.steps).transform
+    return init_state(model, transform, loop.example_features(split, config), config.seed)
+
+
+def score_videos(evaluator: Evaluator, state: TrainState, split: Any, label: str, indices: Sequence[int] | None = None) -> list[ScoredVideo]:
+    """Frame scores of the videos of a split (None: all), with progress."""
+    indices = range(len(split)) if indices is None else indices
+    with Progress(len(indices), label) as progress:
+        scores = evaluator.unit_scores(state, split, indices, progress.advance)
+    return list(scored_videos(scores, split, indices))
+
+
+def training_statistics(evaluator: Evaluator, state: TrainState, split: Any) -> tuple[float, float]:
+    """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly chosen) training videos."""
+    indices = np.unique(np.linspace(0, len(split) - 1, min(len(split), STATISTICS_VIDEOS)).round().astype(int))
+    videos = score_videos(evaluator, state, split, "scoring training videos for their statistics", indices)
+    frames = np.concatenate([v.scores.astype(np.float32) for v in videos])
+    return float(frames.mean(dtype=np.float64)), float(frames.std(dtype=np.float64))
+
+
+def describe(parts: Parts, videos: Sequence[ScoredVideo], seconds: float) -> dict[str, Any]:
+    """What results.json says besides the values."""
+    config = parts.config
+    without_seed = config.copy_and_resolve_references()
+    without_seed.seed = 0
+    label = " + ".join(config.data.modalities) + (f" ({config.variant})" if config.variant else "")
+    meta = {"dataset": parts.source.dataset, "split": config.data.test_name, "ground_truth_frames": sum(len(v.scores) for v in videos),
+            "positive_frames": sum(int(v.labels.sum()) for v in videos), "seed": config.seed, "config_hash": config_lib.config_hash(config),
+            "group": config_lib.config_hash(without_seed), "label": label, "device": device_name(parts.mapper), "wall_seconds": seconds,
+            "metric": config.eval.metric, "config": config.to_dict()}  # fmt: skip
+    if parts.source.simulated:
+        meta["bayes_optimal"] = simulate.report(parts.source.root, config.data.modalities)
+    return meta
+
+
+def fusion_coefficients(config: ConfigDict, state: TrainState) -> tuple[np.ndarray, list[str]] | None:
+    """(A as a dense tensor, its first channel; names of its axes); None for a model without, or with more graphs than a picture shows."""
+    names = registry.graph_names(config.model, config.data.modalities)
+    if loop.FUSION not in state.params or len(names) > MAX_PICTURED_GRAPHS:
+        return None
+    tensor = np.asarray(dense_coefficients(state.params[loop.FUSION], config.model.fusion))[0]
+    return tensor, names if tensor.ndim == len(names) else [f"graph {i + 1} of the pair" for i in range(tensor.ndim)]
+
+
+def device_name(mapper: parallel.Mapper) -> str:
+    """'8 x cpu, pmap'."""
+    return f"{mapper.n_global} x {jax.devices()[0].device_kind}, {mapper.backend}"
+
+
+def score(arguments: Arguments) -> int:
+    """Scores videos without labels by a checkpoint of a run, on this machine's devices. Returns the exit code."""
+    config = arguments.config
+    require_checkpoints(arguments.workdir)
+    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
+    check_batches(config, mapper)
+    layout = layouts.open_input(arguments.input, config.data.modalities, config.data, arguments.captions)
+    cache = cache_dir(config.data)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="score-") as folder:
+        videos = records.open_records(records.prepare(layout, Path(folder) / "input"), "test", config.data.modalities)
+        # the feature statistics are among the checkpoint's constants; here they only have to have the right shape
+        zeros = {m: {key: np.zeros(width, np.float32) for key in ("mean", "std")} for m, width in videos.dims.items()}
+        model = registry.build_model(config, videos.dims, zeros)
+        with Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept:
+            state = kept.restore(arguments.checkpoint, template(config, model, videos)).state
+        scored = score_videos(Evaluator(mapper, model, config), state, videos, "scoring")
+    path = results.write_scores(arguments.output, scored)
+    print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
+    return 0
