@@ -1,0 +1,66 @@
+"""Optimiser and learning-rate schedule of a config.
+
+Update, in order: clip by the global gradient norm (optim.clip_norm, 0: off), the optimiser's own scaling, weight decay,
+times minus the learning rate.
+- adamw: Adam (0.9, 0.999, eps 1e-8) with decoupled decay (Loshchilov and Hutter, 2019); adam: without; sgd: momentum 0.9, without.
+- Decay concerns what `decayed` selects: matrices of dense layers. Biases, norm scales and shifts, and all fusion
+  coefficients are left alone: pulling the coefficients to 0 would pull the fused graph to nothing (or, through softplus and
+  softmax, to a constant that means nothing), which is a statement about the graph and not a preference for small functions.
+- Schedule: linear warm-up over optim.warmup_steps, then constant, or cosine to 0 at the last step.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from gfvad.types import ConfigError
+
+NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")  # ends of parameter names; stacked experts' biases have two axes
+
+
+class Optimiser(NamedTuple):
+    """transform: what updates parameters; schedule: step -> learning rate."""
+
+    transform: optax.GradientTransformation
+    schedule: optax.Schedule
+
+
+def make_optimiser(cfg: Any, steps: int) -> Optimiser:
+    """cfg = config.optim, steps = config.train.steps. Raises ConfigError for an unknown name."""
+    schedule = make_schedule(cfg, steps)
+    scalings = {"adamw": optax.scale_by_adam, "adam": optax.scale_by_adam, "sgd": lambda: optax.trace(decay=0.9)}
+    if cfg.name not in scalings:
+        raise ConfigError(f"config.optim.name = {cfg.name!r}: expected one of {', '.join(scalings)}")
+    parts = [optax.clip_by_global_norm(cfg.clip_norm)] if cfg.clip_norm > 0 else []
+    parts.append(scalings[cfg.name]())
+    if cfg.name == "adamw" and cfg.weight_decay > 0:
+        parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
+    return Optimiser(optax.chain(*parts, optax.scale_by_learning_rate(schedule)), schedule)
+
+
+def make_schedule(cfg: Any, steps: int) -> optax.Schedule:
+    """Step (0 for the first) -> learning rate; the warm-up is shortened to half of a shorter run."""
+    warmup = min(cfg.warmup_steps, steps // 2)
+    if cfg.schedule == "cosine":
+        after = optax.cosine_decay_schedule(cfg.learning_rate, max(steps - warmup, 1))
+    elif cfg.schedule == "constant":
+        after = optax.constant_schedule(cfg.learning_rate)
+    else:
+        raise ConfigError(f"config.optim.schedule = {cfg.schedule!r}: expected constant or cosine")
+    if not warmup:
+        return after
+    # From 1/warmup, not from 0: a first step of learning rate 0 would be a step lost.
+    rise = optax.linear_schedule(cfg.learning_rate / warmup, cfg.learning_rate, max(warmup - 1, 1))
+    return optax.join_schedules([rise, after], [warmup])
+
+
+def decayed(params: Any) -> Any:
+    """Tree of bool: True where weight decay applies."""
+
+    def rule(path: tuple, leaf: Any) -> bool:
+        names = [str(getattr(part, "key", part)).lower() for part in path]
+        return leaf.ndim >= 2 and not names[-1].endswith(NOT_DECAYED) and not any("fusion" in name for name in names)
+
+    return jax.tree_util.tree_map_with_path(rule, params)
