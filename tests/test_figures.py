@@ -40,13 +40,13 @@ def video(name, scores, spans, fps=24.0, unit_frames=16):
     labels = np.zeros(len(scores), np.uint8)
     for start, end in spans:
         labels[start:end] = 1
-    return ScoredVideo(name, np.asarray(scores, float), labels, int(bool(spans)), (), np.array(spans, np.int64).reshape(-1, 2), ("",) * len(spans),
-                       unit_frames, fps)  # fmt: skip
+    where = np.array(spans, np.int64).reshape(-1, 2)
+    return ScoredVideo(name, np.asarray(scores, float), labels, int(bool(spans)), (), where, ("",) * len(spans), unit_frames, fps)
 
 
 def test_learning_curves(tmp_path, drawn):
-    rows = [{"step": s, "kind": "train", "loss": 1 / s, "loss/mil": 0.5 / s, "learning_rate": 1e-3, "gradient_norm": 0.1, "update_norm": 0.01,
-             "usage/rgb": [0.5, 0.5]} for s in (1, 2, 3)]  # fmt: skip
+    norms = {"learning_rate": 1e-3, "gradient_norm": 0.1, "update_norm": 0.01, "usage/rgb": [0.5, 0.5]}
+    rows = [{"step": s, "kind": "train", "loss": 1 / s, "loss/mil": 0.5 / s, **norms} for s in (1, 2, 3)]
     rows += [{"step": 3, "kind": "validation", "loss": 0.4, "auc": 0.9, "ap": 0.8, "selection": 0.8}]
     log = tmp_path / "metrics.jsonl"
     log.write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 4, "ki')  # a run that was killed while it wrote
@@ -124,7 +124,10 @@ def test_fused_graph(tmp_path, drawn):
         figures_model.fused_graph(graph[:3], marked, NAME, tmp_path / "g.png")
 
 
-@pytest.mark.parametrize("shape, panels, cells", [((5,), 1, 5), ((5, 4), 1, 20), ((3, 3, 3), 3, 27), ((4, 4, 4, 4), 6, 96), ((18, 18), 1, 0)])
+SHAPES = [((5,), 1, 5), ((5, 4), 1, 20), ((3, 3, 3), 3, 27), ((4, 4, 4, 4), 6, 96), ((18, 18), 1, 0)]
+
+
+@pytest.mark.parametrize("shape, panels, cells", SHAPES)
 def test_coefficients(tmp_path, drawn, shape, panels, cells):
     a = np.random.default_rng(0).normal(size=shape)
     names = tuple(f"m{i}" for i in range(len(shape)))

@@ -10,8 +10,8 @@ import gfvad
 from gfvad.eval import protocols, results, tables
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
-META = {"dataset": "xd_violence-simulated", "split": "test", "ground_truth_frames": 160, "seed": 3, "config_hash": "0a1b2c3d", "device": "cpu x 1",
-        "wall_seconds": 12.5, "metric": "ap", "bayes_optimal": {"auc": 0.98, "ap": np.float64("nan")}}  # fmt: skip
+META = {"dataset": "xd_violence-simulated", "split": "test", "ground_truth_frames": 160, "seed": 3, "config_hash": "0a1b2c3d",
+        "device": "cpu x 1", "wall_seconds": 12.5, "metric": "ap", "bayes_optimal": {"auc": 0.98, "ap": np.float64("nan")}}  # fmt: skip
 
 
 def make_videos():

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.eval.frames import Runs
-from gfvad.eval.metrics import RANKING, cumulative_counts
+from gfvad.eval.metrics import RANKING, Counts, counts_of_sorted, ranking_metrics
 
 BINS = 4096
 CHUNK = 125  # resamples at once: 125 x 4096 float64 are 4 MB
@@ -24,20 +24,27 @@ LEVEL = 95.0  # per cent
 
 
 class Pool(NamedTuple):
-    """Runs of V videos in one list of E entries."""
+    """Runs of V videos in one list of E entries, highest score first."""
 
-    scores: np.ndarray  # [E]
+    scores: np.ndarray  # [E] descending
     labels: np.ndarray  # uint8 [E]
-    weights: np.ndarray  # int64 [E] frames
+    weights: np.ndarray  # int32 [E] frames
     video: np.ndarray  # int32 [E] index of the video
     n_videos: int
 
 
 def pool(runs: list[Runs]) -> Pool:
-    """Joins the runs of V videos, in order."""
-    video = np.repeat(np.arange(len(runs), dtype=np.int32), [len(r.scores) for r in runs])
-    parts = [np.concatenate([r[i] for r in runs]) if runs else np.zeros(0) for i in range(3)]
-    return Pool(*parts, video, len(runs))
+    """Joins and sorts the runs of V videos (at least one)."""
+    scores = np.concatenate([r.scores for r in runs])
+    order = np.argsort(scores)[::-1]
+    labels, weights = (np.concatenate([r[i] for r in runs])[order] for i in (1, 2))
+    video = np.repeat(np.arange(len(runs), dtype=np.int32), [len(r.scores) for r in runs])[order]
+    return Pool(scores[order], labels, weights, video, len(runs))
+
+
+def counts(p: Pool) -> Counts:
+    """Cumulative counts of all frames."""
+    return counts_of_sorted(p.scores, p.labels, p.weights)
 
 
 def presence(p: Pool) -> np.ndarray:
@@ -64,21 +71,30 @@ def draw(present: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return np.bincount((chosen + row).ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
+def _bins(total: Counts, bins: int) -> np.ndarray:
+    """int32 [distinct scores] -> index of its group, 0 .. K - 1 with K <= bins, highest score first."""
+    if len(total.thresholds) <= bins:
+        return np.arange(len(total.thresholds), dtype=np.int32)
+    # equal shares of each class a bin, and ties never split: the share up to a distinct score decides its bin
+    share = total.positives / max(1, total.positives[-1]) + total.negatives / max(1, total.negatives[-1])
+    place = np.minimum((share / share[-1] * bins).astype(np.int32), bins - 1)
+    return np.cumsum(np.r_[False, np.diff(place) > 0], dtype=np.int32)
+
+
 def histograms(p: Pool, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
     """Frames of each video in each of K <= bins groups of scores, highest first: positives [V, K] and negatives [V, K], float64."""
-    order = np.argsort(p.scores)[::-1]
-    scores, labels, weights, video = p.scores[order], p.labels[order].astype(bool), p.weights[order], p.video[order]
-    group = np.cumsum(np.r_[False, scores[1:] != scores[:-1]])  # [E] rank of the distinct score
-    if group[-1] + 1 > bins:
-        # equal shares of each class a bin, and ties never split: the share above a group decides its bin
-        share = sum(np.cumsum(weights * c) / max(1, np.sum(weights * c)) for c in (labels, ~labels)) / 2  # [E] in (0, 1]
-        last = np.r_[np.flatnonzero(np.diff(group)), len(group) - 1]
-        group = np.minimum((share[last] * bins).astype(np.int64), bins - 1)[group]
-        group = np.cumsum(np.r_[False, np.diff(group) > 0])
-    k = int(group[-1]) + 1
-    cell = video.astype(np.int64) * k + group
-    count = lambda c: np.bincount(cell[c], weights[c], p.n_videos * k).reshape(p.n_videos, k)  # noqa: E731
-    return count(labels), count(~labels)
+    bin_of = _bins(counts(p), bins)  # [distinct scores]
+    k = int(bin_of[-1]) + 1
+    rank = np.cumsum(np.r_[False, p.scores[1:] != p.scores[:-1]], dtype=np.int32)  # [E] which distinct score
+    # [E] cell of a [2, V, K] table, class first
+    cell = p.labels.astype(np.int64)
+    cell *= p.n_videos
+    cell += p.video
+    cell *= k
+    cell += bin_of[rank]
+    del rank  # millions of entries: what is not needed any more goes before the table comes
+    negatives, positives = np.bincount(cell, p.weights, 2 * p.n_videos * k).reshape(2, p.n_videos, k)
+    return positives, negatives
 
 
 def percentiles(values: np.ndarray) -> list[float] | None:
@@ -93,17 +109,16 @@ def resampled_ranking(p: Pool, drawn: np.ndarray, bins: int = BINS) -> dict[str,
     values = {name: np.zeros(len(drawn)) for name in RANKING}
     if not len(drawn):
         return values
+    exact = ranking_metrics(counts(p))
     positives, negatives = histograms(p, bins)  # [V, K]
     for start in range(0, len(drawn), CHUNK):
         part = drawn[start : start + CHUNK]  # [r, V]
         tp, fp = np.cumsum(part @ positives, axis=-1), np.cumsum(part @ negatives, axis=-1)  # [r, K]
         for name, metric in RANKING.items():
             values[name][start : start + CHUNK] = metric(tp, fp)
-    exact = cumulative_counts(p.scores, p.labels, p.weights)
-    if len(exact.thresholds) > positives.shape[1]:
-        tp, fp = np.cumsum(positives.sum(axis=0)), np.cumsum(negatives.sum(axis=0))  # [K]
-        for name, metric in RANKING.items():
-            values[name] += metric(exact.positives, exact.negatives) - metric(tp, fp)
+    tp, fp = np.cumsum(positives.sum(axis=0)), np.cumsum(negatives.sum(axis=0))  # [K]
+    for name, metric in RANKING.items():
+        values[name] += exact[name] - metric(tp, fp)  # 0 where no two scores share a bin
     return values
 
 

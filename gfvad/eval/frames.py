@@ -13,7 +13,7 @@ class Runs(NamedTuple):
 
     scores: np.ndarray  # [E]
     labels: np.ndarray  # uint8 [E]
-    weights: np.ndarray  # int64 [E] frames of the run; they sum to T
+    weights: np.ndarray  # int32 [E] frames of the run; they sum to T
 
 
 def unit_to_frames(unit_scores: np.ndarray, num_frames: int, unit_frames: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def compress(scores: np.ndarray, labels: np.ndarray) -> Runs:
     if scores.shape != labels.shape or scores.ndim != 1:
         raise DataError(f"scores {scores.shape} and labels {labels.shape}: expected one dimension of equal length; check the ground truth")
     if not len(scores):
-        return Runs(scores, labels, np.zeros(0, np.int64))
+        return Runs(scores, labels, np.zeros(0, np.int32))
     # [E] first frame of each run
     first = np.r_[0, np.flatnonzero((scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1])) + 1]
-    return Runs(scores[first], labels[first], np.diff(np.r_[first, len(scores)]))
+    return Runs(scores[first], labels[first], np.diff(np.r_[first, len(scores)]).astype(np.int32))

@@ -52,11 +52,16 @@ def cumulative_counts(scores, labels, weights=None) -> Counts:
         keep = weights > 0
         scores, labels, weights = scores[keep], labels[keep], weights[keep]
     order = np.argsort(scores)[::-1]  # [E], no stable sort needed: only ends of ties are read
-    scores, labels, weights = scores[order], labels[order], weights[order]
+    return counts_of_sorted(scores[order], labels[order], weights[order])
+
+
+def counts_of_sorted(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Counts:
+    """Counts of scores [E] that descend and weights [E] above 0; nothing is checked."""
     # [K] index of the last entry of each distinct score
     last = np.r_[np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1] if len(scores) else np.zeros(0, np.int64)
-    positives = np.cumsum(np.where(labels, weights, 0))[last]
-    return Counts(scores[last], positives, np.cumsum(weights)[last] - positives)
+    wide = np.int64 if np.issubdtype(weights.dtype, np.integer) else np.float64
+    positives = np.cumsum(weights * labels, dtype=wide)[last]
+    return Counts(scores[last], positives, np.cumsum(weights, dtype=wide)[last] - positives)
 
 
 def _with_origin(counts: np.ndarray) -> np.ndarray:

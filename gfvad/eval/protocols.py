@@ -1,7 +1,7 @@
 """The protocol matrix: every score file under every aggregation, normalisation and smoothing; the honest default is the headline.
 
 Order of operations: normalise a video's frame scores, then smooth them, then aggregate. Videos are taken one at a time and kept as run
-lengths (frames.py), so that one protocol of 2.3 million frames holds a few tens of megabytes at most.
+lengths (frames.py); where smoothing leaves no runs, one protocol of 2.3 million frames peaks at about 0.2 GB beside the scores.
 
 A record is a dict: metric, aggregation, normalisation, smoothing, checkpoint, value (null where undefined), ci95 ([low, high] or null),
 n_videos and n_frames the value was taken over. Metrics:
@@ -63,7 +63,7 @@ def gaussian(scores: np.ndarray, sigma: float) -> np.ndarray:
 def micro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
     """All frames of all videos pooled: metric -> (value, 95 % interval over videos)."""
     pooled = bootstrap.pool(list(runs))
-    values = ranking_metrics(cumulative_counts(pooled.scores, pooled.labels, pooled.weights))
+    values = ranking_metrics(bootstrap.counts(pooled))
     drawn = bootstrap.draw(bootstrap.presence(pooled), resamples, seed)
     spread = bootstrap.resampled_ranking(pooled, drawn)
     return {name: (values[name], bootstrap.percentiles(spread[name])) for name in RANKING}
@@ -175,19 +175,20 @@ def protocol_matrix(
 ) -> list[Record]:  # fmt: skip
     """Records of every protocol for V scored videos, headline protocol first.
 
-    eval_cfg: `ema`, `gaussian`, `bootstrap` of config.eval. train_stats: (mean, std) of frame scores on the training split; None leaves the
-    normalisation 'train' out. checkpoint: the rule that chose the weights (last, best, best-on-test, a step). seed: of the resamples.
-    Raises DataError as `check`, and for a std that is not above 0.
+    eval_cfg: `ema`, `gaussian`, `bootstrap` of config.eval. train_stats: (mean, std) of frame scores on the training split; None, or a std of
+    0 (a model that scores everything alike), leaves the normalisation 'train' out. checkpoint: the rule that chose the weights (last, best, best-on-test, a step). seed: of the resamples.
+    Raises DataError as `check`, and for statistics that are not finite.
     """
     videos = list(videos)
     check(videos)
-    if train_stats is not None and not train_stats[1] > 0:
-        raise DataError(f"training statistics: std {train_stats[1]}, expected above 0; the model scores all training frames alike")
+    if train_stats is not None and not np.isfinite(train_stats).all():
+        raise DataError(f"training statistics: mean {train_stats[0]}, std {train_stats[1]}, expected numbers; check the model's scores")
     records: list[Record] = []
     for normalisation in NORMALISATIONS:
-        if normalisation == "train" and train_stats is None:
+        if normalisation == "train" and (train_stats is None or train_stats[1] == 0):
             continue
         for smoothing, chosen in smoothing_names(eval_cfg).items():
+            runs = []  # lets go of the last protocol's before the next are made
             runs = [compress(transform(v.scores, normalisation, chosen, train_stats or (0.0, 1.0)), v.labels) for v in videos]
             for aggregation, aggregate in AGGREGATIONS.items():
                 protocol = {"aggregation": aggregation, "normalisation": normalisation, "smoothing": smoothing, "checkpoint": checkpoint}

@@ -52,8 +52,8 @@ CHECKS = (
 
 def scored(name, scores, labels, spans=ground_truth.EMPTY, classes=(), span_classes=(), unit_frames=1) -> ScoredVideo:
     """A ScoredVideo from frame scores [T] and labels [T]."""
-    label = int(np.any(labels))
-    return ScoredVideo(name, np.asarray(scores, np.float64), np.asarray(labels, np.uint8), label, classes, spans, span_classes, unit_frames, 0.0)
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.uint8)
+    return ScoredVideo(name, scores, labels, int(labels.any()), classes, spans, span_classes, unit_frames, 0.0)
 
 
 def xd_hlnet(root: Path) -> list[ScoredVideo]:
