@@ -1,0 +1,209 @@
+"""Parsers of the published annotation files. Every one returns half-open frame spans counted from 0, whatever the file's own convention.
+
+file                                   | written as                       | returned as
+XD-Violence `annotations.txt`          | start end, 0-based, end excluded | the same (what the published ground truth does)
+UCF-Crime `temporal_annotations.txt`   | start end, -1 for none           | end excluded; `inclusive=True` gives [start, end + 1)
+ShanghaiTech `test_frame_mask/*.npy`   | one 0 / 1 a frame                | runs of ones
+Ped2 `test_spans.txt`                  | first last, 1-based, both in     | [first - 1, last)
+"""
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gfvad.types import DataError
+
+XD_CLASSES = {"B1": "fighting", "B2": "shooting", "B4": "riot", "B5": "abuse", "B6": "car accident", "G": "explosion"}
+XD_NORMAL = "A"
+UCF_CLASSES = (
+    "Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting", "RoadAccidents", "Robbery", "Shooting", "Shoplifting",
+    "Stealing", "Vandalism",
+)  # fmt: skip
+
+
+class Event(NamedTuple):
+    """The annotation of one video."""
+
+    classes: tuple[str, ...]  # () where normal
+    spans: np.ndarray  # int64 [S, 2], half-open frames, in time order
+
+
+# ---- shared ----------------------------------------------------------------------------------------------------------------------------
+
+
+def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
+    """(number, text) of the non-blank lines that are no comment. Raises DataError where the file is absent, not text, or has none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {what}, see docs/data.md for where to get it") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file; expected {what}") from None
+    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.lstrip().startswith("# ")]
+    if not lines:
+        raise DataError(f"{path}: empty; expected {what}")
+    return lines
+
+
+def strip_mp4(name: str) -> str:
+    """Video name without a trailing '.mp4': 14 annotation lines of XD-Violence and the official UCF-Crime list have it."""
+    return name.removesuffix(".mp4")
+
+
+def _integers(where: str, fields: list[str]) -> list[int]:
+    try:
+        return [int(field) for field in fields]
+    except ValueError:
+        raise DataError(f"{where}: found {' '.join(fields)!r}; expected whole frame numbers") from None
+
+
+def check_spans(where: str, numbers: list[int]) -> np.ndarray:
+    """Flat start end start end ... -> int64 [S, 2] in time order. Raises DataError for an odd count, a negative start or start >= end."""
+    if len(numbers) % 2:
+        raise DataError(f"{where}: {len(numbers)} frame numbers; expected pairs of start and end")
+    spans = np.array(numbers, np.int64).reshape(-1, 2)
+    bad = spans[(spans[:, 0] < 0) | (spans[:, 0] >= spans[:, 1])]
+    if len(bad):
+        raise DataError(f"{where}: span {bad[0].tolist()}; expected 0 <= start < end")
+    return spans[np.argsort(spans[:, 0], kind="stable")]
+
+
+def _add(table: dict, where: str, name: str, value) -> None:
+    if name in table:
+        raise DataError(f"{where}: video {name!r} stands twice; expected one line a video")
+    table[name] = value
+
+
+def find_name(table: Mapping[str, object], name: str) -> str | None:
+    """The key of `table` that stands for a video: its name, or the name with 'v=' (YouTube videos of XD-Violence) put on or taken off."""
+    other = name[2:] if name.startswith("v=") else f"v={name}"
+    return next((key for key in (name, other) if key in table), None)
+
+
+def parse_frame_counts(path: Path) -> dict[str, int]:
+    """Lines 'name@frames' -> {name: frames}. Names may hold '@'; short UCF-Crime names ('Abuse028') stay as they are, see `ucf_name`."""
+    table: dict[str, int] = {}
+    for i, line in read_lines(path, "lines NAME@FRAMES"):
+        name, _, count = line.rpartition("@")
+        if not name or not count.isdigit() or int(count) == 0:
+            raise DataError(f"{path}, line {i}: found {line!r}; expected NAME@FRAMES with at least one frame")
+        _add(table, f"{path}, line {i}", strip_mp4(name), int(count))
+    return table
+
+
+def spans_of(labels: np.ndarray) -> np.ndarray:
+    """Frame labels [T] -> int64 [S, 2], the maximal runs of non-zero labels as half-open spans."""
+    edges = np.diff(np.concatenate([[0], (np.asarray(labels) != 0).astype(np.int8), [0]]))
+    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1).astype(np.int64)
+
+
+# ---- XD-Violence -----------------------------------------------------------------------------------------------------------------------
+
+
+def xd_classes(name: str) -> tuple[int, tuple[str, ...]] | None:
+    """(label, classes) from a name '..._label_B2-G-0'; (0, ()) for '_label_A'; None where the name carries no known label."""
+    match = re.search(r"_label_([A-Z0-9]+(?:-[A-Z0-9]+)*)$", strip_mp4(name))
+    codes = [code for code in match[1].split("-") if code != "0"] if match else []
+    if codes == [XD_NORMAL]:
+        return 0, ()
+    return (1, tuple(XD_CLASSES[c] for c in codes)) if codes and all(c in XD_CLASSES for c in codes) else None
+
+
+def parse_xd(path: Path) -> dict[str, np.ndarray]:
+    """XD-Violence annotations.txt, lines 'name start end start end ...' -> {name without '.mp4': int64 [S, 2]}."""
+    table: dict[str, np.ndarray] = {}
+    for i, line in read_lines(path, "lines NAME START END ..."):
+        where, (name, *fields) = f"{path}, line {i}", line.split()
+        if not fields:
+            raise DataError(f"{where}: {name!r} has no span; expected at least one start and end")
+        _add(table, where, strip_mp4(name), check_spans(where, _integers(where, fields)))
+    return table
+
+
+# ---- UCF-Crime -------------------------------------------------------------------------------------------------------------------------
+
+
+def ucf_name(short: str) -> str:
+    """Any spelling of a UCF-Crime video -> that of its files: 'Abuse028' -> 'Abuse028_x264', 'Normal003' -> 'Normal_Videos_003_x264'.
+
+    Short names with 'Normal' stand for test videos; training videos are 'Normal_Videos586_x264' (no underscore before the number).
+    """
+    name = strip_mp4(short)
+    if name.endswith("_x264"):
+        return name
+    normal = re.fullmatch(r"Normal(\d+)", name)
+    return f"Normal_Videos_{normal[1]}_x264" if normal else f"{name}_x264"
+
+
+def ucf_class(name: str) -> tuple[int, tuple[str, ...]] | None:
+    """(label, classes) from a UCF-Crime name: 'Abuse001_x264' -> (1, ('Abuse',)), 'Normal_Videos...' -> (0, ()); None for anything else."""
+    if "Normal" in name:
+        return 0, ()
+    match = re.match(r"([A-Za-z]+)\d", name)
+    return (1, (match[1],)) if match and match[1] in UCF_CLASSES else None
+
+
+def parse_ucf(path: Path, inclusive: bool = False) -> dict[str, Event]:
+    """UCF-Crime test annotation, lines 'name class start end start end' with -1 for none -> {name as in `ucf_name`: Event}.
+
+    `inclusive` counts the end frame as abnormal, as the ground truth published with the 2048-d features does.
+    """
+    table: dict[str, Event] = {}
+    for i, line in read_lines(path, "lines NAME CLASS START END START END"):
+        where, fields = f"{path}, line {i}", line.split()
+        if len(fields) < 4 or len(fields) % 2:
+            raise DataError(f"{where}: {len(fields)} columns; expected name, class and pairs of start and end (-1 for none)")
+        pairs = np.array(_integers(where, fields[2:])).reshape(-1, 2)
+        kept = pairs[~(pairs == -1).all(1)]
+        spans = check_spans(where, [int(v) for v in (kept + [0, int(inclusive)]).ravel()])
+        normal = fields[1] == "Normal"
+        if normal != (len(spans) == 0) or not (normal or fields[1] in UCF_CLASSES):
+            raise DataError(
+                f"{where}: class {fields[1]!r} with {len(spans)} spans; "
+                "expected Normal without a span or a class of the set with one"
+            )
+        _add(table, where, ucf_name(fields[0]), Event(() if normal else (fields[1],), spans))
+    return table
+
+
+# ---- Ped2, and tables of one's own -----------------------------------------------------------------------------------------------------
+
+
+def parse_ped2(path: Path) -> dict[str, np.ndarray]:
+    """Ped2 test_spans.txt, lines 'clip first last', frames from 1 and both in -> {'Test001': int64 [S, 2]} half-open and from 0."""
+    table: dict[str, list[int]] = {}
+    for i, line in read_lines(path, "lines CLIP FIRST LAST"):
+        where, fields = f"{path}, line {i}", line.split()
+        if len(fields) != 3:
+            raise DataError(f"{where}: {len(fields)} columns; expected clip, first and last abnormal frame")
+        clip, first, last = _integers(where, fields)
+        table.setdefault(f"Test{clip:03d}", []).extend((first - 1, last))
+    return {name: check_spans(f"{path}, {name}", numbers) for name, numbers in table.items()}
+
+
+def read_csv(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of a CSV with a header as (where, {column: stripped text}); absent optional columns are ''. DataError for anything malformed."""
+    expected = ",".join(columns) + "".join(f"[,{c}]" for c in optional)
+    lines = read_lines(path, f"a CSV with the columns {expected}")
+    rows = list(csv.reader(line for _, line in lines))
+    header = [field.strip() for field in rows[0]]
+    if not set(columns) <= set(header):
+        raise DataError(f"{path}: columns {','.join(header)}; expected {expected} in the first line")
+    for (i, _), row in zip(lines[1:], rows[1:]):
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {i}: {len(row)} fields; expected {len(header)} ({','.join(header)})")
+        yield f"{path}, line {i}", {c: "" for c in optional} | {c: field.strip() for c, field in zip(header, row)}
+
+
+def parse_spans_csv(path: Path) -> dict[str, list[tuple[int, int, str]]]:
+    """spans.csv, 'name,start,end[,class]' in frames from 0, end excluded, a line a span -> {name: [(start, end, class)]} in time order."""
+    table: dict[str, list[tuple[int, int, str]]] = {}
+    for where, row in read_csv(path, ("name", "start", "end"), ("class",)):
+        (start, end), = check_spans(where, _integers(where, [row["start"], row["end"]])).tolist()
+        table.setdefault(row["name"], []).append((start, end, row["class"]))
+    return {name: sorted(spans) for name, spans in table.items()}
