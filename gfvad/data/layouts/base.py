@@ -1,0 +1,305 @@
+"""What every layout shares: entries (names and paths, no arrays), survey of what is wrong, and the way from files to a `Video`.
+
+A layout never guesses. What is wrong with a folder is found by `survey` as a list of Problems; `entries` raises the first errors among them
+by name, `gfvad.data.audit` prints all.
+"""
+from __future__ import annotations
+
+import collections
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gfvad.config import nearest
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
+from gfvad.data.layouts import arrays
+from gfvad.data.layouts.captions import CaptionText, captions_path
+from gfvad.types import ConfigError, DataError, Video
+
+SPLITS = ("train", "test")
+MAX_GAP = 1  # rows by which the modalities of a video may differ: extractors treat the last part of a snippet differently
+SHOWN = 5  # names in an error message
+
+
+class Entry(NamedTuple):
+    """One video of a split, before anything is loaded."""
+
+    name: str
+    split: str  # 'train' | 'test'
+    label: int  # 1 abnormal, 0 normal, -1 unknown
+    classes: tuple[str, ...]
+    files: Mapping[str, tuple[Path, ...]]  # modality -> its files, one a crop where crops are files; () where it is known to be missing
+    row: int = -1  # row of the arrays, where the file is a container of all videos
+
+
+class Problem(NamedTuple):
+    """Something wrong with a folder."""
+
+    kind: str  # see audit.KINDS
+    error: bool  # False: handled as docs/data.md says, and worth knowing
+    where: str  # video or file
+    detail: str
+
+
+def require_folder(root: Path) -> Path:
+    """The folder; raises DataError where there is none or it is empty."""
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise DataError(f"{root}: found {found}; expected the folder of the features (config.data.root or --source)")
+    if not any(root.iterdir()):
+        raise DataError(f"{root}: empty folder; expected features, see docs/data.md for the layout")
+    return root
+
+
+def find_files(root: Path, suffix: str = ".npy") -> list[Path]:
+    """Every file below a folder with this suffix, sorted; hidden files and folders are left out."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        found += [Path(folder, f) for f in files if f.endswith(suffix) and not f.startswith(".")]
+    return sorted(found)
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few of some names, for a message."""
+    names = sorted(names)
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def align(features: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.ndarray], int]:
+    """Modalities [C, N_m, D] cut to the shortest, and how many were cut. Raises DataError for a gap of more than MAX_GAP rows."""
+    units = {m: array.shape[1] for m, array in features.items()}
+    shortest, longest = min(units.values()), max(units.values())
+    if longest - shortest > MAX_GAP:
+        rows = ", ".join(f"{m} {n}" for m, n in units.items())
+        raise DataError(
+            f"{where}: modalities of {rows} rows; "
+            f"expected a difference of at most {MAX_GAP}, extract or copy the odd one again"
+        )
+    return {m: array[:, :shortest] for m, array in features.items()}, sum(n > shortest for n in units.values())
+
+
+class Layout:
+    """A reader of one folder format.
+
+    Attributes: name (dataset, from the config), root, modalities {name: D}, ground_truth (which one, in words), notes (a Counter of
+    videos repaired so far, by what), fps and unit_frames as in `Video`. `entries` reads no features, `modalities` a few headers.
+    """
+
+    kind = ""  # name in the registry
+    dims: Mapping[str, int] = {}  # modality -> D as published; 0: whatever the first file has
+    ndims: Mapping[str, tuple[int, ...]] = {}  # modality -> axes its files may have (2: [T, D], 3: [T, C, D])
+    unit_frames = SNIPPET
+    fps = 0.0
+    ground_truth = "none"
+
+    def __init__(self, data_cfg):
+        self.cfg, self.root, self.name = data_cfg, Path(data_cfg.root).expanduser(), data_cfg.dataset
+        self.asked = tuple(data_cfg.modalities)
+        self._noted: dict[str, set[tuple[str, str]]] = {}
+        self._surveys: dict[str, tuple[list[Entry], list[Problem]]] = {}
+        self._modalities: dict[str, int] | None = None
+        self.open()
+        self.text = self._open_text()
+        self.on_disk = tuple(m for m in self.asked if not (m == "text" and self.text))
+        unknown = [m for m in self.on_disk if self.dims and m not in self.dims]
+        if unknown:
+            offered = sorted({*self.dims, "text"})
+            raise ConfigError(f"config.data.modalities has {unknown[0]!r}, which layout {self.kind} has not{nearest(unknown[0], offered)}")
+
+    # ---- for a layout to fill in
+
+    def open(self) -> None:
+        """Checks the folder and reads small annotation files. Raises DataError."""
+        require_folder(self.root)
+
+    def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
+        """Entries of a split from file names and annotations, and what is wrong with them."""
+        raise TypeError(f"layout {self.kind!r} defines no scan")
+
+    def truth(self, entry: Entry, units: int) -> Truth:
+        """Ground truth of a test video of N units."""
+        return Truth(units * SNIPPET, EMPTY, ())
+
+    def annotation_files(self) -> list[Path]:
+        """Files the ground truth is built from."""
+        return []
+
+    def headers(self, entry: Entry, modality: str) -> list[tuple[Path, arrays.Header]]:
+        """Headers of a modality's files."""
+        return [(path, arrays.read_header(path)) for path in entry.files[modality]]
+
+    def read(self, entry: Entry, modality: str) -> np.ndarray:
+        """A modality as [C, N, D]: files [T, D] are crops, one file [T, C, D] holds them."""
+        crops = []
+        for path, header in self.headers(entry, modality):
+            arrays.check_header(path, header, self.ndims.get(modality, (2, 3)), self.modalities[modality])
+            array = arrays.to_features(arrays.read_array(path, header))
+            arrays.require_finite(array, str(path))
+            crops.append(array)
+        if any(c.shape != crops[0].shape for c in crops) or (len(crops) > 1 and crops[0].ndim == 3):
+            raise DataError(
+                f"{entry.name}: crops of {modality} have shapes {[c.shape for c in crops]}; "
+                "expected the same [units, features] in each"
+            )
+        return crops[0].transpose(1, 0, 2) if crops[0].ndim == 3 else np.stack(crops)
+
+    # ---- for everyone
+
+    def survey(self, split: str) -> tuple[list[Entry], list[Problem]]:
+        """`scan`, once, in the order of names."""
+        if split not in SPLITS:
+            raise DataError(f"split {split!r}; expected one of {', '.join(SPLITS)}")
+        if split not in self._surveys:
+            entries, problems = self.scan(split)
+            self._surveys[split] = sorted(entries, key=lambda e: e.name), problems
+        return self._surveys[split]
+
+    def entries(self, split: str) -> list[Entry]:
+        """Videos of a split, by name. Raises DataError, by name, for anything missing, unpaired or unknown."""
+        entries, problems = self.survey(split)
+        errors = [p for p in problems if p.error]
+        if errors:
+            first = [p for p in errors if p.kind == errors[0].kind]
+            rest = f"; {len(errors) - len(first)} further errors of other kinds" if len(first) < len(errors) else ""
+            what = f"{len(first)} x {errors[0].kind}: {some(p.where for p in first)}: {errors[0].detail}"
+            raise DataError(f"{self.root} ({split}): {what}{rest}. "
+                            f"`python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check` lists all")  # fmt: skip
+        return entries
+
+    @property
+    def modalities(self) -> dict[str, int]:
+        """{modality: D}; the order of the config."""
+        if self._modalities is None:
+            widths = {m: self.dims.get(m) or self._first_dim(m) for m in self.on_disk}
+            self._modalities = {m: widths[m] if m in widths else self.text.encoder.dim for m in self.asked}
+        return self._modalities
+
+    def _first_dim(self, modality: str) -> int:
+        """Features of most of the first readable files: one broken or odd file does not decide for the others."""
+        dims, broken = [], None
+        for entry in (e for split in SPLITS for e in self.survey(split)[0] if e.files.get(modality)):
+            try:
+                path, header = self.headers(entry, modality)[0]
+                arrays.check_header(path, header, self.ndims.get(modality, (2, 3)))
+                dims.append(header.shape[-1])
+            except DataError as error:
+                broken = broken or error
+            if len(dims) == 9:
+                break
+        if not dims:
+            raise broken or DataError(
+                f"{self.root}: no file of modality {modality!r}; "
+                f"expected one a video, see docs/data.md for layout {self.kind}"
+            )
+        return max(sorted(set(dims)), key=dims.count)
+
+    def load(self, entry: Entry) -> Video:
+        """Reads a video. Raises DataError for files that are absent, truncated, misshapen, not finite or out of step."""
+        features = {m: self.read(entry, m) for m in self.on_disk if entry.files[m]}
+        if not features and self.on_disk:
+            raise DataError(f"{entry.name}: no file of any modality of {', '.join(self.on_disk)}; expected at least one, see docs/data.md")
+        features, cut = align(features, f"{entry.name} ({entry.split})") if features else ({}, 0)
+        if cut:
+            self._note("aligned", entry)
+        units = next(iter(features.values())).shape[1] if features else self.text_units(entry)
+        for m in self.on_disk:
+            if m not in features:
+                self._note(f"{m} absent, zeros in its place", entry)
+                features[m] = np.zeros((1, units, self.modalities[m]), np.float32)
+        if self.text:
+            features["text"] = self._text_features(entry, units)
+        test = entry.split == "test"
+        num_frames, spans, span_classes = self.truth(entry, units) if test else (self.train_frames(entry, units), EMPTY, ())
+        return Video(
+            entry.name, entry.split, {m: features[m] for m in self.asked}, entry.label, entry.classes, num_frames, spans, span_classes,
+            self.unit_frames, self.fps,
+        )  # fmt: skip
+
+    @property
+    def notes(self) -> collections.Counter:
+        """Videos loaded so far that had to be repaired, by what was done; a video counts once however often it is loaded."""
+        return collections.Counter({what: len(videos) for what, videos in self._noted.items()})
+
+    def _note(self, what: str, entry: Entry) -> None:
+        self._noted.setdefault(what, set()).add((entry.split, entry.name))
+
+    def train_frames(self, entry: Entry, units: int) -> int:
+        """Frames of a training video, which has no frame labels: whole units."""
+        return units * (self.unit_frames or SNIPPET)
+
+    def text_units(self, entry: Entry) -> int:
+        """N of a video where text is the only modality and its other features are not asked for."""
+        others = ", ".join(sorted(set(self.dims) - {"text"})) or "its modalities"
+        raise ConfigError(f"config.data.modalities = ('text',): layout {self.kind} knows no units without features; add one of {others}")
+
+    def fingerprint(self) -> str:
+        """Hash of everything the videos depend on: choices, annotation files (content), feature files (name, size, time)."""
+        text = [self.cfg.text_encoder, self.cfg.text_assign, str(self.text.path)] if self.text else []
+        lines = [self.kind, self.name, *self.asked, str(self.unit_frames), *text]
+        for path in [*self.annotation_files(), *([self.text.path] if self.text else [])]:
+            lines.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else str(path))
+        stats: dict[Path, os.stat_result] = {}
+        for split in SPLITS:
+            for entry in self.entries(split):
+                lines.append(f"{split} {entry.name} {entry.row} {entry.label}")
+                for path in (p for m in self.on_disk for p in entry.files[m]):
+                    stats[path] = s = stats.get(path) or path.stat()
+                    lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _open_text(self) -> CaptionText | None:
+        """Captions, where the modality 'text' comes from them."""
+        if "text" not in self.asked or "text" in self.dims:
+            return None
+        path = captions_path(self.cfg, self.root)
+        if path is None:
+            raise DataError(
+                f"{self.root}: modality 'text' needs timed sentences; "
+                "give config.data.captions (or --captions), a JSON below this folder"
+            )
+        return CaptionText(path, self.cfg)
+
+    def _text_features(self, entry: Entry, units: int) -> np.ndarray:
+        if not self.text.ready:
+            self.text.embed_all([e.name for split in SPLITS for e in self.survey(split)[0]])
+        if self.text.get(entry.name) is None:
+            self._note("without captions, text zeros", entry)
+        return self.text.features(entry.name, units, self.unit_frames, self.fps)
+
+
+def missing_files(split: str, tables: Mapping[str, Mapping[str, Sequence[Path]]], optional: Sequence[str] = ()) -> list[Problem]:
+    """Videos that some modality has and another has not. tables: modality -> {video: files}; optional modalities may lack some."""
+    problems = []
+    every = set().union(*tables.values()) if tables else set()
+    for modality, table in tables.items():
+        for name in sorted(every - set(table)):
+            others = [m for m in tables if name in tables[m]]
+            kind = "missing" if modality in optional else "pairing"
+            detail = f"no {modality} file for its {' and '.join(others)}"
+            problems.append(Problem(kind, modality not in optional, name, f"{detail}; expected all or none ({split})"))
+    return problems
+
+
+def group_crops(files: Iterable[tuple[str, int, Path]]) -> tuple[dict[str, tuple[Path, ...]], list[Problem]]:
+    """(video, crop, file) -> {video: files in the order of crops}, and crops that are missing or doubled in some video.
+
+    The full set of crops is the one most videos have.
+    """
+    table: dict[str, dict[int, Path]] = {}
+    problems = []
+    for name, crop, path in files:
+        if crop in table.setdefault(name, {}):
+            problems.append(Problem("duplicated", True, name, f"{path} and {table[name][crop]} are both crop {crop}; remove one"))
+        table[name][crop] = path
+    sets = collections.Counter(tuple(sorted(crops)) for crops in table.values())
+    usual = max(sets, key=lambda crops: (sets[crops], crops), default=())
+    for name, crops in table.items():
+        if tuple(sorted(crops)) != usual:
+            detail = f"crops {sorted(crops)}; expected {list(usual)} as most videos have, copy or extract them again"
+            problems.append(Problem("missing", True, name, detail))
+    return {name: tuple(crops[c] for c in sorted(crops)) for name, crops in table.items()}, problems

@@ -1,0 +1,189 @@
+"""What the names and annotation files of a dataset say, apart from where its features lie: label, split, frame ground truth.
+
+Features of one dataset come in several layouts (TEVAD and VadCLIP publish XD-Violence and UCF-Crime again), so a layout asks the rules of
+the dataset its names belong to.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from gfvad.data import annotations, ground_truth
+from gfvad.data.ground_truth import SNIPPET, Truth
+from gfvad.data.layouts import arrays
+from gfvad.data.layouts.base import MAX_GAP, some
+from gfvad.types import DataError
+
+UCF_FILES = ("temporal_annotations.txt", "Temporal_Anomaly_Annotation.txt", "Temporal_Anomaly_Annotation_for_Testing_Videos.txt")
+
+
+class XdRules:
+    """XD-Violence. lengths 'counts': ((n - 1) // 16) * 16 frames from frame_counts.txt, where it lies beside; else 16 a row."""
+
+    dataset, pattern = "xd_violence", re.compile(r".+_label_(A|[BG0-9-]+)(\.mp4)?")
+    fps = 24.0  # at which the published features were taken
+
+    def __init__(self, root: Path, lengths: str = "counts"):
+        self.path, self.counts_path = root / "annotations.txt", root / "frame_counts.txt"
+        self.spans = annotations.parse_xd(self.path)
+        self.counts = annotations.parse_frame_counts(self.counts_path) if lengths == "counts" and self.counts_path.is_file() else None
+        self.files = [self.path, *([self.counts_path] if self.counts else [])]
+        rule = "((n - 1) // 16) * 16 frames" if self.counts else "16 frames a feature row"
+        self.ground_truth = f"annotations.txt, {rule}"
+
+    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+        return annotations.xd_classes(name)
+
+    def split(self, name: str) -> str | None:
+        return None  # names do not say
+
+    def test_names(self) -> set[str] | None:
+        """Test videos that must exist; with the counts all 800, else the 500 annotated ones."""
+        return set(self.counts or self.spans)
+
+    def covers(self, name: str) -> str:
+        """Why a test video has no ground truth, or ''."""
+        known = self.label(name)
+        if (annotations.find_name(self.spans, name) is None) == bool(known and known[0]):
+            return f"label {known[0]} by its name, but {'no' if known[0] else 'a'} line in {self.path.name}"
+        if self.counts is not None and annotations.find_name(self.counts, name) is None:
+            return f"no line in {self.counts_path.name}"
+        return ""
+
+    def truth(self, name: str, units: int) -> Truth:
+        frames = units * SNIPPET
+        if self.counts is not None:
+            frames = ground_truth.xd_frames(self.counts[annotations.find_name(self.counts, name)])
+            check_length(name, units, frames, self.counts_path)
+        return ground_truth.xd_truth(name, frames, self.spans)
+
+
+class UcfRules:
+    """UCF-Crime. family 2048: lengths counted up and end frames in; 1024 (and CLIP): 16 frames a feature row, end frames out."""
+
+    dataset, pattern, fps = "ucf_crime", re.compile(r"[A-Za-z_]+\d+_x264(\.mp4)?"), 30.0
+
+    def __init__(self, root: Path, family: int = 1024):
+        self.path = next((root / f for f in UCF_FILES if (root / f).is_file()), root / UCF_FILES[0])
+        self.events = annotations.parse_ucf(self.path, inclusive=family == 2048)
+        self.counts_path, self.up = root / "frame_counts.txt", family == 2048
+        counts = annotations.parse_frame_counts(self.counts_path) if self.counts_path.is_file() else {}
+        self.counts = {annotations.ucf_name(name): n for name, n in counts.items()}
+        self.files = [self.path, *([self.counts_path] if self.counts else [])]
+        rule = "16 * ceil(n / 16) frames, end frames in" if self.up else "16 frames a feature row, end frames out"
+        self.ground_truth = f"{self.path.name}, {rule}"
+
+    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+        return annotations.ucf_class(name)
+
+    def split(self, name: str) -> str:
+        return "test" if name in self.events else "train"
+
+    def test_names(self) -> set[str]:
+        return set(self.events)
+
+    def covers(self, name: str) -> str:
+        return "" if name in self.events else f"no line in {self.path.name}"
+
+    def truth(self, name: str, units: int) -> Truth:
+        frames = units * SNIPPET
+        if name in self.counts:
+            counted = (ground_truth.snippets_up if self.up else ground_truth.snippets_down)(self.counts[name])
+            check_length(name, units, counted, self.counts_path)
+            frames = counted if self.up else frames
+        return ground_truth.cut(self.events[name].spans, frames, self.events[name].classes)
+
+
+class ShanghaiRules:
+    """ShanghaiTech, weak split: a clip number of four digits is one of the set's own test part, all abnormal; masks in test_frame_mask/."""
+
+    dataset, pattern, fps = "shanghaitech", re.compile(r"\d\d_\d{3,4}"), 24.0
+    ground_truth = "test_frame_mask, 16 frames a feature row"
+
+    def __init__(self, root: Path):
+        self.folder = root / "test_frame_mask"
+        self.files = sorted(self.folder.glob("*.npy"))
+
+    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+        return (int(len(name) == 7), ()) if self.pattern.fullmatch(name) else None
+
+    def split(self, name: str) -> None:
+        return None
+
+    def test_names(self) -> None:
+        return None
+
+    def covers(self, name: str) -> str:
+        return "" if len(name) == 6 or (self.folder / f"{name}.npy").is_file() else f"no frame mask {self.folder / name}.npy"
+
+    def truth(self, name: str, units: int) -> Truth:
+        if len(name) == 6:
+            return Truth(units * SNIPPET, ground_truth.EMPTY, ())
+        path = self.folder / f"{name}.npy"
+        header = arrays.read_header(path)
+        mask = arrays.read_array(path, header)
+        if mask.ndim != 1 or not mask.size or not np_isin01(mask):
+            raise DataError(f"{path}: shape {mask.shape}; expected one 0 or 1 a frame")
+        if len(mask) > (units + MAX_GAP) * SNIPPET:
+            raise DataError(
+                f"{path}: {len(mask)} frames but {units} feature rows of 16; "
+                "expected features of the whole video, extract them again"
+            )
+        return ground_truth.mask_truth(mask, units * SNIPPET)
+
+
+class Ped2Rules:
+    """Ped2, weak split of TEVAD; abnormal are the clips Test001..012. Ground truth: 904 of 3,200 frames."""
+
+    dataset, pattern, fps = "ped2", re.compile(r"(Train|Test)\d{3}"), 0.0
+    train = frozenset({*(f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)), *(f"Train{i:03d}" for i in (7, 8, 14, 15))})
+    test = frozenset({*(f"Test{i:03d}" for i in range(1, 13)), *(f"Train{i:03d}" for i in range(1, 17))}) - train
+    ground_truth = "test_spans.txt as published by TEVAD (spans one frame late), 16 frames a feature row"
+
+    def __init__(self, root: Path):
+        self.path = root / "test_spans.txt"
+        self.spans = annotations.parse_ped2(self.path)
+        self.files = [self.path]
+
+    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+        return (int(name.startswith("Test")), ()) if name in self.train | self.test else None
+
+    def split(self, name: str) -> str:
+        return "train" if name in self.train else "test"
+
+    def test_names(self) -> frozenset[str]:
+        return self.test
+
+    def covers(self, name: str) -> str:
+        return "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
+
+    def truth(self, name: str, units: int) -> Truth:
+        return ground_truth.ped2_truth(name, units * SNIPPET, self.spans)
+
+
+ALL = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)
+
+
+def np_isin01(mask) -> bool:
+    """True where every value is 0 or 1."""
+    return bool(((mask == 0) | (mask == 1)).all())
+
+
+def check_length(name: str, units: int, frames: int, source: Path) -> None:
+    """Raises DataError where N units and the ground-truth length are out of step by more than a snippet."""
+    if abs(units - frames // SNIPPET) > MAX_GAP:
+        raise DataError(f"{name}: {units} feature rows but {frames // SNIPPET} snippets by {source}; expected a difference of at most "
+                        f"{MAX_GAP}, extract the video again (or remove {source.name}, then 16 frames a row count)")  # fmt: skip
+
+
+def detect(names: Iterable[str]) -> type | None:
+    """The rules whose names these are; None where they are of no published set. Raises DataError where names of several sets are mixed."""
+    found: dict[type, list[str]] = {}
+    for name in names:
+        kind = next((r for r in ALL if r.pattern.fullmatch(name)), None)
+        found.setdefault(kind, []).append(name)
+    if len(found) > 1:
+        parts = "; ".join(f"{kind.dataset if kind else 'unknown'}: {some(names)}" for kind, names in found.items())
+        raise DataError(f"names of several datasets in one folder ({parts}); expected one, give each its own folder")
+    return next(iter(found), None)

@@ -1,0 +1,72 @@
+"""UCF-Crime I3D features in either published family; the folder decides which, a mix is refused.
+
+2048-d: X_x264_i3d.npy [T, 10, 2048], ten crops in one file   (RTFM); ground truth 1,114,144 frames
+1024-d: X_x264__{0..9}.npy [T, 1024], one file a crop         (Roc-Ng); ground truth 1,109,680 frames
+temporal_annotations.txt lists the 290 test videos; every other video is for training. frame_counts.txt, where present, checks lengths.
+"""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gfvad.data import annotations
+from gfvad.data.ground_truth import Truth
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops
+from gfvad.data.layouts.rules import UcfRules
+from gfvad.types import DataError
+
+FAMILIES = {2048: re.compile(r"(?P<name>.+_x264(\.mp4)?)_i3d\.npy"), 1024: re.compile(r"(?P<name>.+_x264(\.mp4)?)__(?P<crop>\d)\.npy")}
+
+
+class UcfCrime(Layout):
+    """Modality i3d, and text from captions."""
+
+    kind = "ucf_crime"
+    dims = {"i3d": 0}
+    fps = UcfRules.fps
+
+    def open(self) -> None:
+        super().open()
+        files = find_files(self.root)
+        found = {dim: [p for p in files if pattern.fullmatch(p.name)] for dim, pattern in FAMILIES.items()}
+        if all(found.values()):
+            counts = " and ".join(f"{len(paths)} files like {paths[0].name} ({dim}-d)" for dim, paths in found.items())
+            raise DataError(
+                f"{self.root}: {counts}; expected one of the two feature families, "
+                "they have different ground truths: keep one folder each"
+            )
+        if not any(found.values()):
+            raise DataError(
+                f"{self.root}: {len(files)} .npy files, none named X_x264_i3d.npy or X_x264__0.npy; "
+                "expected UCF-Crime I3D features"
+            )
+        self.family = next(dim for dim, paths in found.items() if paths)
+        self.dims, self.ndims = {"i3d": self.family}, {"i3d": (3,) if self.family == 2048 else (2,)}
+        self.rules = UcfRules(self.root, self.family)
+        self.ground_truth = f"{self.family}-d features: {self.rules.ground_truth}"
+        matches = [(FAMILIES[self.family].fullmatch(p.name), p) for p in files]
+        crops = [(annotations.strip_mp4(m["name"]), int(m["crop"]) if self.family == 1024 else 0, p) for m, p in matches if m]
+        self._table, self._problems = group_crops(crops)
+        self._problems += [Problem("foreign", False, str(p), "not named like a feature file; left out") for m, p in matches if not m]
+
+    def annotation_files(self) -> list[Path]:
+        return self.rules.files
+
+    def truth(self, entry: Entry, units: int) -> Truth:
+        return self.rules.truth(entry.name, units)
+
+    def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
+        problems = [p for p in self._problems if (self.rules.split(p.where) if p.error else "train") == split]
+        entries = []
+        for name, files in self._table.items():
+            if self.rules.split(name) != split:
+                continue
+            label = self.rules.label(name)
+            if label is None:
+                problems.append(Problem("name", True, name, "starts with no class of the set; expected e.g. Abuse001_x264"))
+            else:
+                entries.append(Entry(name, split, *label, {m: files for m in self.on_disk}))
+        if split == "test":
+            lost = self.rules.test_names() - set(self._table)
+            problems += [Problem("missing", True, name, f"in {self.rules.path.name} but without features") for name in sorted(lost)]
+        return entries, problems
