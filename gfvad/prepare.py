@@ -1,0 +1,107 @@
+"""Checks a folder of features, or writes it as records.
+
+    python -m gfvad.prepare --dataset=xd_violence --source=DIR --check              what is wrong with a folder
+    python -m gfvad.prepare --dataset=xd_violence --source=DIR --out=DIR            quick check, then records
+    python -m gfvad.prepare --dataset=xd_violence-simulated --source=DIR --out=DIR  writes the simulated set to --source first
+
+Exit codes: 0 done, 1 the check found errors, 2 bad arguments or unreadable input.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gfvad.config import nearest
+from gfvad.types import ConfigError, DataError
+
+SIMULATED = "xd_violence-simulated"
+DATASETS = {  # name -> (layout, default modalities)
+    "xd_violence": ("xd_violence", ("rgb", "audio")),
+    SIMULATED: ("xd_violence", ("rgb", "audio")),
+    "ucf_crime": ("ucf_crime", ("i3d",)),
+    "ucf_logits": ("ucf_logits", ("i3d_logits",)),
+    "shanghaitech": ("shanghaitech", ("i3d",)),
+    "tevad": ("tevad", ("i3d", "text")),
+    "vadclip": ("vadclip", ("clip",)),
+    "generic": ("generic", ("x",)),
+}
+EXIT_ERRORS_FOUND, EXIT_BAD_INPUT = 1, 2
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. Raises ConfigError for a dataset that is not known (with the nearest that is) and for missing folders."""
+    description = "Check a folder of features, or write it as records (docs/data.md)."
+    parser = argparse.ArgumentParser(prog="python -m gfvad.prepare", description=description)
+    parser.add_argument("--dataset", required=True, help=f"one of {', '.join(DATASETS)}")
+    parser.add_argument("--source", required=True, help="folder of the features (generic: also one .npz)")
+    parser.add_argument("--out", help="folder of the records to write")
+    parser.add_argument("--check", action="store_true", help="only check, and print what is wrong with file names")
+    parser.add_argument("--deep", action="store_true", help="read every value for NaN and infinity (the whole set once)")
+    parser.add_argument("--modalities", default="", help="modalities, joined by commas (default: those of the dataset)")
+    parser.add_argument("--captions", default="", help="JSON of timed sentences, relative to --source (default: captions.json there)")
+    parser.add_argument("--text-encoder", default="minilm", choices=("minilm", "hash"), help="sentence encoder of the modality text")
+    parser.add_argument("--all", action="store_true", help="print every name, not the first five of a kind")
+    arguments = parser.parse_args(argv)
+    if arguments.dataset not in DATASETS:
+        raise ConfigError(
+            f"--dataset={arguments.dataset}: "
+            f"not a dataset{nearest(arguments.dataset, list(DATASETS))} (one of {', '.join(DATASETS)})"
+        )
+    if not arguments.check and not arguments.out:
+        raise ConfigError("--out=DIR is missing: the folder of the records to write (or --check to only check)")
+    return arguments
+
+
+def data_config(arguments: argparse.Namespace):
+    """config.data as this command line means it, all else by configs/common.py."""
+    try:
+        from configs.common import get_config
+    except ImportError:
+        raise ConfigError("configs/common.py not found: run this in the checkout, as `python -m gfvad.prepare`") from None
+    cfg = get_config().data
+    cfg.dataset, (cfg.layout, modalities) = arguments.dataset, DATASETS[arguments.dataset]
+    cfg.root = str(Path(arguments.source).expanduser())
+    cfg.modalities = tuple(m.strip() for m in arguments.modalities.split(",") if m.strip()) or modalities
+    cfg.captions, cfg.text_encoder = arguments.captions, arguments.text_encoder
+    return cfg
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, then (without --check) records; returns the exit code."""
+    from gfvad.data import audit, layouts  # after the arguments are known to be sound
+
+    cfg = data_config(arguments)
+    if arguments.dataset == SIMULATED:
+        from gfvad.data import simulate
+
+        cfg.root = str(simulate.write(Path(cfg.root), cfg.simulated))
+        print(f"simulated set: {cfg.root}")
+    layout = layouts.open_layout(cfg)
+    report = audit.audit(layout, deep=arguments.deep)
+    if arguments.check or report.errors:
+        print(audit.format_report(report, 0 if arguments.all else 5))
+    if report.errors:
+        return EXIT_ERRORS_FOUND
+    print(f"ground truth: {layout.ground_truth}")
+    if not arguments.check:
+        from gfvad.data import records  # tensorflow-datasets: seconds of import
+
+        path = records.prepare(layout, arguments.out)
+        notes = ", ".join(f"{what}: {n} videos" for what, n in sorted(layout.notes.items()) if n)
+        print(f"records: {path}" + (f" ({notes})" if notes else ""))
+    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line; returns the exit code."""
+    try:
+        return run(parse(argv))
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
