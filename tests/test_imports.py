@@ -97,7 +97,7 @@ def test_architecture_names_existing_files(repository):
     page = (repository / "docs" / "architecture.md").read_text()
     package = repository / "gfvad"
     for name in set(re.findall(r"`((?:gfvad/)?[a-z_]+(?:/[a-z_]+)*\.py)`", page)):
-        assert any((base / name.removeprefix("gfvad/")).is_file() for base in (package, repository, package / "data")), name
+        assert any((base / name.removeprefix("gfvad/")).is_file() for base in (package, repository, package / "data", package / "eval")), name
     for row in re.findall(r"^\| [^|]+ \| `([^`]+)` \| (.+) \|$", page, flags=re.M):
         text = (package / row[0]).read_text()
         for symbol in re.findall(r"`([A-Za-z_]+)`", row[1]):

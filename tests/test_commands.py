@@ -1,0 +1,161 @@
+"""Every command that the README, the docs, the configs and the launch scripts show is run here, made small.
+
+A documented command is found by its line; KNOWN says how it is run. A new one that nothing here knows fails the first test.
+"""
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import feature_folders
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", *sorted(str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "docs").glob("*.md"))]
+SCRIPTS = [str(p.relative_to(REPOSITORY)) for folder in ("configs", "launch") for p in sorted((REPOSITORY / folder).iterdir()) if p.suffix in (".py", ".sh")]
+STARTS = ("bash launch/", "python -m gfvad", "sbatch ", "TPU=")
+TINY = ["--config.train.steps=2", "--config.train.batch_size=8", "--config.train.eval_every=2", "--config.train.checkpoint_every=2",
+        "--config.eval.bootstrap=10", "--config.data.eval_batch_size=8", "--config.parallel.devices=1", "--config.data.text_encoder=hash",
+        "--config.data.simulated.train_videos=24", "--config.data.simulated.test_videos=8", "--config.data.simulated.crops=2"]  # fmt: skip
+
+
+def documented() -> dict[str, str]:
+    """Command -> the first file that shows it."""
+    found = {}
+    for path in PAGES:
+        for block in re.findall(r"```bash\n(.*?)```", (REPOSITORY / path).read_text(), flags=re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                found.setdefault(line.split("  #")[0].strip(), path)
+    for path in SCRIPTS:
+        text = (REPOSITORY / path).read_text()
+        shown = re.findall(r"^# {3}(\S.*)$", text, flags=re.M) if path.endswith(".sh") else re.findall(r"^ {4}(\S.*)$", text.split('"""')[1], flags=re.M)
+        for line in shown:
+            line = re.sub(r"\s{2,}\(.*\)$", "", line).strip()
+            if line.startswith(STARTS) and "..." not in line:
+                found.setdefault(line, path)
+    return {command: path for command, path in found.items() if command and not command.startswith(("#", "source "))}
+
+
+def kind(command: str) -> str | None:
+    """Which of the tests below runs a command."""
+    table = {
+        r"bash launch/test\.sh$": "tests",  # what is running now
+        r"bash launch/(local|cpu_pod|seeds)\.sh .*configs/(shanghaitech|\w+)\.py|python -m gfvad\.main --config": "train",
+        r"bash launch/seeds\.sh": "train",
+        r"python -m gfvad\.main --mode=(evaluate|score)": "after",
+        r"python -m gfvad\.prepare": "prepare",
+        r"python -m gfvad\.bench": "bench",
+        r"python -m gfvad\.eval\.(published|summary)": "evaluation",
+        r"sbatch |TPU=": "cluster",
+    }
+    return next((name for pattern, name in table.items() if re.match(pattern, command)), None)
+
+
+def of(name: str) -> list[str]:
+    return sorted(c for c in documented() if kind(c) == name)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Commands run with this interpreter's environment and a cache of their own, in the checkout."""
+    return os.environ | {
+        "GFVAD_VENV": sys.prefix, "GFVAD_CACHE": str(tmp_path_factory.mktemp("cache")), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+
+
+def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = (), **more) -> subprocess.CompletedProcess:
+    """Runs one command line as a shell would, in the checkout."""
+    words = [str(tmp_path / w) if w == "runs/ucf-fused" else w for w in shlex.split(command)] + list(extra)
+    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, **more)
+
+
+TINY_DATA = {"/data/xd_violence": "xd", "/data/shanghaitech": "shanghai", "/data/ucf_crime": "ucf_logits"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Placeholder of the documentation -> a tiny folder in that layout."""
+    root = tmp_path_factory.mktemp("data")
+    return {name: str(getattr(feature_folders, maker)(root / Path(name).name)) for name, maker in TINY_DATA.items()}
+
+
+def with_folders(command: str, data: dict[str, str], tmp_path: Path) -> str:
+    """Placeholders of data roots and run folders replaced by folders of the test."""
+    for placeholder, folder in data.items():
+        command = command.replace(placeholder, folder)
+    return re.sub(r"(?<![\w/])runs/", f"{tmp_path}/runs/", command)
+
+
+def test_every_documented_command_is_run_here():
+    unknown = {command: path for command, path in documented().items() if kind(command) is None}
+    assert not unknown
+    assert {"tests", "train", "after", "prepare", "bench", "evaluation", "cluster"} == {kind(c) for c in documented()}
+
+
+@pytest.mark.parametrize("command", of("train"))
+def test_training(command, environment, data, tmp_path):
+    words = with_folders(command, data, tmp_path)
+    extra = [] if "--workdir" in command or "seeds.sh" in command else [f"--workdir={tmp_path}/run"]
+    done = run(words, environment, tmp_path, TINY + extra)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HEADLINE" in done.stdout and "results.json" in done.stdout and "Traceback" not in done.stderr
+    assert ("SIMULATED" in done.stdout + done.stderr) == ("data.root" not in command)
+
+
+def test_evaluating_and_scoring(environment, data, tmp_path):
+    folder = f"{tmp_path}/runs/ucf-fused/seed0"
+    train = f"python -m gfvad.main --config=configs/ucf.py --config.data.root={data['/data/ucf_crime']} --workdir={folder}"
+    assert run(train, environment, tmp_path, TINY).returncode == 0
+    results = json.loads(Path(folder, "results.json").read_text())
+    for command in of("after"):
+        command = with_folders(command, data, tmp_path).replace("/data/my_videos", f"{data['/data/ucf_crime']}/i3d_logits_test_dev.npz")
+        command = command.replace("--output=scores.npz", f"--output={tmp_path}/scores.npz")
+        done = run(command, environment, tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    again = json.loads(Path(folder, "results.json").read_text())
+    assert again["records"] == results["records"]
+    with np.load(tmp_path / "scores.npz") as scores, np.load(Path(folder) / "scores.npz") as evaluated:
+        assert set(scores.files) == set(evaluated.files)
+
+
+@pytest.mark.parametrize("command", of("prepare"))
+def test_preparing(command, environment, data, tmp_path):
+    done = run(with_folders(command, data, tmp_path).replace("DIR", str(tmp_path / "out")), environment, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", of("bench"))
+def test_benchmarks(command, environment, tmp_path):
+    small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=4", "--repeats=1"]}[command.split()[3]]
+    done = run(command, environment, tmp_path, small)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", of("evaluation"))
+def test_evaluation_tools(command, environment, shared_data, tmp_path):
+    done = run(command.replace("/data", str(shared_data)), environment, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", of("cluster"))
+def test_cluster_scripts(command, environment, tmp_path):
+    """Stand-ins for the schedulers' programs write down what they are asked to do."""
+    for name in ("gcloud", "srun"):
+        tool = tmp_path / name
+        tool.write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" > "{tmp_path}/asked"\n')
+        tool.chmod(0o755)
+    variables, words = [], shlex.split(command)
+    while "=" in words[0]:
+        variables.append(words.pop(0).split("=", 1))
+    words = ["bash", *words[1:]] if words[0] == "sbatch" else words
+    environment = environment | dict(variables) | {"PATH": f"{tmp_path}:{environment['PATH']}", "SLURM_SUBMIT_DIR": str(REPOSITORY)}
+    # the stand-in srun needs no accelerator build
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment | {"GFVAD_JAX": "jax"}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "asked").read_text()
+    assert "launch/local.sh" in asked and all(word in asked for word in words if word.startswith("--"))
