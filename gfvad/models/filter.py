@@ -18,7 +18,7 @@ NORM_EPSILON = 1e-6
 
 
 class ExpertParams(NamedTuple):
-    """E experts stacked on the leading axis: LayerNorm(scale, shift) -> Dense(D, b) -> SiLU -> Dense(b, D)."""
+    """Experts stacked on the leading axis: LayerNorm(scale, shift) -> Dense(D, b) -> SiLU -> Dense(b, D)."""
 
     scale: jax.Array  # [E, D]
     shift: jax.Array  # [E, D]
@@ -115,18 +115,18 @@ class SparseFeatureFilter(nn.Module):
     bottleneck: int = 8  # b
     scale: float = 2.0  # factor on the renormalised router weights
 
-    def expert_params(self, name: str, experts: int, width: int) -> ExpertParams:
-        """Parameters of `experts` stacked experts on [*, width] features."""
+    def expert_params(self, width: int) -> ExpertParams:
+        """Parameters of the 1 + E experts on [*, width] features; the shared one is the first."""
         kernel = nn.initializers.lecun_normal(batch_axis=(0,))
         zeros, ones = nn.initializers.zeros_init(), nn.initializers.ones_init()
-        b = self.bottleneck
+        experts, b = 1 + self.experts, self.bottleneck
         return ExpertParams(
-            scale=self.param(f"{name}_scale", ones, (experts, width)),
-            shift=self.param(f"{name}_shift", zeros, (experts, width)),
-            w_in=self.param(f"{name}_w_in", kernel, (experts, width, b)),
-            b_in=self.param(f"{name}_b_in", zeros, (experts, b)),
-            w_out=self.param(f"{name}_w_out", kernel, (experts, b, width)),
-            b_out=self.param(f"{name}_b_out", zeros, (experts, width)),
+            scale=self.param("scale", ones, (experts, width)),
+            shift=self.param("shift", zeros, (experts, width)),
+            w_in=self.param("w_in", kernel, (experts, width, b)),
+            b_in=self.param("b_in", zeros, (experts, b)),
+            w_out=self.param("w_out", kernel, (experts, b, width)),
+            b_out=self.param("b_out", zeros, (experts, width)),
         )
 
     @nn.compact
@@ -139,10 +139,10 @@ class SparseFeatureFilter(nn.Module):
         exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         router = self.param("router", nn.initializers.lecun_normal(), (x.shape[-1], self.experts))
         probabilities, weights, kept = route(exact @ router, self.topk, self.scale)
+        # [N, 1 + E]: the shared expert always counts once
+        weights = jnp.concatenate([jnp.ones_like(weights[:, :1]), weights], -1).astype(x.dtype)
         # [N, D]
-        always = jnp.ones((x.shape[0], 1), x.dtype)
-        y = expert_mixture(self.expert_params("shared", 1, x.shape[-1]), x, always)
-        y += expert_mixture(self.expert_params("routed", self.experts, x.shape[-1]), x, weights.astype(x.dtype))
+        y = expert_mixture(self.expert_params(x.shape[-1]), x, weights)
         # [N]: x log x has the limit 0 at 0, which xlogy keeps
         entropy = -jax.scipy.special.xlogy(probabilities, probabilities).sum(-1)
         stats = FilterStats(balance_loss(probabilities, kept, mask), slot_share(kept, mask), masked_mean(entropy, mask))
