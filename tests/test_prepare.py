@@ -87,3 +87,13 @@ def test_as_a_module(repository, shared_data):
     assert done.returncode == 0, done.stderr
     assert "train       1,501       794" in done.stdout and "test           60        30" in done.stdout
     assert "0 errors, 0 notes" in done.stdout
+
+
+def test_documented_commands(repository):
+    """Every prepare command of docs/data.md names a dataset and options that exist; every dataset has a section."""
+    page = (repository / "docs" / "data.md").read_text()
+    commands = [line.split() for line in page.splitlines() if line.strip().startswith("python -m gfvad.prepare") and "NAME" not in line]
+    assert len(commands) >= 8
+    documented = {prepare.parse(command[3:]).dataset for command in commands}
+    assert documented == set(prepare.DATASETS)
+    assert {line[3:] for line in page.splitlines() if line.startswith("## ")} >= set(prepare.DATASETS) - {prepare.SIMULATED}
