@@ -3,7 +3,7 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import numpy as np
@@ -20,43 +20,52 @@ STEPS = 50
 # sensitivity to the gradient. Measured: up to 1e-6 on parameters of size 1. Ten times that is still 1e3 times below what a real
 # difference makes (a wrong dropout mask or a gradient off by a factor moves parameters by 1e-3 and more).
 TOLERANCE = 1e-5
-CASES = [("pmap", 3), ("pmap", 8), ("shard_map", 1), ("shard_map", 8)]
 
 
-def problem(steps=STEPS):
-    """(config, model, optimiser, initial state) with dropout, a random pair and all loss terms on."""
-    config, model = tiny.config(train__steps=steps), tiny.TinyDetector()
-    optimiser = optim.make_optimiser(config.optim, steps)
+@lru_cache(maxsize=None)
+def problem(kind="linear"):
+    """(config, model, optimiser, initial state) with dropout, a random pair and all loss terms on; the project's detector or a linear one."""
+    config = tiny.config(train__steps=STEPS)
+    model = tiny.TinyDetector() if kind == "linear" else tiny.detector(config)
+    optimiser = optim.make_optimiser(config.optim, STEPS)
     example = {m: x[0] for m, x in tiny.batch().features.items()}
     return config, model, optimiser, state.init_state(model, optimiser.transform, example, seed=0)
 
 
-def run(mapper, steps=STEPS, batches=tiny.batch):
-    """(state, metrics of every step) after `steps` steps on the host."""
-    config, model, optimiser, first = problem(steps)
+def run(mapper, kind="linear", batches=tiny.batch):
+    """(state, metrics of every step) after all steps, on the host."""
+    config, model, optimiser, first = problem(kind)
     train = mapper.map_train(partial(step.train_step, model=model, optimiser=optimiser, loss_cfg=config.loss, axis_name=mapper.axis_name))
     replicas, rows = mapper.replicate(first), []
-    for i in range(steps):
+    for i in range(STEPS):
         replicas, metrics = train(replicas, mapper.shard(batches(seed=i)))
         rows.append(metrics)
     return mapper.unreplicate(replicas), [mapper.unreplicate(row) for row in rows]
 
 
-@pytest.fixture(scope="module")
-def plain():
+def plain_step(kind="linear"):
     """The step on one device, not mapped over anything."""
-    config, model, optimiser, _ = problem()
+    config, model, optimiser, _ = problem(kind)
     return jax.jit(partial(step.train_step, model=model, optimiser=optimiser, loss_cfg=config.loss, axis_name=None))
 
 
 @pytest.fixture(scope="module")
-def single(plain):
+def plain():
+    return plain_step()
+
+
+def run_plain(plain, kind="linear"):
     """The reference: state and metrics after all steps of the plain step."""
-    now, rows = problem()[3], []
+    now, rows = problem(kind)[3], []
     for i in range(STEPS):
         now, metrics = plain(now, tiny.batch(seed=i))
         rows.append(metrics)
     return jax.tree.map(np.asarray, now), jax.tree.map(np.asarray, rows)
+
+
+@pytest.fixture(scope="module")
+def single(plain):
+    return run_plain(plain)
 
 
 def largest_difference(a, b):
@@ -64,32 +73,41 @@ def largest_difference(a, b):
     return max(float(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.parametrize("backend, devices", CASES)
-def test_same_parameters_on_any_devices(single, backend, devices):
-    """One device and several, pmap and shard_map: same parameters and metrics after 50 steps, and every shape traced once.
-
-    3 devices do not divide the batch of 8, so padding by invalid examples is tried too.
-    """
-    mapper = parallel.make_mapper(backend, devices)
-    got, rows = run(mapper)
-    assert largest_difference(got.params, single[0].params) < TOLERANCE
+def check_same(mapper, kind, expected):
+    """50 steps under a mapper against the reference: parameters, every metric of every step, and one trace."""
+    got, rows = run(mapper, kind)
+    assert largest_difference(got.params, expected[0].params) < TOLERANCE
     # Parameters differ from where they started by far more than the tolerance: the comparison says something.
-    assert largest_difference(got.params, problem()[3].params) > 1e3 * TOLERANCE
-    for mine, theirs in zip(rows, single[1], strict=True):
+    assert largest_difference(got.params, problem(kind)[3].params) > 1e3 * TOLERANCE
+    for mine, theirs in zip(rows, expected[1], strict=True):
         assert mine.keys() == theirs.keys()
         for name in mine:
             np.testing.assert_allclose(mine[name], theirs[name], rtol=2e-4, atol=1e-5, err_msg=name)
     assert list(mapper.traces.values()) == [1]
 
 
+@pytest.mark.parametrize("backend, devices", [("pmap", 3), ("shard_map", 1)])
+def test_same_parameters_on_any_devices(single, backend, devices):
+    """3 devices do not divide the batch of 8, so padding by invalid examples is tried too; 1 device is mapped like many."""
+    check_same(parallel.make_mapper(backend, devices), "linear", single)
+
+
+def test_the_detector_on_one_device_and_eight():
+    """One device and 8 emulated ones, pmap and shard_map: same parameters and metrics after 50 steps of the project's detector."""
+    expected = run_plain(plain_step("detector"), "detector")
+    assert {f"loss/{term}" for term in ("bce", "variance", "smoothness", "sparsity", "balance", "reconstruction")} < expected[1][0].keys()
+    for backend in parallel.BACKENDS:
+        check_same(parallel.make_mapper(backend, 8), "detector", expected)
+
+
 @pytest.mark.parametrize("backend", parallel.BACKENDS)
 def test_gradients_are_those_of_the_global_loss(backend):
     """One plain SGD step of rate 1 without clipping moves parameters by exactly the gradient: no factor n hides behind Adam."""
-    config, model, _, _ = problem()
-    config.optim.update({"name": "sgd", "schedule": "constant", "learning_rate": 1.0, "warmup_steps": 0, "clip_norm": 0.0})
-    optimiser = optim.make_optimiser(config.optim, 1)
-    batch = tiny.batch()
-    first = state.init_state(model, optimiser.transform, {m: x[0] for m, x in batch.features.items()}, seed=0)
+    config, model, _, first = problem()
+    sgd = config.optim.copy_and_resolve_references()
+    sgd.update({"name": "sgd", "schedule": "constant", "learning_rate": 1.0, "warmup_steps": 0, "clip_norm": 0.0})
+    optimiser, batch = optim.make_optimiser(sgd, 1), tiny.batch()
+    first = first._replace(opt_state=jax.tree.map(np.asarray, optimiser.transform.init(first.params)))
     bound = partial(step.train_step, model=model, optimiser=optimiser, loss_cfg=config.loss)
     expected, metrics = jax.jit(partial(bound, axis_name=None))(first, batch)
     mapper = parallel.make_mapper(backend, 8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import common
+from gfvad.models import registry
 from gfvad.types import Batch, Output, Video
 
 UNITS = 16
@@ -39,6 +40,16 @@ def config(**overrides: Any):
     return c
 
 
+def detector(c):
+    """The project's own detector at its smallest, with everything on that can be: filter, residual graphs, random pair, dropout."""
+    c.model.update({"embed_dim": 4, "input_dropout": 0.1})
+    c.model.head.update({"hidden": 4, "topk": 3})
+    c.model.filter.update({"modalities": ("rgb",), "experts": EXPERTS, "topk": 2, "bottleneck": 2})
+    c.model.expansion.order, c.model.fusion.rank, c.model.fusion.graphs, c.model.relation.sources = 2, 2, "random_pair", ("raw", "residual")
+    stats = {m: {"mean": np.full(d, 0.1), "std": np.ones(d)} for m, d in DIMS.items()}
+    return registry.build_model(c, DIMS, stats)
+
+
 class TinyDetector(nn.Module):
     """A linear detector with a learnt graph, routing, dropout and a random pair: all that a step has to handle."""
 
@@ -61,7 +72,7 @@ class TinyDetector(nn.Module):
         graph = graphs[jax.random.randint(self.make_rng("pair"), (), 0, 2)][None] if train else graphs[:1]
         graph = jnp.where(pairs, graph, 0.0)
         # [N]
-        hidden = jnp.concatenate([x, graph[0].mean(-1, keepdims=True)], -1)
+        hidden = jnp.concatenate([x, graph[0].sum(-1, keepdims=True) / jnp.maximum(mask.sum(), 1)], -1)
         return Output(nn.Dense(1, name="head")(hidden)[:, 0], graph, {"balance": EXPERTS * jnp.square(usage).sum(), "usage/rgb": usage})
 
 

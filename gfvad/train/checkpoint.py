@@ -32,7 +32,7 @@ VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
 BEST = {"best": VALIDATION, "best_on_test": TEST}
 # What a run may be continued with although it differs: where things lie, how evaluation is done, what runs it.
 FREE = ("data.root", "data.cache_dir", "data.require_real", "data.eval_lengths", "data.eval_mode", "data.eval_batch_size")
-FREE += ("train.log_every", "train.eval_every", "train.checkpoint_every", "train.keep")
+FREE += ("variant", "data.test_name", "train.log_every", "train.eval_every", "train.checkpoint_every", "train.keep")
 FREE_GROUPS = ("eval.", "parallel.")
 PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
 NAMED = 5  # differences spelt out in an error
