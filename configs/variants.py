@@ -14,8 +14,10 @@ def paper(c: ConfigDict) -> None:
     c.model.relation.temporal_tau = 0.0
     c.model.expansion.kind = "hadamard"
     c.model.expansion.order = 8
-    c.model.fusion.form = "full"
-    c.model.fusion.graphs = "random_pair"
+    several = len(c.data.modalities) > 1  # one feature set has no pair to draw: its expansion is a polynomial of one graph
+    c.model.fusion.form = "full" if several else "cp"
+    c.model.fusion.rank = 1
+    c.model.fusion.graphs = "random_pair" if several else "all"
     c.model.fusion.channels = 1
     c.model.head.kind = "row"
     c.loss.variance = 0.1

@@ -65,9 +65,9 @@ def nearest(name: str, valid: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"
 
 
-def _flag_values() -> flags.FlagValues:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "configs/NAME.py or configs/NAME.py:VARIANT", flag_values=values)
+def _flag_values(argv: Sequence[str]) -> flags.FlagValues:
+    values, words = flags.FlagValues(), ["gfvad", *argv]
+    config_flags.DEFINE_config_file("config", None, "configs/NAME.py or configs/NAME.py:VARIANT", flag_values=values, sys_argv=words)
     flags.DEFINE_enum("mode", "train", MODES, "train (evaluates at the end), evaluate, or score videos without labels", flag_values=values)
     flags.DEFINE_string("workdir", None, "folder of the run (default: runs/DATASET-HASH of the config)", flag_values=values)
     flags.DEFINE_string("checkpoint", "last", "evaluate, score: last, best (on validation), or a step", flag_values=values)
@@ -82,7 +82,7 @@ def _unknown_override(argv: Sequence[str]) -> ConfigError | None:
     """The first --config.KEY that the chosen config file does not have, as an error with the nearest valid key."""
     keys = [a[len("--config."):].split("=", 1)[0] for a in argv if a.startswith("--config.")]
     plain = [a for a in argv if not a.startswith("--config.")]
-    values = _flag_values()
+    values = _flag_values(plain)
     values(["gfvad", *plain])
     if values.config is None:
         return ConfigError("--config.KEY=VALUE needs --config=configs/NAME.py") if keys else None
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str]) -> Arguments | None:
 
     Raises ConfigError naming the key, what was found and what is valid.
     """
-    values = _flag_values()
+    values = _flag_values(argv)
     try:
         error = _unknown_override(argv)
         if error:

@@ -190,7 +190,7 @@ def describe(parts: Parts, videos: Sequence[ScoredVideo], seconds: float) -> dic
             "positive_frames": sum(int(v.labels.sum()) for v in videos), "seed": config.seed, "config_hash": config_lib.config_hash(config),
             "group": config_lib.config_hash(without_seed), "label": label, "device": device_name(parts.mapper), "wall_seconds": seconds,
             "metric": config.eval.metric, "config": config.to_dict()}  # fmt: skip
-    if parts.source.simulated:
+    if parts.source.simulated and parts.source.root is not None:
         meta["bayes_optimal"] = simulate.report(parts.source.root, config.data.modalities)
     return meta
 

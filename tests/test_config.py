@@ -32,7 +32,7 @@ def test_configs_are_valid_with_every_variant(name):
         (["--config.train.steps=1.5"], ["train.steps", "1.5"]),
         (["--config.train.steps=0"], ["train.steps", "above 0"]),
         (["--config.model.dropout=1.5"], ["model.dropout", "[0, 1)"]),
-        (["--config.optim.name=adamv"], ["optim.name", "'adamw'"]),
+        (["--config.optim.name=adamv"], ["optim.name", "'adam'"]),
         (["--config.parallel.backend=xmap"], ["parallel.backend", "pmap"]),
         (["--config.data.modalities="], ["data.modalities"]),
         (["--config.data.modalities=rgb,rgb"], ["data.modalities", "once"]),

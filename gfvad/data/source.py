@@ -19,7 +19,7 @@ class Source(NamedTuple):
     """Where a job's data comes from."""
 
     dataset: str  # name for results and titles; ends in '-simulated' for the embedded default
-    root: Path  # folder of the features
+    root: Path | None  # folder of the features; None where prepared records were given
     records: Path  # prepared ArrayRecord folder
     simulated: bool
 
@@ -50,6 +50,8 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     Raises DataError before any long work where the folder, its files or their pairing are wrong.
     """
     data_cfg = config.data.copy_and_resolve_references()
+    if data_cfg.records:
+        return given(data_cfg, say)
     simulated = use_simulated(data_cfg)
     cache = cache_dir(data_cfg)
     if simulated:
@@ -59,6 +61,18 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)})")
     path = records.prepare(layout, out)
     return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
+
+
+def given(data_cfg, say: Callable[[str], None]) -> Source:
+    """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another dataset or lack a modality."""
+    path = Path(data_cfg.records).expanduser()
+    found = records.open_records(path, "train", data_cfg.modalities).dataset
+    if found.removesuffix(SIMULATED) != data_cfg.dataset:
+        raise DataError(f"{path}: records of {found!r}, expected {data_cfg.dataset!r} (config.data.dataset); give other records or another config")
+    if found.endswith(SIMULATED) and data_cfg.require_real:
+        raise DataError(f"{path}: records of {found!r}, and config.data.require_real is set; prepare real features (docs/data.md)")
+    say(f"data: {path} ({', '.join(data_cfg.modalities)})")
+    return Source(found, None, path, found.endswith(SIMULATED))
 
 
 def _key(data_cfg) -> str:
