@@ -74,6 +74,7 @@ def initial(key: jax.Array, fusion: Any, order: int, graphs: int, diagonal_zerot
 
 def constrained(raw: jax.Array, fusion: Any) -> jax.Array:
     """The coefficients that a parameter array stands for, under config.model.fusion.parametrisation; same shape."""
+    raw = jnp.asarray(raw)
     if fusion.parametrisation == "free":
         return raw
     if fusion.parametrisation == "nonneg":
@@ -98,7 +99,7 @@ def dense_coefficients(params: Mapping[str, jax.Array], fusion: Any) -> jax.Arra
     Raises ConfigError for more than 3 slots, whose tensor is no picture.
     """
     name = parameter_name(fusion)
-    x = constrained(jnp.asarray(params[name]), fusion)
+    x = constrained(params[name], fusion)
     if name == "A":
         return x
     count = x.shape[-2]

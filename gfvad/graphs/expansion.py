@@ -68,12 +68,12 @@ def normalised(r: jax.Array, mask: jax.Array) -> jax.Array:
 
 def identity(mask: jax.Array, dtype=jnp.float32) -> jax.Array:
     """I on real units, 0 elsewhere; mask [N] -> [N, N]."""
-    return jnp.diag(mask.astype(dtype))
+    return jnp.diag(jnp.asarray(mask, dtype))
 
 
 def real_pairs(mask: jax.Array) -> jax.Array:
     """mask [N] -> bool [N, N], True where both units are real."""
-    mask = mask.astype(bool)
+    mask = jnp.asarray(mask, bool)
     return mask[:, None] & mask
 
 

@@ -54,7 +54,7 @@ def temporal(mask: jax.Array, tau: float) -> jax.Array:
     if isinstance(tau, (int, float)) and not tau > 0:
         raise ConfigError(f"config.model.relation.temporal_tau is {tau}; the graph exp(-|i - j| / tau) needs a positive value, 0 leaves the graph out")
     index = jnp.arange(mask.shape[0], dtype=jnp.float32)
-    return _finish(jnp.exp(-jnp.abs(index[:, None] - index) / tau), mask.astype(bool))
+    return _finish(jnp.exp(-jnp.abs(index[:, None] - index) / tau), jnp.asarray(mask, bool))
 
 
 def relationship_graph(x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array | None = None) -> jax.Array:

@@ -33,7 +33,7 @@ def knn_mask(r: jax.Array, k: int, mask: jax.Array) -> jax.Array:
     the units. Raises ConfigError for k < 1.
     """
     _check_k(k)
-    mask = mask.astype(bool)
+    mask = jnp.asarray(mask, bool)
     n = len(mask)
     others = mask[:, None] & mask & ~jnp.eye(n, dtype=bool)
     if k < n - 1:
@@ -50,7 +50,7 @@ def top_edges(r: jax.Array, k: int, mask: jax.Array, *, loops: bool = False) -> 
     Raises ConfigError for k < 1.
     """
     _check_k(k)
-    mask = mask.astype(bool)
+    mask = jnp.asarray(mask, bool)
     candidates = mask[:, None] & mask & (loops | ~jnp.eye(len(mask), dtype=bool))
     neighbour, valid = _top(jnp.where(candidates, jax.lax.stop_gradient(r), -jnp.inf), k)
     return _edges(neighbour, jnp.take_along_axis(r, neighbour, axis=1), valid)
@@ -71,7 +71,7 @@ def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosin
     if similarity == "rbf" and sigma is None:
         raise ConfigError("knn_edges: similarity 'rbf' needs sigma (the median distance would take all pairs)")
     u, live = positions(x, mask) if similarity == "rbf" else directions(x, mask)
-    mask, n = mask.astype(bool), len(u)
+    mask, n = jnp.asarray(mask, bool), len(u)
     chunk = min(chunk, n)
     # [chunks, chunk]; the last rows are repeated to fill the last chunk, and cut again below
     rows = jnp.minimum(jnp.arange(-(-n // chunk) * chunk), n - 1).reshape(-1, chunk)

@@ -21,7 +21,7 @@ def to_graphs_tuple(edges: Edges, mask: jax.Array, *, symmetric: bool = False) -
     relation; senders, receivers int32 [N k]; n_node, n_edge int32 [2]: (real, padding).
     symmetric: adds the reverse of every edge whose reverse is not listed yet, in another N k slots, so that the graph is undirected.
     """
-    mask = mask.astype(bool)
+    mask = jnp.asarray(mask, bool)
     n, k = edges.neighbour.shape
     receiver = jnp.broadcast_to(jnp.arange(n)[:, None], (n, k))
     sender, weight = edges.neighbour, edges.weight
@@ -61,7 +61,7 @@ def propagate(graph: jraph.GraphsTuple | jax.Array, x: jax.Array, mask: jax.Arra
     graph: dense [N, N], or a jraph graph of `to_graphs_tuple` (the two agree on the same edges); x [N, F], mask [N].
     normalise False leaves the sum undivided. A unit without edges and a padded unit receive 0.
     """
-    mask = mask.astype(bool)
+    mask = jnp.asarray(mask, bool)
     x = jnp.where(mask[:, None], x, 0.0)
     if isinstance(graph, jraph.GraphsTuple):
         total, degree = _sparse_sums(graph, x)

@@ -71,7 +71,7 @@ def median_distance(squared: jax.Array, pairs: jax.Array) -> jax.Array:
 
 def _clean(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x in at least float32 with padded units 0, and which units are live (below the root of the smallest float a square is 0)."""
-    mask = mask.astype(bool)
+    mask = jnp.asarray(mask, bool)
     x = jnp.where(mask[:, None], x, 0.0).astype(jnp.result_type(x, jnp.float32))
     tiny = float(jnp.finfo(x.dtype).tiny) ** 0.5
     return x, mask & (jnp.abs(x) > tiny).any(-1)

@@ -1,0 +1,103 @@
+"""The fused operator, forward and backward, three ways side by side: what the custom gradient of `fusion/polynomial.py` is worth.
+
+Every variant computes G = sum_pq A[p, q] Ra^p Rb^q over a batch with one shared A, and the gradients of A, Ra and Rb for a given
+gradient of G. The variants take turns, so a busy machine slows all of them; compare ratios, not milliseconds of different runs.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from typing import Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gfvad.fusion.polynomial import full_polynomial
+
+OURS = "ours (custom gradient)"
+
+
+class Result(NamedTuple):
+    """One variant at one size."""
+
+    name: str
+    milliseconds: float  # median of forward + backward
+    temporary: float  # MB of temporary memory of the compiled program
+    difference: float  # largest difference of a gradient from ours, relative to the largest entry of that gradient
+
+
+def naive(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
+    """All powers stacked, then einsum."""
+    def powers(x, terms):
+        stack = [jnp.ones_like(x)]
+        for _ in range(terms - 1):
+            stack.append(stack[-1] * x)
+        return jnp.stack(stack)
+
+    return jnp.einsum("pq,pij,qij->ij", A, powers(Ra, A.shape[0]), powers(Rb, A.shape[1]))
+
+
+def horner(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
+    """Horner's rule, differentiated automatically."""
+    def nested(c, x):
+        value = c[-1]
+        for p in reversed(range(len(c) - 1)):
+            value = value * x + c[p]
+        return value
+
+    return nested([nested(row, Rb) for row in A], Ra)
+
+
+VARIANTS: dict[str, Callable] = {"naive (stack, einsum)": naive, "Horner, autodiff": horner, OURS: full_polynomial}
+
+
+def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
+    """Every variant at one size, taking turns `repeats` times after a first, uncounted turn."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    # [P + 1, Q + 1], then graphs and the gradient of G, [B, N, N]; graphs as cosines, in [-1, 1]
+    A = jax.random.normal(keys[0], (order + 1, order + 1)) / (order + 1)
+    Ra, Rb = (jax.random.uniform(key, (batch, n, n), minval=-1.0) for key in keys[1:3])
+    weight = jax.random.normal(keys[3], (batch, n, n))
+    programs = {name: compiled(f, A, Ra, Rb, weight) for name, f in VARIANTS.items()}
+    gradients = {name: jax.block_until_ready(program(A, Ra, Rb, weight))[1] for name, program in programs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(repeats):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(program(A, Ra, Rb, weight))
+            seconds[name].append(time.perf_counter() - start)
+    return [
+        Result(name, 1e3 * statistics.median(seconds[name]), program.memory_analysis().temp_size_in_bytes / 1e6,
+               max(float(abs(a - b).max() / abs(b).max()) for a, b in zip(gradients[name], gradients[OURS])))
+        for name, program in programs.items()
+    ]  # fmt: skip
+
+
+def compiled(f: Callable, *arguments: jax.Array):
+    """The compiled program (A, Ra, Rb, gradient of G) -> (G, gradients)."""
+    def both(A, Ra, Rb, weight):
+        G, pull = jax.vjp(jax.vmap(f, (None, 0, 0)), A, Ra, Rb)
+        return G, pull(weight)
+
+    return jax.jit(both).lower(*arguments).compile()
+
+
+def run(argv: list[str]) -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m gfvad.bench fusion", description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, nargs="+", default=[32, 200], help="units N of a graph")
+    parser.add_argument("--batch", type=int, default=64, help="videos B")
+    parser.add_argument("--order", type=int, default=8, help="P = Q")
+    parser.add_argument("--repeats", type=int, default=9, help="turns a variant takes; the median counts")
+    options = parser.parse_args(argv)
+    load = f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
+    print(f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of {options.repeats}, "
+          f"float32, {jax.devices()[0].device_kind}{load}")  # fmt: skip
+    print(f"{'N':>5}  {'variant':<24}{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}")
+    for n in options.n:
+        results = measure(n, options.batch, options.order, options.repeats)
+        ours = next(r.milliseconds for r in results if r.name == OURS)
+        for r in results:
+            print(f"{n:>5}  {r.name:<24}{r.milliseconds:>10.2f}{r.milliseconds / ours:>12.2f}{r.temporary:>14.2f}{r.difference:>16.1e}")
