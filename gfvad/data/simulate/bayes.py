@@ -5,6 +5,7 @@ which are then summed out. Features enter through their sufficient statistic: th
 """
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ class Posterior(NamedTuple):
     kind: np.ndarray  # float64 [N, J] P(kind of event | features)
 
 
-def hypothesis(settings: Settings, scenario: int, modalities: Sequence[str], independent: bool = False) -> Hypothesis:
+@functools.lru_cache(maxsize=32)  # the same few for every video
+def hypothesis(settings: Settings, scenario: int, modalities: tuple[str, ...], independent: bool = False) -> Hypothesis:
     """What may lie behind a video of this scenario, for an observer of `modalities`.
 
     With one modality all permutations are alike by symmetry. `independent` is the observer who sees both but does not know that they belong
@@ -104,7 +106,7 @@ def log_ending_prior(hyp: Hypothesis, n: int) -> float:
 
 def posterior(log_visual: np.ndarray | None, log_audio: np.ndarray | None, settings: Settings, independent: bool = False) -> Posterior:
     """Posterior of one video from log likelihoods [N, prototypes] of what is seen and heard; None where a modality is not observed."""
-    modalities = [name for name, value in zip(MODALITIES, (log_visual, log_audio)) if value is not None]
+    modalities = tuple(name for name, value in zip(MODALITIES, (log_visual, log_audio)) if value is not None)
     evidence, kinds = np.log(settings.prior), []
     for scenario in range(len(settings.prior)):
         hyp = hypothesis(settings, scenario, modalities, independent)
@@ -169,7 +171,7 @@ def log_likelihood(features: np.ndarray, basis: np.ndarray, prototypes: np.ndarr
     return -0.5 * np.square(latent[:, None, :] - prototypes).sum(-1) / variance
 
 
-def observe(truth: Truth, name: str, modalities: Sequence[str] = MODALITIES) -> tuple[np.ndarray | None, np.ndarray | None]:
+def likelihoods(truth: Truth, name: str, modalities: Sequence[str] = MODALITIES) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Log likelihoods [N, P] of what is seen and heard in a video, from its files; None for a modality not asked for."""
     world, settings = truth.world, truth.settings
     files = {
@@ -190,7 +192,7 @@ def bayes_scores(
 ) -> dict[str, np.ndarray]:
     """Posterior of each unit, {video: float64 [N]}, for an observer of these modalities. `independent`: see `hypothesis`."""
     truth = read_truth(root, split)
-    return {name: posterior(*observe(truth, name, modalities), truth.settings, independent).unit for name in truth.names}
+    return {name: posterior(*likelihoods(truth, name, modalities), truth.settings, independent).unit for name in truth.names}
 
 
 def report(root: str | os.PathLike, modalities: Sequence[str] = MODALITIES, split: str = "test", independent: bool = False) -> dict[str, float]:

@@ -10,6 +10,7 @@ A video is normal (nuisances only), modal (also abnormal covers), relational (al
 """
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -106,6 +107,7 @@ def cover_starts(settings: Settings, scenario: int) -> dict[tuple[int, int], flo
     return {(NONE, 0): 1 - sum(starts.values())} | starts
 
 
+@functools.lru_cache(maxsize=32)  # the same few for every video
 def event_chain(settings: Settings, scenario: int) -> Chain:
     """The chain of a scenario, over the states that can occur in it."""
     starts, table = cover_starts(settings, scenario), kinds(settings)
