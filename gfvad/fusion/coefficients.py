@@ -60,7 +60,8 @@ def initial(key: jax.Array, fusion: Any, order: int, graphs: int, diagonal_zerot
     if name == "A":
         target, axes = _start_full(order, diagonal_zeroth), (0, 1)
     elif name == "a":
-        target, axes = _start_factors(fusion.rank if fusion.form == "cp" else 1, count, together(fusion, count), order, diagonal_zeroth), (2,)
+        rank = fusion.rank if fusion.form == "cp" else 1
+        target, axes = _start_factors(rank, count, together(fusion, count), order, diagonal_zeroth), (2,)
     else:
         target, axes = _start_single(count, together(fusion, count), order), (0, 1)
     terms = np.prod([target.shape[axis] for axis in axes])

@@ -91,12 +91,16 @@ class FusionOperator(nn.Module):
 def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
     """Raises ConfigError, by key, where config.model.fusion and config.model.expansion cannot work on that many graphs."""
     for key, value, valid in (
-        ("fusion.form", fusion.form, FORMS), ("fusion.parametrisation", fusion.parametrisation, PARAMETRISATIONS),
-        ("fusion.graphs", fusion.graphs, SELECTIONS), ("expansion.kind", expansion.kind, KINDS), ("expansion.zeroth", expansion.zeroth, ZEROTH),
-    ):  # fmt: skip
+        ("fusion.form", fusion.form, FORMS),
+        ("fusion.parametrisation", fusion.parametrisation, PARAMETRISATIONS),
+        ("fusion.graphs", fusion.graphs, SELECTIONS),
+        ("expansion.kind", expansion.kind, KINDS),
+        ("expansion.zeroth", expansion.zeroth, ZEROTH),
+    ):
         if value not in valid:
             raise ConfigError(f"config.model.{key} is {value!r}; valid: {', '.join(valid)}")
-    for key, value, least in (("fusion.rank", fusion.rank, 1), ("fusion.channels", fusion.channels, 1), ("expansion.order", expansion.order, 0)):
+    least_values = (("fusion.rank", fusion.rank, 1), ("fusion.channels", fusion.channels, 1), ("expansion.order", expansion.order, 0))
+    for key, value, least in least_values:
         if value < least:
             raise ConfigError(f"config.model.{key} is {value}; expected {least} or more")
     if not 0.0 <= expansion.restart <= 1.0:

@@ -33,7 +33,7 @@ def full_polynomial(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
     """
     A, Ra, Rb = _alike(A, Ra, Rb)
     if A.ndim != 2 or 0 in A.shape or Ra.shape != Rb.shape:
-        raise ValueError(f"full_polynomial: A {A.shape}, Ra {Ra.shape}, Rb {Rb.shape}; expected A [P + 1, Q + 1] and two graphs of one shape")
+        raise ValueError(f"full_polynomial: A {A.shape}, Ra {Ra.shape}, Rb {Rb.shape}; expected A [P + 1, Q + 1], graphs of one shape")
     return _full(A, Ra, Rb)
 
 

@@ -40,7 +40,7 @@ def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -
     makes it learnable. The gradient runs through the median too. Raises ConfigError for a number that is not positive.
     """
     if isinstance(sigma, (int, float)) and not sigma > 0:
-        raise ConfigError(f"config.model.relation.sigma is {sigma}; as a fixed rbf width it must be positive (None takes the median distance)")
+        raise ConfigError(f"config.model.relation.sigma is {sigma}; a fixed rbf width is positive (None takes the median distance)")
     u, live = positions(x, mask)
     # [N, N] squared distances; the diagonal is 0 without rounding
     same = jnp.eye(len(u), dtype=bool)
@@ -52,7 +52,7 @@ def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -
 def temporal(mask: jax.Array, tau: float) -> jax.Array:
     """exp(-|i - j| / tau), tau in units (snippets), diagonal 1 (ours). mask [N] -> float32 [N, N]. Raises ConfigError for tau <= 0."""
     if isinstance(tau, (int, float)) and not tau > 0:
-        raise ConfigError(f"config.model.relation.temporal_tau is {tau}; the graph exp(-|i - j| / tau) needs a positive value, 0 leaves the graph out")
+        raise ConfigError(f"config.model.relation.temporal_tau is {tau}; the temporal graph needs a positive value (0 leaves it out)")
     index = jnp.arange(mask.shape[0], dtype=jnp.float32)
     return _finish(jnp.exp(-jnp.abs(index[:, None] - index) / tau), jnp.asarray(mask, bool))
 
@@ -66,7 +66,7 @@ def relationship_graph(x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array
     check_relation(cfg)
     if cfg.similarity == "rbf":
         if cfg.sigma < 0 and sigma is None:
-            raise ConfigError(f"config.model.relation.sigma is {cfg.sigma} (learnable), so relationship_graph needs the width as its argument sigma")
+            raise ConfigError(f"config.model.relation.sigma is {cfg.sigma} (learnable): relationship_graph needs the width as sigma")
         graph = rbf(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
     else:
         graph = {"cosine": cosine, "cosine01": cosine01}[cfg.similarity](x, mask)

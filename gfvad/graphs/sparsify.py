@@ -116,4 +116,4 @@ def _edges(neighbour: jax.Array, weight: jax.Array, valid: jax.Array) -> Edges:
 
 def _check_k(k: int) -> None:
     if k < 1:
-        raise ConfigError(f"config.model.relation.knn is {k}; a nearest-neighbour graph needs at least 1 neighbour (the configuration's 0 keeps all edges)")
+        raise ConfigError(f"config.model.relation.knn is {k}; a nearest-neighbour graph needs 1 or more")
