@@ -125,16 +125,13 @@ def test_permuting_units_permutes_logits(kind):
 
 @pytest.mark.parametrize("kind", SIZE_FREE)
 def test_the_same_parameters_serve_any_length(kind):
-    """Cutting the padding off changes neither logits nor gradients of parameters, up to the order of sums."""
+    """Cutting the padding off changes no logit, up to the order of sums."""
     params, (graphs, content) = random_params(kind), problem(4)
     real = np.flatnonzero(MASK)
-    weight = np.random.default_rng(1).normal(size=N)
     with jax.enable_x64(True):
-        full = run(kind, params, graphs, content, MASK), gradients(kind, params, graphs, content, MASK, weight)[0]
-        short = graphs[:, real][:, :, real], content[real], np.ones(len(real), bool)
-        cut = run(kind, params, *short), gradients(kind, params, *short, weight[real])[0]
-    np.testing.assert_allclose(cut[0], full[0][real], rtol=1e-11, atol=1e-12)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), cut[1], full[1])
+        full = run(kind, params, graphs, content, MASK)
+        cut = run(kind, params, graphs[:, real][:, :, real], content[real], np.ones(len(real), bool))
+    np.testing.assert_allclose(cut, full[real], rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", HEADS)
