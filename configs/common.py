@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     c.data.simulated.test_videos = 80
     c.data.simulated.seed = 7
     c.data.simulated.crops = 5
+    c.data.simulated.units = 120  # its longest video: takes the place of train_units and eval_lengths, which are those of the real set
 
     c.model = ConfigDict()
     c.model.name = "graph_fusion"  # registry name, see gfvad/models/registry.py
@@ -64,7 +65,7 @@ def get_config() -> ConfigDict:
 
     c.model.head = ConfigDict()  # section 4
     c.model.head.kind = "gnn"  # row (fixed N) | degree | gnn
-    c.model.head.hidden = 32
+    c.model.head.hidden = 32  # width of degree and gnn (row is N -> N -> 1, as in the paper)
     c.model.head.layers = 1  # message passing rounds of gnn
     c.model.head.alpha = 0.5  # edge threshold of the weighted degree
     c.model.head.topk = 8  # neighbours in the top-k mean statistic

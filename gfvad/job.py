@@ -17,7 +17,7 @@ from gfvad import config as config_lib
 from gfvad import parallel
 from gfvad.config import Arguments
 from gfvad.data import layouts, records, simulate
-from gfvad.data.source import SIMULATED, Source, cache_dir, resolve
+from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.eval import pictures, protocols, results, tables
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.fusion.coefficients import dense_coefficients
@@ -92,6 +92,7 @@ def set_up(arguments: Arguments) -> Parts:
     check_batches(config, mapper)
     say = loop.to_stderr if mapper.process_index == 0 else loop.quiet
     source = resolve(config, say)
+    fit_lengths(config, source)
     if source.simulated:
         say(BANNER.format(name=source.dataset.removesuffix(SIMULATED) + "."))
     open_split = partial(records.open_records, source.records, modalities=config.data.modalities)

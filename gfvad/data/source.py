@@ -63,6 +63,13 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
 
 
+def fit_lengths(config, source: Source) -> None:
+    """On the simulated set, sets the static lengths to those of its short videos, unless units must be fixed segments. In place."""
+    if source.simulated and config.data.eval_mode == "full":
+        config.data.train_units = config.data.simulated.units
+        config.data.eval_lengths = (config.data.simulated.units,)
+
+
 def given(data_cfg, say: Callable[[str], None]) -> Source:
     """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
