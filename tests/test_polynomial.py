@@ -43,7 +43,7 @@ def compare(found, expected, tolerance):
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("orders, chunk", [((0, 0), 20), ((0, 3), 8192), ((4, 1), 20), ((8, 8), 8192)])
+@pytest.mark.parametrize("orders, chunk", [((0, 0), 20), ((0, 3), 16384), ((4, 1), 20), ((8, 8), 16384)])
 def test_full_polynomial(orders, chunk, monkeypatch):
     """Values and gradients in both precisions; chunk 20 cuts 36 elements into two pieces of which the second reaches back."""
     monkeypatch.setattr(polynomial, "CACHE_CHUNK", chunk)
@@ -58,7 +58,7 @@ def test_full_polynomial(orders, chunk, monkeypatch):
     compare(single, expected, 1e-4)
 
 
-@pytest.mark.parametrize("rank, graphs, order, chunk", [(1, 1, 0, 20), (3, 1, 2, 8192), (2, 2, 8, 20), (2, 4, 3, 8192)])
+@pytest.mark.parametrize("rank, graphs, order, chunk", [(1, 1, 0, 20), (3, 1, 2, 16384), (2, 2, 8, 20), (2, 4, 3, 16384)])
 def test_cp_polynomial(rank, graphs, order, chunk, monkeypatch):
     monkeypatch.setattr(polynomial, "CACHE_CHUNK", chunk)
     rng = np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 Every variant computes G = sum_pq A[p, q] Ra^p Rb^q over a batch with one shared A, and the gradients of A, Ra and Rb for a given
 gradient of G. The variants take turns, so a busy machine slows all of them; compare ratios, not milliseconds of different runs.
+A turn is one uncounted call and CALLS counted ones: what another variant leaves behind (half a gigabyte just freed, cold caches) would
+otherwise be counted against the next, and three times over for the fastest.
 """
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ import jax.numpy as jnp
 from gfvad.fusion.polynomial import full_polynomial
 
 OURS = "ours (custom gradient)"
+CALLS = 3
 
 
 class Result(NamedTuple):
@@ -54,7 +57,7 @@ VARIANTS: dict[str, Callable] = {"naive (stack, einsum)": naive, "Horner, autodi
 
 
 def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
-    """Every variant at one size, taking turns `repeats` times after a first, uncounted turn."""
+    """Every variant at one size, taking turns `repeats` times."""
     keys = jax.random.split(jax.random.key(0), 4)
     # [P + 1, Q + 1], then graphs and the gradient of G, [B, N, N]; graphs as cosines, in [-1, 1]
     A = jax.random.normal(keys[0], (order + 1, order + 1)) / (order + 1)
@@ -65,9 +68,11 @@ def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(repeats):
         for name, program in programs.items():
-            start = time.perf_counter()
             jax.block_until_ready(program(A, Ra, Rb, weight))
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(CALLS):
+                start = time.perf_counter()
+                jax.block_until_ready(program(A, Ra, Rb, weight))
+                seconds[name].append(time.perf_counter() - start)
     return [
         Result(name, 1e3 * statistics.median(seconds[name]), program.memory_analysis().temp_size_in_bytes / 1e6,
                max(float(abs(a - b).max() / abs(b).max()) for a, b in zip(gradients[name], gradients[OURS])))
@@ -90,10 +95,10 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--n", type=int, nargs="+", default=[32, 200], help="units N of a graph")
     parser.add_argument("--batch", type=int, default=64, help="videos B")
     parser.add_argument("--order", type=int, default=8, help="P = Q")
-    parser.add_argument("--repeats", type=int, default=9, help="turns a variant takes; the median counts")
+    parser.add_argument("--repeats", type=int, default=5, help=f"turns a variant takes, {CALLS} counted calls each; the median counts")
     options = parser.parse_args(argv)
     load = f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
-    print(f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of {options.repeats}, "
+    print(f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of {CALLS * options.repeats}, "
           f"float32, {jax.devices()[0].device_kind}{load}")  # fmt: skip
     print(f"{'N':>5}  {'variant':<24}{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}")
     for n in options.n:
