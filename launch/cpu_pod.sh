@@ -6,6 +6,7 @@
 #   GFVAD_COMMAND  what to run instead of "python -m gfvad.main"
 #   GFVAD_PORT     port of the coordinator (default: a free one)
 set -uo pipefail
+set -m  # children in groups of their own: a Ctrl-C reaches them once, through the trap below, and is not ignored by them
 if ! [[ "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
   echo "usage: bash launch/cpu_pod.sh N [arguments of gfvad.main]" >&2
   exit 2
@@ -32,24 +33,27 @@ forward() { kill -s "$1" "${children[@]}" 2>/dev/null; }
 trap 'forward TERM' TERM
 trap 'forward INT' INT
 
-# A trapped signal interrupts `wait` with a code above 128 although its child lives on: ask the process table which it was.
 code=0
 declare -a left=("${children[@]}")
 while [ "${#left[@]}" -gt 0 ]; do
-  wait -n -p ended "${left[@]}"
-  status=$?
-  if [ -z "${ended:-}" ]; then continue; fi
-  declare -a rest=()
-  for child in "${left[@]}"; do [ "$child" = "$ended" ] || rest+=("$child"); done
-  left=(${rest[@]+"${rest[@]}"})
-  if [ "$status" -ne 0 ] && [ "$code" -eq 0 ]; then
+  # Only a wake-up: it also returns for a trapped signal, and may miss a child that ended before it was called.
+  wait -n "${left[@]}"
+  declare -a living=() ended=()
+  for child in "${left[@]}"; do
+    if kill -0 "$child" 2>/dev/null; then living+=("$child"); else ended+=("$child"); fi
+  done
+  left=(${living[@]+"${living[@]}"})
+  for child in ${ended[@]+"${ended[@]}"}; do
+    wait "$child"
+    status=$?
+    if [ "$status" -eq 0 ] || [ "$code" -ne 0 ]; then continue; fi
     code="$status"
     # 130 and 143: all were asked to save and leave, so let them; anything else leaves the others waiting for a dead peer
-    if [ "$status" -ne 130 ] && [ "$status" -ne 143 ] && [ "${#left[@]}" -gt 0 ]; then
-      echo "cpu_pod: a process ended with code $status; ending the other ${#left[@]}" >&2
+    if [ "$code" -ne 130 ] && [ "$code" -ne 143 ] && [ "${#left[@]}" -gt 0 ]; then
+      echo "cpu_pod: a process ended with code $code; ending the other ${#left[@]}" >&2
       kill -s KILL "${left[@]}" 2>/dev/null
     fi
-  fi
-  unset ended
+  done
+  [ "${#ended[@]}" -gt 0 ] || sleep 0.05
 done
 exit "$code"

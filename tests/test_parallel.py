@@ -135,6 +135,7 @@ def test_one_compilation_for_each_length(backend):
     for i, units in enumerate((8, 16, 8, 16, 8)):
         replicas, _ = train(replicas, mapper.shard(tiny.batch(seed=i, units=units)))
         counts.append(len(compiled))
+    assert counts[0] >= 1 and counts[1] > counts[0]  # compilations are seen at all
     assert counts[1:] == [counts[1]] * 4, "compiled again after the first step of each length"
     assert sorted(mapper.traces.values()) == [1, 1]
 
@@ -182,7 +183,7 @@ def test_wrong_settings_are_refused_by_name():
 
 def main() -> None:
     """One process of the two-process test: its half of each batch, 2 devices of its own; process 0 prints the parameters."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    tiny.compile_fast(os.environ["COMPILED"])
     parallel.initialise_distributed()
     results = {}
     for backend in parallel.BACKENDS:
@@ -214,6 +215,41 @@ def test_two_processes_give_the_same_parameters(single, repository):
         assert results[f"{backend}/devices"] == [2, 4, 2]
         for mine, theirs in zip(results[backend], jax.tree.leaves(single[0].params), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=TOLERANCE)
+
+
+POD_CHILD = """
+import os, signal, sys, time
+index, what = int(os.environ["GFVAD_PROCESS"]), sys.argv[1]
+assert os.environ["GFVAD_PROCESSES"] == "3" and ":" in os.environ["GFVAD_COORDINATOR"] and sys.argv[2] == "--a=b c"
+if what == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if what == "one fails" and index == 1:
+    sys.exit(3)
+if what == "late failure" and index:
+    time.sleep(0.3 * index)
+    sys.exit(5)
+if what == "one fails" or what == "stop":
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2 * index), os._exit(143)))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("what, code", [("fine", 0), ("killed", 137), ("one fails", 3), ("late failure", 5), ("stop", 143)])
+def test_the_pod_script(tmp_path, repository, what, code):
+    """Its exit code is that of the first process to fail; the others never outlive it; arguments and signals are passed on."""
+    (tmp_path / "child.py").write_text(POD_CHILD)
+    environment = {**os.environ, "GFVAD_COMMAND": f"{sys.executable} {tmp_path / 'child.py'}"}
+    pod = subprocess.Popen(["bash", "launch/cpu_pod.sh", "3", what, "--a=b c"], env=environment, cwd=repository, stdout=subprocess.PIPE, text=True)
+    if what == "stop":
+        assert [pod.stdout.readline() for _ in range(3)] == ["ready\n"] * 3
+        pod.terminate()
+    assert pod.wait(timeout=30) == code
+
+
+def test_the_pod_script_says_how_it_is_used(repository):
+    done = subprocess.run(["bash", "launch/cpu_pod.sh", "two"], cwd=repository, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and "usage: bash launch/cpu_pod.sh N" in done.stderr
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from configs import common
 from gfvad.models import registry
@@ -16,13 +17,35 @@ DIMS = {"rgb": 6, "audio": 3}
 EXPERTS = 4
 
 
+FAST = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
+DEFAULT = {"jax_disable_most_optimizations": False, "jax_persistent_cache_min_compile_time_secs": 1.0,
+           "jax_persistent_cache_min_entry_size_bytes": 0, "jax_compilation_cache_dir": None}  # fmt: skip
+
+
+def compile_fast(folder: str) -> None:
+    """Compiles without optimising and keeps the programs in a folder.
+
+    Compiling is most of these tests' time, most of it is optimisation that tiny programs do not need, and many runs compile the same.
+    """
+    configure({**FAST, "jax_compilation_cache_dir": folder})
+
+
+def configure(settings: dict[str, Any]) -> None:
+    """Settings of jax; the cache looks at its own only when it is made anew."""
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
 @pytest.fixture(autouse=True, scope="module")
-def fast_compilation():
-    """Compiling is most of these tests' time, and most of it is optimisation that tiny programs do not need."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def fast_compilation(tmp_path_factory):
+    """For test modules that compile a lot: `from tiny import fast_compilation`. Subprocesses find the folder in $COMPILED."""
+    folder = tmp_path_factory.getbasetemp() / "compiled"
+    compile_fast(str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPILED", str(folder))
+        yield
+    configure(DEFAULT)
 
 
 def config(**overrides: Any):

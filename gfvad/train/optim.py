@@ -6,6 +6,7 @@ times minus the learning rate.
 - Decay concerns what `decayed` selects: matrices of dense layers. Biases, norm scales and shifts, and all fusion
   coefficients are left alone: pulling the coefficients to 0 would pull the fused graph to nothing (or, through softplus and
   softmax, to a constant that means nothing), which is a statement about the graph and not a preference for small functions.
+- optim.graph_rate multiplies the learning rate of the fusion coefficients, a handful of numbers that must move by about 1.
 - Schedule: linear warm-up over optim.warmup_steps, then constant, or cosine to 0 at the last step.
 """
 from __future__ import annotations
@@ -37,6 +38,8 @@ def make_optimiser(cfg: Any, steps: int) -> Optimiser:
     parts.append(scalings[cfg.name]())
     if cfg.name == "adamw" and cfg.weight_decay > 0:
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
+    if cfg.graph_rate != 1:
+        parts.append(optax.masked(optax.scale(cfg.graph_rate), fusion_coefficients))
     return Optimiser(optax.chain(*parts, optax.scale_by_learning_rate(schedule)), schedule)
 
 
@@ -64,3 +67,9 @@ def decayed(params: Any) -> Any:
         return leaf.ndim >= 2 and not names[-1].endswith(NOT_DECAYED) and not any("fusion" in name for name in names)
 
     return jax.tree_util.tree_map_with_path(rule, params)
+
+
+def fusion_coefficients(params: Any) -> Any:
+    """Tree of bool: True for the coefficients of the fusion operator."""
+    named = lambda path: any("fusion" in str(getattr(part, "key", part)).lower() for part in path)  # noqa: E731
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: named(path), params)

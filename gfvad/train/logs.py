@@ -1,0 +1,113 @@
+"""Logs of a run's folder: metrics.jsonl, timing.jsonl and TensorBoard events.
+
+metrics.jsonl holds nothing but functions of the configuration, so that the logs of two runs can be compared byte by byte;
+what depends on the machine and the hour (rates, seconds) goes to timing.jsonl. A row is
+{"step": steps taken, "kind": "train" | "validation" | "test" | "fusion", NAME: number or list of numbers, ...}.
+"""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from gfvad.types import DataError
+
+Row = dict[str, Any]
+
+
+class RunLog:
+    """Writes the logs of one run; on process 0 only, elsewhere every call does nothing. Use as a context.
+
+    Opening it for a run that goes on from `step` drops every row of a later step, so that nothing is logged twice.
+    Field rows: all rows of metrics.jsonl.
+    """
+
+    def __init__(self, workdir: Path, step: int = 0, active: bool = True):
+        self.rows: list[Row] = []
+        self._active = active
+        if not active:
+            return
+        workdir.mkdir(parents=True, exist_ok=True)
+        paths = {name: workdir / f"{name}.jsonl" for name in ("metrics", "timing")}
+        self.rows = truncate(paths["metrics"], step)
+        truncate(paths["timing"], step)
+        self._files = {name: open(path, "a", encoding="utf-8") for name, path in paths.items()}
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._active:
+            self.flush()
+            self._board.close()
+            for file in self._files.values():
+                file.close()
+
+    def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
+        """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite are left out: JSON has no word for them."""
+        self._add("metrics", {"step": step, "kind": kind, **{k: plain(v) for k, v in values.items() if np.isfinite(v).all()}})
+
+    def write_timing(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a row to timing.jsonl and TensorBoard."""
+        self._add("timing", {"step": step, "kind": "timing", **{k: float(v) for k, v in values.items()}})
+
+    def flush(self) -> None:
+        """Brings all rows to the disk; to be called before a checkpoint that counts on them."""
+        if self._active:
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _add(self, name: str, row: Row) -> None:
+        if not self._active:
+            return
+        if name == "metrics":
+            self.rows.append(row)
+        self._files[name].write(json.dumps(row) + "\n")
+        self._files[name].flush()
+        for key, value in row.items():
+            if key not in ("step", "kind"):
+                for tag, number in flat(f"{row['kind']}/{key}", value):
+                    self._board.add_scalar(tag, number, row["step"])
+
+
+def plain(value: Any) -> Any:
+    """Number or array -> float or nested list of floats; float32 keeps its exact value."""
+    return np.asarray(value, np.float64).tolist()
+
+
+def flat(tag: str, value: Any) -> list[tuple[str, float]]:
+    """A number, or nested lists, as TensorBoard scalars: usage/rgb -> usage/rgb/03."""
+    if not isinstance(value, list):
+        return [(tag, value)]
+    return [pair for i, part in enumerate(value) for pair in flat(f"{tag}/{i:02d}", part)]
+
+
+def truncate(path: Path, step: int) -> list[Row]:
+    """Drops rows of later steps from a JSON-lines file, and a last line that was cut short; returns the rows kept.
+
+    Raises DataError naming file and line where another line is broken.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line) if line else None
+        except json.JSONDecodeError as error:
+            if number < len(lines):  # a whole line ends with a newline, so only the very last part can be cut short
+                raise DataError(f"{path}, line {number}: not JSON ({error}); mend or remove the line") from error
+            row = None
+        if row is not None and row["step"] <= step:
+            rows.append(row)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    temporary.replace(path)
+    return rows
