@@ -84,6 +84,15 @@ def test_segments_are_equal_spans_of_the_video(host_state, apply):
     np.testing.assert_allclose(scored.scores, expected, atol=2e-6)
 
 
+def test_crops_that_do_not_pair_are_refused(host_state):
+    """Three crops of one modality and two of another have no common order."""
+    batch = tiny.batch(2)
+    crops = {"rgb": 3, "audio": 2}
+    features = {m: np.repeat(x[:, None], crops[m], 1) for m, x in batch.features.items()}
+    with pytest.raises(DataError, match="rgb 3, audio 2; expected the same number in every modality, or 1"):
+        step.eval_step(host_state, batch._replace(features=features), model=MODEL)
+
+
 def test_fused_graphs_hold_real_units_only(host_state):
     records = tiny.TinyRecords(4)
     evaluator = evaluate.Evaluator(parallel.make_mapper("pmap", 2), MODEL, tiny.config())

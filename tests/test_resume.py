@@ -1,8 +1,9 @@
 """Must hold 6: killed with SIGKILL at any moment and started again, a run ends with the same bits as an uninterrupted one.
 
 Run as a program, this file is the run: it trains the small problem into a folder and scores some videos with the last and the
-best checkpoint, as the main job does; with the project's detector or, where many starts are needed, with the linear one. Its children start as forks of one process that
-has imported everything (and started no jax backend) and share jax's cache of compiled programs, which saves seconds a start.
+best checkpoint, as the main job does; with the project's detector or, where many starts are needed, with the linear one. Its
+children start as forks of one process that has imported everything (and started no jax backend) and share jax's cache of compiled
+programs, which saves seconds a start.
 """
 import contextlib
 import json

@@ -17,7 +17,8 @@ DIMS = {"rgb": 6, "audio": 3}
 EXPERTS = 4
 
 
-FAST = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
+FAST = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1}  # fmt: skip
 DEFAULT = {"jax_disable_most_optimizations": False, "jax_persistent_cache_min_compile_time_secs": 1.0,
            "jax_persistent_cache_min_entry_size_bytes": 0, "jax_compilation_cache_dir": None}  # fmt: skip
 
@@ -53,8 +54,8 @@ def config(**overrides: Any):
     c = common.get_config()
     c.data.modalities, c.data.train_units, c.data.eval_lengths, c.data.eval_batch_size = tuple(DIMS), UNITS, (8, 16), 4
     c.data.validation_fraction = 0.2
-    c.loss.update({"topk_divisor": 4, "variance": 1e-3, "variance_alpha": 0.2, "variance_k": 3, "smoothness": 0.1, "sparsity": 0.1, "balance": 0.1})
-    c.loss.label_smoothing = 0.05
+    c.loss.update({"topk_divisor": 4, "label_smoothing": 0.05, "smoothness": 0.1, "sparsity": 0.1, "balance": 0.1})
+    c.loss.update({"variance": 1e-3, "variance_alpha": 0.2, "variance_k": 3})
     c.train.update({"steps": 12, "batch_size": 8, "log_every": 3, "eval_every": 4, "checkpoint_every": 3, "keep": 2})
     c.optim.warmup_steps = 3
     for key, value in overrides.items():
@@ -111,7 +112,8 @@ def batch(size: int = 8, seed: int = 0, units: int = UNITS, dims=DIMS) -> Batch:
     valid = np.ones(size, bool)
     label[size // 2], valid[-1] = -1, size < 3
     zeros = np.zeros(size, np.int32)
-    return Batch(features, mask & valid[:, None], label, valid, np.arange(size, dtype=np.int32), zeros, (seed * size + np.arange(size)).astype(np.int32))
+    position = (seed * size + np.arange(size)).astype(np.int32)
+    return Batch(features, mask & valid[:, None], label, valid, np.arange(size, dtype=np.int32), zeros, position)
 
 
 class TinyRecords:

@@ -34,7 +34,9 @@ class Evaluator:
         self._scores = self.mapper.map_eval(partial(step_lib.eval_step, model=model))
         self._graphs = self.mapper.map_eval(partial(step_lib.graph_step, model=model))
 
-    def unit_scores(self, state: TrainState, records: Any, indices: Sequence[int], advance: Callable[[int], None] = lambda n: None) -> dict[int, np.ndarray]:
+    def unit_scores(
+        self, state: TrainState, records: Any, indices: Sequence[int], advance: Callable[[int], None] = lambda n: None
+    ) -> dict[int, np.ndarray]:
         """Index -> float32 [N] unit scores of the videos `indices` of a split, equal on every process; all of them must call it.
 
         Args: state: one replica on the host; advance is told how many videos have been finished.
@@ -55,7 +57,7 @@ class Evaluator:
                 raise DataError(f"{records.names[i]}: {found} units scored, expected {expected}: each unit must be scored once")
 
     def fused_graphs(self, state: TrainState, records: Any, indices: Sequence[int]) -> Iterator[FusedGraph]:
-        """Fused graph of the first crop of some videos (of their first window, where a video has several). Local: no other process takes part."""
+        """Fused graph of the first crop (and the first window) of some videos. Local: no other process takes part."""
         for batch, (graphs, scores) in self._run(self._graphs, state, self._batches(records, indices, 0, 1)):
             for i in np.flatnonzero(np.asarray(batch.valid, bool) & (np.asarray(batch.start) == 0)):
                 n = int(batch.mask[i].sum())
@@ -106,7 +108,8 @@ def scored_videos(scores: Mapping[int, np.ndarray], records: Any, indices: Seque
         unit_frames = video.unit_frames if len(units) == records.lengths[i] else 0
         labels = np.zeros(0, np.uint8) if video.label == UNKNOWN else labels_from_spans(video.spans, video.num_frames)
         frames = unit_to_frames(units, video.num_frames, unit_frames)
-        yield ScoredVideo(video.name, frames, labels, video.label, video.classes, video.spans, video.span_classes, video.unit_frames, video.fps)
+        truth = {name: getattr(video, name) for name in ("label", "classes", "spans", "span_classes", "unit_frames", "fps")}
+        yield ScoredVideo(name=video.name, scores=frames, labels=labels, **truth)
 
 
 Windows = dict[tuple[int, int], np.ndarray]  # (video, first unit) -> float32 scores of the window's real units

@@ -11,16 +11,18 @@ incomplete for another reason (a copy or a deletion cut short) are passed over h
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
@@ -71,10 +73,12 @@ class Checkpoints:
             cleanup_tmp_directories=write,
             create=write,
             read_only=not write,
+            save_interval_steps=int(write),  # the loop decides when to save; 0 goes with read_only
         )
         if not write and not self.folder.is_dir():
             raise DataError(f"{self.folder}: not found; expected the checkpoints of a run: train first, or give its --workdir")
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        with quiet_library():
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
         if write:
             for step in set(self._manager.all_steps()) - set(self.steps()):
                 self._manager.delete(step)
@@ -163,6 +167,17 @@ class Checkpoints:
                 f"{self.folder / str(step)}: the checkpoint does not fit the model: {describe_differences(found, expected)};"
                 " use the features and the model it was trained with, or another --workdir"
             )
+
+
+@contextlib.contextmanager
+def quiet_library() -> Iterator[None]:
+    """Without orbax's warnings that a folder opened for reading is opened for reading."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def complete(folder: Path) -> bool:

@@ -69,7 +69,7 @@ def train(config: ConfigDict, workdir: Path, records: Any, model: Any, mapper: M
     check_videos(records, train_indices)
     optimiser = make_optimiser(config.optim, config.train.steps)
     state = init_state(model, optimiser.transform, example_features(records, config), config.seed)
-    say(f"train: {len(train_indices)} videos, {len(validation)} held out for validation, {parameter_count(state):,} parameters, {describe(mapper)}")
+    say(f"train: {len(train_indices)} videos, {len(validation)} held out, {parameter_count(state):,} parameters, {describe(mapper)}")
     followed = test_records if config.eval.every_on_test else None
     data = make_data(config, records, train_indices, mapper)
     evaluator = evaluate.Evaluator(mapper, model, config)
@@ -104,7 +104,8 @@ def loop(run: Run, state: TrainState, start: int, meter: Meter, log: RunLog, che
             checkpoints.save(step, state, run.data.get_state(), meter.pending(), ranked)
         if signum:
             checkpoints.wait()
-            run.say(f"train: left at step {step}, all saved; the same command goes on from there" if step else "train: left before the first step")
+            how = "all saved; the same command goes on from there" if step else "before the first one"
+            run.say(f"train: left at step {step}, {how}")
             raise Interrupted(signum, step)
         if step < steps:
             batch = next(run.data)
@@ -194,7 +195,8 @@ def check_videos(records: Any, indices: np.ndarray) -> None:
     labels = np.asarray(records.labels)[indices]
     counts = {name: int((labels == value).sum()) for name, value in (("normal", 0), ("abnormal", 1))}
     if not all(counts.values()):
-        raise DataError(f"{records!r}: found {counts['normal']} normal and {counts['abnormal']} abnormal training videos, expected some of each")
+        found = " and ".join(f"{count} {name}" for name, count in counts.items())
+        raise DataError(f"{records!r}: found {found} training videos, expected some of each; check the labels, or the layout")
 
 
 def describe(mapper: Mapper) -> str:

@@ -15,7 +15,7 @@ import optax
 from gfvad import losses
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState
-from gfvad.types import Batch, Output
+from gfvad.types import Batch, DataError, Output
 
 AVERAGED_AUX = ("usage/", "router_entropy/")  # of Output.aux: what is logged as a mean over the videos of the batch
 
@@ -90,13 +90,17 @@ def eval_step(state: TrainState, batch: Batch, *, model: Any) -> jax.Array:
     """Unit scores [B, N] of a device's part of an evaluation batch, averaged over crops; 0 at padded units.
 
     Batch: features {m: [B, C_m, N, D_m]}; a modality without crops (C_m = 1) goes with every crop of the others.
+    Raises DataError where modalities have different numbers of crops.
     """
+    crops = max(x.shape[1] for x in batch.features.values())
+    if any(x.shape[1] not in (1, crops) for x in batch.features.values()):
+        found = ", ".join(f"{name} {x.shape[1]}" for name, x in batch.features.items())
+        raise DataError(f"crops of one video: {found}; expected the same number in every modality, or 1")
 
     def one_crop(crop: jax.Array) -> jax.Array:
         logits = apply_crop(model, state, batch, crop).logits
         return unit_scores(logits, batch.mask)
 
-    crops = max(x.shape[1] for x in batch.features.values())
     # [C, B, N] -> [B, N]; one crop after another, for N x N graphs of all crops at once would not fit
     return jax.lax.map(one_crop, jnp.arange(crops)).mean(0)
 
