@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     c.data.modalities = ("rgb", "audio")  # feature sets to fuse, by the layout's names
     c.data.captions = ""  # JSON of timed sentences, relative to root; needed by the modality "text"
     c.data.text_encoder = "minilm"  # sentence encoder: minilm | hash (weightless, for tests)
-    c.data.text_assign = "nearest"  # a unit without a sentence takes the nearest one (nearest) or none (overlap)
+    c.data.text_assign = "nearest"  # a unit without a sentence takes the nearest one (nearest), the same fading with the gap in time (decay), or none (overlap)
     c.data.cache_dir = ""  # prepared records and text embeddings; "" means $GFVAD_CACHE or ~/.cache/gfvad
     c.data.validation_fraction = 0.1  # part of the training videos held out, stratified by label, by hash of the name
     c.data.train_units = 200  # N of a training example
@@ -64,9 +64,13 @@ def get_config() -> ConfigDict:
     c.model.fusion.channels = 1  # fused graphs G, each with its own operator
 
     c.model.head = ConfigDict()  # section 4
-    c.model.head.kind = "gnn"  # row (fixed N) | degree | gnn
+    c.model.head.kind = "gnn"  # row (fixed N; ignores hidden) | degree | gnn | branches
     c.model.head.hidden = 32  # width of degree and gnn (row is N -> N -> 1, as in the paper)
     c.model.head.layers = 1  # message passing rounds of gnn
+    c.model.head.relations = True  # branches: one of degree statistics beside those of content
+    c.model.head.gates = ()  # branches: weight of each in the sum (modalities, gnn where layers > 0, graph); () is 1 each
+    c.model.head.detach = False  # branches: each learns from its own loss only
+    c.model.head.mix = 0.5  # branches: share of the sum that is diffused over the fused graph
     c.model.head.alpha = 0.5  # edge threshold of the weighted degree
     c.model.head.topk = 8  # neighbours in the top-k mean statistic
 
@@ -85,12 +89,15 @@ def get_config() -> ConfigDict:
     c.loss.variance_k = 11
     c.loss.smoothness = 0.0  # temporal smoothness of scores (RTFM 8e-4)
     c.loss.sparsity = 0.0  # sparsity of scores (RTFM 8e-3)
+    c.loss.branch = 1.0  # multiple-instance BCE of each branch of the head "branches" by itself
+    c.loss.unit_normal = 0.0  # cross entropy of every unit of normal videos (and of every branch's)
     c.loss.balance = 0.001  # expert balance
     c.loss.reconstruction = 1.0  # filtered features predict the raw ones on normal videos (only with a filter)
 
     c.optim = ConfigDict()
     c.optim.name = "adamw"  # adamw | adam | sgd
     c.optim.learning_rate = 1e-3
+    c.optim.graph_rate = 1.0  # factor on the learning rate of the fusion coefficients
     c.optim.schedule = "cosine"  # constant | cosine (to 0 over train.steps)
     c.optim.warmup_steps = 20
     c.optim.weight_decay = 0.01

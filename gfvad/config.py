@@ -18,7 +18,7 @@ CHOICES = {
     "data.train_sampling": ("uniform", "window", "mean"),
     "data.eval_mode": ("full", "segments"),
     "data.standardize": ("none", "center", "standardize"),
-    "data.text_assign": ("nearest", "overlap"),
+    "data.text_assign": ("nearest", "decay", "overlap"),
     "optim.name": ("adamw", "adam", "sgd"),
     "optim.schedule": ("constant", "cosine"),
     "eval.metric": ("auc", "ap"),
@@ -30,7 +30,7 @@ POSITIVE = (
 )  # fmt: skip
 NOT_NEGATIVE = (
     "optim.warmup_steps", "optim.weight_decay", "optim.clip_norm", "eval.bootstrap", "parallel.devices", "loss.variance", "loss.smoothness",
-    "loss.sparsity", "loss.balance", "loss.reconstruction", "seed",
+    "loss.sparsity", "loss.balance", "loss.reconstruction", "loss.branch", "loss.unit_normal", "optim.graph_rate", "seed",
 )  # fmt: skip
 FRACTIONS = ("data.validation_fraction", "model.dropout", "model.input_dropout", "loss.label_smoothing")
 
@@ -101,6 +101,7 @@ def parse(argv: Sequence[str]) -> Arguments | None:
 
     Raises ConfigError naming the key, what was found and what is valid.
     """
+    argv = sorted(argv, key=lambda a: not a.startswith("--config="))  # the file before its overrides, in whatever order they were given
     values = _flag_values(argv)
     try:
         error = _unknown_override(argv)

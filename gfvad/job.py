@@ -68,6 +68,9 @@ def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
     parts = set_up(arguments)
+    if (parts.workdir / loop.CHECKPOINTS).is_dir():
+        with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, repr(parts.train)):
+            pass  # opening refuses a run of another configuration before anything of it is written over
     if parts.mapper.process_index == 0:
         config_lib.save(parts.config, parts.workdir)
     try:

@@ -35,6 +35,11 @@ def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = N
     terms: dict[str, tuple[float, SumCount]] = {
         "bce": (1.0, multiple_instance_bce(output.logits, mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing))
     }
+    for name in [name for name in output.aux if name.startswith("branch/")] if cfg.branch > 0 else []:
+        pair = multiple_instance_bce(output.aux[name], mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing)
+        terms[name] = (cfg.branch, pair)
+    if cfg.unit_normal > 0:
+        terms["unit_normal"] = (cfg.unit_normal, unit_normal(output, mask, normal))
     if cfg.variance > 0 and output.graph.shape[1] > 0:
         pair = degree_variance(output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name)
         terms["variance"] = (cfg.variance, pair)
@@ -80,6 +85,16 @@ def multiple_instance_bce(logits, mask, label, counted, topk_divisor: int, label
     target = label * (1.0 - label_smoothing) + 0.5 * label_smoothing
     loss = -target * log_score - (1.0 - target) * log_complement
     return jnp.where(counted, loss, 0.0).sum(), counted.sum()
+
+
+def unit_normal(output: Output, mask: jax.Array, normal: jax.Array) -> SumCount:
+    """Cross entropy of every unit of normal videos with "normal", which a normal video's label does say of each of its units (ours).
+
+    Of the logits and of those of each branch, added. Returns (sum over real units of normal videos, their number).
+    """
+    taken = mask & normal[:, None]
+    logits = [output.logits, *(z for name, z in output.aux.items() if name.startswith("branch/"))]
+    return sum(jnp.where(taken, -jax.nn.log_sigmoid(-jnp.where(taken, z, 0.0)), 0.0).sum() for z in logits), taken.sum()
 
 
 def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:

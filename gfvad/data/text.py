@@ -21,7 +21,9 @@ import numpy as np
 
 from gfvad.types import ConfigError, DataError
 
-ASSIGNMENTS = ("nearest", "overlap")
+ASSIGNMENTS = ("nearest", "decay", "overlap")
+GAP_SECONDS = 5.0  # of 'decay', chosen on held-out training videos of UCF-Crime
+LEAST_FADE = 1e-6  # a faded description never is an absent one (all zero)
 MAGIC = b"gfvad text embeddings 1\n"
 FLUSH = 512  # sentences embedded between two saves (and calls of progress): an interrupted run loses little
 LOG = logging.getLogger(__name__)
@@ -114,11 +116,12 @@ def _is_time(value: object) -> bool:
 
 
 def assignment_weights(unit_spans: np.ndarray, spans: np.ndarray, assign: str) -> np.ndarray:
-    """[N, S] float64 weights of sentences in units: rows sum to 1, or to 0 where a unit takes none.
+    """[N, S] float64 weights of sentences in units: rows sum to 1, to less where 'decay' fades them, or to 0 where a unit takes none.
 
     A unit takes the plain mean of the sentences that overlap its span (annotators time sentences loosely, so the length of the overlap says
     little); a sentence of no duration overlaps the unit that contains it. Without one, 'nearest' takes the sentence with the smallest gap
-    in time (the mean of several at the same gap), 'overlap' none. Unit spans and sentence spans are [., 2] in seconds. Ours.
+    in time (the mean of several at the same gap), 'decay' the same times exp(-gap / GAP_SECONDS), so that a description fades where nobody
+    found anything to describe, 'overlap' none. Unit spans and sentence spans are [., 2] in seconds. Ours.
     """
     if assign not in ASSIGNMENTS:
         raise ConfigError(f"data.text_assign is {assign!r}, expected one of {', '.join(ASSIGNMENTS)}")
@@ -126,11 +129,15 @@ def assignment_weights(unit_spans: np.ndarray, spans: np.ndarray, assign: str) -
     first, last = spans[:, 0], spans[:, 1]  # [S]
     # [N, S]: a gap is 0 where the spans touch or overlap
     taken = (np.minimum(end, last) > np.maximum(start, first)) | ((first == last) & (start <= first) & (first < end))
-    if assign == "nearest" and spans.size:
+    own, fade = taken.any(1, keepdims=True), 1.0
+    if assign in ("nearest", "decay") and spans.size:
         gap = np.maximum(np.maximum(first - end, start - last), 0.0)
-        taken |= ~taken.any(1, keepdims=True) & (gap <= gap.min(1, keepdims=True) + 1e-9)
+        smallest = gap.min(1, keepdims=True)
+        taken |= ~own & (gap <= smallest + 1e-9)
+        if assign == "decay":
+            fade = np.where(own, 1.0, np.maximum(np.exp(-smallest / GAP_SECONDS), LEAST_FADE))
     weight = taken.astype(np.float64)
-    return weight / np.maximum(weight.sum(1, keepdims=True), 1.0)
+    return fade * weight / np.maximum(weight.sum(1, keepdims=True), 1.0)
 
 
 def text_features(

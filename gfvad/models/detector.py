@@ -18,7 +18,7 @@ from ml_collections import FrozenConfigDict
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import relationship_graph, temporal
 from gfvad.models.filter import SparseFeatureFilter
-from gfvad.models.heads import DegreeHead, GnnHead, RowHead
+from gfvad.models.heads import BranchHead, DegreeHead, GnnHead, RowHead
 from gfvad.types import DataError, Output
 
 MIN_STD = 1e-6  # a constant feature is not divided by its standard deviation
@@ -81,7 +81,8 @@ class GraphFusionDetector(nn.Module):
         # [G, N, N]
         fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(graphs, mask, train=train)
         # [N]
-        return Output(self.unit_logits(fused, raw, present, residual, mask, train), fused, aux)
+        logits, branches = self.unit_logits(fused, raw, present, residual, mask, train)
+        return Output(logits, fused, aux | {f"branch/{name}": z for name, z in branches.items()})
 
     def check_shapes(self, features: Mapping[str, jax.Array], mask: jax.Array) -> None:
         """Refuses features of other modalities or widths than the model was built for."""
@@ -141,28 +142,32 @@ class GraphFusionDetector(nn.Module):
         known = std if std and self.standardize != "standardize" else (1.0,) * width
         return math.sqrt(2.0 * max(sum(s * s for s in known), MIN_STD))
 
-    def unit_logits(self, fused: jax.Array, raw: Arrays, present: Arrays, residual: Arrays, mask: jax.Array, train: bool) -> jax.Array:
-        """Logits [N]. The row and degree heads see graphs only, as in the paper; the gnn head sees content too."""
+    def unit_logits(
+        self, fused: jax.Array, raw: Arrays, present: Arrays, residual: Arrays, mask: jax.Array, train: bool
+    ) -> tuple[jax.Array, Arrays]:
+        """(logits [N], those of each branch). The row and degree heads see graphs only, as in the paper; gnn and branches see content too."""
         cfg = self.config.head
         if cfg.kind == "row":
-            return RowHead(self.units, name="head")(fused, mask)
+            return RowHead(self.units, name="head")(fused, mask), {}
         if cfg.kind == "degree":
-            return DegreeHead(cfg.hidden, cfg.alpha, cfg.topk, name="head")(fused, mask)
+            return DegreeHead(cfg.hidden, cfg.alpha, cfg.topk, name="head")(fused, mask), {}
         content = self.embed_content(raw, present, residual, train)
-        head = GnnHead(cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout, name="head")
-        return head(fused, content, mask, train=train)
+        size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
+        if cfg.kind == "branches":
+            return BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, name="head")(fused, content, mask, train=train)
+        return GnnHead(*size, name="head")(fused, jnp.concatenate(list(content.values()), -1), mask, train=train), {}
 
-    def embed_content(self, raw: Arrays, present: Arrays, residual: Arrays, train: bool) -> jax.Array:
-        """Unit embeddings of every modality and residual norms of the filtered ones, [N, M * embed_dim (+ filters)]."""
-        parts = []
+    def embed_content(self, raw: Arrays, present: Arrays, residual: Arrays, train: bool) -> Arrays:
+        """Unit embeddings {m: [N, embed_dim]} of every modality, and {m residual: [N, 1]}, residual norms of the filtered ones."""
+        parts = {}
         for m, x in raw.items():
             x = nn.Dropout(self.config.input_dropout, deterministic=not train)(x)
             # [N, H]
             x = nn.gelu(nn.LayerNorm(name=f"norm_{m}")(nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)))
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
-            parts.append(jnp.where(present[m][:, None], x, 0.0))
+            parts[m] = jnp.where(present[m][:, None], x, 0.0)
         for m, x in residual.items():
             # [N, 1]: root mean square, so that it does not grow with D
             norm = jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + NORM_EPSILON)
-            parts.append(jnp.where(present[m][:, None], norm, 0.0))
-        return jnp.concatenate(parts, -1)
+            parts[f"{m}_residual"] = jnp.where(present[m][:, None], norm, 0.0)
+        return parts

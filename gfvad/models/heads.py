@@ -13,6 +13,7 @@ from gfvad.graphs.tuples import propagate
 from gfvad.types import ConfigError
 
 SPREAD_EPSILON = 1e-6  # keeps the gradient of a standard deviation finite at 0
+STATISTIC_SCALE = 20.0  # of the graph branch: degree statistics of different units differ by a few hundredths
 ROW_EPSILON = 1e-3  # bounds the gradient of a row's normalisation
 
 
@@ -86,12 +87,13 @@ class DegreeHead(nn.Module):
     hidden: int = 32
     alpha: float = 0.5  # edges below do not count in the weighted degree
     topk: int = 8
+    scale: float = 1.0  # on the statistics, which differ by a few hundredths between units
 
     @nn.compact
     def __call__(self, graphs: jax.Array, mask: jax.Array) -> jax.Array:
         """graphs [G, N, N], mask bool [N] -> logits [N]."""
         # [N, 8 G]
-        statistics = degree_statistics(graphs, mask, self.alpha, self.topk)
+        statistics = self.scale * degree_statistics(graphs, mask, self.alpha, self.topk)
         hidden = nn.relu(nn.Dense(self.hidden, name="hidden")(statistics))
         logits = nn.Dense(1, name="logit")(hidden)[:, 0]
         return jnp.where(mask, logits, 0.0)
@@ -127,6 +129,52 @@ class GnnHead(nn.Module):
             state = nn.LayerNorm(name=f"norm_{layer}")(state + update)
         logits = nn.Dense(1, name="logit")(state)[:, 0]
         return jnp.where(mask, logits, 0.0)
+
+
+class BranchHead(nn.Module):
+    """Evidence side by side: each branch makes a logit of its own, and the gated sum of all diffuses over the fused graph (ours; size-free).
+
+    Branches, in this order: one a modality (a dense layer on its unit embedding); `gnn` where layers > 0 (GnnHead on all embeddings);
+    `graph` where relations is True (DegreeHead). logits = (1 - mix) z + mix W z with z = sum_b gate_b z_b + bias and W the mean over
+    channels of the row-normalised |G|. Each branch is trained by a loss of its own too (loss.branch), so that the one that learns fastest
+    does not keep the others from learning; with `detach` by nothing else.
+    """
+
+    hidden: int = 32
+    layers: int = 1
+    alpha: float = 0.5
+    topk: int = 8
+    dropout: float = 0.0
+    relations: bool = True
+    gates: tuple[float, ...] = ()  # one a branch; () is 1 for all
+    detach: bool = False
+    mix: float = 0.5
+
+    @nn.compact
+    def __call__(
+        self, graphs: jax.Array, content: dict[str, jax.Array], mask: jax.Array, *, train: bool
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """graphs [G, N, N], content {branch: [N, H]}, mask bool [N] -> (logits [N], {branch: logits [N]}); rng 'dropout' when training.
+
+        Raises ConfigError where the gates are not as many as the branches.
+        """
+        branches = {name: nn.Dense(1, name=f"branch_{name}")(x)[:, 0] for name, x in content.items()}
+        if self.layers > 0:
+            gnn = GnnHead(self.hidden, self.layers, self.alpha, self.topk, self.dropout, name="gnn")
+            branches["gnn"] = gnn(graphs, jnp.concatenate(list(content.values()), -1), mask, train=train)
+        if self.relations:
+            branches["graph"] = DegreeHead(self.hidden, self.alpha, self.topk, STATISTIC_SCALE, name="graph")(graphs, mask)
+        branches = {name: jnp.where(mask, z, 0.0) for name, z in branches.items()}
+        gates = self.gates or (1.0,) * len(branches)
+        if len(gates) != len(branches):
+            raise ConfigError(f"config.model.head.gates = {self.gates}: expected one a branch ({', '.join(branches)}), or () for 1 each")
+        parts = jax.lax.stop_gradient(branches) if self.detach else branches
+        # [N]
+        z = sum(gate * x for gate, x in zip(gates, parts.values())) + self.param("bias", nn.initializers.zeros, ())
+        weights = row_normalised(graphs, mask).mean(0)
+        # a unit without relations keeps its own evidence
+        diffused = weights @ jnp.where(mask, z, 0.0) + (1.0 - weights.sum(-1)) * z
+        return jnp.where(mask, (1.0 - self.mix) * z + self.mix * diffused, 0.0), branches
 
 
 def row_normalised(graphs: jax.Array, mask: jax.Array) -> jax.Array:

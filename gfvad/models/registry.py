@@ -22,7 +22,7 @@ CHOICES = {
     "fusion.form": FORMS,
     "fusion.parametrisation": PARAMETRISATIONS,
     "fusion.graphs": SELECTIONS,
-    "head.kind": ("row", "degree", "gnn"),
+    "head.kind": ("row", "degree", "gnn", "branches"),
 }
 SOURCES = ("raw", "filtered", "residual")
 AT_LEAST = {

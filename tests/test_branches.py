@@ -1,0 +1,128 @@
+"""The head of branches, the losses that go with it, and descriptions that fade: against float64 numpy."""
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs.common import get_config
+from gfvad import losses
+from gfvad.data.text import GAP_SECONDS, LEAST_FADE, assignment_weights
+from gfvad.models.heads import BranchHead
+from gfvad.train.optim import fusion_coefficients, make_optimiser
+from gfvad.types import Batch, ConfigError, Output
+
+N, G, C = 6, 2, 3
+MASK = np.array([True, True, True, False, True, True])
+HEAD = BranchHead(hidden=4, layers=1, alpha=0.3, topk=2, relations=True, gates=(0.5, 2.0, 1.0, 0.25), mix=0.3)
+
+
+def problem(seed=0, n=N):
+    rng = np.random.default_rng(seed)
+    graphs = rng.uniform(-0.2, 1.0, (G, n, n))
+    return (graphs + graphs.swapaxes(1, 2)) / 2, {m: rng.normal(size=(n, C)) for m in ("a", "b")}
+
+
+def initialised(head=HEAD):
+    graphs, content = problem()
+    return head.init(jax.random.key(0), graphs.astype(np.float32), {m: x.astype(np.float32) for m, x in content.items()}, MASK, train=False)
+
+
+def test_sum_and_diffusion_agree_with_numpy():
+    graphs, content = problem()
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda x: np.asarray(x, np.float64) + 0.1, initialised())
+        logits, branches = HEAD.apply(params, graphs, content, MASK, train=False)
+    assert list(branches) == ["a", "b", "gnn", "graph"]
+    for m in ("a", "b"):
+        dense = params["params"][f"branch_{m}"]
+        np.testing.assert_allclose(np.asarray(branches[m])[MASK], (content[m] @ dense["kernel"] + dense["bias"])[MASK, 0], rtol=1e-12)
+    z = 0.1 + sum(g * np.asarray(x) for g, x in zip(HEAD.gates, branches.values()))
+    expected = np.zeros(N)
+    for i in np.flatnonzero(MASK):
+        diffused = 0.0
+        for graph in graphs:
+            row = np.where(MASK, np.abs(graph[i]), 0)
+            weight = row / (row.sum() + 1e-3)
+            diffused += (weight @ np.where(MASK, z, 0) + (1 - weight.sum()) * z[i]) / G
+        expected[i] = 0.7 * z[i] + 0.3 * diffused
+    np.testing.assert_allclose(logits, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_padding_and_order_change_nothing():
+    graphs, content = problem()
+    params = initialised()
+    run = jax.jit(lambda g, c, m: HEAD.apply(params, g, c, m, train=False)[0])
+    logits = run(graphs, content, MASK)
+    junk = graphs.copy()
+    junk[:, ~MASK], junk[:, :, ~MASK] = 9.0, -9.0
+    np.testing.assert_array_equal(run(junk, {m: np.where(MASK[:, None], x, 7.0) for m, x in content.items()}, MASK), logits)
+    order = np.random.default_rng(1).permutation(N)
+    permuted = run(graphs[:, order][:, :, order], {m: x[order] for m, x in content.items()}, MASK[order])
+    np.testing.assert_allclose(permuted, logits[order], rtol=2e-5, atol=2e-6)
+    assert (logits[~MASK] == 0).all()
+
+
+def test_no_mix_no_graph_is_the_plain_sum():
+    head = BranchHead(layers=0, relations=False, mix=0.0)
+    graphs, content = problem()
+    logits, branches = head.apply(initialised(head), graphs, content, MASK, train=False)
+    np.testing.assert_allclose(logits, sum(branches.values()), rtol=1e-6)
+
+
+def test_detached_branches_learn_from_their_own_loss_only():
+    graphs, content = problem()
+    for detach in (True, False):
+        head = BranchHead(hidden=4, layers=0, relations=False, detach=detach)
+        params = initialised(head)
+        through_sum = jax.grad(lambda p: head.apply(p, graphs, content, MASK, train=False)[0].sum())(params)["params"]
+        assert (np.abs(through_sum["branch_a"]["kernel"]).max() == 0) == detach
+        own = jax.grad(lambda p: head.apply(p, graphs, content, MASK, train=False)[1]["a"].sum())(params)["params"]
+        assert np.abs(own["branch_a"]["kernel"]).max() > 0
+
+
+def test_gates_must_fit():
+    with pytest.raises(ConfigError, match="gates.*a, b, gnn, graph"):
+        initialised(BranchHead(hidden=4, gates=(1.0, 1.0)))
+
+
+def test_branch_and_unit_losses_agree_with_numpy():
+    rng = np.random.default_rng(0)
+    logits, branch = rng.normal(size=(2, 3, 5)) * 2
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], bool)
+    label, valid = np.array([0.0, 0.0, 1.0]), np.array([True, True, True])
+    output = Output(logits, np.zeros((3, 0, 5, 5)), {"branch/a": branch})
+    batch = Batch({}, mask, label, valid, np.arange(3), np.zeros(3, int), np.arange(3))
+    cfg = get_config().loss
+    cfg.update(ConfigDict({"topk_divisor": 2, "branch": 0.5, "unit_normal": 2.0}))
+    with jax.enable_x64(True):
+        total, terms = losses.total_loss(output, batch, cfg)
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+
+    def bce(z):
+        scores = [np.sort(sigmoid(z[b][mask[b]]))[::-1][: max(1, mask[b].sum() // 2)].mean() for b in range(3)]
+        return -np.mean([np.log(s) if y else np.log(1 - s) for s, y in zip(scores, label)])
+
+    units = [-np.log(1 - sigmoid(z[b][mask[b]])) for z in (logits, branch) for b in (0, 1)]
+    expected = {"bce": bce(logits), "branch/a": bce(branch), "unit_normal": np.concatenate(units).sum() / 8}
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-10, err_msg=name)
+    np.testing.assert_allclose(total, expected["bce"] + 0.5 * expected["branch/a"] + 2 * expected["unit_normal"], rtol=1e-10)
+
+
+def test_descriptions_fade_with_the_gap():
+    units = np.array([[0.0, 1.0], [1.0, 2.0], [4.0, 5.0], [1000.0, 1001.0]])
+    weights = assignment_weights(units, np.array([[0.0, 2.0]]), "decay")
+    np.testing.assert_allclose(weights[:, 0], [1, 1, np.exp(-2 / GAP_SECONDS), LEAST_FADE], rtol=1e-12)
+    assert ((weights > 0) == (assignment_weights(units, np.array([[0.0, 2.0]]), "nearest") > 0)).all()
+
+
+def test_coefficients_have_their_own_learning_rate():
+    params = {"fusion": {"a": np.ones(3, np.float32)}, "head": {"kernel": np.ones((2, 2), np.float32)}}
+    assert fusion_coefficients(params) == {"fusion": {"a": True}, "head": {"kernel": False}}
+    cfg = get_config().optim
+    cfg.update({"name": "sgd", "schedule": "constant", "warmup_steps": 0, "clip_norm": 0.0, "learning_rate": 0.1, "graph_rate": 5.0})
+    transform = make_optimiser(cfg, 10).transform
+    updates, _ = transform.update(params, transform.init(params), params)
+    np.testing.assert_allclose(updates["fusion"]["a"], -0.5, rtol=1e-6)
+    np.testing.assert_allclose(updates["head"]["kernel"], -0.1, rtol=1e-6)
