@@ -61,6 +61,7 @@ def get_config() -> ConfigDict:
     c.model.fusion.parametrisation = "free"  # free | nonneg | simplex
     c.model.fusion.graphs = "all"  # all | random_pair (two drawn each training step, as in the paper)
     c.model.fusion.cross_terms = True  # False drops every term that multiplies two different graphs (ablation)
+    c.model.fusion.separate = False  # with cross_terms False: channel g is a polynomial of graph g alone (ablation)
     c.model.fusion.channels = 1  # fused graphs G, each with its own operator
 
     c.model.head = ConfigDict()  # section 4

@@ -49,7 +49,10 @@ def _modalities(*names):
 
 
 def _no_cross_terms(c):
+    """Nothing sees two modalities at once: each fused graph is of one modality, and no message passing over joint content."""
     c.model.fusion.cross_terms = False
+    c.model.fusion.separate = True
+    c.model.head.layers = 0
 
 
 def _filter(c):

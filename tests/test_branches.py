@@ -126,3 +126,18 @@ def test_coefficients_have_their_own_learning_rate():
     updates, _ = transform.update(params, transform.init(params), params)
     np.testing.assert_allclose(updates["fusion"]["a"], -0.5, rtol=1e-6)
     np.testing.assert_allclose(updates["head"]["kernel"], -0.1, rtol=1e-6)
+
+
+def test_separate_channels_see_one_graph_each():
+    from gfvad.fusion.operator import FusionOperator
+
+    c = get_config().model
+    c.fusion.update({"cross_terms": False, "separate": True, "channels": 2})
+    c.expansion.order = 2
+    graphs = np.random.default_rng(0).uniform(0, 1, (2, N, N)).astype(np.float32)
+    operator = FusionOperator(c.fusion, c.expansion)
+    params = operator.init(jax.random.key(0), graphs, MASK, train=False)
+    before = np.asarray(operator.apply(params, graphs, MASK, train=False))
+    other = np.asarray(operator.apply(params, np.stack([graphs[0], graphs[1] ** 2]), MASK, train=False))
+    np.testing.assert_array_equal(before[0], other[0])
+    assert np.abs(before[1] - other[1]).max() > 0

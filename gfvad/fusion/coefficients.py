@@ -74,8 +74,19 @@ def initial(key: jax.Array, fusion: Any, order: int, graphs: int, diagonal_zerot
 
 
 def constrained(raw: jax.Array, fusion: Any) -> jax.Array:
-    """The coefficients that a parameter array stands for, under config.model.fusion.parametrisation; same shape."""
-    raw = jnp.asarray(raw)
+    """The coefficients that a parameter array stands for, under config.model.fusion.parametrisation; same shape.
+
+    With fusion.separate (no cross terms), channel g is left with graph g mod S alone: the ablation in which no statistic sees two graphs.
+    """
+    values = _constrained(jnp.asarray(raw), fusion)
+    if parameter_name(fusion) != "c" or not fusion.separate:
+        return values
+    # [G, S, 1]
+    own = jnp.arange(values.shape[0])[:, None] % values.shape[1] == jnp.arange(values.shape[1])
+    return jnp.where(own[..., None], values, 0.0)
+
+
+def _constrained(raw: jax.Array, fusion: Any) -> jax.Array:
     if fusion.parametrisation == "free":
         return raw
     if fusion.parametrisation == "nonneg":
@@ -83,6 +94,8 @@ def constrained(raw: jax.Array, fusion: Any) -> jax.Array:
     count = raw.shape[-2]
     if parameter_name(fusion) == "A":
         return jax.nn.softmax(raw, axis=(1, 2))
+    if parameter_name(fusion) == "c" and fusion.separate:
+        return jax.nn.softmax(raw, axis=2)
     if parameter_name(fusion) == "c":
         # the mean over pairs holds each slot in n of S cases: the tensor that evaluation uses sums to 1
         return jax.nn.softmax(raw, axis=(1, 2)) * (count / together(fusion, count))

@@ -27,20 +27,21 @@ class Settings(NamedTuple):
     """Every number of the generative model. Lengths are in units, probabilities are for one unit."""
 
     activities: int = 3  # K
-    dwell: float = 7.0  # mean length of an activity
+    dwell: float = 6.0  # mean length of an activity
     stages: int = 5  # shortest cover
     cover_end: float = 1 / 6  # then it ends with this probability: mean length stages - 1 + 1 / cover_end = 10
-    nuisance_start: float = 0.012  # a nuisance begins; in every video
-    abnormal_start: float = 0.03  # an abnormal cover begins; in modal videos
+    nuisance_start: float = 0.008  # a nuisance begins; in every video
+    abnormal_start: float = 0.02  # an abnormal cover begins; in modal videos
     unseen_start: float = 0.02  # an unseen event begins; in videos out of sight
-    relation_start: float = 0.1  # a jump begins a relation event; in relational videos
+    unseen_beside: float = 0.001  # the same in modal and relational videos: about as likely as in a video without visible events
+    relation_start: float = 0.08  # a jump begins a relation event; in relational videos
     prior: tuple[float, ...] = (0.5, 0.19, 0.28, 0.03)  # of the scenarios
     shortest: int = 60  # units of a video, uniform from shortest to longest
     longest: int = 120
     amplitude: float = 1.0  # norm of every prototype, normal, nuisance and abnormal alike
-    latent_noise: float = 0.25  # standard deviation in each direction of a prototype, shared by the crops
-    rgb_noise: float = 0.01  # standard deviation in each of the 1,024 dimensions, of its own for each crop
-    audio_noise: float = 0.03  # standard deviation in each of the 128 dimensions
+    latent_noise: float = 0.1  # standard deviation in each direction of a prototype, shared by the crops
+    rgb_noise: float = 0.005  # standard deviation in each of the 1,024 dimensions, of its own for each crop
+    audio_noise: float = 0.015  # standard deviation in each of the 128 dimensions
 
 
 class Kinds(NamedTuple):
@@ -98,7 +99,7 @@ def cover_starts(settings: Settings, scenario: int) -> dict[tuple[int, int], flo
     total = {
         (NUISANCE_VISUAL, NUISANCE_AUDIO): settings.nuisance_start,
         (ABNORMAL_VISUAL, ABNORMAL_AUDIO): settings.abnormal_start * (scenario == MODAL),
-        (UNSEEN,): settings.unseen_start * (scenario == OUT_OF_SIGHT),
+        (UNSEEN,): (0.0, settings.unseen_beside, settings.unseen_beside, settings.unseen_start)[scenario],
     }
     starts = {}
     for groups, probability in total.items():
