@@ -2,7 +2,7 @@
 
     python -m gfvad.prepare --dataset=xd_violence --source=DIR --check              what is wrong with a folder
     python -m gfvad.prepare --dataset=xd_violence --source=DIR --out=DIR            quick check, then records
-    python -m gfvad.prepare --dataset=xd_violence-simulated --source=DIR --out=DIR  writes the simulated set to --source first
+    python -m gfvad.prepare --dataset=xd_violence-simulated --source=DIR --out=RECORDS  writes the simulated set to --source first
 
 Exit codes: 0 done, 1 the check found errors, 2 bad arguments or unreadable input.
 """

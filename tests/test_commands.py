@@ -27,9 +27,13 @@ def documented() -> dict[str, str]:
     """Command -> the first file that shows it."""
     found = {}
     for path in PAGES:
-        for block in re.findall(r"```bash\n(.*?)```", (REPOSITORY / path).read_text(), flags=re.S):
+        page = (REPOSITORY / path).read_text()
+        for block in re.findall(r"```bash\n(.*?)```", page, flags=re.S):
             for line in block.replace("\\\n", " ").splitlines():
                 found.setdefault(line.split("  #")[0].strip(), path)
+        for line in re.findall(r"^ {4}(\S.*)$", page, flags=re.M):
+            if line.startswith(STARTS):
+                found.setdefault(re.split(r"\s{2,}", line)[0], path)
     for path in SCRIPTS:
         text = (REPOSITORY / path).read_text()
         shown = re.findall(r"^# {3}(\S.*)$", text, flags=re.M) if path.endswith(".sh") else re.findall(r"^ {4}(\S.*)$", text.split('"""')[1], flags=re.M)
@@ -56,7 +60,9 @@ def kind(command: str) -> str | None:
 
 
 def of(name: str) -> list[str]:
-    return sorted(c for c in documented() if kind(c) == name)
+    found = documented()
+    twice = {c for c in found if c.replace("python -m gfvad.main", "bash launch/local.sh") in found and c.startswith("python -m gfvad.main")}  # local.sh runs it
+    return sorted(c for c in found if kind(c) == name and c not in twice)
 
 
 @pytest.fixture(scope="module")
@@ -74,20 +80,26 @@ def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = (), 
     return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, **more)
 
 
-TINY_DATA = {"/data/xd_violence": "xd", "/data/shanghaitech": "shanghai", "/data/ucf_crime": "ucf_logits"}
+TINY_DATA = {
+    "/data/xd_violence": "xd", "/data/xd": "xd", "/data/shanghaitech": "shanghai", "/data/ucf_crime": "ucf_logits", "/data/ucf": "ucf",
+    "/data/tevad_shanghaitech": "tevad_shanghai", "/data/vadclip_ucf": "vadclip", "/data/own": "generic_folder",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Placeholder of the documentation -> a tiny folder in that layout."""
     root = tmp_path_factory.mktemp("data")
-    return {name: str(getattr(feature_folders, maker)(root / Path(name).name)) for name, maker in TINY_DATA.items()}
+    more = {"xd": {"flow": True}, "ucf": {"family": 2048}}
+    return {name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {}))) for name, maker in TINY_DATA.items()}
 
 
 def with_folders(command: str, data: dict[str, str], tmp_path: Path) -> str:
     """Placeholders of data roots and run folders replaced by folders of the test."""
-    for placeholder, folder in data.items():
-        command = command.replace(placeholder, folder)
+    command = command.replace("NAME", "xd_violence").replace("--source=FOLDER", "--source=/data/xd")
+    command = command.replace("/data/simulated", str(tmp_path / "simulated")).replace("DIR", str(tmp_path / "DIR")).replace("FOLDER", str(tmp_path / "out"))
+    for placeholder in sorted(data, key=len, reverse=True):
+        command = re.sub(re.escape(placeholder) + r"(?![\w])", data[placeholder], command)
     return re.sub(r"(?<![\w/])runs/", f"{tmp_path}/runs/", command)
 
 
@@ -125,7 +137,7 @@ def test_evaluating_and_scoring(environment, data, tmp_path):
 
 @pytest.mark.parametrize("command", of("prepare"))
 def test_preparing(command, environment, data, tmp_path):
-    done = run(with_folders(command, data, tmp_path).replace("DIR", str(tmp_path / "out")), environment, tmp_path)
+    done = run(with_folders(command, data, tmp_path), environment, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
