@@ -75,7 +75,7 @@ def fused_graph(graph: np.ndarray, video: ScoredVideo, dataset: str, path: str |
     starts = unit_starts(video, len(graph))  # [N + 1] frames
     spans = np.asarray(video.spans, np.int64).reshape(-1, 2)
     windows = event_window(spans, starts)
-    figure = new_figure(f"{dataset}: fused graph of {shorten(video.name, 50)}{which}", 8.6 if windows else 7.6)
+    figure = new_figure(f"{dataset}: fused graph{which}\n{shorten(video.name, 60)}", 8.6 if windows else 7.6)
     panels = figure.subplots(2, 2).ravel() if windows else np.array([figure.subplots()])
     # the diagonal relates a unit to itself and is far above the rest: colours end at the largest edge between two units
     off = graph[~np.eye(len(graph), dtype=bool)]
