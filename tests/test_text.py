@@ -113,12 +113,14 @@ def slow_weights(units, spans, assign):
     """Independent oracle, one unit at a time."""
     out = np.zeros((len(units), len(spans)))
     for n, (a, b) in enumerate(units):
-        taken = [s for s, (c, d) in enumerate(spans) if (c < b and d > a and min(b, d) > max(a, c)) or (c == d and a <= c < b)]
-        if not taken and assign == "nearest" and len(spans):
+        taken, fade = [s for s, (c, d) in enumerate(spans) if (c < b and d > a and min(b, d) > max(a, c)) or (c == d and a <= c < b)], 1.0
+        if not taken and assign != "overlap" and len(spans):
             gaps = [max(c - b, a - d, 0) for c, d in spans]
             taken = [s for s, gap in enumerate(gaps) if gap <= min(gaps) + 1e-9]
+            if assign == "decay":
+                fade = max(np.exp(-min(gaps) / 5.0), 1e-6)
         for s in taken:
-            out[n, s] = 1 / len(taken)
+            out[n, s] = fade / len(taken)
     return out
 
 
@@ -135,7 +137,10 @@ def test_weights_against_oracle(spans, n, assign):
     weights = text.assignment_weights(units, spans, assign)
     np.testing.assert_allclose(weights, slow_weights(units, spans, assign), atol=1e-12)
     rows = weights.sum(1)
-    assert np.all((np.abs(rows - 1) < 1e-12) | ((rows == 0) if assign == "overlap" or not len(spans) else False))
+    if assign == "decay" and len(spans):
+        assert np.all((rows > 0) & (rows <= 1 + 1e-12))
+    else:
+        assert np.all((np.abs(rows - 1) < 1e-12) | ((rows == 0) if assign == "overlap" or not len(spans) else False))
 
 
 def test_features_nearest_and_overlap():
