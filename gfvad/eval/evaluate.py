@@ -108,8 +108,8 @@ def scored_videos(scores: Mapping[int, np.ndarray], records: Any, indices: Seque
         unit_frames = video.unit_frames if len(units) == records.lengths[i] else 0
         labels = np.zeros(0, np.uint8) if video.label == UNKNOWN else labels_from_spans(video.spans, video.num_frames)
         frames = unit_to_frames(units, video.num_frames, unit_frames)
-        truth = {name: getattr(video, name) for name in ("label", "classes", "spans", "span_classes", "unit_frames", "fps")}
-        yield ScoredVideo(name=video.name, scores=frames, labels=labels, **truth)
+        truth = {name: getattr(video, name) for name in ("label", "classes", "spans", "span_classes", "fps")}
+        yield ScoredVideo(name=video.name, scores=frames, labels=labels, unit_frames=unit_frames, **truth)
 
 
 Windows = dict[tuple[int, int], np.ndarray]  # (video, first unit) -> float32 scores of the window's real units
