@@ -143,7 +143,7 @@ def test_preparing(command, environment, data, tmp_path):
 
 @pytest.mark.parametrize("command", of("bench"))
 def test_benchmarks(command, environment, tmp_path):
-    small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=4", "--repeats=1"]}[command.split()[3]]
+    small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=8", "--units=16", "--crops=2", "--batch=4", "--steps=2"]}[command.split()[3]]
     done = run(command, environment, tmp_path, small)
     assert done.returncode == 0, done.stdout + done.stderr
 
