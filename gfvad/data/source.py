@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.data import layouts, records, simulate
+from gfvad.data.layouts.captions import cache_folder as cache_dir
 from gfvad.types import DataError
 
 SIMULATED = "-simulated"
@@ -22,11 +22,6 @@ class Source(NamedTuple):
     root: Path | None  # folder of the features; None where prepared records were given
     records: Path  # prepared ArrayRecord folder
     simulated: bool
-
-
-def cache_dir(data_cfg) -> Path:
-    """Folder of everything that can be made again: config.data.cache_dir, $GFVAD_CACHE, ~/.cache/gfvad, in this order."""
-    return Path(data_cfg.cache_dir or os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad").expanduser()
 
 
 def use_simulated(data_cfg) -> bool:
