@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
     c.model.name = "graph_fusion"  # registry name, see gfvad/models/registry.py
     c.model.embed_dim = 64  # width of the content path of the gnn head
     c.model.dropout = 0.3  # on unit embeddings
+    c.model.confidence = ()  # modalities whose features' length, 0 to 1, says how much a unit counts (text with data.text_assign = "decay")
     c.model.input_dropout = 0.0  # on input features of the content path
 
     c.model.relation = ConfigDict()  # section 1: relationship graphs
@@ -71,6 +72,7 @@ def get_config() -> ConfigDict:
     c.model.head.relations = True  # branches: one of degree statistics beside those of content
     c.model.head.gates = ()  # branches: weight of each in the sum (modalities, gnn where layers > 0, graph); () is 1 each
     c.model.head.detach = False  # branches: each learns from its own loss only
+    c.model.head.prior = 0.5  # branches: share of abnormal units that a modality's branch starts from, which is what it says of a unit that does not count
     c.model.head.mix = 0.5  # branches: share of the sum that is diffused over the fused graph
     c.model.head.alpha = 0.5  # edge threshold of the weighted degree
     c.model.head.topk = 8  # neighbours in the top-k mean statistic

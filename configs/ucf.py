@@ -29,18 +29,21 @@ def side_by_side(c):
     """
     c.data.standardize = "standardize"
     c.data.text_assign = "decay"
+    c.model.confidence = ("text",)
     c.model.embed_dim = 32
     c.model.dropout = 0.5
     c.model.input_dropout = 0.5
     c.model.relation.threshold = 0.0
     c.model.relation.temporal_tau = 4.0
     c.model.expansion.order = 2
+    c.model.expansion.zeroth = "identity"  # beside the diagonal every term is a product of all graphs, time among them: evidence spreads to near units only
     c.model.fusion.rank = 2
     c.model.fusion.parametrisation = "nonneg"
     c.model.head.kind = "branches"
     c.model.head.layers = 0
     c.model.head.relations = False
-    c.model.head.gates = (0.25, 1.0)  # class scores, sentences
+    c.model.head.gates = (0.5, 1.0)  # class scores, sentences
+    c.model.head.prior = 0.05
     c.model.head.detach = True
     c.loss.topk_divisor = 8
     c.loss.label_smoothing = 0.1
@@ -54,7 +57,7 @@ def _scores_text(c):
 
 def _scores(c):
     c.data.modalities = ("i3d_logits",)
-    c.model.head.gates = ()
+    c.model.head.gates, c.model.confidence = (), ()
 
 
 def _text(c):
@@ -66,7 +69,7 @@ def _i3d(c):
     c.data.layout = "ucf_crime"
     c.data.test_name = "test"
     c.data.modalities = ("i3d",)
-    c.model.head.gates = ()
+    c.model.head.gates, c.model.confidence = (), ()
     c.data.train_units = 200
     c.data.eval_lengths = (200, 400, 800)
 

@@ -174,7 +174,7 @@ def validate(config: ConfigDict) -> None:
     for key in ("modalities",):
         names = tuple(part.strip() for item in config.data[key] for part in str(item).split(",") if part.strip())
         config.data[key] = names
-    for group, key in ((config.model.filter, "modalities"), (config.model.relation, "sources")):
+    for group, key in ((config.model.filter, "modalities"), (config.model.relation, "sources"), (config.model, "confidence")):
         group[key] = tuple(part.strip() for item in group[key] for part in str(item).split(",") if part.strip())
     leaves = flatten(config)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # N processes of the main job on this machine, joined by jax.distributed (Gloo): the rehearsal of a pod.
-#   bash launch/cpu_pod.sh 2 --config=configs/xd.py
+#   bash launch/cpu_pod.sh 2 --config=configs/xd.py --workdir=runs/pod
 # Every process gets the same arguments; process 0 speaks and writes. When one ends badly the others are ended too, and its
 # exit code is this script's; start it again and the run goes on from the last checkpoint. SIGTERM and Ctrl-C reach all of them.
 #   GFVAD_COMMAND  what to run instead of "python -m gfvad.main"

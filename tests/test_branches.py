@@ -1,12 +1,16 @@
 """The head of branches, the losses that go with it, and descriptions that fade: against float64 numpy."""
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs.common import get_config
 from gfvad import losses
+from gfvad.data import minilm, text
 from gfvad.data.text import GAP_SECONDS, LEAST_FADE, assignment_weights
+from gfvad.models import registry
+from gfvad.models.detector import direction
 from gfvad.models.heads import BranchHead
 from gfvad.train.optim import fusion_coefficients, make_optimiser
 from gfvad.types import Batch, ConfigError, Output
@@ -115,6 +119,46 @@ def test_descriptions_fade_with_the_gap():
     weights = assignment_weights(units, np.array([[0.0, 2.0]]), "decay")
     np.testing.assert_allclose(weights[:, 0], [1, 1, np.exp(-2 / GAP_SECONDS), LEAST_FADE], rtol=1e-12)
     assert ((weights > 0) == (assignment_weights(units, np.array([[0.0, 2.0]]), "nearest") > 0)).all()
+
+
+def test_the_length_of_a_fading_description_is_its_weight():
+    """Whatever the sentences of a unit agree on: one, two that differ, one far away, none."""
+    encoder = minilm.get_encoder("hash")
+    captions = text.Captions(60.0, np.array([[0.0, 2.0], [1.0, 2.0]]), ("a man runs", "cars stand in a street"))
+    features = text.text_features(captions, np.array([[0.0, 1.0], [1.0, 2.0], [4.0, 5.0]]), encoder, "decay")
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), [1, 1, np.exp(-2 / GAP_SECONDS)], rtol=1e-6)
+    both = encoder.encode(list(captions.sentences)).sum(0)
+    np.testing.assert_allclose(features[1], both / np.linalg.norm(both), atol=1e-6)
+
+
+def test_direction_and_length():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 4)) * np.array([[0.1], [1.0], [1e-6], [0.0], [3.0]])
+    with jax.enable_x64(True):
+        unit, length = map(np.asarray, direction(jnp.asarray(x)))
+        gradient = np.asarray(jax.grad(lambda x: jnp.sin(direction(x)[0]).sum() + direction(x)[1].sum())(jnp.asarray(x)))
+    norms = np.linalg.norm(x, axis=1)
+    np.testing.assert_allclose(length, np.minimum(norms, 1), rtol=1e-12)
+    np.testing.assert_allclose(unit[norms > 0] * norms[norms > 0, None], x[norms > 0], rtol=1e-12)
+    assert (unit[3] == 0).all() and np.isfinite(gradient).all()
+
+
+def test_a_fading_unit_goes_to_the_branch_constant():
+    """Logit of a branch = its constant + weight * what the description says: linear in the length, whatever the direction."""
+    c = get_config()
+    c.model.update({"embed_dim": 4, "confidence": ("text",)})
+    c.model.expansion.order = 1
+    c.model.head.update({"kind": "branches", "layers": 0, "relations": False, "prior": 0.05, "mix": 0.0})
+    model = registry.build_model(c, {"text": 3}, {"text": {"mean": np.full(3, 0.2, np.float32), "std": np.ones(3, np.float32)}})
+    x = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    variables = model.init(jax.random.key(0), {"text": x}, MASK, train=False)
+    assert variables["params"]["head"]["branch_text"]["bias"] == pytest.approx(np.log(0.05 / 0.95))
+    at = lambda w: np.asarray(model.apply(variables, {"text": (x * w).astype(np.float32)}, MASK, train=False).logits)[MASK]
+    nothing = np.log(0.05 / 0.95)
+    np.testing.assert_allclose(at(LEAST_FADE), nothing, atol=1e-4)
+    np.testing.assert_allclose(at(0.0), nothing, rtol=1e-6)
+    np.testing.assert_allclose(at(0.3), 0.7 * nothing + 0.3 * at(1.0), rtol=1e-4, atol=1e-5)
 
 
 def test_coefficients_have_their_own_learning_rate():

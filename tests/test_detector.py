@@ -22,6 +22,7 @@ VARIANTS = {
     "row": {**ROW, "model.fusion.form": "full", "model.expansion.kind": "diffusion"},
     "pair": {"model.fusion.graphs": "random_pair", "model.relation.temporal_tau": 3.0},
 }
+VARIANTS["branches"] = {"model.head.kind": "branches", "model.confidence": ("audio",), "model.head.prior": 0.1, "model.head.gates": (0.5, 1.0, 2.0, 1.0)}
 VARIANTS["degree"] |= {"model.relation.knn": 2}
 VARIANTS["pair"] |= {"model.relation.similarity": "rbf", "model.relation.sigma": -1.0, "model.relation.projection": 3}
 
@@ -94,7 +95,8 @@ def test_output_follows_the_contract(built):
     assert (np.asarray(output.logits)[~MASK] == 0).all()
     assert (np.asarray(output.graph)[:, ~MASK] == 0).all() and (np.asarray(output.graph)[:, :, ~MASK] == 0).all()
     expected = {f"{key}/{m}" for key in ("usage", "router_entropy") for m in DIMS} | {"balance", "reconstruction"}
-    assert set(output.aux) == (expected if name == "filter" else set())
+    branches = {f"branch/{b}" for b in ("rgb", "audio", "gnn", "graph")}
+    assert set(output.aux) == {"filter": expected, "branches": branches}.get(name, set())
     assert finite(output)
     hash(model)  # a module can be a static argument
 
@@ -259,6 +261,8 @@ REFUSED = [
     ({"model.relation.sources": ()}, "model.relation.sources = .*at least one"),
     ({"model.relation.sources": ("raw", "residual")}, "needs a filter on rgb, audio: add to config.model.filter.modalities"),
     ({"model.relation.sources": ("filtered",), "model.filter.modalities": ("rgb",)}, "needs a filter on audio"),
+    ({"model.confidence": ("adio",)}, r"model.confidence = 'adio'; did you mean 'audio'\?"),
+    ({"model.head.prior": 1.0}, "model.head.prior = 1.0: expected a probability"),
     ({"model.filter.modalities": ("rbg",)}, r"model.filter.modalities = 'rbg'; did you mean 'rgb'\?"),
     ({"model.filter.modalities": ("rgb",), "model.filter.topk": 5}, "model.filter.topk = 5: expected at most .*filter.experts = 4"),
     ({"model.head.kind": "row"}, "model.head.kind = 'row'.*data.eval_mode = 'segments'.*data.train_sampling = 'mean'"),

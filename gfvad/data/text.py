@@ -24,6 +24,7 @@ from gfvad.types import ConfigError, DataError
 ASSIGNMENTS = ("nearest", "decay", "overlap")
 GAP_SECONDS = 5.0  # of 'decay', chosen on held-out training videos of UCF-Crime
 LEAST_FADE = 1e-6  # a faded description never is an absent one (all zero)
+RULES = 2  # version of `text_features`: features made by another one are made anew
 MAGIC = b"gfvad text embeddings 1\n"
 FLUSH = 512  # sentences embedded between two saves (and calls of progress): an interrupted run loses little
 LOG = logging.getLogger(__name__)
@@ -145,7 +146,8 @@ def text_features(
 ) -> np.ndarray:
     """Text features [N, D] float32 of units with spans [N, 2] in seconds; zeros without captions. See `assignment_weights`.
 
-    A mean of unit vectors is shorter than 1 where sentences disagree; it is left so. For many videos call `embed` once with all sentences
+    A mean of unit vectors is shorter than 1 where sentences disagree; it is left so, except with 'decay': there the length of a feature is
+    the weight exp(-gap / GAP_SECONDS) alone, in (0, 1], which `model.confidence` reads as how much the description counts. For many videos call `embed` once with all sentences
     before (full batches), then this for each video with the same cache.
     """
     unit_spans = np.asarray(unit_spans, np.float64).reshape(-1, 2)
@@ -154,7 +156,10 @@ def text_features(
     if not sentences:
         return np.zeros((len(unit_spans), encoder.dim), np.float32)
     # [N, S] [S, D] -> [N, D]
-    return (weights @ embed(sentences, encoder, cache)).astype(np.float32)
+    features = weights @ embed(sentences, encoder, cache)
+    if assign == "decay":
+        features *= weights.sum(1, keepdims=True) / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), LEAST_FADE**2)
+    return features.astype(np.float32)
 
 
 # ---- cache -----------------------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ MIN_STD = 1e-6  # a constant feature is not divided by its standard deviation
 NORM_EPSILON = 1e-12  # keeps the gradient of the residual norm finite at 0
 
 Arrays = dict[str, jax.Array]
+Confident = Mapping[str, jax.Array]  # modality -> [N], how much a unit counts in it: 0 absent, 1 wholly
 
 
 class Modality(NamedTuple):
@@ -34,6 +35,13 @@ class Modality(NamedTuple):
     width: int  # D
     mean: tuple[float, ...] = ()  # [D]; () where unknown yet: restored with the parameters
     std: tuple[float, ...] = ()  # [D]
+
+
+def direction(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Features whose length says how much they count -> (unit vectors [N, D], lengths [N] in [0, 1]); zeros stay zeros, with finite gradients."""
+    squared = jnp.square(x).sum(-1)
+    length = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
+    return x / jnp.where(squared > 0, length, 1.0)[:, None], jnp.minimum(length, 1.0)
 
 
 def standardise(x: jax.Array, mask: jax.Array, mean: jax.Array, std: jax.Array, mode: str) -> tuple[jax.Array, jax.Array]:
@@ -71,8 +79,8 @@ class GraphFusionDetector(nn.Module):
         Raises DataError where features are not those the model was built for.
         """
         self.check_shapes(features, mask)
-        # {m: [N, D_m]}, {m: bool [N]}
-        raw, present = self.standardise_features(features, mask)
+        # {m: [N, D_m]}, {m: bool [N]}, {m: [N]}
+        raw, present, counts = self.standardise_features(features, mask)
         # {m: [N, D_m]} of the filtered modalities
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
@@ -81,7 +89,7 @@ class GraphFusionDetector(nn.Module):
         # [G, N, N]
         fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(graphs, mask, train=train)
         # [N]
-        logits, branches = self.unit_logits(fused, raw, present, residual, mask, train)
+        logits, branches = self.unit_logits(fused, raw, counts, residual, mask, train)
         return Output(logits, fused, aux | {f"branch/{name}": z for name, z in branches.items()})
 
     def check_shapes(self, features: Mapping[str, jax.Array], mask: jax.Array) -> None:
@@ -93,14 +101,18 @@ class GraphFusionDetector(nn.Module):
                 f"features are {found}, the model was built for {expected} ([N, D]): give every modality of data.modalities at its width"
             )
 
-    def standardise_features(self, features: Mapping[str, jax.Array], mask: jax.Array) -> tuple[Arrays, Arrays]:
-        """All modalities with the constants of the training split: ({m: [N, D]}, {m: present bool [N]})."""
-        raw, present = {}, {}
+    def standardise_features(self, features: Mapping[str, jax.Array], mask: jax.Array) -> tuple[Arrays, Arrays, Confident]:
+        """All modalities with the constants of the training split: ({m: [N, D]}, {m: present bool [N]}, {m: how much a unit counts [N]})."""
+        raw, present, counts = {}, {}, {}
         for name, width, mean, std in self.modalities:
             mean = self.variable("constants", f"mean_{name}", lambda m=mean, d=width: jnp.asarray(m or (0.0,) * d, jnp.float32)).value
             std = self.variable("constants", f"std_{name}", lambda s=std, d=width: jnp.asarray(s or (1.0,) * d, jnp.float32)).value
-            raw[name], present[name] = standardise(features[name], mask, mean, std, self.standardize)
-        return raw, present
+            x, length = jnp.where(mask[:, None], features[name], 0.0), 1.0
+            if name in self.config.confidence:
+                x, length = direction(x)
+            raw[name], present[name] = standardise(x, mask, mean, std, self.standardize)
+            counts[name] = jnp.where(present[name], length, 0.0)
+        return raw, present, counts
 
     def filter_features(self, raw: Arrays, present: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Sparse feature filter of the modalities that have one: ({m: [N, D]}, aux)."""
@@ -143,7 +155,7 @@ class GraphFusionDetector(nn.Module):
         return math.sqrt(2.0 * max(sum(s * s for s in known), MIN_STD))
 
     def unit_logits(
-        self, fused: jax.Array, raw: Arrays, present: Arrays, residual: Arrays, mask: jax.Array, train: bool
+        self, fused: jax.Array, raw: Arrays, counts: Confident, residual: Arrays, mask: jax.Array, train: bool
     ) -> tuple[jax.Array, Arrays]:
         """(logits [N], those of each branch). The row and degree heads see graphs only, as in the paper; gnn and branches see content too."""
         cfg = self.config.head
@@ -151,23 +163,27 @@ class GraphFusionDetector(nn.Module):
             return RowHead(self.units, name="head")(fused, mask), {}
         if cfg.kind == "degree":
             return DegreeHead(cfg.hidden, cfg.alpha, cfg.topk, name="head")(fused, mask), {}
-        content = self.embed_content(raw, present, residual, train)
+        content = self.embed_content(raw, counts, residual, train)
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
-            return BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, name="head")(fused, content, mask, train=train)
+            branches = BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, name="head")
+            return branches(fused, content, mask, train=train)
         return GnnHead(*size, name="head")(fused, jnp.concatenate(list(content.values()), -1), mask, train=train), {}
 
-    def embed_content(self, raw: Arrays, present: Arrays, residual: Arrays, train: bool) -> Arrays:
-        """Unit embeddings {m: [N, embed_dim]} of every modality, and {m residual: [N, 1]}, residual norms of the filtered ones."""
+    def embed_content(self, raw: Arrays, counts: Confident, residual: Arrays, train: bool) -> Arrays:
+        """Unit embeddings {m: [N, embed_dim]} of every modality, and {m residual: [N, 1]}, residual norms of the filtered ones.
+
+        Each is times what its unit counts: 0 where absent, so that the logit of a fading unit goes to the branch's own constant.
+        """
         parts = {}
         for m, x in raw.items():
             x = nn.Dropout(self.config.input_dropout, deterministic=not train)(x)
             # [N, H]
             x = nn.gelu(nn.LayerNorm(name=f"norm_{m}")(nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)))
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
-            parts[m] = jnp.where(present[m][:, None], x, 0.0)
+            parts[m] = counts[m][:, None] * x
         for m, x in residual.items():
             # [N, 1]: root mean square, so that it does not grow with D
             norm = jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + NORM_EPSILON)
-            parts[f"{m}_residual"] = jnp.where(present[m][:, None], norm, 0.0)
+            parts[f"{m}_residual"] = counts[m][:, None] * norm
         return parts

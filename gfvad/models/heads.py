@@ -5,6 +5,8 @@ they hold, and have logit 0. `degree` and `gnn` serve any N with the same parame
 """
 from __future__ import annotations
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -149,6 +151,7 @@ class BranchHead(nn.Module):
     gates: tuple[float, ...] = ()  # one a branch; () is 1 for all
     detach: bool = False
     mix: float = 0.5
+    prior: float = 0.5  # where a modality's branch starts without evidence: the share of units taken to be abnormal
 
     @nn.compact
     def __call__(
@@ -158,7 +161,8 @@ class BranchHead(nn.Module):
 
         Raises ConfigError where the gates are not as many as the branches.
         """
-        branches = {name: nn.Dense(1, name=f"branch_{name}")(x)[:, 0] for name, x in content.items()}
+        start = nn.initializers.constant(math.log(self.prior / (1.0 - self.prior)))
+        branches = {name: nn.Dense(1, bias_init=start, name=f"branch_{name}")(x)[:, 0] for name, x in content.items()}
         if self.layers > 0:
             gnn = GnnHead(self.hidden, self.layers, self.alpha, self.topk, self.dropout, name="gnn")
             branches["gnn"] = gnn(graphs, jnp.concatenate(list(content.values()), -1), mask, train=train)

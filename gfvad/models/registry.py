@@ -82,9 +82,13 @@ def check(config: Any, modalities: Sequence[str]) -> None:
     for key, least in AT_LEAST.items():
         if get(model, key) < least:
             raise ConfigError(f"config.model.{key} = {get(model, key)!r}: expected {least} or more")
+    if not 0 < model.head.prior < 1:
+        raise ConfigError(f"config.model.head.prior = {model.head.prior!r}: expected a probability between 0 and 1")
     for key in ("dropout", "input_dropout"):
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
+    for name in model.confidence:
+        one_of("model.confidence", name, tuple(modalities))
     check_relation(model.relation)
     check_filter(model.filter, modalities)
     check_graphs(model, modalities)

@@ -18,6 +18,7 @@ from gfvad.config import nearest
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.captions import CaptionText, captions_path
+from gfvad.data.text import RULES as text_rules
 from gfvad.types import ConfigError, DataError, Video
 
 SPLITS = ("train", "test")
@@ -239,7 +240,7 @@ class Layout:
 
     def fingerprint(self) -> str:
         """Hash of everything the videos depend on: choices, annotation files (content), feature files (name, size, time)."""
-        text = [self.cfg.text_encoder, self.cfg.text_assign, str(self.text.path)] if self.text else []
+        text = [f"text rules {text_rules}", self.cfg.text_encoder, self.cfg.text_assign, str(self.text.path)] if self.text else []
         lines = [self.kind, self.name, *self.asked, str(self.unit_frames), *text]
         for path in [*self.annotation_files(), *([self.text.path] if self.text else [])]:
             lines.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else str(path))
