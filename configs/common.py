@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     c.data.simulated = ConfigDict()  # the embedded default set, see gfvad/data/simulate
     c.data.simulated.train_videos = 240
     c.data.simulated.test_videos = 80
-    c.data.simulated.seed = 7
+    c.data.simulated.seed = 11
     c.data.simulated.crops = 5
     c.data.simulated.units = 120  # its longest video: takes the place of train_units and eval_lengths, which are those of the real set
 
@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
     c.model.fusion.form = "cp"  # full (two graphs) | outer | cp
     c.model.fusion.rank = 4  # r of cp
     c.model.fusion.parametrisation = "free"  # free | nonneg | simplex
+    c.model.fusion.start = "mean"  # coefficients start near: mean (the graphs themselves) | minterms (products of R_m and 1 - R_m, another in each component)
     c.model.fusion.graphs = "all"  # all | random_pair (two drawn each training step, as in the paper)
     c.model.fusion.cross_terms = True  # False drops every term that multiplies two different graphs (ablation)
     c.model.fusion.separate = False  # with cross_terms False: channel g is a polynomial of graph g alone (ablation)
@@ -94,6 +95,8 @@ def get_config() -> ConfigDict:
     c.loss.sparsity = 0.0  # sparsity of scores (RTFM 8e-3)
     c.loss.branch = 1.0  # multiple-instance BCE of each branch of the head "branches" by itself
     c.loss.unit_normal = 0.0  # cross entropy of every unit of normal videos (and of every branch's)
+    c.loss.unit_abnormal = 0.0  # the same of abnormal videos: wrong for most units, but as a small term it starts multiple-instance learning rightly
+    c.loss.unit_abnormal_steps = 0  # steps over which that term fades out; 0: it stays
     c.loss.balance = 0.001  # expert balance
     c.loss.reconstruction = 1.0  # filtered features predict the raw ones on normal videos (only with a filter)
 

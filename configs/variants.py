@@ -19,6 +19,11 @@ def paper(c: ConfigDict) -> None:
     c.model.fusion.rank = 1
     c.model.fusion.graphs = "random_pair" if several else "all"
     c.model.fusion.channels = 1
+    c.model.fusion.start = "mean"
+    c.model.expansion.zeroth = "ones"
+    c.model.relation.threshold = -1.0
+    c.model.confidence = ()
+    c.loss.unit_normal = c.loss.unit_abnormal = 0.0
     c.model.head.kind = "row"
     c.loss.variance = 0.1
 

@@ -21,11 +21,11 @@ from gfvad.types import Batch, Output
 SumCount = tuple[jax.Array, jax.Array]
 
 
-def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = None) -> tuple[jax.Array, Mapping[str, jax.Array]]:
+def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = None, step: Any = 0) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
     Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not feed, is left out);
-    axis_name of the device mapping, None on one device.
+    axis_name of the device mapping, None on one device; step: how many were taken, for what fades out.
     Returns: (scalar, {term: its unweighted global value}), both equal on every device.
     """
     known = batch.valid & (batch.label >= 0)
@@ -39,7 +39,10 @@ def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = N
         pair = multiple_instance_bce(output.aux[name], mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing)
         terms[name] = (cfg.branch, pair)
     if cfg.unit_normal > 0:
-        terms["unit_normal"] = (cfg.unit_normal, unit_normal(output, mask, normal))
+        terms["unit_normal"] = (cfg.unit_normal, unit_cross_entropy(output, mask, normal, -1))
+    if cfg.unit_abnormal > 0:
+        fade = jnp.clip(1.0 - step / cfg.unit_abnormal_steps, 0.0, 1.0) if cfg.unit_abnormal_steps > 0 else 1.0
+        terms["unit_abnormal"] = (cfg.unit_abnormal * fade, unit_cross_entropy(output, mask, abnormal, 1))
     if cfg.variance > 0 and output.graph.shape[1] > 0:
         pair = degree_variance(output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name)
         terms["variance"] = (cfg.variance, pair)
@@ -87,14 +90,17 @@ def multiple_instance_bce(logits, mask, label, counted, topk_divisor: int, label
     return jnp.where(counted, loss, 0.0).sum(), counted.sum()
 
 
-def unit_normal(output: Output, mask: jax.Array, normal: jax.Array) -> SumCount:
-    """Cross entropy of every unit of normal videos with "normal", which a normal video's label does say of each of its units (ours).
+def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign: int) -> SumCount:
+    """Cross entropy of every unit of some videos with their video's label: sign -1 normal, 1 abnormal (ours).
 
-    Of the logits and of those of each branch, added. Returns (sum over real units of normal videos, their number).
+    Of the logits and of those of each branch, added. A normal video's label is true of each of its units. An abnormal one's is true of few;
+    as a small term it orders units by how much more often their like is found in abnormal videos, and so decides early which units the
+    top-k of multiple-instance learning then sharpens; left to chance, that can be the units beside the event.
+    Args: chosen bool [B]. Returns (sum over real units of the chosen videos, their number).
     """
-    taken = mask & normal[:, None]
+    taken = mask & chosen[:, None]
     logits = [output.logits, *(z for name, z in output.aux.items() if name.startswith("branch/"))]
-    return sum(jnp.where(taken, -jax.nn.log_sigmoid(-jnp.where(taken, z, 0.0)), 0.0).sum() for z in logits), taken.sum()
+    return sum(jnp.where(taken, -jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)), 0.0).sum() for z in logits), taken.sum()
 
 
 def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:

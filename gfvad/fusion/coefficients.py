@@ -17,6 +17,11 @@ Under zeroth "ones": full is half the mean of both graphs and half their product
 each component leaning (w = 3/4, a power of its own) on another graph, so that no two start alike; c is the mean of the graphs. Where
 R^(0) = I, a term with any zeroth factor is diagonal, so A and a start at the product of all graphs (further components with one
 graph at a higher power). A little noise tells channels apart. Under a constraint, a quarter of the weight is spread evenly.
+
+fusion.start "minterms" (free cp only): component after component, channel after channel, starts at another of the 2^S products that hold
+for each graph either R_m or 1 - R_m. For two graphs: alike in both, in the first alone, in the second alone, in none. On relations in
+[0, 1] these are the minterms of "alike in m", a basis of all multilinear polynomials; row sums of the middle two say where modalities
+disagree.
 """
 from __future__ import annotations
 
@@ -31,6 +36,7 @@ import numpy as np
 from gfvad.types import ConfigError
 
 FORMS = ("full", "outer", "cp")
+STARTS = ("mean", "minterms")
 PARAMETRISATIONS = ("free", "nonneg", "simplex")
 EVEN_SHARE = 0.25  # of the initial weight, over all terms alike, under a constraint: log 0 has no gradient
 NOISE = 0.1  # deviation of the initial noise: on logarithms under a constraint, of the sum of all terms where free
@@ -59,13 +65,17 @@ def initial(key: jax.Array, fusion: Any, order: int, graphs: int, diagonal_zerot
     name, count = parameter_name(fusion), slots(fusion, graphs)
     if name == "A":
         target, axes = _start_full(order, diagonal_zeroth), (0, 1)
+    elif name == "a" and fusion.start == "minterms":
+        # [G, r, S, P + 1]
+        target, axes = _start_minterms(fusion.channels, fusion.rank, count, order), (3,)
     elif name == "a":
         rank = fusion.rank if fusion.form == "cp" else 1
         target, axes = _start_factors(rank, count, together(fusion, count), order, diagonal_zeroth), (2,)
     else:
         target, axes = _start_single(count, together(fusion, count), order), (0, 1)
     terms = np.prod([target.shape[axis] for axis in axes])
-    noise = NOISE * jax.random.normal(key, (fusion.channels, *target.shape), dtype)
+    shape = target.shape if target.ndim == 4 else (fusion.channels, *target.shape)
+    noise = NOISE * jax.random.normal(key, shape, dtype)
     if fusion.parametrisation == "free":
         return target.astype(dtype) + noise / terms
     target = (1.0 - EVEN_SHARE) * target + EVEN_SHARE * target.sum(axes, keepdims=True) / terms
@@ -169,6 +179,15 @@ def _start_factors(rank: int, count: int, together: int, order: int, diagonal_ze
             a[component, m, 0] += 1.0 - weight
             a[component, m, min(power if m == own else 1, order)] += weight
     return a * rank ** (-1.0 / together)
+
+
+def _start_minterms(channels: int, rank: int, count: int, order: int) -> np.ndarray:
+    """[G, r, S, P + 1]; bit m of the component's number says whether graph m stands as 1 - R_m."""
+    number = np.arange(channels * rank).reshape(channels, rank, 1) % 2**count
+    negated = (number >> np.arange(count)) & 1
+    a = np.zeros((channels, rank, count, order + 1))
+    a[..., 0], a[..., 1] = negated, 1 - 2 * negated
+    return a
 
 
 def _start_single(count: int, together: int, order: int) -> np.ndarray:

@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, constrained, dense_coefficients, initial, parameter_name
+from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS, constrained, dense_coefficients, initial, parameter_name
 from gfvad.fusion.polynomial import cp_polynomial, full_polynomial
 from gfvad.graphs.expansion import KINDS, ZEROTH, diffusion, real_pairs, walk
 from gfvad.types import ConfigError
@@ -94,6 +94,7 @@ def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
         ("fusion.form", fusion.form, FORMS),
         ("fusion.parametrisation", fusion.parametrisation, PARAMETRISATIONS),
         ("fusion.graphs", fusion.graphs, SELECTIONS),
+        ("fusion.start", fusion.start, STARTS),
         ("expansion.kind", expansion.kind, KINDS),
         ("expansion.zeroth", expansion.zeroth, ZEROTH),
     ):
@@ -103,6 +104,12 @@ def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
     for key, value, least in least_values:
         if value < least:
             raise ConfigError(f"config.model.{key} is {value}; expected {least} or more")
+    diagonal = expansion.kind != "hadamard" or expansion.zeroth != "ones"
+    if fusion.start == "minterms" and (fusion.form != "cp" or fusion.parametrisation != "free" or diagonal or expansion.order < 1):
+        raise ConfigError(
+            "config.model.fusion.start is 'minterms', which needs fusion.form 'cp', fusion.parametrisation 'free', expansion.kind 'hadamard' "
+            "with zeroth 'ones' and an order of 1 or more; change those or use start 'mean'"
+        )
     if not 0.0 <= expansion.restart <= 1.0:
         raise ConfigError(f"config.model.expansion.restart is {expansion.restart}; expected a probability, 0 to 1")
     if graphs < 1:

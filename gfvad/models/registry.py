@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from gfvad.config import nearest
-from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS
+from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS
 from gfvad.fusion.operator import SELECTIONS, check_fusion
 from gfvad.graphs.expansion import KINDS, ZEROTH
 from gfvad.graphs.relations import SIMILARITIES, check_relation
@@ -22,6 +22,7 @@ CHOICES = {
     "fusion.form": FORMS,
     "fusion.parametrisation": PARAMETRISATIONS,
     "fusion.graphs": SELECTIONS,
+    "fusion.start": STARTS,
     "head.kind": ("row", "degree", "gnn", "branches"),
 }
 SOURCES = ("raw", "filtered", "residual")

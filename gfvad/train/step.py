@@ -31,7 +31,7 @@ def train_step(
 
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Output]]:
         output = forward(model, state._replace(params=params), batch)
-        total, terms = losses.total_loss(output, batch, loss_cfg, axis_name)
+        total, terms = losses.total_loss(output, batch, loss_cfg, axis_name, state.step)
         return total, (terms, output)
 
     (loss, (terms, output)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)

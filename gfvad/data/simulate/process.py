@@ -31,12 +31,12 @@ class Settings(NamedTuple):
     stages: int = 5  # shortest cover
     cover_end: float = 1 / 6  # then it ends with this probability: mean length stages - 1 + 1 / cover_end = 10
     nuisance_start: float = 0.008  # a nuisance begins; in every video
-    abnormal_start: float = 0.02  # an abnormal cover begins; in modal videos
-    unseen_start: float = 0.02  # an unseen event begins; in videos out of sight
-    unseen_beside: float = 0.001  # the same in modal and relational videos: about as likely as in a video without visible events
-    relation_start: float = 0.08  # a jump begins a relation event; in relational videos
-    prior: tuple[float, ...] = (0.5, 0.19, 0.28, 0.03)  # of the scenarios
-    shortest: int = 60  # units of a video, uniform from shortest to longest
+    abnormal_start: float = 0.015  # an abnormal cover begins; in modal videos
+    unseen_start: float = 0.012  # an unseen event begins; in videos out of sight
+    unseen_beside: float = 0.0005  # the same in modal and relational videos: about as likely as in a video without visible events
+    relation_start: float = 0.1  # a jump begins a relation event; in relational videos
+    prior: tuple[float, ...] = (0.5, 0.2, 0.29, 0.01)  # of the scenarios
+    shortest: int = 100  # units of a video, uniform from shortest to longest
     longest: int = 120
     amplitude: float = 1.0  # norm of every prototype, normal, nuisance and abnormal alike
     latent_noise: float = 0.1  # standard deviation in each direction of a prototype, shared by the crops
