@@ -97,9 +97,10 @@ def test_branch_and_unit_losses_agree_with_numpy():
     output = Output(logits, np.zeros((3, 0, 5, 5)), {"branch/a": branch})
     batch = Batch({}, mask, label, valid, np.arange(3), np.zeros(3, int), np.arange(3))
     cfg = get_config().loss
-    cfg.update(ConfigDict({"topk_divisor": 2, "branch": 0.5, "unit_normal": 2.0}))
+    cfg.update(ConfigDict({"topk_divisor": 2, "branch": 0.5, "unit_normal": 2.0, "unit_abnormal": 3.0, "unit_abnormal_steps": 8}))
     with jax.enable_x64(True):
-        total, terms = losses.total_loss(output, batch, cfg)
+        total, terms = losses.total_loss(output, batch, cfg, step=2)
+        late = losses.total_loss(output, batch, cfg, step=20)[0]
     sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
 
     def bce(z):
@@ -108,10 +109,13 @@ def test_branch_and_unit_losses_agree_with_numpy():
 
     units = [-np.log(1 - sigmoid(z[b][mask[b]])) for z in (logits, branch) for b in (0, 1)]
     expected = {"bce": bce(logits), "branch/a": bce(branch), "unit_normal": np.concatenate(units).sum() / 8}
+    expected["unit_abnormal"] = np.concatenate([-np.log(sigmoid(z[2][mask[2]])) for z in (logits, branch)]).sum() / 4
     assert set(terms) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-10, err_msg=name)
-    np.testing.assert_allclose(total, expected["bce"] + 0.5 * expected["branch/a"] + 2 * expected["unit_normal"], rtol=1e-10)
+    rest = expected["bce"] + 0.5 * expected["branch/a"] + 2 * expected["unit_normal"]
+    np.testing.assert_allclose(total, rest + 3 * (1 - 2 / 8) * expected["unit_abnormal"], rtol=1e-10)  # fades over 8 steps
+    np.testing.assert_allclose(late, rest, rtol=1e-10)
 
 
 def test_descriptions_fade_with_the_gap():

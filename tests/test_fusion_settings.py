@@ -8,7 +8,9 @@ import pytest
 from fusing import MASK, N, apply, cosines, operator, random_params
 from tiny import fast_compilation  # noqa: F401
 
-from gfvad.fusion.operator import check_fusion, dense_coefficients
+from configs.common import get_config
+from gfvad.fusion.coefficients import _start_minterms
+from gfvad.fusion.operator import FusionOperator, check_fusion, dense_coefficients
 from gfvad.types import ConfigError
 
 
@@ -94,3 +96,27 @@ def test_impossible_settings_are_named(changes, count, key):
 def test_dense_tensors_of_many_graphs_are_refused():
     with pytest.raises(ConfigError, match="3 at most"):
         dense_coefficients({"a": np.ones((1, 2, 4, 3))}, operator(form="cp").fusion)
+
+
+def test_minterms_tell_how_two_moments_are_alike():
+    """Without noise, the four channels of two 0/1 graphs are their conjunctions, and add up to one everywhere."""
+    c = get_config().model
+    c.fusion.update({"start": "minterms", "rank": 1, "channels": 4})
+    c.expansion.order = 2
+    graphs = np.random.default_rng(0).integers(0, 2, (2, 5, 5)).astype(np.float32)
+    module = FusionOperator(c.fusion, c.expansion)
+    exact = {"params": {"a": _start_minterms(4, 1, 2, 2).astype(np.float32)}}
+    fused = np.asarray(module.apply(exact, graphs, np.ones(5, bool), train=False))
+    a, b = graphs
+    np.testing.assert_allclose(fused, [a * b, (1 - a) * b, a * (1 - b), (1 - a) * (1 - b)], atol=1e-6)
+    np.testing.assert_allclose(fused.sum(0), 1, atol=1e-6)
+    started = module.init(jax.random.key(0), graphs, np.ones(5, bool), train=False)["params"]["a"]
+    assert started.shape == (4, 1, 2, 3) and 0 < np.abs(started - exact["params"]["a"]).max() < 0.2
+
+
+@pytest.mark.parametrize("change", [{"form": "outer"}, {"parametrisation": "nonneg"}, {"start": "minterm"}])
+def test_minterms_need_free_factors(change):
+    c = get_config().model
+    c.fusion.update({"start": "minterms", **change})
+    with pytest.raises(ConfigError, match="fusion.start"):
+        check_fusion(c.fusion, c.expansion, 2)
