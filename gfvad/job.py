@@ -199,13 +199,14 @@ def describe(parts: Parts, videos: Sequence[ScoredVideo], seconds: float) -> dic
     return meta
 
 
-def fusion_coefficients(config: ConfigDict, state: TrainState) -> tuple[np.ndarray, list[str]] | None:
-    """(A as a dense tensor, its first channel; names of its axes); None for a model without, or with more graphs than a picture shows."""
+def fusion_coefficients(config: ConfigDict, state: TrainState) -> tuple[np.ndarray, list[str], int] | None:
+    """(A as a dense tensor, its first channel; names of its axes; number of channels); None for a model without, or with more graphs than a picture shows."""
     names = registry.graph_names(config.model, config.data.modalities)
     if loop.FUSION not in state.params or len(names) > MAX_PICTURED_GRAPHS:
         return None
-    tensor = np.asarray(dense_coefficients(state.params[loop.FUSION], config.model.fusion))[0]
-    return tensor, names if tensor.ndim == len(names) else [f"graph {i + 1} of the pair" for i in range(tensor.ndim)]
+    channels = np.asarray(dense_coefficients(state.params[loop.FUSION], config.model.fusion))
+    axes = channels.ndim - 1
+    return channels[0], names if axes == len(names) else [f"graph {i + 1} of the pair" for i in range(axes)], len(channels)
 
 
 def device_name(mapper: parallel.Mapper) -> str:

@@ -109,11 +109,11 @@ def _coefficient_slices(a: np.ndarray) -> list[tuple[tuple[int, ...], np.ndarray
     return sorted(largest, key=lambda s: s[0])
 
 
-def coefficients(a: np.ndarray, dataset: str, path: str | Path, names: Sequence[str] = ()) -> Path:
+def coefficients(a: np.ndarray, dataset: str, path: str | Path, names: Sequence[str] = (), channels: int = 1) -> Path:
     """A as a heat map with its values: rows are powers of the first graph, columns of the second.
 
     a: [P+1] (one graph), [P+1, Q+1], or for M > 2 graphs [P+1, Q+1, ...]: slices at fixed powers of the other graphs, the MAX_SLICES of
-    largest norm. names: of the M graphs. Raises DataError where names are given and are not M.
+    largest norm. names: of the M graphs; channels: G, of which this is the first. Raises DataError where names are given and are not M.
     """
     a = np.asarray(a, np.float64)
     names = tuple(names) or tuple(f"graph {i + 1}" for i in range(a.ndim))
@@ -124,8 +124,9 @@ def coefficients(a: np.ndarray, dataset: str, path: str | Path, names: Sequence[
     columns = min(3, len(slices)) if len(slices) > 1 else 1
     rows = -(-len(slices) // columns)
     shown = f", {len(slices)} of {n_slices} slices (largest norm)" if len(slices) < n_slices else ""
+    channel = f", channel 1 of {channels}" if channels > 1 else ""
     side = 3.4 if len(slices) > 1 else (2.6 if a.ndim == 1 else 7.0)
-    figure = new_figure(f"{dataset}: fusion coefficients A{shown}", side * rows + 0.6)
+    figure = new_figure(f"{dataset}: fusion coefficients A{channel}{shown}", side * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     reach = float(np.abs(a).max()) or 1.0
     image = None

@@ -14,11 +14,11 @@ METRICS = "metrics.jsonl"
 
 
 def draw(workdir: Path, dataset: str, evaluator: Any, state: Any, split: Any, videos: Sequence[ScoredVideo],
-         coefficients: tuple[np.ndarray, Sequence[str]] | None) -> list[Path]:  # fmt: skip
+         coefficients: tuple[np.ndarray, Sequence[str], int] | None) -> list[Path]:  # fmt: skip
     """Draws everything that a run has the material for into workdir/figures; returns the paths.
 
     evaluator: eval/evaluate.Evaluator; state: the weights the videos were scored with; split: their records; coefficients: A as a dense
-    tensor of the first channel and the names of the graphs, None for a model without.
+    tensor of the first channel, the names of the graphs and the number of channels, None for a model without.
     """
     folder = workdir / "figures"
     drawn = [figures.score_timelines(videos, dataset, folder / "score_timelines.png")]
@@ -30,7 +30,7 @@ def draw(workdir: Path, dataset: str, evaluator: Any, state: Any, split: Any, vi
             if len(fused.graph):
                 drawn.append(figures_model.fused_graph(fused.graph, videos[i], dataset, folder / "fused_graph.png"))
     if coefficients is not None:
-        drawn.append(figures_model.coefficients(coefficients[0], dataset, folder / "coefficients.png", coefficients[1]))
+        drawn.append(figures_model.coefficients(coefficients[0], dataset, folder / "coefficients.png", *coefficients[1:]))
     usage = expert_usage(rows)
     if usage:
         drawn.append(figures_model.expert_usage(usage, dataset, folder / "expert_usage.png"))
