@@ -25,8 +25,9 @@ def get_config(variant: str | None = None):
 def side_by_side(c):
     """A branch a modality with a loss of its own, their gated sum diffused over the fused graph.
 
-    Settings were chosen on held-out training videos. Three choices of form were made after variants had been seen on the dev videos: this head
-    instead of the joint gnn, a description's fading by its weight on the evidence, and products of graphs for spreading it (zeroth "identity").
+    Settings were chosen on held-out training videos, four excepted that were made after variants had been seen on the dev videos: this head instead
+    of the joint gnn, a description's fading by its weight on the evidence, where that fades to (a low head.prior), and products of graphs for
+    spreading evidence (zeroth "identity").
     """
     c.data.standardize = "standardize"
     c.data.text_assign = "decay"

@@ -51,6 +51,7 @@ def branches(c):
 def _modalities(*names):
     def apply(c):
         c.data.modalities = names
+        c.model.fusion.channels = 2 ** len(names)  # every minterm of their graphs
         if "text" in names:
             c.data.captions = "captions.json"
 
@@ -68,6 +69,8 @@ def _no_cross_terms(c):
 def _filter(c):
     c.model.filter.modalities = c.data.modalities
     c.model.relation.sources = ("raw", "residual")
+    # twice the graphs: too many minterms for a channel each
+    c.model.fusion.start, c.model.fusion.rank, c.model.fusion.channels = "mean", 4, 2
 
 
 VARIANTS = {
