@@ -79,7 +79,11 @@ def _lines(axes: Axes, rows, curves: Sequence[tuple[str, str, str]]) -> None:
             mark = None if kind == "train" else "o"  # an evaluation is rare: mark its points
             axes.plot(steps, values, DASHES[i % 4], color=CYCLE[i % 7], label=label, linewidth=1.8, marker=mark, markersize=5)
     if axes.lines:
-        axes.legend(fontsize=10, framealpha=0.85, edgecolor="none")
+        many = len(axes.lines) > 4
+        if many:  # room above the curves for a legend of several rows
+            low, high = axes.get_ylim()
+            axes.set_ylim(low, high + 0.15 * (high - low) * -(-len(axes.lines) // 2))
+        axes.legend(fontsize=10, frameon=False, ncols=2 if many else 1, loc="upper center" if many else "best")
     else:
         axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color="0.4", fontsize=11)
 
