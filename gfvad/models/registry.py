@@ -89,7 +89,7 @@ def check(config: Any, modalities: Sequence[str]) -> None:
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
     for name in (name for name in model.confidence if name not in modalities):
-        hint = f"expected modalities that are in config.data.modalities; take {name!r} out of one or into the other"
+        hint = f"expected names of config.data.modalities; take it out here or add it there"
         raise ConfigError(f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}")
     check_relation(model.relation)
     check_filter(model.filter, modalities)
