@@ -171,6 +171,10 @@ def _tuples(tree):
 
 def validate(config: ConfigDict) -> None:
     """Normalises 'a,b' given for a tuple of names, then refuses impossible values by name."""
+    if config.get("kind", "weak") == "predictive":
+        from gfvad.config_predictive import validate as validate_predictive
+
+        return validate_predictive(config)
     for key in ("modalities",):
         names = tuple(part.strip() for item in config.data[key] for part in str(item).split(",") if part.strip())
         config.data[key] = names

@@ -21,7 +21,11 @@ def main(argv: Sequence[str]) -> int:
         arguments = config_lib.parse(argv)
         if arguments is None:
             return 0
-        from gfvad import job  # after the command line is known to be sound: this import costs seconds
+        # after the command line is known to be sound: these imports cost seconds
+        if arguments.config.get("kind", "weak") == "predictive":
+            from gfvad import clip_job as job
+        else:
+            from gfvad import job
 
         return {"train": job.train, "evaluate": job.evaluate, "score": job.score}[arguments.mode](arguments)
     except (ConfigError, DataError) as error:

@@ -46,6 +46,17 @@ class Batch(NamedTuple):
     position: Any  # int32 [B] place in the global example stream: per-example random keys are folded from it
 
 
+class ClipBatch(NamedTuple):
+    """One batch of clips of the predictive model: F frames and the one that follows them."""
+
+    features: Mapping[str, Any]  # 'frames' uint8 [B, F + 1, h, w, C]; where used 'fast' (the same, played faster), 'flow' float32
+    # [B, F + 1, g, g', 3], 'text' and 'text_next' float32 [B, V], 'tokens' float16 [B, F, L, D_v]
+    valid: Any  # bool [B]
+    video: Any  # int32 [B] index of the video in its split
+    frame: Any  # int32 [B] the frame that is predicted
+    position: Any  # int32 [B] place in the global example stream
+
+
 class Output(NamedTuple):
     """What a detector returns for ONE video; train and evaluation steps vmap it over B."""
 

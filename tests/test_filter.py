@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfvad.models.filter import ExpertParams, SparseFeatureFilter, balance_loss, expert_mixture
+from gfvad.models.experts import ExpertParams, loop
+from gfvad.models.filter import SparseFeatureFilter, balance_loss, entropy, route
 from gfvad.types import ConfigError
 
 N, D, E, K, B = 7, 6, 5, 2, 3
@@ -175,27 +176,48 @@ def test_balance_is_one_when_uniform_and_experts_over_topk_when_collapsed():
     np.testing.assert_allclose(balance_loss(certain, collapsed, np.ones(n, bool)), experts / topk, rtol=1e-6)
 
 
-def test_dead_expert_shows_in_usage():
+def test_dead_experts_show_in_usage_and_are_counted():
     x, params = problem(8)
     x = np.abs(x)
     params["params"]["router"][:, 2] = -100.0
-    _, stats = run(jax.tree.map(jnp.float32, params), jnp.float32(x), MASK)
+    params = jax.tree.map(jnp.float32, params)
+    _, stats = run(params, jnp.float32(x), MASK)
     assert float(stats.usage[2]) == 0.0
     np.testing.assert_allclose(stats.usage.sum(), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(stats.dead, (np.asarray(stats.usage) == 0).mean(), rtol=1e-6)
+    assert stats.dead >= 0.2
+    # one real unit keeps K experts; without any, nothing is said to be dead
+    np.testing.assert_allclose(run(params, jnp.float32(x), np.arange(N) == 3)[1].dead, 1 - K / E, rtol=1e-6)
+    assert float(run(params, jnp.float32(x), np.zeros(N, bool))[1].dead) == 0.0
+
+
+def test_entropy_has_a_finite_gradient_at_certainty():
+    certain = jnp.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    np.testing.assert_allclose(entropy(certain), [0.0, np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda p: entropy(p).sum())(certain)[:, 2], 0.0)
+
+
+def test_ties_of_the_router_keep_exactly_k():
+    routing = route(jnp.zeros((3, E)), K, 2.0)
+    assert (np.asarray(routing.kept).sum(1) == K).all()
+    np.testing.assert_allclose(np.take_along_axis(np.asarray(routing.weights), np.asarray(routing.index), 1), np.full((3, K), 2 / K), rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(routing.weights) > 0, routing.kept)
 
 
 def test_expert_mixture_of_no_weight_is_zero():
     _, params = problem(9)
     experts = ExpertParams(*(jnp.float32(params["params"][field]) for field in ExpertParams._fields))
-    assert (np.asarray(jax.jit(expert_mixture)(experts, jnp.ones((N, D)), jnp.zeros((N, 1 + E)))) == 0).all()
+    assert (np.asarray(jax.jit(loop)(experts, jnp.ones((N, D)), jnp.zeros((N, 1 + E)), jnp.zeros((N, K), int))) == 0).all()
 
 
 @pytest.mark.parametrize("bottleneck, millions, count", [(8, 0.33, 327_936), (16, 0.59, 590_592), (192, 6.4, 6_369_024)])
 def test_published_parameter_counts(bottleneck, millions, count):
+    """0.33 M at b = 8: 64 experts (63 routed, 1 shared) of 4,872 each, and the router, 256 x 63 without bias."""
     module = SparseFeatureFilter(experts=63, topk=7, bottleneck=bottleneck)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((4, 256)), jnp.ones(4, bool)))
     found = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    assert found == count
+    norm, first, second = 2 * 256, 256 * bottleneck + bottleneck, bottleneck * 256 + 256
+    assert found == count == 64 * (norm + first + second) + 256 * 63
     assert float(f"{found / 1e6:.2g}") == millions
 
 

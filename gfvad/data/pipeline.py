@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
@@ -126,9 +126,9 @@ class TrainStream:
 
 
 class TrainIterator(Iterator[Batch]):
-    """Endless iterator over a TrainStream whose position can be saved and restored, on any number of processes."""
+    """Endless iterator over a TrainStream or ClipStream whose position can be saved and restored, on any number of processes."""
 
-    def __init__(self, stream: TrainStream, threads: int):
+    def __init__(self, stream: TrainStream | ClipStream, threads: int):
         self._identity = stream.identity
         # building ahead on threads changes nothing but the time: a batch is a function of its number
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, threads))
@@ -170,6 +170,48 @@ def train_iterator(
     if threads is None:
         threads = 1 if records.nbytes(indices) <= cache_bytes else min(8, os.cpu_count() or 1)
     return TrainIterator(TrainStream(records, indices, data_cfg, batch_size, seed, process_index, process_count, cache_bytes), threads)
+
+
+class ClipStream:
+    """An endless stream of examples of any source, at random access: each epoch holds every example once, shuffled anew."""
+
+    def __init__(self, make_example, size: int, batch_size: int, seed: int, process_index: int, process_count: int, identity: Mapping):
+        if size < 1:
+            raise DataError(f"{size} training examples; expected at least one")
+        self._make, self._size, self._batch_size = make_example, int(size), batch_size
+        self._places = process_index + process_count * np.arange(_local_size(batch_size, process_count, "train.batch_size"))
+        self._order = lru_cache(maxsize=2)(lambda epoch: sampling.epoch_order(self._size, seed, 0, epoch))
+        self.identity = {"seed": int(seed), "batch_size": int(batch_size), "examples": self._size, **identity}
+
+    def local_batch(self, k: int) -> Any:
+        """This process's part of global batch k: the examples' fields stacked to [B / P, ...], `position` their places in the stream."""
+        places = k * self._batch_size + self._places
+        batch = stack([self._make(int(self._order(place // self._size)[place % self._size]), place) for place in places.tolist()])
+        position = places.astype(np.int32)
+        return {**batch, "position": position} if isinstance(batch, Mapping) else batch._replace(position=position)
+
+
+def stack(examples: Sequence[Any]) -> Any:
+    """Examples of one structure (mappings and NamedTuples, nested, of arrays) as one, each array with a leading axis [B, ...]."""
+    if isinstance(examples[0], Mapping):
+        return {key: stack([example[key] for example in examples]) for key in examples[0]}
+    if hasattr(examples[0], "_fields"):
+        return type(examples[0])(*map(stack, zip(*examples)))
+    return np.stack(examples)
+
+
+def clip_iterator(
+    make_example: Callable[[int, int], Any], size: int, batch_size: int, seed: int, process_index: int = 0, process_count: int = 1,
+    *, identity: Mapping[str, Any] = {}, threads: int = 1,
+) -> TrainIterator:  # fmt: skip
+    """Endless, deterministic iterator of local batches over examples 0 ... size - 1, made by make_example(i, place) on grain's threads.
+
+    `place` is the example's in the global stream, to draw random numbers from (`sampling.example_rng`). An example is a dict of numpy
+    arrays, or a NamedTuple with a field `position`, and may be nested; the batch is the same, stacked, with `position` int32 [B] the places.
+    `identity` (JSON) says what the examples are: a saved position is refused by an iterator of another one.
+    Raises DataError for no examples, ConfigError where batch_size is no multiple of process_count.
+    """
+    return TrainIterator(ClipStream(make_example, size, batch_size, seed, process_index, process_count, identity), threads)
 
 
 class EvalGroup(NamedTuple):

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from gfvad.eval.metrics import RANKING
 
-TITLES = {"auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trapezoid", "eer": "EER", "auc_abnormal": "AUC, abnormal videos only"}
+TITLES = {"pixel_auc": "pixel AUC", "pixel_criterion_auc": "pixel-level criterion AUC", "pixel_criterion_eer": "pixel-level criterion EER",
+          "rbdc": "RBDC", "tbdc": "TBDC", "auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trapezoid", "eer": "EER", "auc_abnormal": "AUC, abnormal videos only"}
 SHORT = {"auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trap", "eer": "EER"}
 NORMALISED = {"none": "none", "minmax": "min-max/video", "train": "train stats"}
 WIDTH = 110  # columns where the output is no terminal
@@ -112,6 +113,7 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
     found.append(other_section(f"{on}: besides (micro, not normalised)", results["records"], intervals))
     extras = matrix_rows([r for r in results["extras"] if is_plain(r)], intervals)
     found.append(Section(f"{on}: EXTRA, {NOT_A_RESULT}", header, extras, -1))
+    found += [Section(f"{on}: {t['title']}", t["header"], t["rows"], -1) for t in results.get("tables", ())]
     return [section for section in found if section.rows]
 
 

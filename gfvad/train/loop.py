@@ -7,7 +7,7 @@ same devices and processes; on others, up to the order of sums.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +52,7 @@ class Run(NamedTuple):
     data: Any  # iterator of Batch with get_state / set_state
     step: Callable  # (state, batch) -> (state, metrics), over all devices
     say: Callable[[str], None]
+    evaluate: Callable[[Run, TrainState, int, RunLog], dict[str, float]] | None = None  # None: `evaluate_all`
 
 
 def train(config: ConfigDict, workdir: Path, records: Any, model: Any, mapper: Mapper, *, test_records: Any | None = None,
@@ -74,19 +75,24 @@ def train(config: ConfigDict, workdir: Path, records: Any, model: Any, mapper: M
     data = make_data(config, records, train_indices, mapper)
     evaluator = evaluate.Evaluator(mapper, model, config)
     run = Run(config, mapper, records, validation, followed, evaluator, data, mapped_step(config, model, optimiser, mapper), say)
-    with StopRequest() as stop, Checkpoints(Path(workdir) / CHECKPOINTS, config, repr(records), write=True) as checkpoints:
+    return run_from_last(run, Path(workdir), state, records.names, repr(records))
+
+
+def run_from_last(run: Run, workdir: Path, state: TrainState, names: Sequence[str], data: str) -> Trained:
+    """Runs the loop from the last checkpoint in workdir where there is one, else from `state`. names: of the videos; data: what is learnt from."""
+    with StopRequest() as stop, Checkpoints(workdir / CHECKPOINTS, run.config, data, write=True) as checkpoints:
         restored = checkpoints.restore("last", state) if checkpoints.steps() else None
         start = restored.step if restored else 0
-        with RunLog(Path(workdir), start, active=mapper.process_index == 0) as log:
-            cfg = config.train
-            meter = Meter(mapper, log, records.names, steps=cfg.steps, log_every=cfg.log_every, batch_size=cfg.batch_size, say=say)
+        with RunLog(workdir, start, active=run.mapper.process_index == 0) as log:
+            cfg = run.config.train
+            meter = Meter(run.mapper, log, names, steps=cfg.steps, log_every=cfg.log_every, batch_size=cfg.batch_size, say=run.say)
             if restored:
-                say(f"train: going on from the checkpoint of step {start}")
+                run.say(f"train: going on from the checkpoint of step {start}")
                 state = restored.state
                 run.data.set_state(restored.position)
                 meter.resume(restored.pending)
             state = loop(run, state, start, meter, log, checkpoints, stop)
-            return Trained(state, config.train.steps, log.rows)
+            return Trained(state, cfg.steps, log.rows)
 
 
 def loop(run: Run, state: TrainState, start: int, meter: Meter, log: RunLog, checkpoints: Checkpoints, stop: StopRequest) -> TrainState:
@@ -99,7 +105,7 @@ def loop(run: Run, state: TrainState, start: int, meter: Meter, log: RunLog, che
         if step > start and (evaluating or signum or step % run.config.train.checkpoint_every == 0):
             meter.drain()
             state = run.mapper.unreplicate(replicas)
-            ranked = evaluate_all(run, state, step, log) if evaluating else {}
+            ranked = (run.evaluate or evaluate_all)(run, state, step, log) if evaluating else {}
             log.flush()
             checkpoints.save(step, state, run.data.get_state(), meter.pending(), ranked)
         if signum:

@@ -25,11 +25,16 @@ def init_state(model: Any, transform: optax.GradientTransformation, features: Ma
 
     Args: model: detector of one video; features: one example {modality: [N, D_m]} for its shapes.
     """
+    mask = np.ones(len(next(iter(features.values()))), bool)
+    return init_from(model, transform, (dict(features), mask), seed)
+
+
+def init_from(model: Any, transform: optax.GradientTransformation, inputs: tuple, seed: int) -> TrainState:
+    """The same for a model that is called with `inputs`."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
     names = ("params", "dropout", "pair")
     keys = dict(zip(names, jax.random.split(init_key, len(names))))
-    mask = np.ones(len(next(iter(features.values()))), bool)
-    variables = dict(jax.jit(partial(model.init, train=False))(keys, dict(features), mask))
+    variables = dict(jax.jit(partial(model.init, train=False))(keys, *inputs))
     params = variables.pop("params", {})
     state = TrainState(np.zeros((), np.int32), params, variables, jax.jit(transform.init)(params), jax.random.key_data(run_key))
     return jax.tree.map(np.array, state)

@@ -1,0 +1,73 @@
+"""Variants of the predictive model that mean the same on every dataset, applied by name: configs/NAME.py:VARIANT+VARIANT."""
+from ml_collections import ConfigDict
+
+
+def small(c: ConfigDict) -> None:
+    """What two CPU cores train in minutes: the defaults."""
+
+
+def paper(c: ConfigDict) -> None:
+    """The authors' sizes: 448 x 448, patches of 14, width 256, batch 64; needs a GPU. Without frozen tokens the patch encoder is trained."""
+    c.data.height = c.data.width = 448
+    c.data.channels = 3
+    c.data.eval_batch_size = 32
+    c.model.patch, c.model.cell, c.model.width = 14, 7, 256
+    c.model.vision_layers, c.model.motion_layers, c.model.joint_layers, c.model.decoder_layers = 2, 4, 4, 4
+    c.model.text_hidden = 1024
+    c.model.skip = "patch"
+    c.optim.learning_rate = 2e-4
+    c.optim.weight_decay = 1e-5
+    c.train.batch_size = 64
+    c.train.steps = 2000
+    c.train.eval_every = c.train.checkpoint_every = 500
+
+
+def frames(c: ConfigDict) -> None:
+    """The paper's own inputs: frames, frame differences, descriptions; no optical flow."""
+    c.data.flow = False
+
+
+def no_text(c: ConfigDict) -> None:
+    c.data.train_descriptions = c.data.test_descriptions = ""
+
+
+def no_motion(c: ConfigDict) -> None:
+    """Neither frame differences nor flow, and no term of the score that is made of them."""
+    c.data.flow = False
+    c.model.motion = c.model.pace = False
+
+
+def _filter(kind: str):
+    def apply(c: ConfigDict) -> None:
+        c.model.filter.kind = kind
+
+    return apply
+
+
+def _experts(count: int):
+    def apply(c: ConfigDict) -> None:
+        c.model.filter.experts = count
+        c.model.filter.topk = min(c.model.filter.topk, count)
+
+    return apply
+
+
+def no_pace(c: ConfigDict) -> None:
+    c.model.pace = False
+
+
+def no_relations(c: ConfigDict) -> None:
+    """No graph of token relations: neither as attention bias nor as a term of the score."""
+    c.model.relation_bias = False
+    c.score.terms = tuple(name for name in c.score.terms if name != "relation")
+
+
+def causal(c: ConfigDict) -> None:
+    c.score.causal = True
+
+
+VARIANTS = {
+    "small": small, "paper": paper, "frames": frames, "no_text": no_text, "no_motion": no_motion, "no_filter": _filter("none"),
+    "bottleneck": _filter("bottleneck"), "memae": _filter("memae"), "mnad": _filter("mnad"), "experts1": _experts(1), "experts7": _experts(7),
+    "no_pace": no_pace, "no_relations": no_relations, "causal": causal,
+}  # fmt: skip

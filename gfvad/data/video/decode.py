@@ -1,0 +1,155 @@
+"""Images (OpenCV) and video files (PyAV) to frames, uint8 [H, W] grey or [H, W, 3] RGB; whatever is damaged is an error by name."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from gfvad.data.video.layouts import VideoFile
+from gfvad.types import DataError
+
+GREY, RGB = 1, 3  # channels
+# first bytes -> what a file is; the first that fits
+MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"BM", "BMP"), (b"GIF8", "GIF"),
+    (b"RIFF", "RIFF (WebP or AVI)"), (b"PK\x03\x04", "zip archive"), (b"%PDF", "PDF"), (b"<", "text (HTML or XML)"), (b"version https://git-lfs", "Git LFS pointer"),
+)  # fmt: skip
+KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
+# containers that state their number of packets exactly; elsewhere a few may lack (AVI drops repeated frames)
+EXACT, SLACK = ("mov", "mp4"), 0.02
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """One image, uint8 [H, W] (channels 1) or [H, W, 3] RGB (channels 3).
+
+    Raises DataError for a file that cannot be read, is of another kind than its name says (a GIF named .jpg), is cut off, or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected an image: extract this video again") from None
+    _check_kind(path, content)
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"{path}: damaged or cut off ({len(content):,} bytes), expected a whole {KINDS[path.suffix.lower()]} image: extract it again")
+    return image if channels == GREY else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _check_kind(path: Path, content: bytes) -> None:
+    """Raises DataError where the first bytes are not those of the suffix, or a JPEG or PNG lacks its end."""
+    if not content:
+        raise DataError(f"{path}: empty file, expected an image: extract this video again")
+    expected = KINDS[path.suffix.lower()]
+    found = next((kind for magic, kind in MAGIC if content.startswith(magic)), f"unknown ({content[:4].hex(' ')} ...)")
+    if found != expected:
+        raise DataError(f"{path}: found a file of kind {found}, expected {expected} as its name says: convert it, or give it its right name")
+    # OpenCV fills what a cut JPEG lacks with grey, so its end marker is looked for (some writers pad behind it)
+    end = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}.get(expected)
+    if end and end not in content[-4096:]:
+        raise DataError(f"{path}: cut off after {len(content):,} bytes, expected the end marker of a {expected}: extract or copy it again")
+
+
+def read_frames(video: VideoFile, channels: int) -> Iterator[np.ndarray]:
+    """The frames of a video in order, one at a time: uint8 [H, W] or [H, W, 3].
+
+    Raises DataError as `read_image` and `read_video` do, and for a frame of another size than the video's first.
+    """
+    first = None
+    frames = ((path, read_image(path, channels)) for path in video.frames) if video.frames else _numbered(video.path, channels)
+    for where, frame in frames:
+        first = frame.shape if first is None else first
+        require_size(where, frame.shape, first)
+        yield frame
+
+
+def require_size(where: Path | str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raises DataError where a frame is not of its video's size."""
+    if found[:2] != expected[:2]:
+        raise DataError(
+            f"{where}: {found[0]}x{found[1]} pixels (height x width), expected {expected[0]}x{expected[1]} as the video's first frame: "
+            f"extract this video again"
+        )
+
+
+def first_frame(video: VideoFile, channels: int = GREY) -> np.ndarray:
+    """The first frame of a video: its shape is the video's source size. Raises DataError as `read_frames`."""
+    return read_image(video.frames[0], channels) if video.frames else next(read_video(video.path, channels))
+
+
+def _numbered(path: Path, channels: int) -> Iterator[tuple[str, np.ndarray]]:
+    for number, frame in enumerate(read_video(path, channels), 1):
+        yield f"{path}, frame {number}", frame
+
+
+def read_video(path: Path, channels: int) -> Iterator[np.ndarray]:
+    """The frames of a video file as they come (a variable rate is not resampled), turned as its rotation tag says.
+
+    Raises DataError where the file cannot be opened, has no video stream or no frame, cannot be decoded to its end, or holds fewer frames
+    than its container states (cut off while it was copied).
+    """
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        stated, packets, decoded = stream.frames, 0, 0
+        try:
+            for packet in container.demux(stream):
+                packets += packet.size > 0
+                if packet.is_corrupt:
+                    raise _cut(path, decoded, stated)
+                for frame in packet.decode():
+                    decoded += 1
+                    yield _to_array(frame, channels)
+        except av.FFmpegError as error:
+            raise DataError(
+                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({error.strerror}), expected a whole video: "
+                f"copy or encode it again"
+            ) from None
+        # packets, not frames: an edit list may hide frames on purpose
+        exact = any(name in EXACT for name in container.format.name.split(","))
+        if packets < stated * (1 if exact else 1 - SLACK):
+            raise _cut(path, decoded, stated)
+        if not decoded:
+            raise DataError(f"{path}: no frame in it, expected at least one: encode it again or leave it out")
+
+
+def stated_frames(video: VideoFile) -> int:
+    """How many frames a video has by its container (exact for a folder of frames); 0 where it does not say. For progress only."""
+    if video.frames:
+        return len(video.frames)
+    with _open(video.path) as container:
+        return container.streams.video[0].frames
+
+
+def frame_rate(video: VideoFile) -> float:
+    """Frames a second of a video file (its average); 0.0 where unknown, as for a folder of frames."""
+    if video.frames:
+        return 0.0
+    with _open(video.path) as container:
+        return float(container.streams.video[0].average_rate or 0)
+
+
+def _open(path: Path):
+    """The container, which has a video stream. Raises DataError."""
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"{path}: not a readable video ({error.strerror or error}); it may be cut off. Expected a whole file: copy or encode it again") from None
+    if not container.streams.video:
+        container.close()
+        raise DataError(f"{path}: no video stream in it, expected one: leave the file out")
+    return container
+
+
+def _cut(path: Path, decoded: int, stated: int) -> DataError:
+    return DataError(f"{path}: cut off: {decoded} whole frames, expected {stated} as its container states: copy or encode it again")
+
+
+def _to_array(frame: av.VideoFrame, channels: int) -> np.ndarray:
+    """uint8 [H, W] or [H, W, 3], upright; grey is made from RGB as OpenCV makes it of images."""
+    image = frame.to_ndarray(format="rgb24")
+    if frame.rotation:
+        image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if channels == GREY else image

@@ -1,0 +1,106 @@
+"""Runs the predictive model over whole videos: every frame exactly once, as the one that is predicted. Beside evaluate.py the only file of eval that uses jax."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.data.video.source import ClipData, eval_batches, fit_cells
+from gfvad.eval.terms import Readings
+from gfvad.parallel import Mapper
+from gfvad.progress import Progress
+from gfvad.train import clip_step
+from gfvad.train.state import TrainState
+from gfvad.types import ClipBatch
+
+
+class Reader:
+    """A model ready to read: mapped over this process's devices once, so that a second evaluation compiles nothing."""
+
+    def __init__(self, mapper: Mapper, model: Any, config: ConfigDict):
+        self.config, self.mapper, self.model = config, mapper.local(), model
+        self._step = self.mapper.map_eval(partial(clip_step.eval_step, model=model, cell=config.model.cell))
+        self._routing = self.mapper.map_eval(partial(clip_step.routing_step, model=model))
+
+    def read(self, state: TrainState, data: ClipData, videos: Sequence[int], label: str) -> list[Readings]:
+        """Readings of some videos of a split, in their order, with progress."""
+        videos = list(map(int, videos))
+        rows: dict[str, list[np.ndarray]] = {}
+        with Progress(int(sum(data.lengths[v] for v in videos)), label, unit="frames") as progress:
+            for batch, found in self._run(state, data, videos):
+                count = int(batch.valid.sum())
+                for name, x in found.items():
+                    rows.setdefault(name, []).append(np.asarray(x[:count], np.float32))
+                progress.advance(count)
+        joined = {name: np.concatenate(parts) for name, parts in rows.items()}
+        ends = np.cumsum([data.lengths[v] for v in videos])
+        return [self._readings(data, v, {n: x[end - data.lengths[v] : end] for n, x in joined.items()}) for v, end in zip(videos, ends)]
+
+    def _run(self, state: TrainState, data: ClipData, videos: Sequence[int], step: Any = None):
+        """(batch, its result on the host); the next batch is on the devices before a result is read."""
+        replicated, before, step = self.mapper.replicate(state), None, step or self._step
+        for batch in eval_batches(data, videos, self.config.data.eval_batch_size):
+            now = (batch, step(replicated, self.mapper.shard(batch)))
+            if before is not None:
+                yield before[0], self.mapper.to_host(before[1], len(before[0].valid))
+            before = now
+        if before is not None:
+            yield before[0], self.mapper.to_host(before[1], len(before[0].valid))
+
+    def _readings(self, data: ClipData, video: int, found: dict[str, np.ndarray]) -> Readings:
+        grid = data.grid
+        cfg = self.config
+        maps = {"appearance": found["appearance"]}
+        if "pace" in found:
+            maps["pace"] = resize(found["pace"], grid)
+        if "flow" in found:
+            maps["flow"] = found["flow"]
+            maps["speed"] = fit_cells(np.asarray(data.flow.video(video), np.float32), grid)[..., 2]
+        if "relation" in cfg.score.terms:
+            rows, columns = cfg.data.height // cfg.model.patch, cfg.data.width // cfg.model.patch
+            maps["relation"] = found["relation"].reshape(len(found["relation"]), rows, columns, -1)
+        return Readings(maps, found.get("semantic"), found.get("text"))
+
+    def routing(self, state: TrainState, data: ClipData, video: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Share of the slots that each expert gets, by layer [layers, E], and the slots of the last layer [T, L, E], over one video.
+
+        None for filters that do not choose.
+        """
+        total, last = 0, []
+        for batch, kept in self._run(state, data, [video], self._routing):
+            kept = np.asarray(kept)[batch.valid]
+            if kept.ndim < 4:
+                return None
+            total = total + kept.sum((0, 2))
+            last.append(kept[:, -1])
+        return total / total.sum(1, keepdims=True), np.concatenate(last)
+
+    def errors(self, state: TrainState, data: ClipData, videos: Sequence[int], count: int) -> dict[str, float]:
+        """Mean errors of the predictions on `count` clips of some videos, evenly chosen: what training is followed by."""
+        places = [(int(v), t) for v in videos for t in range(int(data.lengths[v]))]
+        chosen = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int))]
+        size, sums, total = self.config.data.eval_batch_size, {}, 0
+        replicated = self.mapper.replicate(state)
+        for start in range(0, len(chosen), size):
+            part = chosen[start : start + size]
+            rows = [data.features(v, t) for v, t in part + [part[-1]] * (size - len(part))]
+            valid = np.arange(size) < len(part)
+            filled = np.zeros(size, np.int32)
+            batch = ClipBatch({k: np.stack([r[k] for r in rows]) for k in rows[0]}, valid, filled, filled, filled)
+            found = self.mapper.to_host(self._step(replicated, self.mapper.shard(batch)), len(part))
+            for name in ("appearance", "flow", "text"):
+                if name in found:
+                    sums[name] = sums.get(name, 0.0) + float(np.asarray(found[name], np.float64).reshape(len(part), -1).mean(1).sum())
+            total += len(part)
+        return {name: value / total for name, value in sums.items()}
+
+
+def resize(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """[T, a, b] -> [T, g, g'] by linear interpolation."""
+    if maps.shape[1:] == grid:
+        return maps
+    return np.stack([cv2.resize(m, grid[::-1], interpolation=cv2.INTER_LINEAR) for m in maps])

@@ -1,0 +1,157 @@
+"""The score of the predictive model: terms of what could not be predicted, calibrated on normal video, added up. Pure numpy, float32 maps.
+
+A term is a map [T, g, g'] (or, for descriptions, a vector a frame) that becomes one number a frame:
+  map     median over `temporal` frames, mean over `spatial` x `spatial` cells, then the largest cell (relation: the mean over cells)
+  vector  mean over `text_frames` frames, then its Mahalanobis length under the training residuals
+and is calibrated by held-out normal video: z = (x - mean) / std, then log(1 + softplus(z)), so that a term says how far outside of the normal
+a frame is, and one term that is very far does not drown the others. The score is the weighted sum. Windows are centred at the frame, or end at
+it (causal). Terms (ours, but for appearance and semantic: MemoryOut, arXiv 2506.02535):
+  appearance  error of the predicted pixels, root mean square in a cell
+  pace        logit of "faster than the normal pace"
+  flow        error of the predicted optical flow, pixels a frame
+  speed       magnitude of the optical flow over the normal speed at that height of the picture; untrained but for that line
+  relation    how far the statistics of a token's relations are from those of normal clips at that place, in standard deviations
+  semantic    how far the next description is from the predicted one
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.ndimage import median_filter, uniform_filter, uniform_filter1d
+
+MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation")
+TERMS = (*MAP_TERMS, "semantic")
+MOVING = 0.4  # pixels a frame above which a cell takes part in the normal speed
+LEAST_CELLS = 300  # moving cells that a row of the picture needs to take part in it
+
+Maps = Mapping[str, np.ndarray]
+
+
+class Readings(NamedTuple):
+    """What the model (and the flow) said of the frames of one video, before any calibration."""
+
+    maps: Maps  # appearance, pace, flow, speed [T, g, g']; relation [T, rows, columns, 4]
+    semantic: np.ndarray | None  # [T, V]
+    text: np.ndarray | None  # [T] 1 - cosine of the description, as in the paper
+
+
+class Calibration(NamedTuple):
+    """What normal video is like. All of it from training videos; mean and std from those that were held out."""
+
+    speed: np.ndarray  # [g] normal speed at each row of cells
+    relation: tuple[np.ndarray, np.ndarray] | None  # mean, std [rows, columns, 4]
+    semantic: tuple[np.ndarray, np.ndarray] | None  # mean [V], inverse covariance [V, V]
+    mean: dict[str, float]  # of each term's frame values
+    std: dict[str, float]
+
+
+def fit(training: Sequence[Readings], held_out: Sequence[Readings], cfg: Any) -> Calibration:
+    """Calibration from videos the model was trained on and, for the spread of frame values, videos it was not. cfg: config.score."""
+    first = training[0]
+    speed = normal_speed(np.concatenate([r.maps["speed"] for r in training])) if "speed" in first.maps else np.ones(1)
+    relation = semantic = None
+    if "relation" in first.maps:
+        rows = np.concatenate([r.maps["relation"] for r in training])
+        relation = rows.mean(0), rows.std(0) + 1e-3
+    if first.semantic is not None:
+        residuals = np.concatenate([r.semantic for r in training]).astype(np.float64)
+        covariance = np.atleast_2d(np.cov(residuals.T)) + cfg.ridge * np.eye(residuals.shape[1])
+        semantic = residuals.mean(0), np.linalg.inv(covariance)
+    bare = Calibration(speed, relation, semantic, {}, {})
+    values = [frame_values(r, bare, cfg) for r in held_out]
+    joined = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
+    return bare._replace(mean={n: float(x.mean()) for n, x in joined.items()}, std={n: float(x.std() + 1e-6) for n, x in joined.items()})
+
+
+def normal_speed(speed: np.ndarray) -> np.ndarray:
+    """Median speed of moving cells as a line over the rows of the picture (perspective): [T, g, g'] -> [g], pixels a frame, at least 0.1."""
+    rows = np.arange(speed.shape[1])
+    moving = speed > MOVING
+    counts = moving.sum((0, 2))
+    used = rows[counts >= LEAST_CELLS]
+    if len(used) < 2:
+        return np.ones(len(rows), np.float32)
+    medians = [np.median(speed[:, i][moving[:, i]]) for i in used]
+    line = np.polyval(np.polyfit(used, medians, 1, w=np.sqrt(counts[used])), rows)
+    return np.maximum(line, 0.1).astype(np.float32)
+
+
+def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndarray]:
+    """Each map term of a video as a map [T, g, g'] in its own unit (relation: standard deviations), without windows."""
+    found = {}
+    for name in MAP_TERMS:
+        if name not in readings.maps:
+            continue
+        x = readings.maps[name]
+        if name == "speed":
+            x = x / calibration.speed[:, None]
+        elif name == "relation":
+            mean, std = calibration.relation
+            x = np.abs((x - mean) / std).mean(-1)
+        elif name in ("appearance", "flow"):
+            x = np.sqrt(x)
+        found[name] = x
+    return found
+
+
+def windowed(maps: Maps, cfg: Any, temporal: int | None = None) -> dict[str, np.ndarray]:
+    """Median over frames, then mean over cells of each map of one video [T, g, g']; temporal: instead of cfg.temporal."""
+    frames = cfg.temporal if temporal is None else temporal
+    return {name: cell_mean(time_median(x, frames, cfg.causal), 1 if name == "relation" else cfg.spatial) for name, x in maps.items()}
+
+
+def time_median(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
+    """Median over `frames` frames [T, ...], ends mirrored; causal: of the frame and those before it, the first one repeated."""
+    if frames <= 1:
+        return x
+    origin = [frames // 2 if causal else 0, *[0] * (x.ndim - 1)]
+    return median_filter(x, (frames, *[1] * (x.ndim - 1)), mode="nearest" if causal else "reflect", origin=origin)
+
+
+def time_mean(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
+    """Mean over `frames` frames [T, ...], ends repeated; causal: of the frame and those before it."""
+    return x if frames <= 1 else uniform_filter1d(x, frames, axis=0, mode="nearest", origin=frames // 2 if causal else 0)
+
+
+def cell_mean(x: np.ndarray, side: int) -> np.ndarray:
+    """Mean over side x side cells around each [T, g, g'], edges repeated."""
+    return x if side <= 1 else uniform_filter(x, (1, side, side), mode="nearest")
+
+
+def frame_values(readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False) -> dict[str, np.ndarray]:
+    """Each term of a video as one number a frame [T], in its own unit. instant: without windows in time, as the paper's scores are."""
+    maps = windowed(term_maps(readings, calibration), cfg, 1 if instant else None)
+    values = {name: x.mean((1, 2)) if name == "relation" else x.max((1, 2)) for name, x in maps.items()}
+    if readings.semantic is not None:
+        mean, precision = calibration.semantic
+        x = time_mean(readings.semantic - mean, 1 if instant else cfg.text_frames, cfg.causal)
+        values["semantic"] = np.sqrt(np.maximum(np.einsum("td,de,te->t", x, precision, x), 0.0))
+    return {name: values[name] for name in cfg.terms if name in values}
+
+
+def evidence(x: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """log(1 + softplus(z)), z = (x - mean) / std, of values in a term's own unit: about log(1 + z) far above the normal, never equal for two values."""
+    return np.log1p(np.logaddexp(0.0, (np.asarray(x, np.float64) - mean) / std))
+
+
+def calibrated(values: Mapping[str, np.ndarray], calibration: Calibration) -> dict[str, np.ndarray]:
+    """Frame values [T] a term -> evidence [T]."""
+    return {name: evidence(x, calibration.mean[name], calibration.std[name]) for name, x in values.items()}
+
+
+def combine(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    """Weighted sum of the terms [T]."""
+    return sum(weights[name] * x for name, x in terms.items())
+
+
+def heat(readings: Readings, calibration: Calibration, weights: Mapping[str, float], cfg: Any) -> dict[str, np.ndarray]:
+    """Maps of evidence [T, g, g'] a map term, and 'total', their weighted sum; relation is spread over the cells of its tokens."""
+    maps = windowed(term_maps(readings, calibration), cfg)
+    grid = max((x.shape[1:] for x in maps.values()), key=np.prod)
+    found = {}
+    for name in (n for n in cfg.terms if n in maps):
+        x = evidence(maps[name], calibration.mean[name], calibration.std[name])
+        found[name] = np.repeat(np.repeat(x, grid[0] // x.shape[1], 1), grid[1] // x.shape[2], 2)
+    return found | {"total": combine(found, weights)}

@@ -1,0 +1,251 @@
+"""Evaluates a mixture of narrow experts, y = sum_e weights[:, e] expert_e(x), in four forms that give the same numbers.
+
+Source: the experts of MemoryOut / SFN-VAD; the folded, grouped and blocked forms are ours. All forms have one signature,
+form(params, x [N, D], weights [N, 1 + E], index [N, K]) -> [N, D]. Expert 0 is the shared one, on for every unit; a unit's routed
+experts are 1 + index, no index twice, and weights[:, 1:] is 0 elsewhere. N are the units of one video, under jax.vmap over a batch,
+or all units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both. `loop` and `folded` are as fast under vmap as flattened.
+`grouped` and `blocks` sort units by expert: they are faster flattened, for groups are longer then, and under vmap `blocks` holds a
+gradient of the parameters for each video.
+Axes: N units, D features, E routed experts, b bottleneck width, K experts kept for a unit, S = N K slots, G blocks of m slots.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gfvad.config import nearest
+from gfvad.types import ConfigError
+
+NORM_EPSILON = 1e-6
+LARGEST_BLOCK, SMALLEST_BLOCK = 256, 16  # slots m of a block
+SORTING = 60  # what one slot costs `blocks` beyond its matmuls, in units of bottleneck width: measured, see `choose`
+EXPERT_AXIS = "experts"
+
+
+class ExpertParams(NamedTuple):
+    """1 + E experts stacked on the leading axis E': LayerNorm(scale, shift) -> Dense(D, b) -> SiLU -> Dense(b, D)."""
+
+    scale: jax.Array  # [E', D]
+    shift: jax.Array  # [E', D]
+    w_in: jax.Array  # [E', D, b]
+    b_in: jax.Array  # [E', b]
+    w_out: jax.Array  # [E', b, D]
+    b_out: jax.Array  # [E', D]
+
+
+def standardise_units(x: jax.Array) -> jax.Array:
+    """LayerNorm's statistics without scale and shift, [N, D] -> [N, D]. They are the same for every expert."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + NORM_EPSILON)
+
+
+def fold_norm(params: ExpertParams) -> tuple[jax.Array, jax.Array]:
+    """Scale and shift of the LayerNorms folded into the first Dense: (w [E', D, b], bias [E', b]) on standardised units."""
+    return params.scale[:, :, None] * params.w_in, params.b_in + jnp.einsum("ed,edb->eb", params.shift, params.w_in)
+
+
+def loop(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+    """The plain form: one expert after another on all units. Slow, with the least memory: the other forms are checked against it.
+
+    The loop keeps one expert's [N, D] alive, and recomputes it in the backward pass, instead of [E', N, D].
+    """
+    del index  # the weights say it all
+    # [N, D]
+    standardised = standardise_units(x)
+
+    @jax.checkpoint
+    def weighted_expert(expert: ExpertParams, weight: jax.Array) -> jax.Array:
+        # [N, D] -> [N, b] -> [N, D]
+        hidden = nn.silu((standardised * expert.scale + expert.shift) @ expert.w_in + expert.b_in)
+        return weight[:, None] * (hidden @ expert.w_out + expert.b_out)
+
+    def add(total, expert_and_weight):
+        return total + weighted_expert(*expert_and_weight), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(standardised), (params, weights.T))
+    return total
+
+
+def folded(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+    """All experts on all units by two matmuls: [N, D] @ [D, E' b], hidden units times their expert's weight, @ [E' b, D].
+
+    It computes (1 + E) / (1 + K) times what is kept, but as dense matmuls, and holds [N, E' b] for the backward pass.
+    The one form to take with experts sharded over devices: each holds its own columns, and one sum joins them.
+    """
+    del index
+    experts, width, b = params.w_in.shape
+    w_in, b_in = fold_norm(params)
+    # [N, E' b]
+    hidden = nn.silu(standardise_units(x) @ w_in.transpose(1, 0, 2).reshape(width, -1) + b_in.reshape(-1))
+    hidden = (hidden.reshape(-1, experts, b) * weights[..., None]).reshape(hidden.shape)
+    return hidden @ params.w_out.reshape(-1, width) + weights @ params.b_out
+
+
+def grouped(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+    """Only what is kept: slots sorted by expert, two `jax.lax.ragged_dot`, and a scatter back to units.
+
+    For accelerators, where ragged_dot is a kernel. On CPU, jax 0.10.2 computes it densely, E times the work on [E, S, D]: take `blocks`.
+    """
+    standardised = standardise_units(x)
+    w_in, b_in = fold_norm(params)
+    experts, kept = w_in.shape[0] - 1, index.shape[1]
+    flat = index.reshape(-1)
+    # ragged_dot's vmap wants all operands batched: under vmap this copies the experts for each video, otherwise it adds nothing
+    nothing = (0 * flat[0]).astype(x.dtype)
+    w_in, w_out = w_in + nothing, params.w_out[1:] + nothing
+    # [S]: slots in the order of their experts, and the unit, expert and weight of each
+    order = jnp.argsort(flat, stable=True)
+    unit, expert = order // kept, flat[order]
+    weight = jnp.take_along_axis(weights, 1 + index, axis=1).reshape(-1)[order]
+    # [E]
+    sizes = jnp.zeros(experts, jnp.int32).at[flat].add(1)
+    # [S, D] -> [S, b] -> [S, D]
+    hidden = nn.silu(jax.lax.ragged_dot(standardised[unit], w_in[1:], sizes) + b_in[1:][expert])
+    routed = jax.lax.ragged_dot(weight[:, None] * hidden, w_out, sizes)
+    return shared_part(params, w_in, b_in, standardised, weights).at[unit].add(routed)
+
+
+def blocks(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+    """Only what is kept: slots sorted by expert into blocks of m, each of one expert, then one block after another.
+
+    Its own gradient recomputes hidden units, so that nothing of size [S, D] or [N, E' b] is ever held.
+    """
+    standardised = standardise_units(x)
+    w_in, b_in = fold_norm(params)
+    # [G, m], [G]
+    slot, expert = plan_blocks(index, w_in.shape[0] - 1)
+    # [S] -> [G, m]; a place without a slot has weight 0, and unit N, which is nobody
+    weight = jnp.take_along_axis(weights, 1 + index, axis=1).reshape(-1).at[slot].get(mode="fill", fill_value=0)
+    routed = sum_blocks(standardised, w_in[1:], b_in[1:], params.w_out[1:], weight, slot // index.shape[1], expert)
+    return shared_part(params, w_in, b_in, standardised, weights) + routed
+
+
+def shared_part(params: ExpertParams, w_in: jax.Array, b_in: jax.Array, standardised: jax.Array, weights: jax.Array) -> jax.Array:
+    """What needs no sorting, [N, D]: the shared expert, and the output biases of all."""
+    hidden = weights[:, :1] * nn.silu(standardised @ w_in[0] + b_in[0])
+    return hidden @ params.w_out[0] + weights @ params.b_out
+
+
+def plan_blocks(index: jax.Array, experts: int) -> tuple[jax.Array, jax.Array]:
+    """Places the S slots of index [N, K] into G blocks: (slot [G, m], S where a place is empty; expert of each block [G]).
+
+    """
+    flat = index.reshape(-1)
+    slots = flat.size
+    m, count = block_shape(slots, experts)
+    # [E]
+    sizes = jnp.zeros(experts, jnp.int32).at[flat].add(1)
+    last_block = jnp.cumsum(-(-sizes // m))
+    first_place, first_slot = m * (last_block - -(-sizes // m)), jnp.cumsum(sizes) - sizes
+    # [S]
+    order = jnp.argsort(flat, stable=True).astype(jnp.int32)
+    expert = flat[order]
+    place = first_place[expert] + jnp.arange(slots, dtype=jnp.int32) - first_slot[expert]
+    slot = jnp.full(count * m, slots, jnp.int32).at[place].set(order, unique_indices=True)
+    # blocks after the last one in use are empty, and any expert will do
+    owner = jnp.minimum(jnp.searchsorted(last_block, jnp.arange(count), side="right"), experts - 1)
+    return slot.reshape(count, m), owner
+
+
+def block_shape(slots: int, experts: int) -> tuple[int, int]:
+    """(m, G): m is the largest power of two up to the mean number of slots of an expert, within SMALLEST_BLOCK .. LARGEST_BLOCK.
+
+    G = ceil(S / m) + E blocks are enough for any routing: each expert leaves at most one block partly empty.
+    """
+    m = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, 2 ** max((slots // experts).bit_length() - 1, 0)))
+    return m, -(-slots // m) + experts
+
+
+@jax.custom_vjp
+def sum_blocks(s, w_in, b_in, w_out, weight, unit, expert) -> jax.Array:
+    """sum over slots of weight * silu(s w_in + b_in) w_out, added to the slot's unit: [N, D].
+
+    Args: s [N, D]; w_in [E, D, b], b_in [E, b], w_out [E, b, D]; weight [G, m]; unit int [G, m], N where empty; expert int [G].
+    """
+
+    def add(total: jax.Array, block: tuple) -> tuple[jax.Array, None]:
+        weight, unit, e = block
+        # [m, D] -> [m, b] -> [m, D]
+        hidden = nn.silu(s.at[unit].get(mode="fill", fill_value=0) @ w_in[e] + b_in[e])
+        return total.at[unit].add((weight[:, None] * hidden) @ w_out[e], mode="drop"), None
+
+    return jax.lax.scan(add, jnp.zeros_like(s), (weight, unit, expert))[0]
+
+
+def sum_blocks_forward(*arguments: jax.Array) -> tuple[jax.Array, tuple]:
+    """Keeps the arguments only."""
+    return sum_blocks(*arguments), arguments
+
+
+def sum_blocks_backward(arguments: tuple, g: jax.Array) -> tuple:
+    """Gradients for g [N, D], block by block: each adds to its units' rows and to its expert's parameters."""
+    s, w_in, b_in, w_out, weight, unit, expert = arguments
+
+    def add(gradients: tuple, block: tuple) -> tuple[tuple, jax.Array]:
+        d_s, d_w_in, d_b_in, d_w_out = gradients
+        weight, unit, e = block
+        # [m, D]
+        x, d_y = (a.at[unit].get(mode="fill", fill_value=0) for a in (s, g))
+        # [m, b]
+        before = x @ w_in[e] + b_in[e]
+        gate = jax.nn.sigmoid(before)
+        hidden, d_weighted = before * gate, d_y @ w_out[e].T
+        d_before = weight[:, None] * d_weighted * (gate + hidden * (1 - gate))
+        gradients = (
+            d_s.at[unit].add(d_before @ w_in[e].T, mode="drop"),
+            d_w_in.at[e].add(x.T @ d_before),
+            d_b_in.at[e].add(d_before.sum(0)),
+            d_w_out.at[e].add((weight[:, None] * hidden).T @ d_y),
+        )
+        return gradients, (d_weighted * hidden).sum(-1)
+
+    zeros = tuple(jnp.zeros_like(a) for a in (s, w_in, b_in, w_out))
+    gradients, d_weight = jax.lax.scan(add, zeros, (weight, unit, expert))
+    return *gradients, d_weight, None, None
+
+
+sum_blocks.defvjp(sum_blocks_forward, sum_blocks_backward)
+
+FORMS: dict[str, Callable[[ExpertParams, jax.Array, jax.Array, jax.Array], jax.Array]] = {
+    "loop": loop, "folded": folded, "grouped": grouped, "blocks": blocks,
+}  # fmt: skip
+
+
+def choose(form: str, *, experts: int, bottleneck: int, width: int, topk: int, units: int, backend: str) -> str:
+    """The form to take: `form` itself or, for 'auto', the one expected to be the fastest. Raises ConfigError for an unknown one.
+
+    Dense matmuls cost (1 + E) b a unit, sorting K (b + SORTING) a slot and its padding, both times D. On a CPU of 2 cores the rule
+    takes `folded` for b = 8 and `blocks` for b = 16 and 192 of the published sizes (E 63, K 7, D 256, 4 x 1024 units), where forward +
+    backward took 29, 55 and 621 ms folded and 48, 51 and 159 ms in blocks. Of 23 other sizes (64 .. 4096 units, E 15 and 63,
+    b 8 .. 64, D 256 and 1024) it was wrong in 5, on a busy machine, the widest case by a factor of 2.
+    On accelerators it decides between `folded` and `grouped` by the same figures: not measured there.
+    Args: units N that one call sees (those of one video under vmap); width D cancels; backend as of jax.default_backend().
+    """
+    if form in FORMS:
+        return form
+    if form != "auto":
+        raise ConfigError(f"config.model.filter.form = {form!r}{nearest(form, ('auto', *FORMS))} (one of auto, {', '.join(FORMS)})")
+    m, count = block_shape(units * topk, experts)
+    # per slot-sized row: places of all blocks, of which some are empty, against what dense matmuls do for as many units
+    if units * (1 + experts) * bottleneck <= count * m * (bottleneck + SORTING):
+        return "folded"
+    return "blocks" if backend == "cpu" else "grouped"
+
+
+def expert_sharding(mesh: Mesh, params: Any) -> Any:
+    """Shardings that cut the expert axis of every array of `params` over the axis EXPERT_AXIS of a mesh, a tree like `params`.
+
+    Raises ConfigError where the experts do not divide evenly.
+    """
+    devices = mesh.shape[EXPERT_AXIS]
+
+    def cut(leaf: jax.Array) -> NamedSharding:
+        if leaf.shape[0] % devices:
+            raise ConfigError(f"{leaf.shape[0]} experts (1 + model.filter.experts) on {devices} devices: expected a multiple of {devices}")
+        return NamedSharding(mesh, PartitionSpec(EXPERT_AXIS))
+
+    return jax.tree.map(cut, params)
