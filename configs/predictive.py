@@ -67,9 +67,9 @@ def get_config() -> ConfigDict:
     c.model.filter.topk = 7
     c.model.filter.bottleneck = 8
     c.model.filter.scale = 2.0
-    c.model.filter.form = "auto"  # how the experts are evaluated: auto | loop | folded | grouped
+    c.model.filter.form = "auto"  # how the experts are evaluated: auto | loop | folded | grouped | blocks
     c.model.filter.items = 0  # memory items; 0: as in the kind's own paper (memae 2000, mnad 10)
-    c.model.filter.shrink = 0.0025  # hard-shrinkage threshold (memae)
+    c.model.filter.shrink = 1.0  # hard-shrinkage threshold in units of 1 / items (memae)
 
     c.loss = ConfigDict()
     c.loss.frame = 1.0  # mean squared error of the next frame, pixels in [-1, 1]
@@ -100,7 +100,7 @@ def get_config() -> ConfigDict:
     c.score.text_frames = 15  # descriptions' residuals are averaged over that many frames
     c.score.causal = False  # windows end at the frame (streaming) instead of being centred at it
     c.score.ridge = 1e-3  # added to the variances of the semantic residual
-    c.score.perturbations = 1  # perturbed copies of each held-out video
+    c.score.perturbations = 2  # perturbed copies of each held-out video
     c.score.clip_seconds = 6.0  # length of the annotated mp4
 
     c.eval = shared.eval

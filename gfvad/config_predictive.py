@@ -16,6 +16,7 @@ CHOICES = {
     "data.store": ("memmap", "direct"),
     "data.text_encoder": ("minilm", "hash"),
     "model.skip": ("patch", "frame", "none"),
+    "model.filter.form": ("auto", "loop", "folded", "grouped", "blocks"),
     "optim.name": ("adamw", "adam", "sgd"),
     "optim.schedule": ("constant", "cosine"),
     "eval.metric": ("auc", "ap"),
@@ -28,7 +29,7 @@ AT_LEAST = {
     "model.filter.topk": 1, "model.filter.bottleneck": 1, "model.filter.items": 0, "loss.pace_fastest": 2, "train.steps": 1, "train.batch_size": 1,
     "train.log_every": 1, "train.eval_every": 1, "train.checkpoint_every": 1, "train.keep": 1, "optim.warmup_steps": 0, "optim.weight_decay": 0,
     "optim.clip_norm": 0, "eval.bootstrap": 0, "parallel.devices": 0, "score.spatial": 1, "score.temporal": 1, "score.text_frames": 1,
-    "score.perturbations": 1, "score.ridge": 0, "seed": 0, **{f"loss.{name}": 0 for name in ("frame", "text", "contrast", "flow", "pace", "balance")},
+    "score.perturbations": 1, "score.ridge": 0, "seed": 0, **{f"loss.{name}": 0 for name in ("frame", "text", "contrast", "flow", "pace", "balance", "pace_motion", "pace_still")},
 }  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def pace_error(pace: Pace, fast: float, still: float) -> jax.Array:
     weight = jnp.where(pace.moving, 1.0, still)
     target = jnp.where(pace.moving, fast, 0.0)
     entropy = jax.nn.softplus(pace.logits) - target * pace.logits
-    return (weight * entropy).sum((1, 2)) / weight.sum((1, 2))
+    return (weight * entropy).sum((1, 2)) / jnp.maximum(weight.sum((1, 2)), EPSILON)  # 0 where nothing moves and still is 0
 
 
 def moving_cells(frames: jax.Array, motion: float) -> jax.Array:

@@ -10,7 +10,14 @@ ONE_IMPORTER = {
     "grain": "gfvad/data/pipeline.py",
     "tensorflow_datasets": "gfvad/data/records.py",
 }
+IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
+    "torch": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py"},
+    "transformers": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py"},
+    "av": {"gfvad/data/video/decode.py", "gfvad/eval/clip_video.py"},  # reads videos, writes one
+}
+AT_THE_TOP = {"av"}
 JAX_IN_DATA = {"gfvad/data/minilm.py"}
+RUN_THE_MODEL = {"gfvad/eval/evaluate.py", "gfvad/eval/readings.py"}
 ENTRY_POINTS = {"gfvad.main", "gfvad.prepare"}
 
 
@@ -33,6 +40,16 @@ def _imports(text):
 def test_one_importer(repository, library):
     found = [path for path, text in _sources(repository).items() if any(n.split(".")[0] == library for n in _imports(text))]
     assert found == [ONE_IMPORTER[library]]
+
+
+@pytest.mark.parametrize("library", sorted(IMPORTERS))
+def test_few_importers(repository, library):
+    found = {path for path, text in _sources(repository).items() if any(n.split(".")[0] == library for n in _imports(text))}
+    assert found == IMPORTERS[library]
+    for path in () if library in AT_THE_TOP else found:
+        # optional: the file itself has to import without it
+        top = [node for node in ast.parse((repository / path).read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert not [n for node in top for n in _imports(ast.unparse(node)) if n.split(".")[0] == library], path
 
 
 def test_only_parallel_maps_over_devices(repository):
@@ -58,10 +75,27 @@ def test_layers(repository, folder, forbidden):
 
 
 def test_evaluation_stands_alone(repository):
-    """Everything of eval but evaluate.py works on scores alone: no jax, no model, no training code."""
-    for path, text in _sources(repository).items():
-        if path.startswith("gfvad/eval/") and path != "gfvad/eval/evaluate.py":
-            assert not [n for n in _imports(text) if n.startswith(("gfvad.models", "gfvad.train")) or n.split(".")[0] == "jax"], path
+    """What is measured of scores and maps needs no jax, no model, no training code: two files of eval run a model, and the rest do not import them."""
+    sources = _sources(repository)
+    runners = {path.removesuffix(".py").replace("/", ".") for path in RUN_THE_MODEL}
+    assert RUN_THE_MODEL <= set(sources)
+    for path, text in sources.items():
+        if path.startswith("gfvad/eval/") and path not in RUN_THE_MODEL:
+            names = _imports(text)
+            assert not [n for n in names if n.startswith(("gfvad.models", "gfvad.train", "gfvad.losses", "gfvad.parallel")) or n in runners], path
+            assert not [n for n in names if n.split(".")[0] in ("jax", "flax", "optax")], path
+
+
+@pytest.mark.parametrize("folder", ["gfvad/data/video/", "gfvad/eval/"])
+def test_numpy_parts_load_no_jax(repository, folder):
+    """Also not through what they import: in a fresh interpreter."""
+    import subprocess
+    import sys
+
+    modules = [path.removesuffix(".py").replace("/", ".") for path in _sources(repository) if path.startswith(folder) and path not in RUN_THE_MODEL]
+    code = f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print([m for m in ('jax', 'flax', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_jax_stays_out_of_data(repository):
@@ -93,12 +127,20 @@ def test_top_level(repository):
 
 
 def test_architecture_names_existing_files(repository):
-    """Every file and symbol the architecture page names exists."""
+    """Every file and symbol the architecture page names exists; in a row of two files ';' parts the symbols of each."""
     page = (repository / "docs" / "architecture.md").read_text()
     package = repository / "gfvad"
     for name in set(re.findall(r"`((?:gfvad/)?[a-z_]+(?:/[a-z_]+)*\.py)`", page)):
         assert any((base / name.removeprefix("gfvad/")).is_file() for base in (package, repository, package / "data", package / "eval")), name
-    for row in re.findall(r"^\| [^|]+ \| `([^`]+)` \| (.+) \|$", page, flags=re.M):
-        text = (package / row[0]).read_text()
-        for symbol in re.findall(r"`([A-Za-z_]+)`", row[1]):
-            assert re.search(rf"^(def|class) {symbol}\b|^{symbol}\b", text, flags=re.M), f"{row[0]}: {symbol}"
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| (.+) \|$", page, flags=re.M)
+    assert len(rows) > 20
+    for files, symbols in rows:
+        files, parts = re.findall(r"`([^`]+)`", files), symbols.split(";")
+        assert len(parts) == len(files), symbols
+        for file, part in zip(files, parts):
+            for symbol in re.findall(r"`([A-Za-z_]+)`", part):
+                assert re.search(rf"^(def|class) {symbol}\b|^{symbol}\b", (package / file).read_text(), flags=re.M), f"{file}: {symbol}"
+
+
+def test_architecture_is_one_page(repository):
+    assert len((repository / "docs" / "architecture.md").read_text().splitlines()) <= 80

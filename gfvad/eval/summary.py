@@ -2,7 +2,8 @@
 
     python -m gfvad.eval.summary FOLDER [FOLDER ...]
 
-Each FOLDER holds results.json or sub-folders that do. Runs whose configs differ only in the seed are one row.
+Each FOLDER holds results.json or sub-folders that do. Runs whose configs differ only in the seed are one row. Runs of the predictive model get a
+second table, a column a setting: other protocols, pixel metrics, and every value that results.json has by name (floors, terms alone, ...).
 """
 from __future__ import annotations
 
@@ -10,15 +11,22 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.eval.tables import title
 from gfvad.types import DataError
 
 COLUMNS = ("auc", "ap")
+PLAIN = {"aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last"}
+PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc")
+BESIDE = {  # rows of the second table ahead of those by name -> the record
+    "AUC, min-max a video, Gaussian of sigma 5": PLAIN | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"},
+    **{title(metric): PLAIN | {"metric": metric} for metric in PIXEL},
+}
 
 
 class Row(NamedTuple):
@@ -28,6 +36,7 @@ class Row(NamedTuple):
     dataset: str
     seeds: tuple[int, ...]
     values: dict[str, np.ndarray]  # metric -> [seeds] micro, no normalisation, no smoothing, last checkpoint
+    beside: dict[str, np.ndarray]  # of a predictive model: what else was measured -> [seeds], NaN where a run lacks it; else empty
 
 
 def read(path: Path) -> dict:
@@ -54,11 +63,20 @@ def find(folder: Path) -> list[Path]:
     return found
 
 
-def honest_value(results: dict, metric: str) -> float | None:
-    """Micro, no normalisation, no smoothing, last checkpoint."""
-    wanted = {"metric": metric, "aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last"}
+def value_of(results: dict, wanted: Mapping[str, str]) -> float:
+    """Value of the first record with these entries; NaN where there is none or it is undefined."""
     values = [r["value"] for r in results["records"] if all(r.get(k) == v for k, v in wanted.items())]
-    return values[0] if values else None
+    return np.nan if not values or values[0] is None else float(values[0])
+
+
+def values_beside(runs: Sequence[dict]) -> dict[str, np.ndarray]:
+    """Name -> [seeds] of what runs with `named` values hold beside the plain metrics, records first; rows that no run has are left out."""
+    if not any("named" in results for results in runs):
+        return {}
+    names = dict.fromkeys(name for results in runs for name in results.get("named", ()))
+    found = {name: np.array([value_of(results, wanted) for results in runs]) for name, wanted in BESIDE.items()}
+    by_name = {n: np.array([np.nan if (v := r.get("named", {}).get(n)) is None else v for r in runs], np.float64) for n in names}
+    return {name: values for name, values in (found | by_name).items() if not np.isnan(values).all()}
 
 
 def summarise(paths: Sequence[Path]) -> list[Row]:
@@ -72,9 +90,10 @@ def summarise(paths: Sequence[Path]) -> list[Row]:
         if len(set(seeds)) < len(seeds):
             raise DataError(f"{members[0][0]} and others: seeds {sorted(seeds)} repeat within one setting; give each run once")
         members = [m for _, m in sorted(zip(seeds, members, strict=True), key=lambda pair: pair[0])]
-        values = {m: np.array([np.nan if (v := honest_value(r, m)) is None else v for _, r in members]) for m in COLUMNS}
+        runs = [results for _, results in members]
+        values = {m: np.array([value_of(r, PLAIN | {"metric": m}) for r in runs]) for m in COLUMNS}
         first = members[0][1]
-        rows.append(Row(first.get("label") or str(members[0][0].parent), first["dataset"], tuple(sorted(seeds)), values))
+        rows.append(Row(first.get("label") or str(members[0][0].parent), first["dataset"], tuple(sorted(seeds)), values, values_beside(runs)))
     return rows
 
 
@@ -92,13 +111,36 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def table_beside(rows: Sequence[Row]) -> str:
+    """Markdown: a line a value by name, a column a setting, mean ± sample standard deviation over its seeds; '' without such settings."""
+    rows = [row for row in rows if row.beside]
+    several = len({row.dataset for row in rows}) > 1
+    settings = [(f"{row.dataset}: " if several else "") + row.label for row in rows]
+    lines = [["value", *settings], ["---"] * (len(rows) + 1)]
+    for name in dict.fromkeys(name for row in rows for name in row.beside):
+        lines.append([name, *(cell(row.beside.get(name, np.zeros(0))) for row in rows)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
+
+
+def cell(values: np.ndarray) -> str:
+    """'0.9474 ± 0.0012'; of the seeds that have the value, and how many where some lack it; '-' where none has."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "-"
+    spread = f" ± {known.std(ddof=1):.4f}" if len(known) > 1 else ""
+    return f"{known.mean():.4f}{spread}" + (f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else "")
+
+
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m gfvad.eval.summary", description="Mean and spread over seeds of finished runs.")
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders of run folders")
     try:
         folders = parser.parse_args(argv).folders
-        print(table(summarise([path for folder in folders for path in find(folder)])))
+        rows = summarise([path for folder in folders for path in find(folder)])
+        print(table(rows))
         print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
+        if beside := table_beside(rows):
+            print(f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel metrics, which say so")
         return 0
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)

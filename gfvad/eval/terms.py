@@ -106,13 +106,13 @@ def time_median(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
     """Median over `frames` frames [T, ...], ends mirrored; causal: of the frame and those before it, the first one repeated."""
     if frames <= 1:
         return x
-    origin = [frames // 2 if causal else 0, *[0] * (x.ndim - 1)]
+    origin = [(frames - 1) // 2 if causal else 0, *[0] * (x.ndim - 1)]
     return median_filter(x, (frames, *[1] * (x.ndim - 1)), mode="nearest" if causal else "reflect", origin=origin)
 
 
 def time_mean(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
     """Mean over `frames` frames [T, ...], ends repeated; causal: of the frame and those before it."""
-    return x if frames <= 1 else uniform_filter1d(x, frames, axis=0, mode="nearest", origin=frames // 2 if causal else 0)
+    return x if frames <= 1 else uniform_filter1d(x, frames, axis=0, mode="nearest", origin=(frames - 1) // 2 if causal else 0)
 
 
 def cell_mean(x: np.ndarray, side: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 Source: the experts of MemoryOut / SFN-VAD; the folded, grouped and blocked forms are ours. All forms have one signature,
 form(params, x [N, D], weights [N, 1 + E], index [N, K]) -> [N, D]. Expert 0 is the shared one, on for every unit; a unit's routed
 experts are 1 + index, no index twice, and weights[:, 1:] is 0 elsewhere. N are the units of one video, under jax.vmap over a batch,
-or all units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both. `loop` and `folded` are as fast under vmap as flattened.
+or all units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both. `folded` is 1.1 to 1.3 times faster flattened.
 `grouped` and `blocks` sort units by expert: they are faster flattened, for groups are longer then, and under vmap `blocks` holds a
 gradient of the parameters for each video.
 Axes: N units, D features, E routed experts, b bottleneck width, K experts kept for a unit, S = N K slots, G blocks of m slots.
@@ -22,7 +22,7 @@ from gfvad.types import ConfigError
 
 NORM_EPSILON = 1e-6
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 16  # slots m of a block
-SORTING = 60  # what one slot costs `blocks` beyond its matmuls, in units of bottleneck width: measured, see `choose`
+SORTING = 36  # what one slot costs `blocks` beyond its matmuls, in units of bottleneck width: measured, see `choose`
 EXPERT_AXIS = "experts"
 
 
@@ -197,15 +197,16 @@ def sum_blocks_backward(arguments: tuple, g: jax.Array) -> tuple:
         d_before = weight[:, None] * d_weighted * (gate + hidden * (1 - gate))
         gradients = (
             d_s.at[unit].add(d_before @ w_in[e].T, mode="drop"),
-            d_w_in.at[e].add(x.T @ d_before),
+            # [b, D]: with few columns, x.T @ d_before would take 8 times as long on a CPU
+            d_w_in.at[e].add(d_before.T @ x),
             d_b_in.at[e].add(d_before.sum(0)),
             d_w_out.at[e].add((weight[:, None] * hidden).T @ d_y),
         )
         return gradients, (d_weighted * hidden).sum(-1)
 
-    zeros = tuple(jnp.zeros_like(a) for a in (s, w_in, b_in, w_out))
-    gradients, d_weight = jax.lax.scan(add, zeros, (weight, unit, expert))
-    return *gradients, d_weight, None, None
+    zeros = tuple(jnp.zeros_like(a) for a in (s, w_in.swapaxes(1, 2), b_in, w_out))
+    (d_s, d_w_in, *others), d_weight = jax.lax.scan(add, zeros, (weight, unit, expert))
+    return d_s, d_w_in.swapaxes(1, 2), *others, d_weight, None, None
 
 
 sum_blocks.defvjp(sum_blocks_forward, sum_blocks_backward)
@@ -218,10 +219,10 @@ FORMS: dict[str, Callable[[ExpertParams, jax.Array, jax.Array, jax.Array], jax.A
 def choose(form: str, *, experts: int, bottleneck: int, width: int, topk: int, units: int, backend: str) -> str:
     """The form to take: `form` itself or, for 'auto', the one expected to be the fastest. Raises ConfigError for an unknown one.
 
-    Dense matmuls cost (1 + E) b a unit, sorting K (b + SORTING) a slot and its padding, both times D. On a CPU of 2 cores the rule
-    takes `folded` for b = 8 and `blocks` for b = 16 and 192 of the published sizes (E 63, K 7, D 256, 4 x 1024 units), where forward +
-    backward took 29, 55 and 621 ms folded and 48, 51 and 159 ms in blocks. Of 23 other sizes (64 .. 4096 units, E 15 and 63,
-    b 8 .. 64, D 256 and 1024) it was wrong in 5, on a busy machine, the widest case by a factor of 2.
+    Dense matmuls cost (1 + E) b a unit, sorting b + SORTING for each place in a block, both times D. Measured on a CPU of 2 cores,
+    forward + backward (`docs/benchmarks.md` has the published sizes): of 19 sizes (64 .. 4096 units, E 63 with K 7 and E 15 with K 4,
+    b 8 .. 64, D 256 and one of 1024) the rule took the slower form in 1, E 63, 256 units, b 8, by a factor of 1.05. With E 63 and b 8
+    it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against 8.0 ms at 1024).
     On accelerators it decides between `folded` and `grouped` by the same figures: not measured there.
     Args: units N that one call sees (those of one video under vmap); width D cancels; backend as of jax.default_backend().
     """

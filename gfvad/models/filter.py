@@ -127,7 +127,8 @@ class SparseFeatureFilter(nn.Module):
         exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         router = self.param("router", nn.initializers.lecun_normal(), (width, self.experts))
         routing = route(exact @ router, self.topk, self.scale)
-        self.sow("routing", "kept", routing.kept)  # for pictures of who uses which expert; costs nothing unless asked for
+        if not self.is_initializing():  # else it would be among the variables that training keeps and stores
+            self.sow("routing", "kept", routing.kept)  # for pictures of who uses which expert; costs nothing unless asked for
         # [N, 1 + E]: the shared expert always counts once
         weights = jnp.concatenate([jnp.ones_like(routing.weights[:, :1]), routing.weights], -1).astype(x.dtype)
         # [N, D]

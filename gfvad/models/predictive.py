@@ -42,7 +42,7 @@ def normalise_frames(frames: jax.Array) -> jax.Array:
 
 
 class PatchEncoder(nn.Module):
-    """Frames [F, h, w, C] -> [L, D]: patches of each frame, transformer layers within it, D / F channels a frame, put side by side."""
+    """Frames [F, h, w, C] -> [L, about D]: patches of each frame, transformer layers within it, D / F channels a frame, put side by side."""
 
     config: Any  # config.model
     layers: int = 1
@@ -52,12 +52,14 @@ class PatchEncoder(nn.Module):
         cfg, count = self.config, frames.shape[0]
         rows, columns = frames.shape[1] // cfg.patch, frames.shape[2] // cfg.patch
         width = max(cfg.width // count, 8)
+        heads = max(1, min(cfg.heads, width // 16))
+        width -= width % heads
         # [F, L, D / F]
         x = nn.Dense(width, name="embed")(jax.vmap(lambda f: patchify(f, cfg.patch))(frames))
         x = x + grid_positions(rows, columns, width)
         block = nn.vmap(Block, variable_axes={"params": None}, split_rngs={"params": False})
         for layer in range(self.layers):
-            x = block(max(1, min(cfg.heads, width // 16)), cfg.mlp, name=f"block{layer}")(x)
+            x = block(heads, cfg.mlp, name=f"block{layer}")(x)
         # [L, F * D / F]
         return x.transpose(1, 0, 2).reshape(rows * columns, -1)
 
@@ -179,11 +181,11 @@ class Predictor(nn.Module):
     def decode(self, x: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """(block, filter) pairs without a residual path around the filter: what it does not carry is gone. -> ([S, D], aux)."""
         cfg, aux, balance = self.config, {}, 0.0
-        f = cfg.filter
+        f = cfg.filter  # f.items would be a method of every ConfigDict
         every = jnp.ones(len(x), bool)
         for layer in range(cfg.decoder_layers):
             x = Block(cfg.heads, cfg.mlp, name=f"decoder{layer}")(x, bias)
-            sieve = make_filter(f.kind, experts=f.experts, topk=f.topk, bottleneck=f.bottleneck, scale=f.scale, form=f.form, items=f.items,
+            sieve = make_filter(f.kind, experts=f.experts, topk=f.topk, bottleneck=f.bottleneck, scale=f.scale, form=f.form, items=f["items"],
                                 shrink=f.shrink, name=f"filter{layer}")  # fmt: skip
             x, stats = sieve(x, every)
             balance += stats.balance

@@ -9,6 +9,7 @@ import optax
 
 from gfvad import losses, losses_predictive
 from gfvad.models.blocks import pool_cells
+from gfvad.models.memory import unit_length
 from gfvad.models.predictive import Prediction, PredictiveModel, normalise_frames
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState
@@ -38,7 +39,8 @@ def train_step(
     metrics |= {name: mean_over(value, batch.valid, axis_name) for name, value in aux.items() if name != "balance"}
     constants = dict(state.constants)
     if memory:
-        constants[MEMORY] = jax.tree.map(lambda x: mean_over(x, batch.valid, axis_name), memory)
+        # each clip wrote a memory of its own: their mean, with items of length 1 again
+        constants[MEMORY] = jax.tree.map(lambda x: unit_length(mean_over(x, batch.valid, axis_name)), memory)
     new = state._replace(
         step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state, constants=constants
     )
