@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
     c.model.joint_layers = 2  # gated cross-attention to text and motion
     c.model.decoder_layers = 2  # (block, filter) pairs
     c.model.flow_input = False  # the flow into the input frames is an input too; without it the flow is a target and a score alone
+    c.model.flow_from = "frame"  # the next flow is predicted from: frame (the last frame alone: how what is seen usually moves) | joint (the decoder)
     c.model.skip = "frame"  # what goes around the filters to the pixel head: patch (embeddings of the last frame's, as in the paper) | frame (itself) | none
     c.model.pixel_width = 8  # channels of the two small convolutions of the pixel head
     c.model.text_hidden = 256  # hidden width of the text head
@@ -68,7 +69,7 @@ def get_config() -> ConfigDict:
     c.model.filter.bottleneck = 8
     c.model.filter.scale = 2.0
     c.model.filter.form = "auto"  # how the experts are evaluated: auto | loop | folded | grouped | blocks
-    c.model.filter.items = 0  # memory items; 0: as in the kind's own paper (memae 2000, mnad 10)
+    c.model.filter.memory_items = 0  # memory items; 0: as in the kind's own paper (memae 2000, mnad 10)
     c.model.filter.shrink = 1.0  # hard-shrinkage threshold in units of 1 / items (memae)
 
     c.loss = ConfigDict()
@@ -87,7 +88,7 @@ def get_config() -> ConfigDict:
     c.optim.weight_decay = 1e-5
 
     c.train = shared.train
-    c.train.steps = 400
+    c.train.steps = 300
     c.train.batch_size = 8  # clips a step over all devices
     c.train.eval_every = 200
     c.train.checkpoint_every = 100
@@ -96,7 +97,7 @@ def get_config() -> ConfigDict:
     c.score.terms = ("appearance", "pace", "flow", "speed", "relation", "semantic")  # of those that the model has
     c.score.weights = ()  # one a term; () are chosen on held-out normal video and perturbations of it
     c.score.spatial = 3  # maps are averaged over that many cells square
-    c.score.temporal = 9  # and the median is taken over that many frames
+    c.score.temporal = 13  # and the median is taken over that many frames
     c.score.text_frames = 15  # descriptions' residuals are averaged over that many frames
     c.score.causal = False  # windows end at the frame (streaming) instead of being centred at it
     c.score.ridge = 1e-3  # added to the variances of the semantic residual

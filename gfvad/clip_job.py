@@ -18,7 +18,7 @@ from gfvad.config import Arguments
 from gfvad.data import pipeline
 from gfvad.data.video import clips
 from gfvad.data.video.layouts import open_layout
-from gfvad.data.video.source import ClipData, TrainingClips, open_split, perturbed, set_root
+from gfvad.data.video.source import NO_TOKENS, ClipData, TrainingClips, open_split, perturbed, set_root
 from gfvad.data.video.truth import Truth, find_truth
 from gfvad.eval import results, terms, weights
 from gfvad.eval.readings import Reader
@@ -29,7 +29,7 @@ from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import TrainState, init_from, parameter_count
-from gfvad.types import DataError
+from gfvad.types import ConfigError, DataError
 
 STATISTICS_FRAMES = 4000  # training frames (whole videos, evenly chosen) that calibration is made from
 VALIDATION_CLIPS = 128  # held-out clips, evenly chosen, that training is followed on
@@ -91,6 +91,7 @@ def set_up(arguments: Arguments) -> Parts:
     truth = ground_truth(config)  # before anything is decoded, where that can be
     train, test = open_split(config, "train", say), open_split(config, "test", say)
     truth = truth or ground_truth(config, test.lengths)
+    check_score(config, train)
     split = clips.split_videos(train.names, train.lengths, config.data.clip_frames, config.data.stride, config.data.validation_fraction)
     if skipped := clips.report_skipped(train.names, train.lengths, split):
         say(skipped)
@@ -118,6 +119,19 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
             "or score without labels by --mode=score"
         )
     return truth
+
+
+def check_score(config: ConfigDict, data: ClipData) -> None:
+    """Raises ConfigError for a score that could not be made in the end: no term that the model has, other weights than terms, none to be had."""
+    cfg = config.score
+    absent = {"pace": not config.model.pace, "flow": data.flow is None, "speed": data.flow is None, "semantic": data.text is None}
+    names = [name for name in cfg.terms if not absent.get(name)]
+    if not names:
+        raise ConfigError(f"config.score.terms = {cfg.terms!r}: the model has none of them; expected appearance, relation, or the inputs that these are made of")
+    if cfg.weights and len(cfg.weights) != len(names):
+        raise ConfigError(f"config.score.weights has {len(cfg.weights)} numbers; expected {len(names)}, one for each of {', '.join(names)}")
+    if not cfg.weights and data.tokens is not None:
+        raise ConfigError(NO_TOKENS)
 
 
 def make_model(config: ConfigDict, data: ClipData) -> PredictiveModel:
@@ -176,8 +190,6 @@ def make_scorer(parts: Parts, reader: Reader, state: TrainState) -> Scorer:
     names = tuple(calibration.mean)
     given = tuple(config.score.weights)
     if given:
-        if len(given) != len(names):
-            raise DataError(f"config.score.weights has {len(given)} numbers; expected {len(names)}, one for each of {', '.join(names)}")
         return Scorer(calibration, causal, weights.Chosen(dict(zip(names, map(float, given))), float("nan"), {}))
     videos = []
     rng = np.random.default_rng([config.seed, 1])
@@ -221,6 +233,7 @@ def score(arguments: Arguments) -> int:
     check_batches(config, mapper)
     say = loop.to_stderr
     train = open_split(config, "train", say)
+    check_score(config, train)
     split = clips.split_videos(train.names, train.lengths, config.data.clip_frames, config.data.stride, config.data.validation_fraction)
     wanted = config.copy_and_resolve_references()
     wanted.data.root, wanted.data.layout = str(arguments.input), "any"

@@ -130,7 +130,7 @@ class Mapper:
         def join(x: jax.Array) -> np.ndarray:
             parts = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
             whole = np.concatenate([np.asarray(part.data) for part in parts])
-            return (whole.reshape(-1, *whole.shape[2:]) if self.backend == "pmap" else whole)[:count]
+            return (whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:]) if self.backend == "pmap" else whole)[:count]
 
         return jax.tree.map(join, tree)
 

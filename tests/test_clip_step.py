@@ -17,16 +17,17 @@ from gfvad.train.state import init_from
 
 STEPS = 6
 SIZE = 5  # clips, the last one padding: two devices get three each, and two of those count nowhere
-# As in test_parallel.py: sums over 1 or 2 parts round differently (6e-8 of their size), and Adam multiplies a gradient near 0 by its
-# sensitivity. Six steps of 2e-3 move parameters by up to 1e-2, so a wrong factor or a lost clip shows a hundred times above this.
+# Sums over 1 or 2 parts round differently, by 6e-8 of their size. Plain gradient steps, not Adam's: the softmax of attention does not
+# depend on the bias of its keys, whose gradient is therefore rounding alone, and Adam makes whole steps of any gradient.
+# Parameters move by more than 1e-3, so a factor of two or a lost clip shows a hundred times above this.
 TOLERANCE = 1e-5
 
 
 @lru_cache(maxsize=None)
 def problem(kind="sffm"):
     """(config, model, optimiser, initial state) with every input and loss term, and a random pair of graphs each step."""
-    more = {"model__fusion.graphs": "random_pair"} if kind == "sffm" else {"model__filter.items": 6, "model__pace": False}
-    c = tiny_clips.config("", model__filter__kind=kind, loss__balance=0.1, optim__warmup_steps=0, **more)
+    more = {"model__fusion.graphs": "random_pair"} if kind == "sffm" else {"model__filter.memory_items": 6, "model__pace": False}
+    c = tiny_clips.config("", model__filter__kind=kind, loss__balance=0.1, optim__warmup_steps=0, optim__name="sgd", optim__learning_rate=0.05, **more)
     model = PredictiveModel(FrozenConfigDict(c.model), tiny_clips.TEXT, True)
     optimiser = make_optimiser(c.optim, STEPS)
     example = {name: x[0] for name, x in tiny_clips.batch(fast=False).features.items()}
@@ -65,11 +66,13 @@ def test_the_same_numbers_on_any_devices(kind, backend, devices):
     train, replicas = mapper.map_train(bound(kind, mapper.axis_name)), mapper.replicate(problem(kind)[3])
     compiled, rows = [], []
     jax.monitoring.register_event_duration_secs_listener(lambda name, _, **kw: compiled.append(name) if "backend_compile" in name else None)
+    rows, compiled, counts = [], [], []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, _, **kw: compiled.append(name) if "backend_compile" in name else None)
     for i in range(STEPS):
         replicas, metrics = train(replicas, mapper.shard(clips(kind, i)))
+        counts.append(len(compiled))
         rows.append(mapper.unreplicate(metrics))
-        compiled[:] = compiled if i == 0 else compiled + ["step"]
-    assert compiled.count("step") == STEPS - 1 and compiled[-(STEPS - 1) :] == ["step"] * (STEPS - 1), "compiled again after the first step"
+    assert counts[0] >= 1 and counts == [counts[0]] * STEPS, "compiled again after the first step"
     assert list(mapper.traces.values()) == [1]
     got = mapper.unreplicate(replicas)
     assert largest_difference(got.params, expected[0].params) < TOLERANCE
@@ -175,10 +178,12 @@ def test_evaluation_by_numpy():
 
 
 def test_routing_by_layer():
-    """Which experts a token keeps: top-k of each, without the text token; nothing for a filter that does not choose."""
+    """Which experts a token keeps: top-k of each, without the text token; nothing for a filter that does not choose, over devices too."""
     c, model, _, state = problem()
     kept = jax.jit(partial(clip_step.routing_step, model=model))(state, tiny_clips.batch(4))
     assert kept.shape == (4, c.model.decoder_layers, tiny_clips.TOKENS, c.model.filter.experts) and kept.dtype == bool
     np.testing.assert_array_equal(kept.sum(-1), np.full(kept.shape[:-1], c.model.filter.topk))
     _, model, _, state = problem("mnad")
-    assert jax.eval_shape(partial(clip_step.routing_step, model=model), state, tiny_clips.batch(4)).shape == (4, 0)
+    mapper = parallel.make_mapper("pmap", 2)
+    found = mapper.map_eval(partial(clip_step.routing_step, model=model))(mapper.replicate(state), mapper.shard(tiny_clips.batch(4)))
+    assert mapper.to_host(found, 3).shape == (3, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 import feature_folders
 import numpy as np
 import pytest
+import tiny_clips
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "docs").glob("*.md"))]
@@ -21,6 +22,9 @@ STARTS = ("bash launch/", "python -m gfvad", "sbatch ", "TPU=")
 TINY = ["--config.train.steps=2", "--config.train.batch_size=8", "--config.train.eval_every=2", "--config.train.checkpoint_every=2",
         "--config.eval.bootstrap=10", "--config.data.eval_batch_size=8", "--config.parallel.devices=1", "--config.data.text_encoder=hash",
         "--config.data.simulated.train_videos=24", "--config.data.simulated.test_videos=8", "--config.data.simulated.crops=2"]  # fmt: skip
+FRAMES = r"configs/(ped2|avenue|shanghaitech_semi)\.py"  # configurations that learn from frames: another set and other sizes
+OWN_FRAMES = "/data/my_frames"
+TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 
 
 def documented() -> dict[str, str]:
@@ -94,8 +98,16 @@ def data(tmp_path_factory):
     return {name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {}))) for name, maker in TINY_DATA.items()}
 
 
-def with_folders(command: str, data: dict[str, str], tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """A tiny set of frames, for every placeholder of a set of frames."""
+    return str(tiny_clips.write_set(tmp_path_factory.mktemp("frames") / "set"))
+
+
+def with_folders(command: str, data: dict[str, str], tmp_path: Path, frames: str = "") -> str:
     """Placeholders of data roots and run folders replaced by folders of the test."""
+    if re.search(FRAMES, command):
+        command = re.sub(r"data\.root=\S+", f"data.root={frames}", command)
     command = command.replace("NAME", "xd_violence").replace("--source=FOLDER", "--source=/data/xd")
     command = command.replace("/data/simulated", str(tmp_path / "simulated")).replace("DIR", str(tmp_path / "DIR")).replace("FOLDER", str(tmp_path / "out"))
     for placeholder in sorted(data, key=len, reverse=True):
@@ -110,7 +122,7 @@ def test_every_documented_command_is_run_here():
     assert {"tests", "train", "after", "prepare", "bench", "evaluation", "cluster"} == {kind(c) for c in documented()}
 
 
-@pytest.mark.parametrize("command", of("train"))
+@pytest.mark.parametrize("command", [c for c in of("train") if not re.search(FRAMES, c)])
 def test_training(command, environment, data, tmp_path):
     words = with_folders(command, data, tmp_path)
     extra = [] if "--workdir" in command or "seeds.sh" in command else [f"--workdir={tmp_path}/run"]
@@ -120,12 +132,26 @@ def test_training(command, environment, data, tmp_path):
     assert ("SIMULATED" in done.stdout + done.stderr) == ("data.root" not in command)
 
 
+@pytest.mark.parametrize("command", [c for c in of("train") if re.search(FRAMES, c)])
+def test_training_on_frames(command, environment, data, frames, tmp_path):
+    """Also scores one's own frames by the run that goes without descriptions."""
+    folder = str(Path(environment["GFVAD_CACHE"]) / "compiled")  # compiling is most of the time: as in tiny.py
+    environment = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    done = run(with_folders(command, data, tmp_path, frames), environment, tmp_path, [*TINY_FRAMES, f"--workdir={tmp_path}/run"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HEADLINE" in done.stdout and "results.json" in done.stdout and "SIMULATED" not in done.stdout + done.stderr
+    for command in [c for c in of("after") if OWN_FRAMES in c] if "avenue" in command else ():
+        command = command.replace("runs/NAME", f"{tmp_path}/run").replace(OWN_FRAMES, f"{frames}/testing/frames")
+        done = run(command.replace("=scores.npz", f"={tmp_path}/scores.npz"), environment, tmp_path)
+        assert done.returncode == 0 and "3 videos" in done.stdout, done.stdout + done.stderr
+
+
 def test_evaluating_and_scoring(environment, data, tmp_path):
     folder = f"{tmp_path}/runs/ucf-fused/seed0"
     train = f"python -m gfvad.main --config=configs/ucf.py --config.data.root={data['/data/ucf_crime']} --workdir={folder}"
     assert run(train, environment, tmp_path, TINY).returncode == 0
     results = json.loads(Path(folder, "results.json").read_text())
-    for command in of("after"):
+    for command in (c for c in of("after") if OWN_FRAMES not in c):
         command = with_folders(command, data, tmp_path).replace("/data/my_videos", f"{data['/data/ucf_crime']}/i3d_logits_test_dev.npz")
         command = command.replace("--output=scores.npz", f"--output={tmp_path}/scores.npz")
         done = run(command, environment, tmp_path)
@@ -144,7 +170,8 @@ def test_preparing(command, environment, data, tmp_path):
 
 @pytest.mark.parametrize("command", of("bench"))
 def test_benchmarks(command, environment, tmp_path):
-    small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=8", "--units=16", "--crops=2", "--batch=4", "--steps=2"]}[command.split()[3]]
+    small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=8", "--units=16", "--crops=2", "--batch=4", "--steps=2"],
+             "filter": ["--units=32", "--batch=2", "--width=16", "--experts=5", "--topk=2", "--bottleneck", "4", "--repeats=1"]}[command.split()[3]]  # fmt: skip
     done = run(command, environment, tmp_path, small)
     assert done.returncode == 0, done.stdout + done.stderr
 

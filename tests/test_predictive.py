@@ -30,7 +30,7 @@ def random_tree(tree, seed=0):
 @lru_cache(maxsize=None)
 def built(variant="", channels=1, **more):
     """(model, variables, features of one clip) at the tiny sizes."""
-    c = tiny_clips.config(variant, data__channels=channels, **more)
+    c = tiny_clips.config(variant, data__channels=channels, **{"model__flow_from": "joint", **more})
     text = TEXT if "no_text" not in variant else 0
     features = {name: x[0] for name, x in tiny_clips.batch(flow=c.data.flow, text=text, fast=False, channels=channels).features.items()}
     model = predictive.PredictiveModel(FrozenConfigDict(c.model), text, c.data.flow)
@@ -181,7 +181,8 @@ def test_no_residual_path_around_the_filter(skip):
     params["predictor"]["filter0"] = jax.tree.map(np.zeros_like, params["predictor"]["filter0"])
     apply = jax.jit(lambda f: model.apply({"params": params}, f))
     noise = np.random.default_rng(1)
-    past = changed(features, slice(0, CLIP - 1)) | {"text": noise.normal(size=TEXT).astype(np.float32), "flow": noise.normal(size=features["flow"].shape).astype(np.float32)}
+    past = changed(features, slice(0, CLIP - 1))
+    past |= {name: noise.normal(size=features[name].shape).astype(np.float32) for name in ("text", "flow")}
     first, other, last = apply(features), apply(past), apply(changed(past, CLIP - 1))
     for name in ("frame", "text", "flow"):
         np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=name)
@@ -213,6 +214,15 @@ def test_with_the_filter_all_inputs_count_and_the_next_frame_does_not():
     for name in ("frame", "text", "flow", "relation"):
         np.testing.assert_array_equal(getattr(found, name), getattr(first, name), err_msg=name)
     assert (np.asarray(found.pace) != first.pace).any()
+
+
+def test_the_flow_of_what_is_seen_comes_from_the_last_frame_alone():
+    """model.flow_from 'frame': other inputs never reach the predicted flow, and the decoder's filter is not in its way."""
+    model, variables, features = built(model__flow_from="frame")
+    apply = jax.jit(lambda f: model.apply({"params": random_tree(variables["params"])}, f).flow)
+    past = changed(features, slice(0, CLIP - 1)) | {"text": features["text"] + 1, "flow": features["flow"] + 1}
+    np.testing.assert_array_equal(apply(past), apply(features))
+    assert np.abs(apply(changed(features, CLIP - 1)) - apply(features)).max() > 1e-4
 
 
 def test_the_text_token_comes_first():

@@ -154,4 +154,5 @@ def heat(readings: Readings, calibration: Calibration, weights: Mapping[str, flo
     for name in (n for n in cfg.terms if n in maps):
         x = evidence(maps[name], calibration.mean[name], calibration.std[name])
         found[name] = np.repeat(np.repeat(x, grid[0] // x.shape[1], 1), grid[1] // x.shape[2], 2)
-    return found | {"total": combine(found, weights)}
+    nothing = np.zeros((len(maps["appearance"]), *grid))  # all that is left of a score of descriptions alone
+    return found | {"total": nothing + combine(found, weights)}

@@ -131,7 +131,7 @@ class Predictor(nn.Module):
         x = x if text is None else jnp.concatenate([text, x])
         x, aux = self.decode(x, bias)
         tokens = x if text is None else x[1:]
-        flow = self.predict_flow(tokens, rows, columns) if self.flow else None
+        flow, aux = self.predict_flow(last, tokens, aux, rows, columns) if self.flow else (None, aux)
         said = self.predict_text(x[0]) if self.text_width else None
         return Prediction(self.predict_frame(tokens, last, rows, columns), said, flow, None, fused, aux)
 
@@ -155,7 +155,7 @@ class Predictor(nn.Module):
         if self.flow and cfg.flow_input:
             side = cfg.patch // cfg.cell
             flow = jax.vmap(lambda f: patchify(f, side))(features["flow"][:-1].astype(jnp.float32))
-            x = jnp.concatenate([x, nn.Dense(cfg.width, name="flow_embed")(flow.transpose(1, 0, 2).reshape(x.shape[0], -1))], -1)
+            x = jnp.concatenate([x, nn.Dense(cfg.width, name="flow_input")(flow.transpose(1, 0, 2).reshape(x.shape[0], -1))], -1)
         return nn.Dense(cfg.width, name="motion_out")(x)
 
     def relate(self, visual: jax.Array, motion: jax.Array | None, text: jax.Array | None, train: bool) -> tuple[Any, Any]:
@@ -181,13 +181,10 @@ class Predictor(nn.Module):
     def decode(self, x: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """(block, filter) pairs without a residual path around the filter: what it does not carry is gone. -> ([S, D], aux)."""
         cfg, aux, balance = self.config, {}, 0.0
-        f = cfg.filter  # f.items would be a method of every ConfigDict
         every = jnp.ones(len(x), bool)
         for layer in range(cfg.decoder_layers):
             x = Block(cfg.heads, cfg.mlp, name=f"decoder{layer}")(x, bias)
-            sieve = make_filter(f.kind, experts=f.experts, topk=f.topk, bottleneck=f.bottleneck, scale=f.scale, form=f.form, items=f["items"],
-                                shrink=f.shrink, name=f"filter{layer}")  # fmt: skip
-            x, stats = sieve(x, every)
+            x, stats = self.sieve(f"filter{layer}")(x, every)
             balance += stats.balance
             aux |= {f"usage/{layer}": stats.usage, f"router_entropy/{layer}": stats.router_entropy, f"dead/{layer}": stats.dead}
         return x, aux | {"balance": balance}
@@ -210,10 +207,25 @@ class Predictor(nn.Module):
         """Text head: [D] -> [V]."""
         return nn.Dense(self.text_width, name="text_out")(nn.gelu(nn.Dense(self.config.text_hidden, name="text_hidden")(token)))
 
-    def predict_flow(self, tokens: jax.Array, rows: int, columns: int) -> jax.Array:
-        """Flow head: [L, D] -> [rows * p / cell, columns * p / cell, 3]."""
-        side = self.config.patch // self.config.cell
-        return unpatchify(nn.Dense(side * side * FLOW_PARTS, name="flow_out")(tokens), rows, columns, side)
+    def predict_flow(self, last: jax.Array, tokens: jax.Array, aux: dict, rows: int, columns: int) -> tuple[jax.Array, dict]:
+        """Flow head: (flow [rows * p / cell, columns * p / cell, 3], aux).
+
+        model.flow_from: 'frame' sees the last frame alone [L, p * p * C], through a block and a filter of its own, and so learns how what is seen
+        here usually moves; 'joint' reads the decoder's tokens [L, D], which know the motion before and so predict fast things too (ours).
+        """
+        cfg = self.config
+        if cfg.flow_from == "frame":
+            x = nn.Dense(cfg.width, name="flow_embed")(last) + grid_positions(rows, columns, cfg.width)
+            tokens, stats = self.sieve("flow_filter")(Block(cfg.heads, cfg.mlp, name="flow_block")(x), jnp.ones(len(x), bool))
+            aux = aux | {"balance": aux["balance"] + stats.balance}
+        side = cfg.patch // cfg.cell
+        return unpatchify(nn.Dense(side * side * FLOW_PARTS, name="flow_out")(tokens), rows, columns, side), aux
+
+    def sieve(self, name: str) -> nn.Module:
+        """One filter as configured."""
+        f = self.config.filter
+        return make_filter(f.kind, experts=f.experts, topk=f.topk, bottleneck=f.bottleneck, scale=f.scale, form=f.form, items=f.memory_items,
+                           shrink=f.shrink, name=name)  # fmt: skip
 
 
 def row_statistics(graph: jax.Array) -> jax.Array:

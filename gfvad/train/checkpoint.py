@@ -35,7 +35,8 @@ BEST = {"best": VALIDATION, "best_on_test": TEST}
 # What a run may be continued with although it differs: where things lie, how evaluation is done, what runs it.
 FREE = ("data.root", "data.cache_dir", "data.require_real", "data.eval_lengths", "data.eval_mode", "data.eval_batch_size")
 FREE += ("variant", "data.test_name", "train.log_every", "train.eval_every", "train.checkpoint_every", "train.keep")
-FREE_GROUPS = ("eval.", "parallel.")
+FREE += ("data.store", "data.workers", "data.spans", "data.masks")
+FREE_GROUPS = ("eval.", "parallel.", "score.")
 PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
 NAMED = 5  # differences spelt out in an error
 

@@ -119,7 +119,8 @@ def routing_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel)
 
     def one(clip: dict) -> jax.Array:
         _, found = model.apply(variables, clip, train=False, mutable=["routing"])
-        layers = jax.tree.leaves(found.get("routing", {}))
+        decoder = found.get("routing", {}).get("predictor", {})  # the flow's own filter is no layer of it
+        layers = jax.tree.leaves({name: kept for name, kept in decoder.items() if name != "flow_filter"})
         return jnp.stack([x[-tokens_of(model, clip) :] for x in layers]) if layers else jnp.zeros(0, bool)
 
     return jax.vmap(one)(features)

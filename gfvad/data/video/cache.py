@@ -83,6 +83,12 @@ class Store:
         return len(self.names)
 
     @property
+    def fingerprint(self) -> str:
+        """What the entries are: another one where the source files or the settings changed."""
+        manifest = _read_manifest(self.path) or {}
+        return f"{self.path.name}:{manifest.get('fingerprint', '')}"
+
+    @property
     def total(self) -> int:
         """Frames of all videos, T_total."""
         return int(self.lengths.sum())

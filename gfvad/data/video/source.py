@@ -20,6 +20,7 @@ from gfvad.data.video.tokens import open_tokens
 from gfvad.types import ClipBatch, ConfigError, DataError
 
 Say = Callable[[str], None]
+NO_TOKENS = "config.score.weights is empty: with a frozen encoder's tokens the weights cannot be chosen on perturbed frames; expected one weight a term"
 MODES = {"memmap": "store", "direct": "direct"}
 
 
@@ -136,7 +137,7 @@ def perturbed(data: ClipData, video: int, rng: np.random.Generator, say: Say) ->
     """
     cfg = data.config.data
     if data.tokens is not None:
-        raise ConfigError("score.weights is empty: with precomputed tokens the weights cannot be chosen on perturbed frames; give one weight a term")
+        raise ConfigError(NO_TOKENS)
     file = open_layout(cfg.layout, set_root(cfg)).videos(data.split)[video]
     whole = np.stack(list(decode.read_frames(file, cfg.channels)))
     whole = whole[..., None] if whole.ndim == 3 else whole
@@ -187,7 +188,7 @@ def set_root(data: Any) -> Path:
             f"config.data.root is empty: {data.dataset} needs its frames on disk. Get them as docs/data.md says, and give --config.data.root=FOLDER"
         )
     root = Path(data.root).expanduser()
-    if not root.is_dir():
+    if not (root.exists() if data.layout == "any" else root.is_dir()):
         raise DataError(f"{root}: not found; expected the folder of {data.dataset}: check config.data.root")
     open_layout(data.layout, root)  # its own errors come before any work
     if bool(data.train_descriptions) != bool(data.test_descriptions):
