@@ -56,6 +56,7 @@ def get_config() -> ConfigDict:
     c.model.pixel_width = 8  # channels of the two small convolutions of the pixel head
     c.model.text_hidden = 256  # hidden width of the text head
     c.model.pace = True  # a small network that tells the normal pace from a faster one, trained on normal video played faster
+    c.model.pace_flow = True  # with data.flow it sees the flow too; a faster clip has its flow times the gap between its last frames
     c.model.pace_width = 64  # its channels; half of it in the first layer
     c.model.relation_bias = True  # the fused graph of token relations biases the decoder's attention
     c.model.expansion = shared.model.expansion
@@ -94,7 +95,7 @@ def get_config() -> ConfigDict:
     c.train.checkpoint_every = 100
 
     c.score = ConfigDict()
-    c.score.terms = ("appearance", "pace", "flow", "speed", "relation", "semantic")  # of those that the model has
+    c.score.terms = ("appearance", "pace", "speed", "relation", "semantic")  # of those that the model has; flow too, which sees what speed sees
     c.score.weights = ()  # one a term; () are chosen on held-out normal video and perturbations of it
     c.score.spatial = 3  # maps are averaged over that many cells square
     c.score.temporal = 13  # and the median is taken over that many frames

@@ -49,7 +49,7 @@ class Batch(NamedTuple):
 class ClipBatch(NamedTuple):
     """One batch of clips of the predictive model: F frames and the one that follows them."""
 
-    features: Mapping[str, Any]  # 'frames' uint8 [B, F + 1, h, w, C]; where used 'fast' (the same, played faster), 'flow' float32
+    features: Mapping[str, Any]  # 'frames' uint8 [B, F + 1, h, w, C]; where used 'fast' (the same, played faster), 'fast_flow' (its last), 'flow' float32
     # [B, F + 1, g, g', 3], 'text' and 'text_next' float32 [B, V], 'tokens' float16 [B, F, L, D_v]
     valid: Any  # bool [B]
     video: Any  # int32 [B] index of the video in its split

@@ -8,7 +8,7 @@ a frame is, and one term that is very far does not drown the others. The score i
 it (causal). Terms (ours, but for appearance and semantic: MemoryOut, arXiv 2506.02535):
   appearance  error of the predicted pixels, root mean square in a cell
   pace        logit of "faster than the normal pace"
-  flow        error of the predicted optical flow, pixels a frame
+  flow        how much faster than predicted the optical flow is, pixels a frame
   speed       magnitude of the optical flow over the normal speed at that height of the picture; untrained but for that line
   relation    how far the statistics of a token's relations are from those of normal clips at that place, in standard deviations
   semantic    how far the next description is from the predicted one

@@ -65,17 +65,22 @@ class PatchEncoder(nn.Module):
 
 
 class PaceNetwork(nn.Module):
-    """Frames [F, h, w, C] -> logits [h / 4, w / 4]: is what moves here faster than the normal pace? Local: it sees about 30 pixels around."""
+    """Frames [F, h, w, C] -> logits [h / 4, w / 4]: is what moves here faster than the normal pace? Local: it sees about 30 pixels around.
+
+    flow [g, g', 3]: that of the last frame, a further input where given.
+    """
 
     width: int
 
     @nn.compact
-    def __call__(self, frames: jax.Array) -> jax.Array:
+    def __call__(self, frames: jax.Array, flow: jax.Array | None = None) -> jax.Array:
         grey = frames.mean(-1).transpose(1, 2, 0)
         # [h, w, F]: differences, and where they happen
         x = jnp.concatenate([2.5 * (grey[..., 1:] - grey[..., :-1]), 0.5 * grey[..., -1:]], -1)
         x = nn.relu(nn.Conv(self.width // 2, (5, 5), (2, 2), name="conv0")(x))
         x = nn.relu(nn.Conv(self.width, (3, 3), (2, 2), name="conv1")(x))
+        if flow is not None:
+            x = jnp.concatenate([x, jax.image.resize(flow, (*x.shape[:2], FLOW_PARTS), "linear")], -1)
         for i in (2, 3):
             x = nn.relu(nn.Conv(self.width, (3, 3), name=f"conv{i}")(x))
         return nn.Conv(1, (1, 1), name="out")(x)[..., 0]
@@ -98,11 +103,11 @@ class PredictiveModel(nn.Module):
         tokens [F, L, D_v] of a frozen encoder."""
         frames = normalise_frames(features["frames"])
         prediction = self.predictor(features, frames[:-1], train)
-        return prediction._replace(pace=self.pace_network(frames) if self.config.pace else None)
+        return prediction._replace(pace=self.pace(frames, features["flow"][-1] if self.flow else None) if self.config.pace else None)
 
-    def pace(self, frames: jax.Array) -> jax.Array:
-        """Pace logits [h / 4, w / 4] of frames [F + 1, h, w, C] in [-1, 1]."""
-        return self.pace_network(frames)
+    def pace(self, frames: jax.Array, flow: jax.Array | None) -> jax.Array:
+        """Pace logits [h / 4, w / 4] of frames [F + 1, h, w, C] in [-1, 1] and the flow into the last of them [g, g', 3]."""
+        return self.pace_network(frames, flow if self.config.pace_flow else None)
 
 
 class Predictor(nn.Module):

@@ -58,7 +58,7 @@ def forward(model: PredictiveModel, state: TrainState, batch: ClipBatch, loss_cf
     key = jax.random.wrap_key_data(state.key)
     variables = {"params": state.params, **state.constants}
     features = dict(batch.features)
-    fast = features.pop("fast", None)
+    fast, fast_flow = features.pop("fast", None), features.pop("fast_flow", None)
 
     def one(features: dict, position: jax.Array) -> tuple[Prediction, Any]:
         rngs = {"pair": jax.random.fold_in(key, state.step), "dropout": jax.random.fold_in(key, position)}
@@ -70,25 +70,27 @@ def forward(model: PredictiveModel, state: TrainState, batch: ClipBatch, loss_cf
     # both kinds with the same changes of contrast and the same mirroring, so that neither tells them apart
     keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(batch.position)
 
-    def pace(clips: jax.Array) -> losses_predictive.Pace:
-        changed = jax.vmap(lambda k, clip: augment(k, normalise_frames(clip)))(keys, clips)
-        logits = jax.vmap(lambda clip: model.apply({"params": state.params}, clip, method="pace"))(changed)
+    def pace(clips: jax.Array, flow: jax.Array | None) -> losses_predictive.Pace:
+        changed, flow = jax.vmap(lambda k, clip, f: augment(k, normalise_frames(clip), f))(keys, clips, flow)
+        logits = jax.vmap(lambda clip, f: model.apply({"params": state.params}, clip, f, method="pace"))(changed, flow)
         return losses_predictive.Pace(logits, jax.vmap(lambda clip: losses_predictive.moving_cells(clip, loss_cfg.pace_motion))(changed))
 
-    return prediction, (pace(features["frames"]), pace(fast)), written.get(MEMORY)
+    return prediction, (pace(features["frames"], None if fast_flow is None else features["flow"][:, -1]), pace(fast, fast_flow)), written.get(MEMORY)
 
 
-def augment(key: jax.Array, clip: jax.Array) -> jax.Array:
-    """A clip [F + 1, h, w, C] mirrored or not, with another contrast."""
+def augment(key: jax.Array, clip: jax.Array, flow: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    """A clip [F + 1, h, w, C] mirrored or not, with another contrast; its flow [g, g', 3] or None is mirrored with it."""
     mirror, gain = jax.random.split(key)
-    clip = jnp.where(jax.random.bernoulli(mirror), clip[:, :, ::-1], clip)
-    return (clip + 1.0) * jax.random.uniform(gain, (), minval=GAINS[0], maxval=GAINS[1]) - 1.0
+    mirrored = jax.random.bernoulli(mirror)
+    clip = jnp.where(mirrored, clip[:, :, ::-1], clip)
+    flow = None if flow is None else jnp.where(mirrored, flow[:, ::-1] * jnp.array([-1.0, 1.0, 1.0]), flow)
+    return (clip + 1.0) * jax.random.uniform(gain, (), minval=GAINS[0], maxval=GAINS[1]) - 1.0, flow
 
 
 def eval_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel, cell: int) -> dict[str, jax.Array]:
     """What cannot be predicted, of a device's clips: maps [B, g, g'] and vectors, by name; those of absent parts are left out.
 
-    appearance: squared error of pixels; flow: squared error of the flow; pace: logits [B, h / 4, w / 4]; relation: row statistics
+    appearance: squared error of pixels; flow: squared excess of the flow's magnitude over the predicted one; pace: logits [B, h / 4, w / 4]; relation: row statistics
     [B, L, 4]; semantic: next description minus the predicted one (both of length 1) [B, V]; text: 1 - cosine [B].
     """
     prediction = predict(state, batch, model=model)
@@ -97,7 +99,7 @@ def eval_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel, ce
     if prediction.pace is not None:
         found["pace"] = prediction.pace
     if prediction.flow is not None:
-        found["flow"] = jnp.square(prediction.flow - batch.features["flow"][:, -1]).mean(-1)
+        found["flow"] = jnp.square(jax.nn.relu(batch.features["flow"][:, -1] - prediction.flow)[..., 2])
     if prediction.text is not None:
         said = batch.features["text_next"]
         unit = lambda x: x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + losses_predictive.EPSILON)  # noqa: E731
@@ -108,14 +110,14 @@ def eval_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel, ce
 def predict(state: TrainState, batch: ClipBatch, *, model: PredictiveModel) -> Prediction:
     """The model without randomness on a batch of clips."""
     variables = {"params": state.params, **state.constants}
-    features = {name: x for name, x in batch.features.items() if name != "fast"}
+    features = {name: x for name, x in batch.features.items() if name not in ("fast", "fast_flow")}
     return jax.vmap(lambda f: model.apply(variables, f, train=False))(features)
 
 
 def routing_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel) -> jax.Array:
     """Which experts each token keeps: bool [B, layers, L, E], without the text token; [B, 0] for filters that do not choose."""
     variables = {"params": state.params, **state.constants}
-    features = {name: x for name, x in batch.features.items() if name != "fast"}
+    features = {name: x for name, x in batch.features.items() if name not in ("fast", "fast_flow")}
 
     def one(clip: dict) -> jax.Array:
         _, found = model.apply(variables, clip, train=False, mutable=["routing"])

@@ -67,8 +67,9 @@ class ClipData:
             found["tokens"] = np.asarray(self.tokens.video(video)[index[:-1]])
         return found
 
-    def fast(self, video: int, rng: np.random.Generator) -> np.ndarray:
-        """A clip of the video played faster, uint8 [F + 1, h, w, C]: random gaps between its frames, on average above 1.
+    def fast(self, video: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A clip of the video played faster: 'fast' uint8 [F + 1, h, w, C], with random gaps between its frames, on average above 1, and where
+        there is flow 'fast_flow' [g, g', 3], that of its last frame times the last gap.
 
         Gaps shrink where the video is too short for them.
         """
@@ -79,7 +80,11 @@ class ClipData:
             gaps = np.maximum(gaps - 1, 1)
         steps = self._stride * np.r_[0, np.cumsum(gaps)]
         start = rng.integers(0, max(int(self.lengths[video]) - int(steps[-1]), 1))
-        return self.frames.clip(video, np.minimum(start + steps, self.lengths[video] - 1))
+        index = np.minimum(start + steps, self.lengths[video] - 1)
+        found = {"fast": self.frames.clip(video, index)}
+        if self.flow is not None:
+            found["fast_flow"] = (index[-1] - index[-2]) * fit_cells(np.asarray(self.flow.clip(video, index[-1:]), np.float32), self.grid)[0]
+        return found
 
 
 class TrainingClips:
@@ -98,7 +103,7 @@ class TrainingClips:
         video, t = int(self._clips.video[i]), int(self._clips.target[i])
         found = self.data.features(video, t)
         if self.data.config.model.pace:
-            found["fast"] = self.data.fast(video, np.random.default_rng([self._seed, place]))
+            found |= self.data.fast(video, np.random.default_rng([self._seed, place]))
         return ClipBatch(found, np.bool_(True), np.int32(video), np.int32(t), np.int32(place))
 
 
