@@ -122,10 +122,12 @@ def test_both_kinds_of_clips_are_changed_alike():
         gains = []
         for name in ("frames", "fast"):
             clip = np.asarray(normalise_frames(batch.features[name][0]))
-            found = np.asarray(clip_step.augment(jax.random.key(i), clip))
+            flow = np.random.default_rng(i).standard_normal((4, 5, 3)).astype(np.float32)
+            found, moved = map(np.asarray, clip_step.augment(jax.random.key(i), clip, flow))
             ratios = {mirrored: (found + 1) / ((clip[:, :, ::-1] if mirrored else clip) + 1) for mirrored in (False, True)}
             (mirrored,) = [m for m, ratio in ratios.items() if np.ptp(ratio) < 1e-5]  # one gain for all pixels
             gains.append((mirrored, ratios[mirrored].mean()))
+            np.testing.assert_array_equal(moved, flow[:, ::-1] * np.array([-1, 1, 1], np.float32) if mirrored else flow)  # u turns round
         assert gains[0][0] == gains[1][0] and abs(gains[0][1] - gains[1][1]) < 1e-5
         assert clip_step.GAINS[0] <= gains[0][1] <= clip_step.GAINS[1]
         seen.add(gains[0][0])
@@ -136,7 +138,7 @@ def test_in_the_step_both_kinds_are_changed_alike():
     """A clip that stands in for its own faster copy gets the same logits, and another place in the stream other changes."""
     c, model, _, state = problem()
     batch = tiny_clips.batch(4)
-    same = batch._replace(features=batch.features | {"fast": batch.features["frames"]})
+    same = batch._replace(features=batch.features | {"fast": batch.features["frames"], "fast_flow": batch.features["flow"][:, -1]})
     forward = jax.jit(lambda b: clip_step.forward(model, state, b, c.loss)[1])
     normal, fast = forward(same)
     np.testing.assert_array_equal(normal.logits, fast.logits)

@@ -211,5 +211,5 @@ def test_filters_by_name():
     assert make_filter("memae", items=7, shrink=2.0) == MemAE(7, 2.0) and make_filter("mnad", name="filter_rgb").name == "filter_rgb"
     with pytest.raises(ConfigError, match=r"config.model.filter.kind = 'memea'; did you mean 'memae'\? \(one of none, bottleneck, sffm"):
         make_filter("memea")
-    with pytest.raises(ConfigError, match="model.filter.items is -1, expected 1 or more"):
+    with pytest.raises(ConfigError, match="model.filter.memory_items is -1, expected 1 or more"):
         make_filter("mnad", items=-1).init(jax.random.key(0), jnp.ones((N, D)), jnp.asarray(MASK))

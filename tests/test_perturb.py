@@ -109,7 +109,7 @@ def test_tiny_frames(size):
 
 
 def test_play_faster():
-    """A region of a third a side shows later frames of its own place, two to three times as fast, turning round at the video's end."""
+    """A region of a third a side shows later frames of its own place, 1.5 to 2.5 times as fast, turning round at the video's end."""
     frames = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, *SIZE, 1), np.uint8)  # each frame tells its number
     for start, seed in ((5, 0), (5, 1), (70, 2)):
         out = frames.copy()
@@ -120,7 +120,7 @@ def test_play_faster():
         shown = out[start : start + 30, rows[0], columns[0], 0].astype(int)
         assert shown[0] == start and (out[: start + 1] == frames[: start + 1]).all() and (out[start + 30 :] == frames[start + 30 :]).all()
         steps = np.diff(shown)
-        assert (np.abs(steps[np.abs(steps) > 1]) <= 3).all() and (np.abs(steps) >= 2).sum() >= 28  # one step may be cut by the turn
+        assert (np.abs(steps) <= 3).all() and np.abs(steps).sum() >= 1.4 * len(steps)  # one step may be cut by the turn
         assert (steps < 0).any() == (start == 70)
 
 

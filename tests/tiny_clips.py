@@ -79,6 +79,8 @@ def batch(size=4, seed=0, *, flow=True, text=TEXT, fast=True, channels=1, tokens
         features["fast"] = np.stack([clip(4) for _ in range(size)])
     if flow:
         features["flow"] = rng.normal(size=(size, CLIP + 1, *grid, 3)).astype(np.float32)
+        if fast:
+            features["fast_flow"] = 4 * features["flow"][:, -1]
     if text:
         features |= {name: rng.normal(size=(size, text)).astype(np.float32) for name in ("text", "text_next")}
     if tokens:

@@ -22,6 +22,7 @@ from gfvad.types import DataError, ScoredVideo
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":")
+PREDICTED = ("appearance", "flow", "text")  # errors that the predictive model is followed by
 DPI = 100
 WIDTH = 10.0  # inches: 1000 pixels
 
@@ -99,8 +100,11 @@ def learning_curves(log: str | Path | Sequence[Mapping[str, Any]], dataset: str,
     style(top_left, "", "loss", "Losses (terms before their weight)" if terms else "Losses")
     # the held-out training videos have video labels, the test split has frame labels: not the same AUC
     held_out = [("validation", "auc", "AUC, validation videos"), ("validation", "ap", "AP, validation videos")]
+    # the predictive model is followed by the errors of its predictions
+    errors = sorted({k for row in rows for k in row if row.get("kind") == "validation"} & set(PREDICTED))
+    held_out += [("validation", k, f"error of {k}, held-out videos") for k in errors]
     _lines(top_right, rows, held_out + [("test", "auc", "AUC, test frames (extra)"), ("test", "ap", "AP, test frames (extra)")])
-    style(top_right, "", "AUC, AP", "Held-out metrics")
+    style(top_right, "", "error" if errors else "AUC, AP", "Held-out metrics")
     _lines(left, rows, [("train", "learning_rate", "learning rate")])
     style(left, "step", "learning rate", "Learning rate")
     left.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))

@@ -147,12 +147,11 @@ def combine(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np
 
 
 def heat(readings: Readings, calibration: Calibration, weights: Mapping[str, float], cfg: Any) -> dict[str, np.ndarray]:
-    """Maps of evidence [T, g, g'] a map term, and 'total', their weighted sum; relation is spread over the cells of its tokens."""
+    """Maps of evidence [T, g, g'] of each term that has a place, and 'total', their weighted sum.
+
+    relation is left out: its frame value is a mean over the picture, so its calibration says nothing of a single place.
+    """
     maps = windowed(term_maps(readings, calibration), cfg)
-    grid = max((x.shape[1:] for x in maps.values()), key=np.prod)
-    found = {}
-    for name in (n for n in cfg.terms if n in maps):
-        x = evidence(maps[name], calibration.mean[name], calibration.std[name])
-        found[name] = np.repeat(np.repeat(x, grid[0] // x.shape[1], 1), grid[1] // x.shape[2], 2)
-    nothing = np.zeros((len(maps["appearance"]), *grid))  # all that is left of a score of descriptions alone
+    found = {n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in cfg.terms if n in maps and n != "relation"}
+    nothing = np.zeros(maps["appearance"].shape)  # all that is left of a score of descriptions alone
     return found | {"total": nothing + combine(found, weights)}

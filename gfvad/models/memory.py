@@ -160,4 +160,4 @@ def unit_length(x: jax.Array) -> jax.Array:
 def check_items(items: int) -> None:
     """Refuses an empty memory."""
     if items < 1:
-        raise ConfigError(f"model.filter.items is {items}, expected 1 or more")
+        raise ConfigError(f"model.filter.memory_items is {items}, expected 1 or more")

@@ -2,7 +2,7 @@
 
 Two kinds, in turn by chance; neither knows anything of what the test videos hold:
   pace     what moves in a ninth of the picture moves 1.5 to 2.5 times as fast for a while
-  object   a piece of the video, enlarged and pulled wide, with soft edges, crosses the picture at the height where it was cut out
+  object   a piece of the video, enlarged and pulled wide, crosses the picture at the height where it was cut out
 With either of them, half of the time, a clause about something that no normal description speaks of is added to the descriptions.
 """
 from __future__ import annotations
@@ -78,8 +78,8 @@ def play_faster(out: np.ndarray, frames: np.ndarray, start: int, length: int, rn
 def cross_picture(out: np.ndarray, frames: np.ndarray, start: int, length: int, rng: np.random.Generator) -> None:
     """A lively piece of the video, one to 1.5 times as high and half as wide again, crosses the picture at 0.3 to 0.9 % of its width a frame.
 
-    In place. It keeps the height it was cut out at, where things of its size are; it is an ellipse that fades out towards its edge, so that no
-    straight border gives it away.
+    In place. It keeps the height it was cut out at, where things of its size are; it is an ellipse, so that no straight border gives it away,
+    with an edge about two pixels wide, as things in a picture have.
     """
     h, w = frames.shape[1:3]
     size = (max(h // 6, 2), max(w // 12, 2))
@@ -90,9 +90,9 @@ def cross_picture(out: np.ndarray, frames: np.ndarray, start: int, length: int, 
     piece = cv2.resize(piece, (min(int(size[1] * scale * 1.5), w), min(int(size[0] * scale), h)), interpolation=cv2.INTER_LINEAR)
     piece = (piece[..., None] if piece.ndim == 2 else piece).astype(np.float32)
     ph, pw = piece.shape[:2]
-    # [ph, pw, 1]: 1 in the middle, 0 at the edge
+    # [ph, pw, 1]: 1 inside, 0 at the edge
     across, down = np.meshgrid(np.linspace(-1, 1, pw), np.linspace(-1, 1, ph))
-    cover = np.clip(3.0 * (1.0 - np.hypot(across, down)), 0.0, 1.0)[..., None].astype(np.float32)
+    cover = np.clip(0.25 * min(ph, pw) * (1.0 - np.hypot(across, down)), 0.0, 1.0)[..., None].astype(np.float32)
     y = min(top, h - ph)
     step, forward = rng.uniform(0.003, 0.009) * w, rng.random() < 0.5
     first = rng.uniform(0, w - pw)
