@@ -120,9 +120,9 @@ def compare(report: Report, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[s
 
 
 def flow_magnitudes(report: Report) -> list[np.ndarray] | None:
-    """Flow magnitude cells [T, a, b] of every test video; None without flow."""
+    """Flow magnitude cells [T, a, b] of every test video; None without flow, or with score.floors off."""
     flow = report.data.flow
-    return None if flow is None else [np.asarray(flow.video(i)[..., 2], np.float32) for i in range(len(report.data))]
+    return None if flow is None or not report.config.score.floors else [np.asarray(flow.video(i)[..., 2], np.float32) for i in range(len(report.data))]
 
 
 def pixel_records(report: Report, maps: Sequence[np.ndarray]) -> list[dict]:

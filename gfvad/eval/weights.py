@@ -11,7 +11,7 @@ from gfvad.eval.metrics import roc_auc
 from gfvad.eval.terms import combine
 
 GRID = (0.0, 0.25, 0.5, 1.0)
-TIE = 1e-9  # of AUC
+AS_GOOD = 0.005  # of AUC
 
 
 class Chosen(NamedTuple):
@@ -23,20 +23,17 @@ class Chosen(NamedTuple):
 
 
 def choose(videos: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]]) -> Chosen:
-    """The best of all weights on GRID, the largest of them 1. videos: (calibrated terms {name: [T]}, labels [T]) each.
+    """The mean of all weights on GRID, the largest of them 1, that are as good as the best. videos: (calibrated terms {name: [T]}, labels [T]) each.
 
-    Of equally good ones the nearest to equal weights; so where no event separates anything, weights stay equal.
+    As good is an AUC within AS_GOOD of the best: where many weights do, their middle is less of an accident of these few events than the best
+    one. So where no event separates anything, weights are equal.
     """
     names = list(videos[0][0])
     terms = {name: np.concatenate([v[0][name] for v in videos]) for name in names}
     labels = np.concatenate([v[1] for v in videos])
     alone = {name: float(roc_auc(x, labels)) for name, x in terms.items()}
-    candidates = sorted((w for w in product(GRID, repeat=len(names)) if max(w) == max(GRID)), key=lambda w: (-sum(w), w))
-    best, chosen = float("nan"), candidates[0]
-    for candidate in candidates:
-        auc = float(roc_auc(combine(terms, dict(zip(names, candidate))), labels))
-        if not auc <= best + TIE:
-            best, chosen = auc, candidate
-        if np.isnan(auc):
-            break
-    return Chosen(dict(zip(names, chosen)), best, alone)
+    candidates = np.array([w for w in product(GRID, repeat=len(names)) if max(w) == max(GRID)])
+    found = np.array([roc_auc(combine(terms, dict(zip(names, w))), labels) for w in candidates])
+    good = candidates if np.isnan(found).any() else candidates[found >= found.max() - AS_GOOD]
+    chosen = {name: round(float(w), 4) for name, w in zip(names, good.mean(0))}
+    return Chosen(chosen, float(roc_auc(combine(terms, chosen), labels)), alone)

@@ -1,9 +1,9 @@
 """Synthetic events in held-out normal video: what the weights of the score's terms are chosen on, so that no test label is needed.
 
 Two kinds, in turn by chance; neither knows anything of what the test videos hold:
-  pace     what moves in a ninth of the picture moves 1.5 to 2.5 times as fast for a while
+  pace     what moves in a ninth of the picture moves 2 to 3.5 times as fast for a while: as runners and riders do beside people who walk
   object   a piece of the video, enlarged and pulled wide, crosses the picture at the height where it was cut out
-With either of them, half of the time, a clause about something that no normal description speaks of is added to the descriptions.
+With either of them, four times out of five, the descriptions begin with a clause about something that no normal description speaks of.
 """
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ FOREIGN = (
     "a ladder stands against a lamp post", "two people are fighting", "a large balloon floats over the crowd", "someone carries a long plank",
     "water floods the ground", "a horse is led along", "a flag is being waved", "a tent stands in the middle of the way",
 )  # fmt: skip
+WORDED = 0.8  # share of events that the descriptions speak of
 LENGTHS = (25, 50)  # frames of an event
 GAP = 25  # normal frames between events
 FIRST = 5  # at least that many before the first one, at most GAP
@@ -46,9 +47,9 @@ def perturb(frames: np.ndarray, texts: Sequence[str] | None, rng: np.random.Gene
         change = play_faster if KINDS[int(rng.integers(len(KINDS)))] == "pace" else cross_picture
         change(out, frames, start, length, rng)
         labels[start : start + length] = 1
-        if said is not None and rng.random() < 0.5:
+        if said is not None and rng.random() < WORDED:
             clause = FOREIGN[int(rng.integers(len(FOREIGN)))]
-            said[start : start + length] = [f"{t} {clause.capitalize()}." for t in said[start : start + length]]
+            said[start : start + length] = [f"{clause.capitalize()}. {t}" for t in said[start : start + length]]
         start += length + GAP
     return Perturbed(out, said, labels)
 
@@ -63,11 +64,11 @@ def liveliest(frames: np.ndarray, start: int, length: int, size: tuple[int, int]
 
 
 def play_faster(out: np.ndarray, frames: np.ndarray, start: int, length: int, rng: np.random.Generator) -> None:
-    """A region (a third of the picture a side) plays 1.5 to 2.5 times as fast, to and fro where the video ends. In place."""
+    """A region (a third of the picture a side) plays 2 to 3.5 times as fast, to and fro where the video ends. In place."""
     h, w = frames.shape[1:3]
     size = (max(h // 3, 1), max(w // 3, 1))
     top, left = liveliest(frames, start, length, size, rng)
-    speed = rng.uniform(1.5, 2.5)
+    speed = rng.uniform(2.0, 3.5)
     ahead = start + np.round(speed * np.arange(length)).astype(int)
     period = 2 * (len(frames) - 1)
     ahead = ahead % period
@@ -76,7 +77,7 @@ def play_faster(out: np.ndarray, frames: np.ndarray, start: int, length: int, rn
 
 
 def cross_picture(out: np.ndarray, frames: np.ndarray, start: int, length: int, rng: np.random.Generator) -> None:
-    """A lively piece of the video, one to 1.5 times as high and half as wide again, crosses the picture at 0.3 to 0.9 % of its width a frame.
+    """A lively piece of the video, one to 1.5 times as high and half as wide again, crosses the picture at 0.5 to 1 % of its width a frame.
 
     In place. It keeps the height it was cut out at, where things of its size are; it is an ellipse, so that no straight border gives it away,
     with an edge about two pixels wide, as things in a picture have.
@@ -94,7 +95,7 @@ def cross_picture(out: np.ndarray, frames: np.ndarray, start: int, length: int, 
     across, down = np.meshgrid(np.linspace(-1, 1, pw), np.linspace(-1, 1, ph))
     cover = np.clip(0.25 * min(ph, pw) * (1.0 - np.hypot(across, down)), 0.0, 1.0)[..., None].astype(np.float32)
     y = min(top, h - ph)
-    step, forward = rng.uniform(0.003, 0.009) * w, rng.random() < 0.5
+    step, forward = rng.uniform(0.005, 0.01) * w, rng.random() < 0.5
     first = rng.uniform(0, w - pw)
     for k in range(length):
         x = int(first + (step if forward else -step) * k) % (w - pw + 1)
