@@ -62,5 +62,4 @@ def test_nothing_on_the_grid_is_better():
     found = weights.choose(data)
     grid = [(a, b, c) for a in weights.GRID for b in weights.GRID for c in weights.GRID if a + b + c > 0]
     best = max(auc(dict(zip(("noise", "good", "fair"), w)), data) for w in grid)
-    assert found.auc == pytest.approx(best, abs=1e-9) and max(found.weights.values()) == 1.0
-    assert set(found.weights.values()) <= set(weights.GRID)
+    assert found.auc > best - weights.AS_GOOD and max(found.weights.values()) == 1.0

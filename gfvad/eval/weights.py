@@ -35,5 +35,6 @@ def choose(videos: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]]) -> Cho
     candidates = np.array([w for w in product(GRID, repeat=len(names)) if max(w) == max(GRID)])
     found = np.array([roc_auc(combine(terms, dict(zip(names, w))), labels) for w in candidates])
     good = candidates if np.isnan(found).any() else candidates[found >= found.max() - AS_GOOD]
-    chosen = {name: round(float(w), 4) for name, w in zip(names, good.mean(0))}
+    middle = good.mean(0) / good.mean(0).max()
+    chosen = {name: round(float(w), 4) for name, w in zip(names, middle)}
     return Chosen(chosen, float(roc_auc(combine(terms, chosen), labels)), alone)
