@@ -187,7 +187,7 @@ def make_scorer(parts: Parts, reader: Reader, state: TrainState) -> Scorer:
     streaming = config.score.copy_and_resolve_references()
     streaming.causal = True
     causal = terms.fit(readings[: len(chosen)], readings[len(chosen) :], streaming)
-    names = tuple(calibration.mean)
+    names = tuple(name for name in config.score.terms if name in calibration.mean)
     given = tuple(config.score.weights)
     if given:
         return Scorer(calibration, causal, weights.Chosen(dict(zip(names, map(float, given))), float("nan"), {}))
@@ -197,7 +197,7 @@ def make_scorer(parts: Parts, reader: Reader, state: TrainState) -> Scorer:
         for video in held:
             changed, labels = perturbed(parts.train, int(video), rng, lambda text: None)
             found = reader.read(state, changed, [0], f"perturbed copy {copy + 1} of {parts.train.names[video]}")[0]
-            videos.append((terms.calibrated(terms.frame_values(found, calibration, config.score), calibration), labels))
+            videos.append((terms.calibrated(terms.frame_values(found, calibration, config.score), calibration, names), labels))
     found = weights.choose(videos)
     parts.say("weights: " + ", ".join(f"{n} {w:g} (alone {found.alone[n]:.3f})" for n, w in found.weights.items()) + f"; AUC {found.auc:.4f} on synthetic events in held-out normal video")
     return Scorer(calibration, causal, found)
@@ -248,7 +248,7 @@ def score(arguments: Arguments) -> int:
     readings = reader.read(state, videos, range(len(videos)), "scoring")
     found = {}
     for name, reading in zip(videos.names, readings):
-        values = terms.calibrated(terms.frame_values(reading, scorer.calibration, config.score), scorer.calibration)
+        values = terms.calibrated(terms.frame_values(reading, scorer.calibration, config.score), scorer.calibration, config.score.terms)
         found[name] = terms.combine(values, scorer.chosen.weights)
     path = results.write_scores(arguments.output, found)
     print(f"scores   {path}: {len(found)} videos, {sum(map(len, found.values())):,} frames")

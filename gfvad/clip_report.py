@@ -44,12 +44,13 @@ Frames = list[np.ndarray]  # V x [T]
 def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -> None:
     """Evaluates every protocol, writes all files of the run and prints the tables."""
     config, folder = report.config, report.workdir
-    parts = term_scores(report, config.score, report.calibration)
+    every = term_scores(report, config.score, report.calibration)
+    parts = in_score(every, report.chosen.weights)
     videos = scored_videos(report, [terms.combine(p, report.chosen.weights) for p in parts])
     say(f"evaluating every protocol, {config.eval.bootstrap} bootstrap resamples")
     records = protocols.protocol_matrix(videos, config.eval, None, checkpoint=report.rule, seed=config.seed)
     heat = [terms.heat(r, report.calibration, report.chosen.weights, config.score) for r in report.readings]
-    named = compare(report, parts)
+    named = compare(report, parts) | {f"term alone/{n}": micro_auc(report, [p[n] for p in every]) for n in every[0]}
     if report.truth.masks is not None:
         say("pixel metrics")
         records += pixel_records(report, [h["total"] for h in heat])
@@ -66,8 +67,13 @@ def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -
 
 
 def term_scores(report: Report, cfg: Any, calibration: terms.Calibration) -> list[dict[str, np.ndarray]]:
-    """Calibrated terms of every test video."""
+    """Calibrated terms of every test video, also those that score.terms leaves out."""
     return [terms.calibrated(terms.frame_values(r, calibration, cfg), calibration) for r in report.readings]
+
+
+def in_score(parts: Sequence[Mapping[str, np.ndarray]], weights: Mapping[str, float]) -> list[dict[str, np.ndarray]]:
+    """The terms that the score is made of."""
+    return [{name: p[name] for name in weights} for p in parts]
 
 
 def scored_videos(report: Report, scores: Sequence[np.ndarray]) -> list[ScoredVideo]:
@@ -98,8 +104,6 @@ def compare(report: Report, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[s
         scores = [floors.flow_floor(m, frames, side).max((1, 2)) for m in flow]
         found[f"floor/{name}"] = micro_auc(report, scores)
         found[f"floor, paper protocol/{name}"] = micro_auc(report, paper_scores([(1.0, scores)]))
-    for name in weights:
-        found[f"term alone/{name}"] = micro_auc(report, [p[name] for p in parts])
     for name in weights if len(weights) > 1 else ():
         found[f"score without/{name}"] = micro_auc(report, [terms.combine({n: x for n, x in p.items() if n != name}, weights) for p in parts])
     found["score with equal weights"] = micro_auc(report, [terms.combine(p, dict.fromkeys(p, 1.0)) for p in parts])
@@ -114,7 +118,7 @@ def compare(report: Report, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[s
         found["the paper's own two terms, paper protocol (0.8 pixels, 0.2 description)"] = micro_auc(report, paper_scores(own))
     other = cfg.copy_and_resolve_references()
     other.causal = True
-    causal = [terms.calibrated(terms.frame_values(r, report.causal, other), report.causal) for r in report.readings]
+    causal = in_score(term_scores(report, other, report.causal), weights)
     found["score, causal windows (streaming)"] = micro_auc(report, [terms.combine(p, weights) for p in causal])
     return found
 

@@ -130,10 +130,12 @@ def test_flow_magnitudes():
         def __len__(self):
             return 2
 
-    found = clip_report.flow_magnitudes(SimpleNamespace(data=Data()))
+    on, off = (SimpleNamespace(score=SimpleNamespace(floors=flag)) for flag in (True, False))
+    found = clip_report.flow_magnitudes(SimpleNamespace(data=Data(), config=on))
     assert len(found) == 2 and found[1].dtype == np.float32
     np.testing.assert_array_equal(found[1], (cells + 1)[..., 2])
-    assert clip_report.flow_magnitudes(SimpleNamespace(data=SimpleNamespace(flow=None))) is None
+    assert clip_report.flow_magnitudes(SimpleNamespace(data=SimpleNamespace(flow=None), config=on)) is None
+    assert clip_report.flow_magnitudes(SimpleNamespace(data=Data(), config=off)) is None
 
 
 def test_floor_pixels_have_the_cells_of_the_flow(monkeypatch):

@@ -55,8 +55,8 @@ def test_texts_change_within_events_only(seed):
     for first, end in events(found.labels):
         assert differ[first:end].all() or not differ[first:end].any()
         if differ[first]:
-            added = {new.removeprefix(old) for new, old in zip(found.texts[first:end], texts[first:end])}
-            assert len(added) == 1 and added <= {f" {clause.capitalize()}." for clause in FOREIGN}
+            added = {new.removesuffix(old) for new, old in zip(found.texts[first:end], texts[first:end])}
+            assert len(added) == 1 and added <= {f"{clause.capitalize()}. " for clause in FOREIGN}
 
 
 def test_words_and_kinds_all_occur():
@@ -71,7 +71,7 @@ def test_words_and_kinds_all_occur():
         rows = area.any(1).sum()
         kinds.add("pace" if rows == SIZE[0] // 3 else "object")
         marked += found.labels
-    assert 8 < sum(worded) < 32 and kinds == set(perturb.KINDS) and (marked[GAP:] > 0).all() and not marked[:FIRST].any()
+    assert 24 < sum(worded) < 40 and kinds == set(perturb.KINDS) and (marked[GAP:] > 0).all() and not marked[:FIRST].any()
 
 
 def test_deterministic_by_rng():
@@ -109,7 +109,7 @@ def test_tiny_frames(size):
 
 
 def test_play_faster():
-    """A region of a third a side shows later frames of its own place, 1.5 to 2.5 times as fast, turning round at the video's end."""
+    """A region of a third a side shows later frames of its own place, 2 to 3.5 times as fast, turning round at the video's end."""
     frames = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, *SIZE, 1), np.uint8)  # each frame tells its number
     for start, seed in ((5, 0), (5, 1), (70, 2)):
         out = frames.copy()
@@ -120,12 +120,12 @@ def test_play_faster():
         shown = out[start : start + 30, rows[0], columns[0], 0].astype(int)
         assert shown[0] == start and (out[: start + 1] == frames[: start + 1]).all() and (out[start + 30 :] == frames[start + 30 :]).all()
         steps = np.diff(shown)
-        assert (np.abs(steps) <= 3).all() and np.abs(steps).sum() >= 1.4 * len(steps)  # one step may be cut by the turn
+        assert (np.abs(steps) <= 4).all() and np.abs(steps).sum() >= 1.9 * len(steps)  # one step may be cut by the turn
         assert (steps < 0).any() == (start == 70)
 
 
 def test_cross_picture():
-    """A piece moves by 1 to 2 % of the width a frame; the rest of each frame is the video's own."""
+    """A piece moves by 0.5 to 1 % of the width a frame; the rest of each frame is the video's own."""
     frames = np.zeros((60, *SIZE, 1), np.uint8)
     frames[::2, 10:30, 20:40] = 200  # flickers: the liveliest place is in here
     still = np.zeros_like(frames)
@@ -140,7 +140,7 @@ def test_cross_picture():
         assert len(heights) == 1
         step = np.diff([p[0] for p in places])
         inner = np.abs(step[np.abs(step) <= 2])  # larger ones: it came in again at the other side
-        assert len(inner) >= len(step) - 2 and 0.01 * SIZE[1] - 0.1 <= inner.mean() <= 0.02 * SIZE[1] + 0.1
+        assert len(inner) >= len(step) - 2 and 0.005 * SIZE[1] - 0.1 <= inner.mean() <= 0.01 * SIZE[1] + 0.1
 
 
 def test_liveliest():

@@ -157,7 +157,9 @@ def test_only_terms_that_are_asked_for_and_there():
     video = readings(12)._replace(semantic=None)
     cfg = config(terms=("semantic", "speed", "appearance"))
     calibration = terms.fit([video], [video], cfg)
-    assert calibration.semantic is None and list(terms.frame_values(video, calibration, cfg)) == ["speed", "appearance"]
+    values = terms.frame_values(video, calibration, cfg)
+    assert calibration.semantic is None and list(values) == list(terms.MAP_TERMS)
+    assert list(terms.calibrated(values, calibration, cfg.terms)) == ["speed", "appearance"]
     bare = Readings({"appearance": video.maps["appearance"]}, None, None)
     calibration = terms.fit([bare], [bare], config())
     assert calibration.relation is None and list(calibration.mean) == ["appearance"]
@@ -203,19 +205,18 @@ def test_combine_and_calibrated():
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_heat(causal):
-    """Maps of evidence by cell, a token's relation in each of its cells, and their weighted sum; the largest cell is the frame's evidence."""
+    """Maps of evidence by cell, without relation, and their weighted sum; the largest cell is the frame's evidence."""
     cfg = config(causal=causal)
     weights = dict(zip(terms.TERMS, (1.0, 0.5, 0.0, 2.0, 0.25, 3.0)))
     calibration, video = terms.fit([readings(25, 1)], [readings(26, 3)], cfg), readings(15, 5)
     found = terms.heat(video, calibration, weights, cfg)
-    assert set(found) == {*terms.MAP_TERMS, "total"} and all(x.shape == (15, *GRID) for x in found.values())
-    np.testing.assert_allclose(found["total"], sum(weights[n] * found[n] for n in terms.MAP_TERMS), rtol=1e-12)
+    placed = ("appearance", "pace", "flow", "speed")
+    assert set(found) == {*placed, "total"} and all(x.shape == (15, *GRID) for x in found.values())
+    np.testing.assert_allclose(found["total"], sum(weights[n] * found[n] for n in placed), rtol=1e-12)
+    without = terms.heat(video, calibration, {n: w for n, w in weights.items() if n != "flow"}, cfg)
+    np.testing.assert_array_equal(without["flow"], found["flow"])  # beside speed it counts as much as speed
+    np.testing.assert_allclose(without["total"], found["total"] + weights["speed"] * found["flow"], rtol=1e-12)
     frames = terms.calibrated(terms.frame_values(video, calibration, cfg), calibration)
     for name in ("appearance", "pace", "flow", "speed"):
         np.testing.assert_allclose(found[name].max((1, 2)), frames[name], rtol=1e-9)
-    mean, std = calibration.relation
-    token = np.abs((video.maps["relation"] - mean) / std).mean(-1)
-    expected = terms.evidence(median_by_hand(token, 9, causal), calibration.mean["relation"], calibration.std["relation"])
-    for y in range(GRID[0]):
-        for x in range(GRID[1]):
-            np.testing.assert_allclose(found["relation"][:, y, x], expected[:, y // 2, x // 2], rtol=1e-9)
+

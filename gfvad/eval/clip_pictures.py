@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.eval import clip_video, figures, heatmaps
+from gfvad.eval import clip_video, figures, heatmaps, terms
 from gfvad.types import ScoredVideo
 
 PAGES = 12  # videos that get a page of heat maps
@@ -24,7 +24,7 @@ def draw(report: Any, videos: Sequence[ScoredVideo], parts: Sequence[Mapping[str
     limits = heatmaps.limits_of(np.concatenate([h["total"].ravel() for h in heat]))
     masks = report.truth.masks
     for i, video in list(enumerate(videos))[:PAGES]:
-        weighted = {n: report.chosen.weights[n] * m for n, m in heat[i].items() if n != "total" and report.chosen.weights[n] > 0}
+        weighted = {n: w * heat[i][n] for n, w in terms.place_weights(report.chosen.weights).items() if n in heat[i] and w > 0}
         drawn.append(heatmaps.heatmap_page(folder / f"heat_{video.name}.png", report.data.frames.video(i), heat[i]["total"],
                                            None if masks is None else masks[i], video.scores, f"{dataset}, test video {video.name}", weighted, limits=limits))  # fmt: skip
     best = max(range(len(videos)), key=lambda i: (0 < videos[i].labels.mean() < 1) * (figures.video_error(videos[i])[1]))

@@ -121,14 +121,14 @@ def cell_mean(x: np.ndarray, side: int) -> np.ndarray:
 
 
 def frame_values(readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False) -> dict[str, np.ndarray]:
-    """Each term of a video as one number a frame [T], in its own unit. instant: without windows in time, as the paper's scores are."""
+    """Each term that a video has as one number a frame [T], in its own unit, also those that score.terms leaves out. instant: without windows in time, as the paper's scores are."""
     maps = windowed(term_maps(readings, calibration), cfg, 1 if instant else None)
     values = {name: x.mean((1, 2)) if name == "relation" else x.max((1, 2)) for name, x in maps.items()}
     if readings.semantic is not None:
         mean, precision = calibration.semantic
         x = time_mean(readings.semantic - mean, 1 if instant else cfg.text_frames, cfg.causal)
         values["semantic"] = np.sqrt(np.maximum(np.einsum("td,de,te->t", x, precision, x), 0.0))
-    return {name: values[name] for name in cfg.terms if name in values}
+    return {name: values[name] for name in TERMS if name in values}
 
 
 def evidence(x: np.ndarray, mean: float, std: float) -> np.ndarray:
@@ -136,9 +136,9 @@ def evidence(x: np.ndarray, mean: float, std: float) -> np.ndarray:
     return np.log1p(np.logaddexp(0.0, (np.asarray(x, np.float64) - mean) / std))
 
 
-def calibrated(values: Mapping[str, np.ndarray], calibration: Calibration) -> dict[str, np.ndarray]:
-    """Frame values [T] a term -> evidence [T]."""
-    return {name: evidence(x, calibration.mean[name], calibration.std[name]) for name, x in values.items()}
+def calibrated(values: Mapping[str, np.ndarray], calibration: Calibration, names: Sequence[str] = TERMS) -> dict[str, np.ndarray]:
+    """Frame values [T] a term -> evidence [T] of the terms `names`, as far as they are there."""
+    return {name: evidence(values[name], calibration.mean[name], calibration.std[name]) for name in names if name in values}
 
 
 def combine(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
@@ -151,7 +151,16 @@ def heat(readings: Readings, calibration: Calibration, weights: Mapping[str, flo
 
     relation is left out: its frame value is a mean over the picture, so its calibration says nothing of a single place.
     """
-    maps = windowed(term_maps(readings, calibration), cfg)
-    found = {n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in cfg.terms if n in maps and n != "relation"}
+    maps, weights = windowed(term_maps(readings, calibration), cfg), place_weights(weights)
+    found = {n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in weights if n in maps}
     nothing = np.zeros(maps["appearance"].shape)  # all that is left of a score of descriptions alone
     return found | {"total": nothing + combine(found, weights)}
+
+
+def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights of the terms in a map. Beside speed, flow counts as much: of a place, two estimates of one quantity are better than one.
+
+    (In the score of a frame they would count one piece of evidence twice, so there flow is left out by default.)
+    """
+    found = {name: w for name, w in weights.items() if name in MAP_TERMS and name != "relation"}
+    return {"flow": found["speed"]} | found if "speed" in found else found
