@@ -102,7 +102,7 @@ def get_config() -> ConfigDict:
     c.score.text_frames = 15  # descriptions' residuals are averaged over that many frames
     c.score.causal = False  # windows end at the frame (streaming) instead of being centred at it
     c.score.ridge = 1e-3  # added to the variances of the semantic residual
-    c.score.perturbations = 2  # perturbed copies of each held-out video
+    c.score.perturbations = 4  # perturbed copies of each held-out video
     c.score.floors = True  # the floors of optical flow are computed beside the score
     c.score.clip_seconds = 6.0  # length of the annotated mp4
 
