@@ -6,10 +6,10 @@ import math
 from ml_collections import ConfigDict
 
 from gfvad.config import flatten, nearest
+from gfvad.eval.terms import TERMS
 from gfvad.types import ConfigError
 
 LAYOUTS = ("auto", "frames", "ucsd", "videos", "any")
-TERMS = ("appearance", "pace", "flow", "speed", "relation", "semantic")
 CHOICES = {
     "data.layout": LAYOUTS,
     "data.channels": (1, 3),
