@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -133,6 +133,17 @@ class Mapper:
             return (whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:]) if self.backend == "pmap" else whole)[:count]
 
         return jax.tree.map(join, tree)
+
+    def stream(self, mapped: Callable, state: Any, batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """(batch, its result on the host) of a function made by `map_eval`; the next batch is on the devices before a result is read."""
+        replicated, before = self.replicate(state), None
+        for batch in batches:
+            now = (batch, mapped(replicated, self.shard(batch)))
+            if before is not None:
+                yield before[0], self.to_host(before[1], len(before[0].valid))
+            before = now
+        if before is not None:
+            yield before[0], self.to_host(before[1], len(before[0].valid))
 
     def map_train(self, step: Callable) -> Callable:
         """step(state, batch) -> (state, metrics), one device's part -> the same over all devices.

@@ -68,15 +68,7 @@ class Evaluator:
 
     def _run(self, mapped: Callable, state: TrainState, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Any]]:
         """(batch, its result on the host); the next batch is on the devices before a result is read."""
-        replicated = self.mapper.replicate(state)
-        before = None
-        for batch in batches:
-            now = (batch, mapped(replicated, self.mapper.shard(batch)))
-            if before is not None:
-                yield before[0], self.mapper.to_host(before[1], len(before[0].valid))
-            before = now
-        if before is not None:
-            yield before[0], self.mapper.to_host(before[1], len(before[0].valid))
+        return self.mapper.stream(mapped, state, batches)
 
 
 class FusedGraph(NamedTuple):

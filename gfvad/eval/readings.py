@@ -42,14 +42,7 @@ class Reader:
 
     def _run(self, state: TrainState, data: ClipData, videos: Sequence[int], step: Any = None):
         """(batch, its result on the host); the next batch is on the devices before a result is read."""
-        replicated, before, step = self.mapper.replicate(state), None, step or self._step
-        for batch in eval_batches(data, videos, self.config.data.eval_batch_size):
-            now = (batch, step(replicated, self.mapper.shard(batch)))
-            if before is not None:
-                yield before[0], self.mapper.to_host(before[1], len(before[0].valid))
-            before = now
-        if before is not None:
-            yield before[0], self.mapper.to_host(before[1], len(before[0].valid))
+        return self.mapper.stream(step or self._step, state, eval_batches(data, videos, self.config.data.eval_batch_size))
 
     def _readings(self, data: ClipData, video: int, found: dict[str, np.ndarray]) -> Readings:
         grid = data.grid
