@@ -111,6 +111,7 @@ def get_config() -> ConfigDict:
 
     c.train = ConfigDict()
     c.train.steps = 600
+    c.train.members = 1  # models trained side by side on the same batches, from different starts; the score is the mean of theirs
     c.train.batch_size = 64  # videos a step over all devices, half normal, half abnormal
     c.train.log_every = 20
     c.train.eval_every = 100  # validation part of the training set

@@ -89,6 +89,7 @@ def get_config() -> ConfigDict:
     c.optim.weight_decay = 1e-5
 
     c.train = shared.train
+    del c.train.members  # the predictive model is a single one
     c.train.steps = 300
     c.train.batch_size = 8  # clips a step over all devices
     c.train.eval_every = 200

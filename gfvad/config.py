@@ -25,7 +25,7 @@ CHOICES = {
     "parallel.backend": ("pmap", "shard_map"),
 }
 POSITIVE = (
-    "data.train_units", "data.eval_batch_size", "train.steps", "train.batch_size", "train.log_every", "train.eval_every",
+    "data.train_units", "data.eval_batch_size", "train.steps", "train.members", "train.batch_size", "train.log_every", "train.eval_every",
     "train.checkpoint_every", "train.keep", "optim.learning_rate", "loss.topk_divisor", "loss.variance_k",
 )  # fmt: skip
 NOT_NEGATIVE = (

@@ -27,7 +27,7 @@ from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
-from gfvad.train.state import TrainState, init_state
+from gfvad.train.state import TrainState, first_member, init_state
 from gfvad.types import DataError, ScoredVideo
 
 EXIT_NOT_FINITE = 3
@@ -165,7 +165,7 @@ def require_checkpoints(workdir: Path) -> None:
 def template(config: ConfigDict, model: Any, split: Any) -> TrainState:
     """A state of the right shapes, to restore into."""
     transform = make_optimiser(config.optim, config.train.steps).transform
-    return init_state(model, transform, loop.example_features(split, config), config.seed)
+    return init_state(model, transform, loop.example_features(split, config), config.seed, config.train.members)
 
 
 def score_videos(evaluator: Evaluator, state: TrainState, split: Any, label: str, indices: Sequence[int] | None = None) -> list[ScoredVideo]:
@@ -204,7 +204,7 @@ def fusion_coefficients(config: ConfigDict, state: TrainState) -> tuple[np.ndarr
     names = registry.graph_names(config.model, config.data.modalities)
     if loop.FUSION not in state.params or len(names) > MAX_PICTURED_GRAPHS:
         return None
-    channels = np.asarray(dense_coefficients(state.params[loop.FUSION], config.model.fusion))
+    channels = np.asarray(dense_coefficients(first_member(state.params[loop.FUSION], state), config.model.fusion))
     axes = channels.ndim - 1
     return channels[0], names if axes == len(names) else [f"graph {i + 1} of the pair" for i in range(axes)], len(channels)
 

@@ -24,7 +24,7 @@ from gfvad.train.checkpoint import TEST, VALIDATION, Checkpoints
 from gfvad.train.logs import Row, RunLog
 from gfvad.train.meter import Meter
 from gfvad.train.optim import Optimiser, make_optimiser
-from gfvad.train.state import TrainState, init_state, parameter_count
+from gfvad.train.state import TrainState, first_member, init_state, parameter_count
 from gfvad.train.stop import Interrupted, StopRequest
 from gfvad.types import DataError
 
@@ -69,7 +69,7 @@ def train(config: ConfigDict, workdir: Path, records: Any, model: Any, mapper: M
     train_indices, validation = sampling.split_validation(records.names, records.labels, config.data.validation_fraction)
     check_videos(records, train_indices)
     optimiser = make_optimiser(config.optim, config.train.steps)
-    state = init_state(model, optimiser.transform, example_features(records, config), config.seed)
+    state = init_state(model, optimiser.transform, example_features(records, config), config.seed, config.train.members)
     say(f"train: {len(train_indices)} videos, {len(validation)} held out, {parameter_count(state):,} parameters, {describe(mapper)}")
     followed = test_records if config.eval.every_on_test else None
     data = make_data(config, records, train_indices, mapper)
@@ -162,8 +162,10 @@ def follow_test(run: Run, state: TrainState) -> dict[str, float]:
 
 
 def coefficients(config: ConfigDict, state: TrainState) -> dict[str, np.ndarray]:
-    """The fusion operator's coefficients as they act, {"A", "a" or "c": [G, ...]} (gfvad/fusion/coefficients.py); {} without one."""
-    return {name: np.asarray(constrained(raw, config.model.fusion)) for name, raw in state.params.get(FUSION, {}).items()}
+    """The fusion operator's coefficients as they act, {"A", "a" or "c": [G, ...]} (gfvad/fusion/coefficients.py), of an ensemble's
+    first member; {} without an operator."""
+    found = first_member(state.params.get(FUSION, {}), state)
+    return {name: np.asarray(constrained(raw, config.model.fusion)) for name, raw in found.items()}
 
 
 def agreed_stop(run: Run, stop: StopRequest, step: int) -> int:

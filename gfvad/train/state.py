@@ -17,21 +17,47 @@ class TrainState(NamedTuple):
     params: Any  # tree of float32, what is learnt
     constants: Any  # {collection: tree}, what a model keeps but does not learn (feature statistics)
     opt_state: Any  # the optimiser's tree
-    key: Any  # uint32 [2] data of the run's random key; never changes, every step folds what it needs from it
+    key: Any  # uint32 [2] ([members, 2]) data of the run's random key; never changes, every step folds what it needs from it
 
 
-def init_state(model: Any, transform: optax.GradientTransformation, features: Mapping[str, np.ndarray], seed: int) -> TrainState:
+# Members of an ensemble lie along a leading axis of what differs between them; the step count and the constants are of all.
+MEMBERS = TrainState(step=None, params=0, constants=None, opt_state=0, key=0)  # in_axes and out_axes of a vmap over members
+
+
+def init_state(
+    model: Any, transform: optax.GradientTransformation, features: Mapping[str, np.ndarray], seed: int, members: int = 1
+) -> TrainState:
     """The state before the first step, as numpy arrays; equal on every process.
 
-    Args: model: detector of one video; features: one example {modality: [N, D_m]} for its shapes.
+    Args: model: detector of one video; features: one example {modality: [N, D_m]} for its shapes; members: of an ensemble, each with
+    parameters and dropout of its own: leaves of params, opt_state and key get a leading [members]. The first is the run without an ensemble.
     """
     mask = np.ones(len(next(iter(features.values()))), bool)
-    return init_from(model, transform, (dict(features), mask), seed)
+    keys = [jax.random.key(seed), *(jax.random.fold_in(jax.random.key(seed), member) for member in range(1, members))]
+    states = [_init(model, transform, (dict(features), mask), key) for key in keys]
+    if members == 1:
+        return states[0]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    return stacked._replace(step=states[0].step, constants=states[0].constants)
+
+
+def is_ensemble(state: TrainState) -> bool:
+    """True where a state holds the members of an ensemble."""
+    return state.key.ndim > 1
+
+
+def first_member(tree: Any, state: TrainState) -> Any:
+    """`tree`, a part of state.params, of the first member of an ensemble; as it is without one."""
+    return jax.tree.map(lambda x: x[0], tree) if is_ensemble(state) else tree
 
 
 def init_from(model: Any, transform: optax.GradientTransformation, inputs: tuple, seed: int) -> TrainState:
-    """The same for a model that is called with `inputs`."""
-    init_key, run_key = jax.random.split(jax.random.key(seed))
+    """The same, without members, for a model that is called with `inputs`."""
+    return _init(model, transform, inputs, jax.random.key(seed))
+
+
+def _init(model: Any, transform: optax.GradientTransformation, inputs: tuple, key: jax.Array) -> TrainState:
+    init_key, run_key = jax.random.split(key)
     names = ("params", "dropout", "pair")
     keys = dict(zip(names, jax.random.split(init_key, len(names))))
     variables = dict(jax.jit(partial(model.init, train=False))(keys, *inputs))

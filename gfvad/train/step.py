@@ -6,6 +6,7 @@ stream (`Batch.position`), and every sum runs over all devices, so results do no
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import optax
 
 from gfvad import losses
 from gfvad.train.optim import Optimiser
-from gfvad.train.state import TrainState
+from gfvad.train.state import MEMBERS, TrainState, is_ensemble
 from gfvad.types import Batch, DataError, Output
 
 AVERAGED_AUX = ("usage/", "router_entropy/")  # of Output.aux: what is logged as a mean over the videos of the batch
@@ -27,7 +28,19 @@ def train_step(
 
     Returns (new state, metrics), both equal on every device. Metrics: loss, loss/TERM (unweighted), gradient_norm before
     clipping, update_norm, learning_rate, score/abnormal and score/normal (mean video scores), usage/*, router_entropy/*.
+    Members of an ensemble are trained side by side on the same batch, each on its own loss; metrics are their means.
     """
+    step = partial(one_step, model=model, optimiser=optimiser, loss_cfg=loss_cfg, axis_name=axis_name)
+    if not is_ensemble(state):
+        return step(state, batch)
+    new, metrics = jax.vmap(step, in_axes=(MEMBERS, None), out_axes=(MEMBERS, 0))(state, batch)
+    return new, jax.tree.map(lambda x: x.mean(0), metrics)
+
+
+def one_step(
+    state: TrainState, batch: Batch, *, model: Any, optimiser: Optimiser, loss_cfg: Any, axis_name: str | None
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """`train_step` of a single model."""
 
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Output]]:
         output = forward(model, state._replace(params=params), batch)
@@ -87,7 +100,7 @@ def video_scores(scores: jax.Array, mask: jax.Array, topk_divisor: int) -> jax.A
 
 
 def eval_step(state: TrainState, batch: Batch, *, model: Any) -> jax.Array:
-    """Unit scores [B, N] of a device's part of an evaluation batch, averaged over crops; 0 at padded units.
+    """Unit scores [B, N] of a device's part of an evaluation batch, averaged over crops (and members of an ensemble); 0 at padded units.
 
     Batch: features {m: [B, C_m, N, D_m]}; a modality without crops (C_m = 1) goes with every crop of the others.
     Raises DataError where modalities have different numbers of crops.
@@ -98,17 +111,30 @@ def eval_step(state: TrainState, batch: Batch, *, model: Any) -> jax.Array:
         raise DataError(f"crops of one video: {found}; expected the same number in every modality, or 1")
 
     def one_crop(crop: jax.Array) -> jax.Array:
-        logits = apply_crop(model, state, batch, crop).logits
-        return unit_scores(logits, batch.mask)
+        return crop_scores(model, state, batch, crop)[1]
 
     # [C, B, N] -> [B, N]; one crop after another, for N x N graphs of all crops at once would not fit
     return jax.lax.map(one_crop, jnp.arange(crops)).mean(0)
 
 
 def graph_step(state: TrainState, batch: Batch, *, model: Any) -> tuple[jax.Array, jax.Array]:
-    """(fused graphs [B, G, N, N], unit scores [B, N]) of the first crop (the centre), for figures."""
-    output = apply_crop(model, state, batch, 0)
-    return output.graph, unit_scores(output.logits, batch.mask)
+    """(fused graphs [B, G, N, N], unit scores [B, N]) of the first crop (the centre), for figures; means over the members of an ensemble."""
+    return crop_scores(model, state, batch, 0)
+
+
+def crop_scores(model: Any, state: TrainState, batch: Batch, crop: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+    """(fused graphs [B, G, N, N], unit scores [B, N]) of one crop of an evaluation batch.
+
+    An ensemble's score is the mean of its members' scores (deep ensembles, Lakshminarayanan et al., 2017), and so is its graph.
+    """
+
+    def one(member: TrainState) -> tuple[jax.Array, jax.Array]:
+        output = apply_crop(model, member, batch, crop)
+        return output.graph, unit_scores(output.logits, batch.mask)
+
+    if not is_ensemble(state):
+        return one(state)
+    return jax.tree.map(lambda x: x.mean(0), jax.vmap(one, in_axes=(MEMBERS,))(state))
 
 
 def apply_crop(model: Any, state: TrainState, batch: Batch, crop: jax.Array | int) -> Output:
