@@ -12,7 +12,8 @@ from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS
 from gfvad.fusion.operator import SELECTIONS, check_fusion
 from gfvad.graphs.expansion import KINDS, ZEROTH
 from gfvad.graphs.relations import SIMILARITIES, check_relation
-from gfvad.models.detector import GraphFusionDetector, Modality
+from gfvad.models.content import Modality
+from gfvad.models.detector import GraphFusionDetector
 from gfvad.types import ConfigError, DataError
 
 CHOICES = {
@@ -85,7 +86,7 @@ def check(config: Any, modalities: Sequence[str]) -> None:
             raise ConfigError(f"config.model.{key} = {get(model, key)!r}: expected {least} or more")
     if not 0 < model.head.prior < 1:
         raise ConfigError(f"config.model.head.prior = {model.head.prior!r}: expected a probability between 0 and 1")
-    for key in ("dropout", "input_dropout"):
+    for key in ("dropout", "input_dropout", "modality_dropout", "edge_dropout"):
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
     for name in (name for name in model.confidence if name not in modalities):
