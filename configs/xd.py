@@ -6,7 +6,7 @@
 Variants: audio_visual (default), rgb, audio, flow, audio_visual_text, no_cross_terms, filter, paper; joined by '+', as in configs/xd.py:rgb+filter.
 """
 from configs.common import get_config as defaults
-from configs.variants import choose, paper
+from configs.variants import FOILS, choose, paper
 
 
 def get_config(variant: str | None = None):
@@ -82,4 +82,5 @@ VARIANTS = {
     "no_cross_terms": _no_cross_terms,
     "filter": _filter,
     "paper": paper,
+    **FOILS,
 }
