@@ -2,7 +2,8 @@
 
     python -m gfvad.main --config=configs/ucf.py --config.data.root=/data/ucf_crime
 
-Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text, i3d (2048-d or 1024-d I3D features in the published layouts), paper.
+Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
+i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind).
 """
 from configs.common import get_config as defaults
 from configs.variants import FOILS, choose, paper

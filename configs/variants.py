@@ -29,7 +29,7 @@ def paper(c: ConfigDict) -> None:
 
 
 def foil(kind: str) -> Callable[[ConfigDict], None]:
-    """Variant: the fusion of features `kind` (gfvad/models/foils.py) in place of graphs; content path, losses and training stay as they are."""
+    """Variant: fusion of features of this kind (gfvad/models/foils.py) in place of graphs; all else stays as it is."""
 
     def apply(c: ConfigDict) -> None:
         c.model.name = "feature_fusion"

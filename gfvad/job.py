@@ -225,7 +225,8 @@ def score(arguments: Arguments) -> int:
     check_batches(config, mapper)
     cache = cache_dir(config.data)
     cache.mkdir(parents=True, exist_ok=True)
-    with Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept, tempfile.TemporaryDirectory(dir=cache, prefix="score-") as folder:
+    temporary = tempfile.TemporaryDirectory(dir=cache, prefix="score-")
+    with temporary as folder, Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept:
         widths = kept.feature_widths(arguments.checkpoint, config.data.modalities)
         layout = layouts.open_input(arguments.input, config.data.modalities, config.data, arguments.captions, widths)
         for line in layout.warnings():

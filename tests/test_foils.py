@@ -379,7 +379,7 @@ def test_the_temporal_network_reaches_five_units_to_either_side():
     ({"model.foil.rank": 0}, "model.foil.rank = 0: expected 1 or more"),
     ({"model.filter.modalities": ("rgb",)}, "model.filter.modalities.*'feature_fusion' has no filter"),
     ({"model.foil.kind": "late", "model.head.gates": (1.0, 2.0)}, r"head.gates = \(1.0, 2.0\): foil 'late' expects one a modality \(rgb, audio, text\)"),
-    ({"model.foil.kind": "late", "loss.branch": 0.0}, "loss.branch = 0.0: foil 'late' learns from the losses of its branches"),
+    ({"model.foil.kind": "late", "loss.branch": 0.0}, "loss.branch = 0.0: foil 'late' learns from its branches' losses alone"),
     ({"model.modality_dropout": 1.0}, "model.modality_dropout = 1.0: expected a fraction"),
     ({"model.edge_dropout": -0.1}, "model.edge_dropout = -0.1: expected a fraction"),
 ])  # fmt: skip

@@ -12,8 +12,8 @@ results.json:
   ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated set, ground_truth (its name), notes
 Values that are undefined are null; there is no NaN.
 
-scores.npz: one float32 array of frame scores [T] a video, under the video's name. Where videos were scored without a modality of the model, the
-comment of the archive is JSON: {"missing": {modality: [videos], or [] where no video had it}}; readers of arrays do not see it.
+scores.npz: one float32 array of frame scores [T] a video, under the video's name. Where videos were scored without a modality of the model,
+the comment of the archive is JSON: {"missing": {modality: [videos], or [] where no video had it}}; readers of arrays do not see it.
 """
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def write_scores(
 ) -> Path:
     """Frame scores [T] of each video as float32, one array a name; equal scores give equal bytes.
 
-    missing: {modality: videos that were scored without it, () for all of them}, see `read_missing`; where the names do not fit into the comment
-    of an archive, it holds their number. Raises DataError for a repeated name or an array that is not one-dimensional.
+    missing: {modality: videos that were scored without it, () for all of them}, see `read_missing`; where the names do not fit into the
+    comment of an archive, it holds their number. Raises DataError for a repeated name or an array that is not one-dimensional.
     """
     pairs = list(videos.items()) if isinstance(videos, Mapping) else [(v.name, v.scores) for v in videos]
     if len({name for name, _ in pairs}) < len(pairs):
@@ -158,7 +158,7 @@ def _missing_text(missing: Mapping[str, Sequence[str]]) -> bytes:
 
 
 def read_missing(path: str | Path) -> dict[str, list[str] | int]:
-    """{modality: videos of a scores.npz that were scored without it (their number where they are very many), [] for all}; {} where none was missing."""
+    """{modality: videos of a scores.npz that were scored without it (their number where they are very many), [] for all}; {} for none."""
     with zipfile.ZipFile(path) as archive:
         return json.loads(archive.comment)["missing"] if archive.comment else {}
 

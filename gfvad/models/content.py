@@ -55,8 +55,8 @@ def standardise(x: jax.Array, mask: jax.Array, mean: jax.Array, std: jax.Array, 
 def kept_modalities(key: jax.Array, there: jax.Array, rate: float) -> jax.Array:
     """Modalities of one video that are kept: there bool [M] (has a present unit) -> bool [M] (ours; dropout of whole inputs).
 
-    Each is dropped with probability `rate`, but where that would leave none of those there, one of them, drawn evenly, is kept: of M that are
-    there, each is dropped with probability rate - rate^M / M.
+    Each is dropped with probability `rate`, but where that would leave none of those there, one of them, drawn evenly, is kept: of M that
+    are there, each is dropped with probability rate - rate^M / M.
     """
     draw = jax.random.uniform(key, there.shape)
     # where all draws lie below the rate, the place of the largest is evenly distributed
@@ -65,7 +65,7 @@ def kept_modalities(key: jax.Array, there: jax.Array, rate: float) -> jax.Array:
 
 
 class ContentModel(nn.Module):
-    """Base of the models of one video: checks features, standardises and embeds them. A subclass's compact __call__ calls the methods in turn.
+    """Base of the models of one video: checks features, standardises and embeds them. A subclass's __call__ calls the methods in turn.
 
     Collections: 'params', and 'constants' (feature statistics, never trained). Random stream: 'dropout'.
     """

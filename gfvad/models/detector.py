@@ -22,9 +22,10 @@ from gfvad.types import Output
 
 
 def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
-    """Sets edges of graphs [G, N, N] to 0 with probability `rate`, i-j and j-i together, and divides the others by 1 - rate; the diagonal stays.
+    """Sets edges of graphs [G, N, N] to 0 with probability `rate`, i-j and j-i together, and divides the others by 1 - rate.
 
-    Every channel is drawn by itself, and the expected graph is the graph (after DropEdge, Rong et al. 2020, with inverted scaling).
+    The diagonal stays. Every channel is drawn by itself; the expected graph is the graph (after DropEdge, Rong et al. 2020, with inverted
+    scaling).
     """
     kept = jnp.triu(jax.random.bernoulli(key, 1.0 - rate, graphs.shape), 1)
     kept = kept | jnp.swapaxes(kept, -1, -2)

@@ -1,9 +1,9 @@
 """What graph fusion is compared with: feature-level fusion behind the same interface, trained by the same loop and losses.
 
-    features {m: [N, D_m]}, mask [N] -> content path (content.py, the graph detector's own) -> fusion -> perceptron -> Output(logits, no graph, aux)
+    features {m: [N, D_m]}, mask [N] -> content path (content.py, the graph detector's own) -> fusion -> perceptron -> Output without graph
 
-Only the fusion differs from the graph detector: z_m [N, H] is the embedding of a unit in modality m times c_m [N], what the unit counts there
-(0 where it is absent, 1 where it counts wholly). How each kind treats an absent modality:
+Only the fusion differs from the graph detector: z_m [N, H] is the embedding of a unit in modality m times c_m [N], what the unit counts
+there (0 where it is absent, 1 where it counts wholly). How each kind treats an absent modality:
 
 concat           zeros in its place
 add              adds nothing
@@ -48,7 +48,8 @@ class FeatureFusion(ContentModel):
     def __call__(self, features: Mapping[str, jax.Array], mask: jax.Array, *, train: bool) -> Output:
         """features {m: [N, D_m]}, mask bool [N] -> Output(logits [N], graph [0, N, N], aux).
 
-        aux, of the kind late: 'branch/m' [N], the logits of each modality. Raises DataError where features are not those the model was built for.
+        aux, of the kind late: 'branch/m' [N], the logits of each modality. Raises DataError where features are not those the model was
+        built for.
         """
         self.check_shapes(features, mask)
         # {m: [N, D_m]}, {m: [N]}
@@ -90,8 +91,8 @@ class FeatureFusion(ContentModel):
     def late(self, content: Arrays) -> tuple[jax.Array, Arrays]:
         """Late fusion: (gated sum of the logits of the modalities [N], those logits {m: [N]}).
 
-        A dense layer a modality, trained by its own loss (loss.branch) alone: no gradient of the sum reaches it. That is the head `branches`
-        with detach, without graphs: no gnn, no relations, nothing diffused. Gates: model.head.gates, () is 1 each.
+        A dense layer a modality, trained by its own losses (loss.branch, and those of units) alone: no gradient of the sum reaches it. That
+        is the head `branches` with detach, without graphs: no gnn, no relations, nothing diffused. Gates: model.head.gates, () is 1 each.
         """
         start = self.prior_logit()
         branches = {m: nn.Dense(1, bias_init=start, name=f"branch_{m}")(z)[:, 0] for m, z in content.items()}
@@ -118,8 +119,8 @@ def product(factors: Arrays, counts: Confident) -> jax.Array:
 class GatedSum(nn.Module):
     """sum_m g_m z_m with gates from all embeddings, g = softmax over modalities, weighted by what a unit counts in each.
 
-    g_m = c_m exp(l_m) / sum_k c_k exp(l_k), l = dense([z_1 .. z_M]) [N, M]. After the gated multimodal unit (Arevalo et al. 2017), with one gate
-    a modality.
+    g_m = c_m exp(l_m) / sum_k c_k exp(l_k), l = dense([z_1 .. z_M]) [N, M]. After the gated multimodal unit (Arevalo et al. 2017), with one
+    gate a modality.
     """
 
     @nn.compact
@@ -137,8 +138,10 @@ class GatedSum(nn.Module):
 
 
 class LowRankBilinear(nn.Module):
-    """Low-rank bilinear pooling: prod_m tanh(U_m z_m + b_m), of any number of modalities (Kim et al. 2017, Hadamard product for low-rank bilinear
-    pooling, with its tanh; the output projection P is the perceptron's first layer). An absent modality is the factor 1, see `product`.
+    """Low-rank bilinear pooling of any number of modalities, prod_m tanh(U_m z_m + b_m).
+
+    Kim et al. 2017, Hadamard product for low-rank bilinear pooling, with its tanh; the output projection P is the perceptron's first layer.
+    An absent modality is the factor 1, see `product`.
     """
 
     rank: int  # F
@@ -151,9 +154,9 @@ class LowRankBilinear(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Each modality's units attend to the units of all other modalities of the same video, with a residual path (ours, after MACIL-SD's and
-    VadCLIP's use of it; multi-head attention of Vaswani et al. 2017).
+    """Each modality's units attend to the units of all other modalities of the same video, with a residual path.
 
+    Multi-head attention of Vaswani et al. 2017, across modalities as in MACIL-SD, for any number of them:
     y_m,i = z_m,i + c_m,i attention(z_m,i; {z_k,j, k != m}), with attention weights in proportion to c_k,j exp(q k / sqrt d).
     """
 
@@ -181,10 +184,10 @@ class CrossAttention(nn.Module):
 class TemporalNetwork(nn.Module):
     """Multi-scale temporal network of one modality (RTFM; Tian et al. 2021, section 3.2), on unit embeddings.
 
-    Three dilated convolutions (kernel 3, dilations 1, 2, 4) beside a 1x1 convolution with a non-local block (no softmax, divided by the number
-    of units), side by side into a convolution of kernel 3, with a residual path. Of the published network two things differ: LayerNorm stands
-    where it has batch normalisation, since a model here sees one video at a time and keeps no batch statistics; and what it adds to a unit is
-    times what the unit counts, so that an absent modality stays zero.
+    Three dilated convolutions (kernel 3, dilations 1, 2, 4) beside a 1x1 convolution with a non-local block (no softmax, divided by the
+    number of units), side by side into a convolution of kernel 3, with a residual path. Of the published network two things differ:
+    LayerNorm stands where it has batch normalisation, since a model here sees one video at a time and keeps no batch statistics; and what it
+    adds to a unit is times what the unit counts, so that an absent modality stays zero.
     """
 
     width: int = 0  # channels of each of the four branches; 0: a quarter of H, at least LEAST_WIDTH
@@ -205,7 +208,10 @@ class TemporalNetwork(nn.Module):
         return hide(x + counts[:, None] * update)
 
     def non_local(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """x + norm(W (theta(x) phi(x)^T / n) g(x)), n real units: [N, C] -> [N, C] (Wang et al. 2018, dot product); the identity at the start."""
+        """x + norm(W (theta(x) phi(x)^T / n) g(x)), n real units: [N, C] -> [N, C] (Wang et al. 2018, dot product).
+
+        It starts as the identity, as the published block does.
+        """
         inner = max(x.shape[-1] // 2, 1)
         query, key, value = (nn.Dense(inner, name=name)(x) for name in ("theta", "phi", "g"))
         # [N, N]

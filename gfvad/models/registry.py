@@ -119,14 +119,18 @@ def check_foil(config: Any, modalities: Sequence[str]) -> None:
     model, foil = config.model, config.model.foil
     if model.filter.modalities:
         raise ConfigError(
-            f"config.model.filter.modalities = {model.filter.modalities!r}: model 'feature_fusion' has no filter; set it to () or take 'graph_fusion'"
+            f"config.model.filter.modalities = {model.filter.modalities!r}: model 'feature_fusion' has no filter; "
+            "set it to () or take model.name 'graph_fusion'"
         )
     if foil.kind == "cross_attention" and model.embed_dim % foil.heads:
         raise ConfigError(f"config.model.foil.heads = {foil.heads}: expected a divisor of config.model.embed_dim = {model.embed_dim}")
     if foil.kind == "late" and len(model.head.gates) not in (0, len(modalities)):
-        raise ConfigError(f"config.model.head.gates = {model.head.gates!r}: foil 'late' expects one a modality ({', '.join(modalities)}), or () for 1 each")
+        named = ", ".join(modalities)
+        raise ConfigError(f"config.model.head.gates = {model.head.gates!r}: foil 'late' expects one a modality ({named}), or () for 1 each")
     if foil.kind == "late" and not config.loss.branch > 0:
-        raise ConfigError(f"config.loss.branch = {config.loss.branch!r}: foil 'late' learns from the losses of its branches alone; expected a number above 0")
+        raise ConfigError(
+            f"config.loss.branch = {config.loss.branch!r}: foil 'late' learns from its branches' losses alone; expected a number above 0"
+        )
 
 
 def check_filter(cfg: Any, modalities: Sequence[str]) -> None:

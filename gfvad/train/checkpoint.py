@@ -145,7 +145,7 @@ class Checkpoints:
         return Restored(step, state, _decode(meta["position"]), meta["pending"], self._metrics.get(step, {}))
 
     def feature_widths(self, which: str | int, modalities: Sequence[str]) -> dict[str, int]:
-        """{modality: D} of the features that a checkpoint was trained on, from its feature statistics; {} where there is no such checkpoint."""
+        """{modality: D} of the features a checkpoint was trained on, by its feature statistics; {} where there is no such checkpoint."""
         step = self.step_of(which)
         shapes = self._check_config(step)["shapes"] if step is not None else {}
         found = {m: re.fullmatch(r"\w+\[(\d+)\]", shapes.get(f"constants.constants.mean_{m}", "")) for m in modalities}

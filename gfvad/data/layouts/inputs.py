@@ -1,7 +1,7 @@
 """Files to be scored, without labels: any of the published layouts or one's own files, found by `loose.py`, captions beside them.
 
-What a trained model needs and an input has not is taken as absent, as long as one of its modalities is there: zeros, which have no relation to
-anything. `Inputs.warnings` says what was looked for. Where nothing of the model is there, and for files that are wrong, it is a DataError.
+What a trained model needs and an input has not is taken as absent, as long as one of its modalities is there: zeros, which have no relation
+to anything. `Inputs.warnings` says what was looked for. Where nothing of the model is there, or files are wrong, it is a DataError.
 """
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MARK = "?"  # stands in for the modality of a file without a mark
 class Inputs(Loose):
     """Every video is of the part 'test' with label -1, no spans, and 16 frames a unit where nothing says more.
 
-    widths {modality: D} are those of the trained model: with them a modality may be missing. Then `missing` {modality: what was looked for} has it
-    where no video has it, `gaps` {modality: videos} where some have not.
+    widths {modality: D} are those of the trained model: with them a modality may be missing. Then `missing` {modality: what was looked for}
+    has it where no video has it, `gaps` {modality: videos} where some have not.
     """
 
     kind = "input"
@@ -128,13 +128,16 @@ class Inputs(Loose):
         return self.root.suffix == ".json" or (self.root.is_dir() and not find_files(self.root) and not self._npz_folder())
 
     def text_units(self, entry: Entry) -> int:
-        """Units of a video that is known by its sentences alone: equal spans as in training, or whole units of 16 frames of its duration."""
+        """Units of a video that is known by its sentences alone: equal spans as in training, or units of 16 frames of its duration."""
         if entry.files:
             return super().text_units(entry)
         if not self.unit_frames:
             return int(self.cfg.train_units)
         if not self.fps:
-            raise DataError(f"{self.root}: sentences of {entry.name} without features do not say how many frames it has; give any features of it")
+            raise DataError(
+                f"{self.root}: sentences of {entry.name} without features do not say how many frames it has; expected features too, "
+                "or a name of a known set"
+            )
         return max(1, int(self.text.get(entry.name).duration * self.fps) // self.unit_frames)
 
     # ---- finding videos
@@ -153,8 +156,9 @@ class Inputs(Loose):
             if len(fitting) == 1:
                 self._unnamed[npz.path] = fitting[0]
         lacks = [m for m in rest if self._unnamed.get(npz.path) != m]
-        # what may not be missing is refused by name when it is read
-        return tuple(m for m in self.counted if m not in lacks) if len(lacks) < len(self.counted) and self._may_lack(lacks) else self.counted
+        if len(lacks) == len(self.counted) or not self._may_lack(lacks):
+            return self.counted  # what may not be missing is refused by name when it is read
+        return tuple(m for m in self.counted if m not in lacks)
 
     def _key(self, npz: arrays.Npz, modality: str) -> str:
         return "x" if self._unnamed.get(npz.path) == modality else super()._key(npz, modality)
@@ -199,8 +203,8 @@ def open_input(
     entries('test').
 
     modalities: those of the trained model. data_cfg: config.data of its run (layout, text encoder and assignment, cache). captions: the
-    JSON of timed sentences for the modality 'text' (default: captions.json beside the features). widths: {modality: D} of the trained model,
-    with which a modality may be missing: it is zeros then, and `warnings()` of the reader says so.
+    JSON of timed sentences for the modality 'text' (default: captions.json beside the features). widths: {modality: D} of the trained
+    model, with which a modality may be missing: it is zeros then, and `warnings()` of the reader says so.
     Raises DataError where nothing is there, where no modality of the model is (without widths: where one is not), or files do not say which
     modality they are of.
     """
