@@ -35,11 +35,13 @@ def get_config() -> ConfigDict:
     c.data.simulated.units = 120  # its longest video: takes the place of train_units and eval_lengths, which are those of the real set
 
     c.model = ConfigDict()
-    c.model.name = "graph_fusion"  # registry name, see gfvad/models/registry.py
+    c.model.name = "graph_fusion"  # graph_fusion | feature_fusion (what graphs are compared with), see gfvad/models/registry.py
     c.model.embed_dim = 64  # width of the content path of the gnn head
     c.model.dropout = 0.3  # on unit embeddings
     c.model.confidence = ()  # modalities whose features' length, 0 to 1, says how much a unit counts (text with data.text_assign = "decay")
     c.model.input_dropout = 0.0  # on input features of the content path
+    c.model.modality_dropout = 0.0  # training: share of the modalities that a video does without, as wholes, never all of them
+    c.model.edge_dropout = 0.0  # training: share of the fused graphs' edges that the head does not see
 
     c.model.relation = ConfigDict()  # section 1: relationship graphs
     c.model.relation.similarity = "cosine"  # cosine | cosine01 | rbf
@@ -84,6 +86,13 @@ def get_config() -> ConfigDict:
     c.model.filter.topk = 7  # experts kept for a unit
     c.model.filter.bottleneck = 8  # b
     c.model.filter.scale = 2.0  # factor on the renormalised router weights
+
+    c.model.foil = ConfigDict()  # what fuses in place of graphs where model.name is "feature_fusion", see gfvad/models/foils.py
+    c.model.foil.kind = "concat"  # concat | add | product | gated | bilinear | cross_attention | mtn_concat | mtn_add | late
+    c.model.foil.hidden = 32  # width of the perceptron after the fusion (late has none)
+    c.model.foil.rank = 32  # bilinear: factors of the low-rank product
+    c.model.foil.heads = 4  # cross_attention: heads, a divisor of embed_dim
+    c.model.foil.width = 0  # mtn: channels of each of its four branches; 0: a quarter of embed_dim, as published
 
     c.loss = ConfigDict()  # section 5; weight 0 switches a term off
     c.loss.topk_divisor = 16  # the video score is the mean of its top max(1, n_units // divisor) units

@@ -2,10 +2,11 @@
 
     python -m gfvad.main --config=configs/shanghaitech.py --config.data.root=/data/shanghaitech
 
-Variants: i3d (default), i3d_text (a folder of TEVAD text features beside the I3D ones), paper.
+Variants: i3d (default), i3d_text (a folder of TEVAD text features beside the I3D ones), paper, foil_KIND (fusion of features
+in place of graphs, KIND as in model.foil.kind).
 """
 from configs.common import get_config as defaults
-from configs.variants import choose, paper
+from configs.variants import FOILS, choose, paper
 
 
 def get_config(variant: str | None = None):
@@ -28,4 +29,4 @@ def _i3d_text(c):
     c.data.modalities = ("i3d", "text")
 
 
-VARIANTS = {"i3d": _i3d, "i3d_text": _i3d_text, "paper": paper}
+VARIANTS = {"i3d": _i3d, "i3d_text": _i3d_text, "paper": paper, **FOILS}

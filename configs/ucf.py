@@ -2,10 +2,11 @@
 
     python -m gfvad.main --config=configs/ucf.py --config.data.root=/data/ucf_crime
 
-Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text, i3d (2048-d or 1024-d I3D features in the published layouts), paper.
+Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
+i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind).
 """
 from configs.common import get_config as defaults
-from configs.variants import choose, paper
+from configs.variants import FOILS, choose, paper
 
 
 def get_config(variant: str | None = None):
@@ -76,4 +77,4 @@ def _i3d(c):
     c.data.eval_lengths = (200, 400, 800)
 
 
-VARIANTS = {"scores_text": _scores_text, "scores": _scores, "text": _text, "i3d": _i3d, "paper": paper}
+VARIANTS = {"scores_text": _scores_text, "scores": _scores, "text": _text, "i3d": _i3d, "paper": paper, **FOILS}

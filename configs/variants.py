@@ -28,6 +28,20 @@ def paper(c: ConfigDict) -> None:
     c.loss.variance = 0.1
 
 
+def foil(kind: str) -> Callable[[ConfigDict], None]:
+    """Variant: fusion of features of this kind (gfvad/models/foils.py) in place of graphs; all else stays as it is."""
+
+    def apply(c: ConfigDict) -> None:
+        c.model.name = "feature_fusion"
+        c.model.foil.kind = kind
+
+    return apply
+
+
+FOIL_KINDS = ("concat", "add", "product", "gated", "bilinear", "cross_attention", "mtn_concat", "mtn_add", "late")
+FOILS = {f"foil_{kind}": foil(kind) for kind in FOIL_KINDS}
+
+
 def choose(c: ConfigDict, variant: str | None, variants: Mapping[str, Callable[[ConfigDict], None]]) -> ConfigDict:
     """Applies variants by name, several joined by '+' from left to right.
 

@@ -3,10 +3,11 @@
     python -m gfvad.main --config=configs/xd.py                                       (no features: the simulated set)
     python -m gfvad.main --config=configs/xd.py --config.data.root=/data/xd_violence  (the real features, see docs/data.md)
 
-Variants: audio_visual (default), rgb, audio, flow, audio_visual_text, no_cross_terms, filter, paper; joined by '+', as in configs/xd.py:rgb+filter.
+Variants: audio_visual (default), rgb, audio, flow, audio_visual_text, no_cross_terms, filter, paper,
+foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind); joined by '+', as in configs/xd.py:rgb+filter.
 """
 from configs.common import get_config as defaults
-from configs.variants import choose, paper
+from configs.variants import FOILS, choose, paper
 
 
 def get_config(variant: str | None = None):
@@ -82,4 +83,5 @@ VARIANTS = {
     "no_cross_terms": _no_cross_terms,
     "filter": _filter,
     "paper": paper,
+    **FOILS,
 }

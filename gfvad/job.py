@@ -215,22 +215,28 @@ def device_name(mapper: parallel.Mapper) -> str:
 
 
 def score(arguments: Arguments) -> int:
-    """Scores videos without labels by a checkpoint of a run, on this machine's devices. Returns the exit code."""
+    """Scores videos without labels by a checkpoint of a run, on this machine's devices. Returns the exit code.
+
+    A modality that the input has not is zeros, and a warning says so, as long as another one is there.
+    """
     config = arguments.config
     require_checkpoints(arguments.workdir)
     mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
     check_batches(config, mapper)
-    layout = layouts.open_input(arguments.input, config.data.modalities, config.data, arguments.captions)
     cache = cache_dir(config.data)
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="score-") as folder:
+    temporary = tempfile.TemporaryDirectory(dir=cache, prefix="score-")
+    with temporary as folder, Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept:
+        widths = kept.feature_widths(arguments.checkpoint, config.data.modalities)
+        layout = layouts.open_input(arguments.input, config.data.modalities, config.data, arguments.captions, widths)
+        for line in layout.warnings():
+            loop.to_stderr(f"warning: {line}")
         videos = records.open_records(records.prepare(layout, Path(folder) / "input"), "test", config.data.modalities)
         # the feature statistics are among the checkpoint's constants; here they only have to have the right shape
         zeros = {m: {key: np.zeros(width, np.float32) for key in ("mean", "std")} for m, width in videos.dims.items()}
         model = registry.build_model(config, videos.dims, zeros)
-        with Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept:
-            state = kept.restore(arguments.checkpoint, template(config, model, videos)).state
+        state = kept.restore(arguments.checkpoint, template(config, model, videos)).state
         scored = score_videos(Evaluator(mapper, model, config), state, videos, "scoring")
-    path = results.write_scores(arguments.output, scored)
+    path = results.write_scores(arguments.output, scored, missing={m: [] for m in layout.missing} | layout.gaps)
     print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
     return 0

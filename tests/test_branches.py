@@ -10,7 +10,7 @@ from gfvad import losses
 from gfvad.data import minilm, text
 from gfvad.data.text import GAP_SECONDS, LEAST_FADE, assignment_weights
 from gfvad.models import registry
-from gfvad.models.detector import direction
+from gfvad.models.content import direction
 from gfvad.models.heads import BranchHead
 from gfvad.train.optim import fusion_coefficients, make_optimiser
 from gfvad.types import Batch, ConfigError, Output

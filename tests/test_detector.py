@@ -6,7 +6,7 @@ import pytest
 
 from configs.common import get_config
 from gfvad.models import registry
-from gfvad.models.detector import standardise
+from gfvad.models.content import standardise
 from gfvad.models.filter import SparseFeatureFilter
 from gfvad.types import ConfigError, DataError
 

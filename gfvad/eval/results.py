@@ -12,7 +12,8 @@ results.json:
   ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated set, ground_truth (its name), notes
 Values that are undefined are null; there is no NaN.
 
-scores.npz: one float32 array of frame scores [T] a video, under the video's name.
+scores.npz: one float32 array of frame scores [T] a video, under the video's name. Where videos were scored without a modality of the model,
+the comment of the archive is JSON: {"missing": {modality: [videos], or [] where no video had it}}; readers of arrays do not see it.
 """
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
 SCHEMA = 1
+MAX_COMMENT = 65535  # bytes, of the zip format
 REQUIRED = ("dataset", "split", "ground_truth_frames", "seed", "config_hash", "device", "wall_seconds")
 RECORD_KEYS = ("metric", *HEADLINE, "value", "ci95", "n_videos", "n_frames")
 
@@ -120,10 +122,13 @@ def read_results(path: str | Path) -> dict[str, Any]:
     return tree
 
 
-def write_scores(path: str | Path, videos: Sequence[ScoredVideo] | Mapping[str, np.ndarray]) -> Path:
+def write_scores(
+    path: str | Path, videos: Sequence[ScoredVideo] | Mapping[str, np.ndarray], missing: Mapping[str, Sequence[str]] = {}
+) -> Path:
     """Frame scores [T] of each video as float32, one array a name; equal scores give equal bytes.
 
-    Raises DataError for a repeated name or an array that is not one-dimensional.
+    missing: {modality: videos that were scored without it, () for all of them}, see `read_missing`; where the names do not fit into the
+    comment of an archive, it holds their number. Raises DataError for a repeated name or an array that is not one-dimensional.
     """
     pairs = list(videos.items()) if isinstance(videos, Mapping) else [(v.name, v.scores) for v in videos]
     if len({name for name, _ in pairs}) < len(pairs):
@@ -141,8 +146,21 @@ def write_scores(path: str | Path, videos: Sequence[ScoredVideo] | Mapping[str, 
                 info.compress_type = zipfile.ZIP_DEFLATED
                 with archive.open(info, "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, scores, allow_pickle=False)
+            if missing:
+                archive.comment = _missing_text(missing)
 
     return atomically(path, write)
+
+
+def _missing_text(missing: Mapping[str, Sequence[str]]) -> bytes:
+    text = json.dumps({"missing": {m: list(names) for m, names in missing.items()}}).encode()
+    return text if len(text) <= MAX_COMMENT else json.dumps({"missing": {m: len(names) or [] for m, names in missing.items()}}).encode()
+
+
+def read_missing(path: str | Path) -> dict[str, list[str] | int]:
+    """{modality: videos of a scores.npz that were scored without it (their number where they are very many), [] for all}; {} for none."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.comment)["missing"] if archive.comment else {}
 
 
 def read_scores(path: str | Path) -> dict[str, np.ndarray]:

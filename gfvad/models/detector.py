@@ -6,68 +6,40 @@ there: it stays zero through standardisation and filter, so its relations in tha
 """
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import relationship_graph, temporal
+from gfvad.models.content import MIN_STD, Arrays, Confident, ContentModel
 from gfvad.models.filter import SparseFeatureFilter
 from gfvad.models.heads import BranchHead, DegreeHead, GnnHead, RowHead
-from gfvad.types import DataError, Output
-
-MIN_STD = 1e-6  # a constant feature is not divided by its standard deviation
-NORM_EPSILON = 1e-12  # keeps the gradient of the residual norm finite at 0
-
-Arrays = dict[str, jax.Array]
-Confident = Mapping[str, jax.Array]  # modality -> [N], how much a unit counts in it: 0 absent, 1 wholly
+from gfvad.types import Output
 
 
-class Modality(NamedTuple):
-    """A feature set and its constant statistics over the training split (tuples, so that a module stays hashable)."""
+def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
+    """Sets edges of graphs [G, N, N] to 0 with probability `rate`, i-j and j-i together, and divides the others by 1 - rate.
 
-    name: str
-    width: int  # D
-    mean: tuple[float, ...] = ()  # [D]; () where unknown yet: restored with the parameters
-    std: tuple[float, ...] = ()  # [D]
-
-
-def direction(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Features whose length says how much they count -> (unit vectors [N, D], lengths [N] in [0, 1]); zeros stay zeros, with finite gradients."""
-    squared = jnp.square(x).sum(-1)
-    length = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
-    return x / jnp.where(squared > 0, length, 1.0)[:, None], jnp.minimum(length, 1.0)
-
-
-def standardise(x: jax.Array, mask: jax.Array, mean: jax.Array, std: jax.Array, mode: str) -> tuple[jax.Array, jax.Array]:
-    """Takes the mean [D] (`center`), and divides by the deviation [D] (`standardize`), of present units; the others become 0.
-
-    x [N, D], mask bool [N] -> (x [N, D], present bool [N]: real, with a feature that is not 0). mode `none` changes no value.
+    The diagonal stays. Every channel is drawn by itself; the expected graph is the graph (after DropEdge, Rong et al. 2020, with inverted
+    scaling).
     """
-    x = jnp.where(mask[:, None], x, 0.0)
-    present = mask & (x != 0).any(-1)
-    if mode != "none":
-        x = x - mean
-    if mode == "standardize":
-        x = x / jnp.where(std > MIN_STD, std, 1.0)
-    return jnp.where(present[:, None], x, 0.0), present
+    kept = jnp.triu(jax.random.bernoulli(key, 1.0 - rate, graphs.shape), 1)
+    kept = kept | jnp.swapaxes(kept, -1, -2)
+    own = jnp.eye(graphs.shape[-1], dtype=bool)
+    return jnp.where(own, graphs, jnp.where(kept, graphs / (1.0 - rate), 0.0))
 
 
-class GraphFusionDetector(nn.Module):
+class GraphFusionDetector(ContentModel):
     """Graph fusion of any number of modalities, with the sparse feature filter as an option (graph_fusion 1 - 6).
 
     Collections: 'params', and 'constants' (feature statistics, never trained). Random streams: 'dropout', and 'pair' where
     model.fusion.graphs is random_pair.
     """
 
-    config: FrozenConfigDict  # config.model
-    modalities: tuple[Modality, ...] = dataclasses.field(repr=False)
-    standardize: str = "center"  # config.data.standardize
     units: int = 0  # N, which the row head is bound to; others ignore it
 
     @nn.compact
@@ -80,7 +52,7 @@ class GraphFusionDetector(nn.Module):
         """
         self.check_shapes(features, mask)
         # {m: [N, D_m]}, {m: bool [N]}, {m: [N]}
-        raw, present, counts = self.standardise_features(features, mask)
+        raw, present, counts = self.standardise_features(features, mask, train)
         # {m: [N, D_m]} of the filtered modalities
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
@@ -88,31 +60,9 @@ class GraphFusionDetector(nn.Module):
         graphs = self.relation_graphs({"raw": raw, "filtered": filtered, "residual": residual}, mask)
         # [G, N, N]
         fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(graphs, mask, train=train)
-        # [N]
-        logits, branches = self.unit_logits(fused, raw, counts, residual, mask, train)
+        # [N]; the graph itself is given out whole, for the degree-variance loss and pictures
+        logits, branches = self.unit_logits(self.drop_edges(fused, train), raw, counts, residual, mask, train)
         return Output(logits, fused, aux | {f"branch/{name}": z for name, z in branches.items()})
-
-    def check_shapes(self, features: Mapping[str, jax.Array], mask: jax.Array) -> None:
-        """Refuses features of other modalities or widths than the model was built for."""
-        expected = {m.name: (mask.shape[0], m.width) for m in self.modalities}
-        found = {name: tuple(x.shape) for name, x in features.items()}
-        if any(found.get(name) != shape for name, shape in expected.items()):
-            raise DataError(
-                f"features are {found}, the model was built for {expected} ([N, D]): give every modality of data.modalities at its width"
-            )
-
-    def standardise_features(self, features: Mapping[str, jax.Array], mask: jax.Array) -> tuple[Arrays, Arrays, Confident]:
-        """All modalities with the constants of the training split: ({m: [N, D]}, {m: present bool [N]}, {m: how much a unit counts [N]})."""
-        raw, present, counts = {}, {}, {}
-        for name, width, mean, std in self.modalities:
-            mean = self.variable("constants", f"mean_{name}", lambda m=mean, d=width: jnp.asarray(m or (0.0,) * d, jnp.float32)).value
-            std = self.variable("constants", f"std_{name}", lambda s=std, d=width: jnp.asarray(s or (1.0,) * d, jnp.float32)).value
-            x, length = jnp.where(mask[:, None], features[name], 0.0), 1.0
-            if name in self.config.confidence:
-                x, length = direction(x)
-            raw[name], present[name] = standardise(x, mask, mean, std, self.standardize)
-            counts[name] = jnp.where(present[name], length, 0.0)
-        return raw, present, counts
 
     def filter_features(self, raw: Arrays, present: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Sparse feature filter of the modalities that have one: ({m: [N, D]}, aux)."""
@@ -154,6 +104,11 @@ class GraphFusionDetector(nn.Module):
         known = std if std and self.standardize != "standardize" else (1.0,) * width
         return math.sqrt(2.0 * max(sum(s * s for s in known), MIN_STD))
 
+    def drop_edges(self, fused: jax.Array, train: bool) -> jax.Array:
+        """In training, edges of the fused graphs are left out where model.edge_dropout is above 0: [G, N, N] -> [G, N, N]."""
+        rate = self.config.edge_dropout
+        return drop_edges(self.make_rng("dropout"), fused, rate) if train and rate > 0 else fused
+
     def unit_logits(
         self, fused: jax.Array, raw: Arrays, counts: Confident, residual: Arrays, mask: jax.Array, train: bool
     ) -> tuple[jax.Array, Arrays]:
@@ -169,21 +124,3 @@ class GraphFusionDetector(nn.Module):
             branches = BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, name="head")
             return branches(fused, content, mask, train=train)
         return GnnHead(*size, name="head")(fused, jnp.concatenate(list(content.values()), -1), mask, train=train), {}
-
-    def embed_content(self, raw: Arrays, counts: Confident, residual: Arrays, train: bool) -> Arrays:
-        """Unit embeddings {m: [N, embed_dim]} of every modality, and {m residual: [N, 1]}, residual norms of the filtered ones.
-
-        Each is times what its unit counts: 0 where absent, so that the logit of a fading unit goes to the branch's own constant.
-        """
-        parts = {}
-        for m, x in raw.items():
-            x = nn.Dropout(self.config.input_dropout, deterministic=not train)(x)
-            # [N, H]
-            x = nn.gelu(nn.LayerNorm(name=f"norm_{m}")(nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)))
-            x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
-            parts[m] = counts[m][:, None] * x
-        for m, x in residual.items():
-            # [N, 1]: root mean square, so that it does not grow with D
-            norm = jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + NORM_EPSILON)
-            parts[f"{m}_residual"] = counts[m][:, None] * norm
-        return parts

@@ -12,7 +12,10 @@ from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS
 from gfvad.fusion.operator import SELECTIONS, check_fusion
 from gfvad.graphs.expansion import KINDS, ZEROTH
 from gfvad.graphs.relations import SIMILARITIES, check_relation
-from gfvad.models.detector import GraphFusionDetector, Modality
+from gfvad.models.content import Modality
+from gfvad.models.detector import GraphFusionDetector
+from gfvad.models.foils import KINDS as FOILS
+from gfvad.models.foils import FeatureFusion
 from gfvad.types import ConfigError, DataError
 
 CHOICES = {
@@ -24,11 +27,13 @@ CHOICES = {
     "fusion.graphs": SELECTIONS,
     "fusion.start": STARTS,
     "head.kind": ("row", "degree", "gnn", "branches"),
+    "foil.kind": FOILS,
 }
 SOURCES = ("raw", "filtered", "residual")
 AT_LEAST = {
     "embed_dim": 1, "relation.projection": 0, "relation.knn": 0, "relation.temporal_tau": 0, "expansion.order": 1, "fusion.rank": 1,
     "fusion.channels": 1, "head.hidden": 1, "head.layers": 0, "head.topk": 1, "filter.experts": 1, "filter.topk": 1, "filter.bottleneck": 1,
+    "foil.hidden": 1, "foil.rank": 1, "foil.heads": 1, "foil.width": 0,
 }  # fmt: skip
 
 
@@ -68,7 +73,12 @@ def graph_fusion(config: Any, modalities: tuple[Modality, ...]) -> GraphFusionDe
     return GraphFusionDetector(FrozenConfigDict(config.model), modalities, config.data.standardize, config.data.train_units)
 
 
-MODELS: dict[str, Callable[[Any, tuple[Modality, ...]], nn.Module]] = {"graph_fusion": graph_fusion}
+def feature_fusion(config: Any, modalities: tuple[Modality, ...]) -> FeatureFusion:
+    """Feature-level fusion by model.foil.kind, with which graph fusion is compared."""
+    return FeatureFusion(FrozenConfigDict(config.model), modalities, config.data.standardize)
+
+
+MODELS: dict[str, Callable[[Any, tuple[Modality, ...]], nn.Module]] = {"graph_fusion": graph_fusion, "feature_fusion": feature_fusion}
 
 
 def check(config: Any, modalities: Sequence[str]) -> None:
@@ -85,12 +95,14 @@ def check(config: Any, modalities: Sequence[str]) -> None:
             raise ConfigError(f"config.model.{key} = {get(model, key)!r}: expected {least} or more")
     if not 0 < model.head.prior < 1:
         raise ConfigError(f"config.model.head.prior = {model.head.prior!r}: expected a probability between 0 and 1")
-    for key in ("dropout", "input_dropout"):
+    for key in ("dropout", "input_dropout", "modality_dropout", "edge_dropout"):
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
     for name in (name for name in model.confidence if name not in modalities):
         hint = f"expected names of config.data.modalities; take it out here or add it there"
         raise ConfigError(f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}")
+    if model.name == "feature_fusion":
+        return check_foil(config, modalities)
     check_relation(model.relation)
     check_filter(model.filter, modalities)
     check_graphs(model, modalities)
@@ -99,6 +111,25 @@ def check(config: Any, modalities: Sequence[str]) -> None:
         raise ConfigError(
             f"config.model.head.kind = 'row' needs a fixed number of units: set config.data.eval_mode = 'segments' (is {mode!r}) "
             f"and config.data.train_sampling = 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
+        )
+
+
+def check_foil(config: Any, modalities: Sequence[str]) -> None:
+    """Refuses, for feature_fusion, a filter (it has none), heads that do not divide the embedding, and late fusion that could not learn."""
+    model, foil = config.model, config.model.foil
+    if model.filter.modalities:
+        raise ConfigError(
+            f"config.model.filter.modalities = {model.filter.modalities!r}: model 'feature_fusion' has no filter; "
+            "set it to () or take model.name 'graph_fusion'"
+        )
+    if foil.kind == "cross_attention" and model.embed_dim % foil.heads:
+        raise ConfigError(f"config.model.foil.heads = {foil.heads}: expected a divisor of config.model.embed_dim = {model.embed_dim}")
+    if foil.kind == "late" and len(model.head.gates) not in (0, len(modalities)):
+        named = ", ".join(modalities)
+        raise ConfigError(f"config.model.head.gates = {model.head.gates!r}: foil 'late' expects one a modality ({named}), or () for 1 each")
+    if foil.kind == "late" and not config.loss.branch > 0:
+        raise ConfigError(
+            f"config.loss.branch = {config.loss.branch!r}: foil 'late' learns from its branches' losses alone; expected a number above 0"
         )
 
 

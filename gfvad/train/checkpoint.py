@@ -15,7 +15,8 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,6 +143,13 @@ class Checkpoints:
         leaves = [np.asarray(arrays[path]) if path in arrays else np.zeros(x.shape, x.dtype) for path, x in wanted.items()]
         state = jax.tree.unflatten(jax.tree.structure(template), leaves)
         return Restored(step, state, _decode(meta["position"]), meta["pending"], self._metrics.get(step, {}))
+
+    def feature_widths(self, which: str | int, modalities: Sequence[str]) -> dict[str, int]:
+        """{modality: D} of the features a checkpoint was trained on, by its feature statistics; {} where there is no such checkpoint."""
+        step = self.step_of(which)
+        shapes = self._check_config(step)["shapes"] if step is not None else {}
+        found = {m: re.fullmatch(r"\w+\[(\d+)\]", shapes.get(f"constants.constants.mean_{m}", "")) for m in modalities}
+        return {m: int(match[1]) for m, match in found.items() if match}
 
     def wait(self) -> None:
         """Returns when the save in flight is on disk."""

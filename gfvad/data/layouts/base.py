@@ -208,8 +208,8 @@ class Layout:
         if cut:
             self._note("aligned", entry)
         units = next(iter(features.values())).shape[1] if features else self.text_units(entry)
-        for m in self.on_disk:
-            if m not in features:
+        for m in self.asked:
+            if m not in features and not (m == "text" and self.text):
                 self._note(f"{m} absent, zeros in its place", entry)
                 features[m] = np.zeros((1, units, self.modalities[m]), np.float32)
         if self.text:

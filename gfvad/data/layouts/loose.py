@@ -58,6 +58,8 @@ def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) 
 class Loose(Layout):
     """Base of the readers of such files."""
 
+    optional: tuple[str, ...] = ()  # modalities that some videos may lack
+
     def open(self) -> None:
         if not self.root.exists():
             raise DataError(f"{self.root}: nothing there; expected an .npz, a .npy or a folder of them")
@@ -103,25 +105,30 @@ class Loose(Layout):
             raise DataError(f"{root}: no .npy files; expected one a video (and modality), or an .npz given by its own path")
         marked = {m for pattern, m in SUFFIXES if any(pattern.fullmatch(p.stem) for p in paths)}
         folders = {part.lower() for p in paths for part in p.relative_to(root).parts[:-1]}
-        rest = [m for m in self.counted if m not in marked and m.lower() not in folders]
+        rest = self.unmarked([m for m in self.counted if m not in marked and m.lower() not in folders], paths, root)
         grouped: dict[str, list] = {m: [] for m in self.counted}
         for path in paths:
             modality, name, crop = describe(path, root, self.counted, rest)
             if modality:
                 grouped[modality].append((name, crop, path))
-        empty = [m for m, files in grouped.items() if not files]
-        if empty:
-            raise DataError(
-                f"{root}: no files of modality {empty[0]!r}; "
-                f"expected a sub-folder {empty[0]}/ or its suffix, found {some(p.name for p in paths)}"
-            )
+        if not all(grouped.values()):
+            self.lacking([m for m, files in grouped.items() if not files], root, f"found {some(p.name for p in paths)}")
+            grouped = {m: files for m, files in grouped.items() if files}
         tables, problems = {}, []
         for modality, files in grouped.items():
             tables[modality], wrong = group_crops(files)
             problems += wrong
         names = sorted(set().union(*tables.values()))
         videos = {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}
-        return videos, problems + missing_files(root.name, tables)
+        return videos, problems + missing_files(root.name, tables, self.optional)
+
+    def unmarked(self, rest: list[str], paths: Sequence[Path], root: Path) -> list[str]:
+        """Of the modalities that no suffix or folder marks, those that files without a mark may be of: any."""
+        return rest
+
+    def lacking(self, modalities: Sequence[str], root: Path, found: str) -> None:
+        """What to do where no file is of some modalities: refuse."""
+        raise DataError(f"{root}: no files of modality {modalities[0]!r}; expected a sub-folder {modalities[0]}/ or its suffix, {found}")
 
     def container(self, path: Path) -> arrays.Npz:
         """An opened .npz."""
@@ -134,8 +141,8 @@ class Loose(Layout):
 
     def _gather_npz(self, path: Path) -> dict[str, Found]:
         npz = self.container(path)
-        names = npz.names()
-        for m in self.counted:
+        names, held = npz.names(), self.held(npz)
+        for m in held:
             header = npz.require(self._key(npz, m), 3)
             if header.shape[0] != len(names) or 0 in header.shape or not arrays.is_float(header.dtype):
                 raise DataError(
@@ -143,13 +150,18 @@ class Loose(Layout):
                     f"expected floats [{len(names)} names, units, features]"
                 )
         if "lengths" in npz.headers:
-            lengths, most = npz.array("lengths"), min(npz.headers[self._key(npz, m)].shape[1] for m in self.counted)
+            lengths, most = npz.array("lengths"), min(npz.headers[self._key(npz, m)].shape[1] for m in held)
             if lengths.shape != (len(names),) or lengths.dtype.kind not in "iu" or (lengths < 1).any() or (lengths > most).any():
                 raise DataError(
                     f"{path}:lengths: shape {lengths.shape} of {lengths.dtype}; "
                     f"expected {len(names)} whole numbers from 1 to {most}"
                 )
-        return {annotations.strip_mp4(name): Found({m: (path,) for m in self.counted}, row) for row, name in enumerate(names)}
+        files = {m: (path,) if m in held else () for m in self.counted}
+        return {annotations.strip_mp4(name): Found(files, row) for row, name in enumerate(names)}
+
+    def held(self, npz: arrays.Npz) -> tuple[str, ...]:
+        """Modalities that a container must hold: all that are looked for."""
+        return self.counted
 
     # ---- reading them
 
@@ -178,6 +190,6 @@ class Loose(Layout):
 
     def _first_dim(self, modality: str) -> int:
         for entry in (e for split in ("train", "test") for e in self.survey(split)[0]):
-            if entry.row >= 0:
+            if entry.row >= 0 and entry.files.get(modality):
                 return self.headers(entry, modality)[0][1].shape[-1]
         return super()._first_dim(modality)
