@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     c.model.dropout = 0.3  # on unit embeddings
     c.model.confidence = ()  # modalities whose features' length, 0 to 1, says how much a unit counts (text with data.text_assign = "decay")
     c.model.input_dropout = 0.0  # on input features of the content path
+    c.model.input_dropout_shared = False  # the same features are dropped from all units of a video
     c.model.modality_dropout = 0.0  # training: share of the modalities that a video does without, as wholes, never all of them
     c.model.edge_dropout = 0.0  # training: share of the fused graphs' edges that the head does not see
 
@@ -76,6 +77,7 @@ def get_config() -> ConfigDict:
     c.model.head.gates = ()  # branches: weight of each in the sum (modalities, gnn where layers > 0, graph); () is 1 each
     c.model.head.detach = False  # branches: each learns from its own loss only
     c.model.head.prior = 0.5  # branches: share of abnormal units that a modality's branch starts from, which is what it says of a unit that does not count
+    c.model.head.absent = 0.0  # branches, foil late: score of a unit that does not count in a modality; 0: the branch's own learnt constant
     c.model.head.mix = 0.5  # branches: share of the sum that is diffused over the fused graph
     c.model.head.alpha = 0.5  # edge threshold of the weighted degree
     c.model.head.topk = 8  # neighbours in the top-k mean statistic

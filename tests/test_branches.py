@@ -73,6 +73,21 @@ def test_no_mix_no_graph_is_the_plain_sum():
     np.testing.assert_allclose(logits, sum(branches.values()), rtol=1e-6)
 
 
+def test_a_unit_that_does_not_count_is_given_the_score_of_absence():
+    """z = c (w h + b) + (1 - c) logit(absent), with the embedding already times c; other branches keep their constant."""
+    head = BranchHead(layers=0, relations=False, mix=0.0, absent=0.01)
+    graphs, content = problem()
+    params = jax.tree.map(lambda x: x + 0.3, initialised(head))
+    counts = {"a": np.array([0.0, 0.25, 1.0, 0.5, 0.75, 1.0])}
+    faded = content | {"a": content["a"] * counts["a"][:, None]}
+    _, branches = head.apply(params, graphs, faded, MASK, counts, train=False)
+    dense = params["params"]["branch_a"]
+    plain = (content["a"] @ dense["kernel"] + dense["bias"])[:, 0]
+    expected = counts["a"] * plain + (1 - counts["a"]) * np.log(0.01 / 0.99)
+    np.testing.assert_allclose(np.asarray(branches["a"])[MASK], expected[MASK], rtol=1e-5)
+    np.testing.assert_allclose(branches["b"], head.apply(params, graphs, faded, MASK, train=False)[1]["b"], rtol=1e-6)
+
+
 def test_detached_branches_learn_from_their_own_loss_only():
     graphs, content = problem()
     for detach in (True, False):

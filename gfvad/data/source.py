@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.data import layouts, records, simulate
+from gfvad.data import layouts, records, simulate, text
 from gfvad.data.layouts.captions import cache_folder as cache_dir
 from gfvad.types import DataError
 
@@ -81,4 +81,5 @@ def _key(data_cfg) -> str:
     """Ten hex digits of what the records' content depends on."""
     keys = ("layout", "root", "modalities", "captions", "text_encoder", "text_assign")
     content = {k: data_cfg[k] for k in keys} | {"root": str(Path(data_cfg.root).resolve()), "simulated": data_cfg.simulated.to_dict()}
+    content |= {"gap_seconds": text.GAP_SECONDS}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:10]

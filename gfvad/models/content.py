@@ -110,7 +110,9 @@ class ContentModel(nn.Module):
         """
         parts = {}
         for m, x in raw.items():
-            x = nn.Dropout(self.config.input_dropout, deterministic=not train)(x)
+            # shared: a feature is dropped from all units of the video at once (variational dropout, Gal and Ghahramani 2016)
+            shared = (0,) if self.config.input_dropout_shared else ()
+            x = nn.Dropout(self.config.input_dropout, broadcast_dims=shared, deterministic=not train)(x)
             # [N, H]
             x = nn.gelu(nn.LayerNorm(name=f"norm_{m}")(nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)))
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)

@@ -121,6 +121,6 @@ class GraphFusionDetector(ContentModel):
         content = self.embed_content(raw, counts, residual, train)
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
-            branches = BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, name="head")
-            return branches(fused, content, mask, train=train)
+            branches = BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent, name="head")
+            return branches(fused, content, mask, counts, train=train)
         return GnnHead(*size, name="head")(fused, jnp.concatenate(list(content.values()), -1), mask, train=train), {}

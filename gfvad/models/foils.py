@@ -12,14 +12,13 @@ gated            gate 0, and the other gates sum to 1
 bilinear         the factor 1, as in product
 cross_attention  is attended to by nobody and takes up nothing itself; then as concat
 mtn_concat/_add  gives zeros (neighbours in time see its unit as zeros); then as concat or add
-late             its logit is the branch's own constant
+late             its logit is that of model.head.absent (0: the branch's own constant)
 
 With one modality every kind is allowed: add, product, gated and cross_attention are then the plain network, which is concat of one.
 No kind but the multi-scale temporal networks knows the order of units. Padded units never reach a real one.
 """
 from __future__ import annotations
 
-import math
 from functools import reduce
 from typing import Mapping
 
@@ -29,6 +28,7 @@ import jax.numpy as jnp
 
 from gfvad.models.blocks import Attention
 from gfvad.models.content import Arrays, Confident, ContentModel
+from gfvad.models.heads import branch_logits, logit_of
 from gfvad.types import Output
 
 KINDS = ("concat", "add", "product", "gated", "bilinear", "cross_attention", "mtn_concat", "mtn_add", "late")
@@ -58,7 +58,7 @@ class FeatureFusion(ContentModel):
         content = self.embed_content(raw, counts, {}, train)
         aux = {}
         if self.config.foil.kind == "late":
-            logits, aux = self.late(content)
+            logits, aux = self.late(content, counts)
         else:
             logits = self.perceptron(self.fuse(content, counts, mask), train)
         hide = lambda z: jnp.where(mask, z, 0.0)  # noqa: E731
@@ -88,22 +88,20 @@ class FeatureFusion(ContentModel):
         hidden = nn.Dropout(self.config.dropout, deterministic=not train, name="drop_hidden")(hidden)
         return nn.Dense(1, bias_init=self.prior_logit(), name="logit")(hidden)[:, 0]
 
-    def late(self, content: Arrays) -> tuple[jax.Array, Arrays]:
+    def late(self, content: Arrays, counts: Confident) -> tuple[jax.Array, Arrays]:
         """Late fusion: (gated sum of the logits of the modalities [N], those logits {m: [N]}).
 
         A dense layer a modality, trained by its own losses (loss.branch, and those of units) alone: no gradient of the sum reaches it. That
         is the head `branches` with detach, without graphs: no gnn, no relations, nothing diffused. Gates: model.head.gates, () is 1 each.
         """
-        start = self.prior_logit()
-        branches = {m: nn.Dense(1, bias_init=start, name=f"branch_{m}")(z)[:, 0] for m, z in content.items()}
+        branches = branch_logits(content, counts, self.config.head.prior, self.config.head.absent)
         gates = self.config.head.gates or (1.0,) * len(branches)
         parts = jax.lax.stop_gradient(branches)
         return sum(gate * z for gate, z in zip(gates, parts.values())) + self.param("bias", nn.initializers.zeros, ()), branches
 
     def prior_logit(self) -> nn.initializers.Initializer:
         """Where the bias of a logit starts."""
-        prior = self.config.head.prior
-        return nn.initializers.constant(math.log(prior / (1.0 - prior)))
+        return nn.initializers.constant(logit_of(self.config.head.prior))
 
 
 def product(factors: Arrays, counts: Confident) -> jax.Array:

@@ -6,6 +6,7 @@ they hold, and have logit 0. `degree` and `gnn` serve any N with the same parame
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -152,17 +153,18 @@ class BranchHead(nn.Module):
     detach: bool = False
     mix: float = 0.5
     prior: float = 0.5  # where a modality's branch starts without evidence: the share of units taken to be abnormal
+    absent: float = 0.0  # score that a modality's branch gives a unit that does not count in it; 0: the branch's own learnt constant
 
     @nn.compact
     def __call__(
-        self, graphs: jax.Array, content: dict[str, jax.Array], mask: jax.Array, *, train: bool
+        self, graphs: jax.Array, content: dict[str, jax.Array], mask: jax.Array, counts: Mapping[str, jax.Array] = {}, *, train: bool
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """graphs [G, N, N], content {branch: [N, H]}, mask bool [N] -> (logits [N], {branch: logits [N]}); rng 'dropout' when training.
+        """graphs [G, N, N], content {branch: [N, H]}, mask bool [N], counts {modality: [N]} (what a unit counts there, 1 where not given)
+        -> (logits [N], {branch: logits [N]}); rng 'dropout' when training.
 
         Raises ConfigError where the gates are not as many as the branches.
         """
-        start = nn.initializers.constant(math.log(self.prior / (1.0 - self.prior)))
-        branches = {name: nn.Dense(1, bias_init=start, name=f"branch_{name}")(x)[:, 0] for name, x in content.items()}
+        branches = branch_logits(content, counts, self.prior, self.absent)
         if self.layers > 0:
             gnn = GnnHead(self.hidden, self.layers, self.alpha, self.topk, self.dropout, name="gnn")
             branches["gnn"] = gnn(graphs, jnp.concatenate(list(content.values()), -1), mask, train=train)
@@ -179,6 +181,26 @@ class BranchHead(nn.Module):
         # a unit without relations keeps its own evidence
         diffused = weights @ jnp.where(mask, z, 0.0) + (1.0 - weights.sum(-1)) * z
         return jnp.where(mask, (1.0 - self.mix) * z + self.mix * diffused, 0.0), branches
+
+
+def branch_logits(content: Mapping[str, jax.Array], counts: Mapping[str, jax.Array], prior: float, absent: float) -> dict[str, jax.Array]:
+    """A logit a branch from a dense layer on its embedding, {branch: [N, H]} -> {branch: [N]}; call it inside a compact module.
+
+    An embedding is 0 where its modality is absent, and fades to 0 with c [N], what the unit counts there (content.embed_content). With
+    absent > 0 the logit fades to that of a fixed score, z = c (w h + b) + (1 - c) logit(absent); else z = c w h + b.
+    """
+    start, out = nn.initializers.constant(logit_of(prior)), {}
+    for name, x in content.items():
+        dense = nn.Dense(1, bias_init=start, name=f"branch_{name}")
+        out[name] = dense(x)[:, 0]
+        if absent > 0 and name in counts:
+            out[name] += (1.0 - counts[name]) * (logit_of(absent) - dense(jnp.zeros_like(x))[:, 0])
+    return out
+
+
+def logit_of(probability: float) -> float:
+    """log(p / (1 - p))."""
+    return math.log(probability / (1.0 - probability))
 
 
 def row_normalised(graphs: jax.Array, mask: jax.Array) -> jax.Array:

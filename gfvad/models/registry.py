@@ -95,6 +95,8 @@ def check(config: Any, modalities: Sequence[str]) -> None:
             raise ConfigError(f"config.model.{key} = {get(model, key)!r}: expected {least} or more")
     if not 0 < model.head.prior < 1:
         raise ConfigError(f"config.model.head.prior = {model.head.prior!r}: expected a probability between 0 and 1")
+    if not 0 <= model.head.absent < 1:
+        raise ConfigError(f"config.model.head.absent = {model.head.absent!r}: expected a score in [0, 1); 0 leaves it to the branch")
     for key in ("dropout", "input_dropout", "modality_dropout", "edge_dropout"):
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
