@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,16 +15,52 @@ from gfvad import config as config_lib
 from gfvad import job, parallel
 from gfvad.ablation import finish, groups, report
 from gfvad.ablation import training as training_lib
+from gfvad.ablation.arguments import Arguments
 from gfvad.ablation.groups import Group
 from gfvad.ablation.stacked import Stack
-from gfvad.ablation.sweep import Setting, Sweep
+from gfvad.ablation.sweep import Sweep
 from gfvad.data import records
 from gfvad.data.source import Source, fit_lengths, resolve
+from gfvad.eval.results import atomically, plain
 from gfvad.progress import Progress
 from gfvad.train import loop
+from gfvad.train.stop import StopRequest
 from gfvad.types import ConfigError
 
+CORES_EACH = 4  # of a group's process, where several are trained at a time
+
 Say = Callable[[str], None]
+
+
+def ablate(arguments: Arguments) -> int:
+    """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
+    say = loop.to_stderr
+    plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
+    if arguments.group:
+        train_missing(plan, arguments.group, say)
+        return 0
+    keep_sweep(plan)
+    todo = missing(plan)
+    runs = sum(group.size for group in todo)
+    asked = len(plan.sweep.settings) * len(plan.sweep.seeds)
+    say(f"ablation {plan.sweep.name}: {len(plan.sweep.settings)} settings x {len(plan.sweep.seeds)} seeds; {asked - runs} runs are there, {runs} to train in {len(todo)} groups")
+    count = min(arguments.processes or free_processes(), len(todo))
+    if count > 1:
+        code = train_in_processes(plan, arguments.command, count, say)
+        if code:
+            return code
+    else:
+        train_missing(plan, None, say)
+    report.write(plan.sweep, plan.workdir, plan.sources, arguments.resamples, say)
+    return 0
+
+
+def free_processes() -> int:
+    """How many groups to train at a time: one where they would share an accelerator, or two cores."""
+    import jax
+
+    cores = os.cpu_count() or 1
+    return max(1, cores // CORES_EACH) if jax.default_backend() == "cpu" and cores > 2 else 1
 
 
 class Plan(NamedTuple):
@@ -97,8 +134,6 @@ def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say)
 
     A signal to this process is passed on, and every process saves. Returns the first exit code that is not 0.
     """
-    from gfvad.train.stop import StopRequest
-
     waiting, running, code = [group.id for group in missing(plan)], {}, 0
     with StopRequest() as stop:
         while waiting or running:
@@ -123,19 +158,10 @@ def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say)
     return code
 
 
-def write_report(plan: Plan, resamples: int, say: Say) -> None:
-    """ablation.csv, ablation.md and figures of the settings of the sweep, and the table on standard output."""
-    report.write(plan.sweep, plan.workdir, plan.sources, resamples, say)
-
-
-def leave_config(plan: Plan, source_config, setting: Setting) -> None:
-    """Keeps beside the results what the sweep was: sweep.json."""
-    tree = {"sweep": plan.sweep.name, "base": plan.sweep.base, "seeds": list(plan.sweep.seeds),
-            "settings": {s.name: s.differs for s in plan.sweep.settings}, "left_out": plan.sweep.left_out,
-            "config": config_lib.flatten(setting.config)}  # fmt: skip
-    from gfvad.eval.results import atomically, plain
-
+def keep_sweep(plan: Plan) -> None:
+    """Leaves beside the results what was asked for: sweep.json."""
+    sweep = plan.sweep
+    base = next(setting for setting in sweep.settings if setting.name == sweep.base)
+    tree = {"sweep": sweep.name, "base": sweep.base, "seeds": list(sweep.seeds), "settings": {s.name: s.differs for s in sweep.settings},
+            "left_out": sweep.left_out, "config": config_lib.flatten(base.config)}  # fmt: skip
     atomically(plan.workdir / "sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))
-
-
-SAY = loop.to_stderr
