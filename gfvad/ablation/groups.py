@@ -94,11 +94,16 @@ def plan(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int], at_on
             key = json.dumps(structure(setting.config), sort_keys=True, default=list), tuple(missing[setting.name])
             together.setdefault(key, []).append(setting)
     for (_, left), members in together.items():
-        most = max(1, at_once // len(left))
-        for first in range(0, len(members), most):
-            part = tuple(members[first : first + most])
-            groups += [Group(part, left[i : i + at_once]) for i in range(0, len(left), at_once)]
+        for part in portions(members, max(1, at_once // len(left))):
+            groups += [Group(tuple(part), tuple(some)) for some in portions(left, at_once)]
     return groups
+
+
+def portions(items: Sequence[Any], most: int) -> list[Sequence[Any]]:
+    """The fewest parts of at most `most` items, as equal as can be."""
+    count = -(-len(items) // most)
+    edges = [i * len(items) // count for i in range(count + 1)]
+    return [items[a:b] for a, b in zip(edges, edges[1:])]
 
 
 def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> list[Group]:

@@ -38,8 +38,10 @@ def forest(values: Mapping[str, Sequence[float]], base: str, title: str, metric:
             panel.plot(s.interval, [place, place], "-", color=colour, linewidth=2, zorder=2)
         panel.plot([s.mean], [place], "D", color=colour, markersize=6, zorder=3)
     panel.axvline(np.mean(values[base]), color=RED, linestyle=":", linewidth=1)
-    panel.set_yticks(range(len(names)), [f"{name} (base)" if name == base else name for name in names])
+    panel.set_yticks(range(len(names)), [f"{name} (base)" if name == base != "base" else name for name in names])
     panel.set_ylim(len(names) - 0.4, -0.6)
+    low, high = panel.get_xlim()
+    panel.set_xlim(max(low, 0.0), min(high, 1.0))  # an interval by t of two or three seeds can leave what the metric can be
     style(panel, f"frame {metric.upper()}", "")
     return save(figure, path)
 
@@ -79,6 +81,8 @@ def curve(key: str, lines: Mapping[str, list[tuple[float, str]]], values: Mappin
     if x.min() > 0 and x.max() / x.min() >= 30:
         panel.set_xscale("log")
     style(panel, key, f"frame {metric.upper()}")
+    low, high = panel.get_ylim()
+    panel.set_ylim(max(low, 0.0), min(high, 1.0))
     if len(lines) > 1:
         panel.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, path)

@@ -2,8 +2,9 @@
 
 Leaves of parameters and optimiser get leading axes [U, K]. What settings of one seed have in common stays without K: the batch, the random
 key and so all dropout masks, and with them every value that depends on no parameter (standardised features, the relations of raw
-features); what is common to all (step, constants) without either. jax.vmap then computes it once. Each setting and seed gets the numbers
-of a run by itself, up to the order of float32 sums.
+features); what is common to all (step, constants) without either. jax.vmap then computes it once. Seeds have nothing in common but the
+program: they are vmapped too, but on CPUs taken one after the other within it, where the arrays of one seed fit a cache and those of all
+do not. Each setting and seed gets the numbers of a run by itself, up to the order of float32 sums.
 """
 from __future__ import annotations
 
@@ -17,10 +18,10 @@ import numpy as np
 
 from gfvad.ablation.groups import Group, with_seed
 from gfvad.ablation.traced import bind, varying
+from gfvad.data import pipeline
 from gfvad.eval.evaluate import Evaluator
 from gfvad.models import registry
 from gfvad.parallel import Mapper
-from gfvad.train import loop
 from gfvad.train import step as step_lib
 from gfvad.train.optim import Optimiser, make_optimiser
 from gfvad.train.state import TrainState, init_state
@@ -90,15 +91,21 @@ class Stack:
 
     def mapped_step(self, mapper: Mapper) -> Any:
         """(Stacked, tuple of U batches) -> (Stacked, metrics [U, K, ...]), over all devices."""
-        return mapper.map_train(partial(stacked_step, stack=self, axis_name=mapper.axis_name))
+        one_by_one = mapper.devices[0].platform == "cpu"
+        return mapper.map_train(partial(stacked_step, stack=self, axis_name=mapper.axis_name, one_by_one=one_by_one))
 
     def evaluator(self, mapper: Mapper) -> StackedEvaluator:
         """Scores videos by all settings and seeds, in one program."""
         return StackedEvaluator(mapper, self)
 
 
-def stacked_step(stacked: Stacked, batches: Sequence[Batch], *, stack: Stack, axis_name: str | None) -> tuple[Stacked, dict[str, jax.Array]]:
-    """One step of every setting and seed. batches: this device's part of each seed's batch, leaves [B, ...]. Metrics get leading [U, K]."""
+def stacked_step(
+    stacked: Stacked, batches: Sequence[Batch], *, stack: Stack, axis_name: str | None, one_by_one: bool
+) -> tuple[Stacked, dict[str, jax.Array]]:
+    """One step of every setting and seed. batches: this device's part of each seed's batch, leaves [B, ...]. Metrics get leading [U, K].
+
+    one_by_one: seeds in a loop of the program instead of side by side; same numbers.
+    """
     # leaves [U, B, ...]
     batch = jax.tree.map(lambda *x: jnp.stack(x), *batches)
 
@@ -108,9 +115,19 @@ def stacked_step(stacked: Stacked, batches: Sequence[Batch], *, stack: Stack, ax
         return step_lib.train_step(state, batch, model=model, optimiser=optimiser, loss_cfg=config.loss, axis_name=axis_name)
 
     of_a_seed = jax.vmap(one, in_axes=(SETTINGS_AXES, 0, None), out_axes=(SETTINGS_AXES, 0))
-    of_all = jax.vmap(of_a_seed, in_axes=(SEEDS_AXES, None, 0), out_axes=(SEEDS_AXES, 0))
-    state, metrics = of_all(stacked.state, stacked.values, batch)
-    return stacked._replace(state=state), metrics
+    if not one_by_one:
+        of_all = jax.vmap(of_a_seed, in_axes=(SEEDS_AXES, None, 0), out_axes=(SEEDS_AXES, 0))
+        state, metrics = of_all(stacked.state, stacked.values, batch)
+        return stacked._replace(state=state), metrics
+    before = stacked.state
+
+    def of_one(inputs: tuple) -> tuple:
+        params, opt_state, key, own = inputs
+        state, metrics = of_a_seed(before._replace(params=params, opt_state=opt_state, key=key), stacked.values, own)
+        return state.params, state.opt_state, metrics
+
+    params, opt_state, metrics = jax.lax.map(of_one, (before.params, before.opt_state, before.key, batch))
+    return stacked._replace(state=before._replace(step=before.step + 1, params=params, opt_state=opt_state)), metrics
 
 
 def stacked_scores(stacked: Stacked, batch: Batch, *, stack: Stack) -> jax.Array:
@@ -170,4 +187,9 @@ def run_config(stack: Stack, seed: int, setting: int) -> Any:
 
 def fresh_iterators(stack: Stack, records: Any, indices: np.ndarray, mapper: Mapper) -> list[Any]:
     """One iterator of training batches a seed, each that of a run by itself."""
-    return [loop.make_data(with_seed(stack.config, seed), records, indices, mapper) for seed in stack.group.seeds]
+    config = stack.config
+    shared = pipeline.Examples(records, indices, config.data)  # videos are read once for all seeds
+    return [
+        pipeline.train_iterator(records, indices, config.data, config.train.batch_size, seed, mapper.process_index, mapper.process_count, examples=shared)
+        for seed in stack.group.seeds
+    ]

@@ -31,6 +31,9 @@ SEEDS = 5
 PLAIN = "base"  # name of the unchanged config among axes taken each
 NAME = re.compile(r"[A-Za-z0-9_.,=+-]+")  # a setting's name is a folder's
 VARIANT = "variant"
+# Of every run of a sweep, where neither the sweep nor the command line says otherwise: an interval over videos for every protocol of every run would
+# take longer than training, and the report has paired ones.
+ALWAYS = {"eval.bootstrap": 0, "eval.figures": False}
 
 Overrides = Mapping[str, Any]
 
@@ -95,7 +98,7 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     for name in optional:
         if name not in named:
             raise ConfigError(f"{path}: optional names {name!r}{config_lib.nearest(str(name), list(named))}")
-    common = {key: value for key, value in given.get("overrides", {}).items() if key not in source.fixed()}
+    common = {key: value for key, value in (ALWAYS | dict(given.get("overrides", {}))).items() if key not in source.fixed()}
     check_keys(path, "overrides", common, known)
     settings, left_out = make_settings(path, source, named, base, common, optional, known)
     first = int(config.seed)
@@ -115,12 +118,13 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
         raise ConfigError(f"{path}, line {e.lineno}: {e.msg}; expected Python with get_sweep(config)") from e
     refuse_repeated_names(path, tree)
     names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    exec(compile(tree, str(path), "exec"), names)  # noqa: S102: a sweep is a program, as a config file is
-    if not callable(names.get("get_sweep")):
-        raise ConfigError(f"{path}: no get_sweep(config) in it; see docs/ablation.md")
-    given = names["get_sweep"](config)
+    try:
+        exec(compile(tree, str(path), "exec"), names)  # noqa: S102: a sweep is a program, as a config file is
+        given = names["get_sweep"](config) if callable(names.get("get_sweep")) else None
+    except Exception as e:
+        raise ConfigError(f"{path}: get_sweep() failed: {type(e).__name__}: {e}") from e
     if not isinstance(given, Mapping) or not (given.get("settings") or given.get("axes")):
-        raise ConfigError(f"{path}: get_sweep() returned {type(given).__name__}; expected a dict with settings or axes (docs/ablation.md)")
+        raise ConfigError(f"{path}: get_sweep(config) is missing or returned {type(given).__name__}; expected a dict with settings or axes (docs/ablation.md)")
     return given
 
 

@@ -23,7 +23,7 @@ TRACED = (
     "loss.label_smoothing", "loss.variance", "loss.variance_alpha", "loss.variance_k", "loss.smoothness", "loss.sparsity", "loss.branch",
     "loss.unit_normal", "loss.unit_abnormal", "loss.unit_abnormal_steps", "loss.balance", "loss.reconstruction",
     "optim.learning_rate", "optim.graph_rate", "optim.weight_decay", "optim.clip_norm",
-    "model.fusion.parametrisation", "model.head.alpha", "model.head.gates", "model.head.mix",
+    "model.relation.threshold", "model.fusion.parametrisation", "model.head.alpha", "model.head.gates", "model.head.mix",
 )  # fmt: skip
 # Keys that only decide where parameters and random numbers start, which each setting and seed gets from its own config.
 STARTING = ("seed", "model.fusion.start", "model.head.prior")

@@ -114,7 +114,7 @@ class Videos:
                 raise DataError(f"{what}: video {name!r} has {found} frame scores, expected {len(labels)}; evaluate the run on this test set")
         pooled = bootstrap.pool([compress(scores[name], labels) for name, labels in self.labels.items()])
         values = ranking_metrics(bootstrap.counts(pooled))
-        drawn = bootstrap.resampled_ranking(pooled, self._drawn)
+        drawn = bootstrap.resampled_ranking(pooled, self._drawn, names=METRICS)
         return Resampled({name: values[name] for name in RANKING}, drawn)
 
 
