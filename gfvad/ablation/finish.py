@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def finish(stack: Stack, trained: Trained, parts: job.Parts, workdir: Path, seco
         if (folder / RESULTS).is_file() or (folder / FAILED).is_file():
             continue
         config_lib.save(config, folder)
-        write_log(folder, trained.rows, (u, k))
+        write_rows(folder / "metrics.jsonl", [{a: b for a, b in row.items() if a != "run"} for row in trained.rows if tuple(row["run"]) == (u, k)])
+        write_rows(folder / "timing.jsonl", trained.timing)
         if standing.failed[u, k] != RUNNING:
             message = {"step": int(standing.failed[u, k]), "reason": "a loss or gradient was not a finite number"}
             say(f"setting {setting.name}, seed {config.seed}: {message['reason']} at step {message['step']}; it is left out")
@@ -86,11 +87,10 @@ def videos(scores: Scores, split: Any) -> list[ScoredVideo]:
     return list(scored_videos(scores, split, list(scores)))
 
 
-def write_log(folder: Path, rows: list[Row], place: tuple[int, int]) -> None:
-    """metrics.jsonl of one run, out of its group's rows."""
-    own: Iterator[Row] = ({k: v for k, v in row.items() if k != "run"} for row in rows if tuple(row["run"]) == place)
-    text = "".join(json.dumps(row) + "\n" for row in own)
-    atomically(folder / "metrics.jsonl", lambda file: file.write(text.encode()))
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """A log as JSON lines."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    atomically(path, lambda file: file.write(text.encode()))
 
 
 def save_checkpoints(stack: Stack, trained: Trained, place: tuple[int, int], folder: Path, config: Any, data: str) -> None:

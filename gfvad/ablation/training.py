@@ -5,6 +5,7 @@ A run whose numbers are no longer finite is marked as failed and keeps none of t
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from gfvad.train.stop import Interrupted, StopRequest
 from gfvad.types import Batch
 
 LOG = "metrics.jsonl"  # in the group's folder: the rows of every run, with its place in the group
+TIMING = "timing.jsonl"  # of the group: how fast it went
 RUNNING = -1  # step at which a run failed, of one that did not
 
 
@@ -48,29 +50,37 @@ class Trained(NamedTuple):
     standing: Standing
     positions: list[Any]  # of each seed's data
     rows: list[dict[str, Any]]  # of the log
+    timing: list[dict[str, Any]]  # how fast the group went, as rows of timing.jsonl
 
 
 class GroupLog:
     """Rows of all runs of a group; opening it for step s drops the rows of later steps."""
 
-    def __init__(self, path: Path, step: int):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = truncate(path, step)
-        self._file = open(path, "a", encoding="utf-8")
+    def __init__(self, folder: Path, step: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows, self.timing = (truncate(folder / name, step) for name in (LOG, TIMING))
+        self._files = [open(folder / name, "a", encoding="utf-8") for name in (LOG, TIMING)]
 
     def write(self, step: int, kind: str, place: tuple[int, int], values: Mapping[str, Any]) -> None:
         """One row of the run at `place` (seed, setting)."""
         row = {"step": step, "kind": kind, "run": list(place), **{k: plain(v) for k, v in values.items() if np.isfinite(v).all()}}
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
+        self._files[0].write(json.dumps(row) + "\n")
+
+    def write_timing(self, step: int, steps_per_second: float) -> None:
+        """How fast the group went since the last of these rows."""
+        self.timing.append({"step": step, "kind": "timing", "steps_per_second": steps_per_second})
+        self._files[1].write(json.dumps(self.timing[-1]) + "\n")
 
     def flush(self) -> None:
         """Brings all rows to the disk."""
-        self._file.flush()
+        for file in self._files:
+            file.flush()
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the files."""
+        for file in self._files:
+            file.close()
 
 
 class GroupMeter:
@@ -79,6 +89,7 @@ class GroupMeter:
     def __init__(self, mapper: Mapper, log: GroupLog, failed: np.ndarray, steps: int, log_every: int, pending: Mapping[str, Any] | None):
         self._mapper, self._log, self.failed, self._steps, self._log_every = mapper, log, failed, steps, log_every
         self._in_flight: tuple[int, Any] | None = None
+        self._seconds, self._timed, self._mark = 0.0, 0, 0.0  # of steps since the last row; compilation, evaluation and saving are not in it
         self._count = pending["count"] if pending else 0
         self._sums = {name: np.asarray(x, np.float64) for name, x in pending["sums"].items()} if pending else {}
 
@@ -86,7 +97,9 @@ class GroupMeter:
         """Takes over the step just dispatched, then reads the one before."""
         jax.tree.map(lambda x: x.copy_to_host_async(), metrics)
         before, self._in_flight = self._in_flight, (step, metrics)
-        if before is not None:
+        if before is None:
+            self._mark = time.monotonic()
+        else:
             self._read(*before)
 
     def drain(self) -> None:
@@ -101,6 +114,8 @@ class GroupMeter:
 
     def _read(self, step: int, metrics: Any) -> None:
         values = self._mapper.unreplicate(metrics)
+        now = time.monotonic()
+        self._seconds, self._timed, self._mark = self._seconds + now - self._mark, self._timed + 1, now
         finite = np.logical_and.reduce([np.isfinite(x).reshape(*x.shape[:2], -1).all(-1) for x in values.values()])
         self.failed[(self.failed == RUNNING) & ~finite] = step
         self._count += 1
@@ -111,8 +126,9 @@ class GroupMeter:
         for place in np.argwhere(self.failed == RUNNING):
             means = {name: total[tuple(place)] / self._count for name, total in sorted(self._sums.items())}
             self._log.write(step, "train", tuple(place.tolist()), means)
+        self._log.write_timing(step, self._timed / max(self._seconds, 1e-9))
         self._log.flush()
-        self._sums, self._count = {}, 0
+        self._sums, self._count, self._seconds, self._timed = {}, 0, 0.0, 0
 
 
 def train(stack: Stack, folder: Path, records: Any, mapper: Mapper, *, say: Callable[[str], None], advance: Callable[[int], None]) -> Trained:
@@ -138,13 +154,13 @@ def train(stack: Stack, folder: Path, records: Any, mapper: Mapper, *, say: Call
                 iterator.set_state(position)
             standing = unpack(pending["standing"])
         advance(start * stack.group.size)
-        log = GroupLog(folder / LOG, start)
+        log = GroupLog(folder, start)
         try:
             run = Running(stack, mapper, records, validation, stack.evaluator(mapper), data, checkpoints, log, stop, say, advance)
             meter = GroupMeter(mapper, log, standing.failed, config.train.steps, config.train.log_every, pending)
             kept = steps(run, kept, start, standing, meter)
             checkpoints.wait()
-            return Trained(kept, standing, [iterator.get_state() for iterator in data], log.rows)
+            return Trained(kept, standing, [iterator.get_state() for iterator in data], log.rows, log.timing)
         finally:
             log.close()
 
