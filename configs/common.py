@@ -27,6 +27,12 @@ def get_config() -> ConfigDict:
     c.data.eval_batch_size = 16  # videos (windows) a step over all devices
     c.data.standardize = "center"  # feature statistics of the training split taken off: none | center | standardize
 
+    c.data.corruption = ConfigDict()  # damage put into one modality on purpose, see gfvad/data/corrupt.py
+    c.data.corruption.at = "none"  # none | train | test | both: the videos that are damaged
+    c.data.corruption.modality = ""  # one of data.modalities
+    c.data.corruption.kind = "missing"  # missing (all zero) | noise | shift (in time) | swap (with another video's)
+    c.data.corruption.amount = 0.0  # missing, swap: share of videos; noise: its deviation over the features' root mean square; shift: units, later where positive
+
     c.data.simulated = ConfigDict()  # the embedded default set, see gfvad/data/simulate
     c.data.simulated.train_videos = 240
     c.data.simulated.test_videos = 80

@@ -208,6 +208,9 @@ def validate(config: ConfigDict) -> None:
         refuse("data.validation_fraction", "at most 0.5")
     if "text" in config.data.modalities and not config.data.captions and config.data.layout not in ("xd_violence", "tevad"):
         raise ConfigError("config.data.modalities has 'text' but config.data.captions is empty; give the JSON of timed sentences")
+    from gfvad.data import corrupt
     from gfvad.models import registry  # imports jax, which starts no backend
 
+    if "corruption" in config.data:  # not in the folders of earlier runs
+        corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)

@@ -32,6 +32,7 @@ from gfvad.types import DataError, ScoredVideo
 
 EXIT_NOT_FINITE = 3
 RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}  # checkpoint -> its name in results
+SCORES = "scores.npz"
 MAX_PICTURED_GRAPHS = 3
 STATISTICS_VIDEOS = 400  # training videos (evenly over the split) whose scores give the mean and spread of the 'train' normalisation
 BANNER = """
@@ -62,6 +63,14 @@ class Restored(NamedTuple):
     rule: str  # last | validation-best | best-on-test | step N
     step: int
     state: TrainState
+
+
+class Scored(NamedTuple):
+    """Frame scores of the test split by the weights that a rule chose."""
+
+    rule: str
+    videos: list[ScoredVideo]
+    statistics: tuple[float, float] | None  # mean and standard deviation of frame scores on training videos
 
 
 def train(arguments: Arguments) -> int:
@@ -96,12 +105,22 @@ def set_up(arguments: Arguments) -> Parts:
     say = loop.to_stderr if mapper.process_index == 0 else loop.quiet
     source = resolve(config, say)
     fit_lengths(config, source)
+    announce(source, say)
+    say(f"run: {arguments.workdir}")
+    return assemble(config, arguments.workdir, source, mapper, say)
+
+
+def announce(source: Source, say: Callable[[str], None]) -> None:
+    """Says it where the data is simulated."""
     if source.simulated:
         say(BANNER.format(name=source.dataset.removesuffix(SIMULATED) + "."))
+
+
+def assemble(config: ConfigDict, workdir: Path, source: Source, mapper: parallel.Mapper, say: Callable[[str], None]) -> Parts:
+    """The parts of a run whose data is found and whose lengths fit it."""
     open_split = partial(records.open_records, source.records, modalities=config.data.modalities)
     model = registry.build_model(config, open_split("train").dims, records.feature_stats(source.records))
-    say(f"run: {arguments.workdir}")
-    return Parts(config, arguments.workdir, source, open_split("train"), open_split("test"), model, mapper, say)
+    return Parts(config, workdir, source, open_split("train"), open_split("test"), model, mapper, say)
 
 
 def check_batches(config: ConfigDict, mapper: parallel.Mapper) -> None:
@@ -116,31 +135,42 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     """Scores the test split, evaluates every protocol, writes results, scores and figures, prints the table."""
     evaluator = Evaluator(parts.mapper, parts.model, parts.config)
     found = checkpoints(parts, which)
-    scored: dict[int, list[ScoredVideo]] = {}
-    rows: list[protocols.Record] = []
+    videos: dict[int, list[ScoredVideo]] = {}
+    scored: list[Scored] = []
     for chosen in found:
-        if chosen.step not in scored:
-            scored[chosen.step] = score_videos(evaluator, chosen.state, parts.test, f"scoring the test split ({chosen.rule})")
+        if chosen.step not in videos:
+            videos[chosen.step] = score_videos(evaluator, chosen.state, parts.test, f"scoring the test split ({chosen.rule})")
         if parts.mapper.process_index == 0:
             stats = training_statistics(evaluator, chosen.state, parts.train) if parts.mapper.process_count == 1 else None
-            parts.say(f"evaluating every protocol, {parts.config.eval.bootstrap} bootstrap resamples ({chosen.rule})")
-            rows += protocols.protocol_matrix(scored[chosen.step], parts.config.eval, stats, checkpoint=chosen.rule, seed=parts.config.seed)
+            scored.append(Scored(chosen.rule, videos[chosen.step], stats))
     if parts.mapper.process_index:
         return 0
-    videos = scored[found[0].step]
-    folder = parts.workdir
-    scores_path = results.write_scores(folder / "scores.npz", videos)
-    tree = results.write_results(folder / "results.json", rows, describe(parts, videos, time.monotonic() - started))
-    results.atomically(folder / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
-    drawn = []
+    parts.say(f"evaluating every protocol, {parts.config.eval.bootstrap} bootstrap resamples ({', '.join(one.rule for one in scored)})")
+    tree = write_run(parts, scored, lambda: time.monotonic() - started)
+    folder, drawn = parts.workdir, []
     if parts.config.eval.figures:
         tensor = fusion_coefficients(parts.config, found[0].state)
-        drawn = pictures.draw(folder, parts.source.dataset, evaluator, found[0].state, parts.test, videos, tensor)
+        drawn = pictures.draw(folder, parts.source.dataset, evaluator, found[0].state, parts.test, scored[0].videos, tensor)
     tables.print_table(tree)
-    print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {scores_path}")
+    print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {folder / SCORES}")
     if drawn:
         print(f"figures  {', '.join(str(path) for path in drawn)}")
     return 0
+
+
+def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], float]) -> dict[str, Any]:
+    """Evaluates every protocol and writes scores.npz, results.md and results.json, the last one last: it says that a run is finished.
+
+    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took. Returns the tree of results.json.
+    """
+    folder, cfg = parts.workdir, parts.config
+    rows: list[protocols.Record] = []
+    for one in scored:
+        rows += protocols.protocol_matrix(one.videos, cfg.eval, one.statistics, checkpoint=one.rule, seed=cfg.seed)
+    results.write_scores(folder / SCORES, scored[0].videos)
+    tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()))
+    results.atomically(folder / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
+    return results.write_tree(folder / "results.json", tree)
 
 
 def checkpoints(parts: Parts, which: str) -> list[Restored]:
@@ -178,8 +208,16 @@ def score_videos(evaluator: Evaluator, state: TrainState, split: Any, label: str
 
 def training_statistics(evaluator: Evaluator, state: TrainState, split: Any) -> tuple[float, float]:
     """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly chosen) training videos."""
-    indices = np.unique(np.linspace(0, len(split) - 1, min(len(split), STATISTICS_VIDEOS)).round().astype(int))
-    videos = score_videos(evaluator, state, split, "scoring training videos for their statistics", indices)
+    return spread_of_frames(score_videos(evaluator, state, split, "scoring training videos for their statistics", statistics_indices(len(split))))
+
+
+def statistics_indices(videos: int) -> np.ndarray:
+    """The videos of a training split of that many that `training_statistics` looks at."""
+    return np.unique(np.linspace(0, videos - 1, min(videos, STATISTICS_VIDEOS)).round().astype(int))
+
+
+def spread_of_frames(videos: Sequence[ScoredVideo]) -> tuple[float, float]:
+    """Mean and standard deviation over all frame scores."""
     frames = np.concatenate([v.scores.astype(np.float32) for v in videos])
     return float(frames.mean(dtype=np.float64)), float(frames.std(dtype=np.float64))
 

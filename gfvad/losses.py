@@ -11,7 +11,7 @@ That needs pmap, vmap(axis_name) or shard_map(check_vma=False); checked shard_ma
 """
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,26 @@ from gfvad.types import Batch, Output
 SumCount = tuple[jax.Array, jax.Array]
 
 
+class Bounded(NamedTuple):
+    """A whole number that is known only while the program runs, with the most that it can be (which decides shapes)."""
+
+    value: jax.Array  # int32 []
+    most: int
+
+
+def switched_on(value: Any) -> bool:
+    """Whether a number of the config that is off at 0 needs its part of the program.
+
+    An array is a number that only the run knows (one of several settings trained side by side, gfvad/ablation): it needs it.
+    """
+    return isinstance(value, jax.Array) or value > 0
+
+
 def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = None, step: Any = 0) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
-    Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not feed, is left out);
+    Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not feed, is left out; any number but
+    topk_divisor may be an array, variance_k a `Bounded`);
     axis_name of the device mapping, None on one device; step: how many were taken, for what fades out.
     Returns: (scalar, {term: its unweighted global value}), both equal on every device.
     """
@@ -35,27 +51,33 @@ def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = N
     terms: dict[str, tuple[float, SumCount]] = {
         "bce": (1.0, multiple_instance_bce(output.logits, mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing))
     }
-    for name in [name for name in output.aux if name.startswith("branch/")] if cfg.branch > 0 else []:
+    for name in [name for name in output.aux if name.startswith("branch/")] if switched_on(cfg.branch) else []:
         pair = multiple_instance_bce(output.aux[name], mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing)
         terms[name] = (cfg.branch, pair)
-    if cfg.unit_normal > 0:
+    if switched_on(cfg.unit_normal):
         terms["unit_normal"] = (cfg.unit_normal, unit_cross_entropy(output, mask, normal, -1))
-    if cfg.unit_abnormal > 0:
-        fade = jnp.clip(1.0 - step / cfg.unit_abnormal_steps, 0.0, 1.0) if cfg.unit_abnormal_steps > 0 else 1.0
-        terms["unit_abnormal"] = (cfg.unit_abnormal * fade, unit_cross_entropy(output, mask, abnormal, 1))
-    if cfg.variance > 0 and output.graph.shape[1] > 0:
+    if switched_on(cfg.unit_abnormal):
+        terms["unit_abnormal"] = (cfg.unit_abnormal * fade(step, cfg.unit_abnormal_steps), unit_cross_entropy(output, mask, abnormal, 1))
+    if switched_on(cfg.variance) and output.graph.shape[1] > 0:
         pair = degree_variance(output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name)
         terms["variance"] = (cfg.variance, pair)
-    if cfg.smoothness > 0:
+    if switched_on(cfg.smoothness):
         terms["smoothness"] = (cfg.smoothness, smoothness(output.logits, mask, abnormal))
-    if cfg.sparsity > 0:
+    if switched_on(cfg.sparsity):
         terms["sparsity"] = (cfg.sparsity, sparsity(output.logits, mask, abnormal))
-    if cfg.balance > 0 and "balance" in output.aux:
+    if switched_on(cfg.balance) and "balance" in output.aux:
         terms["balance"] = (cfg.balance, balance(output.aux["balance"], known))
-    if cfg.reconstruction > 0 and "reconstruction" in output.aux:
+    if switched_on(cfg.reconstruction) and "reconstruction" in output.aux:
         terms["reconstruction"] = (cfg.reconstruction, reconstruction(output.aux["reconstruction"], mask, normal))
     values = {name: divide(*across(pair, axis_name)) for name, (_, pair) in terms.items()}
     return sum(weight * values[name] for name, (weight, _) in terms.items()), values
+
+
+def fade(step: Any, steps: Any) -> Any:
+    """Factor of a term that fades out linearly over `steps` steps, 1 at step 0; 1 for ever where steps is 0."""
+    if isinstance(steps, jax.Array):
+        return jnp.where(steps > 0, jnp.clip(1.0 - step / jnp.maximum(steps, 1.0), 0.0, 1.0), 1.0)
+    return jnp.clip(1.0 - step / steps, 0.0, 1.0) if steps > 0 else 1.0
 
 
 def across(tree: Any, axis_name: str | None) -> Any:
@@ -109,7 +131,7 @@ def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:
     return jnp.where(pairs & (graph >= alpha), graph, 0.0).sum(-1)
 
 
-def degree_variance(graph, mask, normal, abnormal, alpha: float, k: int, axis_name: str | None = None) -> SumCount:
+def degree_variance(graph, mask, normal, abnormal, alpha: float, k: int | Bounded, axis_name: str | None = None) -> SumCount:
     """(Var(d | normal videos) - Var(top-k d | abnormal videos))^2 over the global batch (Learnable Expansion of Graph
     Operators, Eq. 7), averaged over graph channels.
 
@@ -122,9 +144,11 @@ def degree_variance(graph, mask, normal, abnormal, alpha: float, k: int, axis_na
     d = degrees(graph, mask, alpha)
     taken_normal = jnp.broadcast_to((mask & normal[:, None])[:, None], d.shape)
     # [B, G, K]
-    k = min(k, d.shape[-1])
-    top, _ = jax.lax.top_k(jnp.where(mask[:, None], d, -jnp.inf), k)
-    taken_top = (jnp.arange(k) < mask.sum(1)[:, None]) & abnormal[:, None]
+    largest = min(k.most if isinstance(k, Bounded) else k, d.shape[-1])
+    top, _ = jax.lax.top_k(jnp.where(mask[:, None], d, -jnp.inf), largest)
+    taken_top = (jnp.arange(largest) < mask.sum(1)[:, None]) & abnormal[:, None]
+    if isinstance(k, Bounded):  # the ranks beyond k of these largest ones count nowhere
+        taken_top &= jnp.arange(largest) < k.value
     taken_top = jnp.broadcast_to(taken_top[:, None], top.shape)
     # [G] each
     spread_normal, n_normal = global_variance(d, taken_normal, axis_name)

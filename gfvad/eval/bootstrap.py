@@ -11,6 +11,7 @@ bins) no end of an interval moved by more than 2e-5. The metric itself, beside t
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,9 +105,10 @@ def percentiles(values: np.ndarray) -> list[float] | None:
     return [float(v) for v in np.percentile(values, [50 - LEVEL / 2, 50 + LEVEL / 2])]
 
 
-def resampled_ranking(p: Pool, drawn: np.ndarray, bins: int = BINS) -> dict[str, np.ndarray]:
-    """Value [R] of every ranking metric on each resample; drawn [R, V] as `draw` gives it."""
-    values = {name: np.zeros(len(drawn)) for name in RANKING}
+def resampled_ranking(p: Pool, drawn: np.ndarray, bins: int = BINS, names: Sequence[str] = tuple(RANKING)) -> dict[str, np.ndarray]:
+    """Value [R] of ranking metrics (all of them) on each resample; drawn [R, V] as `draw` gives it."""
+    wanted = {name: RANKING[name] for name in names}
+    values = {name: np.zeros(len(drawn)) for name in wanted}
     if not len(drawn):
         return values
     exact = ranking_metrics(counts(p))
@@ -114,10 +116,10 @@ def resampled_ranking(p: Pool, drawn: np.ndarray, bins: int = BINS) -> dict[str,
     for start in range(0, len(drawn), CHUNK):
         part = drawn[start : start + CHUNK]  # [r, V]
         tp, fp = np.cumsum(part @ positives, axis=-1), np.cumsum(part @ negatives, axis=-1)  # [r, K]
-        for name, metric in RANKING.items():
+        for name, metric in wanted.items():
             values[name][start : start + CHUNK] = metric(tp, fp)
     tp, fp = np.cumsum(positives.sum(axis=0)), np.cumsum(negatives.sum(axis=0))  # [K]
-    for name, metric in RANKING.items():
+    for name, metric in wanted.items():
         values[name] += exact[name] - metric(tp, fp)  # 0 where no two scores share a bin
     return values
 

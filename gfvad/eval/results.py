@@ -104,7 +104,11 @@ def atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Path:
 
 def write_results(path: str | Path, records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:
     """Writes results.json and returns its tree. Raises as `build_results`."""
-    tree = build_results(records, meta)
+    return write_tree(path, build_results(records, meta))
+
+
+def write_tree(path: str | Path, tree: dict[str, Any]) -> dict[str, Any]:
+    """Writes the tree of `build_results` as results.json and returns it."""
     text = json.dumps(tree, indent=1, allow_nan=False, ensure_ascii=False)
     atomically(path, lambda file: file.write(text.encode()))
     return tree

@@ -43,6 +43,22 @@ NOISE = 0.1  # deviation of the initial noise: on logarithms under a constraint,
 LEAN = 0.75  # initial weight of a component's own graph
 
 
+class Choice(str):
+    """A name that is chosen while the program runs, among `names` by `index` (int32 [], may be traced).
+
+    As a string it is one of them, so that checks by name pass; only `constrained` knows more of it. It lets settings that differ in
+    fusion.parametrisation share a program (gfvad/ablation).
+    """
+
+    names: tuple[str, ...]
+    index: Any
+
+    def __new__(cls, name: str, names: tuple[str, ...], index: Any) -> Choice:
+        choice = super().__new__(cls, name)
+        choice.names, choice.index = names, index
+        return choice
+
+
 def parameter_name(fusion: Any) -> str:
     """Which of the three arrays this form has: A, a or c."""
     if not fusion.cross_terms:
@@ -88,7 +104,11 @@ def constrained(raw: jax.Array, fusion: Any) -> jax.Array:
 
     With fusion.separate (no cross terms), channel g is left with graph g mod S alone: the ablation in which no statistic sees two graphs.
     """
-    values = _constrained(jnp.asarray(raw), fusion)
+    chosen, raw = fusion.parametrisation, jnp.asarray(raw)
+    if isinstance(chosen, Choice):
+        values = jax.lax.select_n(chosen.index, *(_constrained(raw, fusion, name) for name in chosen.names))
+    else:
+        values = _constrained(raw, fusion, chosen)
     if parameter_name(fusion) != "c" or not fusion.separate:
         return values
     # [G, S, 1]
@@ -96,10 +116,10 @@ def constrained(raw: jax.Array, fusion: Any) -> jax.Array:
     return jnp.where(own[..., None], values, 0.0)
 
 
-def _constrained(raw: jax.Array, fusion: Any) -> jax.Array:
-    if fusion.parametrisation == "free":
+def _constrained(raw: jax.Array, fusion: Any, parametrisation: str) -> jax.Array:
+    if parametrisation == "free":
         return raw
-    if fusion.parametrisation == "nonneg":
+    if parametrisation == "nonneg":
         return jax.nn.softplus(raw)
     count = raw.shape[-2]
     if parameter_name(fusion) == "A":

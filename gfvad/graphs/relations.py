@@ -70,7 +70,7 @@ def relationship_graph(x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array
         graph = rbf(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
     else:
         graph = {"cosine": cosine, "cosine01": cosine01}[cfg.similarity](x, mask)
-    if cfg.threshold > -1.0:
+    if isinstance(cfg.threshold, jax.Array) or cfg.threshold > -1.0:  # an array: of one of several settings side by side (gfvad/ablation)
         graph = threshold(graph, cfg.threshold)
     if cfg.knn > 0:
         graph = jnp.where(knn_mask(graph, cfg.knn, mask), graph, 0.0)
@@ -81,7 +81,7 @@ def check_relation(cfg: Any) -> None:
     """Raises ConfigError where `config.model.relation` holds a value without meaning; cheap, for use before any device work."""
     if cfg.similarity not in SIMILARITIES:
         raise ConfigError(f"config.model.relation.similarity is {cfg.similarity!r}; valid: {', '.join(SIMILARITIES)}")
-    if not -1.0 <= cfg.threshold <= 1.0:
+    if not isinstance(cfg.threshold, jax.Array) and not -1.0 <= cfg.threshold <= 1.0:
         raise ConfigError(f"config.model.relation.threshold is {cfg.threshold}; relations lie in [-1, 1], so it must too (-1 keeps all)")
     if cfg.knn < 0:
         raise ConfigError(f"config.model.relation.knn is {cfg.knn}; it counts neighbours (0 keeps all)")

@@ -7,7 +7,7 @@ same devices and processes; on others, up to the order of sums.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,13 +143,17 @@ def validate(run: Run, state: TrainState) -> dict[str, float]:
     selection is what the best checkpoint is best in: config.eval.metric over videos, or minus the loss where the held-out
     videos are all of one kind.
     """
-    scores = run.evaluator.unit_scores(state, run.records, run.validation)
-    values, labels = evaluate.video_level(scores, run.records.labels, run.config.loss.topk_divisor)
-    loss = evaluate.video_loss(values, labels, run.config.loss.label_smoothing)
+    return judge(run.evaluator.unit_scores(state, run.records, run.validation), run.records.labels, run.config)
+
+
+def judge(scores: Mapping[int, np.ndarray], labels: Any, config: ConfigDict) -> dict[str, float]:
+    """The values of `validate` from unit scores {video: [N]} and the labels of all videos."""
+    values, labels = evaluate.video_level(scores, labels, config.loss.topk_divisor)
+    loss = evaluate.video_loss(values, labels, config.loss.label_smoothing)
     if len(np.unique(labels)) < 2:
         return {"loss": loss, "selection": -loss}
     found = {"loss": loss, "auc": float(metrics.roc_auc(values, labels)), "ap": float(metrics.average_precision(values, labels))}
-    return {**found, "selection": found[run.config.eval.metric]}
+    return {**found, "selection": found[config.eval.metric]}
 
 
 def follow_test(run: Run, state: TrainState) -> dict[str, float]:

@@ -14,8 +14,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from gfvad.losses import switched_on
 from gfvad.types import ConfigError
 
 NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")  # ends of parameter names; stacked experts' biases have two axes
@@ -29,18 +31,27 @@ class Optimiser(NamedTuple):
 
 
 def make_optimiser(cfg: Any, steps: int) -> Optimiser:
-    """cfg = config.optim, steps = config.train.steps. Raises ConfigError for an unknown name."""
+    """cfg = config.optim, steps = config.train.steps. Raises ConfigError for an unknown name.
+
+    learning_rate, graph_rate, weight_decay and clip_norm may be arrays (one of several settings trained side by side, gfvad/ablation); their part
+    of the chain is then there whatever they are.
+    """
     schedule = make_schedule(cfg, steps)
     scalings = {"adamw": optax.scale_by_adam, "adam": optax.scale_by_adam, "sgd": lambda: optax.trace(decay=0.9)}
     if cfg.name not in scalings:
         raise ConfigError(f"config.optim.name = {cfg.name!r}: expected one of {', '.join(scalings)}")
-    parts = [optax.clip_by_global_norm(cfg.clip_norm)] if cfg.clip_norm > 0 else []
+    parts = [optax.clip_by_global_norm(clip_bound(cfg.clip_norm))] if switched_on(cfg.clip_norm) else []
     parts.append(scalings[cfg.name]())
-    if cfg.name == "adamw" and cfg.weight_decay > 0:
+    if cfg.name == "adamw" and switched_on(cfg.weight_decay):
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
-    if cfg.graph_rate != 1:
+    if isinstance(cfg.graph_rate, jax.Array) or cfg.graph_rate != 1:
         parts.append(optax.masked(optax.scale(cfg.graph_rate), fusion_coefficients))
     return Optimiser(optax.chain(*parts, optax.scale_by_learning_rate(schedule)), schedule)
+
+
+def clip_bound(norm: Any) -> Any:
+    """The largest norm that is let through; an array of 0 clips nothing, as the plain 0 does."""
+    return jnp.where(norm > 0, norm, jnp.inf) if isinstance(norm, jax.Array) else norm
 
 
 def make_schedule(cfg: Any, steps: int) -> optax.Schedule:

@@ -1,8 +1,8 @@
 """What a training run is at one moment: everything a step reads and writes, as one tree of arrays."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -60,10 +60,23 @@ def _init(model: Any, transform: optax.GradientTransformation, inputs: tuple, ke
     init_key, run_key = jax.random.split(key)
     names = ("params", "dropout", "pair")
     keys = dict(zip(names, jax.random.split(init_key, len(names))))
-    variables = dict(jax.jit(partial(model.init, train=False))(keys, *inputs))
+    variables = dict(starter(model)(keys, *inputs))
     params = variables.pop("params", {})
     state = TrainState(np.zeros((), np.int32), params, variables, jax.jit(transform.init)(params), jax.random.key_data(run_key))
     return jax.tree.map(np.array, state)
+
+
+def starter(model: Any) -> Callable:
+    """The compiled program that makes a model's variables from keys and inputs; compiled once for equal models, as several seeds of one are."""
+    try:
+        return _starter(model)
+    except TypeError:  # a model that cannot be hashed
+        return _starter.__wrapped__(model)
+
+
+@lru_cache(maxsize=8)
+def _starter(model: Any) -> Callable:
+    return jax.jit(partial(model.init, train=False))
 
 
 def parameter_count(state: TrainState) -> int:

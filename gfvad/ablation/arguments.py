@@ -1,0 +1,67 @@
+"""The command line of `python -m gfvad.ablate`."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gfvad.ablation.sweep import Source, Sweep, read_sweep
+from gfvad.config import nearest
+from gfvad.types import ConfigError
+
+USAGE = """usage: python -m gfvad.ablate --config=configs/NAME.py[:VARIANT] [--config.KEY=VALUE ...] --sweep=configs/sweeps/NAME.py --workdir=DIR
+
+  --seeds=N      seeds of each setting, in place of the sweep's
+  --at_once=N    most runs (settings times seeds) trained in one program (default 32): memory
+  --processes=N  groups of settings that do not share a program trained at the same time (default: one on 2 cores or fewer and on accelerators, else cores / 4)
+  --resamples=N  of the test videos, for the paired bootstrap (default 2000)
+"""
+NUMBERS = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
+WORDS = ("config", "sweep", "workdir", "group")  # group: the one to train, given by the process that shares groups out
+
+
+class Arguments(NamedTuple):
+    """What a command line asks for."""
+
+    sweep: Sweep
+    workdir: Path
+    at_once: int
+    processes: int  # 0: to be chosen
+    resamples: int
+    group: str | None  # the id of the one group to train, without a report
+    command: tuple[str, ...]  # the command line as it was
+
+
+def parse(argv: Sequence[str]) -> Arguments | None:
+    """Parses a command line (without the program's name) and reads its sweep; None where only the help was asked for.
+
+    Raises ConfigError naming the option, the setting or the key.
+    """
+    if any(a in ("-h", "--help", "--help=true") for a in argv):
+        print(f"{__doc__}\n\n{USAGE}")
+        return None
+    given: dict[str, str] = {}
+    flags = []
+    for word in argv:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--config."):
+            flags.append(word)
+        elif word.startswith("--") and equals and name in (*WORDS, *NUMBERS):
+            given[name] = value
+        else:
+            valid = [f"--{n}" for n in (*WORDS[:3], *NUMBERS)]
+            raise ConfigError(f"unexpected argument {word!r}{nearest(word.split('=', 1)[0], valid)}; options are written --name=value (see --help)")
+    for name in WORDS[:3]:
+        if not given.get(name):
+            raise ConfigError(f"--{name}=... is missing\n{USAGE}")
+    numbers = {name: whole(name, given[name]) if name in given else default for name, default in NUMBERS.items()}
+    file, _, variant = given["config"].partition(":")
+    sweep = read_sweep(given["sweep"], Source(file, variant, tuple(flags)), numbers["seeds"])
+    return Arguments(sweep, Path(given["workdir"]), numbers["at_once"], numbers["processes"], numbers["resamples"], given.get("group"), tuple(argv))
+
+
+def whole(name: str, text: str) -> int:
+    """A number of 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"--{name}={text}: expected a whole number of 1 or more")
+    return int(text)

@@ -1,0 +1,167 @@
+"""An ablation from its sweep to its report: what is missing is trained, group by group, in this process or in several; then all is compared."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gfvad import config as config_lib
+from gfvad import job, parallel
+from gfvad.ablation import finish, groups, report
+from gfvad.ablation import training as training_lib
+from gfvad.ablation.arguments import Arguments
+from gfvad.ablation.groups import Group
+from gfvad.ablation.stacked import Stack
+from gfvad.ablation.sweep import Sweep
+from gfvad.data import records
+from gfvad.data.source import Source, fit_lengths, resolve
+from gfvad.eval.results import atomically, plain
+from gfvad.progress import Progress
+from gfvad.train import loop
+from gfvad.train.stop import StopRequest
+from gfvad.types import ConfigError
+
+CORES_EACH = 4  # of a group's process, where several are trained at a time
+
+Say = Callable[[str], None]
+
+
+def ablate(arguments: Arguments) -> int:
+    """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
+    say = loop.to_stderr
+    plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
+    if arguments.group:
+        train_missing(plan, arguments.group, say)
+        return 0
+    keep_sweep(plan)
+    todo = missing(plan)
+    runs = sum(group.size for group in todo)
+    asked = len(plan.sweep.settings) * len(plan.sweep.seeds)
+    say(f"ablation {plan.sweep.name}: {len(plan.sweep.settings)} settings x {len(plan.sweep.seeds)} seeds; {asked - runs} runs are there, {runs} to train in {len(todo)} groups")
+    count = min(arguments.processes or free_processes(), len(todo))
+    if count > 1:
+        code = train_in_processes(plan, arguments.command, count, say)
+        if code:
+            return code
+    else:
+        train_missing(plan, None, say)
+    report.write(plan.sweep, plan.workdir, plan.sources, arguments.resamples, say)
+    return 0
+
+
+def free_processes() -> int:
+    """How many groups to train at a time: one where they would share an accelerator, or two cores."""
+    import jax
+
+    cores = os.cpu_count() or 1
+    return max(1, cores // CORES_EACH) if jax.default_backend() == "cpu" and cores > 2 else 1
+
+
+class Plan(NamedTuple):
+    """What an ablation is made of, and where it goes."""
+
+    sweep: Sweep
+    workdir: Path
+    sources: dict[str, Source]  # setting -> its data
+    at_once: int  # most runs in one program
+
+
+def prepare(sweep: Sweep, workdir: Path, at_once: int, say: Say) -> Plan:
+    """Finds (or makes) the data of every setting and refuses what cannot work, before anything is trained."""
+    found: dict[str, Source] = {}
+    sources = {}
+    for setting in sweep.settings:
+        config = setting.config
+        if config.eval.every_on_test:
+            raise ConfigError("config.eval.every_on_test: a sweep does not follow the test split while it trains; leave it False")
+        key = json.dumps(config.data.to_dict() | {"corruption": None}, sort_keys=True, default=list)
+        if key not in found:
+            found[key] = resolve(config, say)
+        sources[setting.name] = found[key]
+        fit_lengths(config, found[key])
+    for name, why in sweep.left_out.items():
+        say(f"setting {name!r} is left out: {why}")
+    job.announce(sources[sweep.base], say)
+    return Plan(sweep, workdir, sources, at_once)
+
+
+def train_missing(plan: Plan, only: str | None, say: Say) -> None:
+    """Trains and evaluates the groups that are not finished, one after the other; only: the id of the one to take.
+
+    Raises Interrupted after SIGTERM or Ctrl-C, when all is saved.
+    """
+    parallel.initialise_distributed()
+    todo = [g for g in missing(plan) if only in (None, g.id)]
+    if not todo:
+        return
+    total = sum(group.size * group.config.train.steps for group in todo)
+    with Progress(total, f"ablation {plan.sweep.name}", "steps") as progress:
+        for number, group in enumerate(todo, 1):
+            names = ", ".join(setting.name for setting in group.settings)
+            say(f"group {number} of {len(todo)} ({group.id}): {len(group.settings)} settings x {len(group.seeds)} seeds: {names}")
+            train_group(plan, group, progress, say)
+
+
+def missing(plan: Plan) -> list[Group]:
+    """The groups that are left to train."""
+    return groups.plan(plan.workdir, plan.sweep.settings, plan.sweep.seeds, plan.at_once)
+
+
+def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
+    """Trains one group from where it stands, writes its runs' folders and clears its own away."""
+    started = time.monotonic()
+    config = group.config
+    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
+    if mapper.process_count > 1:
+        raise ConfigError(f"an ablation runs in one process, found {mapper.process_count}; give each process a --workdir of its own, or start one")
+    job.check_batches(config, mapper)
+    parts = job.assemble(config, plan.workdir, plan.sources[group.settings[0].name], mapper, say)
+    stack = Stack(group, parts.train.dims, records.feature_stats(parts.source.records))
+    folder = groups.begin(plan.workdir, group)
+    trained = training_lib.train(stack, folder, parts.train, mapper, say=say, advance=progress.advance)
+    finish.finish(stack, trained, parts, plan.workdir, (time.monotonic() - started) / group.size, say)
+    shutil.rmtree(folder)
+
+
+def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say) -> int:
+    """The same in up to `count` processes at a time, a group each; command: the command line that started this one.
+
+    A signal to this process is passed on, and every process saves. Returns the first exit code that is not 0.
+    """
+    waiting, running, code = [group.id for group in missing(plan)], {}, 0
+    with StopRequest() as stop:
+        while waiting or running:
+            while waiting and len(running) < count and not code and not stop.signum:
+                name = waiting.pop(0)
+                running[name] = subprocess.Popen([sys.executable, "-m", "gfvad.ablate", *command, f"--group={name}"])
+            for name, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[name]
+                    code = code or process.returncode
+            if stop.signum or code:
+                waiting = []
+                for process in running.values():
+                    process.send_signal(stop.signum) if stop.signum else None
+            if stop.signum:
+                for process in running.values():
+                    process.wait()
+                return 128 + stop.signum
+            time.sleep(0.2)
+    if code:
+        say(f"a group ended with exit code {code}; the same command goes on with what is left")
+    return code
+
+
+def keep_sweep(plan: Plan) -> None:
+    """Leaves beside the results what was asked for: sweep.json."""
+    sweep = plan.sweep
+    base = next(setting for setting in sweep.settings if setting.name == sweep.base)
+    tree = {"sweep": sweep.name, "base": sweep.base, "seeds": list(sweep.seeds), "settings": {s.name: s.differs for s in sweep.settings},
+            "left_out": sweep.left_out, "config": config_lib.flatten(base.config)}  # fmt: skip
+    atomically(plan.workdir / "sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))
