@@ -1,19 +1,27 @@
 """Feature-level fusion against float64 numpy, what it must not depend on, and how it treats a modality that is not there."""
 import importlib
 import itertools
+import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
+from test_commands import TINY
 from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config
 from configs.variants import FOIL_KINDS
 from gfvad import config as config_lib
+from gfvad import main
 from gfvad.models import registry
 from gfvad.models.content import standardise
 from gfvad.models.foils import KINDS, TemporalNetwork
+from gfvad.train.optim import make_optimiser
+from gfvad.train.state import init_state
+from gfvad.train.step import train_step
 from gfvad.types import ConfigError
 
 N, H, RANK, HEADS, WIDTH = 9, 6, 5, 2, 4
@@ -367,6 +375,36 @@ def test_the_temporal_network_reaches_five_units_to_either_side():
     assert np.flatnonzero(moved).min() == 5 and np.flatnonzero(moved).max() == 15
     kernels = {name: leaf["kernel"].shape for name, leaf in params["params"].items() if "kernel" in leaf}
     assert kernels["dilated_4"] == (3, 8, 8) and kernels["join"] == (3, 32, 8)  # at least 8 channels a branch
+
+
+# ---- training ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["concat", "late"])
+def test_losses_take_a_model_without_graphs(kind):
+    """Every loss of logits is there, none of graphs, with finite gradients; units of unlabelled and padded examples count nowhere."""
+    config = tiny.config(loss__unit_normal=0.5, loss__unit_abnormal=0.1)
+    config.model.update({"name": "feature_fusion", "embed_dim": 4})
+    config.model.foil.update({"kind": kind, "hidden": 4})
+    model, batch = registry.build_model(config, tiny.DIMS), tiny.batch()
+    optimiser = make_optimiser(config.optim, 2)
+    state = init_state(model, optimiser.transform, {m: x[0] for m, x in batch.features.items()}, 0)
+    new, metrics = jax.jit(partial(train_step, model=model, optimiser=optimiser, loss_cfg=config.loss, axis_name=None))(state, batch)
+    terms = {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")}
+    own = {f"branch/{m}" for m in tiny.DIMS} if kind == "late" else set()
+    assert terms == {"bce", "unit_normal", "unit_abnormal", "smoothness", "sparsity"} | own and config.loss.variance > 0
+    assert finite((new.params, metrics)) and metrics["gradient_norm"] > 0
+
+
+def test_a_run_leaves_results_scores_and_figures(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(repository)
+    flags = [*TINY, f"--config.data.cache_dir={tmp_path / 'cache'}", f"--workdir={tmp_path / 'run'}"]
+    assert main.main(["--config=configs/xd.py:foil_gated", *flags]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["headline"]["value"] > 0 and results["label"] == "rgb + audio (foil_gated)"
+    assert {p.name for p in (tmp_path / "run" / "figures").iterdir()} == {"score_timelines.png", "learning_curves.png"}
+    with np.load(tmp_path / "run" / "scores.npz") as scores:
+        assert sum(len(scores[name]) for name in scores.files) == results["ground_truth_frames"]
 
 
 # ---- settings ---------------------------------------------------------------------------------------------------------------------------

@@ -136,10 +136,10 @@ class GatedSum(nn.Module):
 
 
 class LowRankBilinear(nn.Module):
-    """Low-rank bilinear pooling of any number of modalities, prod_m tanh(U_m z_m + b_m).
+    """Low-rank bilinear pooling of any number of modalities, prod_m tanh(U_m z_m + b_m) where all are there.
 
     Kim et al. 2017, Hadamard product for low-rank bilinear pooling, with its tanh; the output projection P is the perceptron's first layer.
-    An absent modality is the factor 1, see `product`.
+    A modality that counts c is the factor c tanh(U z + b) + 1 - c, so 1 where it is absent, see `product`.
     """
 
     rank: int  # F

@@ -76,7 +76,8 @@ class Inputs(Loose):
         """Takes some modalities as absent. Raises DataError where nothing is left or the model's widths are not known."""
         if modalities and not self._may_lack(modalities):
             super().lacking(modalities, root, found)
-        self.missing |= {m: f"a sub-folder {m}/ or files with its suffix in {root}, {found}" for m in modalities}
+        where = self.root if self.root.suffix == ".csv" else root
+        self.missing |= {m: f"a sub-folder {m}/ or files with its suffix in {where}, {found}" for m in modalities}
         self.on_disk = tuple(m for m in self.on_disk if m not in modalities)
 
     def _see_what_is_missing(self, videos: Mapping[str, Found]) -> None:
