@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     c.data.eval_lengths = (200, 400, 800)  # static lengths of evaluation; a longer video is cut into windows of the last
     c.data.eval_mode = "full"  # full (own length, padded to eval_lengths) | segments (N segment means, as the row head needs)
     c.data.eval_batch_size = 16  # videos (windows) a step over all devices
+    c.data.clock = False  # batches say when units are, in seconds
     c.data.standardize = "center"  # feature statistics of the training split taken off: none | center | standardize
 
     c.data.corruption = ConfigDict()  # damage put into one modality on purpose, see gfvad/data/corrupt.py
@@ -57,6 +58,7 @@ def get_config() -> ConfigDict:
     c.model.relation.threshold = -1.0  # edges below are set to 0; -1 keeps all
     c.model.relation.knn = 0  # keep the k nearest neighbours of each unit; 0 keeps all
     c.model.relation.temporal_tau = 0.0  # > 0 adds the graph exp(-|i-j|/tau) as a further modality
+    c.model.relation.temporal_seconds = 0.0  # > 0 adds exp(-|t_i-t_j|/seconds) over the units' times (needs data.clock)
     c.model.relation.sources = ("raw",)  # feature sets graphs are built on: of raw, filtered, residual
 
     c.model.expansion = ConfigDict()  # section 2

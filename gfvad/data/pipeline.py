@@ -13,7 +13,7 @@ import numpy as np
 
 from gfvad.data import sampling
 from gfvad.data.streams import (
-    TRAIN_CACHE_BYTES, ClipStream, Examples, TrainStream, local_size, modalities, reader, require_finite, stack,
+    TRAIN_CACHE_BYTES, ClipStream, Examples, TrainStream, crops, local_size, modalities, reader, require_finite, stack, width,
 )  # fmt: skip
 from gfvad.types import Batch, DataError
 
@@ -97,14 +97,14 @@ def eval_plan(records, indices, data_cfg) -> list[EvalGroup]:
     by_shape: dict[tuple, list] = {}
     names = modalities(records, data_cfg)
     for i in map(int, indices):
-        n, crops = int(records.lengths[i]), tuple(int(records.crops[m][i]) for m in names)
+        n, shown = int(records.lengths[i]), tuple(int(crops(records, m)[i]) for m in names)
         whole = [sampling.Window(0, n, int(data_cfg.train_units))]
         for window in sampling.windows(n, data_cfg.eval_lengths) if data_cfg.eval_mode == "full" else whole:
-            by_shape.setdefault((window.length, crops), []).append((i, window))
+            by_shape.setdefault((window.length, shown), []).append((i, window))
     size = int(data_cfg.eval_batch_size)
     return [
-        EvalGroup(length, dict(zip(names, crops)), windows[a : a + size])
-        for (length, crops), windows in sorted(by_shape.items())
+        EvalGroup(length, dict(zip(names, shown)), windows[a : a + size])
+        for (length, shown), windows in sorted(by_shape.items())
         for a in range(0, len(windows), size)
     ]
 
@@ -130,8 +130,7 @@ class EvalBatches:
     def local_batch(self, k: int) -> Batch:
         """This process's part of global batch k; rows without a window have valid False, video -1 and label -1."""
         group, rows = self._plan[k], len(self._rows)
-        dims = self._records.dims
-        features = {m: np.zeros((rows, c, group.length, dims[m]), np.float32) for m, c in group.crops.items()}  # [B, C, N, D]
+        features = {m: np.zeros((rows, c, group.length, width(self._records, m)), np.float32) for m, c in group.crops.items()}  # [B, C, N, D]
         mask, valid = np.zeros((rows, group.length), bool), self._rows < len(group.windows)
         video, start = np.full(rows, -1, np.int32), np.zeros(rows, np.int32)
         for row in np.flatnonzero(valid):

@@ -18,12 +18,32 @@ from gfvad.types import Batch, ConfigError, DataError
 TRAIN_CACHE_BYTES = 1 << 30  # decoded training videos are kept in memory where they fit in this; else each is read when it is drawn
 
 
+CLOCK = "clock"  # what goes beside the modalities where data.clock is on: when a unit is, [1, N, 1] in seconds
+DEFAULT_FPS = 25.0  # of videos that do not say their own
+
+
 def modalities(records, data_cfg) -> tuple[str, ...]:
-    """The modalities to read; DataError where the records lack one."""
+    """The modalities to read, and the clock where it is asked for; DataError where the records lack one."""
     missing = [m for m in data_cfg.modalities if m not in records.modalities]
     if missing:
         raise DataError(f"{records!r} has no modality {missing[0]!r} (config.data.modalities); prepare the set with it or choose of those")
-    return tuple(data_cfg.modalities)
+    return tuple(data_cfg.modalities) + ((CLOCK,) if data_cfg.get("clock") else ())
+
+
+def width(records, name: str) -> int:
+    """D of a modality; 1 of the clock."""
+    return 1 if name == CLOCK else records.dims[name]
+
+
+def crops(records, name: str) -> np.ndarray:
+    """int [V] crops of a modality; 1 of the clock."""
+    return np.ones(len(records.names), np.int64) if name == CLOCK else records.crops[name]
+
+
+def clock(video, units: int) -> np.ndarray:
+    """float32 [1, N, 1]: the middles of a video's units in seconds from its start (DEFAULT_FPS where it does not say its frames a second)."""
+    frames = video.unit_frames or video.num_frames / units
+    return ((np.arange(units) + 0.5) * (frames / (video.fps or DEFAULT_FPS))).astype(np.float32)[None, :, None]
 
 
 def reader(records, indices: Sequence[int], names: Sequence[str], cache_bytes: int, data_cfg) -> Callable[[int], dict[str, np.ndarray]]:
@@ -34,14 +54,21 @@ def reader(records, indices: Sequence[int], names: Sequence[str], cache_bytes: i
 
     def read(i: int) -> dict[str, np.ndarray]:
         features = records[i].features
-        return {m: features[m] for m in names}
+        return {m: features[m] for m in names if m != CLOCK}
 
     read = corrupt.reader(read, records, data_cfg.get("corruption"))
+    if CLOCK in names:
+        read = with_clock(read, records)
 
     if records.nbytes(indices) <= cache_bytes:
         read = lru_cache(maxsize=None)(read)
     read(int(indices[0]))  # a damaged set shows here, in the caller's thread and before any compilation
     return read
+
+
+def with_clock(read: Callable[[int], dict[str, np.ndarray]], records) -> Callable[[int], dict[str, np.ndarray]]:
+    """A reader that gives the clock beside the modalities."""
+    return lambda i: {**read(i), CLOCK: clock(records.meta(i), int(records.lengths[i]))}
 
 
 def local_size(batch_size: int, process_count: int, key: str) -> int:
@@ -74,8 +101,8 @@ class Examples:
         self._units, self._mode, names = int(data_cfg.train_units), str(data_cfg.train_sampling), modalities(records, data_cfg)
         self._read = reader(records, indices, names, cache_bytes, data_cfg)
         self._records, self._kept = records, {}
-        crops = np.max([records.crops[m][indices] for m in names], axis=0)  # [videos]
-        size = 4 * self._units * sum(records.dims[m] for m in names) * int(crops.sum())
+        most = np.max([crops(records, m)[indices] for m in names], axis=0)  # [videos]
+        size = 4 * self._units * sum(width(records, m) for m in names) * int(most.sum())
         self._keep = self._mode != "window" and size + records.nbytes(indices) <= cache_bytes
 
     def example(self, video: int, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:

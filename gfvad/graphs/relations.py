@@ -49,6 +49,18 @@ def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -
     return _finish(rbf_of(squared, width), live)
 
 
+def temporal_seconds(clock: jax.Array, mask: jax.Array, seconds: float) -> jax.Array:
+    """exp(-|t_i - t_j| / seconds) of units at times clock [N] in seconds; mask [N] -> [N, N] (graph_fusion section 1, in time instead of units).
+
+    Events last seconds: units of long videos, cut into as many units as short ones, are further apart.
+    Raises ConfigError for seconds that are not positive.
+    """
+    if seconds <= 0:
+        raise ConfigError(f"config.model.relation.temporal_seconds is {seconds}; the temporal graph needs a positive value (0 leaves it out)")
+    t = jnp.where(mask, clock, 0.0)
+    return jnp.where(_pairs(mask), jnp.exp(-jnp.abs(t[:, None] - t) / seconds), 0.0)
+
+
 def temporal(mask: jax.Array, tau: float) -> jax.Array:
     """exp(-|i - j| / tau), tau in units (snippets), diagonal 1 (ours). mask [N] -> float32 [N, N]. Raises ConfigError for tau <= 0."""
     if isinstance(tau, (int, float)) and not tau > 0:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.fusion.operator import FusionOperator
-from gfvad.graphs.relations import relationship_graph, temporal
+from gfvad.graphs.relations import relationship_graph, temporal, temporal_seconds
 from gfvad.models.content import MIN_STD, Arrays, Confident, ContentModel
 from gfvad.models.filter import SparseFeatureFilter
 from gfvad.models.heads import BranchHead, DegreeHead, GnnHead, RowHead
@@ -57,7 +57,7 @@ class GraphFusionDetector(ContentModel):
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
         # [M, N, N]
-        graphs = self.relation_graphs({"raw": raw, "filtered": filtered, "residual": residual}, mask)
+        graphs = self.relation_graphs({"raw": raw, "filtered": filtered, "residual": residual}, features.get("clock"), mask)
         # [G, N, N]
         fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(graphs, mask, train=train)
         # [N]; the graph itself is given out whole, for the degree-variance loss and pictures
@@ -76,12 +76,14 @@ class GraphFusionDetector(ContentModel):
             aux["reconstruction"] = aux.get("reconstruction", 0.0) + jnp.square(raw[m] - filtered[m]).mean(-1)
         return filtered, aux
 
-    def relation_graphs(self, sets: Mapping[str, Arrays], mask: jax.Array) -> jax.Array:
-        """One graph for each chosen feature set of each modality, then the temporal one: [M, N, N]."""
+    def relation_graphs(self, sets: Mapping[str, Arrays], clock: jax.Array | None, mask: jax.Array) -> jax.Array:
+        """One graph for each chosen feature set of each modality, then the temporal ones: [M, N, N]. clock [N, 1] in seconds."""
         cfg = self.config.relation
         graphs = [self.relation_graph(source, m, x, mask) for source in cfg.sources for m, x in sets[source].items()]
         if cfg.temporal_tau > 0:
             graphs.append(temporal(mask, cfg.temporal_tau))
+        if cfg.temporal_seconds > 0:
+            graphs.append(temporal_seconds(clock[:, 0], mask, cfg.temporal_seconds))
         return jnp.stack(graphs)
 
     def relation_graph(self, source: str, modality: str, x: jax.Array, mask: jax.Array) -> jax.Array:

@@ -29,9 +29,10 @@ CHOICES = {
     "head.kind": ("row", "degree", "gnn", "branches"),
     "foil.kind": FOILS,
 }
+TEMPORAL = {"temporal": "temporal_tau", "temporal in seconds": "temporal_seconds"}  # graphs of time alone -> key of model.relation
 SOURCES = ("raw", "filtered", "residual")
 AT_LEAST = {
-    "embed_dim": 1, "relation.projection": 0, "relation.knn": 0, "relation.temporal_tau": 0, "expansion.order": 1, "fusion.rank": 1,
+    "embed_dim": 1, "relation.projection": 0, "relation.knn": 0, "relation.temporal_tau": 0, "relation.temporal_seconds": 0, "expansion.order": 1, "fusion.rank": 1,
     "fusion.channels": 1, "head.hidden": 1, "head.layers": 0, "head.topk": 1, "filter.experts": 1, "filter.topk": 1, "filter.bottleneck": 1,
     "foil.hidden": 1, "foil.rank": 1, "foil.heads": 1, "foil.width": 0,
 }  # fmt: skip
@@ -106,6 +107,8 @@ def check(config: Any, modalities: Sequence[str]) -> None:
     if model.name == "feature_fusion":
         return check_foil(config, modalities)
     check_relation(model.relation)
+    if model.relation.temporal_seconds > 0 and not config.data.clock:
+        raise ConfigError(f"config.model.relation.temporal_seconds = {model.relation.temporal_seconds} needs the time of units: set config.data.clock = True")
     check_filter(model.filter, modalities)
     check_graphs(model, modalities)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
@@ -166,7 +169,7 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
     for source in model.relation.sources:
         chosen = modalities if source == "raw" else [m for m in modalities if m in model.filter.modalities]
         names += [m if source == "raw" else f"{m} {source}" for m in chosen]
-    return names + (["temporal"] if model.relation.temporal_tau > 0 else [])
+    return names + [name for name, key in TEMPORAL.items() if model.relation[key] > 0]
 
 
 def one_of(key: str, value: str, valid: tuple[str, ...]) -> None:

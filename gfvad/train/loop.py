@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.data import pipeline, sampling
+from gfvad.data import pipeline, sampling, streams
 from gfvad.eval import evaluate, metrics
 from gfvad.fusion.coefficients import constrained
 from gfvad.parallel import Mapper
@@ -199,7 +199,8 @@ def make_data(config: ConfigDict, records: Any, indices: np.ndarray, mapper: Map
 
 def example_features(records: Any, config: ConfigDict) -> dict[str, np.ndarray]:
     """Features of the right shape {m: [N, D_m]} for making parameters."""
-    return {name: np.zeros((config.data.train_units, records.dims[name]), np.float32) for name in config.data.modalities}
+    names = streams.modalities(records, config.data)
+    return {name: np.zeros((config.data.train_units, streams.width(records, name)), np.float32) for name in names}
 
 
 def check_videos(records: Any, indices: np.ndarray) -> None:
