@@ -116,6 +116,7 @@ def get_config() -> ConfigDict:
     c.loss.unit_normal = 0.0  # cross entropy of every unit of normal videos (and of every branch's)
     c.loss.unit_abnormal = 0.0  # the same of abnormal videos: wrong for most units, but as a small term it starts multiple-instance learning rightly
     c.loss.unit_abnormal_steps = 0  # steps over which that term fades out; 0: it stays
+    c.loss.consistency = 0.0  # branches learn the fused scores of units of abnormal videos
     c.loss.balance = 0.001  # expert balance
     c.loss.reconstruction = 1.0  # filtered features predict the raw ones on normal videos (only with a filter)
 

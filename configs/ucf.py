@@ -36,8 +36,10 @@ def side_by_side(c):
     c.model.embed_dim = 32
     c.model.dropout = 0.5
     c.model.input_dropout = 0.5
+    c.model.input_dropout_shared = True
     c.model.relation.threshold = 0.0
-    c.model.relation.temporal_tau = 4.0
+    c.data.clock = True
+    c.model.relation.temporal_seconds = 3.0  # events last seconds, however long the video is
     c.model.expansion.order = 2
     c.model.expansion.zeroth = "identity"  # beside the diagonal every term is a product of all graphs, time among them: evidence spreads to near units only
     c.model.fusion.rank = 2
@@ -47,11 +49,16 @@ def side_by_side(c):
     c.model.head.relations = False
     c.model.head.gates = (0.5, 1.0)  # class scores, sentences
     c.model.head.prior = 0.05
+    c.model.head.absent = 0.0067  # what text says of a unit that nobody described: the mean it says of units of normal videos
     c.model.head.detach = True
     c.loss.topk_divisor = 8
     c.loss.label_smoothing = 0.1
     c.loss.unit_normal = 1.0
+    c.loss.consistency = 1.0
     c.optim.weight_decay = 0.05
+    c.optim.learning_rate = 2e-3
+    c.train.steps = 300
+    c.train.members = 5
 
 
 def _scores_text(c):

@@ -30,7 +30,7 @@ POSITIVE = (
 )  # fmt: skip
 NOT_NEGATIVE = (
     "optim.warmup_steps", "optim.weight_decay", "optim.clip_norm", "eval.bootstrap", "parallel.devices", "loss.variance", "loss.smoothness",
-    "loss.sparsity", "loss.balance", "loss.reconstruction", "loss.branch", "loss.unit_normal", "loss.unit_abnormal", "loss.unit_abnormal_steps", "optim.graph_rate", "seed",
+    "loss.sparsity", "loss.balance", "loss.reconstruction", "loss.branch", "loss.unit_normal", "loss.unit_abnormal", "loss.unit_abnormal_steps", "loss.consistency", "optim.graph_rate", "seed",
 )  # fmt: skip
 FRACTIONS = ("data.validation_fraction", "model.dropout", "model.input_dropout", "loss.label_smoothing")
 

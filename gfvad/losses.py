@@ -58,6 +58,8 @@ def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = N
         terms["unit_normal"] = (cfg.unit_normal, unit_cross_entropy(output, mask, normal, -1))
     if switched_on(cfg.unit_abnormal):
         terms["unit_abnormal"] = (cfg.unit_abnormal * fade(step, cfg.unit_abnormal_steps), unit_cross_entropy(output, mask, abnormal, 1))
+    if switched_on(cfg.consistency):
+        terms["consistency"] = (cfg.consistency, consistency(output, mask, abnormal))
     if switched_on(cfg.variance) and output.graph.shape[1] > 0:
         pair = degree_variance(output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name)
         terms["variance"] = (cfg.variance, pair)
@@ -123,6 +125,19 @@ def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign:
     taken = mask & chosen[:, None]
     logits = [output.logits, *(z for name, z in output.aux.items() if name.startswith("branch/"))]
     return sum(jnp.where(taken, -jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)), 0.0).sum() for z in logits), taken.sum()
+
+
+def consistency(output: Output, mask: jax.Array, abnormal: jax.Array) -> SumCount:
+    """Each branch learns, unit by unit, what all branches together say of abnormal videos (ours; after co-training, Blum and Mitchell 1998).
+
+    Cross entropy of a branch's units with the fused score as a fixed target, summed over branches: a modality that finds the event
+    teaches the others when it is. Returns (sum over real units of abnormal videos, their number); a model without branches gives 0.
+    """
+    taken = mask & abnormal[:, None]
+    target = jax.lax.stop_gradient(jax.nn.sigmoid(jnp.where(taken, output.logits, 0.0)))
+    branches = [jnp.where(taken, z, 0.0) for name, z in output.aux.items() if name.startswith("branch/")]
+    losses = [-target * jax.nn.log_sigmoid(z) - (1.0 - target) * jax.nn.log_sigmoid(-z) for z in branches]
+    return sum((jnp.where(taken, x, 0.0).sum() for x in losses), jnp.zeros(())), taken.sum()
 
 
 def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:

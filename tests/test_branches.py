@@ -133,6 +133,26 @@ def test_branch_and_unit_losses_agree_with_numpy():
     np.testing.assert_allclose(late, rest, rtol=1e-10)
 
 
+def test_branches_learn_the_fused_scores_of_abnormal_videos():
+    """Against numpy; no gradient reaches the target, normal videos and padding count nowhere, no branches give 0."""
+    rng = np.random.default_rng(3)
+    logits, first, second = rng.normal(size=(3, 3, 5)) * 2
+    mask = np.arange(5) < np.array([5, 3, 4])[:, None]
+    abnormal = np.array([False, True, True])
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    with jax.enable_x64(True):
+        output = Output(logits, np.zeros((3, 0, 5, 5)), {"branch/a": first, "branch/b": second, "balance": np.ones(3)})
+        total, count = losses.consistency(output, mask, abnormal)
+        grads = jax.grad(lambda z: losses.consistency(output._replace(logits=z), mask, abnormal)[0])(logits)
+        own = jax.grad(lambda z: losses.consistency(output._replace(aux={"branch/a": z}), mask, abnormal)[0])(first)
+    taken, t = mask & abnormal[:, None], sigmoid(logits)
+    expected = sum(-(t * np.log(sigmoid(z)) + (1 - t) * np.log(1 - sigmoid(z)))[taken].sum() for z in (first, second))
+    np.testing.assert_allclose(total, expected, rtol=1e-12)
+    assert count == 7 and (grads == 0).all()
+    np.testing.assert_allclose(own, np.where(taken, sigmoid(first) - t, 0), atol=1e-12)
+    assert losses.consistency(output._replace(aux={}), mask, abnormal)[0] == 0
+
+
 def test_descriptions_fade_with_the_gap():
     units = np.array([[0.0, 1.0], [1.0, 2.0], [4.0, 5.0], [1000.0, 1001.0]])
     weights = assignment_weights(units, np.array([[0.0, 2.0]]), "decay")
