@@ -57,6 +57,7 @@ def kind(command: str) -> str | None:
         r"python -m gfvad\.main --mode=(evaluate|score)": "after",
         r"python -m gfvad\.prepare": "prepare",
         r"python -m gfvad\.bench": "bench",
+        r"python -m gfvad\.(ablate|eval\.compare)": "ablation",
         r"python -m gfvad\.eval\.(published|summary)": "evaluation",
         r"sbatch |TPU=": "cluster",
     }
@@ -119,7 +120,7 @@ def with_folders(command: str, data: dict[str, str], tmp_path: Path, frames: str
 def test_every_documented_command_is_run_here():
     unknown = {command: path for command, path in documented().items() if kind(command) is None}
     assert not unknown
-    assert {"tests", "train", "after", "prepare", "bench", "evaluation", "cluster"} == {kind(c) for c in documented()}
+    assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster"} == {kind(c) for c in documented()}
 
 
 @pytest.mark.parametrize("command", [c for c in of("train") if not re.search(FRAMES, c)])
@@ -171,9 +172,21 @@ def test_preparing(command, environment, data, tmp_path):
 @pytest.mark.parametrize("command", of("bench"))
 def test_benchmarks(command, environment, tmp_path):
     small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=8", "--units=16", "--crops=2", "--batch=4", "--steps=2"],
-             "filter": ["--units=32", "--batch=2", "--width=16", "--experts=5", "--topk=2", "--bottleneck", "4", "--repeats=1"]}[command.split()[3]]  # fmt: skip
+             "filter": ["--units=32", "--batch=2", "--width=16", "--experts=5", "--topk=2", "--bottleneck", "4", "--repeats=1"],
+             "ablate": ["--settings=2", "--seeds=1", "--steps=2", "--batch=8", "--train=16", "--test=6", "--runs=1"]}[command.split()[3]]  # fmt: skip
     done = run(command, environment, tmp_path, small)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ablations(environment, data, tmp_path):
+    """A sweep, then two of its settings by themselves: of one seed, so that there is no test over seeds."""
+    folder = str(Path(environment["GFVAD_CACHE"]) / "compiled")
+    environment = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    for command in of("ablation"):
+        extra = [*TINY, "--seeds=1", "--resamples=20"] if "gfvad.ablate" in command else ["--resamples=20"]
+        done = run(with_folders(command, data, tmp_path), environment, tmp_path, extra)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("ablation.csv" if "gfvad.ablate" in command else "paired bootstrap over test videos") in done.stdout
 
 
 @pytest.mark.parametrize("command", of("evaluation"))

@@ -18,7 +18,7 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
 AT_THE_TOP = {"av"}
 JAX_IN_DATA = {"gfvad/data/minilm.py"}
 RUN_THE_MODEL = {"gfvad/eval/evaluate.py", "gfvad/eval/readings.py"}
-ENTRY_POINTS = {"gfvad.main", "gfvad.prepare"}
+ENTRY_POINTS = {"gfvad.main", "gfvad.prepare", "gfvad.ablate"}
 
 
 def _sources(repository):
