@@ -18,7 +18,7 @@ import numpy as np
 
 from gfvad.ablation.groups import Group, with_seed
 from gfvad.ablation.traced import bind, varying
-from gfvad.data import pipeline
+from gfvad.data import pipeline, streams
 from gfvad.eval.evaluate import Evaluator
 from gfvad.models import registry
 from gfvad.parallel import Mapper
@@ -47,7 +47,7 @@ class Stack:
         self.group, self.config = group, group.config
         self.varying = varying([setting.config for setting in group.settings])
         self.models = [registry.build_model(setting.config, dims, stats) for setting in group.settings]
-        self._features = {m: np.zeros((self.config.data.train_units, dims[m]), np.float32) for m in self.config.data.modalities}
+        self._features = streams.example_features(dims, self.config.data)
 
     def initial(self) -> Stacked:
         """The state before the first step: each setting and seed as its own run starts. Host side, numpy."""

@@ -35,6 +35,12 @@ def width(records, name: str) -> int:
     return 1 if name == CLOCK else records.dims[name]
 
 
+def example_features(dims: Mapping[str, int], data_cfg) -> dict[str, np.ndarray]:
+    """Features of an example of the right shapes, {modality: zeros [N, D]}, the clock where it is asked for."""
+    shapes = {m: dims[m] for m in data_cfg.modalities} | ({CLOCK: 1} if data_cfg.get("clock") else {})
+    return {m: np.zeros((data_cfg.train_units, d), np.float32) for m, d in shapes.items()}
+
+
 def crops(records, name: str) -> np.ndarray:
     """int [V] crops of a modality; 1 of the clock."""
     return np.ones(len(records.names), np.int64) if name == CLOCK else records.crops[name]

@@ -199,8 +199,7 @@ def make_data(config: ConfigDict, records: Any, indices: np.ndarray, mapper: Map
 
 def example_features(records: Any, config: ConfigDict) -> dict[str, np.ndarray]:
     """Features of the right shape {m: [N, D_m]} for making parameters."""
-    names = streams.modalities(records, config.data)
-    return {name: np.zeros((config.data.train_units, streams.width(records, name)), np.float32) for name in names}
+    return streams.example_features(records.dims, config.data)
 
 
 def check_videos(records: Any, indices: np.ndarray) -> None:
