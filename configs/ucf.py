@@ -58,7 +58,7 @@ def side_by_side(c):
     c.optim.weight_decay = 0.05
     c.optim.learning_rate = 2e-3
     c.train.steps = 300
-    c.train.members = 5
+    c.train.members = 3
 
 
 def _scores_text(c):
