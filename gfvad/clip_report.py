@@ -13,6 +13,7 @@ from gfvad import config as config_lib
 from gfvad.data.video.source import ClipData
 from gfvad.data.video.truth import Truth
 from gfvad.eval import clip_pictures, floors, pixel, protocols, results, tables, terms
+from gfvad.eval.breakdown import pairs_lost
 from gfvad.eval.metrics import roc_auc
 from gfvad.eval.weights import Chosen
 from gfvad.job import device_name
@@ -159,13 +160,6 @@ def misses(report: Report, videos: Sequence[ScoredVideo]) -> list[list[str]]:
         rows.append([video.name, f"{int(y.sum())}", f"{int((~y).sum())}", within, f"{100 * missed.sum() / total:.1f} %", worst(missed),
                      f"{100 * alarmed.sum() / total:.1f} %", worst(alarmed)])  # fmt: skip
     return rows
-
-
-def pairs_lost(video: ScoredVideo, normal: np.ndarray, abnormal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(normal frames of the set scored above each abnormal frame [T], abnormal ones scored below each normal frame [T]); 0 elsewhere."""
-    y = video.labels.astype(bool)
-    missed = np.where(y, len(normal) - np.searchsorted(normal, video.scores, side="right"), 0)
-    return missed, np.where(y, 0, np.searchsorted(abnormal, video.scores, side="left"))
 
 
 def describe(report: Report, named: Mapping[str, float], videos: Sequence[ScoredVideo]) -> dict[str, Any]:
