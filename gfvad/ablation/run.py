@@ -134,7 +134,10 @@ def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say)
 
     A signal to this process is passed on, and every process saves. Returns the first exit code that is not 0.
     """
-    waiting, running, code = [group.id for group in missing(plan)], {}, 0
+    todo = missing(plan)
+    for group in todo:
+        groups.begin(plan.workdir, group)  # on disk, so that every process makes the same groups of what is left
+    waiting, running, code = [group.id for group in todo], {}, 0
     with StopRequest() as stop:
         while waiting or running:
             while waiting and len(running) < count and not code and not stop.signum:
@@ -146,9 +149,9 @@ def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say)
                     code = code or process.returncode
             if stop.signum or code:
                 waiting = []
-                for process in running.values():
-                    process.send_signal(stop.signum) if stop.signum else None
             if stop.signum:
+                for process in running.values():
+                    process.send_signal(stop.signum)
                 for process in running.values():
                     process.wait()
                 return 128 + stop.signum
