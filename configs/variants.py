@@ -11,7 +11,7 @@ def paper(c: ConfigDict) -> None:
     c.data.eval_mode = "segments"
     c.data.eval_lengths = (32,)
     c.data.standardize = "none"
-    c.model.relation.temporal_tau = 0.0
+    c.model.relation.temporal_tau = c.model.relation.temporal_seconds = 0.0
     c.model.expansion.kind = "hadamard"
     c.model.expansion.order = 8
     several = len(c.data.modalities) > 1  # one feature set has no pair to draw: its expansion is a polynomial of one graph
@@ -23,7 +23,8 @@ def paper(c: ConfigDict) -> None:
     c.model.expansion.zeroth = "ones"
     c.model.relation.threshold = -1.0
     c.model.confidence = ()
-    c.loss.unit_normal = c.loss.unit_abnormal = 0.0
+    c.loss.unit_normal = c.loss.unit_abnormal = c.loss.consistency = 0.0
+    c.train.members = 1
     c.model.head.kind = "row"
     c.loss.variance = 0.1
 

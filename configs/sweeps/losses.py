@@ -18,6 +18,7 @@ def get_sweep(config):
             "loss.branch": (0.0, 0.5, 1.0, 2.0),
             "loss.unit_normal": (0.0, 0.5, 1.0, 2.0),
             "loss.unit_abnormal": (0.0, 0.1, 0.5),
+            "loss.consistency": (0.0, 0.5, 1.0, 2.0),
             "loss.topk_divisor": (4, 8, 16, 32),
         },
         "seeds": 5,

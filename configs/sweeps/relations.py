@@ -18,6 +18,7 @@ def get_sweep(config):
             "model.relation.knn": (4, 8, 16),
             "model.relation.threshold": (-1.0, 0.0, 0.3, 0.6, 0.9),
             "model.relation.temporal_tau": (0.0, 1.0, 4.0, 16.0),
+            "seconds": {f"seconds{s:g}": {"data.clock": True, "model.relation.temporal_seconds": s} for s in (1.0, 3.0, 10.0)},
         },
         "seeds": 5,
     }  # fmt: skip

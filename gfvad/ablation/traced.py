@@ -21,7 +21,7 @@ from gfvad.losses import Bounded
 # Keys whose values are arguments of the program where settings differ in them.
 TRACED = (
     "loss.label_smoothing", "loss.variance", "loss.variance_alpha", "loss.variance_k", "loss.smoothness", "loss.sparsity", "loss.branch",
-    "loss.unit_normal", "loss.unit_abnormal", "loss.unit_abnormal_steps", "loss.balance", "loss.reconstruction",
+    "loss.unit_normal", "loss.unit_abnormal", "loss.unit_abnormal_steps", "loss.consistency", "loss.balance", "loss.reconstruction",
     "optim.learning_rate", "optim.graph_rate", "optim.weight_decay", "optim.clip_norm",
     "model.relation.threshold", "model.fusion.parametrisation", "model.head.alpha", "model.head.gates", "model.head.mix",
 )  # fmt: skip
