@@ -118,7 +118,7 @@ def slow_weights(units, spans, assign):
             gaps = [max(c - b, a - d, 0) for c, d in spans]
             taken = [s for s, gap in enumerate(gaps) if gap <= min(gaps) + 1e-9]
             if assign == "decay":
-                fade = max(np.exp(-min(gaps) / 5.0), 1e-6)
+                fade = max(np.exp(-min(gaps) / 1.0), 1e-6)
         for s in taken:
             out[n, s] = fade / len(taken)
     return out

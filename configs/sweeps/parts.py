@@ -15,6 +15,8 @@ def get_sweep(config):
             "one-member": {"train.members": 1},
             "own-constant": {"model.head.absent": 0.0},  # a unit that does not count is given the branch's own constant
             "time-in-units": {"model.relation.temporal_seconds": 0.0, "model.relation.temporal_tau": 4.0},
+            "no-branch-loss": {"loss.branch": 0.0},
+            "no-unit-losses": {"loss.unit_normal": 0.0, "loss.unit_abnormal": 0.0},
         },
         "seeds": 5,
     }
