@@ -8,8 +8,10 @@ from pathlib import Path
 from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts import rules as rules_lib
-from gfvad.data.layouts.base import Entry, Problem, find_files, some
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, some
+from gfvad.data.layouts.frames import FrameInputs
 from gfvad.data.layouts.loose import Found, Loose
+from gfvad.data.layouts.ped2_weak import Ped2Weak
 from gfvad.data.layouts.ucf_logits import FPS as LOGITS_FPS
 from gfvad.types import DataError
 
@@ -69,7 +71,7 @@ class Inputs(Loose):
         return Truth(max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET, EMPTY, ())
 
 
-def open_input(path: str | Path, modalities: Sequence[str], data_cfg, captions: str | Path | None = None) -> Inputs:
+def open_input(path: str | Path, modalities: Sequence[str], data_cfg, captions: str | Path | None = None) -> Layout:
     """A reader of features to score: a .npy, an .npz, a CSV of paths, or a folder (of any layout), its videos in entries('test').
 
     modalities: those of the trained model. data_cfg: config.data of its run (layout, text encoder and assignment, cache). captions: the
@@ -79,7 +81,7 @@ def open_input(path: str | Path, modalities: Sequence[str], data_cfg, captions: 
     cfg = data_cfg.copy_and_resolve_references()
     cfg.root, cfg.modalities = str(path), tuple(modalities)
     cfg.captions = str(Path(captions).expanduser().resolve()) if captions else ""
-    layout = Inputs(cfg)
+    layout = FrameInputs(cfg) if cfg.layout == Ped2Weak.kind else Inputs(cfg)
     if not layout.entries("test"):
         raise DataError(f"{path}: no videos; expected features of {', '.join(modalities)}")
     return layout
