@@ -65,7 +65,7 @@ class SnippetFeatures:
     def read(self, i: int, modality: str) -> np.ndarray:
         """Features [N, D] of video i: 'motion', 'appearance' or 'text'."""
         if modality == "motion":
-            return snippets.motion_features(self.flow.video(i), self.pictures.video(i))
+            return snippets.motion_features(self.flow.video(i))
         if modality == "appearance":
             return snippets.appearance_features(self.pictures.video(i))
         ends = np.cumsum([0] + [frame_count(video) for video in self.folder.videos(self.part)])
