@@ -21,9 +21,9 @@ def get_config(variant: str | None = None):
     c.eval.metric = "auc"
     side_by_side(c)
     c.model.head.gates, c.model.confidence = (), ()
-    c.data.standardize = "center"
-    c.model.relation.similarity = "rbf"
+    c.data.standardize = "none"  # features are angles: their own length and cosine mean something
     c.model.embed_dim = 128
+    c.optim.learning_rate = 3e-3
     c.loss.topk_divisor = 2  # an event fills much of an abnormal video
     c.train.steps = 200
     c.train.batch_size = 10
