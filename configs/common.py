@@ -10,7 +10,7 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.dataset = "xd_violence"  # name written into every result
     c.data.test_name = "test"  # what the split that is evaluated is called in results
-    c.data.layout = "xd_violence"  # reader: xd_violence | ucf_crime | ucf_logits | shanghaitech | tevad | vadclip | generic
+    c.data.layout = "xd_violence"  # reader: xd_violence | ucf_crime | ucf_logits | shanghaitech | tevad | ped2_weak | vadclip | generic
     c.data.root = ""  # folder of the features; "" means none is on disk
     c.data.records = ""  # folder written by `python -m gfvad.prepare --out=DIR`, used instead of root; "" prepares root into the cache
     c.data.require_real = False  # True: missing real features are an error instead of the simulated set

@@ -206,7 +206,7 @@ def validate(config: ConfigDict) -> None:
         refuse("data.eval_lengths", "increasing positive lengths")
     if config.data.validation_fraction > 0.5:
         refuse("data.validation_fraction", "at most 0.5")
-    if "text" in config.data.modalities and not config.data.captions and config.data.layout not in ("xd_violence", "tevad"):
+    if "text" in config.data.modalities and not config.data.captions and config.data.layout not in ("xd_violence", "tevad", "ped2_weak"):
         raise ConfigError("config.data.modalities has 'text' but config.data.captions is empty; give the JSON of timed sentences")
     from gfvad.data import corrupt
     from gfvad.models import registry  # imports jax, which starts no backend

@@ -18,7 +18,7 @@ from gfvad import parallel
 from gfvad.config import Arguments
 from gfvad.data import layouts, records, simulate
 from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
-from gfvad.eval import pictures, protocols, results, tables
+from gfvad.eval import beside, pictures, protocols, results, tables
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.fusion.coefficients import dense_coefficients
 from gfvad.models import registry
@@ -234,7 +234,18 @@ def describe(parts: Parts, videos: Sequence[ScoredVideo], seconds: float) -> dic
             "metric": config.eval.metric, "config": config.to_dict()}  # fmt: skip
     if parts.source.simulated and parts.source.root is not None:
         meta["bayes_optimal"] = simulate.report(parts.source.root, config.data.modalities)
-    return meta
+    return meta | compared(parts, videos)
+
+
+def compared(parts: Parts, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+    """Floors and other ground truths of a layout that has them, for results.json (`eval/beside.py`); {} for others, and where only records were given."""
+    if not layouts.LAYOUTS[parts.config.data.layout].compares:
+        return {}
+    if parts.source.root is None:
+        parts.say("floors are left out: they are made from the files in config.data.root, and only config.data.records was given")
+        return {}
+    layout = layouts.open_layout(parts.config.data)
+    return {"ground_truth": layout.ground_truth, **beside.beside(videos, layout.untrained(), layout.other_truths())}
 
 
 def fusion_coefficients(config: ConfigDict, state: TrainState) -> tuple[np.ndarray, list[str], int] | None:

@@ -24,6 +24,7 @@ DATASETS = {  # name -> (layout, default modalities)
     "ucf_logits": ("ucf_logits", ("i3d_logits",)),
     "shanghaitech": ("shanghaitech", ("i3d",)),
     "tevad": ("tevad", ("i3d", "text")),
+    "ped2_weak": ("ped2_weak", ("motion", "appearance", "text")),
     "vadclip": ("vadclip", ("clip",)),
     "generic": ("generic", ("x",)),
 }
@@ -40,7 +41,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="only check, and print what is wrong with file names")
     parser.add_argument("--deep", action="store_true", help="read every value for NaN and infinity (the whole set once)")
     parser.add_argument("--modalities", default="", help="modalities, joined by commas (default: those of the dataset)")
-    parser.add_argument("--captions", default="", help="JSON of timed sentences, relative to --source (default: captions.json there)")
+    parser.add_argument("--captions", default="", help="JSON of timed sentences, relative to --source (default: captions.json there; ped2_weak: see docs/data.md)")
     parser.add_argument("--text-encoder", default="minilm", choices=("minilm", "hash"), help="sentence encoder of the modality text")
     parser.add_argument("--all", action="store_true", help="print every name, not the first five of a kind")
     arguments = parser.parse_args(argv)

@@ -133,15 +133,15 @@ def mask_truth(mask: np.ndarray, num_frames: int, classes: Sequence[str] = ()) -
     return cut(annotations.spans_of(extended), num_frames, classes)
 
 
-def ped2_truth(name: str, num_frames: int, spans: Mapping[str, np.ndarray]) -> Truth:
-    """Truth of a Ped2 clip as TEVAD publishes it: 904 positive of 3,200 frames over its test part.
+def ped2_truth(name: str, num_frames: int, spans: Mapping[str, np.ndarray], clip_frames: int | None = None) -> Truth:
+    """Truth of a Ped2 clip as TEVAD publishes it: 904 positive of 3,200 frames over its test part. clip_frames: of the clip (None: as published).
 
     That vector takes the set's 1-based frame numbers as 0-based ones, so every span starts one frame late and ends one frame late (inside
     the clip), and the last label goes on to the end of the last snippet. Kept so that results compare.
     """
     if name not in spans:
         return Truth(num_frames, EMPTY, ())
-    mask = np.zeros(PED2_FRAMES[int(name.removeprefix("Test")) - 1], np.uint8)
+    mask = np.zeros(PED2_FRAMES[int(name.removeprefix("Test")) - 1] if clip_frames is None else clip_frames, np.uint8)
     for start, end in spans[name]:
         mask[start + 1 : end + 1] = 1
     return mask_truth(mask, num_frames)

@@ -97,6 +97,7 @@ class Layout:
     unit_frames = SNIPPET
     fps = 0.0
     ground_truth = "none"
+    compares = False  # True where `untrained` or `other_truths` give something
 
     def __init__(self, data_cfg):
         self.cfg, self.root, self.name = data_cfg, Path(data_cfg.root).expanduser(), data_cfg.dataset
@@ -125,6 +126,14 @@ class Layout:
     def truth(self, entry: Entry, units: int) -> Truth:
         """Ground truth of a test video of N units."""
         return Truth(units * SNIPPET, EMPTY, ())
+
+    def untrained(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Scores of test units by what needs no training, to stand beside a model's: {name: {video: [N]}}."""
+        return {}
+
+    def other_truths(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Further ground truths of the test part that are in use: {name: {video: uint8 [T]}}, T no longer than `truth` has it."""
+        return {}
 
     def annotation_files(self) -> list[Path]:
         """Files the ground truth is built from."""

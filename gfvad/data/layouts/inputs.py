@@ -13,9 +13,11 @@ from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts import rules as rules_lib
-from gfvad.data.layouts.base import Entry, Problem, find_files, some
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, some
 from gfvad.data.layouts.captions import CaptionText, captions_path
+from gfvad.data.layouts.frames import FrameInputs
 from gfvad.data.layouts.loose import UNITS, Found, Loose, describe
+from gfvad.data.layouts.ped2_weak import Ped2Weak
 from gfvad.data.layouts.ucf_logits import FPS as LOGITS_FPS
 from gfvad.types import DataError
 
@@ -199,7 +201,7 @@ class Inputs(Loose):
 
 def open_input(
     path: str | Path, modalities: Sequence[str], data_cfg, captions: str | Path | None = None, widths: Mapping[str, int] = {}
-) -> Inputs:
+) -> Layout:
     """A reader of features to score: a .npy, an .npz, a CSV of paths, a JSON of timed sentences, or a folder (of any layout), its videos in
     entries('test').
 
@@ -214,10 +216,10 @@ def open_input(
     cfg.root, cfg.modalities = str(path), tuple(modalities)
     captions = captions or (path if path.suffix == ".json" else None)
     cfg.captions = str(Path(captions).expanduser().resolve()) if captions else ""
-    layout = Inputs(cfg, widths)
+    layout = FrameInputs(cfg) if cfg.layout == Ped2Weak.kind else Inputs(cfg, widths)
     entries = layout.entries("test")
     if not entries:
         raise DataError(f"{path}: no videos; expected features of {', '.join(modalities)}")
-    if layout.text and not layout.on_disk and all(layout.text.get(e.name) is None for e in entries):
+    if isinstance(layout, Inputs) and layout.text and not layout.on_disk and all(layout.text.get(e.name) is None for e in entries):
         raise DataError(f"{layout.text.path}: no sentences of {some(e.name for e in entries)}; expected videos named as in {path}")
     return layout

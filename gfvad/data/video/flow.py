@@ -42,7 +42,7 @@ def open_flow(
     """
     folder = open_layout(layout, root)
     spec = flow_spec(folder, split, cell, height, width)
-    with _one_thread_each():
+    with one_thread_each():
         return open_store(
             folder, split, spec, lambda video: video_flow(video, spec), cache=cache, workers=workers, say=say, cls=FlowStore
         )
@@ -66,7 +66,7 @@ def video_flow(video: VideoFile, spec: Spec) -> Iterator[np.ndarray]:
 def array_flow(frames: np.ndarray, spec: Spec) -> np.ndarray:
     """The same of frames in memory, uint8 [T, H, W, C] with C = 1 (grey) or 3 (RGB): float32 [T, h / cell, w / cell, 3]."""
     grey = (frame[..., 0] if frame.shape[-1] == 1 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
-    with _one_thread_each():
+    with one_thread_each():
         return np.stack(list(frames_flow(grey, spec)))
 
 
@@ -94,7 +94,7 @@ def cell_means(flow: np.ndarray, cell: int) -> np.ndarray:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """OpenCV on one thread a call: the workers share the cores already, and the work of a call is then cut the same way on every machine."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
