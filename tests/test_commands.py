@@ -12,8 +12,11 @@ from pathlib import Path
 
 import feature_folders
 import numpy as np
+import ped2_folder
 import pytest
 import tiny_clips
+
+from gfvad.ablation.arguments import parse as parse_ablation
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "docs").glob("*.md"))]
@@ -57,7 +60,7 @@ def kind(command: str) -> str | None:
         r"python -m gfvad\.main --mode=(evaluate|score)": "after",
         r"python -m gfvad\.prepare": "prepare",
         r"python -m gfvad\.bench": "bench",
-        r"python -m gfvad\.(ablate|eval\.compare)": "ablation",
+        r"python -m gfvad\.(ablate|eval\.(compare|breakdown))": "ablation",
         r"python -m gfvad\.eval\.(published|summary)": "evaluation",
         r"sbatch |TPU=": "cluster",
     }
@@ -96,7 +99,8 @@ def data(tmp_path_factory):
     """Placeholder of the documentation -> a tiny folder in that layout."""
     root = tmp_path_factory.mktemp("data")
     more = {"xd": {"flow": True}, "ucf": {"family": 2048}}
-    return {name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {}))) for name, maker in TINY_DATA.items()}
+    made = {name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {}))) for name, maker in TINY_DATA.items()}
+    return made | {"/data/ped2": str(ped2_folder.write(root / "ped2")), "/data/unlabelled": made["/data/ucf_crime"]}
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +157,7 @@ def test_evaluating_and_scoring(environment, data, tmp_path):
     assert run(train, environment, tmp_path, TINY).returncode == 0
     results = json.loads(Path(folder, "results.json").read_text())
     for command in (c for c in of("after") if OWN_FRAMES not in c):
+        command = command.replace("runs/fusion/settings/graph/seed0", "runs/ucf-fused/seed0")  # any run of the config
         command = with_folders(command, data, tmp_path).replace("/data/my_videos", f"{data['/data/ucf_crime']}/i3d_logits_test_dev.npz")
         command = command.replace("--output=scores.npz", f"--output={tmp_path}/scores.npz")
         done = run(command, environment, tmp_path)
@@ -179,14 +184,25 @@ def test_benchmarks(command, environment, tmp_path):
 
 
 def test_ablations(environment, data, tmp_path):
-    """A sweep, then two of its settings by themselves: of one seed, so that there is no test over seeds."""
+    """A sweep, then some of its settings by themselves: of one seed, so that there is no test over seeds.
+
+    Of further sweeps the command line is read and checked; that their settings are sound tests/test_sweeps.py shows.
+    """
     folder = str(Path(environment["GFVAD_CACHE"]) / "compiled")
     environment = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    for command in of("ablation"):
-        extra = [*TINY, "--seeds=1", "--resamples=20"] if "gfvad.ablate" in command else ["--resamples=20"]
+    commands = of("ablation")
+    trained = next(command for command in commands if "sweeps/modalities.py" in command and "ucf.py" in command)
+    for command in (trained, *(c for c in commands if c != trained)):
+        command = re.sub(r"runs/fusion/settings/\S+( runs/\S+)*", "runs/modalities/settings/all runs/modalities/settings/text", command)
+        if "gfvad.ablate" in command and command != trained:
+            assert parse_ablation(shlex.split(with_folders(command, data, tmp_path))[3:]) is not None
+            continue
+        extra = [*TINY, "--seeds=1"] if "gfvad.ablate" in command else []
+        extra += [] if "breakdown" in command else ["--resamples=20"]
         done = run(with_folders(command, data, tmp_path), environment, tmp_path, extra)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert ("ablation.csv" if "gfvad.ablate" in command else "paired bootstrap over test videos") in done.stdout
+        said = "ablation.csv" if "gfvad.ablate" in command else "false alarms" if "breakdown" in command else "paired bootstrap over test videos"
+        assert said in done.stdout
 
 
 @pytest.mark.parametrize("command", of("evaluation"))

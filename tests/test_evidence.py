@@ -27,6 +27,7 @@ def stored(name):
 
 def figures(text):
     """Figures of a text without its code, links and comments."""
+    text = re.sub(r"arXiv \S+", " ", text)
     text = re.sub(r"```.*?```|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)", " ", text, flags=re.S)
     return [found.lstrip("+-") for found in FIGURE.findall(text)]
 
