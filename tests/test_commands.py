@@ -86,7 +86,7 @@ def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = (), 
 
 TINY_DATA = {
     "/data/xd_violence": "xd", "/data/xd": "xd", "/data/shanghaitech": "shanghai", "/data/ucf_crime": "ucf_logits", "/data/ucf": "ucf",
-    "/data/tevad_shanghaitech": "tevad_shanghai", "/data/vadclip_ucf": "vadclip", "/data/own": "generic_folder",
+    "/data/tevad_shanghaitech": "tevad_shanghai", "/data/vadclip_ucf": "vadclip", "/data/own": "generic_folder", "/data/ped2": "ped2",
 }  # fmt: skip
 
 
