@@ -12,7 +12,6 @@ from pathlib import Path
 
 import feature_folders
 import numpy as np
-import ped2_folder
 import pytest
 import tiny_clips
 
@@ -90,7 +89,7 @@ def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = (), 
 
 TINY_DATA = {
     "/data/xd_violence": "xd", "/data/xd": "xd", "/data/shanghaitech": "shanghai", "/data/ucf_crime": "ucf_logits", "/data/ucf": "ucf",
-    "/data/tevad_shanghaitech": "tevad_shanghai", "/data/vadclip_ucf": "vadclip", "/data/own": "generic_folder",
+    "/data/tevad_shanghaitech": "tevad_shanghai", "/data/vadclip_ucf": "vadclip", "/data/own": "generic_folder", "/data/ped2": "ped2",
 }  # fmt: skip
 
 
@@ -100,7 +99,7 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     more = {"xd": {"flow": True}, "ucf": {"family": 2048}}
     made = {name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {}))) for name, maker in TINY_DATA.items()}
-    return made | {"/data/ped2": str(ped2_folder.write(root / "ped2")), "/data/unlabelled": made["/data/ucf_crime"]}
+    return made | {"/data/unlabelled": made["/data/ucf_crime"]}
 
 
 @pytest.fixture(scope="module")
