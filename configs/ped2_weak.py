@@ -2,6 +2,7 @@
 
     python -m gfvad.main --config=configs/ped2_weak.py --config.data.root=/data/ped2
 
+Expected: AUC 0.998 in 10 seeds, motion alone 0.999 (docs/evidence.md); the first run makes flow and features, two minutes, a run then takes half a minute on 2 cores.
 Variants: all (default), motion, appearance, text, motion_appearance, motion_text, appearance_text, paper.
 """
 from configs.common import get_config as defaults
