@@ -75,8 +75,11 @@ def of(name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """Commands run with this interpreter's environment and a cache of their own, in the checkout."""
-    return os.environ | {
-        "GFVAD_VENV": sys.prefix, "GFVAD_CACHE": str(tmp_path_factory.mktemp("cache")), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
+    cache = tmp_path_factory.mktemp("cache")
+    # compiling is most of the time: as in tiny.py
+    fast = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return os.environ | fast | {
+        "GFVAD_VENV": sys.prefix, "GFVAD_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
 
@@ -139,8 +142,6 @@ def test_training(command, environment, data, tmp_path):
 @pytest.mark.parametrize("command", [c for c in of("train") if re.search(FRAMES, c)])
 def test_training_on_frames(command, environment, data, frames, tmp_path):
     """Also scores one's own frames by the run that goes without descriptions."""
-    folder = str(Path(environment["GFVAD_CACHE"]) / "compiled")  # compiling is most of the time: as in tiny.py
-    environment = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     done = run(with_folders(command, data, tmp_path, frames), environment, tmp_path, [*TINY_FRAMES, f"--workdir={tmp_path}/run"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HEADLINE" in done.stdout and "results.json" in done.stdout and "SIMULATED" not in done.stdout + done.stderr
@@ -187,8 +188,6 @@ def test_ablations(environment, data, tmp_path):
 
     Of further sweeps the command line is read and checked; that their settings are sound tests/test_sweeps.py shows.
     """
-    folder = str(Path(environment["GFVAD_CACHE"]) / "compiled")
-    environment = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     commands = of("ablation")
     trained = next(command for command in commands if "sweeps/modalities.py" in command and "ucf.py" in command)
     for command in (trained, *(c for c in commands if c != trained)):
