@@ -12,7 +12,7 @@ from gfvad.eval.evaluate import Evaluator
 from gfvad.graphs.relations import temporal_seconds
 from gfvad.models import registry
 from gfvad.train import optim, state
-from gfvad.types import ConfigError, Video
+from gfvad.types import ConfigError, DataError, Video
 
 MASK = np.array([True, True, True, False, True])
 
@@ -89,3 +89,11 @@ def test_the_detector_scores_by_it():
     c.data.clock = False
     with pytest.raises(ConfigError, match="data.clock"):
         registry.check(c, tuple(tiny.DIMS))
+
+
+def test_features_without_the_clock_are_refused():
+    c = config()
+    model = registry.build_model(c, tiny.DIMS)
+    features = {m: np.zeros((tiny.UNITS, d), np.float32) for m, d in tiny.DIMS.items()}
+    with pytest.raises(DataError, match="no 'clock'"):
+        model.init(jax.random.key(0), features, np.ones(tiny.UNITS, bool), train=False)

@@ -11,7 +11,7 @@ from tiny import fast_compilation  # noqa: F401
 
 from gfvad import config as config_lib
 from gfvad import main, parallel
-from gfvad.data import layouts, records
+from gfvad.data import layouts, records, streams
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.eval.results import read_missing, read_scores, write_scores
 from gfvad.models import registry
@@ -40,7 +40,7 @@ class Run:
         rng = np.random.default_rng(0)
         self.widths = {m: DIMS.get(m, TEXT) for m in self.config.data.modalities}
         model = registry.build_model(self.config, self.widths)
-        example = {m: np.zeros((UNITS, d), np.float32) for m, d in self.widths.items()}
+        example = streams.example_features(self.widths, self.config.data)
         variables = jax.eval_shape(lambda: model.init(jax.random.key(0), example, np.ones(UNITS, bool), train=False))
         params = jax.tree.map(lambda a: (rng.normal(size=a.shape) * 0.3).astype(np.float32), variables["params"])
         constants = jax.tree.map(lambda a: rng.uniform(0.1, 1.0, size=a.shape).astype(np.float32), variables["constants"])

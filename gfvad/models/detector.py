@@ -18,7 +18,7 @@ from gfvad.graphs.relations import relationship_graph, temporal, temporal_second
 from gfvad.models.content import MIN_STD, Arrays, Confident, ContentModel
 from gfvad.models.filter import SparseFeatureFilter
 from gfvad.models.heads import BranchHead, DegreeHead, GnnHead, RowHead
-from gfvad.types import Output
+from gfvad.types import DataError, Output
 
 
 def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
@@ -83,6 +83,8 @@ class GraphFusionDetector(ContentModel):
         if cfg.temporal_tau > 0:
             graphs.append(temporal(mask, cfg.temporal_tau))
         if cfg.temporal_seconds > 0:
+            if clock is None:
+                raise DataError("features have no 'clock' [N, 1], which model.relation.temporal_seconds needs: set data.clock, or give the units' times in seconds")
             graphs.append(temporal_seconds(clock[:, 0], mask, cfg.temporal_seconds))
         return jnp.stack(graphs)
 
