@@ -99,9 +99,6 @@ class Layout:
     ground_truth = "none"
     compares = False  # True where `untrained` or `other_truths` give something
 
-    missing: Mapping[str, str] = {}  # of a reader of files to score: modality that no video has -> what was looked for
-    gaps: Mapping[str, list[str]] = {}  # modality -> videos that lack it, among those to score
-
     def __init__(self, data_cfg):
         self.cfg, self.root, self.name = data_cfg, Path(data_cfg.root).expanduser(), data_cfg.dataset
         self.asked = tuple(data_cfg.modalities)
@@ -117,10 +114,6 @@ class Layout:
             raise ConfigError(f"config.data.modalities has {unknown[0]!r}, which layout {self.kind} has not{nearest(unknown[0], offered)}")
 
     # ---- for a layout to fill in
-
-    def warnings(self) -> list[str]:
-        """What scores will be made without, a line each."""
-        return []
 
     def open(self) -> None:
         """Checks the folder and reads small annotation files. Raises DataError."""

@@ -107,6 +107,12 @@ class FrameInputs(Frames):
 
     kind = "input"
     video_layout = "any"
+    missing: dict[str, str] = {}  # as of `Inputs`: frames lack nothing
+    gaps: dict[str, list[str]] = {}
+
+    def warnings(self) -> list[str]:
+        """What scores will be made without, a line each."""
+        return []
 
     def open(self) -> None:
         super().open()
