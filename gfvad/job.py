@@ -285,7 +285,9 @@ def score(arguments: Arguments) -> int:
         zeros = {m: {key: np.zeros(width, np.float32) for key in ("mean", "std")} for m, width in videos.dims.items()}
         model = registry.build_model(config, videos.dims, zeros)
         state = kept.restore(arguments.checkpoint, template(config, model, videos)).state
-        scored = score_videos(Evaluator(mapper, model, config), state, videos, "scoring")
+        undamaged = config.copy_and_resolve_references()
+        undamaged.data.corruption.at = "none"  # what is given is scored as it is
+        scored = score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")
     path = results.write_scores(arguments.output, scored, missing={m: [] for m in layout.missing} | layout.gaps)
     print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
     return 0

@@ -26,8 +26,6 @@ def checkout(repository, monkeypatch):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_sweeps_are_valid(name, source, tmp_path):
     """Every setting passes the checks of a config; the base is there; groups hold all of them once."""
-    if name == "fusion" and "foil_concat" not in ucf.VARIANTS:
-        pytest.skip("this checkout has no foils")
     sweep = read_sweep(f"configs/sweeps/{name}.py", source)
     names = [setting.name for setting in sweep.settings]
     assert sweep.base in names and len(names) >= 3 and sweep.seeds == (0, 1, 2, 3, 4)

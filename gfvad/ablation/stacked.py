@@ -54,7 +54,7 @@ class Stack:
         # all in the group's tree: an optimiser has the same arrays in the same order, whatever parts its settings switch on
         transform = self.optimiser({key: jnp.asarray(x[0]) for key, x in self.varying.values.items()}).transform
         rows = [
-            [init_state(model, transform, self._features, seed, *self.members()) for model in self.models] for seed in self.group.seeds
+            [init_state(model, transform, self._features, seed, self.config.train.members) for model in self.models] for seed in self.group.seeds
         ]
         flat = [state for row in rows for state in row]
         for one in flat[1:]:
@@ -66,10 +66,6 @@ class Stack:
         whole = jax.tree.map(join, *columns)
         key = np.stack([row[0].key for row in rows])
         return Stacked(whole._replace(step=flat[0].step, constants=flat[0].constants, key=key), self.varying.values)
-
-    def members(self) -> tuple[int, ...]:
-        """(config.train.members,): models of an ensemble; () where the config knows of none."""
-        return (self.config.train.members,) if "members" in self.config.train else ()
 
     def optimiser(self, values: dict[str, jax.Array]) -> Optimiser:
         """Of one setting, from its traced values."""
