@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import ucf
 from gfvad import config as config_lib
 from gfvad.ablation import plots
 from gfvad.ablation.groups import plan

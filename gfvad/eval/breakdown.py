@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.eval.compare import find_runs
+from gfvad.eval.compare import find_runs, frame_labels, split_of
 from gfvad.eval.metrics import roc_auc
 from gfvad.eval.results import read_scores
 from gfvad.types import ConfigError, DataError, ScoredVideo
@@ -63,19 +63,6 @@ def class_auc(scores: Scores, labels: Labels, classes: Mapping[str, tuple[str, .
     return found
 
 
-def test_split(run: Path) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
-    """(frame labels, classes) of the labelled test videos of the data that a run's config names."""
-    from gfvad import config as config_lib
-    from gfvad.data import records
-    from gfvad.data.source import resolve
-    from gfvad.eval.compare import frame_labels
-
-    config = config_lib.load(str(run))
-    split = records.open_records(resolve(config, lambda text: None).records, "test", config.data.modalities)
-    labels = frame_labels(split)
-    return labels, {split.meta(i).name: tuple(split.meta(i).classes) for i in range(len(split)) if split.names[i] in labels}
-
-
 def tables(runs: Mapping[str, Sequence[Scores]], labels: Labels, classes: Mapping[str, tuple[str, ...]]) -> str:
     """Markdown of both tables. runs: setting -> the scores of each seed."""
     by_class = {name: [class_auc(scores, labels, classes) for scores in seeds] for name, seeds in runs.items()}
@@ -99,7 +86,8 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         found = {folder.name: find_runs(folder) for folder in options.runs}
-        labels, classes = test_split(next(iter(next(iter(found.values())).values())))
+        split = split_of(next(iter(next(iter(found.values())).values())))
+        labels, classes = frame_labels(split), {video.name: tuple(video.classes) for video in (split.meta(i) for i in range(len(split)))}
         read = {name: [read_scores(path / "scores.npz") for path in seeds.values()] for name, seeds in found.items()}
         print(tables(read, labels, classes))
     except (DataError, ConfigError) as error:

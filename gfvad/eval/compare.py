@@ -20,7 +20,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -147,15 +147,19 @@ def find_runs(folder: Path) -> dict[int, Path]:
     return runs
 
 
-def labels_of(run: Path) -> dict[str, np.ndarray]:
-    """Frame labels of a run's test split, video -> uint8 [T], from the data that its config names."""
+def split_of(run: Path) -> Any:
+    """Records of a run's test split, from the data that its config names."""
     from gfvad import config as config_lib
     from gfvad.data import records
     from gfvad.data.source import resolve
 
     config = config_lib.load(str(run))
-    split = records.open_records(resolve(config, lambda text: None).records, "test", config.data.modalities)
-    return frame_labels(split)
+    return records.open_records(resolve(config, lambda text: None).records, "test", config.data.modalities)
+
+
+def labels_of(run: Path) -> dict[str, np.ndarray]:
+    """Frame labels of a run's test split, video -> uint8 [T]."""
+    return frame_labels(split_of(run))
 
 
 def frame_labels(split) -> dict[str, np.ndarray]:
