@@ -1,5 +1,6 @@
 """Shared fixtures. Eight emulated CPU devices are set up before jax starts, so that device-mapping tests run anywhere."""
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,11 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"real data not found at {root} (set GFVAD_SHARED_DATA to its folder)")
     return root
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory():
+    """Compiled programs are let go after each file of tests: kept until the end they come to several gigabytes a process."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()

@@ -92,6 +92,7 @@ def test_extras():
     records = protocols.protocol_matrix(videos, CFG)
     scores, labels = pooled([v for v in videos if v.label])
     assert value(records, "auc_abnormal") == pytest.approx(sk.roc_auc_score(labels, scores), abs=1e-12)
+    assert value(records, "auc_video") == pytest.approx(sk.roc_auc_score([v.label for v in videos], [v.scores.max() for v in videos]), abs=1e-12)
     scores, _ = pooled([v for v in videos if not v.label])
     assert value(records, "far@0.5") == np.mean(scores >= 0.5)
     assert [r["n_videos"] for r in records if r["metric"] == "far@0.5"] == [5, 5, 5]  # no, EMA, Gaussian smoothing

@@ -86,7 +86,7 @@ def job(workdir, where):
     from gfvad.train import loop
     from gfvad.train.checkpoint import Checkpoints
 
-    tiny.compile_fast(os.environ["COMPILED"])
+    tiny.compile_fast()
     parallel.initialise_distributed()
     config, records = tiny.config(train__steps=STEPS, data__eval_lengths=(tiny.UNITS,)), tiny.TinyRecords()
     model = tiny.detector(config) if os.environ["MODEL"] == "detector" else tiny.TinyDetector()

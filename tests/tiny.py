@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from configs import common
 from gfvad.models import registry
@@ -17,36 +16,20 @@ DIMS = {"rgb": 6, "audio": 3}
 EXPERTS = 4
 
 
-FAST = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1}  # fmt: skip
-DEFAULT = {"jax_disable_most_optimizations": False, "jax_persistent_cache_min_compile_time_secs": 1.0,
-           "jax_persistent_cache_min_entry_size_bytes": 0, "jax_compilation_cache_dir": None}  # fmt: skip
+def compile_fast(fast: bool = True) -> None:
+    """Compiles without optimising: compiling is most of these tests' time, most of it is optimisation that tiny programs do not need.
 
-
-def compile_fast(folder: str) -> None:
-    """Compiles without optimising and keeps the programs in a folder.
-
-    Compiling is most of these tests' time, most of it is optimisation that tiny programs do not need, and many runs compile the same.
+    No compilation cache: writing CPU programs to one has aborted the process (jaxlib 0.10.2), once in a few thousand programs.
     """
-    configure({**FAST, "jax_compilation_cache_dir": folder})
-
-
-def configure(settings: dict[str, Any]) -> None:
-    """Settings of jax; the cache looks at its own only when it is made anew."""
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    jax.config.update("jax_disable_most_optimizations", fast)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def fast_compilation(tmp_path_factory):
-    """For test modules that compile a lot: `from tiny import fast_compilation`. Subprocesses find the folder in $COMPILED."""
-    folder = tmp_path_factory.getbasetemp() / "compiled"
-    compile_fast(str(folder))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COMPILED", str(folder))
-        yield
-    configure(DEFAULT)
+def fast_compilation():
+    """For test modules that compile a lot: `from tiny import fast_compilation`."""
+    compile_fast()
+    yield
+    compile_fast(False)
 
 
 def config(**overrides: Any):
