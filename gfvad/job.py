@@ -16,10 +16,11 @@ from ml_collections import ConfigDict
 from gfvad import config as config_lib
 from gfvad import parallel
 from gfvad.config import Arguments
-from gfvad.data import layouts, records, simulate
+from gfvad.data import layouts, records, sampling, simulate
 from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
-from gfvad.eval import beside, pictures, protocols, results, tables
+from gfvad.eval import beside, calibration, pictures, protocols, results, tables
 from gfvad.eval.evaluate import Evaluator, scored_videos
+from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
 from gfvad.models import registry
 from gfvad.progress import Progress
@@ -82,6 +83,7 @@ def train(arguments: Arguments) -> int:
             pass  # opening refuses a run of another configuration before anything of it is written over
     if parts.mapper.process_index == 0:
         config_lib.save(parts.config, parts.workdir)
+        provenance.keep(parts.source.root, parts.workdir)
     try:
         loop.train(parts.config, parts.workdir, parts.train, parts.model, parts.mapper, test_records=parts.test)
     except NonFiniteError as error:
@@ -141,7 +143,7 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
         if chosen.step not in videos:
             videos[chosen.step] = score_videos(evaluator, chosen.state, parts.test, f"scoring the test split ({chosen.rule})")
         if parts.mapper.process_index == 0:
-            stats = training_statistics(evaluator, chosen.state, parts.train) if parts.mapper.process_count == 1 else None
+            stats = training_statistics(evaluator, chosen, parts) if parts.mapper.process_count == 1 else None
             scored.append(Scored(chosen.rule, videos[chosen.step], stats))
     if parts.mapper.process_index:
         return 0
@@ -206,9 +208,13 @@ def score_videos(evaluator: Evaluator, state: TrainState, split: Any, label: str
     return list(scored_videos(scores, split, indices))
 
 
-def training_statistics(evaluator: Evaluator, state: TrainState, split: Any) -> tuple[float, float]:
-    """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly chosen) training videos."""
-    return spread_of_frames(score_videos(evaluator, state, split, "scoring training videos for their statistics", statistics_indices(len(split))))
+def training_statistics(evaluator: Evaluator, chosen: Restored, parts: Parts) -> tuple[float, float]:
+    """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly chosen) training videos; of the last checkpoint's the alarm threshold too."""
+    scored = score_videos(evaluator, chosen.state, parts.train, "scoring training videos for their statistics", statistics_indices(len(parts.train)))
+    if chosen.rule == RULES["last"]:
+        _, held_out = sampling.split_validation(parts.train.names, parts.train.labels, parts.config.data.validation_fraction)
+        calibration.write_calibration(parts.workdir, chosen.step, scored, {parts.train.names[i] for i in held_out})
+    return spread_of_frames(scored)
 
 
 def statistics_indices(videos: int) -> np.ndarray:

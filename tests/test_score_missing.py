@@ -7,56 +7,16 @@ import feature_folders as ff
 import jax
 import numpy as np
 import pytest
+from small_run import DIMS, NAMES, TEXT, UNITS, Run
 from tiny import fast_compilation  # noqa: F401
 
 from gfvad import config as config_lib
-from gfvad import main, parallel
-from gfvad.data import layouts, records, streams
-from gfvad.eval.evaluate import Evaluator, scored_videos
+from gfvad import main
+from gfvad.data import layouts
 from gfvad.eval.results import read_missing, read_scores, write_scores
-from gfvad.models import registry
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.optim import make_optimiser
-from gfvad.train.state import TrainState
 from gfvad.types import DataError
-
-UNITS, DIMS = 6, {"rgb": 6, "flow": 5, "audio": 4, "i3d": 8, "i3d_logits": 7}
-TEXT = 384  # of the weightless encoder
-NAMES = ("Abuse001_x264", "Normal_Videos003_x264")
-SMALL = {
-    "model.embed_dim": 4, "model.head.hidden": 4, "model.head.topk": 3, "model.foil.hidden": 4, "model.foil.rank": 3, "model.foil.heads": 2,
-    "model.filter.experts": 3, "model.filter.topk": 2, "model.filter.bottleneck": 2, "data.text_encoder": "hash", "data.train_units": UNITS,
-    "data.eval_lengths": (8,), "data.eval_batch_size": 2, "parallel.devices": 1,
-}  # fmt: skip
-
-
-class Run:
-    """A small model of a variant with random statistics and parameters, ready to score; one compilation serves all inputs of a shape."""
-
-    def __init__(self, name, variant, folder):
-        self.config, self.folder, self.inputs = importlib.import_module(f"configs.{name}").get_config(variant), folder, 0
-        self.config.update_from_flattened_dict(SMALL | {"data.cache_dir": str(folder / "cache")})
-        config_lib.validate(self.config)
-        rng = np.random.default_rng(0)
-        self.widths = {m: DIMS.get(m, TEXT) for m in self.config.data.modalities}
-        model = registry.build_model(self.config, self.widths)
-        example = streams.example_features(self.widths, self.config.data)
-        variables = jax.eval_shape(lambda: model.init(jax.random.key(0), example, np.ones(UNITS, bool), train=False))
-        params = jax.tree.map(lambda a: (rng.normal(size=a.shape) * 0.3).astype(np.float32), variables["params"])
-        constants = jax.tree.map(lambda a: rng.uniform(0.1, 1.0, size=a.shape).astype(np.float32), variables["constants"])
-        self.state = TrainState(np.zeros((), np.int32), params, {"constants": constants}, (), np.zeros(2, np.uint32))
-        self.evaluator = Evaluator(parallel.make_mapper("pmap", 1), model, self.config)
-
-    def open(self, source, captions=None):
-        return layouts.open_input(source, self.config.data.modalities, self.config.data, captions, self.widths)
-
-    def __call__(self, source, captions=None):
-        """(scores {video: [T]}, missing, gaps, warnings)."""
-        layout, self.inputs = self.open(source, captions), self.inputs + 1
-        videos = records.open_records(records.prepare(layout, self.folder / f"input{self.inputs}", None), "test", self.config.data.modalities)
-        scored = scored_videos(self.evaluator.unit_scores(self.state, videos, range(len(videos))), videos, range(len(videos)))
-        return {v.name: v.scores for v in scored}, set(layout.missing), layout.gaps, layout.warnings()
-
 
 def write_input(path, modalities, silent=(), x="", names=NAMES):
     """An .npz of every modality but text from captions; those of `silent` are zeros, `x` is the one that is not named."""

@@ -8,6 +8,7 @@ n_videos and n_frames the value was taken over. Metrics:
   auc, ap, pr_trapezoid, eer     under every protocol
   far@0.5                        share of frames of normal videos scored 0.5 or more; scores in [0, 1] as they come (no normalisation)
   auc_abnormal                   auc of the frames of abnormal videos alone: is the event found, apart from the video (micro, none, none)
+  auc_video                      auc of whole videos, each by its highest score: is the alarm raised in the right videos (micro, none, none)
   class_ap/NAME                  frames of that class against the frames of all normal videos and the normal frames of its own; other
                                  classes' abnormal frames are left out (micro, none, none; ours)
   map@0.1 .. map@0.5, map@avg    temporal localisation, see localisation.py (scores as they come; no interval)
@@ -153,11 +154,14 @@ def _record(protocol: Mapping[str, str], metric: str, value: float, ci95, runs: 
 
 
 def extra_records(videos: Sequence[ScoredVideo], protocol: Mapping[str, str], resamples: int, seed: int, class_scores=None) -> list[Record]:
-    """auc_abnormal, class_ap/NAME and map@IOU, each where its videos, classes or spans exist."""
+    """auc_abnormal, auc_video, class_ap/NAME and map@IOU, each where its videos, classes or spans exist."""
     records = []
     abnormal = [compress(v.scores, v.labels) for v in videos if v.label == 1]
     if abnormal:
         records.append(_record(protocol, "auc_abnormal", *micro(abnormal, resamples, seed)["auc"], abnormal))
+    if {v.label for v in videos} >= {0, 1}:
+        peaks = [Runs(np.array([v.scores.max()]), np.array([v.label], np.uint8), np.array([1], np.int32)) for v in videos if v.label in (0, 1)]
+        records.append(_record(protocol, "auc_video", *micro(peaks, resamples, seed)["auc"], peaks))
     for name in sorted({c for v in videos for c in v.classes}):
         runs = [class_runs(v, name) for v in videos if v.label == 0 or name in v.classes]
         records.append(_record(protocol, f"class_ap/{name}", *micro(runs, resamples, seed)["ap"], runs))

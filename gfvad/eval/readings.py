@@ -1,7 +1,7 @@
 """Runs the predictive model over whole videos: every frame exactly once, as the one that is predicted. Beside evaluate.py the only file of eval that uses jax."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,18 +45,17 @@ class Reader:
         return self.mapper.stream(step or self._step, state, eval_batches(data, videos, self.config.data.eval_batch_size))
 
     def _readings(self, data: ClipData, video: int, found: dict[str, np.ndarray]) -> Readings:
-        grid = data.grid
-        cfg = self.config
-        maps = {"appearance": found["appearance"]}
-        if "pace" in found:
-            maps["pace"] = resize(found["pace"], grid)
-        if "flow" in found:
-            maps["flow"] = found["flow"]
-            maps["speed"] = fit_cells(np.asarray(data.flow.video(video), np.float32), grid)[..., 2]
-        if "relation" in cfg.score.terms:
-            rows, columns = cfg.data.height // cfg.model.patch, cfg.data.width // cfg.model.patch
-            maps["relation"] = found["relation"].reshape(len(found["relation"]), rows, columns, -1)
-        return Readings(maps, found.get("semantic"), found.get("text"))
+        speed = fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2] if "flow" in found else None
+        return assemble(self.config, found, speed)
+
+    def bind(self, state: TrainState) -> Callable[[ClipBatch], dict[str, np.ndarray]]:
+        """The model with its weights on the devices: a batch of clips -> its results [B, ...] on the host, for streams."""
+        replicated = self.mapper.replicate(state)
+        return lambda batch: self.mapper.to_host(self._step(replicated, self.mapper.shard(batch)), len(batch.valid))
+
+    def stream(self, state: TrainState, batches: Iterable[ClipBatch]) -> Iterator[tuple[ClipBatch, dict[str, np.ndarray]]]:
+        """(batch, its results on the host) of any batches of clips; the next batch is made and sent before a result is read."""
+        return self.mapper.stream(self._step, state, batches)
 
     def routing(self, state: TrainState, data: ClipData, video: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Share of the slots that each expert gets, by layer [layers, E], and the slots of the last layer [T, L, E], over one video.
@@ -90,6 +89,21 @@ class Reader:
                     sums[name] = sums.get(name, 0.0) + float(np.asarray(found[name], np.float64).reshape(len(part), -1).mean(1).sum())
             total += len(part)
         return {name: value / total for name, value in sums.items()}
+
+
+def assemble(config: ConfigDict, found: Mapping[str, np.ndarray], speed: np.ndarray | None) -> Readings:
+    """Readings of T frames of one video from what the model said of them (`clip_step.eval_step`) and the speed of the flow [T, g, g']."""
+    data = config.data
+    grid = (data.height // config.model.cell, data.width // config.model.cell)
+    maps = {"appearance": found["appearance"]}
+    if "pace" in found:
+        maps["pace"] = resize(found["pace"], grid)
+    if "flow" in found:
+        maps |= {"flow": found["flow"], "speed": speed}
+    if "relation" in config.score.terms:
+        rows, columns = data.height // config.model.patch, data.width // config.model.patch
+        maps["relation"] = found["relation"].reshape(len(found["relation"]), rows, columns, -1)
+    return Readings(maps, found.get("semantic"), found.get("text"))
 
 
 def resize(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,7 @@ from rich.text import Text
 from gfvad.eval.metrics import RANKING
 
 TITLES = {"pixel_auc": "pixel AUC", "pixel_criterion_auc": "pixel-level criterion AUC", "pixel_criterion_eer": "pixel-level criterion EER",
-          "rbdc": "RBDC", "tbdc": "TBDC", "auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trapezoid", "eer": "EER", "auc_abnormal": "AUC, abnormal videos only"}
+          "rbdc": "RBDC", "tbdc": "TBDC", "auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trapezoid", "eer": "EER", "auc_abnormal": "AUC, abnormal videos only", "auc_video": "AUC, whole videos by their peaks"}
 SHORT = {"auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trap", "eer": "EER"}
 NORMALISED = {"none": "none", "minmax": "min-max/video", "train": "train stats"}
 WIDTH = 110  # columns where the output is no terminal

@@ -19,11 +19,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import median_filter, uniform_filter, uniform_filter1d
+from scipy.ndimage import uniform_filter, uniform_filter1d
 
 MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation")
 TERMS = (*MAP_TERMS, "semantic")
 MOVING = 0.4  # pixels a frame above which a cell takes part in the normal speed
+BLOCK = 64  # frames whose medians are taken at once
 LEAST_CELLS = 300  # moving cells that a row of the picture needs to take part in it
 
 Maps = Mapping[str, np.ndarray]
@@ -106,8 +107,11 @@ def time_median(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
     """Median over `frames` frames [T, ...], ends mirrored; causal: of the frame and those before it, the first one repeated."""
     if frames <= 1:
         return x
-    origin = [(frames - 1) // 2 if causal else 0, *[0] * (x.ndim - 1)]
-    return median_filter(x, (frames, *[1] * (x.ndim - 1)), mode="nearest" if causal else "reflect", origin=origin)
+    before = frames - 1 if causal else frames // 2
+    padded = np.pad(x, [(before, frames - 1 - before), *[(0, 0)] * (x.ndim - 1)], mode="edge" if causal else "symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0)  # [T, ..., frames]
+    middle = frames // 2  # by blocks, for the windows of a long video would not fit into memory
+    return np.concatenate([np.partition(windows[t : t + BLOCK], middle, axis=-1)[..., middle] for t in range(0, len(x), BLOCK)])
 
 
 def time_mean(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
@@ -122,7 +126,11 @@ def cell_mean(x: np.ndarray, side: int) -> np.ndarray:
 
 def frame_values(readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False) -> dict[str, np.ndarray]:
     """Each term that a video has as one number a frame [T], in its own unit, also those that score.terms leaves out. instant: without windows in time, as the paper's scores are."""
-    maps = windowed(term_maps(readings, calibration), cfg, 1 if instant else None)
+    return values_of(windowed(term_maps(readings, calibration), cfg, 1 if instant else None), readings, calibration, cfg, instant)
+
+
+def values_of(maps: Maps, readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False) -> dict[str, np.ndarray]:
+    """`frame_values` of maps that have had their windows."""
     values = {name: x.mean((1, 2)) if name == "relation" else x.max((1, 2)) for name, x in maps.items()}
     if readings.semantic is not None:
         mean, precision = calibration.semantic
@@ -151,7 +159,12 @@ def heat(readings: Readings, calibration: Calibration, weights: Mapping[str, flo
 
     relation is left out: its frame value is a mean over the picture, so its calibration says nothing of a single place.
     """
-    maps, weights = windowed(term_maps(readings, calibration), cfg), place_weights(weights)
+    return heat_of(windowed(term_maps(readings, calibration), cfg), calibration, weights)
+
+
+def heat_of(maps: Maps, calibration: Calibration, weights: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """`heat` of maps that have had their windows."""
+    weights = place_weights(weights)
     found = {n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in weights if n in maps}
     nothing = np.zeros(maps["appearance"].shape)  # all that is left of a score of descriptions alone
     return found | {"total": nothing + combine(found, weights)}

@@ -43,7 +43,7 @@ def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -
         raise ConfigError(f"config.model.relation.sigma is {sigma}; a fixed rbf width is positive (None takes the median distance)")
     u, live = positions(x, mask)
     # [N, N] squared distances; the diagonal is 0 without rounding
-    same = jnp.eye(len(u), dtype=bool)
+    same = jnp.eye(u.shape[0], dtype=bool)
     squared = jnp.where(same, 0.0, distance_of(products(u, u), squares(u)[:, None], squares(u)))
     width = median_distance(squared, _pairs(live) & ~same) if sigma is None else sigma
     return _finish(rbf_of(squared, width), live)
@@ -105,5 +105,5 @@ def _pairs(live: jax.Array) -> jax.Array:
 
 def _finish(graph: jax.Array, live: jax.Array) -> jax.Array:
     """Diagonal exactly 1 (its gradient is 0 anyway), pairs with a padded or zero unit exactly 0."""
-    graph = jnp.where(jnp.eye(len(live), dtype=bool), 1.0, graph)
+    graph = jnp.where(jnp.eye(live.shape[0], dtype=bool), 1.0, graph)
     return jnp.where(_pairs(live), graph, 0.0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gfvad.graphs.units import cosine_of, directions, distance_of, positions, products, rbf_of, squares
+from gfvad.graphs.units import cosine_of, directions, distance_of, largest, positions, products, rbf_of, squares
 from gfvad.types import ConfigError
 
 
@@ -34,12 +34,12 @@ def knn_mask(r: jax.Array, k: int, mask: jax.Array) -> jax.Array:
     """
     _check_k(k)
     mask = jnp.asarray(mask, bool)
-    n = len(mask)
+    n = mask.shape[0]
     others = mask[:, None] & mask & ~jnp.eye(n, dtype=bool)
-    if k < n - 1:
+    if not isinstance(n, int) or k < n - 1:  # a symbol where the model is exported for any number of units
         # [N] relation of the k-th neighbour; -inf where a unit has fewer, which keeps all of them
         relation = jnp.where(others, jax.lax.stop_gradient(r), -jnp.inf)
-        others &= relation >= jax.lax.top_k(relation, k)[0][:, -1:]
+        others &= relation >= largest(relation, k)[:, -1:]
     return others | others.T | jnp.diag(mask)
 
 
@@ -51,7 +51,7 @@ def top_edges(r: jax.Array, k: int, mask: jax.Array, *, loops: bool = False) -> 
     """
     _check_k(k)
     mask = jnp.asarray(mask, bool)
-    candidates = mask[:, None] & mask & (loops | ~jnp.eye(len(mask), dtype=bool))
+    candidates = mask[:, None] & mask & (loops | ~jnp.eye(mask.shape[0], dtype=bool))
     neighbour, valid = _top(jnp.where(candidates, jax.lax.stop_gradient(r), -jnp.inf), k)
     return _edges(neighbour, jnp.take_along_axis(r, neighbour, axis=1), valid)
 
@@ -71,7 +71,7 @@ def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosin
     if similarity == "rbf" and sigma is None:
         raise ConfigError("knn_edges: similarity 'rbf' needs sigma (the median distance would take all pairs)")
     u, live = positions(x, mask) if similarity == "rbf" else directions(x, mask)
-    mask, n = jnp.asarray(mask, bool), len(u)
+    mask, n = jnp.asarray(mask, bool), u.shape[0]
     chunk = min(chunk, n)
     # [chunks, chunk]; the last rows are repeated to fill the last chunk, and cut again below
     rows = jnp.minimum(jnp.arange(-(-n // chunk) * chunk), n - 1).reshape(-1, chunk)

@@ -15,8 +15,8 @@ def directions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     large features leave the range of squares. The root is taken of 1 where a unit is not live, so its gradient is 0 and not NaN.
     """
     x, live = _clean(x, mask)
-    largest = jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True, initial=0.0))
-    scaled = x / jnp.where(live[:, None], largest, 1.0)
+    top = jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True, initial=0.0))
+    scaled = x / jnp.where(live[:, None], top, 1.0)
     square = jnp.where(live, jnp.square(scaled).sum(-1), 1.0)
     return jnp.where(live[:, None], scaled / jnp.sqrt(square)[:, None], 0.0), live
 
@@ -103,3 +103,14 @@ def _ranked(values: jax.Array, valid: jax.Array, rank: jax.Array) -> jax.Array:
     low, _ = jax.lax.fori_loop(0, jnp.iinfo(integer).bits, halve, (zero, top + zero))
     hit = valid & (bits == low)
     return jnp.where(hit, values, 0.0).sum() / jnp.maximum(hit.sum(), 1)
+
+
+def largest(x: jax.Array, k: int) -> jax.Array:
+    """The k largest entries along the last axis, in order: [..., N] -> [..., min(k, N)].
+
+    Where N is a symbol, as in a model exported for any number of units, [..., k] with -inf for what is not there.
+    """
+    n = x.shape[-1]
+    if isinstance(n, int):
+        return jax.lax.top_k(x, min(k, n))[0]
+    return jax.lax.top_k(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, k)], constant_values=-jnp.inf), k)[0]

@@ -156,6 +156,8 @@ def block_shape(slots: int, experts: int) -> tuple[int, int]:
 
     G = ceil(S / m) + E blocks are enough for any routing: each expert leaves at most one block partly empty.
     """
+    if not isinstance(slots, int):  # a symbol, where a model is exported for any number of units
+        return SMALLEST_BLOCK, -(-slots // SMALLEST_BLOCK) + experts
     m = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, 2 ** max((slots // experts).bit_length() - 1, 0)))
     return m, -(-slots // m) + experts
 

@@ -173,7 +173,7 @@ class CrossAttention(nn.Module):
             there = weight > 0
             bias = jnp.where(there, jnp.log(jnp.where(there, weight, 1.0)), HIDDEN_KEY)
             # [1, N, (M - 1) N]
-            bias = jnp.broadcast_to(bias, (1, len(z), len(keys)))
+            bias = jnp.broadcast_to(bias, (1, z.shape[0], keys.shape[0]))
             found = Attention(self.heads, name=f"attend_{m}")(z, keys, bias)
             out[m] = z + counts[m][:, None] * jnp.where(there.any(), found, 0.0)
         return out

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.graphs.tuples import propagate
+from gfvad.graphs.units import largest
 from gfvad.types import ConfigError
 
 SPREAD_EPSILON = 1e-6  # keeps the gradient of a standard deviation finite at 0
@@ -53,10 +54,9 @@ def degree_statistics(graphs: jax.Array, mask: jax.Array, alpha: float, topk: in
 def neighbour_mean(graphs: jax.Array, pairs: jax.Array, topk: int) -> jax.Array:
     """Mean of the largest min(topk, n - 1) entries of a row to other real units, [G, N, N] -> [G, N]; 0 for a lone unit."""
     others = pairs & ~jnp.eye(pairs.shape[0], dtype=bool)
-    topk = min(topk, pairs.shape[0])
     # [G, N, K]
-    top, _ = jax.lax.top_k(jnp.where(others, graphs, -jnp.inf), topk)
-    kept = jnp.arange(topk) < others.sum(-1, keepdims=True)
+    top = largest(jnp.where(others, graphs, -jnp.inf), topk)
+    kept = jnp.arange(top.shape[-1]) < others.sum(-1, keepdims=True)
     return jnp.where(kept, top, 0.0).sum(-1) / jnp.maximum(kept.sum(-1), 1)
 
 

@@ -127,6 +127,10 @@ class Layout:
         """Ground truth of a test video of N units."""
         return Truth(units * SNIPPET, EMPTY, ())
 
+    def rate(self, entry: Entry) -> float:
+        """Frames a second of a video; 0.0 where unknown."""
+        return self.fps
+
     def untrained(self) -> Mapping[str, Mapping[str, np.ndarray]]:
         """Scores of test units by what needs no training, to stand beside a model's: {name: {video: [N]}}."""
         return {}
@@ -227,7 +231,7 @@ class Layout:
         num_frames, spans, span_classes = self.truth(entry, units) if test else (self.train_frames(entry, units), EMPTY, ())
         return Video(
             entry.name, entry.split, {m: features[m] for m in self.asked}, entry.label, entry.classes, num_frames, spans, span_classes,
-            self.unit_frames, self.fps,
+            self.unit_frames, self.rate(entry),
         )  # fmt: skip
 
     @property

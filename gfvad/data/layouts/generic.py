@@ -3,7 +3,7 @@
 parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`
 labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes joined by ';'), or the arrays label and split in an .npz
 frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded, a line a span; every unit is 16 frames;
-          frame_counts.txt `name@frames` where T is not 16 a unit
+          frame_counts.txt `name@frames` where T is not 16 a unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame rates
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gfvad.data.layouts.base import SPLITS, Entry, Problem
 from gfvad.data.layouts.loose import Found, Loose
 from gfvad.types import DataError
 
-LABELS, SPANS, COUNTS = "labels.csv", "spans.csv", "frame_counts.txt"
+LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
 
 
 class Generic(Loose):
@@ -31,12 +31,29 @@ class Generic(Loose):
         spans, counts = self.folder / SPANS, self.folder / COUNTS
         self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else {}
         self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else {}
+        self.rates = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else {}
         self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else {}
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
 
     def annotation_files(self) -> list[Path]:
-        return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS)) if p.is_file()]
+        return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS, TIMES)) if p.is_file()]
+
+    @staticmethod
+    def _read_rates(path: Path) -> dict[str, float]:
+        """{name: mean frames a second}, from the seconds of a video's first whole unit to the end of its last one."""
+        ends: dict[str, tuple[float, float, int]] = {}
+        for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
+            try:
+                start, end = float(row["start"]), float(row["end"])
+            except ValueError:
+                raise DataError(f"{where}: {row['start']!r} to {row['end']!r}; expected seconds: extract the videos again") from None
+            first, last, units = ends.get(row["name"], (start, end, 0))
+            ends[row["name"]] = (first, start if units else end, units + 1)  # the last unit may hold fewer than 16 frames: up to its start
+        return {name: SNIPPET * max(units - 1, 1) / (last - first) for name, (first, last, units) in ends.items() if last > first}
+
+    def rate(self, entry: Entry) -> float:
+        return self.rates.get(entry.name, self.fps)
 
     @staticmethod
     def _read_labels(path: Path) -> dict[str, tuple[int, str, tuple[str, ...]]]:

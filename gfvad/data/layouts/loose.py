@@ -1,12 +1,14 @@
 """Features in no published format: one .npz of all videos, one .npy, or a folder of .npy, for training sets of one's own and for scoring.
 
 .npz      x [V, T, D] (one modality) or one array [V, T, D] a modality by its name; name [V]; lengths [V] true units, where rows are padded
-folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalities lie in sub-folders of their names. The suffixes and
+folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalities lie in sub-folders of their names (MODALITY/NAME.npy without any
+          further meaning of a name, where a manifest.json says that `gfvad.extract` wrote it). The suffixes and
           folders of the published sets are understood too: NAME__vggish.npy is audio, NAME_emb.npy text, NAME_i3d.npy the one that no
           other mark claims; RGB, RGBTest, Flow, FlowTest
 """
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from gfvad.types import DataError
 
 FOLDERS = {"rgb": "rgb", "rgbtest": "rgb", "flow": "flow", "flowtest": "flow", "vggish-features": "audio", "audio": "audio"}
 SUFFIXES = ((re.compile(r"(.+)__vggish"), "audio"), (re.compile(r"(.+)_emb"), "text"))
+EXTRACTED = "gfvad.features"  # `kind` in the manifest.json of `gfvad.extract`
 UNITS = "units"  # stands in for a modality whose values are not wanted
 CROP = re.compile(r"(.+)__(\d+)")
 
@@ -53,6 +56,14 @@ def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) 
     if len(rest) > 1:
         raise DataError(f"{path}: of {' or '.join(rest)}? Expected one sub-folder a modality, named like it")
     return (rest[0] if rest else ""), annotations.strip_mp4(name), number
+
+
+def extracted(root: Path) -> bool:
+    """Whether a folder was written by `gfvad.extract`."""
+    try:
+        return json.loads((root / "manifest.json").read_text(encoding="utf-8"))["kind"] == EXTRACTED
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 class Loose(Layout):
@@ -103,6 +114,8 @@ class Loose(Layout):
     def _gather_npy(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
         if not paths:
             raise DataError(f"{root}: no .npy files; expected one a video (and modality), or an .npz given by its own path")
+        if extracted(root):
+            return self._gather_extracted(paths, root)
         marked = {m for pattern, m in SUFFIXES if any(pattern.fullmatch(p.stem) for p in paths)}
         folders = {part.lower() for p in paths for part in p.relative_to(root).parts[:-1]}
         rest = self.unmarked([m for m in self.counted if m not in marked and m.lower() not in folders], paths, root)
@@ -121,6 +134,18 @@ class Loose(Layout):
         names = sorted(set().union(*tables.values()))
         videos = {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}
         return videos, problems + missing_files(root.name, tables, self.optional)
+
+    def _gather_extracted(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
+        """MODALITY/NAME.npy: names may end like a crop or a mark of another set, so they are taken as they are."""
+        if self.counted == (UNITS,):
+            tables = {UNITS: {p.stem: (p,) for p in paths}}
+        else:
+            held = {m: {p.stem: (p,) for p in paths if p.parent == root / m} for m in self.counted}
+            if lacks := [m for m, files in held.items() if not files]:
+                self.lacking(lacks, root, f"found {some({p.parent.name for p in paths})}")
+            tables = {m: files for m, files in held.items() if files}
+        names = sorted(set().union(*tables.values()))
+        return {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}, missing_files(root.name, tables, self.optional)
 
     def unmarked(self, rest: list[str], paths: Sequence[Path], root: Path) -> list[str]:
         """Of the modalities that no suffix or folder marks, those that files without a mark may be of: any."""

@@ -12,6 +12,7 @@ from gfvad.data.video.layouts import VideoFile
 from gfvad.types import DataError
 
 GREY, RGB = 1, 3  # channels
+DEFAULT_FPS = 10.0  # of folders of frames, and of files that do not say
 # first bytes -> what a file is; the first that fits
 MAGIC = (
     (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"BM", "BMP"), (b"GIF8", "GIF"),
@@ -52,13 +53,13 @@ def _check_kind(path: Path, content: bytes) -> None:
         raise DataError(f"{path}: cut off after {len(content):,} bytes, expected the end marker of a {expected}: extract or copy it again")
 
 
-def read_frames(video: VideoFile, channels: int) -> Iterator[np.ndarray]:
-    """The frames of a video in order, one at a time: uint8 [H, W] or [H, W, 3].
+def read_frames(video: VideoFile, channels: int, times: list[float] | None = None) -> Iterator[np.ndarray]:
+    """The frames of a video in order, one at a time: uint8 [H, W] or [H, W, 3]. times: of a video file gets each frame's, see `read_video`.
 
     Raises DataError as `read_image` and `read_video` do, and for a frame of another size than the video's first.
     """
     first = None
-    frames = ((path, read_image(path, channels)) for path in video.frames) if video.frames else _numbered(video.path, channels)
+    frames = ((path, read_image(path, channels)) for path in video.frames) if video.frames else _numbered(video.path, channels, times)
     for where, frame in frames:
         first = frame.shape if first is None else first
         require_size(where, frame.shape, first)
@@ -79,14 +80,15 @@ def first_frame(video: VideoFile, channels: int = GREY) -> np.ndarray:
     return read_image(video.frames[0], channels) if video.frames else next(read_video(video.path, channels))
 
 
-def _numbered(path: Path, channels: int) -> Iterator[tuple[str, np.ndarray]]:
-    for number, frame in enumerate(read_video(path, channels), 1):
+def _numbered(path: Path, channels: int, times: list[float] | None) -> Iterator[tuple[str, np.ndarray]]:
+    for number, frame in enumerate(read_video(path, channels, times), 1):
         yield f"{path}, frame {number}", frame
 
 
-def read_video(path: Path, channels: int) -> Iterator[np.ndarray]:
+def read_video(path: Path, channels: int, times: list[float] | None = None) -> Iterator[np.ndarray]:
     """The frames of a video file as they come (a variable rate is not resampled), turned as its rotation tag says.
 
+    times: gets the seconds of each frame before it is given, from 0 at the first; one frame's length behind the last where stamps lack or run back.
     Raises DataError where the file cannot be opened, has no video stream or no frame, cannot be decoded to its end, or holds fewer frames
     than its container states (cut off while it was copied).
     """
@@ -94,6 +96,7 @@ def read_video(path: Path, channels: int) -> Iterator[np.ndarray]:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stated, packets, decoded = stream.frames, 0, 0
+        gap, first, last = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0
         try:
             for packet in container.demux(stream):
                 packets += packet.size > 0
@@ -101,6 +104,11 @@ def read_video(path: Path, channels: int) -> Iterator[np.ndarray]:
                     raise _cut(path, decoded, stated)
                 for frame in packet.decode():
                     decoded += 1
+                    if times is not None:
+                        first = (frame.time or 0.0) if first is None else first
+                        at = None if frame.time is None else frame.time - first
+                        last = 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
+                        times.append(last)
                     yield _to_array(frame, channels)
         except av.FFmpegError as error:
             raise DataError(

@@ -47,8 +47,8 @@ class Descriptions(NamedTuple):
         return f"{int(self.filled.sum())} frames without a description take the last one before them: {', '.join(some[:6])}{', ...' if len(some) > 6 else ''}"
 
 
-def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Sequence[int]) -> Descriptions:
-    """The text of every frame of the videos `names` [V] with `lengths` [V] frames.
+def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Sequence[int], lines: Sequence[Line] | None = None) -> Descriptions:
+    """The text of every frame of the videos `names` [V] with `lengths` [V] frames. lines: of the file, only these (None: all).
 
     Of descriptions that overlap, a frame's own (`frame`) wins, then the clip that starts last. A frame without any takes the last description
     before it, so nothing comes from the future; only the frames before a video's first description take that one. `filled` counts both.
@@ -60,7 +60,7 @@ def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Se
     known: dict[str, int] = {}
     own: set[tuple[int, int]] = set()
     # clips in order of their starts, then single frames: what is written later wins
-    for line in sorted(read_lines(path), key=lambda line: (line.single, line.start, line.number)):
+    for line in sorted(read_lines(path) if lines is None else lines, key=lambda line: (line.single, line.start, line.number)):
         where = f"{path}, line {line.number}"
         if line.video not in known:
             known[line.video] = match_names([line.video], names)[0]
@@ -81,6 +81,16 @@ def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Se
     if empty:
         raise DataError(f"{path}: no description of {len(empty)} videos, e.g. {empty[0]!r}; expected at least one a video: describe them or leave the text out")
     return Descriptions(tuple(tuple(fill(row)) for row in texts), np.array([row.count(None) for row in texts], np.int64))
+
+
+def describe_one(path: str | os.PathLike, name: str, frames: int) -> Descriptions:
+    """The text of every frame of one video, from a file that may describe others too. Raises DataError as `read_descriptions`."""
+    lines = list(read_lines(Path(path)))
+    known = list(dict.fromkeys(line.video for line in lines))
+    found = match_names([name], known)[0]
+    if found < 0:
+        raise DataError(f"{path}: no description of video {name!r}; found {', '.join(known[:8]) or 'none'}: add lines of it")
+    return read_descriptions(path, [known[found]], [frames], [line for line in lines if line.video == known[found]])
 
 
 def read_lines(path: Path) -> Iterator[Line]:

@@ -163,9 +163,10 @@ def fit_cells(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(frame, grid[::-1], interpolation=cv2.INTER_AREA) for frame in cells])
 
 
-def open_split(config: Any, split: str, say: Say) -> ClipData:
+def open_split(config: Any, split: str, say: Say, flow_size: tuple[int, int] = (0, 0)) -> ClipData:
     """Opens (and prepares, where it is the first time) all that a config needs of a split: 'train' or 'test'.
 
+    flow_size: (height, width) in pixels that flow is taken at, for speeds are in pixels a frame; 0: the size of the split's first video.
     Raises DataError where the set, its descriptions or tokens are missing, damaged or do not fit each other.
     """
     data = config.data
@@ -175,7 +176,7 @@ def open_split(config: Any, split: str, say: Say) -> ClipData:
                          workers=data.workers, mode=MODES[data.store], say=say)  # fmt: skip
     described = data.train_descriptions if split == "train" else data.test_descriptions
     texts = read_descriptions(root / described, frames.names, frames.lengths) if described else None  # wrong ones show before the flow is taken
-    flow = open_flow(root, data.layout, split, cell=data.flow_cell, cache=cache, workers=data.workers, say=say) if data.flow else None
+    flow = open_flow(root, data.layout, split, cell=data.flow_cell, height=flow_size[0], width=flow_size[1], cache=cache, workers=data.workers, say=say) if data.flow else None
     text = None
     if texts is not None:
         if texts.report(frames.names):

@@ -1,0 +1,54 @@
+"""Features of your own videos, for training and scoring.
+
+    python -m gfvad.extract VIDEO_OR_FOLDER... --out=DIR
+    python -m gfvad.extract clips --out=features --normal=calm --abnormal=fight,fall      labels by sub-folder, a fifth of each for testing
+    python -m gfvad.extract clips --out=features --labels=labels.csv --spans=spans.csv    labels of your own, and abnormal frames where known
+    python -m gfvad.extract clips --out=features --descriptions=captions.jsonl            text too
+    python -m gfvad.extract clips --out=features --encoder=audio=vggish:path=vggish.onnx --encoder=appearance=onnx:path=resnet.onnx
+
+Folders are searched through for video files (mp4, avi, mkv, mov, webm, mpg, mpeg, m4v); what is hidden is passed over. A video is cut into units of
+16 frames as they are decoded, and each unit gets a vector a modality:
+
+    motion        optical flow and frame differences             appearance   outlines and colours of the picture
+    audio         the spectrum of 0.96 s of sound around it      text, objects and networks of your own: --encoder, see gfvad/extraction/encoders.py
+
+No weights are needed for the first three, and nothing is ever downloaded. Where a video has no sound, its audio is zeros and the manifest says so.
+
+DIR then holds MODALITY/NAME.npy float32 [units, numbers] (NAME: path below the given folder, '__' for '/'), units.csv (seconds of every unit),
+frame_counts.txt, manifest.json (versions, settings, and of every file its size, SHA-256, frame rate, units, what it lacks; or why it failed) and, with
+labels, labels.csv and spans.csv: config.data.layout = "generic" reads it. --layout=xd writes XD-Violence's folders and names instead (appearance in the
+place of RGB, motion in that of Flow, audio in that of VGGish) of videos that are named as XD-Violence names them.
+
+The labels are those of whole videos. Without a column `split`, the videos whose file names have the smallest SHA-256 are for testing, a fifth of each
+label (--test-fraction). An abnormal test video without spans counts as abnormal from its first frame to its last.
+
+Files are worked on by --workers processes (default: one a core). The same command again does what is left: files that are new or changed, modalities
+whose encoder or settings changed, files that failed. Ctrl-C and SIGTERM stop it at the next unit. One bad file does not stop the others.
+
+Exit codes: 0 done; 1 some files failed (listed at the end with their reasons) or the disk is full; 2 bad arguments; 130 / 143 interrupted.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from gfvad.types import ConfigError, DataError
+
+EXIT_BAD_INPUT = 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line; returns the exit code."""
+    from gfvad.extraction import job
+
+    arguments = job.parser("python -m gfvad.extract", __doc__)
+    arguments.add_argument("--workers", type=int, default=-1, help="processes (default: one a core; 0: no others than this one)")
+    try:
+        return job.run(arguments.parse_args(argv))
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

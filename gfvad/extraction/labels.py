@@ -1,0 +1,109 @@
+"""Labels of whole videos and the split into train and test: from a table, from the names of folders, or (layout xd) from the videos' names.
+
+The split is by SHA-256 of the file's name, so it does not change with the machine or the order: of each label the smallest hashes are the test part.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gfvad.data import annotations
+from gfvad.data.layouts.base import SPLITS, some
+from gfvad.data.layouts.generic import COUNTS, LABELS, SPANS
+from gfvad.extraction.manifest import save_bytes, save_table
+from gfvad.extraction.videos import Source, name_of
+from gfvad.types import ConfigError, DataError
+
+
+class Label(NamedTuple):
+    """Of one video."""
+
+    label: int  # 0 normal, 1 abnormal
+    split: str  # 'train' | 'test'
+    classes: tuple[str, ...] = ()
+
+
+def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequence[str], fraction: float) -> dict[str, Label]:
+    """{name: Label} by the folders that videos lie in; the class of an abnormal one is its folder's name.
+
+    Raises ConfigError where a folder is named on both sides, DataError for videos in none of them or on both sides.
+    """
+    if set(normal) & set(abnormal) or not normal or not abnormal:
+        raise ConfigError(f"--normal={','.join(normal)} --abnormal={','.join(abnormal)}: expected names of different folders in both")
+    sides = {v.name: ([f for f in v.folders if f in normal], [f for f in v.folders if f in abnormal]) for v in videos}
+    wrong = [v.path for v in videos if bool(sides[v.name][0]) == bool(sides[v.name][1])]
+    if wrong:
+        raise DataError(
+            f"{len(wrong)} videos lie in folders of neither or both labels: {some(map(str, wrong))}; expected each below one named {', '.join(normal)} (normal) "
+            f"or {', '.join(abnormal)} (abnormal): move them, or give --labels=FILE"
+        )
+    found = {v.name: Label(int(bool(sides[v.name][1])), "", tuple(sides[v.name][1][-1:])) for v in videos}
+    return with_split(found, videos, fraction)
+
+
+def from_table(path: Path, videos: Sequence[Source], fraction: float) -> dict[str, Label]:
+    """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and suffix. Lines of other videos are passed over.
+
+    Raises DataError for a line that cannot be read, a split for some videos only, and videos without a line.
+    """
+    table: dict[str, Label] = {}
+    for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
+        if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or name_of(row["name"]) in table:
+            raise DataError(f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; expected each name once, 0 or 1, train or test")
+        classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
+        table[name_of(row["name"])] = Label(int(row["label"]), row["split"], classes)
+    found, lost = {}, []
+    for video in videos:
+        line = table.get(video.name) or table.get(name_of(video.path.name))
+        if line is None:
+            lost.append(video.name)
+        else:
+            found[video.name] = line
+    if lost:
+        raise DataError(f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}; expected a label for each, by its name")
+    without = [name for name, line in found.items() if not line.split]
+    if without and len(without) < len(found):
+        raise DataError(f"{path}: no split for {len(without)} of {len(found)} videos: {some(without)}; expected train or test for all, or for none")
+    return with_split(found, videos, fraction) if without else found
+
+
+def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
+    """{name: Label} by XD-Violence's names, without a split. Raises DataError for other names."""
+    found = {v.name: annotations.xd_classes(v.name) for v in videos}
+    wrong = [name for name, known in found.items() if known is None or name.split() != [name]]
+    if wrong:
+        raise DataError(f"--layout=xd: {len(wrong)} names are not of XD-Violence's form: {some(wrong)}; expected no blanks and _label_A or e.g. _label_B1-0-0 "
+                        f"at the end: rename the files, or use --layout=generic")  # fmt: skip
+    return {name: Label(known[0], "", known[1]) for name, known in found.items()}
+
+
+def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: float) -> dict[str, Label]:
+    """The same with a split: of each label round(fraction * n) test videos, at least one and not all where there are two."""
+    files = {v.name: v.path.name for v in videos}
+    test: set[str] = set()
+    for label in (0, 1):
+        own = sorted((hashlib.sha256(files[n].encode("utf-8", "surrogateescape")).hexdigest(), n) for n, line in labels.items() if line.label == label)
+        count = min(max(round(fraction * len(own)), 1), len(own) - 1) if 0 < fraction < 1 else round(fraction * len(own))
+        test |= {name for _, name in own[:count]}
+    return {name: line._replace(split="test" if name in test else "train") for name, line in labels.items()}
+
+
+def write(out: Path, layout: str, videos: Mapping[str, Mapping[str, Any]], spans: Mapping[str, Sequence[tuple[int, int, str]]]) -> None:
+    """The tables of a layout from records of the manifest: frame counts and, of what has labels, labels, split and spans. Raises NoRoom.
+
+    spans {name: [(start, end, class)]} in frames: an abnormal test video without any counts as abnormal from end to end, as its label says.
+    """
+    labelled = {name: Label(r["label"], r["split"], tuple(r["classes"])) for name, r in videos.items() if "label" in r}
+    abnormal = [name for name, line in labelled.items() if line.label and line.split == "test"]
+    whole = {name: [(0, videos[name]["frames"], ";".join(labelled[name].classes))] for name in abnormal}
+    chosen = {name: spans.get(name) or whole[name] for name in abnormal}
+    counted = [name for name in videos if layout == "generic" or (name in labelled and labelled[name].split == "test")]
+    save_bytes(out / COUNTS, "".join(f"{name}@{videos[name]['frames']}\n" for name in counted).encode())
+    if layout == "xd":
+        lines = [" ".join(map(str, (name, *(t for span in chosen[name] for t in span[:2])))) for name in abnormal]
+        save_bytes(out / "annotations.txt", "".join(f"{line}\n" for line in lines).encode())
+    elif labelled:
+        save_table(out / LABELS, ("name", "label", "split", "class"), [(n, line.label, line.split, ";".join(line.classes)) for n, line in labelled.items()])
+        save_table(out / SPANS, ("name", "start", "end", "class"), [(name, *span) for name in abnormal for span in chosen[name]])

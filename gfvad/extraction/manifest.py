@@ -1,0 +1,291 @@
+"""The folder of extracted features: what is done, with hashes, versions and settings, so that a second call does the rest only.
+
+    MODALITY/NAME.npy    float32 [N, D]               (layout xd: the folders and names of XD-Violence)
+    units.csv            name,unit,start,end          seconds, 6 decimals
+    frame_counts.txt     NAME@frames                  (layout xd: of the test part alone)
+    manifest.json        see `Book.close`; its `videos` and `failed` say everything of a file
+    .journal.jsonl       what was done since the manifest was written: a line a file, so that an interrupt loses nothing
+
+Every file is written under another name and then put in place.
+"""
+from __future__ import annotations
+
+import csv
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+import gfvad
+from gfvad.data.layouts import arrays
+from gfvad.data.layouts.loose import EXTRACTED
+from gfvad.data.video.layouts import natural
+from gfvad.extraction import media
+from gfvad.extraction.encoders import SIDE, Encoder
+from gfvad.extraction.units import FRAMES, PATCH, RATE
+from gfvad.extraction.videos import VERSION, Extracted, Source
+from gfvad.types import ConfigError, DataError
+
+FORMAT = 1
+MANIFEST, UNITS, COUNTS, JOURNAL, LOCK = "manifest.json", "units.csv", "frame_counts.txt", ".journal.jsonl", ".lock"
+PARTIAL = ".partial"  # suffix of files that are being written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LAYOUTS = ("generic", "xd")
+XD_FOLDERS = {
+    "appearance": ("i3d-features/RGB", "i3d-features/RGBTest", "{}__0.npy"),
+    "motion": ("i3d-features/Flow", "i3d-features/FlowTest", "{}__0.npy"),
+    "audio": ("vggish-features/train", "vggish-features/test", "{}__vggish.npy"),
+}
+
+
+class NoRoom(Exception):
+    """The disk is full. Fields: path, needed (bytes of the file that did not fit)."""
+
+    def __init__(self, path: str, needed: int):
+        super().__init__(path, needed)
+        self.path, self.needed = path, needed
+
+
+class Stamp(NamedTuple):
+    """What a file is known by."""
+
+    size: int
+    mtime_ns: int
+
+
+def stamp(path: Path) -> Stamp:
+    """Of a file as it is now. Raises OSError."""
+    found = path.stat()
+    return Stamp(found.st_size, found.st_mtime_ns)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content. Raises OSError."""
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def encoder_id(encoder: Encoder) -> str:
+    """16 hexadecimal digits that change with everything that makes an encoder's numbers; not with where weights lie whose hash is known."""
+    settings = {key: value for key, value in encoder.settings.items() if key != "path" or "sha256" not in encoder.settings}
+    facts = [VERSION, encoder.name, encoder.version, encoder.width, settings]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def feature_file(layout: str, modality: str, name: str, split: str) -> str:
+    """Where a video's features lie below the folder. Raises ConfigError for a modality that XD-Violence has no folder for."""
+    if layout == "generic":
+        return f"{modality}/{name}.npy"
+    if modality not in XD_FOLDERS:
+        raise ConfigError(f"--layout=xd has no folder for {modality!r}; expected {', '.join(XD_FOLDERS)}: use --layout=generic")
+    train, test, pattern = XD_FOLDERS[modality]
+    return f"{test if split == 'test' else train}/{pattern.format(name)}"
+
+
+def save_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Writes a file whole or not at all. Raises NoRoom where the disk is full."""
+    partial = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{os.getpid()}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial, content)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno in FULL:
+            raise NoRoom(str(path), len(content)) from None
+        raise DataError(f"{path}: cannot be written ({error.strerror}); expected a folder to write to: check --out") from None
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """The one place where content goes to disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def save_features(path: Path, features: np.ndarray) -> None:
+    """A .npy of float32 [N, D]. Raises NoRoom."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(features, np.float32), version=(1, 0), allow_pickle=False)
+    save_bytes(path, buffer.getbuffer())
+
+
+def record_of(found: Extracted, path: Path, known: Stamp, digest: str, seconds: float) -> dict[str, Any]:
+    """What the manifest says of a video, but for its features."""
+    facts = found.info
+    return {
+        "path": os.path.abspath(path), **known._asdict(), "sha256": digest, "duration": round(facts.duration, 6), "fps": round(facts.fps, 6),
+        "frames": found.frames, "units": len(found.start), "width": facts.width, "height": facts.height, "rotation": facts.rotation,
+        "sound": facts.sound, "missing": list(found.missing), "seconds": round(seconds, 3),
+        "start": [round(float(t), 6) for t in found.start], "end": [round(float(t), 6) for t in found.end],
+    }  # fmt: skip
+
+
+class Book:
+    """What is done in a folder; a context manager that keeps others out of it.
+
+    videos {name: record}, failed {name: {path, size, reason}}. Raises DataError where another call works there, or it holds something else.
+    """
+
+    def __init__(self, out: Path, layout: str):
+        self.out, self.layout = out, layout
+        self.videos: dict[str, dict[str, Any]] = {}
+        self.failed: dict[str, dict[str, Any]] = {}
+        self.encoders: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Book:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.out / LOCK, "w")
+        except OSError as error:
+            raise DataError(f"{self.out}: cannot be written to ({error.strerror}); expected a folder for the features: check --out") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise DataError(f"{self.out}: another extraction writes there; wait for it or give another --out") from None
+        for stale in self.out.rglob(f".*{PARTIAL}"):  # left by a killed process: nobody else writes under the lock
+            stale.unlink(missing_ok=True)
+        self._read()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._lock.close()
+
+    def _read(self) -> None:
+        path = self.out / MANIFEST
+        if path.is_file():
+            known = _parse(path)
+            if known["layout"] != self.layout:
+                raise DataError(f"{path}: features in layout {known['layout']}, asked for {self.layout}: give another --out, or --layout={known['layout']}")
+            times = _read_units(self.out / UNITS)
+            self.encoders, self.failed = known["encoders"], known["failed"]
+            self.videos = {name: {**r, **times[name]} for name, r in known["videos"].items() if len(times.get(name, {}).get("start", ())) == r["units"]}
+        journal = self.out / JOURNAL
+        if journal.is_file():
+            for line in journal.read_text(encoding="utf-8", errors="replace").split("\n"):
+                try:
+                    self._take(*json.loads(line))
+                except (ValueError, TypeError):  # the last line of a killed process
+                    continue
+
+    def _take(self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None) -> None:
+        for table, entry in ((self.videos, record), (self.failed, failure)):
+            table.pop(name, None)
+            if entry is not None:
+                table[name] = entry
+
+    def add(self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None = None) -> None:
+        """Takes down that a video is done, or why it failed; features of it that are no longer wanted are removed. Raises NoRoom."""
+        for file in set(self.videos.get(name, {}).get("files", {}).values()) - set((record or {}).get("files", {}).values()):
+            (self.out / file).unlink(missing_ok=True)
+        self._take(name, record, failure)
+        line = json.dumps([name, record, failure]) + "\n"
+        try:
+            with open(self.out / JOURNAL, "a", encoding="utf-8") as journal:
+                journal.write(line)
+        except OSError as error:
+            raise NoRoom(str(self.out / JOURNAL), len(line)) if error.errno in FULL else error from None
+
+    def same(self, source: Source) -> bool:
+        """Whether a video is the file whose features are here: by size and time of change, else by its content. Takes down where it lies now."""
+        record = self.videos.get(source.name)
+        found = stamp(source.path)
+        if record is None or record["size"] != found.size:
+            return False
+        if record["path"] == os.path.abspath(source.path) and record["mtime_ns"] == found.mtime_ns:
+            return True
+        if record["sha256"] != sha256(source.path):
+            return False
+        record.update(path=os.path.abspath(source.path), mtime_ns=found.mtime_ns)
+        return True
+
+    def lacking(self, source: Source, ids: Mapping[str, str], split: str) -> list[str]:
+        """Modalities of a video that are still to be extracted: all where it changed, else those whose encoder changed or whose file is not whole."""
+        if not self.same(source):
+            return list(ids)
+        record = self.videos[source.name]
+        files = {m: feature_file(self.layout, m, source.name, split) for m in ids}
+        done = {m for m in ids if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]}
+        return [m for m in ids if m not in done or not _whole(self.out / files[m], record["units"])]
+
+    def sorted(self) -> dict[str, dict[str, Any]]:
+        """What is done, by name."""
+        return {name: self.videos[name] for name in sorted(self.videos, key=natural)}
+
+    def close(self) -> None:
+        """Writes the tables and the manifest: format, kind, layout, versions, encoders {modality: name, version, width, settings, id}, units, videos, failed.
+
+        Raises NoRoom; the journal stays then.
+        """
+        done = self.sorted()
+        rows = [(n, k, f"{a:.6f}", f"{b:.6f}") for n, r in done.items() for k, (a, b) in enumerate(zip(r["start"], r["end"]))]
+        save_table(self.out / UNITS, ("name", "unit", "start", "end"), rows)
+        videos = {n: {key: value for key, value in r.items() if key not in ("start", "end")} for n, r in done.items()}
+        held = {m for r in videos.values() for m in r["encoders"]}
+        content = {
+            "format": FORMAT, "kind": EXTRACTED, "layout": self.layout, "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions(),
+            "units": {"frames": FRAMES, "side": SIDE, "sound_rate": RATE, "sound_patch": PATCH, "version": VERSION},
+            "encoders": {m: e for m, e in self.encoders.items() if m in held}, "videos": videos, "failed": dict(sorted(self.failed.items())),
+        }  # fmt: skip
+        save_bytes(self.out / MANIFEST, json.dumps(content, indent=1).encode())
+        (self.out / JOURNAL).unlink(missing_ok=True)
+
+
+def describe_encoder(encoder: Encoder) -> dict[str, Any]:
+    """An encoder in the manifest."""
+    return {"name": encoder.name, "version": encoder.version, "width": encoder.width, "settings": encoder.settings, "id": encoder_id(encoder)}
+
+
+def versions() -> dict[str, str]:
+    """Of what takes part."""
+    return {"gfvad": gfvad.__version__, "python": platform.python_version(), "numpy": np.__version__, "opencv": cv2.__version__, **media.versions()}
+
+
+def save_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A CSV with a header. Raises NoRoom."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    save_bytes(path, text.getvalue().encode())
+
+
+def _whole(path: Path, units: int) -> bool:
+    try:
+        header = arrays.read_header(path)
+    except DataError:
+        return False
+    return header.found == header.expected and header.shape[0] == units
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        right = known["kind"] == EXTRACTED and known["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        right = False
+    if not right:
+        raise DataError(f"{path}: not a manifest of features in format {FORMAT}; expected an empty folder or one of this command: give another --out")
+    return known
+
+
+def _read_units(path: Path) -> dict[str, dict[str, list[float]]]:
+    """{name: {'start': [N], 'end': [N]}}; what is damaged or lacks is done again."""
+    table: dict[str, dict[str, list[float]]] = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                times = table.setdefault(row["name"], {"start": [], "end": []})
+                times["start"].append(float(row["start"]))
+                times["end"].append(float(row["end"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return table

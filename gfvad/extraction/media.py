@@ -1,0 +1,301 @@
+"""Video files and streams to frames and sound in the order of time (PyAV): small pictures, mono sound, little memory whatever the size of the video.
+
+Pictures are upright, scaled by area averages so that the long side is at most SIDE, of even sizes; times count from 0 at the first frame and are the
+container's (a variable rate stays one). Sound is never given far ahead of the pictures, and where it stops or lacks, silence takes its place LAG seconds
+later, so that `units.Grouper` never waits for it with more than that in memory.
+"""
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from gfvad.data.video.decode import EXACT, SLACK
+from gfvad.extraction.encoders import SIDE
+from gfvad.extraction.units import PATCH, RATE, Picture, Sound
+from gfvad.types import DataError
+
+FPS = 25.0  # where a container does not say
+LAG = 10.0  # seconds that pictures wait for sound
+AHEAD = 600.0  # seconds of sound that wait for pictures; what is beyond is not heard
+JUMP = 600.0  # seconds: a larger step in the timestamps is a broken clock, not a pause
+SLIP = 0.1  # seconds by which sound may be off its timestamps before it is put right
+END = 2.0  # seconds (or END_SHARE of its length) that may lack at the end of a container that states its length
+END_SHARE = 0.02
+
+
+class MediaInfo(NamedTuple):
+    """What a container says of a video."""
+
+    duration: float  # seconds; 0.0 where it does not say
+    fps: float  # average frames a second; FPS where it does not say
+    frames_stated: int  # 0 where it does not say
+    width: int  # pixels, upright
+    height: int
+    sound: bool  # has a sound track that can be decoded
+    rotation: int  # degrees counterclockwise that its frames are turned by to be upright
+
+
+def info(path: str | os.PathLike) -> MediaInfo:
+    """Facts of a video file, of which one frame is decoded. Raises DataError as `pieces` does, but for what is wrong behind that frame."""
+    with open_media(path) as media:
+        next(iter(media))
+        return media.info
+
+
+def pieces(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> Iterator[Picture | Sound]:
+    """Frames and sound of a video file. threads: of the decoder (0: as it sees fit).
+
+    Raises DataError where the file cannot be opened, is no video, has no video stream or no frame, is cut off, or a frame cannot be decoded.
+    Sound that cannot be decoded is silence.
+    """
+    with open_media(path, side, threads) as media:
+        yield from media
+
+
+def open_media(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> Media:
+    """A video file, to be iterated once; a context manager. Raises DataError where it is no readable video or has no video stream."""
+    # an absolute path: FFmpeg takes what stands before a colon in another one for a protocol
+    return Media(_container(os.path.abspath(path), str(path)), str(path), side, threads, strict=True)
+
+
+def open_url(url: str, side: int = SIDE, format: str | None = None, seconds: float = 10.0) -> Media:
+    """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over. seconds: wait for data no longer than that."""
+    options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    return Media(_container(url, url, format=format, options=options, timeout=(seconds, seconds)), url, side, 0, strict=False)
+
+
+def versions() -> dict[str, str]:
+    """Of PyAV and of FFmpeg's libraries."""
+    return {"av": av.__version__} | {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
+
+
+def _container(url: str, where: str, **settings):
+    try:
+        return av.open(url, **settings)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(
+            f"{where}: not a readable video ({error.strerror or error}); it may be cut off, or no video. Expected a whole file: copy or encode it again"
+        ) from None
+
+
+class Media:
+    """Pictures and sound of an open container. Fields: info (rotation, width and height as upright once the first frame was given)."""
+
+    def __init__(self, container, where: str, side: int, threads: int, strict: bool):
+        self._container, self._where, self._side, self._strict = container, where, side, strict
+        formats = container.format.name.split(",")
+        videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not videos or formats[0].endswith("_pipe") or formats[0] == "image2":
+            what = "a picture" if videos else "no video stream in it"
+            self.close()
+            raise DataError(f"{where}: {what}, expected a video: leave the file out, or copy it again if it was one")
+        self._video = videos[0]
+        self._audio = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        self._video.thread_type = "AUTO" if strict else "SLICE"  # frames on several threads come later, which a live stream must not
+        self._video.codec_context.thread_count = threads
+        stated = self._video.frames
+        self._exact = any(name in EXACT for name in formats)
+        self._matroska = "matroska" in formats and len(container.streams) == 1 + (self._audio is not None)
+        rate = float(self._video.average_rate or self._video.guessed_rate or FPS)
+        duration = (container.duration or 0) / av.time_base
+        size = self._video.codec_context
+        self.info = MediaInfo(max(duration, 0.0), rate if 0 < rate <= 1000 else FPS, stated, size.width, size.height, self._audio is not None, 0)
+        self._size: tuple[int, int] | None = None
+
+    def __enter__(self) -> Media:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Picture | Sound]:
+        clock, hearing, order = _Clock(1 / self.info.fps), _Hearing(), _Order(self.info.sound)
+        for packet in self._packets():
+            if packet.stream is self._audio:
+                for time, samples in hearing.push(packet):
+                    yield from order.sound(time, samples)
+                continue
+            for frame in self._decoded(packet):
+                yield from order.picture(clock(_seconds(frame)), self._to_array(frame))
+        for time, samples in hearing.flush():
+            yield from order.sound(time, samples)
+        yield from order.finish()
+
+    def _packets(self) -> Iterator:
+        """Packets of the two streams. Raises DataError where the container breaks off or holds less than it states."""
+        streams = [self._video] + ([self._audio] if self._audio else [])
+        count, last, stated = 0, 0.0, self.info.frames_stated
+        self._shown = 0
+        try:
+            for packet in self._container.demux(streams):
+                if packet.stream is self._video:
+                    count += packet.size > 0
+                    if packet.is_corrupt and self._strict:
+                        raise self._cut(stated)
+                if packet.pts is not None:
+                    last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                yield packet
+        except av.FFmpegError as error:
+            raise self._broken(error) from None
+        # packets, not frames: an edit list may hide frames on purpose
+        if self._strict and count < stated * (1 if self._exact else 1 - SLACK):
+            raise self._cut(stated)
+        duration = self.info.duration
+        if self._strict and self._matroska and last < duration - max(END, END_SHARE * duration):
+            raise DataError(f"{self._where}: cut off after {last:.1f} s, expected {duration:.1f} s as its container states: copy or encode it again")
+        if not self._shown:
+            raise DataError(f"{self._where}: no frame in it, expected at least one: encode it again or leave it out")
+
+    def _decoded(self, packet) -> list:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            if self._strict:
+                raise self._broken(error) from None
+            return []
+        self._shown += len(frames)
+        return frames
+
+    def _broken(self, error: Exception) -> DataError:
+        of = self.info.frames_stated or "?"
+        return DataError(f"{self._where}: decoding failed after {self._shown} of {of} frames ({error.strerror or error}), expected a whole video: copy or encode it again")
+
+    def _cut(self, stated: int) -> DataError:
+        return DataError(f"{self._where}: cut off: {self._shown} whole frames, expected {stated} as its container states: copy or encode it again")
+
+    def _to_array(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [h, w, 3], upright, all of the first one's size (a stream may change its own)."""
+        if self._size is None:
+            self._size = _fit(frame.width, frame.height, self._side)
+            turned = round(frame.rotation / 90) % 4
+            width, height = (frame.height, frame.width) if turned % 2 else (frame.width, frame.height)
+            self.info = self.info._replace(width=width, height=height, rotation=90 * turned)
+        small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
+        return np.ascontiguousarray(np.rot90(small.to_ndarray(), self.info.rotation // 90))
+
+
+def _fit(width: int, height: int, side: int) -> tuple[int, int]:
+    """Even (width, height) whose long side is at most `side`, the aspect kept; nothing is enlarged but a side of one pixel."""
+    scale = min(1.0, side / max(width, height))
+    return tuple(max(2, int(x * scale + 0.5) // 2 * 2) for x in (width, height))
+
+
+def _seconds(frame) -> float | None:
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+
+
+class _Clock:
+    """Timestamps of frames (seconds, None where one lacks) to times that count up: what is not later than the last one is a step later."""
+
+    def __init__(self, step: float):
+        self._step, self._last, self._offset = step, None, 0.0
+
+    def __call__(self, stamp: float | None) -> float:
+        if self._last is None:
+            self._last = stamp or 0.0
+            return self._last
+        time = self._last + self._step
+        if stamp is not None:
+            if not -1 < stamp + self._offset - self._last < JUMP:  # the clock was set: go on from here
+                self._offset = time - stamp
+            time = stamp + self._offset if stamp + self._offset > self._last else time
+        self._last = time
+        return time
+
+
+class _Hearing:
+    """Sound packets to (time, mono samples [n] float32 of RATE a second); a packet that cannot be decoded is left out."""
+
+    def __init__(self):
+        self._resampler = self._kind = None
+        self._start, self._given, self._expected, self._offset = 0.0, 0, None, 0.0
+
+    def push(self, packet) -> Iterator[tuple[float, np.ndarray]]:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            return
+        for frame in frames:
+            yield from self._hear(frame)
+
+    def _hear(self, frame) -> Iterator[tuple[float, np.ndarray]]:
+        kind, stamp = (frame.format.name, frame.layout.name, frame.sample_rate), _seconds(frame)
+        if self._expected is not None and stamp is not None and not -JUMP < stamp + self._offset - self._expected < JUMP:
+            self._offset = self._expected - stamp
+        time = self._expected or 0.0 if stamp is None else stamp + self._offset
+        if kind != self._kind or abs(time - self._expected) > SLIP:
+            yield from self.flush()
+            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+            self._kind, self._start, self._given, self._expected = kind, time, 0, time
+        self._expected += frame.samples / frame.sample_rate
+        try:
+            yield from self._timed(self._resampler.resample(frame))
+        except av.FFmpegError:
+            self._kind = None
+
+    def flush(self) -> Iterator[tuple[float, np.ndarray]]:
+        """What the resampler still holds."""
+        if self._resampler is not None and self._kind is not None:
+            yield from self._timed(self._resampler.resample(None))
+        self._kind = None
+
+    def _timed(self, frames) -> Iterator[tuple[float, np.ndarray]]:
+        for frame in frames:
+            samples = frame.to_ndarray().reshape(-1)
+            if len(samples):
+                yield self._start + self._given / RATE, samples
+                self._given += len(samples)
+
+
+class _Order:
+    """Sound held back until the pictures are there, silence where it stays out, times from the first picture."""
+
+    def __init__(self, sound: bool):
+        self._sound = sound
+        self._start: float | None = None  # of the first picture, on the container's clock
+        self._now = self._heard = 0.0  # of the last picture; up to where sound was given
+        self._held: deque[tuple[float, np.ndarray]] = deque()
+
+    def picture(self, time: float, rgb: np.ndarray) -> Iterator[Picture | Sound]:
+        self._start = time if self._start is None else self._start
+        self._now = time - self._start
+        yield Picture(self._now, rgb)
+        yield from self._release()
+        if self._sound and self._now - self._heard > LAG:
+            yield self._silence(self._now - LAG / 2)
+
+    def sound(self, time: float, samples: np.ndarray) -> Iterator[Sound]:
+        first = self._held[0][0] if self._held else time
+        if time - (first if self._start is None else self._start + self._now) < AHEAD:
+            self._held.append((time, samples))
+        if self._start is not None:
+            yield from self._release()
+
+    def finish(self) -> Iterator[Sound]:
+        """What belongs to the last pictures; silence where more than a unit's sound is lacking."""
+        if self._start is not None:
+            yield from self._release()
+        if self._sound and self._now - self._heard > PATCH:
+            yield self._silence(self._now)
+
+    def _release(self) -> Iterator[Sound]:
+        while self._held and self._held[0][0] - self._start <= self._now + PATCH:
+            time, samples = self._held.popleft()
+            yield self._given(Sound(time - self._start, samples))
+
+    def _silence(self, until: float) -> Sound:
+        return self._given(Sound(self._heard, np.zeros(round((until - self._heard) * RATE), np.float32)))
+
+    def _given(self, sound: Sound) -> Sound:
+        self._heard = max(self._heard, sound.time + len(sound.samples) / RATE)
+        return sound

@@ -1,0 +1,44 @@
+"""What a run's features were made by: the encoders of `python -m gfvad.extract`, kept in the run's folder, so that new videos are turned into the same features."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gfvad.data.layouts.loose import EXTRACTED
+from gfvad.types import DataError
+
+MANIFEST = "manifest.json"  # of a folder of features
+FEATURES = "features.json"  # of a run
+
+
+def keep(root: Path | None, workdir: Path) -> None:
+    """Copies what a folder of features says of its encoders into a run's folder; nothing where it says nothing."""
+    found = stated(root)
+    if found is not None:
+        temporary = workdir / f".{FEATURES}"
+        temporary.write_text(json.dumps({"encoders": found}, indent=1))
+        temporary.replace(workdir / FEATURES)
+
+
+def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
+    """Encoders by a folder's manifest, {modality: {"name", "width", "version", "settings", "id"}}; None where there is no such manifest."""
+    path = Path(root) / MANIFEST if root is not None else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["encoders"] if found["kind"] == EXTRACTED else None
+    except (ValueError, KeyError, TypeError):
+        return None  # somebody else's manifest
+
+
+def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:
+    """Encoders of a run's features; None where they were not made by `python -m gfvad.extract`. Raises DataError for a damaged file."""
+    path = workdir / FEATURES
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["encoders"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a table of encoders ({error}); expected what training writes: copy it from the features' {MANIFEST}") from None

@@ -1,0 +1,119 @@
+"""Live sources: a camera, a stream of a network, or a file that is played once or again and again, as one run of pictures and sound whose times count up."""
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gfvad.extraction import media
+from gfvad.extraction.encoders import SIDE
+from gfvad.extraction.media import Media, MediaInfo
+from gfvad.extraction.units import PATCH, RATE, Picture, Sound
+from gfvad.types import DataError
+
+CAMERA = re.compile(r"camera:(\d+)")
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
+LONGEST_WAIT = 30.0  # seconds between two attempts
+
+
+def live(
+    source: str | os.PathLike, side: int = SIDE, *, reconnect: float = LONGEST_WAIT, loop: bool = False, say: Callable[[str], None] = lambda line: None,
+    max_retries: int | None = None, opener: Callable[[str, int], Media] | None = None, sleep: Callable[[float], None] = time.sleep,
+) -> Live:  # fmt: skip
+    """Pictures and sound of a video file, `camera:0` (/dev/video0) or a URL (rtsp://, http://, ...), with `info` of what was opened.
+
+    A camera or a stream that breaks off, or ends without having stated its length, is opened again after 1 s, 2 s, 4 s, ... at most `reconnect` (0: never);
+    max_retries: attempts without a picture before giving up (None: none are too many). A file ends, or with `loop` begins anew. `say` is told of breaks.
+    Times count on over a break, which itself takes none. opener(source, side), sleep: for tests.
+    Raises DataError where the source cannot be opened at first, a file cannot be read to its end, or the attempts are used up.
+    """
+    return Live(str(source), side, reconnect, loop, say, max_retries, opener or open_source, sleep)
+
+
+def is_file(source: str) -> bool:
+    """Whether a source is a file, not a camera or a URL."""
+    return not (CAMERA.fullmatch(source) or URL.match(source))
+
+
+def open_source(source: str, side: int = SIDE) -> Media:
+    """A file, a camera or a URL. Raises DataError."""
+    if is_file(source):
+        return media.open_media(Path(source).expanduser(), side)
+    if camera := CAMERA.fullmatch(source):
+        device = f"/dev/video{camera[1]}"
+        if not os.path.exists(device):
+            raise DataError(f"{source}: no such device {device}; expected a camera there: connect it, or give its number")
+        return media.open_url(device, side, format="v4l2")
+    return media.open_url(source, side)
+
+
+class Live:
+    """Iterator of Picture and Sound; `close()` lets go of the source. Fields: info (sound, fps, ...), breaks (how often it was opened again)."""
+
+    def __init__(self, source, side, reconnect, loop, say, max_retries, opener, sleep):
+        self.source, self._side, self._reconnect, self._loop, self._say = source, side, reconnect, loop, say
+        self._retries, self._opener, self._sleep = max_retries, opener, sleep
+        self._media = opener(source, side)
+        self.info: MediaInfo = self._media.info
+        self.breaks = 0
+        # a camera and a stream of unknown length have no end: what looks like one is a break
+        self._endless = not is_file(source) and (self.info.duration == 0 or source.lower().startswith("rtsp"))
+        self._pieces = self._run()
+
+    def __iter__(self) -> Live:
+        return self
+
+    def __next__(self) -> Picture | Sound:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._pieces.close()
+        self._media.close()
+
+    def _run(self) -> Iterator[Picture | Sound]:
+        began, tries = 0.0, 0  # time of the run of pieces that is played now; attempts since the last picture
+        while True:
+            end, reason = began, "it ended"
+            try:
+                for piece in self._media:
+                    if isinstance(piece, Picture):
+                        end, tries = began + piece.time + 1 / self.info.fps, 0
+                        if self.info.sound and not self._media.info.sound:  # the track is gone since the break: nobody should wait for it
+                            yield Sound(began + piece.time, np.zeros(round(PATCH * RATE), np.float32))
+                    if self.info.sound or isinstance(piece, Picture):
+                        yield piece._replace(time=began + piece.time)
+            except DataError as error:
+                if is_file(self.source):
+                    raise
+                reason = str(error)
+            began = end
+            self._media.close()
+            if self._endless and self._reconnect > 0:
+                tries = self._connect(reason, tries)
+            elif self._loop and end > 0:
+                self._media = self._opener(self.source, self._side)
+            elif reason != "it ended":
+                raise DataError(f"{self.source}: the stream broke ({reason}); expected one that goes on: allow it to connect again, or check the source")
+            else:
+                return
+
+    def _connect(self, reason: str, tries: int) -> int:
+        """Opens the source again; the attempts since the last picture. Raises DataError where they are used up."""
+        while self._retries is None or tries < self._retries:
+            wait = min(2.0**min(tries, 30), self._reconnect)
+            tries += 1
+            self._say(f"{self.source}: the stream broke ({reason}); connecting again in {wait:g} s")
+            self._sleep(wait)
+            try:
+                self._media = self._opener(self.source, self._side)
+            except DataError as error:
+                reason = str(error)
+                continue
+            self.breaks += 1
+            return tries
+        raise DataError(f"{self.source}: the stream broke ({reason}) and {tries} attempts to connect again failed; expected a source that is there: check it")

@@ -1,0 +1,147 @@
+"""Which files are videos and what they are called, and one of them to the features of its units."""
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gfvad.data.annotations import strip_mp4
+from gfvad.data.video.layouts import VIDEOS, natural
+from gfvad.extraction import media
+from gfvad.extraction.encoders import Encoder
+from gfvad.extraction.media import MediaInfo
+from gfvad.extraction.units import Grouper, Picture, Sound, Unit
+from gfvad.types import ConfigError, DataError
+
+VERSION = 1  # of how frames and sound reach encoders: raise it when equal files give other units
+LONGEST = 200  # bytes of a name; file systems take 255 with what is put around it
+
+
+class Source(NamedTuple):
+    """One video file."""
+
+    name: str
+    path: Path
+    folders: tuple[str, ...]  # names of the folders it lies in: those below the given one, and that one itself
+
+
+class Extracted(NamedTuple):
+    """Features of one video of N units."""
+
+    features: Mapping[str, np.ndarray]  # modality -> float32 [N, D]; zeros where a unit lacks it
+    start: np.ndarray  # float64 [N] seconds
+    end: np.ndarray  # float64 [N] seconds
+    frames: int  # decoded
+    info: MediaInfo
+    missing: tuple[str, ...]  # modalities that no unit has
+
+
+def find_videos(inputs: Sequence[str | os.PathLike]) -> list[Source]:
+    """The video files among files and folders (searched through, what is hidden passed over), by name; a file named twice counts once.
+
+    Raises DataError where a path is not there, a given file is not named like a video, a folder holds none, or two files would get one name.
+    """
+    found: dict[str, Source] = {}
+    for source in (source for path in inputs for source in _below(Path(os.path.expanduser(path)))):
+        other = found.setdefault(source.name, source)
+        if other.path.resolve() != source.path.resolve():
+            raise DataError(f"{source.path} and {other.path}: both would be called {source.name!r}; expected names of their own: rename one, or give the folder above both")
+    return sorted(found.values(), key=lambda source: natural(source.name))
+
+
+def _below(path: Path) -> Iterator[Source]:
+    if path.is_file():
+        if path.suffix.lower() not in VIDEOS:
+            raise DataError(f"{path}: a {path.suffix or 'nameless'} file; expected a video ({' '.join(VIDEOS)}) or a folder of them")
+        yield Source(name_of(path.name), path, (path.absolute().parent.name,))
+        return
+    if not path.is_dir():
+        raise DataError(f"{path}: not found; expected a video file or a folder of them: check the path")
+    none = True
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for file in sorted(f for f in files if not f.startswith(".") and Path(f).suffix.lower() in VIDEOS):
+            none, inside = False, Path(folder, file).relative_to(path)
+            yield Source(name_of(str(inside)), Path(folder, file), (path.resolve().name, *inside.parts[:-1]))
+    if none:
+        raise DataError(f"{path}: no videos in it; expected files {' '.join(VIDEOS)}: give the folder they are in")
+
+
+def name_of(path: str) -> str:
+    """A path below its input folder to a name that can be a file's and a field in every table: no suffix, '__' for '/', one spelling of each letter.
+
+    What cannot be written there is replaced: control characters, bytes that are no text, blanks at the ends; the end of a very long name by a hash.
+    """
+    suffix = Path(path).suffix
+    stem = path.removesuffix(suffix) if suffix.lower() in VIDEOS else path
+    name = stem.replace(os.sep, "__").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", unicodedata.normalize("NFC", name))
+    name = re.sub(r"^#\s+", "#", strip_mp4(name.strip()).strip()) or "video"  # tables take '# ' for a comment
+    if len(name.encode()) <= LONGEST:
+        return name
+    return name.encode()[: LONGEST - 20].decode("utf-8", "ignore") + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def grouped(source: Iterable[Picture | Sound], sound: bool, fps: float) -> Iterator[Unit]:
+    """Frames and sound cut into units as they come, the last one at the end of the source."""
+    grouper = Grouper(sound, fps)
+    for piece in source:
+        yield from grouper.push(piece)
+    yield from grouper.finish()
+
+
+def units(path: str | os.PathLike, threads: int = 0) -> Iterator[Unit]:
+    """The units of a video file. Raises DataError as `media.pieces`."""
+    with media.open_media(path, threads=threads) as source:
+        yield from grouped(source, source.info.sound, source.info.fps)
+
+
+def by_modality(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
+    """{modality: encoder}. Raises ConfigError for none, and for two of one modality."""
+    table = {encoder.modality: encoder for encoder in encoders}
+    if not table or len(table) < len(encoders):
+        raise ConfigError(f"encoders of {', '.join(e.modality for e in encoders) or 'nothing'}; expected at least one, and one a modality")
+    return table
+
+
+def extract_video(
+    path: str | os.PathLike, encoders: Sequence[Encoder], *, name: str = "", threads: int = 0, watch: Callable[[Unit, MediaInfo], None] | None = None
+) -> Extracted:
+    """Features of a video file by encoders of distinct modalities.
+
+    name: what the video is called where an encoder looks something up (default: `name_of` its file). threads: of the decoder. watch: told of every
+    unit that is done; what it raises ends the work. Raises DataError as `media.pieces` does, and for features that are not finite numbers.
+    """
+    bound = {m: encoder.of(name or name_of(Path(path).name)) for m, encoder in by_modality(encoders).items()}
+    rows: dict[str, list[np.ndarray | None]] = {m: [] for m in bound}
+    times: list[tuple[float, float]] = []
+    frames = 0
+    with media.open_media(path, threads=threads) as source:
+        for unit in grouped(source, source.info.sound, source.info.fps):
+            for m, encoder in bound.items():
+                rows[m].append(_checked(encoder.encode(unit), encoder, path, unit))
+            times.append((unit.start, unit.end))
+            frames += len(unit.frames)
+            if watch:
+                watch(unit, source.info)
+        facts = source.info
+    absent = tuple(m for m in bound if all(row is None for row in rows[m]))
+    features = {m: np.stack([np.zeros(e.width, np.float32) if row is None else row for row in rows[m]]) for m, e in bound.items()}
+    start, end = np.array(times, np.float64).T
+    return Extracted(features, start, end, frames, facts, absent)
+
+
+def _checked(row: np.ndarray | None, encoder: Encoder, path: str | os.PathLike, unit: Unit) -> np.ndarray | None:
+    if row is None:
+        return None
+    row = np.asarray(row, np.float32)
+    if row.shape != (encoder.width,) or not np.isfinite(row).all():
+        raise DataError(f"{path}: {encoder.modality} of unit {unit.index} is {list(row.shape)} numbers, {int((~np.isfinite(row)).sum())} of them not finite; "
+                        f"expected {encoder.width} finite ones of encoder {encoder.name!r}: check its weights")  # fmt: skip
+    return row

@@ -1,0 +1,229 @@
+"""Features and scores of videos in one go. Its command line: `gfvad/score.py`."""
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gfvad import config as config_lib
+from gfvad.data.layouts import arrays
+from gfvad.extraction import provenance
+from gfvad.extraction.encoders import settings_of
+from gfvad.progress import Progress
+from gfvad.scoring import files, standalone
+from gfvad.scoring.alarms import find_alarms
+from gfvad.scoring.result import VideoScores
+from gfvad.scoring.standalone import CLOCK
+from gfvad.types import ConfigError, DataError
+
+EXIT_FAILED = 1
+FEATURES = "features"  # below the folder of scores
+SHOWN = 20  # alarms on the terminal
+
+
+class Request(NamedTuple):
+    """What a command line asks for."""
+
+    model: Path
+    inputs: tuple[str, ...]
+    out: Path
+    checkpoint: str
+    threshold: float | None
+    descriptions: str
+    workers: int
+    paths: Mapping[str, str]  # modality -> where its encoder's file lies now
+
+
+def kind_of(model: Path) -> str:
+    """'weak' or 'predictive', of a run or an artefact. Raises ConfigError, DataError for a folder that is neither."""
+    if not model.is_dir():
+        raise DataError(f"{model}: not found; expected the folder of a trained run, or of an export")
+    if (model / standalone.MANIFEST).is_file():
+        return "weak"
+    return config_lib.load(str(model)).get("kind", "weak")
+
+
+def score(request: Request) -> int:
+    """Scores videos and writes the files of `scoring/files.py`; returns the exit code: 0 done, 1 some files gave no scores, 130 / 143 interrupted."""
+    kind = kind_of(request.model)
+    return (score_predictive if kind == "predictive" else score_weak)(request)
+
+
+def finish(request: Request, model: Mapping[str, Any], threshold: float, videos: Sequence[VideoScores], failed: Sequence[tuple[str, str]]) -> int:
+    """Writes everything and says what matters."""
+    path = files.write_scores(request.out, model, threshold, videos, failed)
+    alarms = sorted((a for v in videos for a in find_alarms(v, threshold)), key=lambda a: -a.peak)
+    print(f"scores   {request.out / files.SCORES_CSV}: {len(videos)} videos, {sum(len(v.score) for v in videos):,} units")
+    print(f"alarms   {request.out / files.ALARMS_CSV}: {len(alarms)} at or above {threshold:.4g} ({model['threshold_rule']})")
+    for a in alarms[:SHOWN]:
+        parts = ", ".join(f"{name} {value:+.2f}" for name, value in sorted(a.contributions.items(), key=lambda item: -item[1]))
+        print(f"  {a.video}: {a.start:.1f} to {a.end:.1f} s, peak {a.peak:.3f} at {a.peak_time:.1f} s ({parts})")
+    if len(alarms) > SHOWN:
+        print(f"  and {len(alarms) - SHOWN} more")
+    print(f"report   python -m gfvad.report {path.parent}")
+    if failed:
+        print(f"{len(failed)} of {len(failed) + len(videos)} files gave no scores:", file=sys.stderr)
+        for file, reason in failed:
+            print(f"  {file}: {reason}", file=sys.stderr)
+    return EXIT_FAILED if failed else 0
+
+
+# ---- graph fusion models -----------------------------------------------------------------------------------------------------------------
+
+
+def score_weak(request: Request) -> int:
+    """By a run or an artefact of the graph fusion model: features (extracted, or those of an earlier extraction), then scores."""
+    from gfvad.scoring.weak import open_weak  # imports jax
+
+    scorer = open_weak(request.model, request.checkpoint)
+    folder, code = given_features(request), 0
+    if folder is None:
+        folder = request.out / FEATURES
+        code = extract(request, required_encoders(scorer.path, scorer.encoders), folder)
+        if code > EXIT_FAILED:
+            return code
+    else:
+        require_same(folder, scorer.encoders)
+    videos, failed = [], []
+    book = read_book(folder)
+    chosen = {name: record for name, record in book["videos"].items() if folder != request.out / FEATURES or wanted(record, request)}
+    with Progress(len(chosen), "scoring", "videos") as progress:
+        for name, record in chosen.items():
+            try:
+                videos.append(score_features(scorer, folder, name, record, book))
+            except (standalone.Refused, DataError) as error:
+                failed.append((record["path"], str(error)))
+            progress.advance()
+    failed += [(record["path"], record["reason"]) for record in book["failed"].values()]
+    threshold = scorer.threshold if request.threshold is None else request.threshold
+    rule = scorer.threshold_rule if request.threshold is None else "given"
+    model = {"kind": "weak", "name": scorer.name, "path": scorer.path, "modalities": list(scorer.modalities), "threshold_rule": rule}
+    return finish(request, model, threshold, videos, failed)
+
+
+def given_features(request: Request) -> Path | None:
+    """The folder of an earlier extraction, where that is the one input."""
+    path = Path(request.inputs[0]).expanduser()
+    return path if len(request.inputs) == 1 and provenance.stated(path) is not None else None
+
+
+def required_encoders(path: str, encoders: Mapping[str, dict[str, Any]] | None) -> Mapping[str, dict[str, Any]]:
+    """Raises DataError where a model's features were not made by `python -m gfvad.extract`, so that those of a new video cannot be made."""
+    if encoders is None:
+        raise DataError(
+            f"{path}: its features were not made by `python -m gfvad.extract`, so how to make them of a video is not known; expected such a model. "
+            "Features of the same kind can be scored: python -m gfvad.main --mode=score --workdir=RUN --input=FEATURES"
+        )
+    return encoders
+
+
+def extract(request: Request, encoders: Mapping[str, dict[str, Any]], folder: Path) -> int:
+    """Features of the videos into a folder; the same call goes on where it was stopped. Raises DataError where an encoder is not the one of training."""
+    from gfvad.extraction import job
+    from gfvad.extraction.manifest import describe_encoder
+    from gfvad.extraction.task import Spec, open_spec
+    from gfvad.extraction.videos import find_videos
+
+    specs = {}
+    for m, stated in encoders.items():
+        changed = {"path": request.paths[m]} if m in request.paths else {"path": request.descriptions} if stated["name"] == "text" and request.descriptions else {}
+        specs[m] = Spec(m, stated["name"], tuple(sorted(settings_of(m, stated, **changed).items())))
+    described = {m: describe_encoder(open_spec(spec)) for m, spec in specs.items()}
+    for m, found in described.items():
+        if found["id"] != encoders[m]["id"] and found["name"] != "text":  # texts of other videos lie in another file
+            raise DataError(f"{request.model}: its {m} was made by {says(encoders[m])}, here is {says(found)}; expected the same: give the file of training by --path={m}=FILE, or train again")
+    return job.extract(job.Plan(find_videos(request.inputs), {}, {}, specs, described), folder, "generic", request.workers)
+
+
+def says(encoder: Mapping[str, Any]) -> str:
+    """An encoder in a message."""
+    digest = f", weights {encoder['settings']['sha256'][:12]}" if isinstance(encoder["settings"].get("sha256"), str) else ""
+    return f"{encoder['name']} version {encoder['version']} ({encoder['width']} numbers{digest})"
+
+
+def require_same(folder: Path, encoders: Mapping[str, dict[str, Any]] | None) -> None:
+    """Raises DataError where features are of other encoders than a model was trained on."""
+    found = provenance.stated(folder) or {}
+    for m, stated in (encoders or {}).items():
+        if m in found and found[m]["id"] != stated["id"] and stated["name"] != "text":
+            raise DataError(f"{folder}: its {m} was made by {says(found[m])}, the model was trained on {says(stated)}; expected the same: extract the videos again")
+
+
+def read_book(folder: Path) -> dict[str, Any]:
+    """What a folder of features says of its videos: manifest, times of units, labels and spans. Raises DataError for damaged tables."""
+    book = json.loads((folder / provenance.MANIFEST).read_text(encoding="utf-8"))
+    book["times"] = {name: np.array(times, np.float64) for name, times in table(folder / "units.csv", ("start", "end")).items()}
+    book["spans"] = table(folder / "spans.csv", ("start", "end")) if (folder / "spans.csv").is_file() else {}
+    return book
+
+
+def table(path: Path, columns: Sequence[str]) -> dict[str, list[list[float]]]:
+    """{name: [numbers of its rows]} of a CSV with a column name."""
+    found: dict[str, list[list[float]]] = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["name"], []).append([float(row[c]) for c in columns])
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error!r}); expected the columns name, {', '.join(columns)}: extract the videos again") from None
+    return found
+
+
+def wanted(record: Mapping[str, Any], request: Request) -> bool:
+    """Whether a video of the folder of features is among those asked for now (it may hold those of earlier calls)."""
+    path = Path(record["path"])
+    given = [Path(p).expanduser().absolute() for p in request.inputs]
+    return any(path == g or g in path.parents for g in given)
+
+
+def score_features(scorer: Any, folder: Path, name: str, record: Mapping[str, Any], book: Mapping[str, Any]) -> VideoScores:
+    """Scores of one video by its features on disk. Raises Refused, DataError."""
+    paths = {m: folder / file for m, file in record["files"].items() if m in scorer.modalities and m not in record["missing"]}
+    features = {m: arrays.read_array(path, arrays.read_header(path)) for m, path in paths.items()}
+    start, end = book["times"][name].T
+    seconds = (start[-1] - start[0]) / (len(start) - 1) if len(start) > 1 else end[0] - start[0]  # of a unit: as `layouts/generic.py` has it in training
+    features[CLOCK] = (np.arange(len(start)) + 0.5) * seconds
+    found = scorer.units.score(name, features, graph=True, parts=True)
+    fps, label = record["fps"], record.get("label")
+    spans = [tuple(float(x) / fps for x in row) for row in book["spans"].get(name, [])] if record.get("split") == "test" and fps else None
+    missing = tuple(m for m in scorer.modalities if m not in features)
+    return VideoScores(name, record["path"], fps, record["frames"], start, end, found["scores"], found["parts"], found["graph"], missing=missing,
+                       spans=None if spans is None else tuple(spans), label=label)  # fmt: skip
+
+
+# ---- predictive models -------------------------------------------------------------------------------------------------------------------
+
+
+def score_predictive(request: Request) -> int:
+    """By a run of the predictive model: a score a frame, with a heat map; bad files are passed over and listed."""
+    from gfvad.scoring.predictive import PredictiveScorer  # imports jax
+
+    if request.workers > 0:
+        raise ConfigError("--workers: the predictive model reads one video after the other; leave it out")
+    scorer = PredictiveScorer.open(request.model, request.checkpoint)
+    videos, failed = [], []
+    paths = [(name, path) for given in request.inputs for name, path in predictive_inputs(Path(given).expanduser())]
+    with Progress(len(paths), "scoring", "videos") as progress:
+        for name, path in paths:
+            try:
+                videos.append(scorer.score_video(path, request.descriptions or None)._replace(name=name))
+            except DataError as error:
+                failed.append((str(path), str(error)))
+            progress.advance()
+    threshold = scorer.threshold if request.threshold is None else request.threshold
+    rule = scorer.threshold_rule if request.threshold is None else "given"
+    model = {"kind": "predictive", "name": scorer.name, "path": str(request.model), "modalities": list(scorer.terms), "threshold_rule": rule}
+    return finish(request, model, threshold, videos, failed)
+
+
+def predictive_inputs(path: Path) -> list[tuple[str, Path]]:
+    """(name, path) of the videos (files, or folders of frames) that a path means. Raises DataError."""
+    from gfvad.data.video.layouts import open_layout
+
+    return [(video.name, video.path) for video in open_layout("any", path).videos("test")]
+

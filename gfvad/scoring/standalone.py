@@ -1,0 +1,173 @@
+"""Scores units of videos by an exported model. Needs numpy and jax alone; `python -m gfvad.export` puts a copy of this file, named score.py, beside the model.
+
+    python score.py FEATURES.npz SCORES.npz
+
+FEATURES.npz holds an array a modality and video, named 'VIDEO/MODALITY' [N, D] (VIDEO may hold slashes), float32, and, where the manifest says "clock", 'VIDEO/clock'
+[N] seconds. A modality that a video has not is left out. SCORES.npz gets 'VIDEO' [N] for each.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MODEL, MANIFEST = "model.jaxexport", "manifest.json"
+FORMAT = 1
+CLOCK = "clock"
+CLIP = 1e-6  # keeps the logit of a score finite
+
+# {modality: [B, N, D]}, mask bool [B, N] -> {"scores": [B, N], "graph": [B, N, N]}
+Program = Callable[[Mapping[str, np.ndarray], np.ndarray], Mapping[str, Any]]
+
+
+class Refused(ValueError):
+    """Input or an artefact that cannot be used; the message says what was found, what was expected and what to do."""
+
+
+class UnitScorer:
+    """A model's program with the rules by which videos are brought to it: windows, static lengths, what a modality adds.
+
+    rules: modalities {name: D}, lengths [static N, ascending], segments (0, or the N that every video is brought to by means), clock (bool).
+    """
+
+    def __init__(self, program: Program, rules: Mapping[str, Any]):
+        self.program, self.rules = program, rules
+        self.modalities: dict[str, int] = dict(rules["modalities"])
+        self.lengths = sorted(int(n) for n in rules["lengths"])
+
+    def check(self, name: str, features: Mapping[str, np.ndarray]) -> int:
+        """Number of units of a video. Raises Refused for other modalities, widths or lengths than the model's, and for numbers that are not finite."""
+        known = {m: x for m, x in features.items() if m in self.modalities}
+        expected = ", ".join(f"{m} [N, {d}]" for m, d in self.modalities.items())
+        found = ", ".join(f"{m} {list(np.shape(x))}" for m, x in features.items()) or "nothing"
+        lengths = {len(x) for x in known.values()}
+        wrong = [m for m, x in known.items() if np.ndim(x) != 2 or np.shape(x)[1] != self.modalities[m]]
+        if not known or wrong or len(lengths) != 1 or not min(lengths):
+            raise Refused(f"{name}: features {found}; this model takes {expected} with the same N: give features of the layout it was trained on")
+        for m, x in known.items():
+            if not np.isfinite(x).all():
+                raise Refused(f"{name}: {int((~np.isfinite(x)).sum())} values of {m} are not finite numbers; expected all of them finite: extract this video again")
+        if self.rules.get(CLOCK) and np.shape(features.get(CLOCK)) != (min(lengths),):
+            raise Refused(f"{name}: clock {np.shape(features.get(CLOCK))}; this model takes the middles of the units in seconds [{min(lengths)}]")
+        return min(lengths)
+
+    def score(self, name: str, features: Mapping[str, np.ndarray], graph: bool = False, parts: bool = False) -> dict[str, Any]:
+        """Unit scores [N] of one video; with `parts` {modality: what the logit would lack without it [N]}, with `graph` the fused graph [N, N].
+
+        A modality that is not there is zeros. Videos longer than the longest static length are scored in windows; the graph is of the first window then.
+        """
+        units = self.check(name, features)
+        x = {m: np.asarray(features.get(m, np.zeros((units, d))), np.float32) for m, d in self.modalities.items()}
+        if self.rules.get(CLOCK):
+            x[CLOCK] = np.asarray(features[CLOCK], np.float32)[:, None]
+        segments = int(self.rules.get("segments") or 0)
+        if segments:
+            x = {m: means(v, segments) for m, v in x.items()}
+        found: dict[str, Any] = {}
+        scores, fused = self._run(x, graph)
+        there = [m for m in self.modalities if x[m].any()]
+        if parts:
+            full = logit(scores)
+            left_out = {m: self._run({**x, m: np.zeros_like(x[m])}, False)[0] for m in there} if len(there) > 1 else {}
+            found["parts"] = {m: full - logit(left_out[m]) if m in left_out else (full if m in there else np.zeros_like(full)) for m in self.modalities}
+        if segments:
+            scores = np.interp((np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, scores)
+            if parts:
+                found["parts"] = {m: np.interp((np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, v) for m, v in found["parts"].items()}
+        return found | {"scores": scores, "graph": fused if not segments else None}
+
+    def _run(self, x: Mapping[str, np.ndarray], graph: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        units, longest = len(next(iter(x.values()))), self.lengths[-1]
+        scores, first = [], None
+        pieces = -(-units // longest)  # the fewest windows, of equal size up to one unit
+        edges = [k * units // pieces for k in range(pieces + 1)]
+        for start, end in zip(edges, edges[1:]):
+            window, n = {m: v[start:end] for m, v in x.items()}, end - start
+            size = next(length for length in self.lengths if length >= n)
+            padded = {m: np.pad(v, ((0, size - n), (0, 0)))[None] for m, v in window.items()}
+            out = self.program(padded, (np.arange(size) < n)[None])
+            scores.append(np.asarray(out["scores"], np.float64)[0, :n])
+            if graph and first is None:
+                first = np.asarray(out["graph"], np.float32)[0, :n, :n]
+        return np.concatenate(scores), first
+
+
+def means(x: np.ndarray, segments: int) -> np.ndarray:
+    """[N, D] -> the means over `segments` equal spans [segments, D]; a span shorter than a unit is the unit it lies in."""
+    n = len(x)
+    edges = np.linspace(0, n, segments + 1).astype(np.int64)
+    start, end = edges[:-1], np.maximum(edges[1:], edges[:-1] + 1)
+    total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, 0, dtype=np.float64)])
+    return ((total[end] - total[start]) / (end - start)[:, None]).astype(np.float32)
+
+
+def logit(scores: np.ndarray) -> np.ndarray:
+    """log(s / (1 - s)) of scores in [0, 1]."""
+    s = np.clip(scores, CLIP, 1 - CLIP)
+    return np.log(s) - np.log1p(-s)
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of an artefact. Raises Refused."""
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read ({error.strerror}); expected the folder that `python -m gfvad.export` wrote") from None
+    except ValueError as error:
+        raise Refused(f"{path}: not JSON ({error}); expected the manifest of an artefact: export the run again") from None
+    if manifest.get("format") != FORMAT or manifest.get("kind") != "weak":
+        raise Refused(f"{path}: format {manifest.get('format')!r}, kind {manifest.get('kind')!r}; expected format {FORMAT} of kind 'weak': export the run again with this version")
+    return manifest
+
+
+def open_artefact(folder: str | Path) -> UnitScorer:
+    """The scorer of an artefact's folder. Raises Refused where a file is missing, damaged, or made for other devices than this machine's."""
+    import jax
+    from jax import export
+
+    manifest, path = read_manifest(folder), Path(folder) / MODEL
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read ({error.strerror}); expected the model beside its manifest: copy the whole folder") from None
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+        raise Refused(f"{path}: its hash is not the manifest's; expected the file that was exported with it: copy the whole folder again")
+    exported = export.deserialize(bytearray(content))
+    platform = jax.default_backend()
+    names = {"gpu": "cuda"}
+    if names.get(platform, platform) not in exported.platforms:
+        raise Refused(f"{path}: exported for {', '.join(exported.platforms)}, and this machine runs {platform}: set JAX_PLATFORMS=cpu, or export for it (--platforms)")
+    call = jax.jit(exported.call)
+    return UnitScorer(lambda features, mask: call(dict(features), mask), manifest["rules"])
+
+
+def main(argv: list[str]) -> int:
+    """The command; 2 where something cannot be used."""
+    if len(argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        scorer = open_artefact(Path(__file__).resolve().parent)
+        with np.load(argv[0]) as arrays:
+            videos: dict[str, dict[str, np.ndarray]] = {}
+            for key in arrays.files:
+                name, _, modality = key.rpartition("/")
+                videos.setdefault(name, {})[modality] = arrays[key][:, 0] if modality == CLOCK and arrays[key].ndim == 2 else arrays[key]
+        for name in videos:
+            scorer.check(name, videos[name])
+        np.savez(argv[1], **{name: scorer.score(name, features)["scores"] for name, features in videos.items()})
+    except (Refused, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"scores   {argv[1]}: {len(videos)} videos")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

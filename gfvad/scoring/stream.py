@@ -1,0 +1,177 @@
+"""Scores of a file, a camera or a stream of a network as its frames come, printed and kept; memory does not grow with time."""
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+
+from gfvad.extraction.encoders import open_encoder, settings_of
+from gfvad.extraction.sources import live
+from gfvad.extraction.units import Picture
+from gfvad.scoring import files
+from gfvad.scoring.alarms import GAP
+from gfvad.scoring.job import Request, kind_of, required_encoders
+from gfvad.scoring.live import Row, UnitStreamer
+from gfvad.types import ConfigError
+
+KEPT = 1000  # delays that the median is taken over
+
+
+class Scoring(NamedTuple):
+    """What scores a stream."""
+
+    streamer: Any  # push(piece) -> rows, finish() -> rows
+    name: str
+    threshold: float
+    rule: str
+    names: Sequence[str]  # of the contributions
+    delay: str  # what it waits for
+
+
+def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
+    """Scores a source until it ends, is interrupted, or `seconds` of it have passed (0: never); returns the exit code: 0 done, 130 / 143 interrupted.
+
+    Prints a line a unit (a second of frames for the predictive model) and says when an alarm begins and ends; with request.out they are kept in scores.csv and alarms.csv
+    as they come. Raises DataError where the source or the model cannot be opened, ConfigError for several sources.
+    """
+    if len(request.inputs) != 1:
+        raise ConfigError(f"--stream with {len(request.inputs)} inputs; expected one source")
+    source = live(request.inputs[0], loop=loop, say=lambda line: print(line, file=sys.stderr))
+    scoring = open_scoring(request, source.info)
+    threshold = scoring.threshold if request.threshold is None else request.threshold
+    print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
+    stopped: list[int] = []
+    before = {s: signal.signal(s, lambda number, frame: stopped.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    log = Log(request.out, Path(request.inputs[0]).stem or request.inputs[0], threshold, scoring.names)
+    try:
+        for piece in source:
+            arrived = time.monotonic()
+            for row in scoring.streamer.push(piece):
+                log.take(row, time.monotonic() - arrived)
+            if stopped or (seconds and isinstance(piece, Picture) and piece.time >= seconds):
+                break
+        else:
+            for row in scoring.streamer.finish():
+                log.take(row, 0.0)
+    finally:
+        source.close()
+        log.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 + stopped[0] if stopped else 0
+
+
+def open_scoring(request: Request, info: Any) -> Scoring:
+    """The model of a request for a source with this `info`."""
+    if kind_of(request.model) == "predictive":
+        from gfvad.scoring.clip_stream import ClipStreamer
+        from gfvad.scoring.predictive import PredictiveScorer
+
+        scorer = PredictiveScorer.open(request.model, request.checkpoint)
+        streamer = ClipStreamer(scorer)
+        return Scoring(Frames(streamer), scorer.name, scorer.threshold, scorer.threshold_rule, tuple(scorer.terms), streamer.delay)
+    from gfvad.scoring.weak import open_weak
+
+    scorer = open_weak(request.model, request.checkpoint)
+    encoders = []
+    for m, stated in required_encoders(scorer.path, scorer.encoders).items():
+        if m in scorer.modalities and stated["name"] != "text":  # nobody describes a stream
+            encoders.append(open_encoder(stated["name"], **settings_of(m, stated, **({"path": request.paths[m]} if m in request.paths else {}))))
+    streamer = UnitStreamer(scorer.units, encoders, info.sound, info.fps)
+    lacking = [m for m in scorer.modalities if m not in {e.modality for e in encoders}] + (["audio"] if "audio" in scorer.modalities and not info.sound else [])
+    delay = f"a unit of 16 frames ({16 / info.fps:.2f} s), and the time of scoring it" + (f"; no {', '.join(lacking)}: scores are made without it" if lacking else "")
+    return Scoring(streamer, scorer.name, scorer.threshold, scorer.threshold_rule, scorer.modalities, delay)
+
+
+class Frames:
+    """A streamer of frames, given pictures and sound."""
+
+    def __init__(self, streamer: Any):
+        self._streamer = streamer
+
+    def push(self, piece: Any) -> list[Row]:
+        """Rows that a picture completes; sound is not heard."""
+        return self._streamer.push(piece.rgb, piece.time) if isinstance(piece, Picture) else []
+
+    def finish(self) -> list[Row]:
+        """What is left."""
+        return self._streamer.finish()
+
+
+class Log:
+    """Rows and alarms of a stream, to the terminal and to files that grow by a line at a time."""
+
+    def __init__(self, out: Path | None, name: str, threshold: float, names: Sequence[str]):
+        self._name, self._threshold, self._names, self._delays = name, threshold, names, deque(maxlen=KEPT)
+        self._alarm: list[Any] | None = None  # start, end, peak, peak time, contributions
+        self._count, self._shown = 0, -1.0
+        self._scores = self._open(out, files.SCORES_CSV, ["video", "unit", "start", "end", "score", "alarm", *names])
+        self._alarms = self._open(out, files.ALARMS_CSV, ["video", "start", "end", "peak", "peak_time", *names])
+
+    def _open(self, out: Path | None, name: str, header: Sequence[str]) -> TextIO | None:
+        if out is None:
+            return None
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(out / name, "w", encoding="utf-8", newline="")
+        csv.writer(file, lineterminator="\n").writerow(header)
+        return file
+
+    def take(self, row: Row, delay: float) -> None:
+        """One row; delay: seconds between the arrival of the frame that completed it and its score."""
+        self._delays.append(delay)
+        high = row.score >= self._threshold
+        if self._scores:
+            line = [self._name, self._count, f"{row.start:.3f}", f"{row.end:.3f}", f"{row.score:.6g}", int(high), *(f"{row.contributions.get(n, 0.0):.6g}" for n in self._names)]
+            csv.writer(self._scores, lineterminator="\n").writerow(line)
+            self._scores.flush()
+        self._count += 1
+        if high and self._alarm is None:
+            self._alarm = [row.start, row.end, row.score, (row.start + row.end) / 2, row.contributions]
+            print(f"{stamp(row.start)}  ALARM begins, score {row.score:.3f} ({says(row.contributions)})", flush=True)
+        elif high:
+            self._alarm[1] = row.end
+            if row.score > self._alarm[2]:
+                self._alarm[2:] = [row.score, (row.start + row.end) / 2, row.contributions]
+        elif self._alarm and row.start - self._alarm[1] >= GAP:
+            self._end()
+        if row.end - self._shown >= 0.5 or row.end < self._shown:
+            print(f"{stamp(row.end)}  {row.score:.3f}{'  ALARM' if high else ''}  ({says(row.contributions)})", flush=True)
+            self._shown = row.end
+
+    def _end(self) -> None:
+        start, end, peak, peak_time, parts = self._alarm
+        print(f"{stamp(end)}  alarm ended: {start:.1f} to {end:.1f} s, peak {peak:.3f} at {peak_time:.1f} s", flush=True)
+        if self._alarms:
+            row = [self._name, f"{start:.3f}", f"{end:.3f}", f"{peak:.6g}", f"{peak_time:.3f}", *(f"{parts.get(n, 0.0):.6g}" for n in self._names)]
+            csv.writer(self._alarms, lineterminator="\n").writerow(row)
+            self._alarms.flush()
+        self._alarm = None
+
+    def close(self) -> None:
+        """The end: an alarm that goes on is ended, and what the delays were is said."""
+        if self._alarm:
+            self._end()
+        for file in (self._scores, self._alarms):
+            if file:
+                os.fsync(file.fileno())
+                file.close()
+        if self._delays:
+            print(f"{self._count:,} scores; from the last frame of one to its score: median {1000 * float(np.median(self._delays)):.0f} ms, 95 % below {1000 * float(np.quantile(self._delays, 0.95)):.0f} ms")
+
+
+def stamp(seconds: float) -> str:
+    """'0:01:02.5'."""
+    return f"{int(seconds // 3600)}:{int(seconds // 60) % 60:02d}:{seconds % 60:04.1f}"
+
+
+def says(contributions: dict[str, float]) -> str:
+    """'motion +1.20, audio -0.10', the largest first."""
+    return ", ".join(f"{name} {value:+.2f}" for name, value in sorted(contributions.items(), key=lambda item: -item[1]))

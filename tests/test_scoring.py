@@ -1,0 +1,239 @@
+"""Scoring of single videos: windows, segments, absent modalities, contributions; the exported artefact beside the live model; alarms, files, thresholds."""
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_run import Run
+from tiny import fast_compilation  # noqa: F401
+
+from gfvad.eval import calibration
+from gfvad.scoring import artefact, files, standalone
+from gfvad.scoring.alarms import find_alarms
+from gfvad.scoring.result import VideoScores
+from gfvad.scoring.standalone import CLOCK, Refused, UnitScorer
+from gfvad.scoring.weak import open_weak
+from gfvad.types import ConfigError, DataError, ScoredVideo
+
+
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ImportError(f"{{name}} is not among the requirements")
+sys.meta_path.insert(0, Block())
+sys.argv = {argv}
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+ELSEWHERE = ("gfvad", "configs", "flax", "optax", "orbax", "jraph", "grain", "tensorflow_datasets", "ml_collections", "etils", "absl", "sklearn", "cv2", "av")
+
+
+def features(widths, units, seed=0):
+    """One video's, with the clock of 25 frames a second."""
+    rng = np.random.default_rng(seed)
+    return {m: rng.normal(size=(units, d)).astype(np.float32) for m, d in widths.items()} | {CLOCK: (np.arange(units) + 0.5) * 0.64}
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    """(Run, its folder, its artefact) of a fused model with a clock, two members and windows of 8 units."""
+    folder = tmp_path_factory.mktemp("run")
+    run = Run("xd", "audio_visual", folder, train__members=2, data__clock=True, model__relation__temporal_seconds=3.0)
+    run.save(folder / "run")
+    manifest = artefact.write(folder / "run", folder / "artefact", platforms=("cpu", "cuda"))
+    assert manifest["difference"] <= artefact.TOLERANCE
+    return run, folder / "run", folder / "artefact"
+
+
+def of_evaluation(run, tmp_path, video, name="film"):
+    """Unit scores of a video by the evaluation's own way."""
+    path = tmp_path / f"{name}.npz"
+    np.savez(path, name=[name], **{m: x[None] for m, x in video.items() if m != CLOCK})
+    return run(path)[0][name][::16]
+
+
+@pytest.mark.parametrize("units", [1, 5, 8, 9, 21])
+def test_scores_are_those_of_evaluation(ensemble, tmp_path, units):
+    """Windows, padding, clock and ensemble: run and artefact score a video as `--mode=score` does."""
+    run, folder, exported = ensemble
+    video = features(run.widths, units)
+    expected = of_evaluation(run, tmp_path, video)
+    for path in (folder, exported):
+        found = open_weak(path).units.score("film", video, graph=True, parts=True)
+        np.testing.assert_allclose(found["scores"], expected, atol=1e-6)
+        assert found["graph"].shape == ({9: 4, 21: 7}.get(units, units),) * 2
+        assert set(found["parts"]) == set(run.widths)
+
+
+def test_a_missing_modality_is_zeros_and_adds_nothing(ensemble, tmp_path):
+    run, folder, _ = ensemble
+    scorer, video = open_weak(folder), features(run.widths, 6)
+    lacking = {m: x for m, x in video.items() if m != "audio"}
+    found = scorer.units.score("film", lacking, parts=True)
+    zeros = scorer.units.score("film", video | {"audio": np.zeros_like(video["audio"])})
+    np.testing.assert_array_equal(found["scores"], zeros["scores"])
+    assert not found["parts"]["audio"].any() and found["parts"]["rgb"].any()
+    # alone, a modality is what the whole logit rests on
+    np.testing.assert_allclose(found["parts"]["rgb"], standalone.logit(found["scores"]))
+    whole = scorer.units.score("film", video, parts=True)
+    np.testing.assert_allclose(whole["parts"]["audio"], standalone.logit(whole["scores"]) - standalone.logit(found["scores"]))
+
+
+def test_segments(tmp_path):
+    """A model bound to N units scores the means of N spans; the artefact keeps the number fixed."""
+    run = Run("xd", "paper", tmp_path)
+    folder = run.save(tmp_path / "run")
+    assert run.config.data.eval_mode == "segments"
+    artefact.write(folder, tmp_path / "artefact", platforms=("cpu",))
+    video = features(run.widths, 17)
+    for path in (folder, tmp_path / "artefact"):
+        scorer = open_weak(path).units
+        found = scorer.score("film", video, parts=True)
+        assert scorer.lengths == [6] and found["scores"].shape == (17,) and found["graph"] is None
+        segments = scorer._run({m: standalone.means(video[m], 6) for m in run.widths}, False)[0]
+        assert found["scores"].min() >= segments.min() and found["scores"].max() <= segments.max()
+
+
+@pytest.mark.parametrize("variant, changed", [("rgb+filter", {}), ("audio_visual_text", {"model.relation.knn": 3}), ("audio_visual", {"model.relation.similarity": "rbf"}),
+                                              ("audio_visual", {"model.expansion.kind": "diffusion", "model.fusion.start": "mean"}), ("audio_visual", {"model.head.kind": "degree"}),
+                                              ("foil_cross_attention+audio_visual", {}), ("foil_mtn_concat+audio_visual", {})])  # fmt: skip
+def test_every_kind_of_model_can_be_exported(variant, changed, tmp_path):
+    run = Run("xd", variant, tmp_path, **{key.replace(".", "__"): value for key, value in changed.items()})
+    assert artefact.write(run.save(tmp_path / "run"), tmp_path / "artefact", platforms=("cpu",))["difference"] <= artefact.TOLERANCE
+
+
+def test_the_artefact_needs_its_requirements_only(ensemble, tmp_path):
+    """score.py with everything else of this environment out of reach: the same scores to 1e-5, names with slashes and other letters, absent modalities."""
+    run, folder, exported = ensemble
+    assert [line.split("==")[0] for line in (exported / "requirements.txt").read_text().split()] == ["jax", "jaxlib", "numpy", "flatbuffers"]
+    videos = {"tage/größe 1": features(run.widths, 11), "b": {m: x for m, x in features(run.widths, 3, 1).items() if m != "audio"}}
+    np.savez(tmp_path / "in.npz", **{f"{name}/{m}": x for name, video in videos.items() for m, x in video.items()})
+    code = BLOCKED.format(blocked=set(ELSEWHERE), argv=[str(exported / "score.py"), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"JAX_PLATFORMS": "cpu", "PATH": "/usr/bin"})
+    assert done.returncode == 0, done.stderr
+    live = open_weak(folder).units
+    with np.load(tmp_path / "out.npz") as found:
+        assert set(found.files) == set(videos)
+        for name, video in videos.items():
+            np.testing.assert_allclose(found[name], live.score(name, video)["scores"], atol=1e-5)
+
+
+def test_what_is_refused(ensemble, tmp_path):
+    run, folder, exported = ensemble
+    scorer, video = open_weak(exported).units, features(run.widths, 4)
+    for wrong, message in (
+        ({"pose": np.zeros((4, 3))}, r"film: features pose \[4, 3\]; this model takes rgb \[N, 6\].*: give features of the layout it was trained on"),
+        (video | {"rgb": np.zeros((4, 7))}, r"rgb \[4, 7\]"),
+        (video | {"audio": video["audio"][:3]}, "with the same N"),
+        (video | {"rgb": video["rgb"] * np.nan}, "24 values of rgb are not finite"),
+        ({m: x for m, x in video.items() if m != CLOCK}, "middles of the units in seconds"),
+        ({m: x[:0] for m, x in video.items()}, "features"),
+    ):
+        with pytest.raises(Refused, match=message):
+            scorer.score("film", wrong)
+    with pytest.raises(ConfigError, match="config.json: not found; expected a run.s folder"):
+        open_weak(tmp_path)
+    with pytest.raises(ConfigError, match="platforms metal; expected some of cpu, cuda, tpu"):
+        artefact.write(folder, tmp_path / "x", platforms=("metal",))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(DataError, match="holds something else than an artefact"):
+        artefact.write(folder, tmp_path / "mine")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in exported.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    (broken / standalone.MODEL).write_bytes((broken / standalone.MODEL).read_bytes()[:-9])
+    with pytest.raises(DataError, match="its hash is not the manifest's"):
+        open_weak(broken)
+    manifest = json.loads((broken / standalone.MANIFEST).read_text())
+    (broken / standalone.MANIFEST).write_text(json.dumps(manifest | {"format": 9}))
+    with pytest.raises(DataError, match="format 9, kind 'weak'; expected format 1"):
+        open_weak(broken)
+
+
+def test_means_are_those_of_training_segments():
+    x = np.random.default_rng(0).normal(size=(23, 3)).astype(np.float32)
+    for segments in (4, 23, 40):
+        edges = np.linspace(0, 23, segments + 1).astype(int)
+        expected = [x[a : max(b, a + 1)].mean(0) for a, b in zip(edges, edges[1:])]
+        np.testing.assert_allclose(standalone.means(x, segments), expected, atol=1e-6)
+
+
+def test_the_program_sees_windows_of_static_lengths():
+    """Every unit once, in the fewest windows of nearly equal size, padded to a static length."""
+    seen = []
+
+    def program(x, mask):
+        seen.append((mask.shape[1], int(mask.sum())))
+        return {"scores": np.where(mask, x["a"][..., 0], 0.0), "graph": np.zeros((1, mask.shape[1], mask.shape[1]))}
+
+    scorer = UnitScorer(program, {"modalities": {"a": 1}, "lengths": [4, 8, 16], "segments": 0, CLOCK: False})
+    x = np.arange(35, dtype=np.float32)[:, None] / 35
+    np.testing.assert_allclose(scorer.score("v", {"a": x})["scores"], x[:, 0])
+    assert seen == [(16, 11), (16, 12), (16, 12)]
+    scorer.score("v", {"a": x[:3]})
+    assert seen[-1] == (4, 3)
+
+
+# ---- alarms and files --------------------------------------------------------------------------------------------------------------------
+
+
+def scored(name="a b/ü", score=(0.1, 0.9, 0.2, 0.7, 0.1, 0.1, 0.1, 0.6), **more):
+    n = len(score)
+    start = np.arange(n) * 0.6
+    return VideoScores(name, f"/videos/{name}.mp4", 25.0, 16 * n, start, start + 0.6, np.array(score), {"motion": np.arange(n) * 1.0, "audio": -np.ones(n)}, **more)
+
+
+def test_alarms_join_over_short_gaps():
+    found = find_alarms(scored(), 0.5)
+    assert [(round(a.start, 3), round(a.end, 3), a.peak, round(a.peak_time, 3)) for a in found] == [(0.6, 2.4, 0.9, 0.9), (4.2, 4.8, 0.6, 4.5)]
+    assert found[0].contributions == {"motion": 1.0, "audio": -1.0}
+    assert len(find_alarms(scored(), 0.5, gap=0.5)) == 3 and not find_alarms(scored(), 0.95) and len(find_alarms(scored(), 0.0)) == 1
+
+
+def test_files_of_scores(tmp_path):
+    graph = np.eye(8, dtype=np.float32)
+    videos = [scored(graph=graph, spans=((0.5, 1.5),), label=1, missing=("audio",)), scored("quiet", (0.1, 0.2))]
+    path = files.write_scores(tmp_path / "out", {"kind": "weak", "name": "m"}, 0.5, videos, [("/bad.mp4", "cut off")])
+    rows = list(csv.DictReader(open(tmp_path / "out" / "scores.csv", encoding="utf-8")))
+    assert len(rows) == 10 and rows[1] == {"video": "a b/ü", "unit": "1", "start": "0.600", "end": "1.200", "score": "0.9", "alarm": "1", "motion": "1", "audio": "-1"}
+    alarms = list(csv.DictReader(open(tmp_path / "out" / "alarms.csv", encoding="utf-8")))
+    assert [(a["video"], a["start"], a["end"], a["peak"]) for a in alarms] == [("a b/ü", "0.600", "2.400", "0.9"), ("a b/ü", "4.200", "4.800", "0.6")]
+    tree = json.loads(path.read_text())
+    assert tree["threshold"] == 0.5 and tree["failed"] == [{"path": "/bad.mp4", "reason": "cut off"}]
+    first, second = tree["videos"]
+    assert first["spans"] == [[0.5, 1.5]] and first["label"] == 1 and first["missing"] == ["audio"] and second["spans"] is None and second["details"] is None
+    with np.load(tmp_path / "out" / first["details"]) as details:
+        np.testing.assert_array_equal(details["graph"], graph)
+    assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(DataError, match="cannot be written"):
+        files.write_scores(tmp_path / "out", {}, 0.5, [scored()])
+
+
+def test_thresholds_come_from_normal_videos_only(tmp_path):
+    def video(name, peak, label):
+        return ScoredVideo(name, np.array([0.0, peak]), np.zeros(2, np.uint8), label, (), np.zeros((0, 2)), (), 16, 25.0)
+
+    normal = [video(f"n{i}", i / 100, 0) for i in range(40)]
+    videos = normal + [video("a", 0.99, 1)]
+    value, rule = calibration.threshold(videos, {f"n{i}" for i in range(20)} | {"a"})
+    assert value == pytest.approx(np.quantile(np.arange(20) / 100, 0.95)) and "20 normal videos held out" in rule
+    assert calibration.threshold(videos, {"n1"})[0] == 0.5  # too few held out: at least the default
+    assert calibration.threshold([video(f"n{i}", 0.8, 0) for i in range(3)])[0] == 0.8
+    assert calibration.threshold([videos[-1]])[0] == calibration.threshold([])[0] == 0.5
+    calibration.write_calibration(tmp_path, 7, videos, {f"n{i}" for i in range(20)})
+    assert calibration.read_calibration(tmp_path, 7)[0] == value and calibration.read_calibration(tmp_path, 8)[0] == 0.5
+    (tmp_path / calibration.CALIBRATION).write_text("{")
+    with pytest.raises(DataError, match="not a calibration"):
+        calibration.read_calibration(tmp_path, 7)
+    assert calibration.read_calibration(tmp_path / "none", 7)[0] == 0.5
