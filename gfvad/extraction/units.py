@@ -1,7 +1,8 @@
 """Pictures and sound of one video, in the order of time, cut into units of 16 frames as they come: the same for a file and for a camera.
 
 A unit is 16 frames as they were decoded, whatever the frame rate; its place in time is that of its frames. Its sound is the PATCH = 0.96 s around its middle,
-moved to where there is sound at both ends of a video, so that a unit is complete once its frames and 0.96 s / 2 of sound behind its middle are there.
+moved to where there is sound at both ends of a video, so that a unit is complete once its frames and 0.48 s of sound behind its middle (the first: 0.96 s of sound)
+are there.
 """
 from __future__ import annotations
 
@@ -83,7 +84,7 @@ class Grouper:
             start = self._pictures[0].time
             end = self._pictures[count].time if len(self._pictures) > count else self._pictures[count - 1].time + self._gap
             middle = (start + end) / 2
-            if self.sound and not last and (self._from + len(self._samples)) / RATE < middle + PATCH / 2:
+            if self.sound and not last and (self._from + len(self._samples)) / RATE < max(middle + PATCH / 2, PATCH):
                 break
             frames = [self._pictures.popleft().rgb for _ in range(count)]
             found.append(Unit(self._index, start, end, np.stack(frames), self._before, self._patch(middle)))

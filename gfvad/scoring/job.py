@@ -5,6 +5,7 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def finish(request: Request, model: Mapping[str, Any], threshold: float, videos:
     if failed:
         print(f"{len(failed)} of {len(failed) + len(videos)} files gave no scores:", file=sys.stderr)
         for file, reason in failed:
-            print(f"  {file}: {reason}", file=sys.stderr)
+            print(f"  {reason if reason.startswith(str(file)) else f'{file}: {reason}'}", file=sys.stderr)
     return EXIT_FAILED if failed else 0
 
 
@@ -91,7 +92,8 @@ def score_weak(request: Request) -> int:
         require_same(folder, scorer.encoders)
     videos, failed = [], []
     book = read_book(folder)
-    chosen = {name: record for name, record in book["videos"].items() if folder != request.out / FEATURES or wanted(record, request)}
+    own = folder == request.out / FEATURES  # which may hold those of earlier calls
+    chosen, lost = ({name: record for name, record in book[part].items() if not own or wanted(record, request)} for part in ("videos", "failed"))
     with Progress(len(chosen), "scoring", "videos") as progress:
         for name, record in chosen.items():
             try:
@@ -99,7 +101,7 @@ def score_weak(request: Request) -> int:
             except (standalone.Refused, DataError) as error:
                 failed.append((record["path"], str(error)))
             progress.advance()
-    failed += [(record["path"], record["reason"]) for record in book["failed"].values()]
+    failed += [(record["path"], record["reason"]) for record in lost.values()]
     threshold = scorer.threshold if request.threshold is None else request.threshold
     rule = scorer.threshold_rule if request.threshold is None else "given"
     model = {"kind": "weak", "name": scorer.name, "path": scorer.path, "modalities": list(scorer.modalities), "threshold_rule": rule}
@@ -175,7 +177,7 @@ def table(path: Path, columns: Sequence[str]) -> dict[str, list[list[float]]]:
 
 
 def wanted(record: Mapping[str, Any], request: Request) -> bool:
-    """Whether a video of the folder of features is among those asked for now (it may hold those of earlier calls)."""
+    """Whether a video of the folder of features is among those asked for now."""
     path = Path(record["path"])
     given = [Path(p).expanduser().absolute() for p in request.inputs]
     return any(path == g or g in path.parents for g in given)
@@ -208,13 +210,16 @@ def score_predictive(request: Request) -> int:
     scorer = PredictiveScorer.open(request.model, request.checkpoint)
     videos, failed = [], []
     paths = [(name, path) for given in request.inputs for name, path in predictive_inputs(Path(given).expanduser())]
-    with Progress(len(paths), "scoring", "videos") as progress:
+    if scorer.needs_text and not request.descriptions:
+        raise DataError(f"{request.model}: the model reads descriptions; give them by --descriptions=FILE (JSON lines, docs/data.md), or train with the variant no_text")
+    with Progress(len(paths), "scoring", "videos") if len(paths) > 1 else nullcontext() as progress:
         for name, path in paths:
             try:
-                videos.append(scorer.score_video(path, request.descriptions or None)._replace(name=name))
+                videos.append(scorer.score_video(path, request.descriptions or None, progress=progress is None)._replace(name=name))
             except DataError as error:
                 failed.append((str(path), str(error)))
-            progress.advance()
+            if progress:
+                progress.advance()
     threshold = scorer.threshold if request.threshold is None else request.threshold
     rule = scorer.threshold_rule if request.threshold is None else "given"
     model = {"kind": "predictive", "name": scorer.name, "path": str(request.model), "modalities": list(scorer.terms), "threshold_rule": rule}

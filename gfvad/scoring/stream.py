@@ -7,15 +7,15 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from gfvad.extraction.encoders import open_encoder, settings_of
+from gfvad.extraction.encoders import SIDE, open_encoder, settings_of
 from gfvad.extraction.sources import live
-from gfvad.extraction.units import Picture
+from gfvad.extraction.units import FRAMES, Picture
 from gfvad.scoring import files
 from gfvad.scoring.alarms import GAP
 from gfvad.scoring.job import Request, kind_of, required_encoders
@@ -44,8 +44,13 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     """
     if len(request.inputs) != 1:
         raise ConfigError(f"--stream with {len(request.inputs)} inputs; expected one source")
-    source = live(request.inputs[0], loop=loop, say=lambda line: print(line, file=sys.stderr))
-    scoring = open_scoring(request, source.info)
+    side, start = open_model(request)
+    source = live(request.inputs[0], side, loop=loop, say=lambda line: print(line, file=sys.stderr))
+    try:
+        scoring = start(source.info)
+    except BaseException:
+        source.close()
+        raise
     threshold = scoring.threshold if request.threshold is None else request.threshold
     print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
     stopped: list[int] = []
@@ -69,15 +74,16 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     return 128 + stopped[0] if stopped else 0
 
 
-def open_scoring(request: Request, info: Any) -> Scoring:
-    """The model of a request for a source with this `info`."""
+def open_model(request: Request) -> tuple[int, Callable[[Any], Scoring]]:
+    """(pixels of the long side of the frames that the model of a request wants, what makes it ready for a source with this `info`)."""
     if kind_of(request.model) == "predictive":
         from gfvad.scoring.clip_stream import ClipStreamer
         from gfvad.scoring.predictive import PredictiveScorer
 
         scorer = PredictiveScorer.open(request.model, request.checkpoint)
         streamer = ClipStreamer(scorer)
-        return Scoring(Frames(streamer), scorer.name, scorer.threshold, scorer.threshold_rule, tuple(scorer.terms), streamer.delay)
+        made = Scoring(Frames(streamer), scorer.name, streamer.threshold, scorer.threshold_rule, tuple(scorer.terms), streamer.delay)
+        return scorer.side, lambda info: made
     from gfvad.scoring.weak import open_weak
 
     scorer = open_weak(request.model, request.checkpoint)
@@ -85,10 +91,13 @@ def open_scoring(request: Request, info: Any) -> Scoring:
     for m, stated in required_encoders(scorer.path, scorer.encoders).items():
         if m in scorer.modalities and stated["name"] != "text":  # nobody describes a stream
             encoders.append(open_encoder(stated["name"], **settings_of(m, stated, **({"path": request.paths[m]} if m in request.paths else {}))))
-    streamer = UnitStreamer(scorer.units, encoders, info.sound, info.fps)
-    lacking = [m for m in scorer.modalities if m not in {e.modality for e in encoders}] + (["audio"] if "audio" in scorer.modalities and not info.sound else [])
-    delay = f"a unit of 16 frames ({16 / info.fps:.2f} s), and the time of scoring it" + (f"; no {', '.join(lacking)}: scores are made without it" if lacking else "")
-    return Scoring(streamer, scorer.name, scorer.threshold, scorer.threshold_rule, scorer.modalities, delay)
+
+    def start(info: Any) -> Scoring:
+        absent = {m for m in scorer.modalities if m not in {e.modality for e in encoders}} | ({"audio"} & set(scorer.modalities) if not info.sound else set())
+        delay = f"a unit of {FRAMES} frames ({FRAMES / info.fps:.2f} s), and the time of scoring it" + (f"; no {', '.join(sorted(absent))}: scores are made without it" if absent else "")
+        return Scoring(UnitStreamer(scorer.units, encoders, info.sound, info.fps), scorer.name, scorer.threshold, scorer.threshold_rule, scorer.modalities, delay)
+
+    return SIDE, start
 
 
 class Frames:

@@ -34,7 +34,7 @@ def init_state(
     """
     mask = np.ones(len(next(iter(features.values()))), bool)
     keys = [jax.random.key(seed), *(jax.random.fold_in(jax.random.key(seed), member) for member in range(1, members))]
-    states = [_init(model, transform, (dict(features), mask), key) for key in keys]
+    states = [jax.tree.map(np.array, _init(model, transform, (dict(features), mask), key)) for key in keys]
     if members == 1:
         return states[0]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
@@ -53,7 +53,12 @@ def first_member(tree: Any, state: TrainState) -> Any:
 
 def init_from(model: Any, transform: optax.GradientTransformation, inputs: tuple, seed: int) -> TrainState:
     """The same, without members, for a model that is called with `inputs`."""
-    return _init(model, transform, inputs, jax.random.key(seed))
+    return jax.tree.map(np.array, _init(model, transform, inputs, jax.random.key(seed)))
+
+
+def shapes_from(model: Any, transform: optax.GradientTransformation, inputs: tuple) -> TrainState:
+    """The shapes of `init_from` alone (jax.ShapeDtypeStruct), to restore into: nothing is compiled."""
+    return jax.eval_shape(lambda: _init(model, transform, inputs, jax.random.key(0)))
 
 
 def _init(model: Any, transform: optax.GradientTransformation, inputs: tuple, key: jax.Array) -> TrainState:
@@ -62,8 +67,7 @@ def _init(model: Any, transform: optax.GradientTransformation, inputs: tuple, ke
     keys = dict(zip(names, jax.random.split(init_key, len(names))))
     variables = dict(starter(model)(keys, *inputs))
     params = variables.pop("params", {})
-    state = TrainState(np.zeros((), np.int32), params, variables, jax.jit(transform.init)(params), jax.random.key_data(run_key))
-    return jax.tree.map(np.array, state)
+    return TrainState(np.zeros((), np.int32), params, variables, jax.jit(transform.init)(params), jax.random.key_data(run_key))
 
 
 def starter(model: Any) -> Callable:
