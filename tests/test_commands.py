@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import feature_folders
+import media_files
 import numpy as np
 import pytest
 import tiny_clips
@@ -26,6 +27,7 @@ TINY = ["--config.train.steps=2", "--config.train.batch_size=8", "--config.train
         "--config.data.simulated.train_videos=24", "--config.data.simulated.test_videos=8", "--config.data.simulated.crops=2"]  # fmt: skip
 FRAMES = r"configs/(ped2|avenue|shanghaitech_semi)\.py"  # configurations that learn from frames: another set and other sizes
 OWN_FRAMES = "/data/my_frames"
+OWN_PAGE = "docs/your_own_video.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 
 
@@ -50,6 +52,12 @@ def documented() -> dict[str, str]:
     return {command: path for command, path in found.items() if command and not command.startswith(("#", "source "))}
 
 
+def in_order(path: str) -> list[str]:
+    """The commands of the bash blocks of a page."""
+    blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / path).read_text(), flags=re.S)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("source ")]
+
+
 def kind(command: str) -> str | None:
     """Which of the tests below runs a command."""
     table = {
@@ -61,8 +69,11 @@ def kind(command: str) -> str | None:
         r"python -m gfvad\.bench": "bench",
         r"python -m gfvad\.(ablate|eval\.(compare|breakdown))": "ablation",
         r"python -m gfvad\.eval\.(published|summary)": "evaluation",
+        r"python -m gfvad\.(extract|score|report|export)": "own",
         r"sbatch |TPU=": "cluster",
     }
+    if command in in_order(OWN_PAGE):
+        return "own"  # each needs what the one before it left
     return next((name for pattern, name in table.items() if re.match(pattern, command)), None)
 
 
@@ -76,8 +87,7 @@ def of(name: str) -> list[str]:
 def environment(tmp_path_factory):
     """Commands run with this interpreter's environment and a cache of their own, in the checkout."""
     cache = tmp_path_factory.mktemp("cache")
-    # compiling is most of the time: as in tiny.py
-    fast = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    fast = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling is most of the time: as in tiny.py
     return os.environ | fast | {
         "GFVAD_VENV": sys.prefix, "GFVAD_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -126,7 +136,7 @@ def with_folders(command: str, data: dict[str, str], tmp_path: Path, frames: str
 def test_every_documented_command_is_run_here():
     unknown = {command: path for command, path in documented().items() if kind(command) is None}
     assert not unknown
-    assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster"} == {kind(c) for c in documented()}
+    assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster", "own"} == {kind(c) for c in documented()}
 
 
 @pytest.mark.parametrize("command", [c for c in of("train") if not re.search(FRAMES, c)])
@@ -201,6 +211,33 @@ def test_ablations(environment, data, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         said = "ablation.csv" if "gfvad.ablate" in command else "false alarms" if "breakdown" in command else "paired bootstrap over test videos"
         assert said in done.stdout
+
+
+def own_command(command: str, tmp_path: Path, frames: str) -> str:
+    """A command of the page on videos, on tiny ones."""
+    for placeholder, folder in (("/data/fights", "fights"), ("/data/new_videos", "new"), ("runs/", "runs/")):
+        command = re.sub(rf"(?<![\w/]){placeholder}", f"{tmp_path}/{folder}", command)
+    return command.replace("/data/ped2", frames).replace("/data/my_frames", f"{frames}/testing/frames")
+
+
+def test_from_videos_to_a_report(environment, frames, tmp_path):
+    """The whole page, in its order: features, training, scores, report, stream, export; then the predictive model on frames."""
+    pytest.importorskip("plotly", reason="plotly is not installed (launch/requirements-report.txt)")
+    for name, count, kind_ in (("fights/fight", 4, 0.0), ("fights/noFight", 4, 5.0), ("new", 1, 2.0)):
+        for i in range(count):
+            media_files.write_media(tmp_path / name / (f"clip {i}.mp4" if i else "film.mp4"), 20, size=(64, 96), seed=int(i + kind_), sound=media_files.tone(0.8))
+    for command in in_order(OWN_PAGE):
+        small = TINY_FRAMES if re.search(FRAMES, command) else TINY if "gfvad.main" in command else []
+        done = run(own_command(command, tmp_path, frames), environment, tmp_path, small)
+        assert done.returncode == 0, command + done.stdout + done.stderr
+    runs = tmp_path / "runs"
+    assert (runs / "fights/scores/report.html").is_file()
+    rows = [(runs / "fights" / name / "scores.csv").read_text() for name in ("new", "elsewhere")]
+    assert rows[0].splitlines()[0] == rows[1].splitlines()[0] and len(rows[0].splitlines()) == len(rows[1].splitlines()) == 3
+    assert len((runs / "ped2/scores/scores.csv").read_text().splitlines()) > 10
+    for command in (c for c in of("own") if c not in in_order(OWN_PAGE)):
+        done = run(own_command(command, tmp_path, frames).replace("DIR", str(runs / "fights/scores")), environment, tmp_path)
+        assert done.returncode == 0, command + done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", of("evaluation"))

@@ -110,5 +110,6 @@ def run(argv: Sequence[str]) -> int:
         print(f"delay of {len(delays)} frames paced at {fps:g} a second: median {np.median(delays):.3f} s, 95 % below {np.quantile(delays, 0.95):.3f} s, longest {delays.max():.3f} s", flush=True)
     if arguments.seconds:
         marks, rate = endurance(streamer, video, fps, arguments.seconds)
-        print(f"looped stream of {arguments.seconds:,.0f} s at {rate:.1f} frames/s: " + ", ".join(f"{size:,.1f} MB in memory at {at:,.0f} s" for at, size in marks), flush=True)
+        sizes = ", ".join(f"{size:,.1f} MB in memory at {at:,.0f} s" for at, size in marks)
+        print(f"looped stream of {arguments.seconds:,.0f} s at {rate:.1f} frames/s: {sizes}", flush=True)
     return 0

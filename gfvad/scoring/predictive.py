@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +48,7 @@ class PredictiveScorer:
             raise ConfigError(f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected 'predictive': this run scores features, not frames")
         config_lib.validate(config)
         if config.data.vision != "patches":
-            raise ConfigError(f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches': tokens of a frozen encoder are made by --mode=score of gfvad.main alone")
+            raise ConfigError(f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches': score by gfvad.main --mode=score, which makes the tokens first")
         if not (workdir / loop.CHECKPOINTS).is_dir():
             raise DataError(f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train first, or give another one")
         found = predictive_run.find(config, workdir, checkpoint, say)
@@ -200,8 +199,3 @@ def frames_of(video: VideoFile, channels: int, flow: bool, times: list[float] | 
         yield from zip_longest(decode.read_frames(video, channels, times), decode.read_frames(video, decode.GREY))
     else:
         yield from ((frame, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if flow else None) for frame in decode.read_frames(video, channels, times))
-
-
-def is_predictive(path: Any) -> bool:
-    """Whether a folder is that of a run of the predictive model. Raises ConfigError for a folder without a config."""
-    return config_lib.load(str(path)).get("kind", "weak") == "predictive"
