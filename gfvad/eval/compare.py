@@ -26,12 +26,13 @@ import numpy as np
 from scipy import stats
 
 from gfvad.eval import bootstrap
-from gfvad.eval.frames import compress, labels_from_spans
+from gfvad.eval.frames import Runs, compress, labels_from_spans
 from gfvad.eval.metrics import RANKING, ranking_metrics
 from gfvad.eval.results import read_results, read_scores
 from gfvad.types import ConfigError, DataError
 
 METRICS = ("auc", "ap")
+OF_VIDEOS = "auc_video"  # of whole videos, each by its highest score; where both kinds of video are there
 LEVEL = 0.95
 RESAMPLES = 2000
 
@@ -115,7 +116,9 @@ class Videos:
         pooled = bootstrap.pool([compress(scores[name], labels) for name, labels in self.labels.items()])
         values = ranking_metrics(bootstrap.counts(pooled))
         drawn = bootstrap.resampled_ranking(pooled, self._drawn, names=METRICS)
-        return Resampled({name: values[name] for name in RANKING}, drawn)
+        peaks = bootstrap.pool([Runs(np.array([scores[name].max()]), np.array([x.any()], np.uint8), np.ones(1, np.int32)) for name, x in self.labels.items()])
+        values = {name: values[name] for name in RANKING} | {OF_VIDEOS: ranking_metrics(bootstrap.counts(peaks))["auc"]}
+        return Resampled(values, drawn | {OF_VIDEOS: bootstrap.resampled_ranking(peaks, self._drawn, names=("auc",))["auc"]})
 
 
 def compare(a: Mapping[int, Resampled], b: Mapping[int, Resampled], metric: str = "auc") -> Comparison:
