@@ -1,4 +1,4 @@
-"""Prose and results cannot drift apart: every figure in README.md and docs/evidence.md stands in a stored result whose command is beside it.
+"""Prose and results cannot drift apart: every figure in README.md, docs/evidence.md and docs/your_own_video.md stands in a stored result whose command is beside it.
 
 docs/results/NAME.md is what a command printed, after a comment with the command and the date; NAME.csv, where there is one, holds the value of
 each seed. A page says `<!-- results: NAME, NAME -->` before what it quotes from them, up to the next such comment or heading.
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-PAGES = ("README.md", "docs/evidence.md")
+PAGES = ("README.md", "docs/evidence.md", "docs/your_own_video.md")
 FIGURE = re.compile(r"(?<![\w.,])[-+]?\d+\.\d{3,}(?![\w]|\.\d)")  # three decimals and more: metrics, not versions or settings
 MARK = re.compile(r"<!-- results: (.*?) -->")
 COMMAND = re.compile(r"<!-- command: (.*?) -->")
@@ -75,7 +75,8 @@ def test_means_and_deviations_are_those_of_the_seeds(path):
         for row in csv.DictReader(file):
             values[row["setting"], row["metric"]].append(float(row["value"]))
     page, checked = stored(path.stem), 0
-    for metric, table in re.findall(r"^## (AUC|AP)\n(.*?)(?=^## |\Z)", page, flags=re.S | re.M):
+    for title, table in re.findall(r"^## (AUC|AP|AUC of whole videos by their peaks)\n(.*?)(?=^## |\Z)", page, flags=re.S | re.M):
+        metric = "auc_video" if "whole videos" in title else title
         for line in table.splitlines():
             found = re.match(r"\| \**`([^`]+)`\**(?: \(base\))? \| (\d+) \| (\S+) ± (\S+) \|", line)
             if found:

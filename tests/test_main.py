@@ -3,9 +3,12 @@ import json
 
 import numpy as np
 import pytest
-from test_commands import TINY
+from documented import TINY as WITHOUT_FIGURES
+from tiny import fast_compilation  # noqa: F401
 
 from gfvad import main
+
+TINY = [flag for flag in WITHOUT_FIGURES if "figures" not in flag]
 
 
 @pytest.fixture(autouse=True)
