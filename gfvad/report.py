@@ -1,0 +1,50 @@
+"""One page to look at scores: a report.html that holds all it shows and opens from disk.
+
+    python -m gfvad.report SCORES                      a folder of `python -m gfvad.score`: videos beside their scores
+    python -m gfvad.report RUN --video-root=FOLDER     a trained run: its protocol numbers, and a timeline of each test video
+    python -m gfvad.report RUNS                        a folder of runs: their headlines, mean and spread over seeds
+
+Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below --max-video-mb; beyond that it links to them. A video that
+cannot be shown does not keep the page from being written: its section says why. Needs launch/requirements-report.txt and launch/requirements-video.txt.
+
+Exit codes: 0 done; 2 bad arguments or nothing to report on.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gfvad.types import ConfigError, DataError
+
+EXIT_BAD_INPUT = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m gfvad.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("folder", metavar="DIR", type=Path, help="folder of scores, of a run, or of several runs")
+    made.add_argument("--out", type=Path, help="the page to write (default: DIR/report.html)")
+    made.add_argument("--videos", choices=("auto", "embed", "link"), default="auto", help="in the page, beside it, or in it up to --max-video-mb (default: auto)")
+    made.add_argument("--max-video-mb", type=float, default=100.0, metavar="MB", help="with --videos=auto: room for videos in the page (default: 100)")
+    made.add_argument("--video-root", type=Path, metavar="FOLDER", help="where videos lie whose place is not known, found by their names")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line; returns the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        from gfvad.reporting.page import write_report
+
+        path = write_report(args.folder.expanduser(), args.out and args.out.expanduser(), args.videos, args.max_video_mb, args.video_root and args.video_root.expanduser())
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
+        return 0
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""What a folder to report on holds: scores of videos, a run, or several runs."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gfvad.data.annotations import spans_of
+from gfvad.data.video.decode import DEFAULT_FPS
+from gfvad.data.video.layouts import IMAGES, VIDEOS
+from gfvad.eval import summary, tables
+from gfvad.eval.results import read_results, read_scores
+from gfvad.reporting.clips import Clip, clip_of, read_details
+from gfvad.reporting.videos import Source, rate_of
+from gfvad.scoring.files import FORMAT, SCORES_JSON
+from gfvad.scoring.result import VideoScores
+from gfvad.types import ConfigError, DataError
+
+RESULTS, RUN_SCORES, CALIBRATION = "results.json", "scores.npz", "calibration.json"
+NEEDED = ("name", "start", "end", "score")  # of a video in scores.json
+
+
+class Contents(NamedTuple):
+    """What a page is made of."""
+
+    kind: str  # 'scores' | 'run' | 'runs'
+    title: str
+    facts: list[tuple[str, str]]  # (name, value), the line below the title
+    threshold: float | None
+    clips: list[Clip]
+    sources: list[Source]  # of the clips, in their order
+    failed: list[tuple[str, str]]  # (path, reason)
+    tables: list[dict[str, Any]]  # {title, header, rows, marked}
+    settings: list[dict[str, Any]]  # of several runs: {label, dataset, metric, seeds, values}
+
+
+def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
+    """Raises DataError where the folder holds nothing to report on, or what it holds is damaged."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected one with scores ({SCORES_JSON}), a run ({RESULTS}) or several runs")
+    found = names_below(video_root) if video_root else {}
+    if (folder / SCORES_JSON).is_file():
+        return scored(folder, found)
+    if (folder / RESULTS).is_file():
+        return one_run(folder, found)
+    if paths := sorted(folder.glob(f"*/{RESULTS}")):
+        return several_runs(folder, paths)
+    inside = sorted(path.name for path in folder.iterdir())
+    raise DataError(
+        f"{folder}: no {SCORES_JSON} (of python -m gfvad.score), no {RESULTS} (of a run) and none in its folders; "
+        f"found {', '.join(inside[:8]) + (' ...' if len(inside) > 8 else '') or 'nothing'}: give the folder of one of them"
+    )
+
+
+def names_below(root: Path) -> dict[str, Path | None]:
+    """Name -> video file or folder of frames below `root`: by its path with '__' for '/', and by its own name (None: several have it)."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected the one that holds the videos: give another --video-root")
+    paths = []
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        paths += [Path(place, f) for f in sorted(files) if Path(f).suffix.lower() in VIDEOS and not f.startswith(".")]
+        if any(Path(f).suffix.lower() in IMAGES for f in files):
+            paths.append(Path(place))
+    found: dict[str, Path | None] = {}
+    for path in paths:
+        found[path.stem if path.is_file() else path.name] = None if (path.stem if path.is_file() else path.name) in found else path
+    for path in paths:
+        inside = path.relative_to(root)
+        found["__".join((inside.with_suffix("") if path.is_file() else inside).parts)] = path
+    return found
+
+
+def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
+    """The output of scoring."""
+    path = folder / SCORES_JSON
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected what python -m gfvad.score wrote: score again") from None
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise DataError(f"{path}: format {tree.get('format') if isinstance(tree, dict) else type(tree).__name__!r}, expected {FORMAT}: score again with this version")
+    model, threshold = tree["model"], float(tree["threshold"])
+    clips, sources = [], []
+    for entry in tree["videos"]:
+        clip, source = scored_clip(path, folder, entry, threshold, model.get("kind") == "weak", found)
+        clips.append(clip)
+        sources.append(source)
+    created = tree.get("created", "").replace("T", " ").replace("+00:00", " UTC")
+    facts = [("model", model.get("name", "")), ("modalities", ", ".join(model.get("modalities", ()))), ("scored", created),
+             ("threshold", f"{threshold:.3g}" + (f": {model['threshold_rule']}" if model.get("threshold_rule") else ""))]  # fmt: skip
+    failed = [(f["path"], f["reason"]) for f in tree.get("failed", ())]
+    return Contents("scores", "Anomaly scores", [(k, v) for k, v in facts if v], threshold, clips, sources, failed, [], [])
+
+
+def scored_clip(path: Path, folder: Path, entry: Mapping[str, Any], threshold: float, bounded: bool, found: Mapping[str, Path | None]) -> tuple[Clip, Source]:
+    """One entry of scores.json. Raises DataError where it lacks something or its lists differ in length."""
+    if missing := [key for key in NEEDED if key not in entry]:
+        raise DataError(f"{path}: video {entry.get('name', '?')!r} lacks {', '.join(missing)}; expected {', '.join(NEEDED)} of every video: score again")
+    contributions = {k: np.asarray(x, np.float64) for k, x in entry.get("contributions", {}).items()}
+    start, end, score = (np.asarray(entry[key], np.float64) for key in ("start", "end", "score"))
+    lengths = {"start": len(start), "end": len(end), **{k: len(x) for k, x in contributions.items()}}
+    if wrong := {k: n for k, n in lengths.items() if n != len(score)}:
+        raise DataError(f"{path}: video {entry['name']!r} has {len(score)} scores but {wrong}; expected one of each a unit: score again")
+    arrays, note = read_details(folder / entry["details"]) if entry.get("details") else ({}, "")
+    spans, label = entry.get("spans"), entry.get("label")
+    descriptions = tuple((float(t), str(text)) for t, text in entry.get("descriptions", ()))
+    spans = None if spans is None else tuple(map(tuple, spans))
+    video = VideoScores(entry["name"], entry.get("path", ""), float(entry.get("fps") or 0), int(entry.get("frames") or 0), start, end, score, contributions,
+                        arrays.get("graph"), arrays.get("heat"), arrays.get("heat_time"), tuple(entry.get("missing", ())), descriptions, spans, label)  # fmt: skip
+    clip = clip_of(video, threshold, bounded)
+    clip["notes"] += [note] if note else []
+    known = Path(video.path) if video.path else None
+    if known is None or not known.exists():
+        known = found.get(video.name) or known
+    return clip, Source(known, video.fps)
+
+
+def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
+    """A trained run: protocol numbers, and the frame scores of its test videos with their truth where the run's data is at hand."""
+    results = read_results(folder / RESULTS)
+    scores = read_scores(folder / RUN_SCORES) if (folder / RUN_SCORES).is_file() else {}
+    threshold, rule = calibration_of(folder)
+    truth = truth_of(folder) if scores else {}
+    bounded = all(len(s) == 0 or (s.min() >= 0 and s.max() <= 1) for s in scores.values())
+    clips, sources = [], []
+    for name, score in scores.items():
+        path = found.get(name)
+        fps = rate_of(path)
+        clips.append(frames_clip(name, score, truth.get(name), fps, threshold, bounded))
+        sources.append(Source(path, fps or DEFAULT_FPS))
+    first, *rest = tables.headline_lines(results)
+    facts = [("", first.removeprefix("HEADLINE").strip()), *(("", line) for line in rest)]
+    facts += [("threshold", f"{threshold:.3g}" + (f": {rule}" if rule else ""))] if threshold is not None else []
+    return Contents("run", str(results.get("label") or folder.name), facts, threshold, clips, sources, [], [s._asdict() for s in tables.sections(results)], [])
+
+
+def frames_clip(name: str, score: np.ndarray, labels: np.ndarray | None, fps: float, threshold: float | None, bounded: bool) -> Clip:
+    """Scores [T] of frames as units of equal scores; labels [T] or None; in seconds where fps is above 0, else in frames."""
+    score = np.asarray(score, np.float64)
+    edges = np.r_[0, np.flatnonzero(np.diff(score)) + 1, len(score)] if len(score) else np.zeros(1, int)
+    rate = fps if fps > 0 else 1.0
+    spans = None if labels is None else tuple((s / rate, e / rate) for s, e in spans_of(labels))
+    label = None if labels is None else int(np.any(labels))
+    video = VideoScores(name, "", fps, len(score), edges[:-1] / rate, edges[1:] / rate, score[edges[:-1]], {}, spans=spans, label=label)
+    return clip_of(video, threshold, bounded, "s" if fps > 0 else "frame")
+
+
+def calibration_of(folder: Path) -> tuple[float | None, str]:
+    """(threshold, how it was made) of a run; (None, '') where it has none."""
+    try:
+        tree = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
+        return float(tree["threshold"]), str(tree.get("rule", ""))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, ""
+
+
+def truth_of(folder: Path) -> dict[str, np.ndarray]:
+    """Frame labels of a run's test videos; {} where its data is not at hand."""
+    if not (folder / "config.json").is_file():
+        return {}
+    from gfvad.eval.compare import labels_of
+
+    try:
+        return labels_of(folder)
+    except (ConfigError, DataError, OSError):
+        return {}
+
+
+def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
+    """Several runs: a table of settings with mean and spread over seeds, and one of the runs. Raises DataError as `summary.summarise`."""
+    rows = summary.summarise(paths)
+    metrics = [m for m in summary.COLUMNS if any(not np.isnan(row.values[m]).all() for row in rows)]
+    header = ["dataset", "setting", "seeds", *(f"{tables.title(m)}, mean ± sd" for m in metrics)]
+    cells = [[row.dataset, row.label, str(len(row.seeds)), *(summary.cell(row.values[m]) for m in metrics)] for row in rows]
+    found = [{"title": "Settings: micro frame metrics, last checkpoint, no normalisation, no smoothing", "header": header, "rows": cells, "marked": -1}]
+    beside = [row for row in rows if row.beside]
+    for row in beside:
+        values = [[name, summary.cell(v)] for name, v in row.beside.items()]
+        found.append({"title": f"{row.dataset}, {row.label}: besides", "header": ["value", "mean ± sd"], "rows": values, "marked": -1})
+    runs = [(path, summary.read(path)) for path in paths]
+    lines = [[path.parent.name, str(r["dataset"]), str(r.get("label", "")), str(r["seed"]), *headline_cells(r.get("headline") or {})] for path, r in runs]
+    found.append({"title": "Runs: headline of each", "header": ["folder", "dataset", "setting", "seed", "metric", "value", "95 % interval"], "rows": lines, "marked": -1})
+    settings = [{"label": row.label, "dataset": row.dataset, "metric": tables.title(m), "seeds": list(row.seeds),
+                 "values": [None if np.isnan(v) else float(v) for v in row.values[m]]} for row in rows for m in metrics]  # fmt: skip
+    facts = [("runs", str(len(paths))), ("settings", str(len(rows))), ("datasets", ", ".join(dict.fromkeys(row.dataset for row in rows)))]
+    return Contents("runs", f"Runs in {folder.resolve().name}", facts, None, [], [], [], found, settings)
+
+
+def headline_cells(headline: Mapping[str, Any]) -> list[str]:
+    """Metric, value and interval of a run's headline; dashes for what it lacks."""
+    value, interval = headline.get("value"), headline.get("ci95")
+    return [tables.title(headline.get("metric", "-")), "-" if value is None else f"{value:.4f}", f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"]

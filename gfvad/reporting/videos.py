@@ -1,0 +1,96 @@
+"""How the page gets at the videos: inside it, beside it, or not at all and why."""
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from gfvad.eval.results import atomically
+from gfvad.progress import Progress
+from gfvad.types import ConfigError, DataError
+
+MODES = ("auto", "embed", "link")
+LEAST = 8_000  # bytes a second: below that no video of interest comes, so one that cannot fit is not tried
+
+
+class Source(NamedTuple):
+    """Where a clip's video lies."""
+
+    path: Path | None  # file or folder of frames; None where unknown
+    fps: float  # of a folder of frames; 0.0 where unknown
+
+
+class Player(NamedTuple):
+    """How a clip is played."""
+
+    kind: str  # 'embedded' | 'linked' | 'none'
+    media: str  # base64 of an mp4, or a relative address, or ''
+    note: str  # why it is linked or cannot be played, or ''
+
+
+def rate_of(path: Path | None) -> float:
+    """Frames a second of a video; 0.0 where it is not known."""
+    if path is None:
+        return 0.0
+    try:
+        from gfvad.reporting import transcode
+
+        return transcode.length_of(path)[1]
+    except (DataError, ImportError):
+        return 0.0
+
+
+def players(names: Sequence[str], sources: Sequence[Source], order: Sequence[int], out: Path, mode: str, max_mb: float,
+            show: Callable[..., Progress] = Progress) -> list[Player]:  # fmt: skip
+    """A player a clip. order: indices in which the room for videos in the page is given away; out: the page, which links are relative to.
+
+    Raises ConfigError for another mode or a limit below 0.
+    """
+    if mode not in MODES or not max_mb >= 0:
+        raise ConfigError(f"--videos={mode} --max-video-mb={max_mb}: expected one of {', '.join(MODES)}, and a number of megabytes of at least 0")
+    room = 0.0 if mode == "link" else float("inf") if mode == "embed" else max_mb * 1e6
+    found: dict[int, Player] = {}
+    with show(len(order), "report", "videos") as progress:
+        for i in order:
+            found[i] = player(names[i], sources[i], out, room, mode)
+            room -= len(found[i].media) if found[i].kind == "embedded" else 0
+            progress.advance()
+    return [found[i] for i in range(len(names))]
+
+
+def player(name: str, source: Source, out: Path, room: float, mode: str) -> Player:
+    """Embedded where it fits into `room` bytes of base64, else linked; 'none' with the reason where neither can be."""
+    if source.path is None:
+        return Player("none", "", "The place of this video is not known; --video-root=FOLDER finds videos by their names.")
+    if not source.path.exists():
+        return Player("none", "", f"The video was not found at {source.path}; --video-root=FOLDER finds it elsewhere.")
+    try:
+        from gfvad.reporting import transcode
+    except ImportError as error:
+        if source.path.is_file():
+            return Player("linked", address(source.path, out), f"Linked as it is: {error}; launch/requirements-video.txt brings what embeds it.")
+        return Player("none", "", f"A folder of frames cannot be played: {error}; launch/requirements-video.txt brings what encodes it.")
+    try:
+        if mode != "link" and transcode.length_of(source.path, source.fps)[0] * LEAST <= room:
+            try:
+                return Player("embedded", base64.b64encode(transcode.to_mp4(source.path, source.fps, room * 3 / 4)).decode(), "")
+            except transcode.TooLarge:
+                pass
+        if source.path.is_file():
+            return Player("linked", address(source.path, out), "" if mode == "link" else "Linked, not inside this page: the room for videos is used up (--max-video-mb).")
+        beside = out.with_name(f"{out.stem}_videos") / f"{name.replace('/', '__')}.mp4"
+        content = transcode.to_mp4(source.path, source.fps)
+        atomically(beside, lambda file: file.write(content))
+        return Player("linked", address(beside, out), f"Plays from {beside.parent.name}/, which belongs to this page.")
+    except DataError as error:
+        return Player("none", "", f"The video cannot be shown. {error}")
+    except OSError as error:
+        return Player("none", "", f"The video cannot be shown: {error.filename or source.path} ({error.strerror}).")
+
+
+def address(path: Path, out: Path) -> str:
+    """A link from the page to a file, quoted."""
+    return quote(os.path.relpath(path.resolve(), out.resolve().parent).replace(os.sep, "/"))
