@@ -82,6 +82,7 @@ def test_from_videos_to_a_report(environment, frames, tmp_path):
             media_files.write_media(tmp_path / name / (f"clip {i}.mp4" if i else "film.mp4"), 20, size=(64, 96), seed=int(i + kind_), sound=media_files.tone(0.8))
     for command in in_order(OWN_PAGE):
         small = TINY_FRAMES if re.search(FRAMES, command) else TINY if "gfvad.main" in command else []
+        small = ["--paced=1", "--seconds=2", "--repeats=1"] if "gfvad.bench" in command else small
         done = run(own_command(command, tmp_path, frames), environment, tmp_path, small)
         assert done.returncode == 0, command + done.stdout + done.stderr
     runs = tmp_path / "runs"
