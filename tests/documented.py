@@ -20,6 +20,7 @@ STARTS = ("bash launch/", "python -m gfvad", "sbatch ", "TPU=")
 TINY = ["--config.train.steps=2", "--config.train.batch_size=8", "--config.train.eval_every=2", "--config.train.checkpoint_every=2",
         "--config.eval.bootstrap=10", "--config.data.eval_batch_size=8", "--config.parallel.devices=1", "--config.data.text_encoder=hash",
         "--config.eval.figures=False", "--config.data.simulated.train_videos=24", "--config.data.simulated.test_videos=8", "--config.data.simulated.crops=2"]  # fmt: skip
+DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 FRAMES = r"configs/(ped2|avenue|shanghaitech_semi)\.py"  # configurations that learn from frames: another set and other sizes
 OWN_FRAMES = "/data/my_frames"
 OWN_PAGE = "docs/your_own_video.md"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from documented import TINY
+from documented import DRAWN as TINY
 from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config

@@ -3,12 +3,10 @@ import json
 
 import numpy as np
 import pytest
-from documented import TINY as WITHOUT_FIGURES
+from documented import DRAWN as TINY
 from tiny import fast_compilation  # noqa: F401
 
 from gfvad import main
-
-TINY = [flag for flag in WITHOUT_FIGURES if "figures" not in flag]
 
 
 @pytest.fixture(autouse=True)
