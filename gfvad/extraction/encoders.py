@@ -14,7 +14,8 @@ An encoder is a function of one `Unit`, so a file and a camera give the same fea
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,56 +44,10 @@ class Encoder(Protocol):
         """The encoder for one video by its name: itself, but where there is something to look up."""
 
 
-def _motion(**settings: Any) -> Encoder:
-    from gfvad.extraction.motion import Motion
-
-    return Motion(**settings)
-
-
-def _appearance(**settings: Any) -> Encoder:
-    from gfvad.extraction.appearance import Appearance
-
-    return Appearance(**settings)
-
-
-def _audio(**settings: Any) -> Encoder:
-    from gfvad.extraction.sound import LogMel
-
-    return LogMel(**settings)
-
-
-def _vggish(**settings: Any) -> Encoder:
-    from gfvad.extraction.sound import Vggish
-
-    return Vggish(**settings)
-
-
-def _onnx(**settings: Any) -> Encoder:
-    from gfvad.extraction.networks import OnnxImage
-
-    return OnnxImage(**settings)
-
-
-def _transformers(**settings: Any) -> Encoder:
-    from gfvad.extraction.networks import TransformersImage
-
-    return TransformersImage(**settings)
-
-
-def _text(**settings: Any) -> Encoder:
-    from gfvad.extraction.described import Described
-
-    return Described(**settings)
-
-
-def _objects(**settings: Any) -> Encoder:
-    from gfvad.extraction.networks import Objects
-
-    return Objects(**settings)
-
-
-ENCODERS: dict[str, Callable[..., Encoder]] = {
-    "motion": _motion, "appearance": _appearance, "audio": _audio, "vggish": _vggish, "onnx": _onnx, "transformers": _transformers, "text": _text, "objects": _objects,
+# name -> (module, class); imported when it is opened, since each needs libraries of its own
+ENCODERS = {
+    "motion": ("motion", "Motion"), "appearance": ("appearance", "Appearance"), "audio": ("sound", "LogMel"), "vggish": ("sound", "Vggish"),
+    "onnx": ("networks", "OnnxImage"), "transformers": ("networks", "TransformersImage"), "text": ("described", "Described"), "objects": ("networks", "Objects"),
 }  # fmt: skip
 OF_ANY_MODALITY = ("onnx", "transformers")  # are told their modality
 NEED_PATH = ("vggish", "onnx", "transformers", "text", "objects")
@@ -106,8 +61,9 @@ def open_encoder(name: str, **settings: Any) -> Encoder:
         raise ConfigError(f"encoder {name!r} needs a local file or folder: give path=..., see gfvad/extraction/encoders.py for what it is")
     if "path" in settings:
         settings["path"] = os.path.expanduser(str(settings["path"]))
+    module, kind = ENCODERS[name]
     try:
-        return ENCODERS[name](**settings)
+        return getattr(import_module(f"gfvad.extraction.{module}"), kind)(**settings)
     except TypeError as error:
         raise ConfigError(f"encoder {name!r}: settings {', '.join(settings) or 'none'} do not fit ({error})") from None
 
