@@ -142,8 +142,9 @@ def test_blocks_hold_every_slot_once_and_one_expert_each():
     for experts, topk, units in ((5, 2, 40), (63, 7, 100), (3, 1, 1), (4, 4, 300)):
         for skew in (0.0, 8.0):
             index = np.argsort(rng.normal(size=(units, experts)) + skew * np.arange(experts), axis=1)[:, :topk]
-            slot, expert = map(np.asarray, plan(jnp.asarray(index), experts))
+            slot, expert, count = map(np.asarray, plan(jnp.asarray(index), experts))
             used = slot < index.size
+            assert used[:count].any(1).all() and not used[count:].any()
             assert sorted(slot[used]) == list(range(index.size))
             assert (index.reshape(-1)[slot[used]] == np.broadcast_to(expert[:, None], slot.shape)[used]).all()
 
