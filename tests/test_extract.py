@@ -309,6 +309,13 @@ def test_split_by_hash_is_exact_and_stable():
     assert {found[v.name].classes for v in many} == {(), ("fight",)}
     few = labels.from_folders(sources("calm/1.mp4", "calm/2.mp4", "fight/3.mp4"), ["calm"], ["fight"], 0.2)
     assert sorted((v.label, v.split) for v in few.values()) == [(0, "test"), (0, "train"), (1, "train")]
+    parts = [{n for n, v in labels.from_folders(many, ["calm"], ["fight"], 0.2, fold).items() if v.split == "test"} for fold in range(5)]
+    assert parts[0] == {n for n, v in found.items() if v.split == "test"} and sorted(n for part in parts for n in part) == sorted(found)
+    for fold, message in ((5, "expected 0 to 4"), (-1, "expected 0 to 4")):
+        with pytest.raises(ConfigError, match=message):
+            labels.from_folders(many, ["calm"], ["fight"], 0.2, fold)
+    with pytest.raises(ConfigError, match="too few for 5 folds"):
+        labels.from_folders(sources("calm/1.mp4", "calm/2.mp4", "fight/3.mp4"), ["calm"], ["fight"], 0.2, 3)
     assert all(v.split == "test" for v in labels.from_folders(many, ["calm"], ["fight"], 1.0).values())
 
 

@@ -2,6 +2,7 @@
 
     motion       how fast and how abruptly things move: optical flow and frame differences (motion.py). Needs no weights
     appearance   outlines and colours of the picture (appearance.py). Needs no weights
+    efficientnet what is in the picture and how it changes: EfficientNet-Lite0, trained on ImageNet, on three frames. Its weights are a package of 17 MB (efficientnet.py) [path=FILE.pth, modality=appearance, part=picture|change]
     audio        the sound's spectrum and how it changes: statistics of VGGish's log-mel patch (sound.py). Needs no weights
     vggish       VGGish's network on that patch, 128 numbers: path=FILE.onnx
     onnx         any image network as an ONNX file, on the middle frame: path=FILE.onnx [modality=appearance] [mean=..., std=...]
@@ -46,10 +47,11 @@ class Encoder(Protocol):
 
 # name -> (module, class); imported when it is opened, since each needs libraries of its own
 ENCODERS = {
-    "motion": ("motion", "Motion"), "appearance": ("appearance", "Appearance"), "audio": ("sound", "LogMel"), "vggish": ("sound", "Vggish"),
+    "motion": ("motion", "Motion"), "appearance": ("appearance", "Appearance"),
+    "efficientnet": ("efficientnet", "EfficientNet"), "audio": ("sound", "LogMel"), "vggish": ("sound", "Vggish"),
     "onnx": ("networks", "OnnxImage"), "transformers": ("networks", "TransformersImage"), "text": ("described", "Described"), "objects": ("networks", "Objects"),
 }  # fmt: skip
-OF_ANY_MODALITY = ("onnx", "transformers")  # are told their modality
+OF_ANY_MODALITY = ("onnx", "transformers", "efficientnet")  # are told their modality
 NEED_PATH = ("vggish", "onnx", "transformers", "text", "objects")
 
 
@@ -69,7 +71,7 @@ def open_encoder(name: str, **settings: Any) -> Encoder:
 
 
 # what the constructor of an encoder takes of the settings that a manifest states; the rest follows from it
-GIVEN = {"vggish": ("path",), "onnx": ("path", "mean", "std", "size"), "transformers": ("path",), "text": ("path", "encoder", "prompt"), "objects": ("path",)}
+GIVEN = {"efficientnet": ("path", "part"), "vggish": ("path",), "onnx": ("path", "mean", "std", "size"), "transformers": ("path",), "text": ("path", "encoder", "prompt"), "objects": ("path",)}
 
 
 def settings_of(modality: str, stated: Mapping[str, Any], **changed: Any) -> dict[str, Any]:

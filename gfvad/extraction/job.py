@@ -55,6 +55,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--normal", default="", help="names of folders that hold normal videos, joined by commas")
     made.add_argument("--abnormal", default="", help="names of folders that hold abnormal videos, joined by commas")
     made.add_argument("--test-fraction", type=float, default=TEST_FRACTION, help=f"part of the videos of each label for testing, where no split is given (default {TEST_FRACTION})")
+    made.add_argument("--fold", type=int, default=0, help="which such part (default 0, the first): 0 to 4 test every video once where a fifth is tested")
     return made
 
 
@@ -104,23 +105,25 @@ def _value(text: str) -> Any:
 
 def read_labels(arguments: argparse.Namespace, videos: Sequence[Source]) -> dict[str, Label]:
     """{name: Label}; {} where no labels are asked for. Raises ConfigError, DataError."""
-    fraction = arguments.test_fraction
+    fraction, fold = arguments.test_fraction, arguments.fold
     if not 0 <= fraction <= 1:
         raise ConfigError(f"--test-fraction={fraction}: expected a part from 0 to 1")
     normal, abnormal = ([f.strip("/ ") for f in text.split(",") if f.strip("/ ")] for text in (arguments.normal, arguments.abnormal))
     if arguments.labels and (normal or abnormal):
         raise ConfigError("--labels and --normal, --abnormal: expected one of them")
     if arguments.labels:
-        found = labels_lib.from_table(Path(arguments.labels).expanduser(), videos, fraction)
+        found = labels_lib.from_table(Path(arguments.labels).expanduser(), videos, fraction, fold)
     elif normal or abnormal:
-        found = labels_lib.from_folders(videos, normal, abnormal, fraction)
+        found = labels_lib.from_folders(videos, normal, abnormal, fraction, fold)
     elif arguments.spans and arguments.layout != "xd":
         raise ConfigError("--spans without labels: give --labels=FILE or --normal=FOLDER --abnormal=FOLDER too")
     else:
         found = {}
+    if fold and not found and arguments.layout != "xd":
+        raise ConfigError(f"--fold={fold} without labels: give --labels=FILE or --normal=FOLDER --abnormal=FOLDER too")
     if arguments.layout == "xd":
         by_name = labels_lib.from_xd_names(videos)
-        split = found or labels_lib.with_split(by_name, videos, fraction)
+        split = found or labels_lib.with_split(by_name, videos, fraction, fold)
         return {name: line._replace(split=split[name].split) for name, line in by_name.items()}
     return found
 

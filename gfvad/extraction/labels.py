@@ -1,6 +1,7 @@
 """Labels of whole videos and the split into train and test: from a table, from the names of folders, or (layout xd) from the videos' names.
 
-The split is by SHA-256 of the file's name, so it does not change with the machine or the order: of each label the smallest hashes are the test part.
+The split is by SHA-256 of the file's name, so it does not change with the machine or the order: of each label the smallest hashes are the test part, or,
+for cross-validation, those of another fold.
 """
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class Label(NamedTuple):
     classes: tuple[str, ...] = ()
 
 
-def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequence[str], fraction: float) -> dict[str, Label]:
+def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequence[str], fraction: float, fold: int = 0) -> dict[str, Label]:
     """{name: Label} by the folders that videos lie in; the class of an abnormal one is its folder's name.
 
     Raises ConfigError where a folder is named on both sides, DataError for videos in none of them or on both sides.
@@ -40,10 +41,10 @@ def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequ
             f"or {', '.join(abnormal)} (abnormal): move them, or give --labels=FILE"
         )
     found = {v.name: Label(int(bool(sides[v.name][1])), "", tuple(sides[v.name][1][-1:])) for v in videos}
-    return with_split(found, videos, fraction)
+    return with_split(found, videos, fraction, fold)
 
 
-def from_table(path: Path, videos: Sequence[Source], fraction: float) -> dict[str, Label]:
+def from_table(path: Path, videos: Sequence[Source], fraction: float, fold: int = 0) -> dict[str, Label]:
     """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and suffix. Lines of other videos are passed over.
 
     Raises DataError for a line that cannot be read, a split for some videos only, and videos without a line.
@@ -66,7 +67,9 @@ def from_table(path: Path, videos: Sequence[Source], fraction: float) -> dict[st
     without = [name for name, line in found.items() if not line.split]
     if without and len(without) < len(found):
         raise DataError(f"{path}: no split for {len(without)} of {len(found)} videos: {some(without)}; expected train or test for all, or for none")
-    return with_split(found, videos, fraction) if without else found
+    if fold and not without:
+        raise ConfigError(f"--fold={fold}: {path} states a split; leave its column `split` out")
+    return with_split(found, videos, fraction, fold) if without else found
 
 
 def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
@@ -79,14 +82,24 @@ def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
     return {name: Label(known[0], "", known[1]) for name, known in found.items()}
 
 
-def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: float) -> dict[str, Label]:
-    """The same with a split: of each label round(fraction * n) test videos, at least one and not all where there are two."""
+def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: float, fold: int = 0) -> dict[str, Label]:
+    """The same with a split: of each label round(fraction * n) test videos, at least one and not all where there are two.
+
+    fold k of round(1 / fraction): the k-th such part in the order of the hashes, the last one with what is left over. Raises ConfigError for a fold
+    that there is not.
+    """
+    folds = round(1 / fraction) if fraction > 0 else 1
+    if not 0 <= fold < folds:
+        raise ConfigError(f"--fold={fold}: expected 0 to {folds - 1} for --test-fraction={fraction}")
     files = {v.name: v.path.name for v in videos}
     test: set[str] = set()
     for label in (0, 1):
         own = sorted((hashlib.sha256(files[n].encode("utf-8", "surrogateescape")).hexdigest(), n) for n, line in labels.items() if line.label == label)
         count = min(max(round(fraction * len(own)), 1), len(own) - 1) if 0 < fraction < 1 else round(fraction * len(own))
-        test |= {name for _, name in own[:count]}
+        first, last = fold * count, (fold + 1) * count if fold < folds - 1 or folds == 1 else len(own)
+        if own and fold and not first < last <= len(own):
+            raise ConfigError(f"--fold={fold}: {len(own)} videos of label {label} are too few for {folds} folds; give a larger --test-fraction")
+        test |= {name for _, name in own[first:last]}
     return {name: line._replace(split="test" if name in test else "train") for name, line in labels.items()}
 
 
