@@ -37,7 +37,7 @@ def test_shipped_sweeps_are_valid(name, source, tmp_path):
 
 
 def test_the_shipped_sweeps():
-    assert SHIPPED == ["expansion", "fusion", "losses", "modalities", "operator", "parts", "relations", "robustness"]
+    assert SHIPPED == ["alone", "expansion", "fusion", "losses", "modalities", "operator", "parts", "relations", "robustness"]
 
 
 def sweep(tmp_path, text, source=XD, seeds=None):
