@@ -65,6 +65,7 @@ def kind(command: str) -> str | None:
         r"python -m gfvad\.bench": "bench",
         r"python -m gfvad\.(ablate|eval\.(compare|breakdown))": "ablation",
         r"python -m gfvad\.eval\.(published|summary)": "evaluation",
+        r"python -m gfvad\.eval\.folds": "folds",
         r"python -m gfvad\.(extract|score|report|export)": "own",
         r"sbatch |TPU=": "cluster",
     }

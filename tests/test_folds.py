@@ -1,7 +1,9 @@
 """Ablations of several folds joined into one table."""
 import csv
 import json
+import shlex
 
+import documented
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,16 +14,17 @@ from gfvad.types import ConfigError, DataError
 HEADER = ("setting", "seed", "metric", "aggregation", "normalisation", "smoothing", "checkpoint", "value")
 
 
-def ablation(folder, values, base="all", seeds=(0, 1, 2)):
-    folder.mkdir()
+def ablation(folder, values, base="all", seeds=(0, 1, 2), metrics=("auc_video",)):
+    folder.mkdir(parents=True)
     (folder / "sweep.json").write_text(json.dumps({"base": base}))
     with (folder / "ablation.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         for name, row in values.items():
             for seed, value in zip(seeds, row):
-                writer.writerow((name, seed, "auc_video", "micro", "none", "none", "last", value))
-                writer.writerow((name, seed, "auc_video", "macro", "none", "none", "last", 9))
+                for metric in metrics:
+                    writer.writerow((name, seed, metric, "micro", "none", "none", "last", value))
+                    writer.writerow((name, seed, metric, "macro", "none", "none", "last", 9))
     return folder
 
 
@@ -56,3 +59,12 @@ def test_what_cannot_be_joined(tmp_path):
         folds.join([one, tmp_path], "auc_video")
     with pytest.raises(ConfigError, match="1 folds: expected the folders of two"):
         folds.join([one], "auc_video")
+
+
+@pytest.mark.parametrize("command", documented.of("folds"))
+def test_the_documented_command(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)[3:]
+    for k, folder in enumerate(words):
+        ablation(tmp_path / folder, {"all": [0.5 + k / 10] * 3, "audio": [0.4] * 3}, metrics=("auc", "auc_video"))
+    assert folds.main(words) == 0 and capsys.readouterr().out.count("5 folds x 3 seeds") == 2
