@@ -8,9 +8,10 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from gfvad.extraction import efficientnet
+from gfvad.data import efficientnet
+from gfvad.data.torch_file import MAGIC, PROTOCOL, read_torch
+from gfvad.extraction.efficientnet import PACKAGE, SIDE, WIDTH
 from gfvad.extraction.encoders import open_encoder, settings_of
-from gfvad.extraction.torch_file import MAGIC, PROTOCOL, read_torch
 from gfvad.extraction.units import Unit
 from gfvad.types import ConfigError, DataError
 
@@ -138,7 +139,7 @@ def test_picture_and_change_of_a_unit(weights):
     rng = np.random.default_rng(2)
     frames = rng.integers(0, 256, (16, 60, 80, 3))
     both, picture, change = (open_encoder("efficientnet", path=str(weights), **more) for more in ({}, {"part": "picture"}, {"part": "change"}))
-    assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280)
+    assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280) and (WIDTH, SIDE) == (efficientnet.WIDTH, efficientnet.SIDE)
     found = both.encode(unit(frames))
     np.testing.assert_array_equal(found, np.concatenate([picture.encode(unit(frames)), change.encode(unit(frames))]))
     still = both.encode(unit([frames[0]] * 5))
@@ -149,9 +150,9 @@ def test_picture_and_change_of_a_unit(weights):
 
 def test_the_packages_weights():
     try:
-        importlib.metadata.distribution(efficientnet.PACKAGE)
+        importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"{efficientnet.PACKAGE} is not installed (launch/requirements-weights.txt)")
+        pytest.skip(f"{PACKAGE} is not installed (launch/requirements-weights.txt)")
     encoder = open_encoder("efficientnet")
     assert encoder.settings["sha256"].startswith("5793") and "path" not in encoder.settings
     assert sum(w.size for w in encoder.weights.values()) == 3_350_000 and np.isfinite(encoder.encode(unit(np.zeros((4, 20, 30, 3))))).all()

@@ -18,7 +18,7 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
     "plotly": {"gfvad/reporting/page.py"},
 }
 AT_THE_TOP = {"av"}
-JAX_IN_DATA = {"gfvad/data/minilm.py"}
+JAX_IN_DATA = {"gfvad/data/minilm.py", "gfvad/data/efficientnet.py"}
 RUN_THE_MODEL = {"gfvad/eval/evaluate.py", "gfvad/eval/readings.py"}
 ENTRY_POINTS = {"gfvad.main", "gfvad.prepare", "gfvad.ablate", "gfvad.extract", "gfvad.score", "gfvad.export", "gfvad.report"}
 
