@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.extraction.encoders import Encoder
-from gfvad.extraction.units import Grouper, Picture, Sound, Unit
+from gfvad.extraction.units import FRAMES, Grouper, Picture, Sound, Unit
 from gfvad.scoring.standalone import CLOCK, UnitScorer
 
 MEMORY = 64  # units (about half a minute) that a new one is related to
@@ -37,6 +37,9 @@ class UnitStreamer:
         self._times: deque[float] = deque(maxlen=self.memory)
         for length in (n for n in scorer.lengths if n <= self.memory):  # compiled before the first frame, not while it waits
             self._scores({m: np.ones((length, d), np.float32) for m, d in scorer.modalities.items()}, np.arange(length, dtype=np.float64))
+        blank = Unit(0, 0.0, 1.0, np.zeros((FRAMES, 64, 64, 3), np.uint8), None, None)
+        for encoder in self._encoders.values():  # networks are loaded and compiled then, too
+            encoder.encode(blank)
 
     def push(self, piece: Picture | Sound) -> list[Row]:
         """One more frame or piece of sound: rows of the units that it completed."""
