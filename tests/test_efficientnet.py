@@ -175,6 +175,9 @@ def test_unusable_files(tmp_path, weights):
         np.testing.assert_array_equal(value, tensors[name])
     with pytest.raises(DataError, match="small.pth: not of EfficientNet-Lite0"):
         efficientnet.load(tmp_path / "small.pth")
+    write_old(tmp_path / "larger.pth", random_weights() | {"_blocks.16._expand_conv.weight": np.zeros((4, 4, 1, 1), np.float32)})
+    with pytest.raises(DataError, match="lacks or has besides: _blocks.16._expand_conv"):
+        efficientnet.load(tmp_path / "larger.pth")
     for content, message in (
         (whole[:-5], "ends in a storage"), (whole[:900], "not a usable PyTorch file"), (b"PK\x03\x04" + bytes(50), "format before 1.6"), (b"", "not a usable"),
         (small.replace(b"_rebuild_tensor_v2", b"_rebuild_other_fun"), "names torch._utils._rebuild_other_fun"),

@@ -1,11 +1,11 @@
 """All modalities together against each by itself, without the subsets between (modalities.py).
 
-    python -m gfvad.ablate --config=configs/own.py:clips --sweep=configs/sweeps/alone.py --workdir=runs/fights/fold0 --config.data.root=runs/fights/features
+    python -m gfvad.ablate --config=configs/own.py:clips --sweep=configs/sweeps/alone.py --workdir=runs/fights/folds/0 --config.data.root=runs/fights/features
 """
 from gfvad.ablation.subsets import keep
 
 
 def get_sweep(config):
     names = config.data.modalities
-    parts = {name: keep(config, (place,)) for place, name in enumerate(names)} if len(names) > 1 else {}
+    parts = {name: keep(config, (place,)) for place, name in enumerate(names)}
     return {"base": "all", "settings": {"all": {}, **parts}, "seeds": 5}

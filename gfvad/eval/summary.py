@@ -17,15 +17,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.eval.protocols import HEADLINE
 from gfvad.eval.tables import title
 from gfvad.types import DataError
 
 COLUMNS = ("auc", "ap")
-PLAIN = {"aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last"}
 PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc")
 BESIDE = {  # rows of the second table ahead of those by name -> the record
-    "AUC, min-max a video, Gaussian of sigma 5": PLAIN | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"},
-    **{title(metric): PLAIN | {"metric": metric} for metric in PIXEL},
+    "AUC, min-max a video, Gaussian of sigma 5": HEADLINE | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"},
+    **{title(metric): HEADLINE | {"metric": metric} for metric in PIXEL},
 }
 
 
@@ -91,7 +91,7 @@ def summarise(paths: Sequence[Path]) -> list[Row]:
             raise DataError(f"{members[0][0]} and others: seeds {sorted(seeds)} repeat within one setting; give each run once")
         members = [m for _, m in sorted(zip(seeds, members, strict=True), key=lambda pair: pair[0])]
         runs = [results for _, results in members]
-        values = {m: np.array([value_of(r, PLAIN | {"metric": m}) for r in runs]) for m in COLUMNS}
+        values = {m: np.array([value_of(r, HEADLINE | {"metric": m}) for r in runs]) for m in COLUMNS}
         first = members[0][1]
         rows.append(Row(first.get("label") or str(members[0][0].parent), first["dataset"], tuple(sorted(seeds)), values, values_beside(runs)))
     return rows

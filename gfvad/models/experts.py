@@ -47,7 +47,8 @@ def standardise_forward(x: jax.Array) -> tuple[jax.Array, tuple]:
     """(standardised units s, what the gradient needs: s and 1 / deviation [N, 1])."""
     centred = x - x.mean(-1, keepdims=True)
     scale = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + NORM_EPSILON)
-    return centred * scale, (centred * scale, scale)
+    s = centred * scale
+    return s, (s, scale)
 
 
 def standardise_backward(kept: tuple, g: jax.Array) -> tuple[jax.Array]:
@@ -267,7 +268,7 @@ def choose(form: str, *, experts: int, bottleneck: int, width: int, topk: int, u
     Dense matmuls cost (1 + E) b a unit, sorting b + SORTING for each place in a block, both times D. Measured on a CPU of 2 cores,
     forward + backward (`docs/benchmarks.md` has the published sizes): of 19 sizes (64 .. 4096 units, E 63 with K 7 and E 15 with K 4,
     b 8 .. 64, D 256 and one of 1024) the rule took the slower form in 1, E 63, 256 units, b 8, by a factor of 1.05. With E 63 and b 8
-    it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against 8.0 ms at 1024).
+    it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against 8.0 ms at 1024). `blocks` has become faster since.
     On accelerators it decides between `folded` and `grouped` by the same figures: not measured there.
     Args: units N that one call sees (those of one video under vmap); width D cancels; backend as of jax.default_backend().
     """
