@@ -321,7 +321,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
 
 @pytest.mark.parametrize("words, message", [
     (["--config=configs/xd.py", "--sweep=configs/sweeps/losses.py"], "--workdir=... is missing"),
-    (["--config=configs/xd.py", "--sweep=configs/sweeps/loses.py", "--workdir=x"], "file not found; sweeps here: configs/sweeps/expansion.py"),
+    (["--config=configs/xd.py", "--sweep=configs/sweeps/loses.py", "--workdir=x"], "file not found; sweeps here: configs/sweeps/alone.py"),
     (["--config=configs/xd.py", "--sweep=configs/sweeps/losses.py", "--workdir=x", "--seeds=0"], "--seeds=0: expected a whole number"),
     (["--config=configs/xd.py", "--sweep=configs/sweeps/losses.py", "--workdir=x", "--seed=3"], "did you mean '--seeds'"),
     (["--config=configs/ped2.py", "--sweep=configs/sweeps/losses.py", "--workdir=x"], "sweeps are of the fusion of features"),
