@@ -8,6 +8,8 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# compiling is most of the tests' time, and most of it is optimisation that tiny programs do not need; commands that tests start inherit this
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

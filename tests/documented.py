@@ -84,8 +84,7 @@ def of(name: str) -> list[str]:
 def environment(tmp_path_factory):
     """Commands run with this interpreter's environment and a cache of their own, in the checkout."""
     cache = tmp_path_factory.mktemp("cache")
-    fast = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling is most of the time: as in tiny.py
-    return os.environ | fast | {
+    return os.environ | {
         "GFVAD_VENV": sys.prefix, "GFVAD_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import ablate, losses, main, parallel
 from gfvad.ablation import groups, training

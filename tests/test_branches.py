@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config
 from gfvad import losses

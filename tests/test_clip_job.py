@@ -13,7 +13,6 @@ import pytest
 import tiny_clips
 import video_files
 from PIL import Image
-from tiny import fast_compilation  # noqa: F401
 from tiny_clips import flags
 
 from gfvad import clip_job, main

@@ -7,7 +7,6 @@ import pytest
 import tiny_clips
 from ml_collections import FrozenConfigDict
 from test_parallel import largest_difference
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import parallel
 from gfvad.models.predictive import PredictiveModel, normalise_frames

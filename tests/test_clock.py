@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import parallel
 from gfvad.data import pipeline, streams

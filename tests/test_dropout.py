@@ -4,7 +4,6 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config
 from gfvad.models import registry

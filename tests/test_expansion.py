@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad.graphs.expansion import diffusion, hadamard, normalised, walk
 from gfvad.graphs.relations import cosine, cosine01

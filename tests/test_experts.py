@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad.models.experts import EXPERT_AXIS, FORMS, ExpertParams, choose, expert_sharding, folded, plan_blocks
 from gfvad.models.filter import SparseFeatureFilter

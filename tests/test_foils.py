@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tiny
 from documented import DRAWN as TINY
-from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config
 from configs.variants import FOIL_KINDS

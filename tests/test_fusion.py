@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from fusing import MASK, N, apply, cosines, operator, pulled, random_params
 from jax.test_util import check_grads
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad.fusion.coefficients import constrained
 from gfvad.fusion.operator import dense_coefficients

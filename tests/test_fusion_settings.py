@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fusing import MASK, N, apply, cosines, operator, random_params
-from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config
 from gfvad.fusion.coefficients import _start_minterms

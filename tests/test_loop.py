@@ -11,7 +11,6 @@ import numpy as np
 import optax
 import pytest
 import tiny
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import parallel
 from gfvad.data import pipeline

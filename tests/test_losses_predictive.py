@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_clips
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import losses_predictive as losses
 from gfvad import parallel

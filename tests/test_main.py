@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pytest
 from documented import DRAWN as TINY
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import main
 

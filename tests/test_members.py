@@ -5,7 +5,6 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import parallel
 from gfvad.eval.evaluate import Evaluator

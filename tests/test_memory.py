@@ -3,7 +3,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad.models.filter import FilterStats, SparseFeatureFilter
 from gfvad.models.filters import FILTERS, make_filter

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import parallel
 from gfvad.train import optim, state, step
@@ -185,7 +184,6 @@ def test_wrong_settings_are_refused_by_name():
 
 def main() -> None:
     """One process of the two-process test: its half of each batch, 2 devices of its own; process 0 prints the parameters."""
-    tiny.compile_fast()
     parallel.initialise_distributed()
     results = {}
     for backend in parallel.BACKENDS:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tiny_clips
 from ml_collections import FrozenConfigDict
-from tiny import fast_compilation  # noqa: F401
 from tiny_clips import CELL, CLIP, HEIGHT, PATCH, TEXT, TOKENS, WIDTH
 
 from configs import avenue, ped2, shanghaitech_semi

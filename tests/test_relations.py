@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 from ml_collections import ConfigDict
-from tiny import fast_compilation  # noqa: F401
 
 from configs.common import get_config
 from gfvad.graphs.relations import cosine, cosine01, rbf, relationship_graph, temporal

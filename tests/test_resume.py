@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import fast_compilation  # noqa: F401
 
 STEPS = 14
 # Where a run kills itself; the last of each list runs to its end.
@@ -86,7 +85,6 @@ def job(workdir, where):
     from gfvad.train import loop
     from gfvad.train.checkpoint import Checkpoints
 
-    tiny.compile_fast()
     parallel.initialise_distributed()
     config, records = tiny.config(train__steps=STEPS, data__eval_lengths=(tiny.UNITS,)), tiny.TinyRecords()
     model = tiny.detector(config) if os.environ["MODEL"] == "detector" else tiny.TinyDetector()

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from small_run import Run
-from tiny import fast_compilation  # noqa: F401
 
 pytest.importorskip("av", reason="PyAV is not installed (launch/requirements-video.txt)")
 pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-video.txt)")

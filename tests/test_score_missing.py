@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 from small_run import DIMS, NAMES, TEXT, UNITS, Run
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import config as config_lib
 from gfvad import main

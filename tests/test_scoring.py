@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from small_run import Run
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad.eval import calibration
 from gfvad.scoring import artefact, files, standalone

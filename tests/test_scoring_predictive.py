@@ -8,7 +8,6 @@ import pytest
 import tiny_clips
 import video_files
 from ml_collections import ConfigDict
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad import config as config_lib
 from gfvad import main

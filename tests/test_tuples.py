@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 import pytest
-from tiny import fast_compilation  # noqa: F401
 
 from gfvad.graphs.relations import cosine
 from gfvad.graphs.sparsify import knn_edges, knn_mask, top_edges

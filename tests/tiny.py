@@ -5,7 +5,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from configs import common
 from gfvad.models import registry
@@ -14,22 +13,6 @@ from gfvad.types import Batch, Output, Video
 UNITS = 16
 DIMS = {"rgb": 6, "audio": 3}
 EXPERTS = 4
-
-
-def compile_fast(fast: bool = True) -> None:
-    """Compiles without optimising: compiling is most of these tests' time, most of it is optimisation that tiny programs do not need.
-
-    No compilation cache: writing CPU programs to one has aborted the process (jaxlib 0.10.2), once in a few thousand programs.
-    """
-    jax.config.update("jax_disable_most_optimizations", fast)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fast_compilation():
-    """For test modules that compile a lot: `from tiny import fast_compilation`."""
-    compile_fast()
-    yield
-    compile_fast(False)
 
 
 def config(**overrides: Any):
