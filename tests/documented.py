@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_server
 import feature_folders
 import pytest
 import tiny_clips
@@ -75,9 +76,8 @@ def kind(command: str) -> str | None:
 
 
 def of(name: str) -> list[str]:
-    found = documented()
-    twice = {c for c in found if c.replace("python -m gfvad.main", "bash launch/local.sh") in found and c.startswith("python -m gfvad.main")}  # local.sh runs it
-    return sorted(c for c in found if kind(c) == name and c not in twice)
+    """The commands of a kind."""
+    return sorted(c for c in documented() if kind(c) == name)
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,17 @@ def environment(tmp_path_factory):
     }  # fmt: skip
 
 
-def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = (), **more) -> subprocess.CompletedProcess:
-    """Runs one command line as a shell would, in the checkout."""
+def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = ()) -> subprocess.CompletedProcess:
+    """Runs one command line as a shell would, in the checkout; `python -m` in a fork of a process that has read the libraries."""
     words = [str(tmp_path / w) if w == "runs/ucf-fused" else w for w in shlex.split(command)] + list(extra)
-    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, **more)
+    if words[:2] == ["python", "-m"]:
+        return command_server.run(words[2:], environment, str(REPOSITORY))
+    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def without_script(command: str) -> str:
+    """The main job that a script of launch/ runs, with the arguments it hands on but for the run folder."""
+    return re.sub(r"^bash launch/(local\.sh|cpu_pod\.sh \d+|seeds\.sh \d+ \S+)", "python -m gfvad.main", re.sub(r" --workdir=\S+", "", command))
 
 
 TINY_DATA = {

@@ -15,7 +15,7 @@ import video_files
 from PIL import Image
 from tiny_clips import flags
 
-from gfvad import clip_job, main
+from gfvad import clip_job, main, parallel
 from gfvad import config as config_lib
 from gfvad.data import pipeline
 from gfvad.types import ConfigError
@@ -28,6 +28,26 @@ def _in_checkout(repository, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(repository)
         patch.setenv("GFVAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_once():
+    """Command lines with the same model share their compiled steps."""
+    kept = {}
+
+    def shared(name):
+        def mapped(self, step, original=getattr(parallel.Mapper, name)):
+            key = (name, self.backend, *self.devices, step.func, repr({k: v for k, v in step.keywords.items() if k != "optimiser"}))
+            if key not in kept:
+                kept[key] = original(self, step)
+            return kept[key]
+
+        return mapped
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("map_train", "map_eval"):
+            patch.setattr(parallel.Mapper, name, shared(name))
         yield
 
 

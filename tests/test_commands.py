@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from documented import FRAMES, OWN_FRAMES, TINY, TINY_FRAMES, data, documented, environment, frames, kind, of, run, with_folders  # noqa: F401
+from documented import FRAMES, OWN_FRAMES, TINY, TINY_FRAMES, data, documented, environment, frames, kind, of, run, with_folders, without_script  # noqa: F401
 
 
 def test_every_documented_command_is_run_here():
@@ -11,8 +11,13 @@ def test_every_documented_command_is_run_here():
     assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster", "own", "folds"} == {kind(c) for c in documented()}
 
 
-@pytest.mark.parametrize("command", [c for c in of("train") if not re.search(FRAMES, c)])
+SCRIPTS = {command.split()[1]: command for command in of("train") if command.startswith("bash") and "configs/xd.py" in command}  # one of each
+JOBS = sorted({without_script(command) for command in of("train")} - {without_script(command) for command in SCRIPTS.values()})
+
+
+@pytest.mark.parametrize("command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(FRAMES, c))])
 def test_training(command, environment, data, tmp_path):
+    """Each script once; of the other commands with a script, what it runs."""
     words = with_folders(command, data, tmp_path)
     extra = [] if "--workdir" in command or "seeds.sh" in command else [f"--workdir={tmp_path}/run"]
     done = run(words, environment, tmp_path, TINY + extra)
@@ -21,7 +26,7 @@ def test_training(command, environment, data, tmp_path):
     assert ("SIMULATED" in done.stdout + done.stderr) == ("data.root" not in command)
 
 
-@pytest.mark.parametrize("command", [c for c in of("train") if re.search(FRAMES, c)])
+@pytest.mark.parametrize("command", [c for c in JOBS if re.search(FRAMES, c)])
 def test_training_on_frames(command, environment, data, frames, tmp_path):
     """Also scores one's own frames by the run that goes without descriptions."""
     done = run(with_folders(command, data, tmp_path, frames), environment, tmp_path, [*TINY_FRAMES, f"--workdir={tmp_path}/run"])

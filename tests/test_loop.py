@@ -1,4 +1,5 @@
 """The training loop: what it leaves behind, what stops it, and that a stopped run goes on as if it had not been."""
+import functools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from ml_collections import ConfigDict
 
 from gfvad import parallel
 from gfvad.data import pipeline
@@ -22,19 +24,26 @@ from gfvad.train.state import init_state
 from gfvad.train.stop import Interrupted, StopRequest
 from gfvad.types import ConfigError, DataError
 
-LOGS = ("metrics.jsonl", "timing.jsonl")
-
 
 @pytest.fixture(scope="module")
 def mapper():
-    """One for all runs here: the step is mapped anew by each, so what one compiled does not hide what another compiles."""
     return parallel.make_mapper("pmap", 1)
+
+
+@functools.cache
+def once(make):
+    """Runs of one configuration share what they compile; in test_resume.py each start is a process of its own."""
+    made = {}
+    return lambda *args: made.setdefault(str(next(x for x in args if isinstance(x, ConfigDict))), make(*args))
 
 
 def train(workdir, mapper, config=None, records=None, **options):
     said = []
     options = {"say": said.append, **options}
-    result = loop.train(config or tiny.config(), workdir, records or tiny.TinyRecords(), tiny.TinyDetector(), mapper, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "mapped_step", once(loop.mapped_step))
+        patch.setattr(loop.evaluate, "Evaluator", once(loop.evaluate.Evaluator))
+        result = loop.train(config or tiny.config(), workdir, records or tiny.TinyRecords(), tiny.TinyDetector(), mapper, **options)
     return result, said
 
 
@@ -191,16 +200,6 @@ def test_finite_features_are_said_to_be_finite(tmp_path, mapper, monkeypatch):
         train(tmp_path, mapper, config)
 
 
-def test_following_the_test_split_is_asked_for(tmp_path, mapper):
-    """Its rows are kept apart, and its best checkpoint beside the best on validation."""
-    config = tiny.config(eval__every_on_test=True, train__steps=4, train__eval_every=2)
-    result, _ = train(tmp_path, mapper, config, test_records=tiny.TinyRecords(6, seed=3))
-    rows = [row for row in result.history if row["kind"] == "test"]
-    assert [row["step"] for row in rows] == [2, 4] and all({"auc", "ap"} < row.keys() for row in rows)
-    with Checkpoints(tmp_path / "checkpoints", config) as checkpoints:
-        assert checkpoints.step_of("best_on_test") == max((row["auc"], row["step"]) for row in rows)[1]
-
-
 def test_wrong_input_is_refused_before_any_step(tmp_path, mapper, uninterrupted):
     one_kind = tiny.TinyRecords()
     one_kind.labels = np.zeros_like(one_kind.labels)
@@ -286,13 +285,20 @@ def test_weight_decay_concerns_dense_matrices_only():
         assert all(np.allclose(moved[path], -0.05) for path in decays) or name != "adamw"
 
 
-def test_the_detector_trains_through_the_loop(tmp_path, mapper):
-    """The project's own detector: fusion coefficients are logged as they act, expert usage and entropy beside the losses."""
-    config = tiny.config(train__steps=2, train__log_every=1, train__eval_every=2)
+def test_the_detector_trains_through_the_loop_and_the_test_split_is_followed(tmp_path, mapper):
+    """The project's own detector: fusion coefficients are logged as they act, expert usage and entropy beside the losses.
+
+    Rows of the test split, which is followed only where asked for, are kept apart, and its best checkpoint beside the best on validation.
+    """
+    config = tiny.config(eval__every_on_test=True, train__steps=4, train__log_every=2, train__eval_every=2, data__eval_lengths=(tiny.UNITS,))
     model = tiny.detector(config)
-    result = loop.train(config, tmp_path, tiny.TinyRecords(), model, mapper, say=lambda text: None)
-    kinds = [row["kind"] for row in result.history]
-    assert kinds == ["train", "train", "fusion", "validation"]
-    assert np.shape(result.history[2]["a"]) == (1, 2, 3, 3)
+    options = {"test_records": tiny.TinyRecords(6, seed=3), "say": lambda text: None}
+    result = loop.train(config, tmp_path, tiny.TinyRecords(), model, mapper, **options)
+    assert [row["kind"] for row in result.history] == 2 * ["train", "fusion", "validation", "test"]
+    assert np.shape(result.history[1]["a"]) == (1, 2, 3, 3)
     assert {"loss/reconstruction", "loss/balance", "usage/rgb", "router_entropy/rgb"} < result.history[0].keys()
     assert os.path.isdir(tmp_path / "tensorboard")
+    rows = [row for row in result.history if row["kind"] == "test"]
+    assert [row["step"] for row in rows] == [2, 4] and all({"auc", "ap"} < row.keys() for row in rows)
+    with Checkpoints(tmp_path / "checkpoints", config) as checkpoints:
+        assert checkpoints.step_of("best_on_test") == max((row["auc"], row["step"]) for row in rows)[1]

@@ -1,5 +1,5 @@
 """Ensembles: members trained side by side in one program are what they would be alone, and their mean is the score."""
-from functools import partial
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -19,11 +19,18 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def problem():
-    config = tiny.config(train__steps=STEPS, train__members=MEMBERS)
+    config = tiny.config(train__steps=STEPS, train__members=MEMBERS, data__eval_lengths=(tiny.UNITS,))
     model = tiny.detector(config)
     optimiser = optim.make_optimiser(config.optim, STEPS)
     example = {m: x[0] for m, x in tiny.batch().features.items()}
-    return config, model, optimiser, partial(state.init_state, model, optimiser.transform, example, 5)
+    return config, model, optimiser, cache(partial(state.init_state, model, optimiser.transform, example, 5))
+
+
+@pytest.fixture(scope="module")
+def one(problem):
+    """The step on one device: a program for an ensemble, and one for all members alone."""
+    config, model, optimiser, _ = problem
+    return jax.jit(partial(step.train_step, axis_name=None, model=model, optimiser=optimiser, loss_cfg=config.loss))
 
 
 def member(whole, i):
@@ -32,21 +39,12 @@ def member(whole, i):
     return whole._replace(params=part[0], opt_state=part[1], key=part[2])
 
 
-def train(problem, first, mapper=None):
-    config, model, optimiser, _ = problem
-    keywords = {"model": model, "optimiser": optimiser, "loss_cfg": config.loss}
-    if mapper is None:
-        one, now, rows = jax.jit(partial(step.train_step, axis_name=None, **keywords)), first, []
-        for i in range(STEPS):
-            now, metrics = one(now, tiny.batch(seed=i))
-            rows.append(float(metrics["loss"]))
-        return jax.tree.map(np.asarray, now), rows
-    mapped, now = mapper.map_train(partial(step.train_step, axis_name=mapper.axis_name, **keywords)), mapper.replicate(first)
-    rows = []
+def train(one, first):
+    now, rows = first, []
     for i in range(STEPS):
-        now, metrics = mapped(now, mapper.shard(tiny.batch(seed=i)))
-        rows.append(float(mapper.unreplicate(metrics)["loss"]))
-    return mapper.unreplicate(now), rows
+        now, metrics = one(now, tiny.batch(seed=i))
+        rows.append(float(metrics["loss"]))
+    return jax.tree.map(np.asarray, now), rows
 
 
 def difference(a, b):
@@ -54,8 +52,8 @@ def difference(a, b):
 
 
 @pytest.fixture(scope="module")
-def ensemble(problem):
-    return train(problem, problem[3](MEMBERS))
+def ensemble(problem, one):
+    return train(one, problem[3](MEMBERS))
 
 
 def test_members_start_apart_and_the_first_is_the_run_without_an_ensemble(problem):
@@ -66,10 +64,10 @@ def test_members_start_apart_and_the_first_is_the_run_without_an_ensemble(proble
     assert difference(whole.constants, alone.constants) == 0
 
 
-def test_each_member_is_trained_as_it_would_be_alone(problem, ensemble):
+def test_each_member_is_trained_as_it_would_be_alone(problem, one, ensemble):
     """Parameters after 10 steps, dropout and a random pair included; the metrics are the members' means."""
     whole, rows = ensemble
-    alone = [train(problem, member(problem[3](MEMBERS), i)) for i in range(MEMBERS)]
+    alone = [train(one, member(problem[3](MEMBERS), i)) for i in range(MEMBERS)]
     for i, (single, _) in enumerate(alone):
         apart = difference(member(whole, i).params, single.params)
         assert apart < TOLERANCE, f"member {i}: {apart}"
@@ -77,8 +75,14 @@ def test_each_member_is_trained_as_it_would_be_alone(problem, ensemble):
 
 
 def test_an_ensemble_on_many_devices(problem, ensemble):
-    got, rows = train(problem, problem[3](MEMBERS), parallel.make_mapper("shard_map", 4))
-    assert difference(got.params, ensemble[0].params) < TOLERANCE
+    config, model, optimiser, init = problem
+    mapper = parallel.make_mapper("shard_map", 4)
+    mapped = mapper.map_train(partial(step.train_step, axis_name=mapper.axis_name, model=model, optimiser=optimiser, loss_cfg=config.loss))
+    now, rows = mapper.replicate(init(MEMBERS)), []
+    for i in range(STEPS):
+        now, metrics = mapped(now, mapper.shard(tiny.batch(seed=i)))
+        rows.append(float(mapper.unreplicate(metrics)["loss"]))
+    assert difference(mapper.unreplicate(now).params, ensemble[0].params) < TOLERANCE
     np.testing.assert_allclose(rows, ensemble[1], rtol=1e-5)
 
 
@@ -92,12 +96,12 @@ def test_the_score_is_the_mean_of_the_members_scores(problem, ensemble):
         np.testing.assert_allclose(together[video], np.mean([scores[video] for scores in apart], axis=0), atol=1e-6)
 
 
-def test_a_run_with_members_trains_and_restores(problem, tmp_path):
-    config, model, optimiser, _ = problem
+def test_a_run_with_members_trains_and_restores(problem, ensemble, tmp_path):
+    config = tiny.config(train__steps=STEPS, train__members=MEMBERS, data__eval_lengths=(tiny.UNITS,))
     mapper = parallel.make_mapper("pmap", 1)
-    result = loop.train(config, tmp_path, tiny.TinyRecords(), model, mapper, say=lambda text: None)
+    result = loop.train(config, tmp_path, tiny.TinyRecords(), tiny.TinyDetector(), mapper, say=lambda text: None)
     with Checkpoints(tmp_path / loop.CHECKPOINTS, config) as kept:
         restored = kept.restore("last", result.state)
     assert difference(restored.state.params, result.state.params) == 0
     assert result.state.key.shape == (MEMBERS, 2)
-    assert loop.coefficients(config, result.state)["a"].ndim == 4
+    assert loop.coefficients(problem[0], ensemble[0])["a"].ndim == 4

@@ -1,4 +1,6 @@
 """Filters other than the sparse one: interface, masking, oracles of both memories in float64, their limits, update and names."""
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def problem(module, seed=0):
     """(x [N, D], variables) in float64; all parameters random, the memory as it starts."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(N, D))
-    variables = jax.tree.map(np.float64, module.init(jax.random.key(seed), jnp.float32(x), MASK))
+    variables = jax.tree.map(np.float64, jax.jit(module.init)(jax.random.key(seed), np.float32(x), MASK))
     if "params" in variables:
         variables["params"] = jax.tree.map(lambda a: 0.7 * rng.normal(size=a.shape), variables["params"])
     return x, variables
@@ -66,9 +68,8 @@ def test_every_kind_keeps_the_interface(kind):
     _, (y0, stats0) = run(variables, x, np.zeros(N, bool))
     assert all((np.asarray(a) == 0).all() for a in (y0, *stats0))
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(run(variables, np.zeros_like(x), MASK)))
-    apply = jax.jit(lambda x, mask: module.apply(variables, x, mask))
     order = np.random.default_rng(0).permutation(N)
-    y2, stats2 = apply(x[order], MASK[order])
+    _, (y2, stats2) = run(variables, x[order], MASK[order])
     close((y2, stats2), (np.asarray(y)[order], stats), rtol=1e-5, atol=1e-6)
     y3, stats3 = jax.jit(jax.vmap(lambda x, mask: module.apply(variables, x, mask)))(np.stack([x, x[order]]), np.stack([MASK, MASK[order]]))
     close((y3, jax.tree.map(lambda a: a[0], stats3)), (np.stack([y, y2]), stats), rtol=1e-5, atol=1e-6)
@@ -109,7 +110,7 @@ def test_no_filter_is_the_identity_and_one_bottleneck_is_one_expert():
     norm = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6) * p["scale"][0] + p["shift"][0]
     before = norm @ p["w_in"][0] + p["b_in"][0]
     with jax.enable_x64(True):
-        y, _ = module.apply(variables, x, MASK)
+        y, _ = jax.jit(module.apply)(variables, x, MASK)
     close(y, np.where(MASK[:, None], before / (1 + np.exp(-before)) @ p["w_out"][0] + p["b_out"][0], 0))
 
 
@@ -126,7 +127,7 @@ def test_memae_agrees_with_a_loop(shrink):
         a = a / max(a.sum(), 1e-12)
         y[i], usage, entropy = a @ items, usage + a / MASK.sum(), entropy - sum(v * np.log(v) for v in a if v > 0) / MASK.sum()
     with jax.enable_x64(True):
-        found, stats = module.apply(variables, x, MASK)
+        found, stats = jax.jit(module.apply)(variables, x, MASK)
     close(found, y, rtol=1e-9)
     close(stats, FilterStats(entropy, usage, entropy, (usage == 0).mean()), rtol=1e-6, atol=1e-6)
     assert (usage == 0).any() == (shrink == 1.4)  # the threshold does something
@@ -135,14 +136,20 @@ def test_memae_agrees_with_a_loop(shrink):
 def test_limits_of_memae():
     """One item is read by every unit; a threshold above every weight reads nothing, and its gradient is finite."""
     x, variables = narrow(problem(MemAE(1, 0.5), 3))
-    y, stats = MemAE(1, 0.5).apply(variables, x, MASK)
+    y, stats = jax.jit(MemAE(1, 0.5).apply)(variables, x, MASK)
     close(np.asarray(y)[MASK], np.repeat(variables["params"]["items"], 5, 0), rtol=1e-6)
     assert float(stats.usage[0]) == 1 and float(stats.balance) == 0 and float(stats.dead) == 0
     none = MemAE(M, 8.0)
     x, variables = narrow(problem(none, 4))
-    (y, stats), pull = jax.vjp(lambda v, x: none.apply(v, x, MASK), variables, x)
+
+    @jax.jit
+    def run(variables, x):
+        (y, stats), pull = jax.vjp(lambda v, x: none.apply(v, x, MASK), variables, x)
+        return y, stats, pull((y + 1, jax.tree.map(jnp.ones_like, stats)))
+
+    y, stats, gradient = run(variables, x)
     assert (np.asarray(y) == 0).all() and float(stats.dead) == 1
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(pull((y + 1, jax.tree.map(jnp.ones_like, stats)))))
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
 
 
 def test_mnad_agrees_with_a_loop():
@@ -166,8 +173,8 @@ def test_mnad_agrees_with_a_loop():
         expected[m] += (over_queries[mine] / over_queries[mine].max()) @ q[MASK][mine]
         expected[m] /= np.linalg.norm(expected[m])
     with jax.enable_x64(True):
-        (found, stats), written = module.apply(variables, x, MASK, mutable=["memory"])
-        kept, _ = module.apply(variables, x, MASK)
+        (found, stats), written = jax.jit(partial(module.apply, mutable=["memory"]))(variables, x, MASK)
+        kept, _ = jax.jit(module.apply)(variables, x, MASK)
     close(found, y, rtol=1e-9, atol=1e-9)
     close(stats, FilterStats(0.1 * loss, usage, entropy, 1 - len(set(nearest[MASK])) / M), rtol=1e-6)
     close(written["memory"]["items"], expected, rtol=1e-6, atol=1e-6)
@@ -178,7 +185,7 @@ def test_the_memory_of_mnad_is_no_parameter_and_finds_clusters():
     """No gradient reaches the items; updates over units around two directions move two items onto them and leave the rest."""
     module = MNAD(3)
     _, variables = narrow(problem(module, 6))
-    gradient = jax.grad(lambda v: module.apply(v, np.ones((N, D), np.float32), MASK)[1].balance)(variables)
+    gradient = jax.jit(jax.grad(lambda v: module.apply(v, np.ones((N, D), np.float32), MASK)[1].balance))(variables)
     assert (np.asarray(gradient["memory"]["items"]) == 0).all()
     assert jax.tree.leaves(variables["memory"])[0].shape == (3, D)
     np.testing.assert_allclose(np.linalg.norm(variables["memory"]["items"], axis=1), 1, rtol=1e-6)
@@ -196,7 +203,7 @@ def test_the_memory_of_mnad_is_no_parameter_and_finds_clusters():
 
 def test_one_item_of_mnad_has_no_second_nearest():
     x, variables = narrow(problem(MNAD(1), 7))
-    _, stats = MNAD(1).apply(variables, x, MASK)
+    _, stats = jax.jit(MNAD(1).apply)(variables, x, MASK)
     q = x / np.linalg.norm(x, axis=1, keepdims=True)
     distance = np.linalg.norm(q - variables["memory"]["items"], axis=1)
     np.testing.assert_allclose(stats.balance, 0.1 * distance[MASK].mean(), rtol=1e-5)

@@ -1,5 +1,5 @@
 """The predictive model: its parts against float64 numpy, the shapes of every variant, and what may and may not reach a prediction."""
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import flax.linen as nn
 import jax
@@ -28,12 +28,12 @@ def random_tree(tree, seed=0):
 
 @lru_cache(maxsize=None)
 def built(variant="", channels=1, **more):
-    """(model, variables, features of one clip) at the tiny sizes."""
-    c = tiny_clips.config(variant, data__channels=channels, **{"model__flow_from": "joint", **more})
+    """(model, random parameters, features of one clip) at the tiny sizes."""
+    c = tiny_clips.config(variant, data__channels=channels, **{"model__flow_from": "joint", "model__vision_layers": 1, **more})
     text = TEXT if "no_text" not in variant else 0
     features = {name: x[0] for name, x in tiny_clips.batch(flow=c.data.flow, text=text, fast=False, channels=channels).features.items()}
     model = predictive.PredictiveModel(FrozenConfigDict(c.model), text, c.data.flow)
-    return model, jax.jit(model.init)({"params": jax.random.key(0)}, features), features
+    return model, random_tree(jax.eval_shape(model.init, {"params": jax.random.key(0)}, features)["params"]), features
 
 
 def changed(features, index, by=40):
@@ -92,7 +92,7 @@ def test_attention(biased):
         weights = np.exp(logits - logits.max(-1, keepdims=True))
         out.append(weights / weights.sum(-1, keepdims=True) @ v[:, own])
     expected = np.concatenate(out, -1) @ p["out"]["kernel"] + p["out"]["bias"]
-    np.testing.assert_allclose(module.apply({"params": params}, queries, keys, bias), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(jax.jit(module.apply)({"params": params}, queries, keys, bias), expected, rtol=0, atol=TOLERANCE)
 
 
 def test_the_gated_block_starts_as_the_identity_and_its_gates_learn():
@@ -110,10 +110,10 @@ def test_row_statistics():
     for i in range(12):
         others = np.sort(np.delete(graph[i].astype(np.float64), i))
         expected.append([others.mean(), others.std(), others[-1], others[-8:].mean()])
-    np.testing.assert_allclose(predictive.row_statistics(graph), expected, rtol=0, atol=1e-6)  # means of 12 numbers below 1
-    constant = predictive.row_statistics(jnp.ones((3, 3)))  # fewer others than eight, and no spread but the 1e-8 under its root
+    np.testing.assert_allclose(jax.jit(predictive.row_statistics)(graph), expected, rtol=0, atol=1e-6)  # means of 12 numbers below 1
+    constant = jax.jit(predictive.row_statistics)(jnp.ones((3, 3)))  # fewer others than eight, and no spread but the 1e-8 under its root
     np.testing.assert_allclose(constant, np.tile([1.0, 1e-4, 1.0, 1.0], (3, 1)), rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(predictive.row_statistics(jnp.ones((2, 2)))[:, 0], 1)
+    np.testing.assert_array_equal(jax.jit(predictive.row_statistics)(jnp.ones((2, 2)))[:, 0], 1)
 
 
 def test_the_pace_network_is_local():
@@ -175,9 +175,9 @@ def test_tokens_of_a_frozen_encoder_take_the_place_of_the_patch_encoder():
 @pytest.mark.parametrize("skip", ["none", "frame", "patch"])
 def test_no_residual_path_around_the_filter(skip):
     """With a filter that says nothing, only the skip is left: nothing, the last frame itself, or something made of its patches."""
-    model, variables, features = built(model__skip=skip)
-    params = random_tree(variables["params"])
-    params["predictor"]["filter0"] = jax.tree.map(np.zeros_like, params["predictor"]["filter0"])
+    model, params, features = built(model__skip=skip)
+    silent = jax.tree.map(np.zeros_like, params["predictor"]["filter0"])
+    params = params | {"predictor": params["predictor"] | {"filter0": silent}}
     apply = jax.jit(lambda f: model.apply({"params": params}, f))
     noise = np.random.default_rng(1)
     past = changed(features, slice(0, CLIP - 1))
@@ -198,8 +198,8 @@ def test_no_residual_path_around_the_filter(skip):
 
 def test_with_the_filter_all_inputs_count_and_the_next_frame_does_not():
     """Each input moves the prediction once the gates are open; what is to be predicted never does, but for the pace, which judges it."""
-    model, variables, features = built(model__flow_input=True)
-    apply = jax.jit(lambda f: model.apply({"params": random_tree(variables["params"])}, f))
+    model, params, features = built(model__flow_input=True, model__motion_layers=1)
+    apply = jax.jit(lambda f: model.apply({"params": params}, f))
     first = apply(features)
     rng = np.random.default_rng(0)
     inputs = {"frame 1": changed(features, 0), "text": features | {"text": rng.normal(size=TEXT).astype(np.float32)}}
@@ -217,8 +217,8 @@ def test_with_the_filter_all_inputs_count_and_the_next_frame_does_not():
 
 def test_the_flow_of_what_is_seen_comes_from_the_last_frame_alone():
     """model.flow_from 'frame': other inputs never reach the predicted flow, and the decoder's filter is not in its way."""
-    model, variables, features = built(model__flow_from="frame")
-    apply = jax.jit(lambda f: model.apply({"params": random_tree(variables["params"])}, f).flow)
+    model, params, features = built(model__flow_from="frame")
+    apply = jax.jit(lambda f: model.apply({"params": params}, f).flow)
     past = changed(features, slice(0, CLIP - 1)) | {"text": features["text"] + 1, "flow": features["flow"] + 1}
     np.testing.assert_array_equal(apply(past), apply(features))
     assert np.abs(apply(changed(features, CLIP - 1)) - apply(features)).max() > 1e-4
@@ -226,8 +226,7 @@ def test_the_flow_of_what_is_seen_comes_from_the_last_frame_alone():
 
 def test_the_text_token_comes_first():
     """What the decoder is given, and which rows the heads read, in numpy."""
-    model, variables, features = built()
-    params = random_tree(variables["params"])
+    model, params, features = built()
 
     @jax.jit
     def run(features):
@@ -255,27 +254,30 @@ def test_the_text_token_comes_first():
 
 
 def test_the_relation_bias_is_zero_at_the_start_and_learns():
-    model, variables, features = built()
+    model, params, features = built()
     without = built("no_relations")[0]
-    params = dict(variables["params"]["predictor"])
-    strength = params.pop("relation_strength")
+    strength = jax.jit(lambda f: model.init({"params": jax.random.key(0)}, f)["params"]["predictor"]["relation_strength"])(features)
     np.testing.assert_array_equal(strength, np.zeros(4))
-    plain = jax.jit(without.apply)({"params": variables["params"] | {"predictor": params}}, features)
+
+    @partial(jax.jit, static_argnums=0)
+    @partial(jax.value_and_grad, argnums=1, has_aux=True)
+    def loss(model, strength):
+        frame = model.apply({"params": params | {"predictor": params["predictor"] | {"relation_strength": strength}}}, features).frame
+        return jnp.square(frame).sum(), frame
+
+    (_, frame), gradient = loss(model, strength)
+    (_, plain), nothing = loss(without, strength)
     # the same sums, but for a term of zeros: compiled apart, they may round differently
-    np.testing.assert_allclose(jax.jit(model.apply)(variables, features).frame, plain.frame, rtol=0, atol=1e-6)
-
-    def loss(strength, params):
-        full = params | {"predictor": params["predictor"] | {"relation_strength": strength}}
-        return jnp.square(model.apply({"params": full}, features).frame).sum()
-
-    assert (np.abs(jax.jit(jax.grad(loss))(strength, random_tree(variables["params"]))) > 0).all()
+    np.testing.assert_allclose(frame, plain, rtol=0, atol=1e-6)
+    assert (np.abs(gradient) > 0).all() and (np.asarray(nothing) == 0).all()
 
 
 def test_gradients_are_finite_for_clips_without_any_motion():
     """Black frames, no flow, an empty description: lengths, spreads and cosines of zeros."""
-    model, variables, features = built()
+    model, params, features = built(model__motion_layers=1)
+    params = jax.tree_util.tree_map_with_path(lambda path, x: x * (path[-1].key not in ("bias", "gates")), params)  # as they start
     still = {name: np.zeros_like(x) for name, x in features.items()}
     loss = lambda p: sum(jnp.square(x).sum() for x in jax.tree.leaves(model.apply({"params": p}, still)))  # noqa: E731
-    gradient = jax.jit(jax.grad(loss))(variables["params"])
+    gradient = jax.jit(jax.grad(loss))(params)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
     assert CELL * 3 == PATCH  # what the shapes above take for granted

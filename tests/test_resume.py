@@ -1,30 +1,28 @@
 """Must hold 6: killed with SIGKILL at any moment and started again, a run ends with the same bits as an uninterrupted one.
 
-Run as a program, this file is the run: it trains the small problem into a folder and scores some videos with the last and the
-best checkpoint, as the main job does; with the project's detector or, where many starts are needed, with the linear one. Its
-children start as forks of one process that has imported everything (and started no jax backend) and share jax's cache of compiled
-programs, which saves seconds a start.
+Run as a program, this file starts runs: each trains the small problem into a folder and scores some videos with the last and the
+best checkpoint, as the main job does; with the project's detector or, where many starts are needed, with the linear one. They are
+forks of one process that has imported everything and started no jax backend, which saves seconds a start.
 """
 import contextlib
 import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 STEPS = 14
-# Where a run kills itself; the last of each list runs to its end.
-SCENARIOS = {
-    "drawing a batch": ["draw 2", "draw 14"],
-    "saving": ["save 4", "save 8", "late 12"],
-    "evaluating and logging": ["evaluate 4", "log 6", "evaluate 14"],
-}
+# Where a run kills itself, one start after another: before there is a checkpoint, in an evaluation, as a write begins, within a row, some
+# time into a write, in the last evaluation.
+KILLS = ("draw 2", "evaluate 4", "save 4", "log 6", "late 12", "evaluate 14")
 
 
 @contextlib.contextmanager
@@ -75,7 +73,7 @@ def killed(where):
     yield
 
 
-def job(workdir, where):
+def job(workdir, where, kind):
     """One start of the run."""
     import jax
     import tiny
@@ -87,60 +85,73 @@ def job(workdir, where):
 
     parallel.initialise_distributed()
     config, records = tiny.config(train__steps=STEPS, data__eval_lengths=(tiny.UNITS,)), tiny.TinyRecords()
-    model = tiny.detector(config) if os.environ["MODEL"] == "detector" else tiny.TinyDetector()
+    model = tiny.detector(config) if kind == "detector" else tiny.TinyDetector()
     mapper = parallel.make_mapper("pmap", 2 // int(os.environ.get("GFVAD_PROCESSES", "1")))
+    made, make = [], loop.evaluate.Evaluator
+    loop.evaluate.Evaluator = lambda *args: made.append(make(*args)) or made[0]  # what the loop compiled scores at the end too
     with killed(where) if where else contextlib.nullcontext():
         result = loop.train(config, workdir, records, model, mapper)
-        results, evaluator = {}, evaluate.Evaluator(mapper, model, config)
+        results = {}
         with Checkpoints(workdir / "checkpoints", config, repr(records)) as checkpoints:
             for which in ("last", "best"):
                 state = checkpoints.restore(which, result.state).state
                 results |= {f"{which}/{path}": np.asarray(leaf) for path, leaf in enumerate(jax.tree.leaves(state))}
-                units = evaluator.unit_scores(state, records, range(4))
+                units = made[0].unit_scores(state, records, range(4))
                 results |= {f"{which}/scores/{video.name}": video.scores for video in evaluate.scored_videos(units, records, range(4))}
     if mapper.process_index == 0:
         np.savez(workdir / "results.npz", **results)
 
 
-def main(plan):
-    """plan: [[workdir, where or None], ...], one fork after another; prints how each ended."""
-    if "GFVAD_PROCESS" in os.environ:
-        return job(Path(plan[0][0]), plan[0][1])
+def main():
+    """Reads starts [workdir, where or None, model, environments of its processes] line by line; prints how each process of a start ended."""
     import tiny  # noqa: F401
 
     from gfvad.train import loop  # noqa: F401  imported once for all forks
 
-    for workdir, where in plan:
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                job(Path(workdir), where)
-                code = 0
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        print(f"ENDED {where} {os.waitstatus_to_exitcode(status)}", flush=True)
+    for line in sys.stdin:
+        workdir, where, kind, processes = json.loads(line)
+        children = [os.fork() or process(Path(workdir), where, kind, own) for own in processes]
+        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
 
 
-def environment(repository, devices, model="linear", **more):
-    flags, path = f"--xla_force_host_platform_device_count={devices}", f"{repository}:{repository / 'tests'}"
-    return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "MODEL": model, **more}
-
-
-def run(repository, plan, model="linear"):
-    """How each start of a plan ended."""
-    command = [sys.executable, __file__, json.dumps(plan)]
-    done = subprocess.run(command, env=environment(repository, 2, model), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [int(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("ENDED")]
+def process(workdir, where, kind, own):
+    """A child: never returns."""
+    os.environ.update(own)
+    os.dup2(2, 1)  # what Gloo says is no answer
+    try:
+        job(workdir, where, kind)
+        os._exit(0)
+    except SystemExit as left:
+        os._exit(left.code)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, repository):
+def start(tmp_path_factory, repository):
+    """start(workdir, where, model, environments) runs the job and gives the exit codes of its processes; start.log is what they said."""
+    path, log = f"{repository}:{repository / 'tests'}", tmp_path_factory.mktemp("log") / "stderr"
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with open(log, "w") as errors, subprocess.Popen([sys.executable, __file__], env=environment, stderr=errors, **pipe) as parent:
+
+        def one(workdir, where=None, kind="linear", processes=({},)):
+            parent.stdin.write(json.dumps([str(workdir), where, kind, processes]) + "\n")
+            parent.stdin.flush()
+            said = parent.stdout.readline()
+            assert said.startswith("["), log.read_text()[-3000:]
+            return json.loads(said)
+
+        one.log = log
+        yield one
+        parent.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, start):
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    assert run(repository, [[str(workdir), None]]) == [0]
+    assert start(workdir) == [0]
     return workdir
 
 
@@ -152,38 +163,37 @@ def same_bits(found, expected):
     assert (found / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_killed_and_started_again(tmp_path, repository, uninterrupted, name):
+def test_killed_and_started_again(tmp_path, start, uninterrupted):
     """Several kills in one run, each followed by another start."""
-    workdir = tmp_path / "run"
-    wheres = [*SCENARIOS[name], None]
-    assert run(repository, [[str(workdir), where] for where in wheres]) == [-signal.SIGKILL] * (len(wheres) - 1) + [0]
-    same_bits(workdir, uninterrupted)
+    for where in KILLS:
+        assert start(tmp_path, where) == [-signal.SIGKILL], where
+    assert start(tmp_path) == [0]
+    same_bits(tmp_path, uninterrupted)
 
 
-def test_the_detector_killed_at_a_random_step(tmp_path, repository):
+def test_the_detector_killed_at_a_random_step(tmp_path, start):
     """The project's own detector, and a step nobody chose, another one each time; it is printed, so that a failure can be repeated."""
     step = random.SystemRandom().randint(1, STEPS)
     print(f"killed when batch {step} is drawn")
-    whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
-    assert run(repository, [[whole, None], [parts, f"draw {step}"], [parts, None]], "detector") == [0, -signal.SIGKILL, 0]
-    same_bits(tmp_path / "parts", tmp_path / "whole")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert [start(whole, None, "detector"), start(parts, f"draw {step}", "detector"), start(parts, None, "detector")] == [[0], [-signal.SIGKILL], [0]]
+    same_bits(parts, whole)
 
 
-def test_two_processes_stop_together_then_one_goes_on(tmp_path, repository, uninterrupted):
+def test_two_processes_stop_together_then_one_goes_on(tmp_path, start, uninterrupted):
     """One of two processes gets SIGTERM: both save the same step and leave with 143, and a single process goes on from there.
 
     The topology changes on the way, so sums are taken in another order: parameters agree to 1e-5 (see test_parallel.py), not in bits.
     """
     workdir = tmp_path / "run"
-    command = ["bash", str(repository / "launch" / "cpu_pod.sh"), "2", json.dumps([[str(workdir), "term 5"]])]
-    pod = environment(repository, 1, GFVAD_COMMAND=f"{sys.executable} {__file__}")
-    done = subprocess.run(command, env=pod, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 128 + signal.SIGTERM, done.stderr[-3000:]
-    assert "train: left at step 6, all saved" in done.stderr  # processes compare notes at log rows, every 3 steps
+    with socket.create_server(("localhost", 0)) as free:
+        address = f"localhost:{free.getsockname()[1]}"
+    pod = [{"GFVAD_COORDINATOR": address, "GFVAD_PROCESSES": "2", "GFVAD_PROCESS": str(i)} for i in range(2)]
+    assert start(workdir, "term 5", processes=pod) == [128 + signal.SIGTERM] * 2
+    assert "train: left at step 6, all saved" in start.log.read_text()  # processes compare notes at log rows, every 3 steps
     assert not (workdir / "results.npz").exists()
     assert sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())[-1] == 6
-    assert run(repository, [[str(workdir), None]]) == [0]
+    assert start(workdir) == [0]
     with np.load(workdir / "results.npz") as mine, np.load(uninterrupted / "results.npz") as theirs:
         assert sorted(mine.files) == sorted(theirs.files)
         for name in (n for n in mine.files if n.startswith("last/")):
@@ -193,4 +203,4 @@ def test_two_processes_stop_together_then_one_goes_on(tmp_path, repository, unin
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main()

@@ -127,7 +127,7 @@ def labels_of(s, samples):
 
 def test_posterior_is_calibrated():
     """Units the posterior gives p are abnormal in a share p of the cases; noisy features, so that every p occurs."""
-    s, samples = videos(360, 5, latent_noise=0.9)
+    s, samples = videos(360, 5, latent_noise=0.9, shortest=16, longest=32)
     found = [bayes.posterior(visual, audio, s) for _, visual, audio in samples]
     # units of a video move together, so a video's sum of p - y over the units of a bin is one observation; its mean is 0
     gaps = [(one.unit, one.unit - process.kinds(s).abnormal[path.kind]) for one, (path, *_) in zip(found, samples)]
@@ -149,7 +149,7 @@ def test_without_information_the_posterior_is_the_prior():
 
 
 def test_unobserved_is_uninformative_and_names_of_sounds_do_not_matter():
-    s, samples = videos(8, 5)
+    s, samples = videos(8, 5, shortest=20, longest=60)
     for _, visual, audio in samples:
         flat = np.zeros_like(audio)
         np.testing.assert_allclose(bayes.posterior(visual, flat, s).unit, bayes.posterior(visual, None, s).unit, atol=1e-9)
@@ -172,19 +172,19 @@ def test_long_certain_video_stays_finite():
 
 def test_relations_need_both_modalities():
     """The order the whole set is made for: both together, far above both without their relation, above either alone."""
-    s, samples = videos(60, 11)
+    s, samples = videos(60, 11, shortest=60, longest=60)
     y = labels_of(s, samples)
     relation = np.concatenate([process.kinds(s).offset[path.kind] > 0 for path, *_ in samples])
 
-    def auc(which, rows=slice(None)):
-        return roc_auc_score(y[rows], np.concatenate([which(visual, audio).unit for _, visual, audio in samples])[rows])
-
-    both, apart = auc(lambda v, a: bayes.posterior(v, a, s)), auc(lambda v, a: bayes.posterior(v, a, s, independent=True))
-    rgb, audio = auc(lambda v, a: bayes.posterior(v, None, s)), auc(lambda v, a: bayes.posterior(None, a, s))
+    auc = lambda scores, rows=slice(None): roc_auc_score(y[rows], scores[rows])  # noqa: E731
+    units = lambda which: np.concatenate([which(visual, audio).unit for _, visual, audio in samples])  # noqa: E731
+    whole = units(lambda v, a: bayes.posterior(v, a, s))
+    both, apart = auc(whole), auc(units(lambda v, a: bayes.posterior(v, a, s, independent=True)))
+    rgb, audio = auc(units(lambda v, a: bayes.posterior(v, None, s))), auc(units(lambda v, a: bayes.posterior(None, a, s)))
     assert 0.5 + 0.9 * (both - 0.5) - apart > 0.05 and max(rgb, audio) < apart
     unseen = np.concatenate([(process.kinds(s).cover == process.UNSEEN)[path.kind] for path, *_ in samples])
-    assert auc(lambda v, a: bayes.posterior(v, a, s), ~unseen) > 0.99  # what it misses is what cannot be seen
-    assert auc(lambda v, a: bayes.posterior(v, a, s), relation | ~y) > 0.97
+    assert auc(whole, ~unseen) > 0.99  # what it misses is what cannot be seen
+    assert auc(whole, relation | ~y) > 0.97
     assert 0.3 < relation[y].mean() < 0.65
 
 
