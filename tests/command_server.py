@@ -22,7 +22,7 @@ def serve() -> None:
     for name in READ_BEFORE:
         try:
             importlib.import_module(name)
-        except ImportError:
+        except ImportError:  # an optional library: the command that needs it says so itself
             pass
     for line in sys.stdin:
         child = os.fork()
@@ -56,7 +56,8 @@ def _run(words: list[str], environment: dict[str, str], out: str) -> None:
 
 @functools.cache
 def _server(cwd: str, fixed: tuple[tuple[str, str], ...]) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, __file__], cwd=cwd, env=dict(fixed) | {"PYTHONPATH": cwd}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, __file__], cwd=cwd, env=dict(fixed) | {"PYTHONPATH": cwd}, **pipes)
 
 
 def run(words: list[str], environment: dict[str, str], cwd: str) -> subprocess.CompletedProcess:

@@ -18,6 +18,7 @@ from tiny_clips import flags
 from gfvad import clip_job, main, parallel
 from gfvad import config as config_lib
 from gfvad.data import pipeline
+from gfvad.train import loop
 from gfvad.types import ConfigError
 
 CONFIG = "--config=configs/ped2.py:small"
@@ -33,12 +34,18 @@ def _in_checkout(repository, tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_once():
-    """Command lines with the same model share their compiled steps."""
-    kept = {}
+    """Command lines with the same model, loss and optimiser share their compiled steps."""
+    kept, optimisers = {}, {}
+
+    def optimiser(cfg, steps, original=loop.make_optimiser):
+        key = (repr(cfg), steps)
+        if key not in optimisers:
+            optimisers[key] = original(cfg, steps)
+        return optimisers[key]
 
     def shared(name):
         def mapped(self, step, original=getattr(parallel.Mapper, name)):
-            key = (name, self.backend, *self.devices, step.func, repr({k: v for k, v in step.keywords.items() if k != "optimiser"}))
+            key = (name, self.backend, *self.devices, step.func, repr({k: id(v) if k == "optimiser" else v for k, v in step.keywords.items()}))
             if key not in kept:
                 kept[key] = original(self, step)
             return kept[key]
@@ -46,6 +53,7 @@ def _compiled_once():
         return mapped
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_optimiser", optimiser)
         for name in ("map_train", "map_eval"):
             patch.setattr(parallel.Mapper, name, shared(name))
         yield

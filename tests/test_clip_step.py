@@ -26,7 +26,8 @@ TOLERANCE = 1e-5
 def problem(kind):
     """(config, model, optimiser, initial state) with every input and loss term, and a random pair of graphs each step. One layer of transformers."""
     more = {"model__fusion.graphs": "random_pair"} if kind == "sffm" else {"model__filter.memory_items": 6, "model__pace": False, "model__flow_from": "joint"}
-    c = tiny_clips.config("", model__joint_layers=0, model__filter__kind=kind, loss__balance=0.1, optim__warmup_steps=0, optim__name="sgd", optim__learning_rate=0.05, **more)
+    more |= {"model__joint_layers": 0, "model__filter__kind": kind}
+    c = tiny_clips.config("", loss__balance=0.1, optim__warmup_steps=0, optim__name="sgd", optim__learning_rate=0.05, **more)
     model = PredictiveModel(FrozenConfigDict(c.model), tiny_clips.TEXT, True)
     optimiser = make_optimiser(c.optim, STEPS)
     example = {name: x[0] for name, x in tiny_clips.batch(fast=False).features.items()}

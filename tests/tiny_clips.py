@@ -16,7 +16,8 @@ SPANS = {"01": (6, 10), "02": (4, 5)}  # from 1, both in
 SETTINGS = {
     "data.height": HEIGHT, "data.width": WIDTH, "data.eval_batch_size": 8, "data.validation_fraction": 0.3, "data.workers": 1, "data.text_encoder": "hash",
     "model.patch": PATCH, "model.cell": CELL, "model.width": 16, "model.pace_width": 4, "model.text_hidden": 8, "model.vision_layers": 0,
-    "model.motion_layers": 0, "model.joint_layers": 1, "model.decoder_layers": 1, "model.filter.experts": 5, "model.filter.topk": 2, "model.filter.bottleneck": 4, "train.steps": 4, "train.batch_size": 4,
+    "model.motion_layers": 0, "model.joint_layers": 1, "model.decoder_layers": 1, "model.filter.experts": 5, "model.filter.topk": 2,
+    "model.filter.bottleneck": 4, "train.steps": 4, "train.batch_size": 4,
     "train.log_every": 1, "train.eval_every": 2, "train.checkpoint_every": 2, "eval.bootstrap": 10, "parallel.devices": 1, "score.clip_seconds": 0.4,
 }  # fmt: skip
 
