@@ -10,13 +10,8 @@ from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 
-
-class DataError(ValueError):
-    """Bad input. The message names the file, what was found, what was expected and what to do."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot work. The message names the key, the value and what would be valid."""
+from gfvad.base.errors import ConfigError as ConfigError
+from gfvad.base.errors import DataError as DataError
 
 
 class Video(NamedTuple):

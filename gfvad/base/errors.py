@@ -1,0 +1,70 @@
+"""Errors that a user can mend, exit codes, and the frame around every command that turns errors into one line."""
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+EXIT_DONE = 0
+EXIT_SOME_FAILED = 1  # the rest was done; what failed is listed at the end
+EXIT_BAD_INPUT = 2
+EXIT_NOT_FINITE = 3
+EXIT_INTERRUPTED = 130
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class DataError(ValueError):
+    """Bad input. The message names the file, what was found, what was expected and what to do."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work. The message names the key, the value and what would be valid."""
+
+
+def cannot_write(path: str | os.PathLike, error: OSError) -> DataError:
+    """An OSError of writing below `path`, as a message that says what to do."""
+    where = error.filename if isinstance(error.filename, (str, os.PathLike)) else path
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno in FULL:
+        advice = "expected room on that disk: make some, or give a folder on another disk; what was saved before is whole"
+    elif error.errno in FORBIDDEN:
+        advice = "expected the right to write there: give another folder, or change its permissions"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        advice = "expected a folder whose parts are all folders: give another path"
+    elif error.errno in (errno.ENOENT, errno.ESTALE):
+        advice = "expected the folder that was there before: was it removed meanwhile? Run the command again"
+    elif error.errno == errno.ENAMETOOLONG:
+        advice = "expected a shorter name: rename the video or the folder"
+    else:
+        advice = "expected a folder to write to: give another one"
+    return DataError(f"{where}: cannot be written ({reason}); {advice}")
+
+
+def cannot_read(path: str | os.PathLike, error: OSError, what: str) -> DataError:
+    """An OSError of reading a file, as a message that says what was expected."""
+    reason = "not found" if error.errno == errno.ENOENT else (error.strerror or str(error)).lower()
+    return DataError(f"{path}: cannot be read ({reason}); expected {what}")
+
+
+def run_command(body: Callable[[], int]) -> int:
+    """Runs a command; returns its exit code. What a user can mend becomes one line on standard error and exit code 2, Ctrl-C 130."""
+    try:
+        return body()
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:  # the reader of our output has left (`... | head`)
+        sys.stdout = open(os.devnull, "w")
+        return EXIT_DONE
+    except OSError as error:
+        print(f"error: {cannot_write(error.filename or 'a file', error)}".replace("cannot be written", "cannot be used"), file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except MemoryError as error:
+        print(f"error: out of memory ({error or 'no size given'}); expected input that fits: score fewer or shorter videos at once", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was saved before is whole; the same command begins or goes on from there", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -1,0 +1,81 @@
+"""One spelling of a video's name, used by every table, layout and list.
+
+Two spellings are one video where they differ in a suffix of video files, in the Unicode form of their letters (a folder copied from
+another system has decomposed accents), or in blanks around them.
+"""
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gfvad.base.errors import DataError
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".3gp", ".3g2", ".gif", ".dav",
+    ".ogv", ".ogg", ".asf", ".vob", ".mxf", ".f4v", ".m2v", ".mpe", ".h264", ".h265", ".hevc", ".y4m", ".divx", ".rm", ".rmvb",
+)  # fmt: skip
+SHOWN = 5
+
+
+def canonical(name: str) -> str:
+    """The spelling of a video's name that all its other spellings are brought to."""
+    name = unicodedata.normalize("NFC", name).strip()
+    lower = name.lower()
+    suffix = next((s for s in VIDEO_SUFFIXES if lower.endswith(s) and len(name) > len(s)), "")
+    return name[: len(name) - len(suffix)]
+
+
+class Names(Mapping[str, Any]):
+    """{canonical name: value} of a table that remembers how its names were spelt. Looking up takes any spelling.
+
+    `add` raises DataError where a video stands twice, whatever the spellings.
+    """
+
+    def __init__(self, file: str = ""):
+        self.file = file  # what messages call the table
+        self._values: dict[str, Any] = {}
+        self._spelt: dict[str, str] = {}
+
+    def add(self, where: str, name: str, value: Any) -> None:
+        """A row at a place ('labels.csv, line 3')."""
+        key = canonical(name)
+        if not key:
+            raise DataError(f"{where}: a blank name; expected the name of a video")
+        if key in self._values:
+            other = self._spelt[key]
+            spelt = f"video {name!r} stands twice" if other == name else f"{name!r} and {other!r} are one video"
+            raise DataError(f"{where}: {spelt}; expected one line a video: remove one")
+        self._values[key], self._spelt[key] = value, name
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[canonical(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and canonical(name) in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def spelt(self, name: str) -> str:
+        """How the table spells a video."""
+        return self._spelt[canonical(name)]
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few of some names, for a message."""
+    names = sorted(names)
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """', near X' where a known name is alike (another case, a slip of the pen), else ''."""
+    known = list(known)
+    folded = {unicodedata.normalize("NFKC", other).casefold(): other for other in known}
+    found = folded.get(unicodedata.normalize("NFKC", name).casefold())
+    close = [found] if found else difflib.get_close_matches(name, known[:2000], n=1, cutoff=0.85)
+    return f", near {close[0]!r}" if close else ""
