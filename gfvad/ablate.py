@@ -9,26 +9,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gfvad.types import ConfigError, DataError
-
-EXIT_BAD_INPUT = 2
+from gfvad.base.errors import command
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code: 0 done, 2 bad input, 130 / 143 interrupted and saved."""
     from gfvad.ablation.arguments import parse
 
-    try:
-        arguments = parse(argv)
-        if arguments is None:
-            return 0
-        # after the command line and the sweep are known to be sound: these imports cost seconds
-        from gfvad.ablation import run
+    arguments = parse(argv)
+    if arguments is None:
+        return 0
+    # after the command line and the sweep are known to be sound: these imports cost seconds
+    from gfvad.ablation import run
 
-        return run.ablate(arguments)
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    return run.ablate(arguments)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.types import ConfigError, DataError
-
-EXIT_BAD_INPUT = 2
+from gfvad.base.errors import command
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m gfvad.export", description=(__doc__ or "").split("\n")[0])
@@ -24,13 +23,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--checkpoint", default="last", help="last, best (on validation), or a step")
     parser.add_argument("--platforms", default="cpu,cuda,tpu", help="what it is to run on")
     args = parser.parse_args(argv)
-    try:
-        from gfvad.scoring import artefact  # imports jax
+    from gfvad.scoring import artefact  # imports jax
 
-        manifest = artefact.write(args.workdir, args.out, args.checkpoint, [p for p in args.platforms.split(",") if p])
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    manifest = artefact.write(args.workdir, args.out, args.checkpoint, [p for p in args.platforms.split(",") if p])
     print(f"exported {args.out}: {manifest['name']}, for {', '.join(manifest['platforms'])}; scores differ by {manifest['difference']:.1e} from the run's")
     return 0
 

@@ -33,22 +33,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gfvad.types import ConfigError, DataError
-
-EXIT_BAD_INPUT = 2
+from gfvad.base.errors import command
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     from gfvad.extraction import job
 
     arguments = job.parser("python -m gfvad.extract", __doc__)
     arguments.add_argument("--workers", type=int, default=-1, help="processes (default: one a core; 0: no others than this one)")
-    try:
-        return job.run(arguments.parse_args(argv))
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    return job.run(arguments.parse_args(argv))
 
 
 if __name__ == "__main__":

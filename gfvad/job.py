@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad import config as config_lib
 from gfvad import parallel
 from gfvad.config import Arguments
@@ -31,7 +32,6 @@ from gfvad.train.optim import make_optimiser
 from gfvad.train.state import TrainState, first_member, init_state
 from gfvad.types import DataError, ScoredVideo
 
-EXIT_NOT_FINITE = 3
 RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}  # checkpoint -> its name in results
 SCORES = "scores.npz"
 MAX_PICTURED_GRAPHS = 3

@@ -9,28 +9,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gfvad import config as config_lib
-from gfvad.types import ConfigError, DataError
-
-EXIT_BAD_INPUT = 2
+from gfvad.base.errors import command
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143 interrupted and saved."""
-    try:
-        arguments = config_lib.parse(argv)
-        if arguments is None:
-            return 0
-        # after the command line is known to be sound: these imports cost seconds
-        if arguments.config.get("kind", "weak") == "predictive":
-            from gfvad import clip_job as job
-        else:
-            from gfvad import job
+    from gfvad import config as config_lib  # here, so that Ctrl-C at any moment is no traceback
 
-        return {"train": job.train, "evaluate": job.evaluate, "score": job.score}[arguments.mode](arguments)
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    arguments = config_lib.parse(argv)
+    if arguments is None:
+        return 0
+    # after the command line is known to be sound: these imports cost seconds
+    if arguments.config.get("kind", "weak") == "predictive":
+        from gfvad import clip_job as job
+    else:
+        from gfvad import job
+
+    return {"train": job.train, "evaluate": job.evaluate, "score": job.score}[arguments.mode](arguments)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gfvad.base.errors import ConfigError, command
 from gfvad.config import nearest
-from gfvad.types import ConfigError, DataError
 
 SIMULATED = "xd_violence-simulated"
 DATASETS = {  # name -> (layout, default modalities)
@@ -28,7 +28,7 @@ DATASETS = {  # name -> (layout, default modalities)
     "vadclip": ("vadclip", ("clip",)),
     "generic": ("generic", ("x",)),
 }
-EXIT_ERRORS_FOUND, EXIT_BAD_INPUT = 1, 2
+EXIT_ERRORS_FOUND = 1
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -95,13 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    try:
-        return run(parse(argv))
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    return run(parse(argv))
 
 
 if __name__ == "__main__":

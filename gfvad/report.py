@@ -16,9 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.types import ConfigError, DataError
-
-EXIT_BAD_INPUT = 2
+from gfvad.base.errors import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,18 +30,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     args = parser().parse_args(argv)
-    try:
-        from gfvad.reporting.page import write_report
+    from gfvad.reporting.page import write_report
 
-        path = write_report(args.folder.expanduser(), args.out and args.out.expanduser(), args.videos, args.max_video_mb, args.video_root and args.video_root.expanduser())
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
-        return 0
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    path = write_report(args.folder.expanduser(), args.out and args.out.expanduser(), args.videos, args.max_video_mb, args.video_root and args.video_root.expanduser())
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    return 0
 
 
 if __name__ == "__main__":

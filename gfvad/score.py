@@ -17,9 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.types import ConfigError, DataError
-
-EXIT_BAD_INPUT = 2
+from gfvad.base.errors import ConfigError, command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,29 +37,26 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     args = parser().parse_args(argv)
-    try:
-        from gfvad.scoring import job
+    from gfvad.scoring import job
 
-        paths = {}
-        for text in args.path:
-            modality, equals, path = text.partition("=")
-            if not (modality and equals and path):
-                raise ConfigError(f"--path={text}: expected MODALITY=FILE")
-            paths[modality] = path
-        if args.out is None and not args.stream:
-            raise ConfigError("--out is missing; expected a folder for the scores: give --out=DIR")
-        request = job.Request(args.model.expanduser(), tuple(args.inputs), args.out and args.out.expanduser(), args.checkpoint, args.threshold, args.descriptions, args.workers, paths)
-        if args.stream:
-            from gfvad.scoring import stream
+    paths = {}
+    for text in args.path:
+        modality, equals, path = text.partition("=")
+        if not (modality and equals and path):
+            raise ConfigError(f"--path={text}: expected MODALITY=FILE")
+        paths[modality] = path
+    if args.out is None and not args.stream:
+        raise ConfigError("--out is missing; expected a folder for the scores: give --out=DIR")
+    request = job.Request(args.model.expanduser(), tuple(args.inputs), args.out and args.out.expanduser(), args.checkpoint, args.threshold, args.descriptions, args.workers, paths)
+    if args.stream:
+        from gfvad.scoring import stream
 
-            return stream.watch(request, args.loop, args.seconds)
-        return job.score(request)
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return stream.watch(request, args.loop, args.seconds)
+    return job.score(request)
 
 
 if __name__ == "__main__":

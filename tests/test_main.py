@@ -7,6 +7,7 @@ import pytest
 from documented import DRAWN as TINY
 
 from gfvad import main
+from gfvad.base.errors import EXIT_BAD_INPUT
 
 
 @pytest.fixture(autouse=True)
@@ -73,13 +74,13 @@ def test_refusals(repository, cache, tmp_path, capsys):
         (config, f"--config.data.records={tmp_path}"): [str(tmp_path)],
     }
     for argv, words in cases.items():
-        assert run(cache, *argv) == main.EXIT_BAD_INPUT, argv
+        assert run(cache, *argv) == EXIT_BAD_INPUT, argv
         said = capsys.readouterr().err
         assert all(word in said for word in words), said
 
 
 def test_another_config_does_not_touch_a_run(repository, cache, trained, capsys):
     before = {p: p.read_bytes() for p in (trained / "results.json", trained / "config.json")}
-    assert run(cache, f"--config={repository}/configs/xd.py:rgb", f"--workdir={trained}", *TINY) == main.EXIT_BAD_INPUT
+    assert run(cache, f"--config={repository}/configs/xd.py:rgb", f"--workdir={trained}", *TINY) == EXIT_BAD_INPUT
     assert "another configuration" in capsys.readouterr().err
     assert all(p.read_bytes() == content for p, content in before.items())

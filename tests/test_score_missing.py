@@ -11,6 +11,7 @@ from small_run import DIMS, NAMES, TEXT, UNITS, Run
 
 from gfvad import config as config_lib
 from gfvad import main
+from gfvad.base.errors import EXIT_BAD_INPUT
 from gfvad.data import layouts
 from gfvad.eval.results import read_missing, read_scores, write_scores
 from gfvad.train.checkpoint import Checkpoints
@@ -179,7 +180,7 @@ def test_the_command_warns_and_writes_down_what_was_missing(runs, tmp_path, caps
     expected = run(source)[0]
     assert all(np.array_equal(x, expected[name].astype(np.float32)) for name, x in read_scores(output).items())
     assert "warning" not in score(write_input(tmp_path / "both.npz", ("rgb", "audio"))) and read_missing(output) == {}
-    assert "no array 'rgb'; found flow, name" in score(write_input(tmp_path / "flow.npz", ("flow",)), main.EXIT_BAD_INPUT)
+    assert "no array 'rgb'; found flow, name" in score(write_input(tmp_path / "flow.npz", ("flow",)), EXIT_BAD_INPUT)
 
 
 def test_many_gaps_are_counted(tmp_path):

@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1  # the rest was done; what failed is listed at the end
@@ -47,6 +48,16 @@ def cannot_read(path: str | os.PathLike, error: OSError, what: str) -> DataError
     """An OSError of reading a file, as a message that says what was expected."""
     reason = "not found" if error.errno == errno.ENOENT else (error.strerror or str(error)).lower()
     return DataError(f"{path}: cannot be read ({reason}); expected {what}")
+
+
+def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """A command's `main(argv)`, with what a user can mend turned into one line on standard error and exit code 2, and Ctrl-C into 130."""
+
+    @functools.wraps(main)
+    def guarded(argv: Sequence[str]) -> int:
+        return run_command(lambda: main(argv))
+
+    return guarded
 
 
 def run_command(body: Callable[[], int]) -> int:

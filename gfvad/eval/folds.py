@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.errors import ConfigError, DataError, command
 from gfvad.config import nearest
 from gfvad.eval.compare import OF_VIDEOS, number, p_value, paired_t
 from gfvad.eval.protocols import HEADLINE
-from gfvad.types import ConfigError, DataError
 
 
 class Joined(NamedTuple):
@@ -80,17 +80,14 @@ def table(joined: Sequence[Joined], metric: str) -> str:
     return "\n".join(lines)
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gfvad.eval.folds", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", metavar="ABLATION", help="folders of ablations, one a fold")
     parser.add_argument("--metric", nargs="+", default=["auc", OF_VIDEOS], help="of the ablations' tables (default: auc auc_video)")
     arguments = parser.parse_args(argv)
-    try:
-        print("\n\n".join(table(join([Path(f) for f in arguments.folders], metric), metric) for metric in arguments.metric))
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print("\n\n".join(table(join([Path(f) for f in arguments.folders], metric), metric) for metric in arguments.metric))
     return 0
 
 

@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 import gfvad
+from gfvad.base.files import atomically
 from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
@@ -84,22 +84,6 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
     tree["records"] = [r for r in records if r["checkpoint"] != BEST_ON_TEST]
     tree["extras"] = [r for r in records if r["checkpoint"] == BEST_ON_TEST]
     return plain(tree)
-
-
-def atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Path:
-    """Calls write(file) on a temporary neighbour, then renames it to `path`: a reader or a crash never sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def write_results(path: str | Path, records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:

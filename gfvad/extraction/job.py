@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.config import nearest
 from gfvad.data import annotations
 from gfvad.data.layouts.base import some
@@ -27,7 +28,6 @@ from gfvad.types import ConfigError, DataError
 
 TEST_FRACTION = 0.2
 SHOWN_FAILURES = 50
-EXIT_FAILED = 1
 OF_ANY_MODALITY = ("onnx", "transformers")  # encoders that are told their modality
 
 
@@ -167,12 +167,12 @@ def extract(plan: Plan, out: Path, layout: str, workers: int, runner: Callable[.
         say_summary(book, plan, names, len(plan.videos) - len(tasks))
         if full:
             print(f"error: {no_room(full, book, plan)}", file=sys.stderr)
-            return EXIT_FAILED
+            return EXIT_SOME_FAILED
         if stop.signum:
             left = sum(name not in book.videos and name not in book.failed for name in names)
             print(f"interrupted by {signal.Signals(stop.signum).name}: {left} of {len(names)} videos are left; the same command goes on with them", file=sys.stderr)
             return 128 + stop.signum
-        return EXIT_FAILED if names & set(book.failed) else 0
+        return EXIT_SOME_FAILED if names & set(book.failed) else 0
 
 
 def _do(tasks: Sequence[Task], book: Book, plan: Plan, results: Callable[..., Iterator[tuple[Task, Any]]], stop: Stop) -> Failure | None:

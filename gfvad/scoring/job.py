@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad import config as config_lib
 from gfvad.data.layouts import arrays
 from gfvad.extraction import provenance
@@ -22,7 +23,6 @@ from gfvad.scoring.result import VideoScores
 from gfvad.scoring.standalone import CLOCK
 from gfvad.types import ConfigError, DataError
 
-EXIT_FAILED = 1
 FEATURES = "features"  # below the folder of scores
 SHOWN = 20  # alarms on the terminal
 
@@ -71,7 +71,7 @@ def finish(request: Request, model: Mapping[str, Any], threshold: float, videos:
         print(f"{len(failed)} of {len(failed) + len(videos)} files gave no scores:", file=sys.stderr)
         for file, reason in failed:
             print(f"  {reason if reason.startswith(str(file)) else f'{file}: {reason}'}", file=sys.stderr)
-    return EXIT_FAILED if failed else 0
+    return EXIT_SOME_FAILED if failed else 0
 
 
 # ---- graph fusion models -----------------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def score_weak(request: Request) -> int:
     if folder is None:
         folder = request.out / FEATURES
         code = extract(request, required_encoders(scorer.path, scorer.encoders), folder)
-        if code > EXIT_FAILED:
+        if code > EXIT_SOME_FAILED:
             return code
     else:
         require_same(folder, scorer.encoders)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.progress import format_duration
 from gfvad.train.logs import RunLog
 from gfvad.types import Batch
 
-EXIT_NOT_FINITE = 3
 NAMED = 64  # videos spelt out in an error
 
 
