@@ -1,7 +1,6 @@
 """Command line and configuration: everything wrong with them is said by name, before any device work."""
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gfvad.types import ConfigError
+from gfvad.base.errors import ConfigError
+from gfvad.base.names import nearest as nearest
 
 MODES = ("train", "evaluate", "score")
 CHOICES = {
@@ -54,15 +54,6 @@ def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
         name = f"{prefix}{key}"
         leaves.update(flatten(value, f"{name}.") if isinstance(value, ConfigDict) else {name: value})
     return leaves
-
-
-def nearest(name: str, valid: Sequence[str]) -> str:
-    """'; did you mean X?' for a misspelt name, else the valid ones (at most twelve)."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    if not close:  # the last part alone often tells: train.lr -> optim.learning_rate does not, model.experts -> model.filter.experts does
-        tails = {key.rsplit(".", 1)[-1]: key for key in valid}
-        close = [tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1, cutoff=0.6)]
-    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"
 
 
 def _flag_values(argv: Sequence[str]) -> flags.FlagValues:

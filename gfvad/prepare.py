@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gfvad.base.errors import ConfigError, command
-from gfvad.config import nearest
+from gfvad.base.names import nearest
 
 SIMULATED = "xd_violence-simulated"
 DATASETS = {  # name -> (layout, default modalities)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -135,3 +136,15 @@ def test_what_a_user_can_mend_is_one_line(capsys, error, code):
 
     assert errors.run_command(body) == code
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_commands_read_no_library_before_they_can_be_interrupted():
+    """Libraries take seconds to read: Ctrl-C meanwhile is no traceback, because `command` is around it already."""
+    commands = "main prepare extract score export report ablate bench.__main__".split()
+    code = f"import sys, {', '.join(f'gfvad.{name}' for name in commands)}; print([m for m in ('numpy', 'jax', 'absl', 'av') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["main", "prepare", "extract", "score", "export", "report", "ablate", "bench.__main__", "eval.folds", "eval.summary", "eval.published"])
+def test_every_command_has_the_frame(name):
+    assert hasattr(importlib.import_module(f"gfvad.{name}").main, "__wrapped__")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gfvad.base.errors import DataError
@@ -79,3 +79,12 @@ def near(name: str, known: Iterable[str]) -> str:
     found = folded.get(unicodedata.normalize("NFKC", name).casefold())
     close = [found] if found else difflib.get_close_matches(name, known[:2000], n=1, cutoff=0.85)
     return f", near {close[0]!r}" if close else ""
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """'; did you mean X?' for a misspelt name, else the valid ones (at most twelve)."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if not close:  # the last part alone often tells: train.lr -> optim.learning_rate does not, model.experts -> model.filter.experts does
+        tails = {key.rsplit(".", 1)[-1]: key for key in valid}
+        close = [tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1, cutoff=0.6)]
+    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"

@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from gfvad.base.errors import command
 from gfvad.data import annotations, ground_truth
 from gfvad.eval.frames import compress, labels_from_spans, unit_to_frames
 from gfvad.eval.protocols import micro, transform
@@ -117,15 +118,12 @@ def run(root: Path) -> list[tuple[Check, float]]:
     return [(check, measure(videos[check.source], check.quantity, check.normalisation)) for check in CHECKS if check.source in videos]
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Prints the table; 0 where all figures agree, 1 where one does not, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m gfvad.eval.published", description="Published scores through our own evaluation.")
     parser.add_argument("--root", type=Path, required=True, help="folder with xd_violence/ and published_scores/")
-    try:
-        rows = run(parser.parse_args(argv).root)
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    rows = run(parser.parse_args(argv).root)
     table = Table("scores", "quantity (micro)", "normalisation", "known", "ours", "")
     for check, value in rows:
         shown = "{:,.0f}" if check.quantity in ("frames", "positives") else "{:.5f}"

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.errors import DataError, command
 from gfvad.eval.protocols import HEADLINE
 from gfvad.eval.tables import title
-from gfvad.types import DataError
 
 COLUMNS = ("auc", "ap")
 PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc")
@@ -131,20 +131,17 @@ def cell(values: np.ndarray) -> str:
     return f"{known.mean():.4f}{spread}" + (f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else "")
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m gfvad.eval.summary", description="Mean and spread over seeds of finished runs.")
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders of run folders")
-    try:
-        folders = parser.parse_args(argv).folders
-        rows = summarise([path for folder in folders for path in find(folder)])
-        print(table(rows))
-        print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
-        if beside := table_beside(rows):
-            print(f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel metrics, which say so")
-        return 0
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folders = parser.parse_args(argv).folders
+    rows = summarise([path for folder in folders for path in find(folder)])
+    print(table(rows))
+    print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
+    if beside := table_beside(rows):
+        print(f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel metrics, which say so")
+    return 0
 
 
 if __name__ == "__main__":
