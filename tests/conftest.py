@@ -1,6 +1,9 @@
 """Shared fixtures. Eight emulated CPU devices are set up before jax starts, so that device-mapping tests run anywhere."""
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,12 @@ if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 # compiling is most of the tests' time, and most of it is optimisation that tiny programs do not need; commands that tests start inherit this
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# what one test or command has compiled, the others read: a folder for this run, which its workers and commands inherit
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="gfvad-compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
