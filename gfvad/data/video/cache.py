@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.data.video import decode
 from gfvad.data.video.layouts import VideoFile, VideoFolder, fingerprint
 from gfvad.eval.results import atomically
@@ -209,7 +210,7 @@ def _bytes_of(manifest: Mapping[str, Any], spec: Spec) -> int:
 def _read_manifest(path: Path) -> dict | None:
     """The manifest, or None where it is not there or damaged."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = read_json(path / MANIFEST, "the manifest of stored frames")
         return manifest if {"fingerprint", "complete", "videos"} <= set(manifest) and (path / DATA).is_file() else None
     except (OSError, ValueError, TypeError):
         return None
