@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -155,7 +156,8 @@ def parse_json(text: str, where: str, what: str, kind: type = dict, finite: bool
     try:
         tree = json.loads(text, object_pairs_hook=_unique_keys, **numbers)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}, line {error.lineno}, column {error.colno}: not usable JSON ({error.msg}); expected {what}: write it again") from None
+        line = "" if re.search(r", line \d+$", where) else f", line {error.lineno}"  # `where` may say it: a JSON a line
+        raise DataError(f"{where}{line}, column {error.colno}: not usable JSON ({error.msg}); expected {what}: write it again") from None
     except RecursionError:
         raise DataError(f"{where}: JSON nested more than {DEEPEST_JSON} deep; expected {what}") from None
     except ValueError as error:  # a repeated key; a number of absurdly many digits

@@ -28,6 +28,7 @@ import numpy as np
 
 from gfvad.base.files import read_json
 from gfvad.data.video import decode
+from gfvad.data.video.finding import passed_over
 from gfvad.data.video.layouts import VideoFile, VideoFolder, fingerprint
 from gfvad.eval.results import atomically
 from gfvad.progress import Progress
@@ -127,6 +128,9 @@ def open_store(
     Raises DataError where a video cannot be read (what was finished before is kept), or the cache cannot be written.
     """
     videos = folder.videos(split)
+    if folder.passed:
+        say(passed_over(folder.passed))
+        folder.passed.clear()  # said once
     marks = [VERSION, spec.kind, spec.item, spec.dtype, spec.size, dict(spec.settings), str(folder.root.resolve()), folder.layout, split]
     key = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:12]
     path = Path(cache).expanduser() / "video" / f"{spec.kind}-{split}-{key}"
