@@ -59,7 +59,7 @@ def test_learning_curves(tmp_path, drawn):
     figures.learning_curves(rows[:1], NAME, path)  # rows instead of a file; no validation yet
     assert "not in the log" in [t.get_text() for t in drawn[1].axes[1].texts]
     log.write_text('broken\n{"step": 1}\n')
-    with pytest.raises(DataError, match="line 1 is not JSON"):
+    with pytest.raises(DataError, match="line 1, column 1: not usable JSON"):
         figures.learning_curves(log, NAME, path)
 
 

@@ -90,7 +90,7 @@ def test_bad_files(tmp_path):
         results.read_scores(tmp_path / "text.npz")
     with pytest.raises(DataError, match="not found"):
         results.read_scores(tmp_path / "absent.npz")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="not usable JSON"):
         results.read_results(tmp_path / "text.json")
     with pytest.raises(DataError, match="schema 0"):
         results.read_results(tmp_path / "old.json")

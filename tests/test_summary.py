@@ -88,5 +88,5 @@ def test_bad_folders(tmp_path, capsys):
     with pytest.raises(DataError, match="repeat"):
         summary.summarise(summary.find(tmp_path))
     (tmp_path / "a" / "results.json").write_text("{")
-    with pytest.raises(DataError, match="not JSON"):
+    with pytest.raises(DataError, match="not usable JSON"):
         summary.summarise(summary.find(tmp_path))

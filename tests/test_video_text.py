@@ -46,8 +46,8 @@ def test_frames_without_a_description(tmp_path):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([_frame("01", 1, "a"), '{"video": "01", "fra'], r"line 2: not JSON .*found '\{\"video\": \"01\", \"fra'; expected"),
-        ([["01", 1, "a"]], "line 1: lacks video, start, end, text"),
+        ([_frame("01", 1, "a"), '{"video": "01", "fra'], r"line 2, column 17: not usable JSON .*; expected"),
+        ([["01", 1, "a"]], "line 1: a JSON list; expected"),
         ([{"video": "01", "frame": 1}], "line 1: lacks text"),
         ([_frame("01", 1, "a"), _frame("07", 1, "a")], "line 2: unknown video '07'; expected one of 01, 02"),
         ([_frame("01", 5, "a")], "line 1: frames 5 to 5 of video '01', which has frames 1 to 4"),

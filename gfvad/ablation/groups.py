@@ -16,9 +16,10 @@ from ml_collections import ConfigDict
 from gfvad import config as config_lib
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.traced import structure
+from gfvad.base.files import read_json
 from gfvad.eval.results import atomically
 from gfvad.train.checkpoint import describe_differences, hash_of, training_leaves
-from gfvad.types import ConfigError
+from gfvad.types import ConfigError, DataError
 
 SETTINGS, GROUPS, RECORD = "settings", "groups", "group.json"
 RESULTS, FAILED = "results.json", "failed.json"
@@ -111,7 +112,9 @@ def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> l
     by_name = {setting.name: setting for setting in settings}
     groups = []
     for path in sorted((workdir / GROUPS).glob(f"*/{RECORD}")):
-        record: Mapping[str, Any] = json.loads(path.read_text())
+        record: Mapping[str, Any] = read_json(path, "the record of a group of settings; remove its folder to train it anew")
+        if not {"settings", "seeds"} <= set(record):
+            raise DataError(f"{path}: lacks settings or seeds; expected both: remove its folder to train the group anew")
         if not set(record["settings"]) <= set(by_name) or not set(record["seeds"]) <= set(seeds):
             continue
         group = Group(tuple(by_name[name] for name in record["settings"]), tuple(record["seeds"]))

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from gfvad.ablation import plots
 from gfvad.ablation.groups import FAILED, RESULTS, run_folder
 from gfvad.ablation.sweep import Setting, Sweep
+from gfvad.base.files import read_json_lines
 from gfvad.data import records
 from gfvad.data.source import Source
 from gfvad.eval import compare
@@ -77,8 +77,9 @@ def read(workdir: Path, setting: Setting, seeds: Sequence[int], videos: Videos) 
 def last_validation(folder: Path) -> dict[str, float]:
     """The last row of validation in a run's log; {} where there is no validation part."""
     path = folder / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    return next((row for row in reversed(rows) if row["kind"] == "validation"), {})
+    lines = read_json_lines(path, "the log of a run", torn=True, finite=False) if path.is_file() else ()
+    rows = [row for _, row in lines]
+    return next((row for row in reversed(rows) if row.get("kind") == "validation"), {})
 
 
 def write_csv(path: Path, found: Sequence[Found]) -> None:

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from gfvad import config as config_lib
-from gfvad.types import ConfigError
+from gfvad.base.files import read_text
+from gfvad.types import ConfigError, DataError
 
 KEYS = ("settings", "axes", "combine", "base", "seeds", "overrides", "optional")
 COMBINE = ("each", "product")
@@ -108,14 +109,17 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
 def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
     """What the file's get_sweep(config) returns."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as e:
+        text = read_text(path, "Python with get_sweep(config)")
+    except DataError as e:
+        if path.exists():
+            raise ConfigError(str(e)) from None
         found = sorted(str(p) for p in Path("configs/sweeps").glob("*.py") if not p.stem.startswith("_"))
         raise ConfigError(f"--sweep={path}: file not found; sweeps here: {', '.join(found) or 'none, run this in the checkout'}") from e
     try:
         tree = ast.parse(text, str(path))
-    except SyntaxError as e:
-        raise ConfigError(f"{path}, line {e.lineno}: {e.msg}; expected Python with get_sweep(config)") from e
+    except (SyntaxError, RecursionError, MemoryError) as e:
+        line, message = getattr(e, "lineno", 0), getattr(e, "msg", type(e).__name__)
+        raise ConfigError(f"{path}, line {line}: {message}; expected Python with get_sweep(config)") from e
     refuse_repeated_names(path, tree)
     names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     try:

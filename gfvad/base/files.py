@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from gfvad.base.errors import DataError, cannot_read, cannot_write
 LARGEST_TEXT = 2 << 30  # bytes of a text file that is read at once
 DEEPEST_JSON = 200  # levels of objects and lists
 WIDEST_FIELD = 1 << 20  # characters of a field of a table
+LONGEST_NUMBER = 300  # digits of a whole number
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -139,20 +141,23 @@ def read_text(path: str | os.PathLike, what: str) -> str:
     return text
 
 
-def read_json(path: str | os.PathLike, what: str, kind: type = dict) -> Any:
+def read_json(path: str | os.PathLike, what: str, kind: type = dict, finite: bool = True) -> Any:
     """The content of a JSON file whose top level is a `kind`.
 
-    Raises DataError for text that is no JSON, a repeated key, text with half a character (a lone surrogate), absurd depth, or another top level.
+    Raises DataError for text that is no JSON, a repeated key, text with half a character (a lone surrogate), absurd depth, another top
+    level, and (finite) numbers that are none or infinite.
     """
-    return parse_json(read_text(path, what), str(path), what, kind)
+    return parse_json(read_text(path, what), str(path), what, kind, finite)
 
 
-def parse_json(text: str, where: str, what: str, kind: type = dict) -> Any:
+def parse_json(text: str, where: str, what: str, kind: type = dict, finite: bool = True) -> Any:
     """`read_json` of text; `where` starts every message."""
+    numbers = {"parse_int": _whole} | ({"parse_constant": _finite, "parse_float": _finite} if finite else {})
     try:
-        tree = json.loads(text, object_pairs_hook=_unique_keys)
+        tree = json.loads(text, object_pairs_hook=_unique_keys, **numbers)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}, line {error.lineno}, column {error.colno}: not usable JSON ({error.msg}); expected {what}: write it again") from None
+        line = "" if re.search(r", line \d+$", where) else f", line {error.lineno}"  # `where` may say it: a JSON a line
+        raise DataError(f"{where}{line}, column {error.colno}: not usable JSON ({error.msg}); expected {what}: write it again") from None
     except RecursionError:
         raise DataError(f"{where}: JSON nested more than {DEEPEST_JSON} deep; expected {what}") from None
     except ValueError as error:  # a repeated key; a number of absurdly many digits
@@ -163,6 +168,32 @@ def parse_json(text: str, where: str, what: str, kind: type = dict) -> Any:
     if place is not None:
         raise DataError(f"{where}, {place}: half a character (a lone surrogate, such as one half of an emoji); expected whole text: write that text again")
     return tree
+
+
+def read_json_lines(path: str | os.PathLike, what: str, torn: bool = False, finite: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, object) of the non-blank lines of a file with a JSON object a line. Raises DataError as `read_json`.
+
+    torn: a last line without its end, of a writer that was killed or is at work, is passed over.
+    """
+    lines = read_text(path, what).split("\n")
+    for number, line in enumerate(lines[:-1] if torn else lines, 1):
+        if line.strip():
+            yield f"{path}, line {number}", parse_json(line, f"{path}, line {number}", what, finite=finite)
+
+
+def _finite(text: str) -> float:
+    """A number of a JSON. Raises ValueError for NaN, Infinity, and what a float cannot hold."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    """A whole number of a JSON. Raises ValueError for one that is beyond any float."""
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text):,} digits")
+    return int(text)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -196,7 +227,8 @@ def _lone_surrogate(tree: Any) -> str | None:
 
 def read_lines(path: str | os.PathLike, what: str) -> list[tuple[int, str]]:
     """(number, text) of the non-blank lines that are no comment ('# ...'). Raises DataError as `read_text`, and where there are none."""
-    lines = [(i, line.strip()) for i, line in enumerate(read_text(path, what).split("\n"), 1) if line.strip() and not line.lstrip().startswith("# ")]
+    text = read_text(path, what).replace("\r\n", "\n").replace("\r", "\n")
+    lines = [(i, line.strip()) for i, line in enumerate(text.split("\n"), 1) if line.strip() and not line.lstrip().startswith("# ")]
     if not lines:
         raise DataError(f"{path}: empty; expected {what}")
     return lines

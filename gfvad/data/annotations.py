@@ -8,7 +8,6 @@ Ped2 `test_spans.txt`                  | first last, 1-based, both in     | [fir
 """
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base import files
 from gfvad.types import DataError
 
 XD_CLASSES = {"B1": "fighting", "B2": "shooting", "B4": "riot", "B5": "abuse", "B6": "car accident", "G": "explosion"}
@@ -38,16 +38,7 @@ class Event(NamedTuple):
 
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """(number, text) of the non-blank lines that are no comment. Raises DataError where the file is absent, not text, or has none."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {what}, see docs/data.md for where to get it") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file; expected {what}") from None
-    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.lstrip().startswith("# ")]
-    if not lines:
-        raise DataError(f"{path}: empty; expected {what}")
-    return lines
+    return files.read_lines(path, what if Path(path).exists() else f"{what}, see docs/data.md for where to get it")
 
 
 def strip_mp4(name: str) -> str:
@@ -188,16 +179,7 @@ def parse_ped2(path: Path) -> dict[str, np.ndarray]:
 
 def read_csv(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows of a CSV with a header as (where, {column: stripped text}); absent optional columns are ''. DataError for anything malformed."""
-    expected = ",".join(columns) + "".join(f"[,{c}]" for c in optional)
-    lines = read_lines(path, f"a CSV with the columns {expected}")
-    rows = list(csv.reader(line for _, line in lines))
-    header = [field.strip() for field in rows[0]]
-    if not set(columns) <= set(header):
-        raise DataError(f"{path}: columns {','.join(header)}; expected {expected} in the first line")
-    for (i, _), row in zip(lines[1:], rows[1:]):
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {i}: {len(row)} fields; expected {len(header)} ({','.join(header)})")
-        yield f"{path}, line {i}", {c: "" for c in optional} | {c: field.strip() for c, field in zip(header, row)}
+    return files.read_table(path, columns, optional)
 
 
 def parse_spans_csv(path: Path) -> dict[str, list[tuple[int, int, str]]]:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from gfvad.base.arrays import Npz
 from gfvad.data import manifest as manifest_lib
 from gfvad.data.statistics import Moments
 from gfvad.progress import Progress
@@ -70,8 +71,11 @@ def feature_stats(path: str | os.PathLike) -> dict[str, dict[str, np.ndarray]]:
     manifest = manifest_lib.read(folder)
     if "train" not in manifest["splits"]:
         raise DataError(f"{folder} has no training split, so no feature statistics; take those of the checkpoint or prepare a set with one")
-    with np.load(folder / manifest_lib.STATISTICS) as stats:
+    stats = Npz(folder / manifest_lib.STATISTICS).arrays()
+    try:
         return {m: {key: stats[f"{m}/{key}"] for key in ("mean", "std")} for m in manifest["modalities"]}
+    except KeyError as error:
+        raise DataError(f"{folder / manifest_lib.STATISTICS}: no array {error}; expected mean and std of each modality: prepare the set again") from None
 
 
 class Records(Sequence):

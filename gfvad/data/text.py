@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import logging
 import math
 import os
@@ -19,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.types import ConfigError, DataError
 
 ASSIGNMENTS = ("nearest", "decay", "overlap")
@@ -65,24 +65,9 @@ def load_captions(path: str | os.PathLike) -> dict[str, Captions]:
     missing keys, lengths that differ, a time that is negative, not finite or reversed, a start beyond the duration, text that is no string.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}), expected a JSON of timed sentences: check data.captions and data.root") from None
-    except ValueError as error:  # bad UTF-8, bad JSON, repeated keys
-        raise DataError(f"{path}: not usable JSON ({error}), expected {{video: {{duration, timestamps, sentences}}}}: write the file again") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: a JSON {type(content).__name__}, expected an object {{video: {{duration, timestamps, sentences}}}}")
+    what = "timed sentences {video: {duration, timestamps, sentences}}"
+    content = read_json(path, what if path.exists() else f"{what}: check data.captions and data.root", finite=False)
     return {name: _parse_captions(f"{path}: video {name!r}", entry) for name, entry in content.items()}
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """JSON objects with a repeated key are an error, not a silent loss of the first one."""
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        seen: set[str] = set()
-        raise ValueError(f"key {next(key for key, _ in pairs if key in seen or seen.add(key))!r} stands twice")
-    return entries
 
 
 def _parse_captions(where: str, entry: object) -> Captions:

@@ -4,6 +4,7 @@ Only what such a file of weights needs is unpickled; any other name in it is ref
 """
 from __future__ import annotations
 
+import math
 import pickle
 import struct
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gfvad.base.files import require_regular
 from gfvad.types import DataError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -34,7 +36,8 @@ class Tensor:
     def array(self) -> np.ndarray:
         """Its numbers, a copy. Raises ValueError where it reaches beyond its storage."""
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides))
-        if min((self.offset, last, *self.strides)) < 0 or (0 not in self.shape and last >= len(self.storage.values)):
+        beyond = last >= len(self.storage.values) or math.prod(self.shape) > len(self.storage.values)
+        if min((self.offset, last, *self.strides, *self.shape)) < 0 or (0 not in self.shape and beyond):
             raise ValueError("a tensor reaches beyond its storage")
         own = self.storage.values[self.offset :]
         return np.lib.stride_tricks.as_strided(own, self.shape, [s * own.itemsize for s in self.strides]).copy()
@@ -70,6 +73,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises DataError for a file that is missing, truncated or of another kind.
     """
+    length = require_regular(path, "weights of PyTorch")
     try:
         with open(path, "rb") as file:
             if Reader(file).load() != MAGIC or Reader(file).load() != PROTOCOL:
@@ -80,12 +84,13 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
             for key in Reader(file).load():
                 storage = reader.storages[key]
                 (size,) = struct.unpack("<q", file.read(8))
-                raw = file.read(size * storage.dtype.itemsize)
-                if size != storage.size or len(raw) != size * storage.dtype.itemsize:
+                whole = 0 <= size * storage.dtype.itemsize <= length - file.tell()  # looked at before memory is asked for
+                raw = file.read(size * storage.dtype.itemsize) if whole else b""
+                if size != storage.size or not whole:
                     raise ValueError(f"it ends in a storage of {storage.size} numbers")
                 storage.values = np.frombuffer(raw, storage.dtype)
             return {name: tensor.array() for name, tensor in tree.items()}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected weights of PyTorch") from None
-    except (pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, struct.error) as error:
+    except (pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, struct.error, OverflowError, MemoryError, RecursionError) as error:
         raise DataError(f"{path}: not a usable PyTorch file of weights in the format before 1.6 ({error or type(error).__name__}): get it again") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.types import DataError, ScoredVideo
 
 CALIBRATION = "calibration.json"
@@ -46,7 +47,7 @@ def read_calibration(folder: Path, step: int) -> tuple[float, str]:
     if not path.is_file():
         return DEFAULT, f"{DEFAULT}: {CALIBRATION} is not there"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, "a calibration")
         value, rule = float(found["threshold"]), str(found["rule"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a calibration ({error}); expected what an evaluation writes: evaluate the run again (--mode=evaluate)") from None

@@ -5,7 +5,6 @@ which colour-blind readers can tell apart; curves differ in their marks or dashe
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gfvad.base.files import parse_json, read_text
 from gfvad.data.annotations import spans_of
 from gfvad.eval.frames import compress
 from gfvad.eval.metrics import cumulative_counts, ranking_metrics
@@ -55,13 +55,14 @@ def style(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
     """Rows of a JSON-lines log; an unfinished last line is left out. Raises DataError where another line cannot be read."""
-    rows, lines = [], Path(path).read_text(encoding="utf-8").splitlines()
+    what = "the log of a run, one object a line; train again to write it anew"
+    rows, lines = [], read_text(path, what).splitlines()
     for i, line in enumerate(lines):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as e:
+            rows.append(parse_json(line, f"{path}, line {i + 1}", what, finite=False))
+        except DataError:
             if i < len(lines) - 1:
-                raise DataError(f"{path}: line {i + 1} is not JSON ({e}); expected one object a line; train again to write it anew") from e
+                raise
     return rows
 
 

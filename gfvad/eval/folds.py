@@ -8,8 +8,6 @@ against the base, a paired t-test over folds (their training parts overlap, whic
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.errors import ConfigError, DataError, command
+from gfvad.base.files import read_json, read_table
 from gfvad.config import nearest
 from gfvad.eval.compare import OF_VIDEOS, number, p_value, paired_t
 from gfvad.eval.protocols import HEADLINE
@@ -36,8 +35,8 @@ class Joined(NamedTuple):
 def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float]]]:
     """(base setting, {setting: {seed: value}}) of one ablation. Raises DataError for a folder without one, or without the metric."""
     try:
-        base = json.loads((folder / "sweep.json").read_text())["base"]
-        rows = list(csv.DictReader((folder / "ablation.csv").read_text().splitlines()))
+        base = read_json(folder / "sweep.json", "that of gfvad.ablate")["base"]
+        rows = [row for _, row in read_table(folder / "ablation.csv", ("setting", "seed", "metric", "value", *HEADLINE))]
         found: dict[str, dict[int, float]] = {}
         for row in rows:
             if row["metric"] == metric and all(row[key] == value for key, value in HEADLINE.items()):

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gfvad.base.errors import command
+from gfvad.base.arrays import load_npy
 from gfvad.data import annotations, ground_truth
 from gfvad.eval.frames import compress, labels_from_spans, unit_to_frames
 from gfvad.eval.protocols import micro, transform
@@ -65,7 +66,7 @@ def xd_hlnet(root: Path) -> list[ScoredVideo]:
     folder = root / "xd_violence"
     truths = ground_truth.xd_test(folder)
     order = ground_truth.read_order(folder / "test_order.txt")
-    snippets = ground_truth.split_snippets(np.load(folder / "hlnet_offline_snippet_scores.npy"), truths, order)
+    snippets = ground_truth.split_snippets(load_npy(folder / "hlnet_offline_snippet_scores.npy"), truths, order)
     videos = []
     for name in order:
         truth = truths[name]

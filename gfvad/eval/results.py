@@ -28,7 +28,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import gfvad
-from gfvad.base.files import atomically
+from gfvad.base.arrays import Npz, load_npz
+from gfvad.base.files import atomically, parse_json, read_json
 from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
@@ -100,13 +101,9 @@ def write_tree(path: str | Path, tree: dict[str, Any]) -> dict[str, Any]:
 
 def read_results(path: str | Path) -> dict[str, Any]:
     """The tree of a results.json; raises DataError where it is not one of this schema."""
-    try:
-        tree = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise DataError(f"{path}: cannot be read as results.json ({e}); expected a file this project wrote") from e
-    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        found = tree.get("schema") if isinstance(tree, dict) else type(tree).__name__
-        raise DataError(f"{path}: schema {found!r}, expected {SCHEMA}; evaluate again to write it anew")
+    tree = read_json(path, "the results.json of an evaluation by this project")
+    if tree.get("schema") != SCHEMA:
+        raise DataError(f"{path}: schema {tree.get('schema')!r}, expected {SCHEMA}; evaluate again to write it anew")
     return tree
 
 
@@ -147,17 +144,15 @@ def _missing_text(missing: Mapping[str, Sequence[str]]) -> bytes:
 
 def read_missing(path: str | Path) -> dict[str, list[str] | int]:
     """{modality: videos of a scores.npz that were scored without it (their number where they are very many), [] for all}; {} for none."""
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.comment)["missing"] if archive.comment else {}
+    comment = Npz(path).comment
+    if not comment:
+        return {}
+    return parse_json(comment.decode("utf-8", "replace"), f"{path}, its comment", "{modality: videos without it}").get("missing", {})
 
 
 def read_scores(path: str | Path) -> dict[str, np.ndarray]:
     """Video name -> its array [T], as stored (float32 where this project wrote it); raises DataError where it is not one."""
-    if not zipfile.is_zipfile(path):
+    if not Path(path).is_file() or not zipfile.is_zipfile(path):
         found = "not an .npz archive" if Path(path).is_file() else "not found"
         raise DataError(f"{path}: {found}; expected one array of frame scores a video")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as e:
-        raise DataError(f"{path}: cannot be read as scores.npz ({e}); expected one array of frame scores a video") from e
+    return load_npz(path)

@@ -6,7 +6,6 @@ another checkpoint or with other settings of the score is never taken for it. Wi
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base import files
+from gfvad.base.arrays import load_npz
 from gfvad.data.video.clips import Parts
 from gfvad.data.video.source import ClipData, perturbed
 from gfvad.eval import results, terms, weights
@@ -143,9 +144,8 @@ def load(path: Path) -> Scorer | None:
         return None
     remedy = "remove it; it is made again from the training set"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        about = json.loads(arrays["about"].tobytes())
+        arrays = load_npz(path)
+        about = files.parse_json(arrays["about"].tobytes().decode(), f"{path}:about", "what an evaluation writes")
         if (about["format"], about["mark"]) != (FORMAT, path.stem):
             raise DataError(f"{path}: format {about['format']} of {about['mark']}, expected format {FORMAT} of {path.stem}: {remedy}")
         pair = lambda name: (arrays[f"{name}/mean"], arrays[f"{name}/spread"]) if f"{name}/mean" in arrays else None  # noqa: E731
@@ -154,7 +154,7 @@ def load(path: Path) -> Scorer | None:
         inputs = {name: (tuple(shape), dtype) for name, (shape, dtype) in about["inputs"].items()}
         height, width = about["flow_size"]
         return Scorer(calibration, causal, weights.Chosen(**about["weights"]), arrays["held"], arrays["held_causal"], inputs, (height, width))
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}" if remedy not in str(error) else str(error)) from None
+    except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not a scorer ({type(error).__name__}: {error}); expected what an evaluation writes: {remedy}") from None

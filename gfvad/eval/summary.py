@@ -8,7 +8,6 @@ second table, a column a setting: other protocols, pixel metrics, and every valu
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.errors import DataError, command
+from gfvad.base.files import read_json
 from gfvad.eval.protocols import HEADLINE
 from gfvad.eval.tables import title
 
@@ -41,12 +41,9 @@ class Row(NamedTuple):
 
 def read(path: Path) -> dict:
     """One results.json. Raises DataError where it is missing or not whole."""
-    try:
-        results = json.loads(path.read_text())
-    except FileNotFoundError as e:
-        raise DataError(f"{path}: not found; expected a finished run (python -m gfvad.main writes it at the end)") from e
-    except json.JSONDecodeError as e:
-        raise DataError(f"{path}: not JSON ({e}); run the evaluation again with --mode=evaluate") from e
+    if not path.exists():
+        raise DataError(f"{path}: not found; expected a finished run (python -m gfvad.main writes it at the end)")
+    results = read_json(path, "the results of a run: evaluate it again with --mode=evaluate")
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
     if missing:
         raise DataError(f"{path}: keys {sorted(missing)} are missing; expected a results.json of this project; evaluate the run again")

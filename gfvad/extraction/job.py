@@ -16,6 +16,7 @@ from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.config import nearest
 from gfvad.data import annotations
 from gfvad.data.layouts.base import some
+from gfvad.data.video import finding
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.encoders import DEFAULT, Encoder, open_encoder
 from gfvad.extraction.labels import Label
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     spans: Mapping[str, Sequence[tuple[int, int, str]]]
     specs: Mapping[str, Spec]  # modality -> encoder
     encoders: Mapping[str, dict[str, Any]]  # modality -> its description for the manifest
+    passed: Sequence[Path] = ()  # files in the given folders that hold no video
 
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -64,10 +66,11 @@ def make_plan(arguments: argparse.Namespace, opener: Callable[..., Encoder] = op
     specs = read_specs(arguments.modalities, arguments.encoder, arguments.descriptions, opener)
     for m in specs if arguments.layout == "xd" else ():
         feature_file("xd", m, "", "")
-    videos = find_videos(arguments.inputs)
+    passed: list[Path] = []
+    videos = find_videos(arguments.inputs, passed)
     found = read_labels(arguments, videos)
     spans = {name_of(n): s for n, s in annotations.parse_spans_csv(Path(arguments.spans).expanduser()).items()} if arguments.spans else {}
-    return Plan(videos, found, spans, specs, {m: describe_encoder(open_spec(spec)) for m, spec in specs.items()})
+    return Plan(videos, found, spans, specs, {m: describe_encoder(open_spec(spec)) for m, spec in specs.items()}, passed)
 
 
 def read_specs(modalities: str, given: Sequence[str], descriptions: str, opener: Callable[..., Encoder] = open_encoder) -> dict[str, Spec]:
@@ -248,6 +251,8 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
         print("labels   " + "; ".join(f"{s}: {sum(r['label'] == 0 for r in p)} normal, {sum(r['label'] == 1 for r in p)} abnormal" for s, p in parts.items()))
     if lost := sorted(set(plan.spans) - names):
         print(f"note: spans of {len(lost)} videos that are not among the given: {some(lost)}", file=sys.stderr)
+    if plan.passed:
+        print(finding.passed_over(plan.passed), file=sys.stderr)
     failed = [name for name in sorted(names) if name in book.failed]
     if failed:
         print(f"{len(failed)} of {len(names)} videos failed:", file=sys.stderr)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from gfvad.data.video.decode import EXACT, SLACK
+from gfvad.base.secrets import redact
+from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file
 from gfvad.extraction.encoders import SIDE
 from gfvad.extraction.units import PATCH, RATE, Picture, Sound
 from gfvad.types import DataError
@@ -23,7 +24,7 @@ from gfvad.types import DataError
 FPS = 25.0  # where a container does not say
 LAG = 10.0  # seconds that pictures wait for sound
 AHEAD = 600.0  # seconds of sound that wait for pictures; what is beyond is not heard
-JUMP = 600.0  # seconds: a larger step in the timestamps is a broken clock, not a pause
+BACK = 1.0  # seconds by which sound may run back; more is another stream that begins there
 SLIP = 0.1  # seconds by which sound may be off its timestamps before it is put right
 END = 2.0  # seconds (or END_SHARE of its length) that may lack at the end of a container that states its length
 END_SHARE = 0.02
@@ -60,28 +61,24 @@ def pieces(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> Itera
 
 def open_media(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> Media:
     """A video file, to be iterated once; a context manager. Raises DataError where it is no readable video or has no video stream."""
-    # an absolute path: FFmpeg takes what stands before a colon in another one for a protocol
-    return Media(_container(os.path.abspath(path), str(path)), str(path), side, threads, strict=True)
+    return Media(open_file(path), str(path), side, threads, strict=True)
 
 
 def open_url(url: str, side: int = SIDE, format: str | None = None, seconds: float = 10.0) -> Media:
     """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over. seconds: wait for data no longer than that."""
     options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
-    return Media(_container(url, url, format=format, options=options, timeout=(seconds, seconds)), url, side, 0, strict=False)
+    where = redact(url)
+    try:
+        container = av.open(url, format=format, options=options, timeout=(seconds, seconds))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = redact(str(getattr(error, "strerror", None) or error))
+        raise DataError(f"{where}: cannot be opened ({reason}); expected a camera or a stream that is there: check its address, the network and your rights") from None
+    return Media(container, where, side, 0, strict=False)
 
 
 def versions() -> dict[str, str]:
     """Of PyAV and of FFmpeg's libraries."""
     return {"av": av.__version__} | {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
-
-
-def _container(url: str, where: str, **settings):
-    try:
-        return av.open(url, **settings)
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(
-            f"{where}: not a readable video ({error.strerror or error}); it may be cut off, or no video. Expected a whole file: copy or encode it again"
-        ) from None
 
 
 class Media:
@@ -91,7 +88,7 @@ class Media:
         self._container, self._where, self._side, self._strict = container, where, side, strict
         formats = container.format.name.split(",")
         videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not videos or formats[0].endswith("_pipe") or formats[0] == "image2":
+        if not videos or is_picture(container):
             what = "a picture" if videos else "no video stream in it"
             self.close()
             raise DataError(f"{where}: {what}, expected a video: leave the file out, or copy it again if it was one")
@@ -107,6 +104,7 @@ class Media:
         size = self._video.codec_context
         self.info = MediaInfo(max(duration, 0.0), rate if 0 < rate <= 1000 else FPS, stated, size.width, size.height, self._audio is not None, 0)
         self._size: tuple[int, int] | None = None
+        self._breaks = Breaks(where, container, 1 / self.info.fps)
 
     def __enter__(self) -> Media:
         return self
@@ -140,16 +138,16 @@ class Media:
             for packet in self._container.demux(streams):
                 if packet.stream is self._video:
                     count += packet.size > 0
-                    if packet.is_corrupt and self._strict:
-                        raise self._cut(stated)
                 if packet.pts is not None:
                     last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 yield packet
         except av.FFmpegError as error:
             raise self._broken(error) from None
         # packets, not frames: an edit list may hide frames on purpose
+        if self._strict:
+            self._breaks.end()
         if self._strict and count < stated * (1 if self._exact else 1 - SLACK):
-            raise self._cut(stated)
+            raise cut_off(self._where, self._shown, stated)
         duration = self.info.duration
         if self._strict and self._matroska and last < duration - max(END, END_SHARE * duration):
             raise DataError(f"{self._where}: cut off after {last:.1f} s, expected {duration:.1f} s as its container states: copy or encode it again")
@@ -158,7 +156,7 @@ class Media:
 
     def _decoded(self, packet) -> list:
         try:
-            frames = packet.decode()
+            frames = self._breaks.decoded(packet) if self._strict else packet.decode()
         except av.FFmpegError as error:
             if self._strict:
                 raise self._broken(error) from None
@@ -169,9 +167,6 @@ class Media:
     def _broken(self, error: Exception) -> DataError:
         of = self.info.frames_stated or "?"
         return DataError(f"{self._where}: decoding failed after {self._shown} of {of} frames ({error.strerror or error}), expected a whole video: copy or encode it again")
-
-    def _cut(self, stated: int) -> DataError:
-        return DataError(f"{self._where}: cut off: {self._shown} whole frames, expected {stated} as its container states: copy or encode it again")
 
     def _to_array(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [h, w, 3], upright, all of the first one's size (a stream may change its own)."""
@@ -230,7 +225,7 @@ class _Hearing:
 
     def _hear(self, frame) -> Iterator[tuple[float, np.ndarray]]:
         kind, stamp = (frame.format.name, frame.layout.name, frame.sample_rate), _seconds(frame)
-        if self._expected is not None and stamp is not None and not -JUMP < stamp + self._offset - self._expected < JUMP:
+        if self._expected is not None and stamp is not None and not -BACK < stamp + self._offset - self._expected < JUMP:
             self._offset = self._expected - stamp
         time = self._expected or 0.0 if stamp is None else stamp + self._offset
         if kind != self._kind or abs(time - self._expected) > SLIP:

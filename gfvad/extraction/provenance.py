@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gfvad.base.files import read_json
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.types import DataError
 
@@ -27,7 +28,7 @@ def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
     if path is None or not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, "the manifest of features")
         return found["encoders"] if found["kind"] == EXTRACTED else None
     except (ValueError, KeyError, TypeError):
         return None  # somebody else's manifest
@@ -39,6 +40,6 @@ def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["encoders"])
+        return dict(read_json(path, "a table of encoders")["encoders"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a table of encoders ({error}); expected what training writes: copy it from the features' {MANIFEST}") from None

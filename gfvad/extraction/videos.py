@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.files import require_regular
 from gfvad.data.annotations import strip_mp4
-from gfvad.data.video.layouts import VIDEOS, natural
+from gfvad.data.video import finding
+from gfvad.data.video.layouts import natural
 from gfvad.extraction import media
 from gfvad.extraction.encoders import Encoder
 from gfvad.extraction.media import MediaInfo
@@ -42,35 +44,35 @@ class Extracted(NamedTuple):
     missing: tuple[str, ...]  # modalities that no unit has
 
 
-def find_videos(inputs: Sequence[str | os.PathLike]) -> list[Source]:
+def find_videos(inputs: Sequence[str | os.PathLike], passed: list[Path] | None = None) -> list[Source]:
     """The video files among files and folders (searched through, what is hidden passed over), by name; a file named twice counts once.
 
-    Raises DataError where a path is not there, a given file is not named like a video, a folder holds none, or two files would get one name.
+    A file that is given is a video whatever its name; in folders see `finding.is_video`. passed: gets what was passed over in folders.
+    Raises DataError where a path is not there or no regular file, a folder holds no video, or two files would get one name.
     """
     found: dict[str, Source] = {}
-    for source in (source for path in inputs for source in _below(Path(os.path.expanduser(path)))):
+    passed = [] if passed is None else passed
+    for source in (source for path in inputs for source in _below(Path(os.path.expanduser(path)), passed)):
         other = found.setdefault(source.name, source)
         if other.path.resolve() != source.path.resolve():
             raise DataError(f"{source.path} and {other.path}: both would be called {source.name!r}; expected names of their own: rename one, or give the folder above both")
     return sorted(found.values(), key=lambda source: natural(source.name))
 
 
-def _below(path: Path) -> Iterator[Source]:
-    if path.is_file():
-        if path.suffix.lower() not in VIDEOS:
-            raise DataError(f"{path}: a {path.suffix or 'nameless'} file; expected a video ({' '.join(VIDEOS)}) or a folder of them")
+def _below(path: Path, passed: list[Path]) -> Iterator[Source]:
+    if not path.is_dir():
+        if not os.path.lexists(path):
+            raise DataError(f"{path}: not found; expected a video file or a folder of them: check the path")
+        require_regular(path, "a video file or a folder of them")
         yield Source(name_of(path.name), path, (path.absolute().parent.name,))
         return
-    if not path.is_dir():
-        raise DataError(f"{path}: not found; expected a video file or a folder of them: check the path")
-    none = True
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for file in sorted(f for f in files if not f.startswith(".") and Path(f).suffix.lower() in VIDEOS):
-            none, inside = False, Path(folder, file).relative_to(path)
-            yield Source(name_of(str(inside)), Path(folder, file), (path.resolve().name, *inside.parts[:-1]))
+    none, before = True, len(passed)
+    for file in finding.below(path, passed):
+        none, inside = False, file.relative_to(path)
+        yield Source(name_of(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
     if none:
-        raise DataError(f"{path}: no videos in it; expected files {' '.join(VIDEOS)}: give the folder they are in")
+        said = finding.passed_over(passed[before:]) or "it is empty"
+        raise DataError(f"{path}: no videos in it ({said}); expected files that FFmpeg decodes: give the folder they are in")
 
 
 def name_of(path: str) -> str:
@@ -78,8 +80,7 @@ def name_of(path: str) -> str:
 
     What cannot be written there is replaced: control characters, bytes that are no text, blanks at the ends; the end of a very long name by a hash.
     """
-    suffix = Path(path).suffix
-    stem = path.removesuffix(suffix) if suffix.lower() in VIDEOS else path
+    stem = path.removesuffix(finding.suffix_of(path))
     name = stem.replace(os.sep, "__").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", unicodedata.normalize("NFC", name))
     name = re.sub(r"^#\s+", "#", strip_mp4(name.strip()).strip()) or "video"  # tables take '# ' for a comment

@@ -9,13 +9,14 @@ A clip is a dict, read by report.js:
 from __future__ import annotations
 
 import base64
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gfvad.base.arrays import load_npz
+from gfvad.base.errors import DataError
 from gfvad.scoring.alarms import find_alarms
 from gfvad.scoring.result import VideoScores
 
@@ -98,7 +99,6 @@ def packed(x: np.ndarray) -> str:
 def read_details(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
     """(arrays, '') of details/NAME.npz, or ({}, why not)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}, ""
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return load_npz(path), ""
+    except DataError as error:
         return {}, f"Graph and heat maps are missing: {path.name} cannot be read ({error})."

@@ -11,7 +11,8 @@ import numpy as np
 
 from gfvad.data.annotations import spans_of
 from gfvad.data.video.decode import DEFAULT_FPS
-from gfvad.data.video.layouts import IMAGES, VIDEOS
+from gfvad.data.video.finding import is_video, suffix_of
+from gfvad.data.video.layouts import IMAGES
 from gfvad.eval import summary, tables
 from gfvad.eval.results import read_results, read_scores
 from gfvad.reporting.clips import Clip, clip_of, read_details
@@ -63,15 +64,17 @@ def names_below(root: Path) -> dict[str, Path | None]:
     paths = []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        paths += [Path(place, f) for f in sorted(files) if Path(f).suffix.lower() in VIDEOS and not f.startswith(".")]
+        paths += [Path(place, f) for f in sorted(files) if not f.startswith(".") and is_video(Path(place, f))]
         if any(Path(f).suffix.lower() in IMAGES for f in files):
             paths.append(Path(place))
     found: dict[str, Path | None] = {}
     for path in paths:
-        found[path.stem if path.is_file() else path.name] = None if (path.stem if path.is_file() else path.name) in found else path
+        name = path.name.removesuffix(suffix_of(path.name)) if path.is_file() else path.name
+        found[name] = None if name in found else path
     for path in paths:
         inside = path.relative_to(root)
-        found["__".join((inside.with_suffix("") if path.is_file() else inside).parts)] = path
+        text = str(inside)
+        found["__".join(Path(text.removesuffix(suffix_of(text)) if path.is_file() else text).parts)] = path
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad import config as config_lib
 from gfvad.data.layouts import arrays
+from gfvad.data.video import finding
 from gfvad.extraction import provenance
 from gfvad.extraction.encoders import settings_of
 from gfvad.progress import Progress
@@ -139,7 +140,8 @@ def extract(request: Request, encoders: Mapping[str, dict[str, Any]], folder: Pa
     for m, found in described.items():
         if found["id"] != encoders[m]["id"] and found["name"] != "text":  # texts of other videos lie in another file
             raise DataError(f"{request.model}: its {m} was made by {says(encoders[m])}, here is {says(found)}; expected the same: give the file of training by --path={m}=FILE, or train again")
-    return job.extract(job.Plan(find_videos(request.inputs), {}, {}, specs, described), folder, "generic", request.workers)
+    passed: list[Path] = []
+    return job.extract(job.Plan(find_videos(request.inputs, passed), {}, {}, specs, described, passed), folder, "generic", request.workers)
 
 
 def says(encoder: Mapping[str, Any]) -> str:
@@ -209,7 +211,8 @@ def score_predictive(request: Request) -> int:
         raise ConfigError("--workers: the predictive model reads one video after the other; leave it out")
     scorer = PredictiveScorer.open(request.model, request.checkpoint)
     videos, failed = [], []
-    paths = [(name, path) for given in request.inputs for name, path in predictive_inputs(Path(given).expanduser())]
+    passed: list[Path] = []
+    paths = [(name, path) for given in request.inputs for name, path in predictive_inputs(Path(given).expanduser(), passed)]
     if scorer.needs_text and not request.descriptions:
         raise DataError(f"{request.model}: the model reads descriptions; give them by --descriptions=FILE (JSON lines, docs/data.md), or train with the variant no_text")
     with Progress(len(paths), "scoring", "videos") if len(paths) > 1 else nullcontext() as progress:
@@ -223,12 +226,18 @@ def score_predictive(request: Request) -> int:
     threshold = scorer.threshold if request.threshold is None else request.threshold
     rule = scorer.threshold_rule if request.threshold is None else "given"
     model = {"kind": "predictive", "name": scorer.name, "path": str(request.model), "modalities": list(scorer.terms), "threshold_rule": rule}
+    if passed:
+        print(finding.passed_over(passed), file=sys.stderr)
     return finish(request, model, threshold, videos, failed)
 
 
-def predictive_inputs(path: Path) -> list[tuple[str, Path]]:
-    """(name, path) of the videos (files, or folders of frames) that a path means. Raises DataError."""
+def predictive_inputs(path: Path, passed: list[Path] | None = None) -> list[tuple[str, Path]]:
+    """(name, path) of the videos (files, or folders of frames) that a path means. passed: gets what holds no video. Raises DataError."""
     from gfvad.data.video.layouts import open_layout
 
-    return [(video.name, video.path) for video in open_layout("any", path).videos("test")]
+    layout = open_layout("any", path)
+    videos = [(video.name, video.path) for video in layout.videos("test")]
+    if passed is not None:
+        passed += layout.passed
+    return videos
 

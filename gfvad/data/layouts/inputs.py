@@ -5,7 +5,6 @@ to anything. `Inputs.warnings` says what was looked for. Where nothing of the mo
 """
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -183,11 +182,10 @@ class Inputs(Loose):
 
     def _gather_csv(self) -> tuple[dict[str, Found], list[Problem]]:
         """Files of a CSV with a column path (VadCLIP), found as written or below the CSV's folder."""
-        rows = list(csv.reader(line for _, line in annotations.read_lines(self.root, "a CSV with a column path")))
-        if "path" not in rows[0]:
-            raise DataError(f"{self.root}: columns {','.join(rows[0])}; expected one named path")
+        written = [row["path"] for _, row in annotations.read_csv(self.root, ("path",))]
+        if not written:
+            raise DataError(f"{self.root}: no rows; expected a feature file a row, in the column path")
         below = {p.name: p for p in find_files(self.folder)}
-        written = [row[rows[0].index("path")] for row in rows[1:] if len(row) == len(rows[0])]
         paths = [Path(w) if Path(w).is_file() else below.get(Path(w.replace("\\", "/")).name) for w in written]
         lost = [w for w, p in zip(written, paths) if p is None]
         if lost:

@@ -8,7 +8,6 @@ folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalitie
 """
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.data import annotations
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_files, some
@@ -61,8 +61,8 @@ def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) 
 def extracted(root: Path) -> bool:
     """Whether a folder was written by `gfvad.extract`."""
     try:
-        return json.loads((root / "manifest.json").read_text(encoding="utf-8"))["kind"] == EXTRACTED
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(root / "manifest.json", "the manifest of features")["kind"] == EXTRACTED
+    except (DataError, KeyError):
         return False
 
 

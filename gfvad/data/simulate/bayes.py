@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.arrays import load_npy, load_npz
 from gfvad.data.simulate import process, writer
 from gfvad.data.simulate.generator import World
 from gfvad.data.simulate.process import Chain, Settings
@@ -151,13 +152,16 @@ def read_truth(root: str | os.PathLike, split: str = "test") -> Truth:
     if content.get("generator_version") != writer.VERSION:
         raise DataError(f"{root}: generator version {content.get('generator_version')!r}, expected {writer.VERSION}: delete the folder, run again")
     numbers = content["settings"]
-    with np.load(root / writer.TRUTH) as arrays:
+    arrays = load_npz(root / writer.TRUTH)
+    try:
         ends = np.cumsum(arrays[f"{split}_length"])[:-1]
         return Truth(
             root=root, split=split, settings=Settings(**{**numbers, "prior": tuple(numbers["prior"])}),
             world=World(*(arrays[name] for name in World._fields)), names=tuple(map(str, arrays[f"{split}_name"])),
             scenario=arrays[f"{split}_scenario"], kind=tuple(np.split(arrays[f"{split}_kind"], ends)), crops=content["crops"],
         )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{root / writer.TRUTH}: not what a simulated set holds ({error!r}); expected its own: delete the folder, run again") from None
 
 
 def log_likelihood(features: np.ndarray, basis: np.ndarray, prototypes: np.ndarray, latent_noise: float, noise: float) -> np.ndarray:
@@ -182,7 +186,7 @@ def likelihoods(truth: Truth, name: str, modalities: Sequence[str] = MODALITIES)
     found = {}
     for modality in set(modalities) & set(MODALITIES):
         basis, noise = known[modality]
-        features = np.stack([np.load(file) for file in files[modality]])
+        features = np.stack([load_npy(file) for file in files[modality]])
         found[modality] = log_likelihood(features, basis, world.prototypes, settings.latent_noise, noise)
     return found.get("rgb"), found.get("audio")
 

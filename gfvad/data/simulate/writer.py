@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.data import manifest
 from gfvad.data.ground_truth import SNIPPET
 from gfvad.data.simulate import captions, process
@@ -88,10 +89,7 @@ def is_complete(folder: Path, identity: dict[str, Any]) -> bool:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a simulated set. Raises DataError where there is none."""
-    try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / MANIFEST}: {error}; expected the manifest of a simulated set, run gfvad.data.simulate.write") from None
+    return read_json(folder / MANIFEST, "the manifest of a simulated set: run gfvad.data.simulate.write")
 
 
 def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -> None:

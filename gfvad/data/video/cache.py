@@ -26,7 +26,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.data.video import decode
+from gfvad.data.video.finding import passed_over
 from gfvad.data.video.layouts import VideoFile, VideoFolder, fingerprint
 from gfvad.eval.results import atomically
 from gfvad.progress import Progress
@@ -126,6 +128,9 @@ def open_store(
     Raises DataError where a video cannot be read (what was finished before is kept), or the cache cannot be written.
     """
     videos = folder.videos(split)
+    if folder.passed:
+        say(passed_over(folder.passed))
+        folder.passed.clear()  # said once
     marks = [VERSION, spec.kind, spec.item, spec.dtype, spec.size, dict(spec.settings), str(folder.root.resolve()), folder.layout, split]
     key = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:12]
     path = Path(cache).expanduser() / "video" / f"{spec.kind}-{split}-{key}"
@@ -209,7 +214,7 @@ def _bytes_of(manifest: Mapping[str, Any], spec: Spec) -> int:
 def _read_manifest(path: Path) -> dict | None:
     """The manifest, or None where it is not there or damaged."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = read_json(path / MANIFEST, "the manifest of stored frames")
         return manifest if {"fingerprint", "complete", "videos"} <= set(manifest) and (path / DATA).is_file() else None
     except (OSError, ValueError, TypeError):
         return None

@@ -1,6 +1,9 @@
 """Images (OpenCV) and video files (PyAV) to frames, uint8 [H, W] grey or [H, W, 3] RGB; whatever is damaged is an error by name."""
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import av
 import cv2
 import numpy as np
 
+from gfvad.base.files import read_bytes, require_regular
 from gfvad.data.video.layouts import VideoFile
 from gfvad.types import DataError
 
@@ -21,6 +25,12 @@ MAGIC = (
 KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 # containers that state their number of packets exactly; elsewhere a few may lack (AVI drops repeated frames)
 EXACT, SLACK = ("mov", "mp4"), 0.02
+LOCAL = {"protocol_whitelist": "file,crypto,data"}  # a list of addresses called .mp4 opens no stream
+LARGEST_IMAGE = 256 << 20  # bytes
+PROBED = 200  # packets in which a file that may be no video must show a frame
+JUMP = 600.0  # seconds: a larger step in the timestamps is a broken clock, not a pause
+NEAR = 3  # packets after a flagged one in which the times tell what it means
+JOIN = 2.5  # frames by which joined streams may lie apart
 
 
 def read_image(path: Path, channels: int) -> np.ndarray:
@@ -28,10 +38,7 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 
     Raises DataError for a file that cannot be read, is of another kind than its name says (a GIF named .jpg), is cut off, or is damaged.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected an image: extract this video again") from None
+    content = read_bytes(path, "an image: extract this video again", LARGEST_IMAGE)
     _check_kind(path, content)
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
     if image is None:
@@ -89,24 +96,27 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
     """The frames of a video file as they come (a variable rate is not resampled), turned as its rotation tag says.
 
     times: gets the seconds of each frame before it is given, from 0 at the first; one frame's length behind the last where stamps lack or run back.
-    Raises DataError where the file cannot be opened, has no video stream or no frame, cannot be decoded to its end, or holds fewer frames
-    than its container states (cut off while it was copied).
+    Transport streams that were joined are read through, their times go on.
+    Raises DataError where the file cannot be opened, has no video stream or no frame, cannot be decoded to its end, holds fewer frames
+    than its container states (cut off while it was copied), or lacks packets in the middle.
     """
     with _open(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stated, packets, decoded = stream.frames, 0, 0
-        gap, first, last = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0
+        gap, first, last, shift = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0, 0.0
+        breaks = Breaks(str(path), container, gap)
         try:
             for packet in container.demux(stream):
                 packets += packet.size > 0
-                if packet.is_corrupt:
-                    raise _cut(path, decoded, stated)
-                for frame in packet.decode():
+                for frame in breaks.decoded(packet):
                     decoded += 1
                     if times is not None:
                         first = (frame.time or 0.0) if first is None else first
-                        at = None if frame.time is None else frame.time - first
+                        at = None if frame.time is None else frame.time - first + shift
+                        if at is not None and not -1 < at - last < JUMP:  # another stream begins here: go on from the last frame
+                            shift += last + gap - at
+                            at = last + gap
                         last = 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
                         times.append(last)
                     yield _to_array(frame, channels)
@@ -115,10 +125,11 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                 f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({error.strerror}), expected a whole video: "
                 f"copy or encode it again"
             ) from None
+        breaks.end()
         # packets, not frames: an edit list may hide frames on purpose
         exact = any(name in EXACT for name in container.format.name.split(","))
         if packets < stated * (1 if exact else 1 - SLACK):
-            raise _cut(path, decoded, stated)
+            raise cut_off(str(path), decoded, stated)
         if not decoded:
             raise DataError(f"{path}: no frame in it, expected at least one: encode it again or leave it out")
 
@@ -141,18 +152,99 @@ def frame_rate(video: VideoFile) -> float:
 
 def _open(path: Path):
     """The container, which has a video stream. Raises DataError."""
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{path}: not a readable video ({error.strerror or error}); it may be cut off. Expected a whole file: copy or encode it again") from None
-    if not container.streams.video:
+    container = open_file(path)
+    if not container.streams.video or is_picture(container):
+        what = "a picture" if container.streams.video else "no video stream in it"
         container.close()
-        raise DataError(f"{path}: no video stream in it, expected one: leave the file out")
+        raise DataError(f"{path}: {what}, expected a video: leave the file out")
     return container
 
 
-def _cut(path: Path, decoded: int, stated: int) -> DataError:
-    return DataError(f"{path}: cut off: {decoded} whole frames, expected {stated} as its container states: copy or encode it again")
+def open_file(path: str | Path, where: str = ""):
+    """The container of a regular file, which names no other file or stream. Raises DataError."""
+    where = where or str(path)
+    if not require_regular(path, "a video file"):
+        raise DataError(f"{where}: not a readable video (an empty file). Expected a whole file: copy or encode it again")
+    try:
+        # an absolute path: FFmpeg takes what stands before a colon in another one for a protocol
+        return av.open(os.path.abspath(path), options=dict(LOCAL))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{where}: not a readable video ({reason}); it may be cut off, or no video. Expected a whole file: copy or encode it again") from None
+
+
+def is_picture(container) -> bool:
+    """Whether FFmpeg took a file for one picture (or a text for a picture of letters)."""
+    name = container.format.name.split(",")[0]
+    return name.endswith("_pipe") or name in ("image2", "tty")
+
+
+def has_frames(path: Path) -> bool:
+    """Whether PyAV decodes a frame of a video in the first packets of a file."""
+    try:
+        with open_file(path) as container:
+            if is_picture(container):
+                return False
+            streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            for packet in itertools.islice(container.demux(streams[0]), PROBED) if streams else ():
+                with contextlib.suppress(av.FFmpegError):
+                    if packet.decode():
+                        return True
+            return False
+    except (DataError, av.FFmpegError, OSError, ValueError):
+        return False
+
+
+class Breaks:
+    """Packets of a video stream to frames; where packets are flagged as damaged, what that means.
+
+    In a transport stream a flag stands where the count of its packets jumps. Where times run back there, or go on within JOIN frames, two
+    streams were joined and nothing lacks: it is read through. Elsewhere packets lack, or the file is cut off.
+    """
+
+    def __init__(self, where: str, container, gap: float):
+        names = container.format.name.split(",")
+        self._where, self._gap, self._joins = where, gap, "mpegts" in names
+        self._stated = container.streams.video[0].frames
+        self._last: float | None = None  # seconds of the latest packet
+        self._near = 0  # packets in which what was lost at a flagged one can still show
+        self._torn = False  # the latest packet is a flagged one
+        self.shown = 0  # frames so far
+
+    def decoded(self, packet) -> list:
+        """Frames of a packet. Raises DataError where packets lack before it, FFmpegError where it cannot be decoded."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        time = None if stamp is None or packet.time_base is None else float(stamp * packet.time_base)
+        if self._near and packet.size:
+            step = 0.0 if time is None or self._last is None else time - self._last
+            if JOIN * self._gap < step < JUMP:
+                raise DataError(f"{self._where}: damaged after {self.shown} frames: {step:.2f} s are missing there, expected a whole video: copy or record it again, "
+                                "or accept the gap by encoding it anew (ffmpeg -i FILE NEW.mp4)")  # fmt: skip
+            self._near, self._torn = self._near - 1, False
+        if packet.is_corrupt:
+            if not self._joins:
+                raise cut_off(self._where, self.shown, self._stated)
+            self._near, self._torn = NEAR, True
+        self._last = self._last if time is None else time
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if not self._near and not (self._joins and not self.shown):  # a recording may begin between whole pictures
+                raise
+            return []  # the torn picture at a join
+        self.shown += len(frames)
+        return frames
+
+    def end(self) -> None:
+        """Raises DataError where the last packet was a damaged one."""
+        if self._torn:
+            raise cut_off(self._where, self.shown, self._stated)
+
+
+def cut_off(where: str, shown: int, stated: int) -> DataError:
+    """The error of a file that ends too early."""
+    expected = f"expected {stated} as its container states" if stated else "then a damaged packet, expected a whole video"
+    return DataError(f"{where}: cut off: {shown} whole frames, {expected}: copy or encode it again")
 
 
 def _to_array(frame: av.VideoFrame, channels: int) -> np.ndarray:

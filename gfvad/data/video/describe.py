@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base import files
 from gfvad.data.video.cache import Say, say_on_stderr
 from gfvad.progress import Progress
 from gfvad.types import ConfigError, DataError
@@ -67,14 +68,16 @@ def finished(path: Path) -> set[str]:
         raise DataError(f"{path.parent}: no such folder; expected one to write {path.name} to: make it")
     if not path.is_file():
         return set()
-    content = path.read_bytes()
+    content = files.read_bytes(path, "JSON lines of descriptions")
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)
     try:
-        lines = [json.loads(line) for line in content[:whole].decode().splitlines() if line.strip()]
+        rows = enumerate(content[:whole].decode().split("\n"), 1)
+        what = "a line of descriptions that this command wrote: give another file"
+        lines = [files.parse_json(line, f"{path}, line {i}", what) for i, line in rows if line.strip()]
         return {json.dumps({key: value for key, value in line.items() if key != "text"}) for line in lines}
-    except (ValueError, AttributeError) as error:
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: not JSON lines of descriptions ({error}); expected a file this command wrote: give another one") from None
 
 

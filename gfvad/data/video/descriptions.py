@@ -5,7 +5,6 @@ Other keys are ignored. `describe.py` writes such files with a local model.
 """
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base import files
 from gfvad.data import text
 from gfvad.data.video.cache import Say, say_on_stderr
 from gfvad.data.video.layouts import match_names
@@ -95,24 +95,16 @@ def describe_one(path: str | os.PathLike, name: str, frames: int) -> Description
 
 def read_lines(path: Path) -> Iterator[Line]:
     """The lines of a file of descriptions. Raises DataError naming the line that is no JSON or lacks something."""
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected JSON lines {SHAPE}: check data.descriptions") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}); expected JSON lines {SHAPE}") from None
+    content = files.read_text(path, f"JSON lines {SHAPE}" + ("" if path.exists() else ": check data.descriptions"))
     for number, row in enumerate(content.split("\n"), 1):
         if row.strip():
             yield _parse(f"{path}, line {number}", number, row)
 
 
 def _parse(where: str, number: int, row: str) -> Line:
-    try:
-        entry = json.loads(row)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}), found {row[:60]!r}; expected {SHAPE}: write the line again") from None
-    keys = ("frame", "frame") if isinstance(entry, dict) and "frame" in entry else ("start", "end")
-    lacking = [k for k in ("video", *dict.fromkeys(keys), "text") if not isinstance(entry, dict) or k not in entry]
+    entry = files.parse_json(row, where, SHAPE)
+    keys = ("frame", "frame") if "frame" in entry else ("start", "end")
+    lacking = [k for k in ("video", *dict.fromkeys(keys), "text") if k not in entry]
     if lacking:
         raise DataError(f"{where}: lacks {', '.join(lacking)}, found {row[:60]!r}; expected {SHAPE}")
     start, end = entry[keys[0]], entry[keys[1]]

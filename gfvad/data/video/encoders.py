@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from gfvad.base.arrays import map_npy
 from gfvad.data.manifest import digest
 from gfvad.data.video.model_folder import CONFIG, FETCH, geometry, preprocessing, read_json, remote_code, weight_files
 from gfvad.types import ConfigError, DataError
@@ -105,9 +106,9 @@ def open_token_folder(folder: Path) -> TokenFolder:
 def token_file(path: Path) -> np.ndarray:
     """Memory map [T, L, D] of one file of tokens; DataError for anything but float16 or float32 of three axes."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: unreadable ({error}), expected float tokens [T, L, D] of numpy.save: write it again") from None
+        array = map_npy(path)
+    except DataError as error:
+        raise DataError(f"{error} (unreadable, expected float tokens [T, L, D] of numpy.save: write it again)") from None
     if array.ndim != 3 or not array.size or array.dtype not in (np.float16, np.float32):
         raise DataError(f"{path}: {array.dtype} {list(array.shape)}, expected float16 or float32 tokens [T, L, D]: export it again")
     return array

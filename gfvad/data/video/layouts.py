@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gfvad.base.files import require_regular
+from gfvad.base.names import VIDEO_SUFFIXES
 from gfvad.config import nearest
+from gfvad.data.video.finding import is_video, suffix_of
 from gfvad.types import ConfigError, DataError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v")
+VIDEOS = VIDEO_SUFFIXES  # in folders; what has another suffix is probed (`finding.is_video`)
 SPLITS = ("train", "test")
 # layout -> split -> folders tried in this order, of which the first that exists counts
 FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -57,6 +60,7 @@ class VideoFolder:
 
     def __init__(self, layout: str, root: Path):
         self.layout, self.root = layout, root
+        self.passed: list[Path] = []  # files in the folders read so far that hold no video
         self._videos: dict[str, tuple[VideoFile, ...]] = {}
 
     def __repr__(self) -> str:
@@ -80,7 +84,7 @@ class VideoFolder:
     def videos(self, split: str) -> tuple[VideoFile, ...]:
         """The videos of a split, ordered by the numbers in their names. Raises DataError for an empty folder or missing frames."""
         if split not in self._videos:
-            self._videos[split] = gather(self.folder(split), split)
+            self._videos[split] = gather(self.folder(split), split, self.passed)
         return self._videos[split]
 
 
@@ -108,21 +112,26 @@ def detect(root: str | os.PathLike) -> str:
     return "frames" if bare else "any"
 
 
-def gather(folder: Path, split: str) -> tuple[VideoFile, ...]:
+def gather(folder: Path, split: str, passed: list[Path] | None = None) -> tuple[VideoFile, ...]:
     """The videos in `folder` (or of one file): each video file, each subfolder of images, or, where images lie in it directly, itself.
 
-    Hidden files and UCSD's folders of masks (`*_gt`) are passed over. Raises DataError where nothing is found, a subfolder is empty, frames
-    are missing, or two videos have the same name.
+    Hidden files and UCSD's folders of masks (`*_gt`) are passed over, and files that are no video, which `passed` gets. Raises DataError
+    where nothing is found, a subfolder is empty, frames are missing, or two videos have the same name.
     """
-    if folder.is_file():
+    if not folder.is_dir():
+        require_regular(folder, "a video file, or a folder of videos or frames")
         return (_of_file(folder, split),)
+    passed = [] if passed is None else passed
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if any(path.suffix.lower() in IMAGES for path in inside):
+        passed += sorted(path for path in inside if path.suffix.lower() not in IMAGES)
         return (VideoFile(folder.resolve().name, split, folder, frames_of(folder)),)
-    videos = [_of_file(path, split) for path in inside if path.is_file() and path.suffix.lower() in VIDEOS]
+    files = {path: is_video(path) for path in sorted(inside) if not path.is_dir()}
+    passed += [path for path, known in files.items() if not known]
+    videos = [_of_file(path, split) for path, known in files.items() if known]
     videos += [VideoFile(p.name, split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
     if not videos:
-        raise DataError(f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a file ({' '.join(VIDEOS)}) a video. Found: {_listing(folder)}")
+        raise DataError(f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a video file a video. Found: {_listing(folder)}")
     videos.sort(key=lambda video: natural(video.name))
     for one, other in zip(videos, videos[1:]):
         if one.name == other.name:
@@ -183,9 +192,7 @@ def fingerprint(videos: Sequence[VideoFile]) -> str:
 
 
 def _of_file(path: Path, split: str) -> VideoFile:
-    if path.suffix.lower() not in VIDEOS:
-        raise DataError(f"{path}: a {path.suffix or 'nameless'} file; expected a video ({' '.join(VIDEOS)}) or a folder of frames")
-    return VideoFile(path.stem, split, path, ())
+    return VideoFile(path.name.removesuffix(suffix_of(path.name)), split, path, ())
 
 
 def _numbers(name: str) -> tuple[int, ...]:

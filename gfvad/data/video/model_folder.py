@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfvad.base import files
 from gfvad.types import ConfigError, DataError
 
+LONGEST_HEADER = 100 << 20  # bytes, of safetensors: as its own reader has it
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 # Model types of transformers that need no code from the folder -> (width, patch, image size) where config.json leaves out its defaults.
@@ -32,15 +34,9 @@ class Preprocessing(NamedTuple):
 
 def read_json(path: Path, redo: str) -> dict:
     """A JSON object from a file; DataError that ends in `redo`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: not found: {redo}") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: unreadable ({error}), expected JSON: {redo}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: a JSON {type(content).__name__}, expected an object: {redo}")
-    return content
+    if not path.exists():
+        raise DataError(f"{path}: not found: {redo}")
+    return files.read_json(path, f"an object of a model ({redo})", finite=False)
 
 
 def remote_code(folder: Path, config: dict, trust: bool) -> bool:
@@ -111,13 +107,13 @@ def weight_files(folder: Path) -> list[Path]:
         hint = "; pickled weights are not loaded, save them with save_pretrained" if list(folder.glob("*.bin")) else ""
         raise DataError(f"{folder}: weights {missing[0]} not found (found {held}){hint}: {FETCH}")
     for file in files:
-        size = file.stat().st_size
+        size = files.require_regular(file, "weights")
         with open(file, "rb") as content:
             length = int.from_bytes(content.read(8), "little")
             try:
-                header = json.loads(content.read(length)) if 8 + length <= size else None
+                header = json.loads(content.read(length)) if 8 + length <= min(size, LONGEST_HEADER) else None
                 end = 8 + length + max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-            except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
                 raise DataError(f"{file}: {size:,} bytes without a safetensors header (a cut download or a Git LFS pointer?): fetch it again") from None
         if end != size:
             raise DataError(f"{file}: found {size:,} bytes, expected {end:,} by its header (a cut download?): fetch it again")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gfvad.base.arrays import map_npy
 from gfvad.data import manifest as manifest_lib
 from gfvad.data.video.encoders import TokenFolder, VisionEncoder, token_file
 from gfvad.progress import Progress
@@ -111,7 +112,7 @@ def open_tokens(
                 manifest_lib.refuse_foreign(target, DATASET)
                 _compute(encoder, frames, names, offsets, identity, target, say, progress)
     # [T_total, L, D]
-    tokens = np.load(target / TOKENS, mmap_mode="r")
+    tokens = map_npy(target / TOKENS)
     videos = tuple(tokens[start:stop] for start, stop in zip(offsets[:-1], offsets[1:]))
     return TokenStore(names, videos, encoder.grid, encoder.width, key)
 
@@ -171,7 +172,7 @@ def _resume(partial: Path, shape: tuple[int, int, int], identity: dict) -> int:
 
 def _fill(encoder: VisionEncoder, frames: Frames, names: Sequence[str], offsets: np.ndarray, done: int, partial: Path, bar: Any) -> None:
     """Computes the videos from `done` on. By plain writes, not through the map: a full disk is then an error instead of a signal that kills."""
-    tokens = np.load(partial / TOKENS, mmap_mode="r")
+    tokens = map_npy(partial / TOKENS)
     begin, shape = tokens.offset, tokens.shape[1:]
     del tokens
     with open(partial / TOKENS, "r+b") as file, open(partial / DONE, "a", encoding="utf-8") as finished:

@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.arrays import load_npy, load_npz
+from gfvad.base.files import read_bytes, read_text, require_regular
 from gfvad.data.video import decode
 from gfvad.data.video.layouts import VideoFile, frames_of, match_names
 from gfvad.types import DataError
@@ -109,7 +111,7 @@ def read_labels(path: Path, names: Sequence[str], lengths: Sequence[int]) -> lis
     """Labels uint8 [T_i] of each video from a file of spans, UCSD's .m, or a folder with an .npy a video. Raises DataError."""
     if path.is_dir():
         files = _file_a_video(path, ".npy", names)
-        return [_checked(_load_npy(file), name, int(n), file, 1).astype(bool).astype(np.uint8) for file, name, n in zip(files, names, lengths)]
+        return [_checked(load_npy(file), name, int(n), file, 1).astype(bool).astype(np.uint8) for file, name, n in zip(files, names, lengths)]
     return read_matlab_spans(path, names, lengths) if path.suffix == ".m" else read_spans(path, names, lengths)
 
 
@@ -119,7 +121,7 @@ def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list
     Raises DataError, naming the line, for a malformed line, an unknown video, or frames outside the video.
     """
     labels = [np.zeros(int(n), np.uint8) for n in lengths]
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(read_text(path, "lines `video first last`").split("\n"), 1):
         words = line.split("#")[0].split()
         if not words:
             continue
@@ -135,7 +137,8 @@ def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list
 
 def read_matlab_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list[np.ndarray]:
     """Labels from UCSD's .m: '61:180' or '5:90, 140:200' a video, in the order of the videos."""
-    ranges = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", path.read_text(errors="replace"))
+    content = read_bytes(path, "UCSD's .m of abnormal frames").decode("utf-8", "replace")
+    ranges = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", content)
     if len(ranges) != len(names):
         raise DataError(f"{path}: {len(ranges)} lists of frames, expected one for each of {len(names)} test videos: take the set's own file and folders")
     labels = [np.zeros(int(n), np.uint8) for n in lengths]
@@ -168,7 +171,7 @@ def open_masks(path: Path, videos: Sequence[VideoFile]) -> Masks:
         folders = [path / f"{name}_gt" for name in names]
         return Masks(lambda i: _bitmaps(folders[i]), len(folders))
     files = _file_a_video(path, ".npy", names)
-    return Masks(lambda i: _load_npy(files[i]).astype(bool), len(files))
+    return Masks(lambda i: load_npy(files[i]).astype(bool), len(files))
 
 
 def _ucsd_masks(videos: Sequence[VideoFile]) -> Path | None:
@@ -179,11 +182,7 @@ def _ucsd_masks(videos: Sequence[VideoFile]) -> Path | None:
 
 def _packed(path: Path, names: Sequence[str], videos: Sequence[VideoFile]) -> Masks:
     """Masks of a packed npz; the width is that of the videos, for the last byte of a row may be padded."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            packed = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable ({error}); expected an .npz with one packed array a video") from None
+    packed = load_npz(path)
     found = match_names(names, list(packed))
     if -1 in found:
         raise DataError(f"{path}: no masks of video {names[found.index(-1)]!r}, found {', '.join(list(packed)[:8])}; expected an array a test video")
@@ -202,18 +201,12 @@ def _bitmaps(folder: Path) -> np.ndarray:
     return np.stack([decode.read_image(path, decode.GREY) > 0 for path in frames_of(folder)])
 
 
-def _load_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable ({error}); expected a .npy of 0 and 1") from None
-
-
 def _load_mat(path: Path) -> np.ndarray:
     """bool [T, H, W] of Avenue's `volLabel`: a cell a frame."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    require_regular(path, "Avenue's 'volLabel' with one mask a frame")
     try:
         cells = loadmat(path)["volLabel"]
         return np.stack([np.asarray(cell) > 0 for cell in cells.reshape(-1)])
