@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from gfvad.base.names import Names
 from gfvad.types import DataError
 
 LOCK = threading.Lock()
@@ -158,12 +159,12 @@ class Npz:
         return self._arrays[key]
 
     def names(self, key: str = "name") -> list[str]:
-        """The video names of a container. Raises DataError where they are no strings or one stands twice."""
+        """The video names of a container, as they are spelt. Raises DataError where they are no strings or a video stands twice."""
         header = self.require(key, 1)
         if header.dtype.kind not in "US":
             raise DataError(f"{self.path}:{key}: type {header.dtype}; expected strings, one a video")
         names = [n.decode() if isinstance(n, bytes) else str(n) for n in self.array(key)]
-        twice = next((n for i, n in enumerate(sorted(names)[1:]) if n == sorted(names)[i]), None) if len(set(names)) < len(names) else None
-        if twice is not None:
-            raise DataError(f"{self.path}:{key}: video {twice!r} stands twice; expected each once")
+        table = Names(self.path.name)
+        for i, name in enumerate(names):
+            table.add(f"{self.path}:{key}, row {i}", name, i)
         return names
