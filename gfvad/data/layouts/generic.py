@@ -15,7 +15,8 @@ import numpy as np
 from gfvad.base.names import Names, near
 from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.layouts.base import HINTS, SPLITS, Entry, Problem, find_files
+from gfvad.data.layouts.base import SPLITS, Entry, Problem, find_files
+from gfvad.data.layouts.grouping import HINTS
 from gfvad.data.layouts.loose import Found, Loose
 from gfvad.data.layouts.parts import part_of_name
 from gfvad.types import DataError

@@ -18,8 +18,9 @@ import numpy as np
 
 from gfvad.base.names import canonical
 from gfvad.data.layouts import arrays
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_files, some
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, some
 from gfvad.data.layouts.captions import CaptionText
+from gfvad.data.layouts.grouping import group_crops, missing_files
 from gfvad.data.layouts.parts import without_npy
 from gfvad.types import DataError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_names
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_names
 from gfvad.data.layouts.parts import without_npy
 from gfvad.data.layouts.rules import ShanghaiRules
 from gfvad.data.layouts.splits import read_lists, split_of_path

@@ -13,7 +13,8 @@ from pathlib import Path
 from gfvad.base.names import canonical
 from gfvad.data.ground_truth import Truth
 from gfvad.data.layouts import rules as rules_lib
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_files, missing_names
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.layouts.parts import folder_claims, without_npy
 from gfvad.data.layouts.splits import read_lists, split_of_path
 from gfvad.types import DataError

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.data.ground_truth import Truth
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_names
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_names
 from gfvad.data.layouts.rules import UcfRules
 from gfvad.types import DataError
 

@@ -14,7 +14,8 @@ from gfvad.base.names import canonical
 from gfvad.data import annotations
 from gfvad.data.ground_truth import Truth
 from gfvad.data.layouts import rules as rules_lib
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_names
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_names
 from gfvad.data.layouts.parts import part_of_folder, without_npy
 from gfvad.types import DataError
 
