@@ -29,7 +29,6 @@ class Generic(Loose):
 
     kind = "generic"
     ground_truth = f"{SPANS}, 16 frames a feature row"
-    split_rule = f"folders or files train and test, the column split of {LABELS}, or the array split; where several say it, all agree"
 
     def open(self) -> None:
         super().open()
@@ -91,6 +90,17 @@ class Generic(Loose):
         said = self._said.get(entry.name, {})
         named = {} if self._written(said) or part_of_name(entry.name) != "test" else {"its name": "test"}
         return {**super().claims(entry), **said, **named}
+
+    @property
+    def split_rule(self) -> str:
+        """What decided the parts (read from file names and tables): folders or files, the column split, the array split."""
+        deciders, agreeing = dict[str, None](), dict[str, None]()
+        for entry in (e for split in SPLITS for e in self.entries(split)):
+            first, *others = self._said[entry.name]
+            deciders[first.removeprefix("its ")] = None
+            agreeing |= dict.fromkeys(other.removeprefix("its ") for other in others)
+        more = f", as {' and '.join(agreeing)} says" if agreeing else ""
+        return " and ".join(deciders).replace("row in", "the column split of").replace("array split", "the array split") + more.replace("row in ", "")
 
     @staticmethod
     def _written(said: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gfvad.base.names import canonical, some
 from gfvad.config import nearest
 from gfvad.types import ConfigError, DataError
 
@@ -37,6 +38,7 @@ FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
     "any": {"train": (), "test": (".",)},
 }
 LAYOUTS = ("auto", *FOLDERS)
+TEST_NAME = re.compile(r"test(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
 class VideoFile(NamedTuple):
@@ -78,10 +80,37 @@ class VideoFolder:
         return found
 
     def videos(self, split: str) -> tuple[VideoFile, ...]:
-        """The videos of a split, ordered by the numbers in their names. Raises DataError for an empty folder or missing frames."""
+        """The videos of a split, ordered by the numbers in their names.
+
+        Raises DataError for an empty folder, missing frames, and training videos that are called like test ones or lie in the test part.
+        """
         if split not in self._videos:
-            self._videos[split] = gather(self.folder(split), split)
+            found = gather(self.folder(split), split)
+            if split == "train":
+                self._require_training(found)
+            self._videos[split] = found
         return self._videos[split]
+
+    @property
+    def split_rule(self) -> str:
+        """What decided the parts, in words."""
+        names = {}
+        for split in SPLITS:
+            try:
+                names[split] = os.path.relpath(self.folder(split), self.root)
+            except DataError:
+                names[split] = "none"
+        return f"folders {names['train']} (training) and {names['test']} (test)"
+
+    def _require_training(self, videos: Sequence[VideoFile]) -> None:
+        """Raises DataError for videos of which their name, or a link into the test part, says that they are for testing."""
+        folder = self.folder("train")
+        named = [video.name for video in videos if TEST_NAME.fullmatch(video.name)]
+        tests = [self.root / name for name in FOLDERS[self.layout]["test"] if name != "." and _exists(self.root, name)]
+        inside = [v.name for v in videos if any(v.path.resolve().is_relative_to(test.resolve()) for test in tests)]
+        if named or inside:
+            why = "called like test videos" if named else f"links into {tests[0]}"
+            raise DataError(f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part")
 
 
 def open_layout(layout: str, root: str | os.PathLike) -> VideoFolder:
@@ -118,9 +147,9 @@ def gather(folder: Path, split: str) -> tuple[VideoFile, ...]:
         return (_of_file(folder, split),)
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if any(path.suffix.lower() in IMAGES for path in inside):
-        return (VideoFile(folder.resolve().name, split, folder, frames_of(folder)),)
+        return (VideoFile(canonical(folder.resolve().name), split, folder, frames_of(folder)),)
     videos = [_of_file(path, split) for path in inside if path.is_file() and path.suffix.lower() in VIDEOS]
-    videos += [VideoFile(p.name, split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
+    videos += [VideoFile(canonical(p.name), split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
     if not videos:
         raise DataError(f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a file ({' '.join(VIDEOS)}) a video. Found: {_listing(folder)}")
     videos.sort(key=lambda video: natural(video.name))
@@ -158,8 +187,9 @@ def natural(name: str) -> tuple:
 def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
     """Index in `names` of each wanted name, -1 where none fits.
 
-    Equal names first; else names of the same numbers, where that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
+    Equal names (in any spelling, `names.canonical`) first; else names of the same numbers, where that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
     """
+    names = [canonical(name) for name in names]
     exact = {name: i for i, name in enumerate(names)}
     by_numbers: dict[tuple, list[int]] = {}
     for i, name in enumerate(names):
@@ -169,7 +199,7 @@ def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
         fits = by_numbers.get(_numbers(name), []) if _numbers(name) else []
         return exact.get(name, fits[0] if len(fits) == 1 else -1)
 
-    return [find(name) for name in wanted]
+    return [find(canonical(name)) for name in wanted]
 
 
 def fingerprint(videos: Sequence[VideoFile]) -> str:
@@ -185,7 +215,7 @@ def fingerprint(videos: Sequence[VideoFile]) -> str:
 def _of_file(path: Path, split: str) -> VideoFile:
     if path.suffix.lower() not in VIDEOS:
         raise DataError(f"{path}: a {path.suffix or 'nameless'} file; expected a video ({' '.join(VIDEOS)}) or a folder of frames")
-    return VideoFile(path.stem, split, path, ())
+    return VideoFile(canonical(path.stem), split, path, ())
 
 
 def _numbers(name: str) -> tuple[int, ...]:
