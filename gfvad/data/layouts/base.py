@@ -181,10 +181,10 @@ class Layout:
         if split not in self._surveys:
             entries, problems = self._scan(split)
             others = self._others(split)
-            more = parts.split_problems(self, entries, others)
+            first, last = parts.split_problems(self, entries, others), []
             if split == "train" or not others:  # once is enough
-                more += parts.table_problems(self, [*entries, *others])
-            self._surveys[split] = entries, [*problems, *(Problem(*row) for row in more)]
+                last = parts.table_problems(self, [*entries, *others])
+            self._surveys[split] = entries, [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)]
         return self._surveys[split]
 
     def _scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
