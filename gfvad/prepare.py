@@ -86,10 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
     if report.errors:
         return EXIT_ERRORS_FOUND
     print(f"ground truth: {layout.ground_truth}")
+    print(f"split: {layout.split_rule}")
     if not arguments.check:
         from gfvad.data import records  # tensorflow-datasets: seconds of import
 
         path = records.prepare(layout, arguments.out)
+        for line in layout.passed_over():
+            print(f"note: {line}")
         notes = ", ".join(f"{what}: {n} videos" for what, n in sorted(layout.notes.items()) if n)
         print(f"records: {path}" + (f" ({notes})" if notes else ""))
     return 0

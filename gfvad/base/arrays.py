@@ -21,6 +21,7 @@ import numpy as np
 
 from gfvad.base.errors import DataError, cannot_read
 from gfvad.base.files import require_regular
+from gfvad.base.names import Names
 
 LOCK = threading.Lock()
 LONGEST_HEADER = 10_000  # bytes; as numpy has it
@@ -230,7 +231,7 @@ class Npz:
         return flat.reshape(header.shape, order="F" if header.fortran else "C")
 
     def names(self, key: str = "name") -> list[str]:
-        """The video names of a container. Raises DataError where they are no strings or one stands twice."""
+        """The video names of a container, as they are spelt. Raises DataError where they are no strings or a video stands twice."""
         header = self.require(key, 1)
         if header.dtype.kind not in "US":
             raise DataError(f"{self.path}:{key}: type {header.dtype}; expected strings, one a video")
@@ -239,9 +240,9 @@ class Npz:
             "".join(names).encode()
         except ValueError as error:  # not UTF-8, half a character, or no character at all
             raise DataError(f"{self.path}:{key}: a name that is no text ({error}); expected Unicode: write the container again") from None
-        twice = next((n for i, n in enumerate(sorted(names)[1:]) if n == sorted(names)[i]), None) if len(set(names)) < len(names) else None
-        if twice is not None:
-            raise DataError(f"{self.path}:{key}: video {twice!r} stands twice; expected each once")
+        table = Names(self.path.name)
+        for i, name in enumerate(names):
+            table.add(f"{self.path}:{key}, row {i}", name, i)
         return names
 
 

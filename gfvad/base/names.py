@@ -20,11 +20,13 @@ SHOWN = 5
 
 
 def canonical(name: str) -> str:
-    """The spelling of a video's name that all its other spellings are brought to."""
-    name = unicodedata.normalize("NFC", name).strip()
-    lower = name.lower()
-    suffix = next((s for s in VIDEO_SUFFIXES if lower.endswith(s) and len(name) > len(s)), "")
-    return name[: len(name) - len(suffix)]
+    """The spelling of a video's name that all its other spellings are brought to; of that one it is the same."""
+    name, before = unicodedata.normalize("NFC", name).strip(), ""
+    while name != before:  # 'a.avi.mp4' is 'a', so that what was brought to its spelling once is found again
+        before, lower = name, name.lower()
+        suffix = next((s for s in VIDEO_SUFFIXES if lower.endswith(s) and len(name) > len(s)), "")
+        name = name[: len(name) - len(suffix)].strip()
+    return name
 
 
 class Names(Mapping[str, Any]):
@@ -88,3 +90,32 @@ def nearest(name: str, valid: Sequence[str]) -> str:
         tails = {key.rsplit(".", 1)[-1]: key for key in valid}
         close = [tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1, cutoff=0.6)]
     return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"
+
+
+def matched(file: str, table: Mapping[str, Any], videos: Mapping[str, Any], what: str) -> str:
+    """A note on the names of a table that no video has ('' where every one has): how many, the first ones, what they may mean.
+
+    table, videos: each finds a name in any spelling (`Names`). what: 'spans', 'captions', ... Raises DataError where no name of a
+    table fits any video.
+    """
+    lost = [name for name in table if name not in videos]
+    if table and videos and len(lost) == len(table):
+        raise DataError(
+            f"{file}: none of its {len(table)} names is of a video here. It has {some(spelt(table))}; the videos are {some(videos)}; "
+            f"expected {what} of these videos: correct the names, or give the file that belongs to them"
+        )
+    if not lost:
+        return ""
+    free = [name for name in videos if name not in table]
+    hint = next((f" ({_spelt(table, name)!r}{like})" for name in lost[:10] if (like := near(name, free))), "")
+    listed = some(_spelt(table, name) for name in lost)
+    return f"{len(lost)} of {len(table)} {what} are of no video here and are left out: {listed}{hint}"
+
+
+def spelt(table: Mapping[str, Any]) -> list[str]:
+    """The names of a table as it spells them."""
+    return [_spelt(table, name) for name in table]
+
+
+def _spelt(table: Mapping[str, Any], name: str) -> str:
+    return table.spelt(name) if isinstance(table, Names) else name

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base import files
+from gfvad.base.names import Names, canonical
 from gfvad.types import DataError
 
 XD_CLASSES = {"B1": "fighting", "B2": "shooting", "B4": "riot", "B5": "abuse", "B6": "car accident", "G": "explosion"}
@@ -41,11 +42,6 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     return files.read_lines(path, what if Path(path).exists() else f"{what}, see docs/data.md for where to get it")
 
 
-def strip_mp4(name: str) -> str:
-    """Video name without a trailing '.mp4': 14 annotation lines of XD-Violence and the official UCF-Crime list have it."""
-    return name.removesuffix(".mp4")
-
-
 def _integers(where: str, fields: list[str]) -> list[int]:
     try:
         return [int(field) for field in fields]
@@ -64,26 +60,47 @@ def check_spans(where: str, numbers: list[int]) -> np.ndarray:
     return spans[np.argsort(spans[:, 0], kind="stable")]
 
 
-def _add(table: dict, where: str, name: str, value) -> None:
-    if name in table:
-        raise DataError(f"{where}: video {name!r} stands twice; expected one line a video")
-    table[name] = value
+def with_v(name: str) -> str:
+    """The other name that an XD-Violence video may have: 'v=' (its YouTube videos) put on or taken off."""
+    return name[2:] if name.startswith("v=") else f"v={name}"
 
 
 def find_name(table: Mapping[str, object], name: str) -> str | None:
-    """The key of `table` that stands for a video: its name, or the name with 'v=' (YouTube videos of XD-Violence) put on or taken off."""
-    other = name[2:] if name.startswith("v=") else f"v={name}"
-    return next((key for key in (name, other) if key in table), None)
+    """The key of `table` that stands for a video: its name, or `with_v` of it."""
+    if isinstance(table, Videos):
+        return table.key(name)
+    return next((key for key in (name, with_v(name)) if key in table), None)
 
 
-def parse_frame_counts(path: Path) -> dict[str, int]:
+class Videos(Names):
+    """`Names` that are found by `with_v` of them too; `add` refuses a video under both names."""
+
+    def add(self, where: str, name: str, value: object) -> None:
+        other = with_v(canonical(name))
+        if Names.__contains__(self, other):
+            raise DataError(f"{where}: {name!r} and {self.spelt(other)!r} are one video; expected one line a video: remove one")
+        super().add(where, name, value)
+
+    def key(self, name: str) -> str | None:
+        """The spelling under which a video stands here; None where it does not."""
+        own = canonical(name)
+        return next((key for key in (own, with_v(own)) if Names.__contains__(self, key)), None)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.key(name) is not None
+
+    def __getitem__(self, name: str):
+        return super().__getitem__(self.key(name) or name)
+
+
+def parse_frame_counts(path: Path) -> Names:
     """Lines 'name@frames' -> {name: frames}. Names may hold '@'; short UCF-Crime names ('Abuse028') stay as they are, see `ucf_name`."""
-    table: dict[str, int] = {}
+    table = Names(path.name)
     for i, line in read_lines(path, "lines NAME@FRAMES"):
         name, _, count = line.rpartition("@")
         if not name or not count.isdigit() or int(count) == 0:
             raise DataError(f"{path}, line {i}: found {line!r}; expected NAME@FRAMES with at least one frame")
-        _add(table, f"{path}, line {i}", strip_mp4(name), int(count))
+        table.add(f"{path}, line {i}", name, int(count))
     return table
 
 
@@ -98,21 +115,21 @@ def spans_of(labels: np.ndarray) -> np.ndarray:
 
 def xd_classes(name: str) -> tuple[int, tuple[str, ...]] | None:
     """(label, classes) from a name '..._label_B2-G-0'; (0, ()) for '_label_A'; None where the name carries no known label."""
-    match = re.search(r"_label_([A-Z0-9]+(?:-[A-Z0-9]+)*)$", strip_mp4(name))
+    match = re.search(r"_label_([A-Z0-9]+(?:-[A-Z0-9]+)*)$", canonical(name))
     codes = [code for code in match[1].split("-") if code != "0"] if match else []
     if codes == [XD_NORMAL]:
         return 0, ()
     return (1, tuple(XD_CLASSES[c] for c in codes)) if codes and all(c in XD_CLASSES for c in codes) else None
 
 
-def parse_xd(path: Path) -> dict[str, np.ndarray]:
+def parse_xd(path: Path) -> Videos:
     """XD-Violence annotations.txt, lines 'name start end start end ...' -> {name without '.mp4': int64 [S, 2]}."""
-    table: dict[str, np.ndarray] = {}
+    table = Videos(path.name)
     for i, line in read_lines(path, "lines NAME START END ..."):
         where, (name, *fields) = f"{path}, line {i}", line.split()
         if not fields:
             raise DataError(f"{where}: {name!r} has no span; expected at least one start and end")
-        _add(table, where, strip_mp4(name), check_spans(where, _integers(where, fields)))
+        table.add(where, name, check_spans(where, _integers(where, fields)))
     return table
 
 
@@ -124,7 +141,7 @@ def ucf_name(short: str) -> str:
 
     Short names with 'Normal' stand for test videos; training videos are 'Normal_Videos586_x264' (no underscore before the number).
     """
-    name = strip_mp4(short)
+    name = canonical(short)
     if name.endswith("_x264"):
         return name
     normal = re.fullmatch(r"Normal(\d+)", name)
@@ -139,14 +156,22 @@ def ucf_class(name: str) -> tuple[int, tuple[str, ...]] | None:
     return (1, (match[1],)) if match and match[1] in UCF_CLASSES else None
 
 
-def parse_ucf(path: Path, inclusive: bool = False) -> dict[str, Event]:
+def parse_ucf(path: Path, inclusive: bool = False) -> Names:
     """UCF-Crime test annotation, lines 'name class start end start end' with -1 for none -> {name as in `ucf_name`: Event}.
 
-    `inclusive` counts the end frame as abnormal, as the ground truth published with the 2048-d features does.
+    `inclusive` counts the end frame as abnormal, as the ground truth published with the 2048-d features does. Raises DataError for a
+    last line with fewer columns than all others have: a file that was cut short names too few test videos.
     """
-    table: dict[str, Event] = {}
-    for i, line in read_lines(path, "lines NAME CLASS START END START END"):
+    table = Names(path.name)
+    lines = read_lines(path, "lines NAME CLASS START END START END")
+    widths = {len(line.split()) for _, line in lines[:-1]}
+    for i, line in lines:
         where, fields = f"{path}, line {i}", line.split()
+        if i == lines[-1][0] and widths and len(fields) < min(widths):
+            raise DataError(
+                f"{where}: the last line has {len(fields)} columns, all others {min(widths)} or more; expected a whole file: this one "
+                "is cut short, and test videos that it lacks would be trained on. Copy it again"
+            )
         if len(fields) < 4 or len(fields) % 2:
             raise DataError(f"{where}: {len(fields)} columns; expected name, class and pairs of start and end (-1 for none)")
         pairs = np.array(_integers(where, fields[2:])).reshape(-1, 2)
@@ -158,7 +183,7 @@ def parse_ucf(path: Path, inclusive: bool = False) -> dict[str, Event]:
                 f"{where}: class {fields[1]!r} with {len(spans)} spans; "
                 "expected Normal without a span or a class of the set with one"
             )
-        _add(table, where, ucf_name(fields[0]), Event(() if normal else (fields[1],), spans))
+        table.add(where, ucf_name(fields[0]), Event(() if normal else (fields[1],), spans))
     return table
 
 
@@ -182,10 +207,14 @@ def read_csv(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = (
     return files.read_table(path, columns, optional)
 
 
-def parse_spans_csv(path: Path) -> dict[str, list[tuple[int, int, str]]]:
+def parse_spans_csv(path: Path) -> Names:
     """spans.csv, 'name,start,end[,class]' in frames from 0, end excluded, a line a span -> {name: [(start, end, class)]} in time order."""
-    table: dict[str, list[tuple[int, int, str]]] = {}
+    table = Names(path.name)
     for where, row in read_csv(path, ("name", "start", "end"), ("class",)):
         (start, end), = check_spans(where, _integers(where, [row["start"], row["end"]])).tolist()
-        table.setdefault(row["name"], []).append((start, end, row["class"]))
-    return {name: sorted(spans) for name, spans in table.items()}
+        if row["name"] not in table:
+            table.add(where, row["name"], [])
+        table[row["name"]].append((start, end, row["class"]))
+    for spans in table.values():
+        spans.sort()
+    return table

@@ -28,7 +28,8 @@ KINDS = {  # kind -> what it means, in the order of the report
     "misaligned": "modalities or crops whose rows do not fit together",
     "not finite": "files with NaN or infinite values",
     "duplicated": "different videos with identical files",
-    "text": "videos without captions: their text is zeros",
+    "text": "captions without videos, left out; videos without captions: their text is zeros",
+    "unknown": "names in tables and lists that no video has, left out",
     "foreign": "files that belong to nothing, left out",
 }
 EDGE = 4096  # bytes at each end compared before whole files are

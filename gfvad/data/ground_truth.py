@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.names import Names, canonical
 from gfvad.data import annotations
 from gfvad.types import DataError
 
@@ -103,6 +104,14 @@ def xd_test(folder: Path) -> dict[str, Truth]:
 # ---- UCF-Crime, ShanghaiTech, Ped2 -----------------------------------------------------------------------------------------------------
 
 
+def ucf_counts(path: Path) -> Names:
+    """{name as of its files: frames} of UCF-Crime's `frame_counts.txt`, which has short names. Raises DataError for a video under both."""
+    table = Names(path.name)
+    for name, frames in annotations.parse_frame_counts(path).items():
+        table.add(str(path), annotations.ucf_name(name), frames)
+    return table
+
+
 def ucf_test(folder: Path, counted: str) -> dict[str, Truth]:
     """{name: Truth} of the UCF-Crime test videos from `temporal_annotations.txt` and `frame_counts.txt` in `folder`.
 
@@ -113,7 +122,7 @@ def ucf_test(folder: Path, counted: str) -> dict[str, Truth]:
     if counted not in ("up", "down"):
         raise DataError(f"UCF-Crime lengths counted {counted!r}; expected 'up' or 'down'")
     events = annotations.parse_ucf(folder / "temporal_annotations.txt", inclusive=counted == "up")
-    counts = {annotations.ucf_name(n): c for n, c in annotations.parse_frame_counts(folder / "frame_counts.txt").items()}
+    counts = ucf_counts(folder / "frame_counts.txt")
     lost = [name for name in events if name not in counts]
     if lost:
         raise DataError(
@@ -165,7 +174,7 @@ def label_vector(truths: Mapping[str, Truth], order: Sequence[str]) -> np.ndarra
 
 def read_order(path: Path) -> list[str]:
     """Video names of `test_order.txt`, one a line."""
-    return [annotations.strip_mp4(line) for _, line in annotations.read_lines(path, "one video name a line")]
+    return [canonical(line) for _, line in annotations.read_lines(path, "one video name a line")]
 
 
 def split_snippets(scores: np.ndarray, truths: Mapping[str, Truth], order: Sequence[str]) -> dict[str, np.ndarray]:

@@ -53,8 +53,10 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
         data_cfg.root = str(simulate.write(cache / "simulated", data_cfg.simulated))
     layout = layouts.open_layout(data_cfg)
     out = cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
-    say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)})")
+    say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
     path = records.prepare(layout, out)
+    for line in layout.passed_over():
+        say(f"data: note: {line}")
     return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
 
 

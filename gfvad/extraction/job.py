@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfvad.base.errors import EXIT_SOME_FAILED
+from gfvad.base.names import matched
 from gfvad.config import nearest
 from gfvad.data import annotations
 from gfvad.data.layouts.base import some
@@ -69,8 +70,24 @@ def make_plan(arguments: argparse.Namespace, opener: Callable[..., Encoder] = op
     passed: list[Path] = []
     videos = find_videos(arguments.inputs, passed)
     found = read_labels(arguments, videos)
-    spans = {name_of(n): s for n, s in annotations.parse_spans_csv(Path(arguments.spans).expanduser()).items()} if arguments.spans else {}
+    spans = read_spans(Path(arguments.spans).expanduser(), videos, found) if arguments.spans else {}
     return Plan(videos, found, spans, specs, {m: describe_encoder(open_spec(spec)) for m, spec in specs.items()}, passed)
+
+
+def read_spans(path: Path, videos: Sequence[Source], labels: Mapping[str, Label]) -> dict[str, list[tuple[int, int, str]]]:
+    """{name: [(start, end, class)]} of spans.csv, names with or without folders and suffix.
+
+    Raises DataError where none is of a given video, although abnormal test videos are among them.
+    """
+    table: dict[str, list[tuple[int, int, str]]] = {}
+    for name, found in annotations.parse_spans_csv(path).items():
+        table[name_of(name)] = sorted([*table.get(name_of(name), []), *found])
+    own = labels_lib.fit(table, videos, path)
+    taken = set(own.values())
+    if not taken and any(line.label and line.split == "test" for line in labels.values()):
+        matched(str(path), table, labels, "spans")
+    rest = {name: found for name, found in table.items() if name not in taken}  # named in the summary
+    return {**rest, **{video: table[name] for video, name in own.items()}}
 
 
 def read_specs(modalities: str, given: Sequence[str], descriptions: str, opener: Callable[..., Encoder] = open_encoder) -> dict[str, Spec]:

@@ -6,13 +6,16 @@ for cross-validation, those of another fold.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfvad.base.names import near, some
 from gfvad.data import annotations
-from gfvad.data.layouts.base import SPLITS, some
+from gfvad.data.layouts.base import SPLITS
 from gfvad.data.layouts.generic import COUNTS, LABELS, SPANS
+from gfvad.data.layouts.parts import part_of_folder
+from gfvad.data.video.cache import say_on_stderr
 from gfvad.extraction.manifest import save_bytes, save_table
 from gfvad.extraction.videos import Source, name_of
 from gfvad.types import ConfigError, DataError
@@ -44,32 +47,83 @@ def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequ
     return with_split(found, videos, fraction, fold)
 
 
-def from_table(path: Path, videos: Sequence[Source], fraction: float, fold: int = 0) -> dict[str, Label]:
-    """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and suffix. Lines of other videos are passed over.
+def from_table(
+    path: Path, videos: Sequence[Source], fraction: float, fold: int = 0, say: Callable[[str], None] = say_on_stderr
+) -> dict[str, Label]:
+    """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and suffix. `say` is told of lines of other videos.
 
-    Raises DataError for a line that cannot be read, a split for some videos only, and videos without a line.
+    Raises DataError for a line that cannot be read, two lines of one video, a line that fits several, a split for some videos only, one that
+    a video's folder contradicts, and videos without a line.
     """
     table: dict[str, Label] = {}
+    spelt: dict[str, str] = {}
     for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
-        if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or name_of(row["name"]) in table:
+        name = name_of(row["name"])
+        if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or not row["name"]:
             raise DataError(f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; expected each name once, 0 or 1, train or test")
+        if name in table:
+            both = row["name"] == spelt[name]
+            said = f"video {row['name']!r} stands twice" if both else f"{row['name']!r} and {spelt[name]!r} are one video"
+            raise DataError(f"{where}: {said}; expected one line a video: remove one")
         classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
-        table[name_of(row["name"])] = Label(int(row["label"]), row["split"], classes)
-    found, lost = {}, []
-    for video in videos:
-        line = table.get(video.name) or table.get(name_of(video.path.name))
-        if line is None:
-            lost.append(video.name)
-        else:
-            found[video.name] = line
+        table[name], spelt[name] = Label(int(row["label"]), row["split"], classes), row["name"]
+    lines = fit(table, videos, path)
+    found = {video.name: table[lines[video.name]] for video in videos if video.name in lines}
+    unused = [spelt[name] for name in table if name not in set(lines.values())]
+    lost = [video.name for video in videos if video.name not in lines]
     if lost:
-        raise DataError(f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}; expected a label for each, by its name")
+        like = next((f" ({name!r}{hint})" for name in lost[:10] if (hint := near(name, unused))), "")
+        raise DataError(
+            f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}{like}; expected a label for each, by its name. "
+            f"Lines of no video: {some(unused) or 'none'}"
+        )
+    if unused:
+        say(f"note: {path}: {len(unused)} of {len(table)} lines are of no video that was given, and are left out: {some(unused)}")
+    require_places(found, videos, f"its line in {path}")
     without = [name for name, line in found.items() if not line.split]
     if without and len(without) < len(found):
         raise DataError(f"{path}: no split for {len(without)} of {len(found)} videos: {some(without)}; expected train or test for all, or for none")
     if fold and not without:
         raise ConfigError(f"--fold={fold}: {path} states a split; leave its column `split` out")
     return with_split(found, videos, fraction, fold) if without else found
+
+
+def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str, str]:
+    """{video: the name of a table that is its}: its own, or that of its file without folders, where no other video has it.
+
+    Raises DataError where a name without folders fits several videos.
+    """
+    names, own = set(names), {video.name for video in videos}
+    found: dict[str, str] = {}
+    bare: dict[str, list[str]] = {}
+    for video in videos:
+        short = name_of(video.path.name)
+        if video.name in names:
+            found[video.name] = video.name
+        elif short in names and short not in own:
+            found[video.name] = short
+            bare.setdefault(short, []).append(video.name)
+    for short, fits in bare.items():
+        if len(fits) > 1:
+            raise DataError(f"{file}: {short!r} fits {len(fits)} videos: {some(fits)}; expected a line for each, with its folder")
+    return found
+
+
+def require_places(labels: Mapping[str, Label], videos: Sequence[Source], decided: str, lenient: bool = False) -> None:
+    """Raises DataError where a video lies in a folder of the other part. lenient: only for test videos in training."""
+    wrong = {}
+    for video in videos:
+        said = {f: part for f in video.folders[1:] if (part := part_of_folder(f))}
+        split = labels[video.name].split
+        against = next((f for f, part in said.items() if part != split and not (lenient and part == "train")), None)
+        if split and against:
+            wrong[video.name] = f"{split} by {decided}, but it lies in the folder {against!r}"
+    if wrong:
+        first = sorted(wrong)[0]
+        raise DataError(
+            f"{len(wrong)} videos are of one part by their folder and of the other otherwise: {some(wrong)}: {first} is for {wrong[first]}; "
+            "expected them to agree: correct the split, give one by --labels=FILE, or move the videos"
+        )
 
 
 def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
@@ -86,7 +140,7 @@ def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: 
     """The same with a split: of each label round(fraction * n) test videos, at least one and not all where there are two.
 
     fold k of round(1 / fraction): the k-th such part in the order of the hashes, the last one with what is left over. Raises ConfigError for a fold
-    that there is not.
+    that there is not, DataError where a video in a folder called test would be trained on.
     """
     folds = round(1 / fraction) if fraction > 0 else 1
     if not 0 <= fold < folds:
@@ -100,7 +154,9 @@ def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: 
         if own and fold and not first < last <= len(own):
             raise ConfigError(f"--fold={fold}: {len(own)} videos of label {label} are too few for {folds} folds; give a larger --test-fraction")
         test |= {name for _, name in own[first:last]}
-    return {name: line._replace(split="test" if name in test else "train") for name, line in labels.items()}
+    found = {name: line._replace(split="test" if name in test else "train") for name, line in labels.items()}
+    require_places(found, videos, "the hash of its name", lenient=True)
+    return found
 
 
 def write(out: Path, layout: str, videos: Mapping[str, Mapping[str, Any]], spans: Mapping[str, Sequence[tuple[int, int, str]]]) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.files import require_regular
-from gfvad.data.annotations import strip_mp4
+from gfvad.base.names import canonical
 from gfvad.data.video import finding
 from gfvad.data.video.layouts import natural
 from gfvad.extraction import media
@@ -83,7 +83,7 @@ def name_of(path: str) -> str:
     stem = path.removesuffix(finding.suffix_of(path))
     name = stem.replace(os.sep, "__").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", unicodedata.normalize("NFC", name))
-    name = re.sub(r"^#\s+", "#", strip_mp4(name.strip()).strip()) or "video"  # tables take '# ' for a comment
+    name = re.sub(r"^#\s+", "#", canonical(name)) or "video"  # tables take '# ' for a comment
     if len(name.encode()) <= LONGEST:
         return name
     return name.encode()[: LONGEST - 20].decode("utf-8", "ignore") + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]

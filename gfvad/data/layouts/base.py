@@ -14,16 +14,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.names import some
 from gfvad.config import nearest
+from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.layouts import arrays
+from gfvad.data.layouts import arrays, parts
 from gfvad.data.layouts.captions import CaptionText, captions_path
 from gfvad.data.text import RULES as text_rules
 from gfvad.types import ConfigError, DataError, Video
 
+__all__ = ["MAX_GAP", "SPLITS", "Entry", "Layout", "Problem", "align", "find_files", "some"]
 SPLITS = ("train", "test")
 MAX_GAP = 1  # rows by which the modalities of a video may differ: extractors treat the last part of a snippet differently
-SHOWN = 5  # names in an error message
 
 
 class Entry(NamedTuple):
@@ -57,18 +59,12 @@ def require_folder(root: Path) -> Path:
 
 
 def find_files(root: Path, suffix: str = ".npy") -> list[Path]:
-    """Every file below a folder with this suffix, sorted; hidden files and folders are left out."""
+    """Every file below a folder with this suffix in any case, sorted; hidden files and folders are left out."""
     found = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        found += [Path(folder, f) for f in files if f.endswith(suffix) and not f.startswith(".")]
+        found += [Path(folder, f) for f in files if f.lower().endswith(suffix) and not f.startswith(".")]
     return sorted(found)
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few of some names, for a message."""
-    names = sorted(names)
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def align(features: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.ndarray], int]:
@@ -87,8 +83,8 @@ def align(features: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.
 class Layout:
     """A reader of one folder format.
 
-    Attributes: name (dataset, from the config), root, modalities {name: D}, ground_truth (which one, in words), notes (a Counter of
-    videos repaired so far, by what), fps and unit_frames as in `Video`. `entries` reads no features, `modalities` a few headers.
+    Attributes: name (dataset, from the config), root, modalities {name: D}, ground_truth (which one, in words), split_rule (what decided
+    the part of each video, in words), notes (a Counter of videos repaired so far, by what), fps and unit_frames as in `Video`. `entries` reads no features, `modalities` a few headers.
     """
 
     kind = ""  # name in the registry
@@ -97,12 +93,14 @@ class Layout:
     unit_frames = SNIPPET
     fps = 0.0
     ground_truth = "none"
+    split_rule = "none"
     compares = False  # True where `untrained` or `other_truths` give something
 
     def __init__(self, data_cfg):
         self.cfg, self.root, self.name = data_cfg, Path(data_cfg.root).expanduser(), data_cfg.dataset
         self.asked = tuple(data_cfg.modalities)
         self._noted: dict[str, set[tuple[str, str]]] = {}
+        self._scans: dict[str, tuple[list[Entry], list[Problem]]] = {}
         self._surveys: dict[str, tuple[list[Entry], list[Problem]]] = {}
         self._modalities: dict[str, int] | None = None
         self.open()
@@ -122,6 +120,18 @@ class Layout:
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         """Entries of a split from file names and annotations, and what is wrong with them."""
         raise TypeError(f"layout {self.kind!r} defines no scan")
+
+    def claims(self, entry: Entry) -> Mapping[str, str]:
+        """What says of which part a video is, whatever decided it: {what says it: 'train' | 'test'}."""
+        return parts.folder_claims((path for files in entry.files.values() for path in files), self.root)
+
+    def decided(self, entry: Entry) -> str:
+        """What decided the part of a video, for a message."""
+        return self.split_rule
+
+    def tables(self) -> Mapping[Path, tuple[Mapping[str, object], str]]:
+        """Tables whose rows may be of videos that are not there: {file: ({name: row}, what a row is)}."""
+        return {}
 
     def truth(self, entry: Entry, units: int) -> Truth:
         """Ground truth of a test video of N units."""
@@ -165,13 +175,34 @@ class Layout:
     # ---- for everyone
 
     def survey(self, split: str) -> tuple[list[Entry], list[Problem]]:
-        """`scan`, once, in the order of names."""
+        """`scan`, once, in the order of names, with what the parts and tables of every layout must hold."""
         if split not in SPLITS:
             raise DataError(f"split {split!r}; expected one of {', '.join(SPLITS)}")
         if split not in self._surveys:
-            entries, problems = self.scan(split)
-            self._surveys[split] = sorted(entries, key=lambda e: e.name), problems
+            entries, problems = self._scan(split)
+            others = self._others(split)
+            first, last = parts.split_problems(self, entries, others), []
+            if split == "train" or not others:  # once is enough
+                last = parts.table_problems(self, [*entries, *others])
+            self._surveys[split] = entries, [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)]
         return self._surveys[split]
+
+    def _scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
+        if split not in self._scans:
+            entries, problems = self.scan(split)
+            self._scans[split] = sorted(entries, key=lambda e: e.name), problems
+        return self._scans[split]
+
+    def _others(self, split: str) -> list[Entry]:
+        """Entries of the other part; what is wrong with it is said where that part is asked for."""
+        try:
+            return [e for other in SPLITS if other != split for e in self._scan(other)[0]]
+        except DataError:
+            return []
+
+    def passed_over(self) -> list[str]:
+        """A line for each kind of thing that was found and is left out, with its first names."""
+        return parts.passed_over(self)
 
     def entries(self, split: str) -> list[Entry]:
         """Videos of a split, by name. Raises DataError, by name, for anything missing, unpaired or unknown."""
@@ -284,36 +315,3 @@ class Layout:
         if self.text.get(entry.name) is None:
             self._note("without captions, text zeros", entry)
         return self.text.features(entry.name, units, self.unit_frames, self.fps)
-
-
-def missing_files(split: str, tables: Mapping[str, Mapping[str, Sequence[Path]]], optional: Sequence[str] = ()) -> list[Problem]:
-    """Videos that some modality has and another has not. tables: modality -> {video: files}; optional modalities may lack some."""
-    problems = []
-    every = set().union(*tables.values()) if tables else set()
-    for modality, table in tables.items():
-        for name in sorted(every - set(table)):
-            others = [m for m in tables if name in tables[m]]
-            kind = "missing" if modality in optional else "pairing"
-            detail = f"no {modality} file for its {' and '.join(others)}"
-            problems.append(Problem(kind, modality not in optional, name, f"{detail}; expected all or none ({split})"))
-    return problems
-
-
-def group_crops(files: Iterable[tuple[str, int, Path]]) -> tuple[dict[str, tuple[Path, ...]], list[Problem]]:
-    """(video, crop, file) -> {video: files in the order of crops}, and crops that are missing or doubled in some video.
-
-    The full set of crops is the one most videos have.
-    """
-    table: dict[str, dict[int, Path]] = {}
-    problems = []
-    for name, crop, path in files:
-        if crop in table.setdefault(name, {}):
-            problems.append(Problem("duplicated", True, name, f"{path} and {table[name][crop]} are both crop {crop}; remove one"))
-        table[name][crop] = path
-    sets = collections.Counter(tuple(sorted(crops)) for crops in table.values())
-    usual = max(sets, key=lambda crops: (sets[crops], crops), default=())
-    for name, crops in table.items():
-        if tuple(sorted(crops)) != usual:
-            detail = f"crops {sorted(crops)}; expected {list(usual)} as most videos have, copy or extract them again"
-            problems.append(Problem("missing", True, name, detail))
-    return {name: tuple(crops[c] for c in sorted(crops)) for name, crops in table.items()}, problems

@@ -33,12 +33,20 @@ def captions_path(data_cfg, root: Path) -> Path | None:
     return folder / "captions.json" if (folder / "captions.json").is_file() else None
 
 
+def read_captions(path: Path) -> annotations.Videos:
+    """{video: Captions} of a file, found by any spelling of a video's name. Raises DataError where a video stands under two."""
+    table = annotations.Videos(path.name)
+    for name, captions in text.load_captions(path).items():
+        table.add(f"{path}, key {name!r}", name, captions)
+    return table
+
+
 class CaptionText:
     """Sentences of a set, and their embeddings when they are first asked for."""
 
     def __init__(self, path: Path, data_cfg):
         self.path, self.assign = path, data_cfg.text_assign
-        self.captions = text.load_captions(path)
+        self.captions = read_captions(path)
         self._encoder_name, self._cache_dir = data_cfg.text_encoder, cache_folder(data_cfg)
         self._encoder = self._cache = None
 
@@ -52,9 +60,8 @@ class CaptionText:
         return self._encoder
 
     def get(self, name: str) -> text.Captions | None:
-        """Captions of a video (with or without a leading 'v='); None where it has none."""
-        key = annotations.find_name(self.captions, name)
-        return self.captions[key] if key else None
+        """Captions of a video (in any spelling, with or without a leading 'v='); None where it has none."""
+        return self.captions.get(name)
 
     def embed_all(self, names: list[str]) -> None:
         """Embeds every sentence of these videos in full batches (cached on disk); shows progress where there is much to do."""

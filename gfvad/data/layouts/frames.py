@@ -61,6 +61,9 @@ class Frames(Layout):
             self._parts[part] = SnippetFeatures(self.folder, part, cache_folder(self.cfg), text, self.cfg.text_encoder)
         return self._parts[part]
 
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {}  # a layout of frames says by `places` how it takes the folder's own parts
+
     def entry(self, name: str, split: str, label: int) -> Entry:
         """Entry of a video; every modality comes from its frames."""
         return Entry(name, split, label, (), {m: self.video(name).sources() for m in self.on_disk}, self.places[name][1])

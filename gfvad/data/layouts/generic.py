@@ -7,14 +7,18 @@ frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part f
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.names import Names, near
 from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.layouts.base import SPLITS, Entry, Problem
+from gfvad.data.layouts.base import SPLITS, Entry, Problem, find_files
+from gfvad.data.layouts.grouping import HINTS
 from gfvad.data.layouts.loose import Found, Loose
+from gfvad.data.layouts.parts import part_of_name
 from gfvad.types import DataError
 
 LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
@@ -28,11 +32,12 @@ class Generic(Loose):
 
     def open(self) -> None:
         super().open()
+        self._said: dict[str, dict[str, str]] = {}  # video -> {what says of which part it is: part}
         spans, counts = self.folder / SPANS, self.folder / COUNTS
-        self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else {}
-        self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else {}
-        self.rates = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else {}
-        self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else {}
+        self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else Names(SPANS)
+        self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else Names(COUNTS)
+        self.rates = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else Names(TIMES)
+        self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else Names(LABELS)
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
 
@@ -40,34 +45,70 @@ class Generic(Loose):
         return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS, TIMES)) if p.is_file()]
 
     @staticmethod
-    def _read_rates(path: Path) -> dict[str, float]:
-        """{name: mean frames a second}, from the seconds of a video's first whole unit to the end of its last one."""
-        ends: dict[str, tuple[float, float, int]] = {}
+    def _read_rates(path: Path) -> Names:
+        """{name: mean frames a second, 0.0 where unknown}, from the seconds of a video's first whole unit to the end of its last one."""
+        ends = Names(path.name)  # name -> [start of the first unit, end of the last whole one, units]
         for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
             try:
                 start, end = float(row["start"]), float(row["end"])
             except ValueError:
                 raise DataError(f"{where}: {row['start']!r} to {row['end']!r}; expected seconds: extract the videos again") from None
-            first, last, units = ends.get(row["name"], (start, end, 0))
-            ends[row["name"]] = (first, start if units else end, units + 1)  # the last unit may hold fewer than 16 frames: up to its start
-        return {name: SNIPPET * max(units - 1, 1) / (last - first) for name, (first, last, units) in ends.items() if last > first}
+            if row["name"] not in ends:
+                ends.add(where, row["name"], [start, end, 0])
+            known = ends[row["name"]]
+            known[1:] = start if known[2] else end, known[2] + 1  # the last unit may hold fewer than 16 frames: up to its start
+        rates = Names(path.name)
+        for name, (first, last, units) in ends.items():
+            rates.add(str(path), ends.spelt(name), SNIPPET * max(units - 1, 1) / (last - first) if last > first else 0.0)
+        return rates
 
     def rate(self, entry: Entry) -> float:
-        return self.rates.get(entry.name, self.fps)
+        return self.rates.get(entry.name) or self.fps
 
     @staticmethod
-    def _read_labels(path: Path) -> dict[str, tuple[int, str, tuple[str, ...]]]:
+    def _read_labels(path: Path) -> Names:
         """{name: (label, split, classes)}."""
-        table: dict[str, tuple[int, str, tuple[str, ...]]] = {}
+        table = Names(path.name)
         for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
-            if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or row["name"] in table:
+            if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS):
                 raise DataError(
                     f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; "
                     "expected each name once, 0 or 1, train or test"
                 )
             classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
-            table[annotations.strip_mp4(row["name"])] = int(row["label"]), row["split"], classes
+            table.add(where, row["name"], (int(row["label"]), row["split"], classes))
         return table
+
+    def tables(self):
+        without = Names(LABELS)  # of rows with a split a video that is not there is an error
+        for name in (name for name, row in self.rows.items() if not row[1]):
+            without.add(LABELS, self.rows.spelt(name), self.rows[name])
+        tables = {LABELS: (without, "rows"), SPANS: (self.spans, "names"), COUNTS: (self.counts, "frame counts"), TIMES: (self.rates, "names")}
+        return {self.folder / file: found for file, found in tables.items() if found[0]}
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        said = self._said.get(entry.name, {})
+        named = {} if self._written(said) or part_of_name(entry.name) != "test" else {"its name": "test"}
+        return {**super().claims(entry), **said, **named}
+
+    @property
+    def split_rule(self) -> str:
+        """What decided the parts (read from file names and tables): folders or files, the column split, the array split."""
+        deciders, agreeing = dict[str, None](), dict[str, None]()
+        for entry in (e for split in SPLITS for e in self.entries(split)):
+            first, *others = self._said[entry.name]
+            deciders[first.removeprefix("its ")] = None
+            agreeing |= dict.fromkeys(other.removeprefix("its ") for other in others)
+        more = f", as {' and '.join(agreeing)} says" if agreeing else ""
+        return " and ".join(deciders).replace("row in", "the column split of").replace("array split", "the array split") + more.replace("row in ", "")
+
+    @staticmethod
+    def _written(said: Mapping[str, str]) -> bool:
+        """Whether a row or an array says of which part a video is: that is stronger than how it is called."""
+        return any(what.startswith("its ") for what in said)
+
+    def decided(self, entry: Entry) -> str:
+        return next(iter(self._said[entry.name]))
 
     def _sources(self) -> dict[str, list[Path]]:
         """Part -> its folder or files; '' where the part is written in labels or arrays."""
@@ -85,7 +126,7 @@ class Generic(Loose):
         return npz.array(key)[found.row] if npz and key in npz.headers and npz.require(key, 1) else None
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
-        entries, problems, seen = [], [], {}
+        entries, problems, seen, everywhere = [], [], {}, {}
         for part, paths in self._sources().items():
             for path in paths:
                 videos, wrong = self.gather(path)
@@ -93,16 +134,36 @@ class Generic(Loose):
                 for name, found in videos.items():
                     label, own, classes = self.rows.get(name, (None, "", ()))
                     label = self._of_npz(found, "label") if label is None else label
-                    own = part or own or str(self._of_npz(found, "split") or "")
-                    if seen.setdefault(name, own) != own or own not in SPLITS:
-                        detail = f"part {own or 'unknown'!r} and {seen[name]!r}" if own in SPLITS else f"part {own!r}"
-                        problems.append(Problem("split", True, name, f"{detail}; expected train or test, by folder, {LABELS} or array"))
+                    said = {f"{'folder' if path.is_dir() else 'file'} {path.name!r}": part, f"its row in {LABELS}": own,
+                            "its array split": str(self._of_npz(found, "split") or "")}  # fmt: skip
+                    said = {what: value for what, value in said.items() if value}
+                    own = next(iter(said.values()), "")
+                    if own not in SPLITS:
+                        detail = f"part {own!r}; expected train or test, by folder, {LABELS} or array"
+                        problems.append(Problem("split", True, name, detail))
+                    elif own == split and name in seen:
+                        problems.append(Problem("duplicated", True, name, f"in {seen[name]} and {path}; expected it once: remove one"))
                     elif own == split:
+                        self._said[name] = {**self._said.get(name, {}), **said}
+                        seen[name] = path
                         entries.append(Entry(name, split, -1 if label is None else int(label), classes, found.files, found.row))
-        known = {e.name for e in entries}
-        lost = [name for name, row in self.rows.items() if row[1] == split and name not in known]
-        problems += [Problem("missing", True, name, f"in {LABELS} but without features") for name in lost]
-        return entries, problems + [p for e in entries for p in self._label_problems(e)]
+                        if split == "train" and part_of_name(name) == "test" and self._written(said):
+                            problems.append(Problem("split", False, name, f"called so, but for training by {next(iter(said))}"))
+                    everywhere.setdefault(name, path)
+        lost = [name for name, row in self.rows.items() if row[1] == split and name not in seen]
+        free = [name for name in everywhere if name not in self.rows]
+        for i, name in enumerate(lost):
+            hint = near(name, free) if i < HINTS else ""
+            detail = f"its features are in {everywhere[name]}" if name in everywhere else f"without features{hint}"
+            problems.append(Problem("missing", True, self.rows.spelt(name), f"for {split} by its row in {LABELS}, but {detail}"))
+        return entries, [*problems, *self._foreign(split), *(p for e in entries for p in self._label_problems(e))]
+
+    def _foreign(self, split: str) -> list[Problem]:
+        """Files beside the folders train and test, which nothing reads."""
+        folders = [path for part, paths in self._sources().items() if part for path in paths if path.is_dir()]
+        files = find_files(self.root) if split == "train" and folders else []
+        beside = [path for path in files if not any(path.is_relative_to(folder) for folder in folders)]
+        return [Problem("foreign", False, str(path), "in no folder train or test; left out") for path in beside]
 
     def _label_problems(self, entry: Entry) -> list[Problem]:
         if entry.label not in (0, 1):

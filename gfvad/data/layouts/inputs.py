@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gfvad.data import annotations
+from gfvad.base.files import read_table
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts import rules as rules_lib
@@ -43,19 +43,22 @@ class Inputs(Loose):
         if self.cfg.layout == "ucf_logits":
             self.unit_frames, self.fps = 0, LOGITS_FPS  # its units are equal spans of a video, of whatever length
 
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {}  # what is to be scored may lie anywhere
+
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         if split == "train":
             return [], []
         if self.text and self._captions_only():
             self.lacking(self.on_disk, self.root, "found sentences only")
             videos, problems = {}, []
-        elif self.root.suffix == ".csv":
+        elif self.root.suffix.lower() == ".csv":
             videos, problems = self._gather_csv()
         else:
             videos, problems = self._gather_npzs() if self._npz_folder() else self.gather(self.root)
         self._see_what_is_missing(videos)
         if not videos and self.text:
-            videos = {annotations.strip_mp4(name): Found({}, -1) for name in self.text.captions}
+            videos = {name: Found({}, -1) for name in self.text.captions}
         rules = {next((r for r in rules_lib.ALL if r.pattern.fullmatch(name)), None) for name in videos}
         if len(rules) == 1 and None not in rules:
             self.fps = rules.pop().fps
@@ -169,7 +172,7 @@ class Inputs(Loose):
         """The containers of a folder that has no .npy: those with an array name."""
         if not self.root.is_dir() or find_files(self.root):
             return []
-        return [p for p in sorted(self.root.glob("*.npz")) if "name" in self.container(p).headers]
+        return [p for p in sorted(self.root.iterdir()) if p.suffix.lower() == ".npz" and "name" in self.container(p).headers]
 
     def _gather_npzs(self) -> tuple[dict[str, Found], list[Problem]]:
         videos: dict[str, Found] = {}
@@ -182,12 +185,19 @@ class Inputs(Loose):
 
     def _gather_csv(self) -> tuple[dict[str, Found], list[Problem]]:
         """Files of a CSV with a column path (VadCLIP), found as written or below the CSV's folder."""
-        written = [row["path"] for _, row in annotations.read_csv(self.root, ("path",))]
+        written = [row["path"] for _, row in read_table(self.root, ("path",))]
         if not written:
-            raise DataError(f"{self.root}: no rows; expected a feature file a row, in the column path")
-        below = {p.name: p for p in find_files(self.folder)}
-        paths = [Path(w) if Path(w).is_file() else below.get(Path(w.replace("\\", "/")).name) for w in written]
-        lost = [w for w, p in zip(written, paths) if p is None]
+            raise DataError(f"{self.root}: no rows; expected a CSV with a column path, a file a row")
+        below: dict[str, list[Path]] = {}
+        for path in find_files(self.folder):
+            below.setdefault(path.name, []).append(path)
+        paths, lost = [], []
+        for name in written:
+            found = [Path(name)] if Path(name).is_file() else below.get(Path(name.replace("\\", "/")).name, [])
+            if len(found) > 1:
+                raise DataError(f"{self.root}: {name} may be {found[0]} or {found[1]}; expected one file of a name below {self.folder}")
+            paths += found
+            lost += [] if found else [name]
         if lost:
             raise DataError(f"{self.root}: {len(lost)} files are neither there nor below {self.folder}: {some(lost)}; copy them there")
         return self._gather_npy(paths, Path(paths[0].anchor or "."))

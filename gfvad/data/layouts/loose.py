@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.files import read_json
-from gfvad.data import annotations
+from gfvad.base.names import canonical
 from gfvad.data.layouts import arrays
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_files, some
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, some
 from gfvad.data.layouts.captions import CaptionText
+from gfvad.data.layouts.grouping import group_crops, missing_files
+from gfvad.data.layouts.parts import without_npy
 from gfvad.types import DataError
 
 FOLDERS = {"rgb": "rgb", "rgbtest": "rgb", "flow": "flow", "flowtest": "flow", "vggish-features": "audio", "audio": "audio"}
@@ -42,20 +44,20 @@ def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) 
     `rest` are the asked modalities that neither a suffix nor a folder marks: a file of one of several needs a folder. Raises DataError
     where it has none.
     """
-    stem = annotations.strip_mp4(path.stem)
+    stem = canonical(without_npy(path.name))
     for pattern, modality in SUFFIXES:
         if match := pattern.fullmatch(stem):
-            return (modality if modality in asked else ""), annotations.strip_mp4(match[1]), 0
+            return (modality if modality in asked else ""), canonical(match[1]), 0
     crop = CROP.fullmatch(stem)
     name, number = (crop[1], int(crop[2])) if crop else (stem.removesuffix("_i3d"), 0)
     own = {m.lower(): m for m in asked}
     for part in reversed(path.relative_to(root).parts[:-1]):
         modality = own.get(part.lower()) or FOLDERS.get(part.lower())
         if modality:
-            return (modality if modality in asked else ""), annotations.strip_mp4(name), number
+            return (modality if modality in asked else ""), canonical(name), number
     if len(rest) > 1:
         raise DataError(f"{path}: of {' or '.join(rest)}? Expected one sub-folder a modality, named like it")
-    return (rest[0] if rest else ""), annotations.strip_mp4(name), number
+    return (rest[0] if rest else ""), canonical(name), number
 
 
 def extracted(root: Path) -> bool:
@@ -95,7 +97,7 @@ class Loose(Layout):
         """True where text features lie beside the others, so that no captions are needed."""
         if self.root.is_dir():
             files = [p.relative_to(self.root) for p in find_files(self.root)]
-            return any(p.stem.endswith("_emb") or "text" in map(str.lower, p.parts[:-1]) for p in files)
+            return any(without_npy(p.name).endswith("_emb") or "text" in map(str.lower, p.parts[:-1]) for p in files)
         return self.root.suffix == ".npz" and "text" in self.container(self.root).headers
 
     def _open_text(self) -> CaptionText | None:
@@ -105,9 +107,9 @@ class Loose(Layout):
 
     def gather(self, path: Path) -> tuple[dict[str, Found], list[Problem]]:
         """Videos of a file or folder: {name: Found}, and what is wrong."""
-        if path.is_file() and path.suffix == ".npz":
+        if path.is_file() and path.suffix.lower() == ".npz":
             return self._gather_npz(path), []
-        if path.is_file() and path.suffix != ".npy":
+        if path.is_file() and path.suffix.lower() != ".npy":
             raise DataError(f"{path}: {path.suffix or 'no suffix'}; expected .npz, .npy or a folder of them")
         return self._gather_npy([path] if path.is_file() else find_files(path), path.parent if path.is_file() else path)
 
@@ -116,7 +118,7 @@ class Loose(Layout):
             raise DataError(f"{root}: no .npy files; expected one a video (and modality), or an .npz given by its own path")
         if extracted(root):
             return self._gather_extracted(paths, root)
-        marked = {m for pattern, m in SUFFIXES if any(pattern.fullmatch(p.stem) for p in paths)}
+        marked = {m for pattern, m in SUFFIXES if any(pattern.fullmatch(canonical(without_npy(p.name))) for p in paths)}
         folders = {part.lower() for p in paths for part in p.relative_to(root).parts[:-1]}
         rest = self.unmarked([m for m in self.counted if m not in marked and m.lower() not in folders], paths, root)
         grouped: dict[str, list] = {m: [] for m in self.counted}
@@ -137,13 +139,10 @@ class Loose(Layout):
 
     def _gather_extracted(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
         """MODALITY/NAME.npy: names may end like a crop or a mark of another set, so they are taken as they are."""
-        if self.counted == (UNITS,):
-            tables = {UNITS: {p.stem: (p,) for p in paths}}
-        else:
-            held = {m: {p.stem: (p,) for p in paths if p.parent == root / m} for m in self.counted}
-            if lacks := [m for m, files in held.items() if not files]:
-                self.lacking(lacks, root, f"found {some({p.parent.name for p in paths})}")
-            tables = {m: files for m, files in held.items() if files}
+        of = {UNITS: paths} if self.counted == (UNITS,) else {m: [p for p in paths if p.parent == root / m] for m in self.counted}
+        if lacks := [m for m, files in of.items() if not files]:
+            self.lacking(lacks, root, f"found {some({p.parent.name for p in paths})}")
+        tables = {m: {canonical(without_npy(p.name)): (p,) for p in files} for m, files in of.items() if files}
         names = sorted(set().union(*tables.values()))
         return {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}, missing_files(root.name, tables, self.optional)
 
@@ -182,7 +181,7 @@ class Loose(Layout):
                     f"expected {len(names)} whole numbers from 1 to {most}"
                 )
         files = {m: (path,) if m in held else () for m in self.counted}
-        return {annotations.strip_mp4(name): Found(files, row) for row, name in enumerate(names)}
+        return {canonical(name): Found(files, row) for row, name in enumerate(names)}
 
     def held(self, npz: arrays.Npz) -> tuple[str, ...]:
         """Modalities that a container must hold: all that are looked for."""

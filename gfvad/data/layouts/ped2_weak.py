@@ -28,6 +28,7 @@ class Ped2Weak(Frames):
     """Modalities motion, appearance and text. Ground truth as TEVAD publishes it: 904 of 3,200 frames, snippets counted up."""
 
     kind = "ped2_weak"
+    split_rule = Ped2Rules.split_rule
     compares = True
 
     def open(self) -> None:

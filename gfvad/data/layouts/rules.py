@@ -6,15 +6,19 @@ the dataset its names belong to.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gfvad.base.names import Names
 from gfvad.data import annotations, ground_truth
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.layouts import arrays
-from gfvad.data.layouts.base import MAX_GAP, some
+from gfvad.data.layouts.base import MAX_GAP, find_files, some
+from gfvad.data.layouts.parts import without_npy
 from gfvad.types import DataError
 
+UCF_TEST, UCF_TRAIN = 290, 1610  # videos of UCF-Crime's parts
+UCF_TEST_NAME, UCF_TRAIN_NAME = (re.compile(rf"Normal_Videos{mark}\d+_x264") for mark in ("_", ""))
 UCF_FILES = ("temporal_annotations.txt", "Temporal_Anomaly_Annotation.txt", "Temporal_Anomaly_Annotation_for_Testing_Videos.txt")
 
 
@@ -27,10 +31,29 @@ class XdRules:
     def __init__(self, root: Path, lengths: str = "counts"):
         self.path, self.counts_path = root / "annotations.txt", root / "frame_counts.txt"
         self.spans = annotations.parse_xd(self.path)
-        self.counts = annotations.parse_frame_counts(self.counts_path) if lengths == "counts" and self.counts_path.is_file() else None
+        self.counts = self._read_counts(self.counts_path) if lengths == "counts" and self.counts_path.is_file() else None
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "((n - 1) // 16) * 16 frames" if self.counts else "16 frames a feature row"
         self.ground_truth = f"annotations.txt, {rule}"
+
+    @staticmethod
+    def _read_counts(path: Path) -> annotations.Videos:
+        table = annotations.Videos(path.name)
+        for name, frames in annotations.parse_frame_counts(path).items():
+            table.add(str(path), name, frames)
+        return table
+
+    def claims(self, name: str) -> dict[str, str]:
+        """What the files say of a video's part."""
+        return {f"its line in {path.name}": "test" for path, table in ((self.path, self.spans), (self.counts_path, self.counts or {})) if name in table}
+
+    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
+        """Tables whose rows may be of videos that are not there: none, for a test video without features is an error."""
+        return {}
+
+    def lacks(self, train: int) -> str:
+        """Why the number of training videos cannot be, or ''."""
+        return ""
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return annotations.xd_classes(name)
@@ -68,11 +91,36 @@ class UcfRules:
         self.path = next((root / f for f in UCF_FILES if (root / f).is_file()), root / UCF_FILES[0])
         self.events = annotations.parse_ucf(self.path, inclusive=family == 2048)
         self.counts_path, self.up = root / "frame_counts.txt", family == 2048
-        counts = annotations.parse_frame_counts(self.counts_path) if self.counts_path.is_file() else {}
-        self.counts = {annotations.ucf_name(name): n for name, n in counts.items()}
+        self.counts = ground_truth.ucf_counts(self.counts_path) if self.counts_path.is_file() else Names()
+        self._counts_of_test = not any(UCF_TRAIN_NAME.fullmatch(name) for name in self.counts)
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "16 * ceil(n / 16) frames, end frames in" if self.up else "16 frames a feature row, end frames out"
         self.ground_truth = f"{self.path.name}, {rule}"
+        self.split_rule = f"{self.path.name} ({len(self.events)} test videos; the whole set has {UCF_TEST}), all others are for training"
+
+    def decided(self, name: str) -> str:
+        """What decided the part of a video."""
+        return f"its line in {self.path.name}" if name in self.events else f"no line in {self.path.name}"
+
+    def claims(self, name: str) -> dict[str, str]:
+        """What the files and the name say of a video's part."""
+        claims = {f"its line in {self.path.name}": "test"} if name in self.events else {}
+        if self._counts_of_test and name in self.counts:
+            claims[f"its line in {self.counts_path.name}"] = "test"
+        if UCF_TEST_NAME.fullmatch(name):
+            claims["its name (normal test videos are called Normal_Videos_001, training ones Normal_Videos001)"] = "test"
+        return claims
+
+    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
+        """Tables whose rows may be of videos that are not there."""
+        return {self.counts_path: (self.counts, "frame counts")} if self.counts else {}
+
+    def lacks(self, train: int) -> str:
+        """Why the number of training videos cannot be, or ''."""
+        if train <= UCF_TRAIN or len(self.events) >= UCF_TEST:
+            return ""
+        return (f"{len(self.events)} lines, and {train:,} videos without one; the set has {UCF_TEST} test and {UCF_TRAIN:,} training videos, so that "
+                "test videos would be trained on; expected the whole annotation file: copy it again")  # fmt: skip
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return annotations.ucf_class(name)
@@ -103,7 +151,22 @@ class ShanghaiRules:
 
     def __init__(self, root: Path):
         self.folder = root / "test_frame_mask"
-        self.files = sorted(self.folder.glob("*.npy"))
+        self.files = find_files(self.folder)
+        self.masks = Names(self.folder.name)
+        for path in self.files:
+            self.masks.add(str(path), without_npy(path.name), path)
+
+    def claims(self, name: str) -> dict[str, str]:
+        """Nothing: the weak split mixes the set's own parts."""
+        return {}
+
+    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
+        """Tables whose rows may be of videos that are not there."""
+        return {self.folder: (self.masks, "frame masks")}
+
+    def lacks(self, train: int) -> str:
+        """Why the number of training videos cannot be, or ''."""
+        return ""
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return (int(len(name) == 7), ()) if self.pattern.fullmatch(name) else None
@@ -115,12 +178,12 @@ class ShanghaiRules:
         return None
 
     def covers(self, name: str) -> str:
-        return "" if len(name) == 6 or (self.folder / f"{name}.npy").is_file() else f"no frame mask {self.folder / name}.npy"
+        return "" if len(name) == 6 or name in self.masks else f"no frame mask {self.folder / name}.npy"
 
     def truth(self, name: str, units: int) -> Truth:
         if len(name) == 6:
             return Truth(units * SNIPPET, ground_truth.EMPTY, ())
-        path = self.folder / f"{name}.npy"
+        path = self.masks[name]
         header = arrays.read_header(path)
         mask = arrays.read_array(path, header)
         if mask.ndim != 1 or not mask.size or not np_isin01(mask):
@@ -137,6 +200,7 @@ class Ped2Rules:
     """Ped2, weak split of TEVAD; abnormal are the clips Test001..012. Ground truth: 904 of 3,200 frames."""
 
     dataset, pattern, fps = "ped2", re.compile(r"(Train|Test)\d{3}"), 0.0
+    split_rule = "the weak split of TEVAD: 10 training videos, 6 of them from the set's own test part; 18 test videos"
     train = frozenset({*(f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)), *(f"Train{i:03d}" for i in (7, 8, 14, 15))})
     test = frozenset({*(f"Test{i:03d}" for i in range(1, 13)), *(f"Train{i:03d}" for i in range(1, 17))}) - train
     ground_truth = "test_spans.txt as published by TEVAD (spans one frame late), 16 frames a feature row"
@@ -145,6 +209,18 @@ class Ped2Rules:
         self.path = root / "test_spans.txt"
         self.spans = annotations.parse_ped2(self.path)
         self.files = [self.path]
+
+    def claims(self, name: str) -> dict[str, str]:
+        """Nothing: the weak split takes videos of the set's own test part for training."""
+        return {}
+
+    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
+        """Tables whose rows may be of videos that are not there."""
+        return {self.path: (self.spans, "spans")}
+
+    def lacks(self, train: int) -> str:
+        """Why the number of training videos cannot be, or ''."""
+        return ""
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return (int(name.startswith("Test")), ()) if name in self.train | self.test else None

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gfvad.base.names import canonical
 from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_names
+from gfvad.data.layouts.parts import without_npy
 from gfvad.data.layouts.rules import ShanghaiRules
 from gfvad.data.layouts.splits import read_lists, split_of_path
 from gfvad.types import DataError
 
-SUFFIX = "_i3d.npy"
+SUFFIX = "_i3d"
 
 
 def name_of(file: str) -> str:
     """'01_0015_i3d.npy' -> '01_0015'."""
-    return file.removesuffix(".npy").removesuffix("_i3d")
+    return canonical(without_npy(file).removesuffix("_i3d"))
 
 
 class ShanghaiTech(Layout):
@@ -39,6 +42,13 @@ class ShanghaiTech(Layout):
             )
         self._files = [p for p in find_files(self.root) if self.rules.folder not in p.parents]
         self._lists = read_lists(self.root, name_of)
+        self.split_rule = " and ".join(self._lists.lists) if self._lists else "folders with 'train' or 'test' in their names"
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {**super().claims(entry), **(self._lists.claims(entry.name) if self._lists else {})}
+
+    def tables(self):
+        return self.rules.tables()
 
     def annotation_files(self) -> list[Path]:
         return self.rules.files
@@ -57,19 +67,19 @@ class ShanghaiTech(Layout):
         problems, files = [], []
         for path in self._files:
             name = name_of(path.name)
-            if not path.name.endswith(SUFFIX) or self.rules.label(name) is None:
+            if not without_npy(path.name).endswith(SUFFIX) or self.rules.label(name) is None:
                 if split == "train":
                     problems.append(Problem("foreign", False, str(path), "not named like 01_0015_i3d.npy; left out"))
                 continue
-            parts = {p for p, names in self._lists.items() if name in names} if self._lists else {split_of_path(path, self.root)}
-            if split in parts:
+            part = self._lists.get(name) if self._lists else split_of_path(path, self.root)
+            if part == split:
                 files.append((name, 0, path))
-            elif split == "train" and not parts - {None}:
+            elif split == "train" and part is None:
                 problems.append(Problem("split", True, name, f"{path} is in no list and no folder named train or test; expected one"))
         table, wrong = group_crops(files)
         entries = [Entry(name, split, *self.rules.label(name), {m: paths for m in self.on_disk}) for name, paths in table.items()]
         uncovered = [(e.name, why) for e in entries if split == "test" and (why := self.rules.covers(e.name))]
         problems += wrong + [Problem("annotation", True, name, why) for name, why in uncovered]
-        lost = (self._lists[split] if self._lists else set()) - set(table)
-        problems += [Problem("missing", True, name, f"in the {split} list but without features") for name in sorted(lost)]
+        listed = self._lists.names(split) if self._lists else set()
+        problems += missing_names(listed, table, f"in the {split} list but without features")
         return entries, problems

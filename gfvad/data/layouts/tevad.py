@@ -10,20 +10,22 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from gfvad.data import annotations
+from gfvad.base.names import canonical
 from gfvad.data.ground_truth import Truth
 from gfvad.data.layouts import rules as rules_lib
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_files
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_files, missing_names
+from gfvad.data.layouts.parts import folder_claims, without_npy
 from gfvad.data.layouts.splits import read_lists, split_of_path
 from gfvad.types import DataError
 
-PATTERNS = {"i3d": re.compile(r"(?P<name>.+)_i3d\.npy"), "text": re.compile(r"(?P<name>.+)_emb\.npy")}
+PATTERNS = {"i3d": re.compile(r"(?P<name>.+)_i3d(?i:\.npy)"), "text": re.compile(r"(?P<name>.+)_emb(?i:\.npy)")}
 FRAMES = "test_frame_mask"
 
 
 def name_of(file: str) -> str:
     """'X_x264_i3d.npy' -> 'X_x264'."""
-    return annotations.strip_mp4(file.removesuffix(".npy").removesuffix("_i3d").removesuffix("_emb"))
+    return canonical(without_npy(file).removesuffix("_i3d").removesuffix("_emb"))
 
 
 class Tevad(Layout):
@@ -54,6 +56,25 @@ class Tevad(Layout):
         others = [p for p, modality in found if not modality and FRAMES not in p.parts]
         self._foreign = [Problem("foreign", False, str(p), "not named NAME_i3d.npy or NAME_emb.npy; left out") for p in others]
 
+    @property
+    def split_rule(self) -> str:
+        """What decided the parts: the rule of the set, lists, or folders."""
+        lists = " and ".join(self._lists.lists) if self._lists else "folders with 'train' or 'test' in their names"
+        return getattr(self.rules, "split_rule", lists)
+
+    def decided(self, entry: Entry) -> str:
+        return self.rules.decided(entry.name) if hasattr(self.rules, "decided") else self.split_rule
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        if isinstance(self.rules, rules_lib.Ped2Rules):
+            return {}  # its weak split mixes the parts that folders and names are of
+        files = [path for table, _ in self._grouped.values() for path in table.get(entry.name, ())]
+        listed = self._lists.claims(entry.name) if self._lists else {}
+        return {**folder_claims(files, self.root), **listed, **self.rules.claims(entry.name)}
+
+    def tables(self):
+        return self.rules.tables()
+
     def annotation_files(self) -> list[Path]:
         return self.rules.files
 
@@ -65,7 +86,7 @@ class Tevad(Layout):
         if self.rules.split(name):
             return self.rules.split(name)
         if self._lists:
-            return next((part for part, names in self._lists.items() if name in names), None)
+            return self._lists.get(name)
         folders = {split_of_path(path, self.root) for table in tables.values() for path in table.get(name, ())} - {None}
         return folders.pop() if len(folders) == 1 else None
 
@@ -86,9 +107,9 @@ class Tevad(Layout):
             elif part == split:
                 problems.append(Problem("name", True, name, f"not a name of {self.rules.dataset} with a known label"))
             elif part is None and split == "train":
-                problems.append(Problem("split", True, name, "in no *.list file and no folder named train or test; expected one"))
-        expected = self._lists[split] if self._lists else (self.rules.test_names() or set()) if split == "test" else set()
-        have = {e.name: None for e in entries}
-        lost = [name for name in sorted(expected) if annotations.find_name(have, name) is None]
-        problems += [Problem("missing", True, name, f"listed for {split} but without features") for name in lost]
+                problems.append(Problem("split", True, name, "in no *.list file and no folder (or folders of both parts) named train or test; expected one"))
+        expected = self._lists.names(split) if self._lists else (self.rules.test_names() or set()) if split == "test" else set()
+        problems += missing_names(expected, {e.name: None for e in entries}, f"listed for {split} but without features")
+        if split == "train" and (why := self.rules.lacks(len(entries))):
+            problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems + missing_files(split, tables)

@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gfvad.data import annotations
+from gfvad.base.names import canonical
 from gfvad.data.ground_truth import Truth
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_names
 from gfvad.data.layouts.rules import UcfRules
 from gfvad.types import DataError
 
-FAMILIES = {2048: re.compile(r"(?P<name>.+_x264(\.mp4)?)_i3d\.npy"), 1024: re.compile(r"(?P<name>.+_x264(\.mp4)?)__(?P<crop>\d)\.npy")}
+FAMILIES = {  # a name may end in a suffix of videos
+    2048: re.compile(r"(?P<name>.+_x264(\.[A-Za-z0-9]+)?)_i3d(?i:\.npy)"),
+    1024: re.compile(r"(?P<name>.+_x264(\.[A-Za-z0-9]+)?)__(?P<crop>\d)(?i:\.npy)"),
+}
 
 
 class UcfCrime(Layout):
@@ -44,10 +48,20 @@ class UcfCrime(Layout):
         self.dims, self.ndims = {"i3d": self.family}, {"i3d": (3,) if self.family == 2048 else (2,)}
         self.rules = UcfRules(self.root, self.family)
         self.ground_truth = f"{self.family}-d features: {self.rules.ground_truth}"
+        self.split_rule = self.rules.split_rule
         matches = [(FAMILIES[self.family].fullmatch(p.name), p) for p in files]
-        crops = [(annotations.strip_mp4(m["name"]), int(m["crop"]) if self.family == 1024 else 0, p) for m, p in matches if m]
+        crops = [(canonical(m["name"]), int(m["crop"]) if self.family == 1024 else 0, p) for m, p in matches if m]
         self._table, self._problems = group_crops(crops)
         self._problems += [Problem("foreign", False, str(p), "not named like a feature file; left out") for m, p in matches if not m]
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {**super().claims(entry), **self.rules.claims(entry.name)}
+
+    def decided(self, entry: Entry) -> str:
+        return self.rules.decided(entry.name)
+
+    def tables(self):
+        return self.rules.tables()
 
     def annotation_files(self) -> list[Path]:
         return self.rules.files
@@ -67,6 +81,7 @@ class UcfCrime(Layout):
             else:
                 entries.append(Entry(name, split, *label, {m: files for m in self.on_disk}))
         if split == "test":
-            lost = self.rules.test_names() - set(self._table)
-            problems += [Problem("missing", True, name, f"in {self.rules.path.name} but without features") for name in sorted(lost)]
+            problems += missing_names(self.rules.test_names(), self._table, f"in {self.rules.path.name} but without features")
+        elif why := self.rules.lacks(len(entries)):
+            problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems

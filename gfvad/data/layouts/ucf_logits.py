@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.data import annotations, text
+from gfvad.base.names import Names, canonical
+from gfvad.data import annotations
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import Entry, Layout, Problem, some
-from gfvad.data.layouts.captions import captions_path
+from gfvad.data.layouts.captions import captions_path, read_captions
+from gfvad.data.layouts.rules import UCF_FILES, UCF_TEST_NAME
 from gfvad.types import DataError
 
 FILES = {"train": "i3d_logits_train.npz", "test": "i3d_logits_test_dev.npz"}
@@ -35,7 +37,13 @@ class UcfLogits(Layout):
         super().open()
         self._npz = {split: arrays.Npz(self.root / file) for split, file in FILES.items()}
         self._labels = arrays.Npz(self.root / LABELS)
-        self._names = {split: npz.names() for split, npz in self._npz.items()}
+        self._masks = Names(LABELS)
+        for key in self._labels.headers:
+            self._masks.add(str(self.root / LABELS), key, key)
+        self._names = {split: [canonical(name) for name in npz.names()] for split, npz in self._npz.items()}
+        self.split_rule = f"{FILES['train']} (training) and {FILES['test']} (test)"
+        listed = next((self.root / f for f in UCF_FILES if (self.root / f).is_file()), None)
+        self._listed, self._list_name = (annotations.parse_ucf(listed), listed.name) if listed else ({}, "")
         for split, npz in self._npz.items():
             header = npz.require("x", 3)
             if header.shape[0] != len(self._names[split]) or 0 in header.shape or not arrays.is_float(header.dtype):
@@ -50,7 +58,18 @@ class UcfLogits(Layout):
                 "expected train and test to share none, remove them from one"
             )
         path = captions_path(self.cfg, self.root)
-        self._captions = text.load_captions(path) if path else {}
+        self._captions = read_captions(path) if path else {}
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        says = {f"its array in {LABELS}": entry.name in self._masks, f"its line in {self._list_name}": entry.name in self._listed,
+                "its name": bool(UCF_TEST_NAME.fullmatch(entry.name))}  # fmt: skip
+        return {what: "test" for what, said in says.items() if said}
+
+    def decided(self, entry: Entry) -> str:
+        return FILES[entry.split]
+
+    def tables(self):
+        return {self.root / LABELS: (self._masks, "arrays of frame labels")}
 
     def annotation_files(self) -> list[Path]:
         return [self.root / LABELS]
@@ -63,7 +82,7 @@ class UcfLogits(Layout):
             if label is None:
                 problems.append(Problem("name", True, name, "starts with no class of the set; expected e.g. Abuse001_x264"))
                 continue
-            if split == "test" and name not in self._labels.headers:
+            if split == "test" and name not in self._masks:
                 problems.append(Problem("annotation", True, name, f"no array of frame labels in {LABELS}"))
             entries.append(Entry(name, split, *label, {m: (path,) for m in self.on_disk}, row))
         return entries, problems
@@ -91,7 +110,7 @@ class UcfLogits(Layout):
         return max(1, round(captions.duration * FPS)) if captions else units * SNIPPET
 
     def truth(self, entry: Entry, units: int) -> Truth:
-        mask = self._labels.array(entry.name)
+        mask = self._labels.array(self._masks[entry.name])
         where = f"{self.root / LABELS}:{entry.name}"
         if mask.ndim != 1 or not len(mask) or not np.isin(mask, (0, 1)).all():
             raise DataError(f"{where}: shape {mask.shape}; expected one 0 or 1 a frame")

@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gfvad.base.names import canonical
 from gfvad.data import annotations
 from gfvad.data.ground_truth import Truth
 from gfvad.data.layouts import rules as rules_lib
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_names
+from gfvad.data.layouts.parts import part_of_folder, without_npy
 from gfvad.types import DataError
 
 CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d+)")
@@ -28,9 +31,9 @@ def csv_label(label: str) -> tuple[int, tuple[str, ...]] | None:
 
 def name_and_crop(path: str) -> tuple[str, int]:
     """'/far/Abuse001_x264__3.npy' -> ('Abuse001_x264', 3); crop 0 where the name has none."""
-    stem = path.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".npy")
+    stem = without_npy(path.replace("\\", "/").rsplit("/", 1)[-1])
     match = CROP.fullmatch(stem)
-    return (annotations.strip_mp4(match["name"]), int(match["crop"])) if match else (annotations.strip_mp4(stem), 0)
+    return (canonical(match["name"]), int(match["crop"])) if match else (canonical(stem), 0)
 
 
 class VadClip(Layout):
@@ -42,17 +45,20 @@ class VadClip(Layout):
 
     def open(self) -> None:
         super().open()
-        self._csv = sorted(self.root.glob("*.csv"))
-        if not any("test" in p.name.lower() for p in self._csv) or all("test" in p.name.lower() for p in self._csv):
+        self._csv = sorted(p for p in self.root.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
+        of = {p: "test" if part_of_folder(p.stem) == "test" else "train" for p in self._csv}
+        if set(of.values()) != {"train", "test"}:
             found = ", ".join(p.name for p in self._csv) or "none"
             raise DataError(
                 f"{self.root}: CSV files {found}; "
                 "expected one for training and one with 'test' in its name, columns path,label"
             )
-        self._below = {p.name: p for p in find_files(self.root)}
+        self._below: dict[str, list[Path]] = {}
+        for path in find_files(self.root):
+            self._below.setdefault(path.name, []).append(path)
         self._rows = {"train": [], "test": []}
         for path in self._csv:
-            self._rows["test" if "test" in path.name.lower() else "train"] += list(annotations.read_csv(path, ("path", "label")))
+            self._rows[of[path]] += list(annotations.read_csv(path, ("path", "label")))
         names = {name_and_crop(row["path"])[0] for rows in self._rows.values() for _, row in rows}
         kind = rules_lib.detect(names)
         if kind not in (rules_lib.XdRules, rules_lib.UcfRules):
@@ -62,6 +68,22 @@ class VadClip(Layout):
             )
         self.rules = kind(self.root, "features") if kind is rules_lib.XdRules else kind(self.root, 1024)
         self.fps, self.ground_truth = self.rules.fps, self.rules.ground_truth
+        of = {part: " and ".join(p.name for p in self._csv if of[p] == part) for part in ("train", "test")}
+        self.split_rule = f"{of['train']} (training) and {of['test']} (test)"
+        self._written: dict[str, dict[str, str]] = {}  # what the folders in the CSVs' paths say of a video's part
+        for where, row in (item for rows in self._rows.values() for item in rows):
+            folder = (row["path"].replace("\\", "/").split("/")[-2:-1] or [""])[0]
+            if part := part_of_folder(folder):
+                self._written.setdefault(name_and_crop(row["path"])[0], {})[f"the folder {folder!r} ({where})"] = part
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {**super().claims(entry), **self._written.get(entry.name, {}), **self.rules.claims(entry.name)}
+
+    def decided(self, entry: Entry) -> str:
+        return f"the CSV for {entry.split}"
+
+    def tables(self):
+        return self.rules.tables()
 
     def annotation_files(self) -> list[Path]:
         return [*self._csv, *self.rules.files]
@@ -72,25 +94,27 @@ class VadClip(Layout):
     def find(self, path: str) -> Path | None:
         """A file of the CSV on this disk."""
         below = self.root / path.lstrip("/")
-        return next((p for p in (Path(path), below) if p.is_file()), self._below.get(path.replace("\\", "/").rsplit("/", 1)[-1]))
+        exact = next((p for p in (Path(path), below) if p.is_file()), None)
+        named = self._below.get(path.replace("\\", "/").rsplit("/", 1)[-1], [])
+        if exact is None and len(named) > 1:
+            raise DataError(f"{named[0]} and {named[1]}: either may be {path} of the CSV; expected one file of a name below {self.root}: remove the other")
+        return exact or next(iter(named), None)
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         files, labels, problems = [], {}, []
-        other = {name_and_crop(row["path"])[0] for _, row in self._rows["train" if split == "test" else "test"]}
         for where, row in self._rows[split]:
             (name, crop), label, path = name_and_crop(row["path"]), csv_label(row["label"]), self.find(row["path"])
             if label is None or labels.setdefault(name, label) != label or label != self.rules.label(name):
                 problems.append(Problem("name", True, where, f"label {row['label']!r} of {name}; expected that of its name and other rows"))
             elif path is None:
                 problems.append(Problem("missing", True, name, f"{row['path']} ({where}) is neither there nor below {self.root}"))
-            elif name in other and split == "test":
-                problems.append(Problem("split", True, name, "in the CSVs of both parts; expected one"))
             else:
                 files.append((name, crop, path))
         table, wrong = group_crops(files)
         entries = [Entry(name, split, *labels[name], {m: paths for m in self.on_disk}) for name, paths in table.items()]
         if split == "test":
             problems += [Problem("annotation", True, e.name, why) for e in entries if (why := self.rules.covers(e.name))]
-            lost = [n for n in sorted(self.rules.test_names()) if annotations.find_name(labels, n) is None]
-            problems += [Problem("missing", True, n, f"in {self.rules.path.name} but in no test CSV") for n in lost]
+            problems += missing_names(self.rules.test_names(), labels, f"in {self.rules.path.name} but in no test CSV")
+        elif why := self.rules.lacks(len(entries)):
+            problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems + wrong

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gfvad.data import annotations
+from gfvad.base.names import canonical
 from gfvad.data.ground_truth import Truth
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, group_crops, missing_files
+from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.layouts.rules import XdRules
 from gfvad.types import DataError
 
@@ -21,8 +22,8 @@ FOLDERS = {
     "flow": {"train": "i3d-features/Flow", "test": "i3d-features/FlowTest"},
     "audio": {"train": "vggish-features/train", "test": "vggish-features/test"},
 }
-CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d)\.npy")
-AUDIO = re.compile(r"(?P<name>.+)__vggish\.npy")
+CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d)(?i:\.npy)")
+AUDIO = re.compile(r"(?P<name>.+)__vggish(?i:\.npy)")
 
 
 class XdViolence(Layout):
@@ -37,6 +38,14 @@ class XdViolence(Layout):
         super().open()
         self.rules = XdRules(self.root)
         self.ground_truth = self.rules.ground_truth
+        lists = " and ".join(p.name for p in self.rules.files)
+        self.split_rule = f"folders (RGB, Flow, train: training; RGBTest, FlowTest, test: test), as {lists} say"
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {**super().claims(entry), **self.rules.claims(entry.name)}
+
+    def decided(self, entry: Entry) -> str:
+        return "its folder"
 
     def annotation_files(self) -> list[Path]:
         return self.rules.files
@@ -58,7 +67,7 @@ class XdViolence(Layout):
             match = pattern.fullmatch(path.name)
             if match:
                 crop = 0 if modality == "audio" else int(match["crop"])
-                files.append((annotations.strip_mp4(match["name"]), crop, path))
+                files.append((canonical(match["name"]), crop, path))
             else:
                 problems.append(Problem("foreign", False, str(path), f"not named like a {modality} file ({pattern.pattern}); left out"))
         table, wrong = group_crops(files)
@@ -82,9 +91,7 @@ class XdViolence(Layout):
             entries.append(Entry(name, split, *label, {m: tables[m].get(name, ()) for m in self.on_disk}))
         if split == "test":
             have = {e.name: None for e in entries}
-            for name in sorted(self.rules.test_names()):
-                if annotations.find_name(have, name) is None:
-                    problems.append(Problem("missing", True, name, f"in {self.rules.files[-1].name} but without features of the test part"))
+            problems += missing_names(self.rules.test_names(), have, f"in {self.rules.files[-1].name} but without features of the test part")
         return entries, problems
 
     @staticmethod

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.base.files import require_regular
-from gfvad.base.names import VIDEO_SUFFIXES
+from gfvad.base.names import VIDEO_SUFFIXES, canonical, some
 from gfvad.config import nearest
 from gfvad.data.video.finding import is_video, suffix_of
 from gfvad.types import ConfigError, DataError
@@ -40,6 +40,7 @@ FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
     "any": {"train": (), "test": (".",)},
 }
 LAYOUTS = ("auto", *FOLDERS)
+TEST_NAME = re.compile(r"test(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
 class VideoFile(NamedTuple):
@@ -82,10 +83,37 @@ class VideoFolder:
         return found
 
     def videos(self, split: str) -> tuple[VideoFile, ...]:
-        """The videos of a split, ordered by the numbers in their names. Raises DataError for an empty folder or missing frames."""
+        """The videos of a split, ordered by the numbers in their names.
+
+        Raises DataError for an empty folder, missing frames, and training videos that are called like test ones or lie in the test part.
+        """
         if split not in self._videos:
-            self._videos[split] = gather(self.folder(split), split, self.passed)
+            found = gather(self.folder(split), split, self.passed)
+            if split == "train":
+                self._require_training(found)
+            self._videos[split] = found
         return self._videos[split]
+
+    @property
+    def split_rule(self) -> str:
+        """What decided the parts, in words."""
+        names = {}
+        for split in SPLITS:
+            try:
+                names[split] = os.path.relpath(self.folder(split), self.root)
+            except DataError:
+                names[split] = "none"
+        return f"folders {names['train']} (training) and {names['test']} (test)"
+
+    def _require_training(self, videos: Sequence[VideoFile]) -> None:
+        """Raises DataError for videos of which their name, or a link into the test part, says that they are for testing."""
+        folder = self.folder("train")
+        named = [video.name for video in videos if TEST_NAME.fullmatch(video.name)]
+        tests = [self.root / name for name in FOLDERS[self.layout]["test"] if name != "." and _exists(self.root, name)]
+        inside = [v.name for v in videos if any(v.path.resolve().is_relative_to(test.resolve()) for test in tests)]
+        if named or inside:
+            why = "called like test videos" if named else f"links into {tests[0]}"
+            raise DataError(f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part")
 
 
 def open_layout(layout: str, root: str | os.PathLike) -> VideoFolder:
@@ -125,11 +153,11 @@ def gather(folder: Path, split: str, passed: list[Path] | None = None) -> tuple[
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if any(path.suffix.lower() in IMAGES for path in inside):
         passed += sorted(path for path in inside if path.suffix.lower() not in IMAGES)
-        return (VideoFile(folder.resolve().name, split, folder, frames_of(folder)),)
+        return (VideoFile(canonical(folder.resolve().name), split, folder, frames_of(folder)),)
     files = {path: is_video(path) for path in sorted(inside) if not path.is_dir()}
     passed += [path for path, known in files.items() if not known]
     videos = [_of_file(path, split) for path, known in files.items() if known]
-    videos += [VideoFile(p.name, split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
+    videos += [VideoFile(canonical(p.name), split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
     if not videos:
         raise DataError(f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a video file a video. Found: {_listing(folder)}")
     videos.sort(key=lambda video: natural(video.name))
@@ -167,8 +195,9 @@ def natural(name: str) -> tuple:
 def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
     """Index in `names` of each wanted name, -1 where none fits.
 
-    Equal names first; else names of the same numbers, where that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
+    Equal names (in any spelling, `names.canonical`) first; else names of the same numbers, where that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
     """
+    names = [canonical(name) for name in names]
     exact = {name: i for i, name in enumerate(names)}
     by_numbers: dict[tuple, list[int]] = {}
     for i, name in enumerate(names):
@@ -178,7 +207,7 @@ def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
         fits = by_numbers.get(_numbers(name), []) if _numbers(name) else []
         return exact.get(name, fits[0] if len(fits) == 1 else -1)
 
-    return [find(name) for name in wanted]
+    return [find(canonical(name)) for name in wanted]
 
 
 def fingerprint(videos: Sequence[VideoFile]) -> str:
@@ -192,7 +221,7 @@ def fingerprint(videos: Sequence[VideoFile]) -> str:
 
 
 def _of_file(path: Path, split: str) -> VideoFile:
-    return VideoFile(path.name.removesuffix(suffix_of(path.name)), split, path, ())
+    return VideoFile(canonical(path.name.removesuffix(suffix_of(path.name))), split, path, ())
 
 
 def _numbers(name: str) -> tuple[int, ...]:

@@ -171,6 +171,8 @@ def open_split(config: Any, split: str, say: Say, flow_size: tuple[int, int] = (
     """
     data = config.data
     root = set_root(data)
+    if split == "train":
+        say(f"data: {root}; split by {open_layout(data.layout, root).split_rule}")
     cache = cache_folder(data)
     frames = open_frames(root, data.layout, split, height=data.height, width=data.width, channels=data.channels, cache=cache,
                          workers=data.workers, mode=MODES[data.store], say=say)  # fmt: skip

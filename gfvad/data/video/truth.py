@@ -27,7 +27,9 @@ import numpy as np
 
 from gfvad.base.arrays import load_npy, load_npz
 from gfvad.base.files import read_bytes, read_text, require_regular
+from gfvad.base.names import Names, near, some
 from gfvad.data.video import decode
+from gfvad.data.video.cache import Say, say_on_stderr
 from gfvad.data.video.layouts import VideoFile, frames_of, match_names
 from gfvad.types import DataError
 
@@ -130,7 +132,7 @@ def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list
             raise DataError(f"{where}: {line.strip()!r}; expected `video first last` with frames counted from 1")
         i = match_names(words[:1], names)[0]
         if i < 0:
-            raise DataError(f"{where}: unknown video {words[0]!r}; expected one of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+            raise DataError(f"{where}: unknown video {words[0]!r}{near(words[0], names)}; expected one of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
         _mark(labels[i], int(words[1]), int(words[2]), where, names[i])
     return labels
 
@@ -164,7 +166,7 @@ def open_masks(path: Path, videos: Sequence[VideoFile]) -> Masks:
         return _packed(path, names, videos)
     if not path.is_dir():
         raise DataError(f"{path}: expected masks: a packed .npz, or a folder of .npy, .mat or NAME_gt folders")
-    if any(path.glob("*.mat")):
+    if any(p.suffix.lower() == ".mat" for p in path.iterdir()):
         mats = _file_a_video(path, ".mat", names)
         return Masks(lambda i: _load_mat(mats[i]), len(mats))
     if any(path.glob("*_gt")):
@@ -185,7 +187,10 @@ def _packed(path: Path, names: Sequence[str], videos: Sequence[VideoFile]) -> Ma
     packed = load_npz(path)
     found = match_names(names, list(packed))
     if -1 in found:
-        raise DataError(f"{path}: no masks of video {names[found.index(-1)]!r}, found {', '.join(list(packed)[:8])}; expected an array a test video")
+        lost = names[found.index(-1)]
+        raise DataError(f"{path}: no masks of video {lost!r}{near(lost, packed)}, found {', '.join(list(packed)[:8])}; expected an array a test video")
+    if unused := [name for k, name in enumerate(packed) if k not in set(found)]:
+        say_on_stderr(f"note: {path}: {len(unused)} of {len(packed)} arrays are of no test video here, and are left out: {some(unused)}")
     rows = [list(packed.values())[k] for k in found]
     for name, row in zip(names, rows):
         if row.ndim != 3 or row.dtype != np.uint8:
@@ -217,11 +222,18 @@ def _load_mat(path: Path) -> np.ndarray:
 # ---- shared ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _file_a_video(folder: Path, suffix: str, names: Sequence[str]) -> list[Path]:
-    files = sorted(folder.glob(f"*{suffix}"))
+def _file_a_video(folder: Path, suffix: str, names: Sequence[str], say: Say = say_on_stderr) -> list[Path]:
+    """The file of each video; `say` is told of the others. Raises DataError where one is missing or there twice in two spellings."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and not path.name.startswith("."))
+    spelt = Names(folder.name)
+    for file in files:
+        spelt.add(str(file), file.stem, file)
     found = match_names(names, [file.stem for file in files])
     if -1 in found:
-        raise DataError(f"{folder}: no {suffix} of video {names[found.index(-1)]!r}, found {len(files)} files; expected one a test video, by its name")
+        lost = names[found.index(-1)]
+        raise DataError(f"{folder}: no {suffix} of video {lost!r}{near(lost, spelt)}, found {len(files)} files; expected one a test video, by its name")
+    if unused := [file.name for i, file in enumerate(files) if i not in set(found)]:
+        say(f"note: {folder}: {len(unused)} of {len(files)} files are of no test video here, and are left out: {some(unused)}")
     return [files[k] for k in found]
 
 
