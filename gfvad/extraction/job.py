@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.base.errors import EXIT_SOME_FAILED
+from gfvad.base.errors import EXIT_SOME_FAILED, Parser
 from gfvad.config import nearest
 from gfvad.data import annotations
 from gfvad.data.layouts.base import some
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """The arguments that a job on one machine and a pipeline share."""
-    made = argparse.ArgumentParser(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("inputs", nargs="+", metavar="VIDEO_OR_FOLDER", help="video files, and folders that are searched through for them")
     made.add_argument("--out", required=True, help="folder of the features")
     made.add_argument("--modalities", default="", help=f"joined by commas (default: {','.join(DEFAULT)}, and those of --encoder and --descriptions)")

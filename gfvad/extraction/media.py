@@ -15,6 +15,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from gfvad.base.secrets import redact
 from gfvad.data.video.decode import EXACT, SLACK
 from gfvad.extraction.encoders import SIDE
 from gfvad.extraction.units import PATCH, RATE, Picture, Sound
@@ -67,7 +68,7 @@ def open_media(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> M
 def open_url(url: str, side: int = SIDE, format: str | None = None, seconds: float = 10.0) -> Media:
     """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over. seconds: wait for data no longer than that."""
     options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
-    return Media(_container(url, url, format=format, options=options, timeout=(seconds, seconds)), url, side, 0, strict=False)
+    return Media(_container(url, redact(url), format=format, options=options, timeout=(seconds, seconds)), redact(url), side, 0, strict=False)
 
 
 def versions() -> dict[str, str]:
@@ -80,7 +81,7 @@ def _container(url: str, where: str, **settings):
         return av.open(url, **settings)
     except (av.FFmpegError, OSError) as error:
         raise DataError(
-            f"{where}: not a readable video ({error.strerror or error}); it may be cut off, or no video. Expected a whole file: copy or encode it again"
+            f"{where}: not a readable video ({redact(str(error.strerror or error))}); it may be cut off, or no video. Expected a whole file: copy or encode it again"
         ) from None
 
 

@@ -9,19 +9,23 @@ A clip is a dict, read by report.js:
 from __future__ import annotations
 
 import base64
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gfvad.base.files import require_regular
 from gfvad.scoring.alarms import find_alarms
 from gfvad.scoring.result import VideoScores
 
 Clip = dict[str, Any]
 GRAPH_SIDE = 256  # cells; a larger graph is shown by the means of blocks
 HEAT_BYTES = 4_000_000  # of a video's heat maps; more of them are thinned out in time
+LARGEST = 4 << 30  # bytes of an array of details
 SPARKS = 64  # points of a sparkline
 DIGITS = 5  # significant ones of scores and contributions
 
@@ -98,7 +102,23 @@ def packed(x: np.ndarray) -> str:
 def read_details(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
     """(arrays, '') of details/NAME.npz, or ({}, why not)."""
     try:
+        require_regular(path, "graph and heat maps of a video")
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                require_size(archive, info)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}, ""
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         return {}, f"Graph and heat maps are missing: {path.name} cannot be read ({error})."
+
+
+def require_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raises ValueError where the header of an array speaks of another size than its member has: no memory is asked for by a damaged header."""
+    if info.file_size > LARGEST:
+        raise ValueError(f"{info.filename}: {info.file_size:,} bytes, expected at most {LARGEST:,}")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
+            raise ValueError(f"{info.filename}: its header says {dtype} {list(shape)}, it has {info.file_size - file.tell():,} bytes")
