@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,6 +47,10 @@ class Owned:
     def known(self) -> dict[str, list[list[Any]]]:
         """{name: [[size, SHA-256 or None], ..]} that the record says; {} without a record, or with a damaged one."""
         return self._read()[0]
+
+    def pending(self) -> list[str]:
+        """Names that a call which was cut short had begun (`begin`)."""
+        return self._read()[1]
 
     def whose(self, name: str, record: tuple[dict[str, list[list[Any]]], Sequence[str]] | None = None) -> str:
         """'' where a name is free or the file is the command's own, else what stands there."""
@@ -157,10 +161,18 @@ class Owned:
         files, pending = self._read()
         self._write(files, sorted({*pending, *names}))
 
-    def finish(self, names: Iterable[str]) -> None:
-        """Takes down files as they are now; nothing is pending any more."""
+    def finish(self, names: Iterable[str], known: Mapping[str, list[Any]] | None = None) -> None:
+        """Takes down files as they are now; nothing is pending any more. known: {name: [size, SHA-256]} of files that need not be read for that."""
         files, _ = self._read()
-        self._write(files | {name: now for name in names if (now := self._now(name))}, [])
+        there = {name: now for name in names if (now := self._now(name))}
+        self._write(files | {name: [list(one)] for name, one in (known or {}).items()} | there, [])
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Content alone tells from now on whether these files are the command's own: they were damaged, by nobody's will."""
+        names = set(names)
+        if names:
+            files, pending = self._read()
+            self._write({name: versions for name, versions in files.items() if name not in names}, pending)
 
     def remove(self, names: Iterable[str]) -> list[str]:
         """Removes files that are the command's own; returns the names of those that stay because they are not."""

@@ -103,6 +103,8 @@ def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         damaged += [(name, note) for note in clip["notes"]]
         clips.append(clip)
         sources.append(source)
+    if damaged and not clips:
+        raise DataError(damaged[0][1] + (f" (and so for all {len(entries)} videos)" if len(entries) > 1 else ""))
     return Contents("scores", "Anomaly scores", [(k, v) for k, v in facts if v], threshold, clips, sources, failed, [], [], damaged)
 
 
