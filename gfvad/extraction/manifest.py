@@ -16,7 +16,6 @@ import io
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -30,20 +29,21 @@ import gfvad
 from gfvad.base import locks
 from gfvad.base.errors import FULL, cannot_write
 from gfvad.base.files import parse_json, raw_cell, read_text, safe_cell
-from gfvad.base.owned import Owned
-from gfvad.data.layouts import arrays
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.data.video.layouts import natural
 from gfvad.extraction import media
 from gfvad.extraction.encoders import SIDE, Encoder
+from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
+from gfvad.extraction.ownership import COUNTS as COUNTS
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
+from gfvad.extraction.ownership import LABELS as LABELS
+from gfvad.extraction.ownership import SPANS as SPANS
 from gfvad.extraction.units import FRAMES, PATCH, RATE
 from gfvad.extraction.videos import VERSION, Extracted, Source
 from gfvad.types import ConfigError, DataError
 
 FORMAT = 1
-MANIFEST, UNITS, COUNTS, JOURNAL, LOCK = "manifest.json", "units.csv", "frame_counts.txt", ".journal.jsonl", locks.LOCK
-LABELS, SPANS, ANNOTATIONS = "labels.csv", "spans.csv", "annotations.txt"
-TABLES = (UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS)
+LOCK = locks.LOCK
 PARTIAL = ".partial"  # suffix of files that are being written
 LAYOUTS = ("generic", "xd")
 XD_FOLDERS = {
@@ -75,12 +75,6 @@ def stamp(path: Path) -> Stamp:
     """Of a file as it is now. Raises OSError."""
     found = path.stat()
     return Stamp(found.st_size, found.st_mtime_ns)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content. Raises OSError."""
-    with open(path, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def encoder_id(encoder: Encoder) -> str:
@@ -147,19 +141,16 @@ class Book:
 
     def __init__(self, out: Path, layout: str):
         self.out, self.layout = out, layout
-        self._tables: list[str] = []
-        self._pending: set[str] = set()
-        self._listed: dict[str, tuple[int, str | None]] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, dict[str, Any]] = {}
         self.encoders: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Book:
         self._stack = ExitStack()
-        self.own = Owned(self.out, "features", "python -m gfvad.extract", self._is_ours)
-        self._stack.enter_context(self.own.locked("folder of features"))
+        self.own = OwnFeatures(self.out)
+        self._stack.enter_context(self.own.files.locked("folder of features"))
         try:
-            earlier = any((self.out / name).is_file() for name in (MANIFEST, JOURNAL, self.own.record.name))
+            earlier = any((self.out / name).is_file() for name in (MANIFEST, JOURNAL, self.own.files.record.name))
             for stale in self.out.rglob(f".*{PARTIAL}") if earlier else ():  # left by a killed process: nobody else writes under the lock
                 stale.unlink(missing_ok=True)
             self._read()
@@ -176,25 +167,7 @@ class Book:
 
     def begin(self, tables: Sequence[str], features: Sequence[str]) -> None:
         """Claims the files that a call will write. Raises DataError where one of them is somebody else's, or was changed by somebody."""
-        self._tables = list(tables)
-        self._pending = set(self.own.pending())
-        self._listed = {file: (record["units"], record.get("hashes", {}).get(m)) for record in self.videos.values() for m, file in record["files"].items()}
-        self.own.forget(f for f in features if f in self._listed and (self.out / f).is_file() and not _whole(self.out / f, self._listed[f][0]))
-        self.own.begin([*tables, *features])
-
-    def _is_ours(self, path: Path) -> bool:
-        """Whether a file that the record of tables does not name is of extraction."""
-        file = path.relative_to(self.out).as_posix()
-        if file in TABLES:
-            with open(path, encoding="utf-8") as table:
-                first = table.readline(4096)
-            return first.startswith("name,unit,start,end" if file == UNITS else "name,label,split,class" if file == LABELS else "name,start,end,class") or (
-                file in (COUNTS, ANNOTATIONS) and (not first or (self.out / MANIFEST).is_file() or (self.out / JOURNAL).is_file()))  # fmt: skip
-        if file in self._listed:
-            units, known = self._listed[file]
-            return known is None or not _whole(path, units) or sha256(path) == known  # what is not whole was cut short, by nobody's will
-        killed = file in self._pending or (not self.own.record.is_file() and (self.out / JOURNAL).is_file())
-        return killed and arrays.read_header(path).dtype == np.float32
+        self.own.begin(self.videos, tables, features)
 
     def _read(self) -> None:
         path = self.out / MANIFEST
@@ -228,7 +201,7 @@ class Book:
         old = self.videos.get(name, {})
         for m, file in old.get("files", {}).items():
             if file not in (record or {}).get("files", {}).values():
-                self._remove(file, old.get("hashes", {}).get(m))
+                self.own.remove(file, old.get("hashes", {}).get(m))
         self._take(name, record, failure)
         line = json.dumps([name, record, failure]) + "\n"
         try:
@@ -236,17 +209,6 @@ class Book:
                 journal.write(line)
         except OSError as error:
             raise NoRoom(str(self.out / JOURNAL), len(line)) if error.errno in FULL else cannot_write(self.out / JOURNAL, error) from None
-
-    def _remove(self, file: str, known: str | None) -> None:
-        """Removes features that are no longer wanted; what somebody changed stays, and a line says so."""
-        path = self.out / file
-        try:
-            if path.is_file() and not path.is_symlink() and known in (None, sha256(path)):
-                path.unlink()
-            elif os.path.lexists(path):
-                print(f"note: {path} was changed since python -m gfvad.extract wrote it: it stays, but is no longer in {self.out / MANIFEST}", file=sys.stderr)
-        except OSError as error:
-            raise cannot_write(path, error) from None
 
     def same(self, source: Source) -> bool:
         """Whether a video is the file whose features are here: by size and time of change, else by its content. Takes down where it lies now."""
@@ -268,7 +230,7 @@ class Book:
         record = self.videos[source.name]
         files = {m: feature_file(self.layout, m, source.name, split) for m in ids}
         done = {m for m in ids if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]}
-        return [m for m in ids if m not in done or not _whole(self.out / files[m], record["units"])]
+        return [m for m in ids if m not in done or not whole(self.out / files[m], record["units"])]
 
     def sorted(self) -> dict[str, dict[str, Any]]:
         """What is done, by name."""
@@ -292,8 +254,7 @@ class Book:
         }  # fmt: skip
         save_bytes(self.out / MANIFEST, json.dumps(content, indent=1).encode())
         (self.out / JOURNAL).unlink(missing_ok=True)
-        hashes = {file: r.get("hashes", {}).get(m) for r in done.values() for m, file in r["files"].items()}
-        self.own.finish(self._tables, {f: [stamp(self.out / f).size, known] for f, known in hashes.items() if known and (self.out / f).is_file()})
+        self.own.finish(done)
 
     def require_folder(self) -> None:
         """Raises DataError where the folder was removed since it was locked."""
@@ -316,14 +277,6 @@ def save_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([[safe_cell(cell) for cell in row] for row in [columns, *rows]])
     save_bytes(path, text.getvalue().encode())
-
-
-def _whole(path: Path, units: int) -> bool:
-    try:
-        header = arrays.read_header(path)
-    except DataError:
-        return False
-    return header.found == header.expected and header.shape[0] == units
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -69,11 +69,14 @@ def finished(path: Path) -> set[str]:
         return set()
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
     try:
         lines = [json.loads(line) for line in content[:whole].decode().splitlines() if line.strip()]
-        return {json.dumps({key: value for key, value in line.items() if key != "text"}) for line in lines}
+        done = {json.dumps({key: value for key, value in line.items() if key != "text"}) for line in lines}
+        if whole < len(content):  # of a process that was killed, once it is known to be this command's file
+            if not content[whole:].startswith(b"{"):
+                raise ValueError(f"its last line begins with {content[whole:][:20]!r}")
+            os.truncate(path, whole)
+        return done
     except (ValueError, AttributeError) as error:
         raise DataError(f"{path}: not JSON lines of descriptions ({error}); expected a file this command wrote: give another one") from None
 
