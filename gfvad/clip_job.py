@@ -19,7 +19,7 @@ from gfvad.data.video import clips
 from gfvad.data.video.layouts import open_layout
 from gfvad.data.video.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
 from gfvad.data.video.truth import Truth, find_truth
-from gfvad.eval import results
+from gfvad.eval import outputs, results
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
 from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
@@ -50,6 +50,7 @@ class Parts(NamedTuple):
     say: Callable[[str], None]
 
 
+@outputs.claims_run
 def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
@@ -67,6 +68,7 @@ def train(arguments: Arguments) -> int:
     return evaluate_run(parts, "last", started)
 
 
+@outputs.claims_run
 def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()
@@ -165,6 +167,7 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     return 0
 
 
+@outputs.claims_output
 def score(arguments: Arguments) -> int:
     """Scores a folder of videos or frames, or one video, without labels, by a checkpoint of a run. Returns the exit code."""
     config = arguments.config
@@ -184,6 +187,6 @@ def score(arguments: Arguments) -> int:
     run = predictive_run.complete(found, mapper, say)
     readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
     scores = {name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score) for name, reading in zip(videos.names, readings)}
-    path = results.write_scores(arguments.output, scores)
+    path = outputs.publish(arguments.output, lambda path: results.write_scores(path, scores))
     print(f"scores   {path}: {len(scores)} videos, {sum(map(len, scores.values())):,} frames")
     return 0

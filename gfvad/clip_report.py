@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gfvad import config as config_lib
 from gfvad.data.video.source import ClipData
 from gfvad.data.video.truth import Truth
-from gfvad.eval import clip_pictures, floors, pixel, protocols, results, tables, terms
+from gfvad.eval import clip_pictures, floors, outputs, pixel, protocols, results, tables, terms
 from gfvad.eval.breakdown import pairs_lost
 from gfvad.eval.metrics import roc_auc
 from gfvad.eval.weights import Chosen
@@ -57,10 +57,13 @@ def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -
         records += pixel_records(report, [h["total"] for h in heat])
         named |= floor_pixels(report)
     meta = describe(report, named, videos)
-    scores = results.write_scores(folder / "scores.npz", videos)
-    tree = results.write_results(folder / "results.json", records, meta)
-    results.atomically(folder / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
+    scores = folder / "scores.npz"
+    with outputs.run(folder).staged(last="results.json") as staging:
+        results.write_scores(staging / scores.name, videos)
+        tree = results.write_results(staging / "results.json", records, meta)
+        results.atomically(staging / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
     drawn = clip_pictures.draw(report, videos, parts, heat, reader, state) if config.eval.figures else []
+    outputs.drawn(folder, drawn)
     tables.print_table(tree)
     print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {scores}")
     if drawn:

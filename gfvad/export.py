@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import command
+from gfvad.base.errors import Parser, command
 
 
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code: 0 done, 2 bad input."""
-    parser = argparse.ArgumentParser(prog="python -m gfvad.export", description=(__doc__ or "").split("\n")[0])
+    parser = Parser(prog="python -m gfvad.export", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--workdir", required=True, type=Path, help="folder of the run")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     parser.add_argument("--checkpoint", default="last", help="last, best (on validation), or a step")

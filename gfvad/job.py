@@ -19,7 +19,7 @@ from gfvad import parallel
 from gfvad.config import Arguments
 from gfvad.data import layouts, records, sampling, simulate
 from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
-from gfvad.eval import beside, calibration, pictures, protocols, results, tables
+from gfvad.eval import beside, calibration, outputs, pictures, protocols, results, tables
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
@@ -74,6 +74,7 @@ class Scored(NamedTuple):
     statistics: tuple[float, float] | None  # mean and standard deviation of frame scores on training videos
 
 
+@outputs.claims_run
 def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
@@ -92,6 +93,7 @@ def train(arguments: Arguments) -> int:
     return evaluate_run(parts, "last", started)
 
 
+@outputs.claims_run
 def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()
@@ -153,6 +155,7 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     if parts.config.eval.figures:
         tensor = fusion_coefficients(parts.config, found[0].state)
         drawn = pictures.draw(folder, parts.source.dataset, evaluator, found[0].state, parts.test, scored[0].videos, tensor)
+        outputs.drawn(folder, drawn)
     tables.print_table(tree)
     print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {folder / SCORES}")
     if drawn:
@@ -169,10 +172,11 @@ def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], floa
     rows: list[protocols.Record] = []
     for one in scored:
         rows += protocols.protocol_matrix(one.videos, cfg.eval, one.statistics, checkpoint=one.rule, seed=cfg.seed)
-    results.write_scores(folder / SCORES, scored[0].videos)
     tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()))
-    results.atomically(folder / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
-    return results.write_tree(folder / "results.json", tree)
+    with outputs.run(folder).staged(last="results.json") as staging:
+        results.write_scores(staging / SCORES, scored[0].videos)
+        results.atomically(staging / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
+        return results.write_tree(staging / "results.json", tree)
 
 
 def checkpoints(parts: Parts, which: str) -> list[Restored]:
@@ -269,6 +273,7 @@ def device_name(mapper: parallel.Mapper) -> str:
     return f"{mapper.n_global} x {jax.devices()[0].device_kind}, {mapper.backend}"
 
 
+@outputs.claims_output
 def score(arguments: Arguments) -> int:
     """Scores videos without labels by a checkpoint of a run, on this machine's devices. Returns the exit code.
 
@@ -294,6 +299,6 @@ def score(arguments: Arguments) -> int:
         undamaged = config.copy_and_resolve_references()
         undamaged.data.corruption.at = "none"  # what is given is scored as it is
         scored = score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")
-    path = results.write_scores(arguments.output, scored, missing={m: [] for m in layout.missing} | layout.gaps)
+    path = outputs.publish(arguments.output, lambda path: results.write_scores(path, scored, missing={m: [] for m in layout.missing} | layout.gaps))
     print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
     return 0

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import ConfigError, command
+from gfvad.base.errors import ConfigError, Parser, command
 from gfvad.base.names import nearest
 
 SIMULATED = "xd_violence-simulated"
@@ -34,7 +34,7 @@ EXIT_ERRORS_FOUND = 1
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line. Raises ConfigError for a dataset that is not known (with the nearest that is) and for missing folders."""
     description = "Check a folder of features, or write it as records (docs/data.md)."
-    parser = argparse.ArgumentParser(prog="python -m gfvad.prepare", description=description)
+    parser = Parser(prog="python -m gfvad.prepare", description=description)
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(DATASETS)}")
     parser.add_argument("--source", required=True, help="folder of the features (generic: also one .npz)")
     parser.add_argument("--out", help="folder of the records to write")

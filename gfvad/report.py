@@ -7,7 +7,7 @@
 Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below --max-video-mb; beyond that it links to them. A video that
 cannot be shown does not keep the page from being written: its section says why. Needs launch/requirements-report.txt and launch/requirements-video.txt.
 
-Exit codes: 0 done; 2 bad arguments or nothing to report on.
+Exit codes: 0 done; 1 the page is written, but something was damaged (listed at the end with its reason); 2 bad arguments or nothing to report on.
 """
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import command
+from gfvad.base.errors import EXIT_SOME_FAILED, Parser, command
+from gfvad.base.secrets import redact
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m gfvad.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(prog="python -m gfvad.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("folder", metavar="DIR", type=Path, help="folder of scores, of a run, or of several runs")
     made.add_argument("--out", type=Path, help="the page to write (default: DIR/report.html)")
     made.add_argument("--videos", choices=("auto", "embed", "link"), default="auto", help="in the page, beside it, or in it up to --max-video-mb (default: auto)")
@@ -34,11 +35,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     args = parser().parse_args(argv)
-    from gfvad.reporting.page import write_report
+    from gfvad.reporting.page import make_report
 
-    path = write_report(args.folder.expanduser(), args.out and args.out.expanduser(), args.videos, args.max_video_mb, args.video_root and args.video_root.expanduser())
+    path, damaged = make_report(args.folder.expanduser(), args.out and args.out.expanduser(), args.videos, args.max_video_mb, args.video_root and args.video_root.expanduser())
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
-    return 0
+    if damaged:
+        print(f"{len(damaged)} damaged, and not or not wholly in the page:", file=sys.stderr)
+    for what, reason in damaged:
+        print(redact(f"  {reason if reason.startswith(what) else f'{what}: {reason}'}"), file=sys.stderr)
+    return EXIT_SOME_FAILED if damaged else 0
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import ConfigError, command
+from gfvad.base.errors import ConfigError, Parser, command
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m gfvad.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(prog="python -m gfvad.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("inputs", nargs="+", metavar="VIDEO_OR_FOLDER", help="video files, folders of them, or one folder of features; with --stream one source")
     made.add_argument("--model", required=True, type=Path, help="folder of a trained run, or of an export")
     made.add_argument("--out", type=Path, help="folder of the scores (needed but with --stream)")
@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     args = parser().parse_args(argv)
+    if not args.stream and any("://" in given for given in args.inputs):
+        raise ConfigError("a URL is a stream; expected --stream with it, or files: add --stream")
     from gfvad.scoring import job
 
     paths = {}

@@ -1,8 +1,6 @@
 """What a sweep found: ablation.csv, one line a setting, seed and metric; ablation.md, one line a setting with paired tests against the base."""
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +10,16 @@ import numpy as np
 from gfvad.ablation import plots
 from gfvad.ablation.groups import FAILED, RESULTS, run_folder
 from gfvad.ablation.sweep import Setting, Sweep
-from gfvad.base.files import read_json_lines
+from gfvad.base.files import read_json_lines, write_table, write_text
 from gfvad.data import records
 from gfvad.data.source import Source
-from gfvad.eval import compare
+from gfvad.eval import compare, outputs
 from gfvad.eval.compare import Comparison, Resampled, Spread, Videos, number, p_value
-from gfvad.eval.results import atomically, read_results, read_scores
+from gfvad.eval.results import read_results, read_scores
 from gfvad.types import DataError
 
 CSV, MARKDOWN = "ablation.csv", "ablation.md"
+FILES = (CSV, MARKDOWN)
 COLUMNS = ("setting", "seed", "metric", "aggregation", "normalisation", "smoothing", "checkpoint", "value")
 VIDEO_LEVEL = {"auc": "validation_auc", "ap": "validation_ap", "loss": "validation_loss"}  # of the log's rows -> name in the table
 SPELT = 6  # differing keys named in a line
@@ -47,11 +46,14 @@ def write(sweep: Sweep, workdir: Path, sources: Mapping[str, Source], resamples:
     against = next(one for one in found if one.setting.name == sweep.base)
     if not against.runs:
         raise DataError(f"{workdir}: no run of the base setting {sweep.base!r} is finished; run the same command again")
-    write_csv(workdir / CSV, found)
+    own = outputs.ablation(workdir)
     metric = base.config.eval.metric
     drawn = plots.draw(workdir / "figures", source.dataset, sweep, {one.setting.name: values(one, metric) for one in found}, metric)
     page = markdown(sweep, source.dataset, base, found, against, resamples, len(videos.labels), [path.relative_to(workdir) for path in drawn])
-    atomically(workdir / MARKDOWN, lambda file: file.write(page.encode()))
+    with own.staged(last=MARKDOWN) as staging:
+        write_csv(staging / CSV, found)
+        write_text(staging / MARKDOWN, page)
+    own.finish(path.relative_to(workdir).as_posix() for path in drawn)
     print(page)
     print(f"table    {workdir / CSV}, {workdir / MARKDOWN}\nfigures  {', '.join(map(str, drawn))}")
 
@@ -84,12 +86,7 @@ def last_validation(folder: Path) -> dict[str, float]:
 
 def write_csv(path: Path, found: Sequence[Found]) -> None:
     """Tidy: one line a setting, seed and metric (and protocol); an undefined value is empty."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in found:
-        writer.writerows(["" if cell is None else cell for cell in line] for line in one.lines)
-    atomically(path, lambda file: file.write(buffer.getvalue().encode()))
+    write_table(path, COLUMNS, [["" if cell is None else cell for cell in line] for one in found for line in one.lines])
 
 
 def values(one: Found, metric: str) -> list[float]:

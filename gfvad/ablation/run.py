@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -19,9 +18,11 @@ from gfvad.ablation.arguments import Arguments
 from gfvad.ablation.groups import Group
 from gfvad.ablation.stacked import Stack
 from gfvad.ablation.sweep import Sweep
+from gfvad.base.owned import remove_tree
 from gfvad.data import records
 from gfvad.data.source import Source, fit_lengths, resolve
-from gfvad.eval.results import atomically, plain
+from gfvad.eval import outputs
+from gfvad.eval.results import plain
 from gfvad.progress import Progress
 from gfvad.train import loop
 from gfvad.train.stop import StopRequest
@@ -39,8 +40,14 @@ def ablate(arguments: Arguments) -> int:
     if arguments.group:
         train_missing(plan, arguments.group, say)
         return 0
-    keep_sweep(plan)
+    own = outputs.ablation(plan.workdir)
+    own.claim({"sweep.json", *report.FILES, *own.known()})
     todo = missing(plan)
+    for group in todo:
+        for setting in group.settings:
+            for seed in group.seeds:
+                outputs.run(groups.run_folder(plan.workdir, setting.name, seed)).claim(outputs.RUN_FILES)
+    keep_sweep(plan)
     runs = sum(group.size for group in todo)
     asked = len(plan.sweep.settings) * len(plan.sweep.seeds)
     say(f"ablation {plan.sweep.name}: {len(plan.sweep.settings)} settings x {len(plan.sweep.seeds)} seeds; {asked - runs} runs are there, {runs} to train in {len(todo)} groups")
@@ -126,7 +133,7 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
     folder = groups.begin(plan.workdir, group)
     trained = training_lib.train(stack, folder, parts.train, mapper, say=say, advance=progress.advance)
     finish.finish(stack, trained, parts, plan.workdir, (time.monotonic() - started) / group.size, say)
-    shutil.rmtree(folder)
+    remove_tree(folder, (groups.RECORD, training_lib.LOG, training_lib.TIMING, loop.CHECKPOINTS))
 
 
 def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say) -> int:
@@ -167,4 +174,4 @@ def keep_sweep(plan: Plan) -> None:
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
     tree = {"sweep": sweep.name, "base": sweep.base, "seeds": list(sweep.seeds), "settings": {s.name: s.differs for s in sweep.settings},
             "left_out": sweep.left_out, "config": config_lib.flatten(base.config)}  # fmt: skip
-    atomically(plan.workdir / "sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))
+    outputs.ablation(plan.workdir).write("sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))

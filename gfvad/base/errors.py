@@ -1,11 +1,15 @@
 """Errors that a user can mend, exit codes, and the frame around every command that turns errors into one line."""
 from __future__ import annotations
 
+import argparse
 import errno
 import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from gfvad.base.secrets import redact
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1  # the rest was done; what failed is listed at the end
@@ -50,6 +54,14 @@ def cannot_read(path: str | os.PathLike, error: OSError, what: str) -> DataError
     return DataError(f"{path}: cannot be read ({reason}); expected {what}")
 
 
+class Parser(argparse.ArgumentParser):
+    """A command line whose errors give no password away."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong, and leaves with EXIT_BAD_INPUT."""
+        super().error(redact(message))
+
+
 def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
     """A command's `main(argv)`, with what a user can mend turned into one line on standard error and exit code 2, and Ctrl-C into 130."""
 
@@ -65,13 +77,14 @@ def run_command(body: Callable[[], int]) -> int:
     try:
         return body()
     except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redact(str(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # the reader of our output has left (`... | head`)
         sys.stdout = open(os.devnull, "w")
         return EXIT_DONE
     except OSError as error:
-        print(f"error: {cannot_write(error.filename or 'a file', error)}".replace("cannot be written", "cannot be used"), file=sys.stderr)
+        message = f"error: {cannot_write(error.filename or 'a file', error)}".replace("cannot be written", "cannot be used")
+        print(redact(message), file=sys.stderr)
         return EXIT_BAD_INPUT
     except MemoryError as error:
         print(f"error: out of memory ({error or 'no size given'}); expected input that fits: score fewer or shorter videos at once", file=sys.stderr)

@@ -13,10 +13,11 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import gfvad
+from gfvad.base.names import some
 from gfvad.types import DataError
 
 FORMAT = 1  # of the folder; raise it when its content changes meaning
@@ -141,13 +142,23 @@ def refuse_foreign(folder: Path, dataset: str) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     path = folder / MANIFEST
-    found = None
+    found, files = None, None
     if path.is_file():
         with contextlib.suppress(ValueError, AttributeError):
-            found = json.loads(path.read_text(encoding="utf-8")).get("dataset")
-    if found != dataset:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            found, files = tree.get("dataset"), tree.get("files")
+    if found != dataset or not isinstance(files, dict):
         what = f"the prepared set {found!r}" if found else "files that are no prepared set"
         raise DataError(f"{folder} already holds {what}; expected nothing or an earlier {dataset!r}. Choose another folder or delete it")
+    require_own(folder, {*files, MANIFEST})
+
+
+def require_own(folder: Path, files: Collection[str]) -> None:
+    """Raises DataError where a folder that is to be replaced holds other files than these: somebody put them there."""
+    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if (not path.is_dir() or path.is_symlink()) and str(path.relative_to(folder)) not in files)
+    if others:
+        raise DataError(f"{folder} is to be written anew, and {len(others)} files in it are not this project's: {some(others)}; expected those that were written alone: "
+                        "move them away, or choose another folder")  # fmt: skip
 
 
 @contextlib.contextmanager

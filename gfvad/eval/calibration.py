@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.files import read_json
+from gfvad.base.files import read_json, write_json
 from gfvad.types import DataError, ScoredVideo
 
 CALIBRATION = "calibration.json"
@@ -34,11 +34,7 @@ def threshold(videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> 
 def write_calibration(folder: Path, step: int, videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> Path:
     """Writes calibration.json of a checkpoint, whole or not at all; arguments as `threshold`."""
     value, rule = threshold(videos, held_out)
-    path = folder / CALIBRATION
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"step": step, "threshold": value, "rule": rule}, indent=1))
-    temporary.replace(path)
-    return path
+    return write_json(folder / CALIBRATION, {"step": step, "threshold": value, "rule": rule})
 
 
 def read_calibration(folder: Path, step: int) -> tuple[float, str]:

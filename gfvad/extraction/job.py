@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.base.errors import EXIT_SOME_FAILED
+from gfvad.base.errors import EXIT_SOME_FAILED, Parser
 from gfvad.base.names import matched
+from gfvad.base.secrets import redact
 from gfvad.config import nearest
 from gfvad.data import annotations
 from gfvad.data.layouts.base import some
@@ -21,7 +22,7 @@ from gfvad.data.video import finding
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.encoders import DEFAULT, Encoder, open_encoder
 from gfvad.extraction.labels import Label
-from gfvad.extraction.manifest import LAYOUTS, Book, NoRoom, describe_encoder, encoder_id, feature_file, stamp
+from gfvad.extraction.manifest import ANNOTATIONS, COUNTS, LABELS, LAYOUTS, SPANS, UNITS, Book, NoRoom, describe_encoder, encoder_id, feature_file, stamp
 from gfvad.extraction.task import Failure, Spec, Task, merged, open_spec, work
 from gfvad.extraction.videos import Source, find_videos, name_of
 from gfvad.extraction.workers import Stop, spread
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """The arguments that a job on one machine and a pipeline share."""
-    made = argparse.ArgumentParser(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("inputs", nargs="+", metavar="VIDEO_OR_FOLDER", help="video files, and folders that are searched through for them")
     made.add_argument("--out", required=True, help="folder of the features")
     made.add_argument("--modalities", default="", help=f"joined by commas (default: {','.join(DEFAULT)}, and those of --encoder and --descriptions)")
@@ -173,12 +174,14 @@ def extract(plan: Plan, out: Path, layout: str, workers: int, runner: Callable[.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         begun = to_do(plan, book, 1)
         count = min(cores if workers < 0 else workers, len(begun))
+        book.begin(tables_of(plan, book), [file for task in begun for file in task.files.values()])
         tasks = [task._replace(threads=max(1, cores // max(count, 1))) for task in begun]
         full = _do(tasks, book, plan, lambda tick: runner(work, tasks, count, stop, tick), stop)
         names = {video.name for video in plan.videos}
         for name, line in plan.labels.items():
             if name in book.videos:
                 book.videos[name].update(label=line.label, split=line.split, classes=list(line.classes))
+        book.require_folder()
         try:
             labels_lib.write(out, layout, book.sorted(), plan.spans)
             book.close()
@@ -193,6 +196,14 @@ def extract(plan: Plan, out: Path, layout: str, workers: int, runner: Callable[.
             print(f"interrupted by {signal.Signals(stop.signum).name}: {left} of {len(names)} videos are left; the same command goes on with them", file=sys.stderr)
             return 128 + stop.signum
         return EXIT_SOME_FAILED if names & set(book.failed) else 0
+
+
+def tables_of(plan: Plan, book: Book) -> list[str]:
+    """The tables that a call will write into the folder."""
+    if book.layout == "xd":
+        return [UNITS, COUNTS, ANNOTATIONS]
+    labelled = bool(plan.labels) or any("label" in record for record in book.videos.values())
+    return [UNITS, COUNTS, *([LABELS, SPANS] if labelled else [])]
 
 
 def _do(tasks: Sequence[Task], book: Book, plan: Plan, results: Callable[..., Iterator[tuple[Task, Any]]], stop: Stop) -> Failure | None:
@@ -274,7 +285,7 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
     if failed:
         print(f"{len(failed)} of {len(names)} videos failed:", file=sys.stderr)
     for name in failed[:SHOWN_FAILURES]:
-        print(f"  {name}: {book.failed[name]['reason']}", file=sys.stderr)
+        print(redact(f"  {name}: {book.failed[name]['reason']}"), file=sys.stderr)
     if len(failed) > SHOWN_FAILURES:
         print(f"  and {len(failed) - SHOWN_FAILURES} more: `failed` in {book.out / 'manifest.json'}", file=sys.stderr)
 

@@ -11,8 +11,6 @@ Every file is written under another name and then put in place.
 from __future__ import annotations
 
 import csv
-import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -20,6 +18,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,25 +26,34 @@ import cv2
 import numpy as np
 
 import gfvad
-from gfvad.data.layouts import arrays
+from gfvad.base import locks
+from gfvad.base.errors import FULL, cannot_write
+from gfvad.base.files import parse_json, raw_cell, read_text, safe_cell
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.data.video.layouts import natural
 from gfvad.extraction import media
 from gfvad.extraction.encoders import SIDE, Encoder
+from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
+from gfvad.extraction.ownership import COUNTS as COUNTS
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
+from gfvad.extraction.ownership import LABELS as LABELS
+from gfvad.extraction.ownership import SPANS as SPANS
 from gfvad.extraction.units import FRAMES, PATCH, RATE
 from gfvad.extraction.videos import VERSION, Extracted, Source
 from gfvad.types import ConfigError, DataError
 
 FORMAT = 1
-MANIFEST, UNITS, COUNTS, JOURNAL, LOCK = "manifest.json", "units.csv", "frame_counts.txt", ".journal.jsonl", ".lock"
+LOCK = locks.LOCK
 PARTIAL = ".partial"  # suffix of files that are being written
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LAYOUTS = ("generic", "xd")
 XD_FOLDERS = {
     "appearance": ("i3d-features/RGB", "i3d-features/RGBTest", "{}__0.npy"),
     "motion": ("i3d-features/Flow", "i3d-features/FlowTest", "{}__0.npy"),
     "audio": ("vggish-features/train", "vggish-features/test", "{}__vggish.npy"),
 }
+
+
+NEEDED = {"path", "size", "mtime_ns", "sha256", "fps", "frames", "units", "missing", "encoders", "files"}  # of a video's record
 
 
 class NoRoom(Exception):
@@ -67,12 +75,6 @@ def stamp(path: Path) -> Stamp:
     """Of a file as it is now. Raises OSError."""
     found = path.stat()
     return Stamp(found.st_size, found.st_mtime_ns)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content. Raises OSError."""
-    with open(path, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def encoder_id(encoder: Encoder) -> str:
@@ -103,7 +105,7 @@ def save_bytes(path: Path, content: bytes | memoryview) -> None:
         partial.unlink(missing_ok=True)
         if error.errno in FULL:
             raise NoRoom(str(path), len(content)) from None
-        raise DataError(f"{path}: cannot be written ({error.strerror}); expected a folder to write to: check --out") from None
+        raise cannot_write(path, error) from None
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
@@ -112,11 +114,12 @@ def write(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
 
 
-def save_features(path: Path, features: np.ndarray) -> None:
-    """A .npy of float32 [N, D]. Raises NoRoom."""
+def save_features(path: Path, features: np.ndarray) -> str:
+    """A .npy of float32 [N, D]; returns its SHA-256. Raises NoRoom."""
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(features, np.float32), version=(1, 0), allow_pickle=False)
     save_bytes(path, buffer.getbuffer())
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
 def record_of(found: Extracted, path: Path, known: Stamp, digest: str, seconds: float) -> dict[str, Any]:
@@ -143,33 +146,42 @@ class Book:
         self.encoders: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Book:
+        self._stack = ExitStack()
+        self.own = OwnFeatures(self.out)
+        self._stack.enter_context(self.own.files.locked("folder of features"))
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.out / LOCK, "w")
+            earlier = any((self.out / name).is_file() for name in (MANIFEST, JOURNAL, self.own.files.record.name))
+            for stale in self.out.rglob(f".*{PARTIAL}") if earlier else ():  # left by a killed process: nobody else writes under the lock
+                stale.unlink(missing_ok=True)
+            self._read()
         except OSError as error:
-            raise DataError(f"{self.out}: cannot be written to ({error.strerror}); expected a folder for the features: check --out") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise DataError(f"{self.out}: another extraction writes there; wait for it or give another --out") from None
-        for stale in self.out.rglob(f".*{PARTIAL}"):  # left by a killed process: nobody else writes under the lock
-            stale.unlink(missing_ok=True)
-        self._read()
+            self._stack.close()
+            raise cannot_write(self.out, error) from None
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *exception) -> None:
-        self._lock.close()
+        self._stack.close()
+
+    def begin(self, tables: Sequence[str], features: Sequence[str]) -> None:
+        """Claims the files that a call will write. Raises DataError where one of them is somebody else's, or was changed by somebody."""
+        self.own.begin(self.videos, tables, features)
 
     def _read(self) -> None:
         path = self.out / MANIFEST
         if path.is_file():
             known = _parse(path)
-            if known["layout"] != self.layout:
-                raise DataError(f"{path}: features in layout {known['layout']}, asked for {self.layout}: give another --out, or --layout={known['layout']}")
+            if known.get("layout") != self.layout:
+                raise DataError(f"{path}: features in layout {known.get('layout')}, asked for {self.layout}: give another --out, or --layout={known.get('layout')}")
             times = _read_units(self.out / UNITS)
-            self.encoders, self.failed = known["encoders"], known["failed"]
-            self.videos = {name: {**r, **times[name]} for name, r in known["videos"].items() if len(times.get(name, {}).get("start", ())) == r["units"]}
+            try:
+                self.encoders, self.failed = dict(known["encoders"]), dict(known["failed"])
+                self.videos = {name: {**r, **times[name]} for name, r in known["videos"].items() if len(times.get(name, {}).get("start", ())) == r["units"]}
+                self.videos = {name: r for name, r in self.videos.items() if not NEEDED - set(r)}  # others are done again
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); expected the manifest of python -m gfvad.extract: give another --out, or bring back an earlier copy") from None
         journal = self.out / JOURNAL
         if journal.is_file():
             for line in journal.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -186,15 +198,17 @@ class Book:
 
     def add(self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None = None) -> None:
         """Takes down that a video is done, or why it failed; features of it that are no longer wanted are removed. Raises NoRoom."""
-        for file in set(self.videos.get(name, {}).get("files", {}).values()) - set((record or {}).get("files", {}).values()):
-            (self.out / file).unlink(missing_ok=True)
+        old = self.videos.get(name, {})
+        for m, file in old.get("files", {}).items():
+            if file not in (record or {}).get("files", {}).values():
+                self.own.remove(file, old.get("hashes", {}).get(m))
         self._take(name, record, failure)
         line = json.dumps([name, record, failure]) + "\n"
         try:
             with open(self.out / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write(line)
         except OSError as error:
-            raise NoRoom(str(self.out / JOURNAL), len(line)) if error.errno in FULL else error from None
+            raise NoRoom(str(self.out / JOURNAL), len(line)) if error.errno in FULL else cannot_write(self.out / JOURNAL, error) from None
 
     def same(self, source: Source) -> bool:
         """Whether a video is the file whose features are here: by size and time of change, else by its content. Takes down where it lies now."""
@@ -216,7 +230,7 @@ class Book:
         record = self.videos[source.name]
         files = {m: feature_file(self.layout, m, source.name, split) for m in ids}
         done = {m for m in ids if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]}
-        return [m for m in ids if m not in done or not _whole(self.out / files[m], record["units"])]
+        return [m for m in ids if m not in done or not whole(self.out / files[m], record["units"])]
 
     def sorted(self) -> dict[str, dict[str, Any]]:
         """What is done, by name."""
@@ -227,6 +241,7 @@ class Book:
 
         Raises NoRoom; the journal stays then.
         """
+        self.require_folder()
         done = self.sorted()
         rows = [(n, k, f"{a:.6f}", f"{b:.6f}") for n, r in done.items() for k, (a, b) in enumerate(zip(r["start"], r["end"]))]
         save_table(self.out / UNITS, ("name", "unit", "start", "end"), rows)
@@ -239,6 +254,12 @@ class Book:
         }  # fmt: skip
         save_bytes(self.out / MANIFEST, json.dumps(content, indent=1).encode())
         (self.out / JOURNAL).unlink(missing_ok=True)
+        self.own.finish(done)
+
+    def require_folder(self) -> None:
+        """Raises DataError where the folder was removed since it was locked."""
+        if not (self.out / LOCK).is_file():
+            raise DataError(f"{self.out}: the folder was removed or replaced while features were written to it; expected it to stay: run the same command again")
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, Any]:
@@ -254,25 +275,13 @@ def versions() -> dict[str, str]:
 def save_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A CSV with a header. Raises NoRoom."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    csv.writer(text, lineterminator="\n").writerows([[safe_cell(cell) for cell in row] for row in [columns, *rows]])
     save_bytes(path, text.getvalue().encode())
 
 
-def _whole(path: Path, units: int) -> bool:
-    try:
-        header = arrays.read_header(path)
-    except DataError:
-        return False
-    return header.found == header.expected and header.shape[0] == units
-
-
 def _parse(path: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        right = known["kind"] == EXTRACTED and known["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        right = False
-    if not right:
+    known = parse_json(read_text(path, "a manifest of features"), str(path), "a manifest of features, or an empty folder (give another --out)")
+    if known.get("kind") != EXTRACTED or known.get("format") != FORMAT or not isinstance(known.get("videos"), dict):
         raise DataError(f"{path}: not a manifest of features in format {FORMAT}; expected an empty folder or one of this command: give another --out")
     return known
 
@@ -283,7 +292,7 @@ def _read_units(path: Path) -> dict[str, dict[str, list[float]]]:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                times = table.setdefault(row["name"], {"start": [], "end": []})
+                times = table.setdefault(raw_cell(row["name"]), {"start": [], "end": []})
                 times["start"].append(float(row["start"]))
                 times["end"].append(float(row["end"]))
     except (OSError, ValueError, KeyError, TypeError):

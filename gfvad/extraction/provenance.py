@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gfvad.base.files import read_json
+from gfvad.base.files import read_json, write_json
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.types import DataError
 
@@ -17,9 +17,7 @@ def keep(root: Path | None, workdir: Path) -> None:
     """Copies what a folder of features says of its encoders into a run's folder; nothing where it says nothing."""
     found = stated(root)
     if found is not None:
-        temporary = workdir / f".{FEATURES}"
-        temporary.write_text(json.dumps({"encoders": found}, indent=1))
-        temporary.replace(workdir / FEATURES)
+        write_json(workdir / FEATURES, {"encoders": found})
 
 
 def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.secrets import redact
 from gfvad.extraction import media
 from gfvad.extraction.encoders import SIDE
 from gfvad.extraction.media import Media, MediaInfo
@@ -55,7 +56,8 @@ class Live:
     """Iterator of Picture and Sound; `close()` lets go of the source. Fields: info (sound, fps, ...), breaks (how often it was opened again)."""
 
     def __init__(self, source, side, reconnect, loop, say, max_retries, opener, sleep):
-        self.source, self._side, self._reconnect, self._loop, self._say = source, side, reconnect, loop, say
+        self.source, self._shown = source, redact(source)  # what messages call it: a password is for the source alone
+        self._side, self._reconnect, self._loop, self._say = side, reconnect, loop, say
         self._retries, self._opener, self._sleep = max_retries, opener, sleep
         self._media = opener(source, side)
         self.info: MediaInfo = self._media.info
@@ -90,7 +92,7 @@ class Live:
             except DataError as error:
                 if is_file(self.source):
                     raise
-                reason = str(error)
+                reason = redact(str(error))
             began = end
             self._media.close()
             if self._endless and self._reconnect > 0:
@@ -98,7 +100,7 @@ class Live:
             elif self._loop and end > 0:
                 self._media = self._opener(self.source, self._side)
             elif reason != "it ended":
-                raise DataError(f"{self.source}: the stream broke ({reason}); expected one that goes on: allow it to connect again, or check the source")
+                raise DataError(f"{self._shown}: the stream broke ({reason}); expected one that goes on: allow it to connect again, or check the source")
             else:
                 return
 
@@ -107,13 +109,13 @@ class Live:
         while self._retries is None or tries < self._retries:
             wait = min(2.0**min(tries, 30), self._reconnect)
             tries += 1
-            self._say(f"{self.source}: the stream broke ({reason}); connecting again in {wait:g} s")
+            self._say(f"{self._shown}: the stream broke ({reason}); connecting again in {wait:g} s")
             self._sleep(wait)
             try:
                 self._media = self._opener(self.source, self._side)
             except DataError as error:
-                reason = str(error)
+                reason = redact(str(error))
                 continue
             self.breaks += 1
             return tries
-        raise DataError(f"{self.source}: the stream broke ({reason}) and {tries} attempts to connect again failed; expected a source that is there: check it")
+        raise DataError(f"{self._shown}: the stream broke ({reason}) and {tries} attempts to connect again failed; expected a source that is there: check it")

@@ -88,10 +88,9 @@ def work(task: Task) -> dict[str, Any] | Failure:
         record = manifest.record_of(found, path, known, manifest.sha256(path), time.monotonic() - began)
         if manifest.stamp(path) != known:
             raise DataError(f"{path}: changed while it was read; expected a finished file: run the same command again when it is")
-        for m, file in task.files.items():
-            manifest.save_features(Path(task.out, file), found.features[m])
+        hashes = {m: manifest.save_features(Path(task.out, file), found.features[m]) for m, file in task.files.items()}
         ids = {spec.modality: manifest.encoder_id(open_spec(spec)) for spec in task.specs}
-        return {**record, "encoders": ids, "files": dict(task.files)}
+        return {**record, "encoders": ids, "files": dict(task.files), "hashes": hashes}
     except Stopped:
         return Failure("stopped", "interrupted")
     except manifest.NoRoom as full:
@@ -112,5 +111,5 @@ def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, A
     if old is None or old["sha256"] != new["sha256"]:
         return {**new, **kept}
     missing = [m for m in old["missing"] if m not in new["encoders"]] + list(new["missing"])
-    both = {key: {**old[key], **new[key]} for key in ("encoders", "files")}
+    both = {key: {**old.get(key, {}), **new.get(key, {})} for key in ("encoders", "files", "hashes")}
     return {**new, **both, **kept, "missing": sorted(missing)}

@@ -1,21 +1,23 @@
 """What a folder to report on holds: scores of videos, a run, or several runs."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gfvad.base.files import read_json, require_regular
 from gfvad.data.annotations import spans_of
 from gfvad.data.video.decode import DEFAULT_FPS
 from gfvad.data.video.finding import is_video, suffix_of
 from gfvad.data.video.layouts import IMAGES
 from gfvad.eval import summary, tables
 from gfvad.eval.results import read_results, read_scores
-from gfvad.reporting.clips import Clip, clip_of, read_details
+from gfvad.reporting.clips import Clip, clip_of, line_of, read_details
 from gfvad.reporting.videos import Source, rate_of
 from gfvad.scoring.files import FORMAT, SCORES_JSON
 from gfvad.scoring.result import VideoScores
@@ -37,6 +39,7 @@ class Contents(NamedTuple):
     failed: list[tuple[str, str]]  # (path, reason)
     tables: list[dict[str, Any]]  # {title, header, rows, marked}
     settings: list[dict[str, Any]]  # of several runs: {label, dataset, metric, seeds, values}
+    damaged: list[tuple[str, str]] = []  # (what, reason) of what could not be read, or not wholly
 
 
 def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
@@ -81,39 +84,67 @@ def names_below(root: Path) -> dict[str, Path | None]:
 def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     """The output of scoring."""
     path = folder / SCORES_JSON
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected what python -m gfvad.score wrote: score again") from None
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        raise DataError(f"{path}: format {tree.get('format') if isinstance(tree, dict) else type(tree).__name__!r}, expected {FORMAT}: score again with this version")
-    model, threshold = tree["model"], float(tree["threshold"])
-    clips, sources = [], []
-    for entry in tree["videos"]:
-        clip, source = scored_clip(path, folder, entry, threshold, model.get("kind") == "weak", found)
+    tree = read_json(path, "what python -m gfvad.score wrote")
+    if tree.get("format") != FORMAT:
+        raise DataError(f"{path}: format {tree.get('format')!r}, expected {FORMAT}: score again with this version")
+    with whole(path, "score again"):
+        model, threshold, entries = dict(tree["model"]), float(tree["threshold"]), list(tree["videos"])
+        created = str(tree.get("created", "")).replace("T", " ").replace("+00:00", " UTC")
+        facts = [("model", str(model.get("name", ""))), ("modalities", ", ".join(model.get("modalities", ()))), ("scored", created),
+                 ("threshold", f"{threshold:.3g}" + (f": {model['threshold_rule']}" if model.get("threshold_rule") else ""))]  # fmt: skip
+        failed = [(str(f["path"]), str(f["reason"])) for f in tree.get("failed", ())]
+    clips, sources, damaged = [], [], []
+    for number, entry in enumerate(entries):
+        name = str(entry.get("name", f"video {number}")) if isinstance(entry, dict) else f"video {number}"
+        try:
+            with whole(path, "score again", f"video {name!r}"):
+                clip, source = scored_clip(path, folder, entry, threshold, model.get("kind") == "weak", found)
+                require_shown(clip)
+        except DataError as error:
+            damaged.append((name, str(error)))
+            continue
+        damaged += [(name, note) for note in clip["notes"]]
         clips.append(clip)
         sources.append(source)
-    created = tree.get("created", "").replace("T", " ").replace("+00:00", " UTC")
-    facts = [("model", model.get("name", "")), ("modalities", ", ".join(model.get("modalities", ()))), ("scored", created),
-             ("threshold", f"{threshold:.3g}" + (f": {model['threshold_rule']}" if model.get("threshold_rule") else ""))]  # fmt: skip
-    failed = [(f["path"], f["reason"]) for f in tree.get("failed", ())]
-    return Contents("scores", "Anomaly scores", [(k, v) for k, v in facts if v], threshold, clips, sources, failed, [], [])
+    if damaged and not clips:
+        raise DataError(damaged[0][1] + (f" (and so for all {len(entries)} videos)" if len(entries) > 1 else ""))
+    return Contents("scores", "Anomaly scores", [(k, v) for k, v in facts if v], threshold, clips, sources, failed, [], [], damaged)
+
+
+def require_shown(clip: Clip) -> None:
+    """Raises ValueError or TypeError for a clip that a page cannot hold: a number in it is not finite, or a thing is no text."""
+    json.dumps([clip, line_of(clip)], allow_nan=False)
+
+
+@contextlib.contextmanager
+def whole(path: Path, redo: str, what: str = "it") -> Iterator[None]:
+    """Turns what a damaged tree leads to into a DataError that names the file."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path}: {what} is damaged ({type(error).__name__}: {error}); expected what this project wrote: {redo}") from None
 
 
 def scored_clip(path: Path, folder: Path, entry: Mapping[str, Any], threshold: float, bounded: bool, found: Mapping[str, Path | None]) -> tuple[Clip, Source]:
     """One entry of scores.json. Raises DataError where it lacks something or its lists differ in length."""
     if missing := [key for key in NEEDED if key not in entry]:
         raise DataError(f"{path}: video {entry.get('name', '?')!r} lacks {', '.join(missing)}; expected {', '.join(NEEDED)} of every video: score again")
+    if wrong := [key for key, kind in (("name", str), ("path", (str, type(None))), ("label", (int, type(None)))) if not isinstance(entry.get(key), kind)]:
+        raise DataError(f"{path}: video {entry['name']!r} has {', '.join(f'{key} {entry[key]!r}' for key in wrong)}; expected text, text, and 0 or 1: score again")
     contributions = {k: np.asarray(x, np.float64) for k, x in entry.get("contributions", {}).items()}
     start, end, score = (np.asarray(entry[key], np.float64) for key in ("start", "end", "score"))
     lengths = {"start": len(start), "end": len(end), **{k: len(x) for k, x in contributions.items()}}
     if wrong := {k: n for k, n in lengths.items() if n != len(score)}:
         raise DataError(f"{path}: video {entry['name']!r} has {len(score)} scores but {wrong}; expected one of each a unit: score again")
+    if not all(np.isfinite(x).all() and x.ndim == 1 for x in (start, end, score, *contributions.values())):
+        raise DataError(f"{path}: video {entry['name']!r} has numbers that are not finite, or lists in lists; expected one finite number a unit: score again")
     arrays, note = read_details(folder / entry["details"]) if entry.get("details") else ({}, "")
     spans, label = entry.get("spans"), entry.get("label")
     descriptions = tuple((float(t), str(text)) for t, text in entry.get("descriptions", ()))
     spans = None if spans is None else tuple(map(tuple, spans))
-    video = VideoScores(entry["name"], entry.get("path", ""), float(entry.get("fps") or 0), int(entry.get("frames") or 0), start, end, score, contributions,
+    video = VideoScores(entry["name"], entry.get("path") or "", float(entry.get("fps") or 0), int(entry.get("frames") or 0), start, end, score, contributions,
                         arrays.get("graph"), arrays.get("heat"), arrays.get("heat_time"), tuple(entry.get("missing", ())), descriptions, spans, label)  # fmt: skip
     clip = clip_of(video, threshold, bounded)
     clip["notes"] += [note] if note else []
@@ -125,21 +156,37 @@ def scored_clip(path: Path, folder: Path, entry: Mapping[str, Any], threshold: f
 
 def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     """A trained run: protocol numbers, and the frame scores of its test videos with their truth where the run's data is at hand."""
-    results = read_results(folder / RESULTS)
-    scores = read_scores(folder / RUN_SCORES) if (folder / RUN_SCORES).is_file() else {}
-    threshold, rule = calibration_of(folder)
+    results, damaged = read_results(folder / RESULTS), []
+    scores, threshold, rule = {}, None, ""
+    try:
+        scores = read_scores(folder / RUN_SCORES) if (folder / RUN_SCORES).is_file() else {}
+    except DataError as error:
+        damaged.append((RUN_SCORES, str(error)))
+    try:
+        threshold, rule = calibration_of(folder)
+    except DataError as error:
+        damaged.append((CALIBRATION, str(error)))
     truth = truth_of(folder) if scores else {}
-    bounded = all(len(s) == 0 or (s.min() >= 0 and s.max() <= 1) for s in scores.values())
+    bounded = all(not s.size or (s.dtype.kind == "f" and s.min() >= 0 and s.max() <= 1) for s in scores.values())
     clips, sources = [], []
     for name, score in scores.items():
         path = found.get(name)
         fps = rate_of(path)
-        clips.append(frames_clip(name, score, truth.get(name), fps, threshold, bounded))
+        try:
+            with whole(folder / RUN_SCORES, "evaluate the run again (--mode=evaluate)", f"video {name!r}"):
+                clip = frames_clip(name, score, truth.get(name), fps, threshold, bounded)
+                require_shown(clip)
+        except DataError as error:
+            damaged.append((name, str(error)))
+            continue
+        clips.append(clip)
         sources.append(Source(path, fps or DEFAULT_FPS))
-    first, *rest = tables.headline_lines(results)
+    with whole(folder / RESULTS, "evaluate the run again (--mode=evaluate)"):
+        shown = [s._asdict() for s in tables.sections(results)]
+        first, *rest = tables.headline_lines(results)
     facts = [("", first.removeprefix("HEADLINE").strip()), *(("", line) for line in rest)]
     facts += [("threshold", f"{threshold:.3g}" + (f": {rule}" if rule else ""))] if threshold is not None else []
-    return Contents("run", str(results.get("label") or folder.name), facts, threshold, clips, sources, [], [s._asdict() for s in tables.sections(results)], [])
+    return Contents("run", str(results.get("label") or folder.name), facts, threshold, clips, sources, [], shown, [], damaged)
 
 
 def frames_clip(name: str, score: np.ndarray, labels: np.ndarray | None, fps: float, threshold: float | None, bounded: bool) -> Clip:
@@ -154,12 +201,13 @@ def frames_clip(name: str, score: np.ndarray, labels: np.ndarray | None, fps: fl
 
 
 def calibration_of(folder: Path) -> tuple[float | None, str]:
-    """(threshold, how it was made) of a run; (None, '') where it has none."""
-    try:
-        tree = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
-        return float(tree["threshold"]), str(tree.get("rule", ""))
-    except (OSError, ValueError, KeyError, TypeError):
+    """(threshold, how it was made) of a run; (None, '') where it has none. Raises DataError for a damaged one."""
+    path = folder / CALIBRATION
+    if not path.is_file():
         return None, ""
+    with whole(path, "evaluate the run again (--mode=evaluate)"):
+        tree = read_json(path, "the threshold of a run's alarms")
+        return float(tree["threshold"]), str(tree.get("rule", ""))
 
 
 def truth_of(folder: Path) -> dict[str, np.ndarray]:
@@ -175,8 +223,20 @@ def truth_of(folder: Path) -> dict[str, np.ndarray]:
 
 
 def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
-    """Several runs: a table of settings with mean and spread over seeds, and one of the runs. Raises DataError as `summary.summarise`."""
-    rows = summary.summarise(paths)
+    """Several runs: a table of settings with mean and spread over seeds, and one of the runs. Raises DataError as `summary.summarise`, and where all are damaged."""
+    sound, damaged = [], []
+    for path in paths:
+        try:
+            with whole(path, "evaluate the run again (--mode=evaluate)"):
+                require_regular(path, "results.json of a run")
+                summary.summarise([path])
+                headline_cells(summary.read(path).get("headline") or {})
+            sound.append(path)
+        except DataError as error:
+            damaged.append((path.parent.name, str(error)))
+    if not sound:
+        raise DataError(f"{damaged[0][1]} (and so for all {len(paths)} runs)" if len(paths) > 1 else damaged[0][1])
+    paths, rows = sound, summary.summarise(sound)
     metrics = [m for m in summary.COLUMNS if any(not np.isnan(row.values[m]).all() for row in rows)]
     header = ["dataset", "setting", "seeds", *(f"{tables.title(m)}, mean ± sd" for m in metrics)]
     cells = [[row.dataset, row.label, str(len(row.seeds)), *(summary.cell(row.values[m]) for m in metrics)] for row in rows]
@@ -191,7 +251,7 @@ def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
     settings = [{"label": row.label, "dataset": row.dataset, "metric": tables.title(m), "seeds": list(row.seeds),
                  "values": [None if np.isnan(v) else float(v) for v in row.values[m]]} for row in rows for m in metrics]  # fmt: skip
     facts = [("runs", str(len(paths))), ("settings", str(len(rows))), ("datasets", ", ".join(dict.fromkeys(row.dataset for row in rows)))]
-    return Contents("runs", f"Runs in {folder.resolve().name}", facts, None, [], [], [], found, settings)
+    return Contents("runs", f"Runs in {folder.resolve().name}", facts, None, [], [], [], found, settings, damaged)
 
 
 def headline_cells(headline: Mapping[str, Any]) -> list[str]:

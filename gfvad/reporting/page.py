@@ -14,15 +14,18 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from gfvad.eval.results import atomically
+from gfvad.base.files import atomically
+from gfvad.base.owned import Owned
 from gfvad.progress import Progress
 from gfvad.reporting.clips import line_of
 from gfvad.reporting.folders import Contents, read_folder
-from gfvad.reporting.videos import Player, players
+from gfvad.reporting.videos import VIDEOS_BESIDE, Place, Player, players
 from gfvad.types import DataError
 
 PAGE = "report.html"
+OLDER = {'<link rel="icon" href="data:,">', '<meta name="color-scheme" content="light dark">'}  # lines of pages without a generator
 SCRIPTS = ("plots.js", "stage.js", "report.js")  # in this order
 
 
@@ -33,17 +36,45 @@ def write_report(folder: Path, out: Path | None = None, videos: str = "auto", ma
     videos: 'auto' (in the page up to max_video_mb of them, the others linked), 'embed' or 'link'; video_root: where to look for videos by their names.
     Raises DataError where the folder holds nothing to report on, plotly is missing or the page cannot be written; ConfigError for other arguments.
     """
+    return make_report(folder, out, videos, max_video_mb, video_root, show)[0]
+
+
+def make_report(folder: Path, out: Path | None = None, videos: str = "auto", max_video_mb: float = 100.0, video_root: Path | None = None,
+                show: Callable[..., Progress] = Progress) -> tuple[Path, list[tuple[str, str]]]:  # fmt: skip
+    """As `write_report`; also [(what, reason)] of what is damaged and therefore not, or not wholly, in the page."""
     plotly = plotly_script()
-    contents = read_folder(Path(folder), video_root)
     out = Path(out or Path(folder) / PAGE)
+    owned(out).claim([out.name])
+    contents = read_folder(Path(folder), video_root)
+    own = owned(out)
+    with own.locked("folder of a report", [out.name], lock=".gfvad-report.lock"):
+        with own.staged(last=out.name) as staging:
+            write_page(contents, plotly, out, staging, (videos, max_video_mb), show)
+    return out, contents.damaged
+
+
+def owned(out: Path) -> Owned:
+    """What reports were written beside a page."""
+    return Owned(out.parent, "report", "python -m gfvad.report", is_ours)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a page, or a video beside one, by its content; of versions that kept no record."""
+    if path.suffix == ".mp4":
+        page_of = path.parent.with_name(f"{path.parent.name.removesuffix(VIDEOS_BESIDE)}.html")
+        return path.parent.name.endswith(VIDEOS_BESIDE) and is_ours(page_of) and f"{quote(path.parent.name)}/".encode() in page_of.read_bytes()
+    with open(path, encoding="utf-8") as file:
+        head = file.read(2000)
+    return head.startswith("<!doctype html>") and ('<meta name="generator" content="gfvad report">' in head or OLDER <= set(head.split("\n")))
+
+
+def write_page(contents: Contents, plotly: str, out: Path, staging: Path, room: tuple[str, float], show: Callable[..., Progress]) -> None:
+    """Writes what belongs at `out` into a folder: the page, and videos that lie beside it. room: (mode, megabytes) of videos."""
+    videos, max_video_mb = room
     lines = [line_of(clip) for clip in contents.clips]
     order = sorted(range(len(lines)), key=lambda i: -lines[i]["peak"])  # the loudest alarms first
-    played = players([line["name"] for line in lines], contents.sources, order, out, videos, max_video_mb, show) if lines else []
-    try:
-        atomically(out, lambda file: [file.write(part.encode("utf-8", "replace")) for part in page(contents, lines, order, played, plotly)])
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}); expected a path with permission and room: give another --out") from None
-    return out
+    played = players([line["name"] for line in lines], contents.sources, order, Place(out, staging, owned(out)), videos, max_video_mb, show) if lines else []
+    atomically(staging / out.name, lambda file: [file.write(part.encode("utf-8", "replace")) for part in page(contents, lines, order, played, plotly)])
 
 
 def plotly_script() -> str:
@@ -61,7 +92,7 @@ def overview(contents: Contents, lines: Sequence[Mapping[str, Any]], order: Sequ
     top = max((line["peak"] for line in lines), default=0.0)
     bounded = all(clip["bounded"] for clip in contents.clips)
     return {"kind": contents.kind, "facts": contents.facts, "threshold": contents.threshold, "top": 1.0 if bounded else max(top, contents.threshold or 0.0) or 1.0,
-            "videos": listed, "failed": contents.failed, "tables": contents.tables, "settings": contents.settings}  # fmt: skip
+            "videos": listed, "failed": [*contents.failed, *contents.damaged], "tables": contents.tables, "settings": contents.settings}  # fmt: skip
 
 
 def page(contents: Contents, lines: Sequence[Mapping[str, Any]], order: Sequence[int], played: Sequence[Player], plotly: str) -> Iterator[str]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from gfvad.eval.results import atomically
+from gfvad.base.files import atomically
+from gfvad.base.owned import Owned
 from gfvad.progress import Progress
 from gfvad.types import ConfigError, DataError
 
+VIDEOS_BESIDE = "_videos"  # end of the name of the folder beside a page
 MODES = ("auto", "embed", "link")
 LEAST = 8_000  # bytes a second: below that no video of interest comes, so one that cannot fit is not tried
 
@@ -21,6 +23,14 @@ class Source(NamedTuple):
 
     path: Path | None  # file or folder of frames; None where unknown
     fps: float  # of a folder of frames; 0.0 where unknown
+
+
+class Place(NamedTuple):
+    """Where a page goes."""
+
+    out: Path  # the page, which links are relative to
+    staging: Path  # what is to be put into the page's folder
+    own: Owned  # that folder
 
 
 class Player(NamedTuple):
@@ -43,9 +53,9 @@ def rate_of(path: Path | None) -> float:
         return 0.0
 
 
-def players(names: Sequence[str], sources: Sequence[Source], order: Sequence[int], out: Path, mode: str, max_mb: float,
+def players(names: Sequence[str], sources: Sequence[Source], order: Sequence[int], place: Place, mode: str, max_mb: float,
             show: Callable[..., Progress] = Progress) -> list[Player]:  # fmt: skip
-    """A player a clip. order: indices in which the room for videos in the page is given away; out: the page, which links are relative to.
+    """A player a clip. order: indices in which the room for videos in the page is given away.
 
     Raises ConfigError for another mode or a limit below 0.
     """
@@ -55,13 +65,13 @@ def players(names: Sequence[str], sources: Sequence[Source], order: Sequence[int
     found: dict[int, Player] = {}
     with show(len(order), "report", "videos") as progress:
         for i in order:
-            found[i] = player(names[i], sources[i], out, room, mode)
+            found[i] = player(names[i], sources[i], place, room, mode)
             room -= len(found[i].media) if found[i].kind == "embedded" else 0
             progress.advance()
     return [found[i] for i in range(len(names))]
 
 
-def player(name: str, source: Source, out: Path, room: float, mode: str) -> Player:
+def player(name: str, source: Source, place: Place, room: float, mode: str) -> Player:
     """Embedded where it fits into `room` bytes of base64, else linked; 'none' with the reason where neither can be."""
     if source.path is None:
         return Player("none", "", "The place of this video is not known; --video-root=FOLDER finds videos by their names.")
@@ -71,7 +81,7 @@ def player(name: str, source: Source, out: Path, room: float, mode: str) -> Play
         from gfvad.reporting import transcode
     except ImportError as error:
         if source.path.is_file():
-            return Player("linked", address(source.path, out), f"Linked as it is: {error}; launch/requirements-video.txt brings what embeds it.")
+            return Player("linked", address(source.path, place.out), f"Linked as it is: {error}; launch/requirements-video.txt brings what embeds it.")
         return Player("none", "", f"A folder of frames cannot be played: {error}; launch/requirements-video.txt brings what encodes it.")
     try:
         if mode != "link" and transcode.length_of(source.path, source.fps)[0] * LEAST <= room:
@@ -80,11 +90,14 @@ def player(name: str, source: Source, out: Path, room: float, mode: str) -> Play
             except transcode.TooLarge:
                 pass
         if source.path.is_file():
-            return Player("linked", address(source.path, out), "" if mode == "link" else "Linked, not inside this page: the room for videos is used up (--max-video-mb).")
-        beside = out.with_name(f"{out.stem}_videos") / f"{name.replace('/', '__')}.mp4"
+            return Player("linked", address(source.path, place.out), "" if mode == "link" else "Linked, not inside this page: the room for videos is used up (--max-video-mb).")
+        folder = f"{place.out.stem}{VIDEOS_BESIDE}"
+        beside = f"{folder}/{name.replace('/', '__')}.mp4"
+        if whose := place.own.whose(beside):
+            return Player("none", "", f"The video is not shown: {place.out.parent / beside} is in its place ({whose}).")
         content = transcode.to_mp4(source.path, source.fps)
-        atomically(beside, lambda file: file.write(content))
-        return Player("linked", address(beside, out), f"Plays from {beside.parent.name}/, which belongs to this page.")
+        atomically(place.staging / beside, lambda file: file.write(content))
+        return Player("linked", quote(beside), f"Plays from {folder}/, which belongs to this page.")
     except DataError as error:
         return Player("none", "", f"The video cannot be shown. {error}")
     except OSError as error:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from gfvad.base.files import atomically, read_json, write_json, write_text
+from gfvad.base.locks import LOCK
+from gfvad.base.names import some
+from gfvad.base.owned import Owned
 from gfvad.eval.calibration import read_calibration
 from gfvad.extraction import provenance
 from gfvad.scoring import standalone
@@ -28,6 +30,8 @@ from gfvad.scoring.standalone import CLOCK, UnitScorer
 from gfvad.scoring.weak import WeakRun, name_of, open_run, program, rules
 from gfvad.types import ConfigError, DataError
 
+SCORE, REQUIRED = "score.py", "requirements.txt"
+FILES = (standalone.MODEL, SCORE, REQUIRED, standalone.MANIFEST)
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-5  # of scores, between the live model and the artefact
 REQUIREMENTS = ("jax", "jaxlib", "numpy", "flatbuffers")
@@ -42,27 +46,52 @@ def write(workdir: Path, out: Path, checkpoint: str = "last", platforms: Sequenc
     unknown = [p for p in platforms if p not in PLATFORMS]
     if unknown or not platforms:
         raise ConfigError(f"platforms {', '.join(platforms) or '(none)'}; expected some of {', '.join(PLATFORMS)}")
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / standalone.MANIFEST).is_file())):
-        raise DataError(f"{out}: holds something else than an artefact; expected a new folder or an earlier artefact: give another --out")
+    own = owned_by_export(out)
     run = open_run(workdir, checkpoint)
+    with own.locked("artefact", FILES):
+        return _write(own, run, workdir, platforms)
+
+
+def owned_by_export(out: Path) -> Owned:
+    """The artefact's files in a folder. Raises DataError for a folder of other things, or with somebody else's file in the place of one of them."""
+    own = Owned(out, "export", "python -m gfvad.export", is_ours)
+    own.claim(FILES)
+    others = sorted(path.name for path in out.iterdir() if path.name != LOCK) if out.is_dir() else []
+    if others and not own.record.is_file() and not (out / standalone.MANIFEST).is_file():
+        raise DataError(f"{out}: holds something else than an artefact ({some(others)}); expected a new folder or an earlier artefact: give another --out")
+    return own
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is of an artefact, by its content and the manifest beside it; of versions that kept no record."""
+    manifest = read_json(path.with_name(standalone.MANIFEST), "the manifest of an artefact")
+    if manifest["kind"] != "weak" or "sha256" not in manifest or not isinstance(manifest["rules"], dict):
+        return False
+    if path.name == standalone.MODEL:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == manifest["sha256"]
+    if path.name == REQUIRED:
+        return path.read_text(encoding="utf-8") == required(manifest["versions"])
+    return path.name == standalone.MANIFEST or path.read_text(encoding="utf-8").startswith('"""Scores units of videos by an exported model')
+
+
+def required(versions: Mapping[str, str]) -> str:
+    """The content of requirements.txt."""
+    return "".join(f"{name}=={number}\n" for name, number in versions.items())
+
+
+def _write(own: Owned, run: WeakRun, workdir: Path, platforms: Sequence[str]) -> dict[str, Any]:
     content = export.export(jax.jit(program(run)), platforms=list(platforms))(*arguments(run)).serialize()
     threshold, rule = read_calibration(workdir, run.step)
     manifest = {"format": standalone.FORMAT, "kind": "weak", "name": name_of(run), "step": run.step, "rules": rules(run), "threshold": threshold, "threshold_rule": rule,
                 "encoders": provenance.kept(workdir), "platforms": list(platforms), "sha256": hashlib.sha256(content).hexdigest(),
                 "versions": {name: version(name) for name in REQUIREMENTS}, "config": run.config.to_dict()}  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        made = Path(folder) / "artefact"
-        made.mkdir()
-        (made / standalone.MODEL).write_bytes(content)
-        shutil.copyfile(standalone.__file__, made / "score.py")
-        (made / "requirements.txt").write_text("".join(f"{name}=={number}\n" for name, number in manifest["versions"].items()))
-        (made / standalone.MANIFEST).write_text(json.dumps(manifest, indent=1, default=list))
-        manifest["difference"] = compare(run, made)
-        (made / standalone.MANIFEST).write_text(json.dumps(manifest, indent=1, default=list))
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(made, out)
+    with own.staged(last=standalone.MANIFEST) as made:
+        atomically(made / standalone.MODEL, lambda file: file.write(content))
+        write_text(made / SCORE, resources.files(standalone.__package__).joinpath("standalone.py").read_text(encoding="utf-8"))
+        write_text(made / REQUIRED, required(manifest["versions"]))
+        write_json(made / standalone.MANIFEST, json.loads(json.dumps(manifest, default=list)))
+        manifest["difference"] = compare(run, made, own.folder)
+        write_json(made / standalone.MANIFEST, json.loads(json.dumps(manifest, default=list)))
     return manifest
 
 
@@ -74,8 +103,11 @@ def arguments(run: WeakRun) -> tuple[dict[str, jax.ShapeDtypeStruct], jax.ShapeD
     return {m: jax.ShapeDtypeStruct((b, n, d), jnp.float32) for m, d in widths.items()}, jax.ShapeDtypeStruct((b, n), jnp.bool_)
 
 
-def compare(run: WeakRun, folder: Path) -> float:
-    """Largest difference between scores of the live model and of an artefact, on random features and on a missing modality. Raises DataError above TOLERANCE."""
+def compare(run: WeakRun, folder: Path, out: Path) -> float:
+    """Largest difference between scores of the live model and of an artefact, on random features and on a missing modality. Raises DataError above TOLERANCE.
+
+    out: where the artefact will be, for messages.
+    """
     exported = standalone.open_artefact(folder)
     live = jax.jit(program(run))
     here = UnitScorer(lambda features, mask: live(dict(features), mask), rules(run))
@@ -90,5 +122,8 @@ def compare(run: WeakRun, folder: Path) -> float:
         one, other = (s.score("check", features, graph=True) for s in (here, exported))
         worst = max(worst, float(np.abs(one["scores"] - other["scores"]).max()))
     if not worst <= TOLERANCE:
-        raise DataError(f"{folder}: scores of the artefact differ by {worst:.2g} from the live model's, expected at most {TOLERANCE:g}: report this with the run's config.json")
+        raise DataError(
+            f"{out}: scores of the artefact differ by {worst:.2g} from the live model's, expected at most {TOLERANCE:g}; nothing was written: "
+            "export for one platform only (--platforms), or score by the run itself (--model=RUN)"
+        )
     return worst

@@ -7,10 +7,8 @@ details/      VIDEO.npz: graph float16 [N, N], heat uint8 [H, g, g'] with heat_t
 """
 from __future__ import annotations
 
-import csv
 import io
-import json
-import os
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,12 +16,41 @@ from typing import Any
 
 import numpy as np
 
+from gfvad.base.files import atomically, read_json, write_json, write_table
+from gfvad.base.owned import Owned
+from gfvad.base.secrets import redact
 from gfvad.scoring.alarms import find_alarms
 from gfvad.scoring.result import VideoScores
-from gfvad.types import DataError
 
 FORMAT = 1
 SCORES_CSV, ALARMS_CSV, SCORES_JSON, DETAILS = "scores.csv", "alarms.csv", "scores.json", "details"
+NAMES = (SCORES_CSV, ALARMS_CSV, SCORES_JSON)
+COLUMNS = ("video", "unit", "start", "end", "score", "alarm")
+ALARM_COLUMNS = ("video", "start", "end", "peak", "peak_time")
+
+
+def owned(out: Path) -> Owned:
+    """What scoring wrote into a folder, by a file or a stream."""
+    return Owned(out, "scores", "python -m gfvad.score", is_ours)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is of scoring by its content (of versions that kept no record, or of a stream that was killed)."""
+    if path.name in (SCORES_CSV, ALARMS_CSV):
+        with open(path, encoding="utf-8") as file:
+            return file.readline(4096).startswith(",".join(COLUMNS if path.name == SCORES_CSV else ALARM_COLUMNS))
+    if path.name == SCORES_JSON:
+        tree = read_json(path, "scores")
+        return tree["format"] == FORMAT and {"model", "threshold", "videos"} <= set(tree)
+    if path.parent.name == DETAILS and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return bool(archive.namelist()) and set(archive.namelist()) <= {"graph.npy", "heat.npy", "heat_time.npy"}
+    return False
+
+
+def details_of(name: str) -> str:
+    """Where the details of a video lie below the folder."""
+    return f"{DETAILS}/{name.replace('/', '__')}.npz"
 
 
 def write_scores(out: Path, model: Mapping[str, Any], threshold: float, videos: Sequence[VideoScores], failed: Iterable[tuple[str, str]] = ()) -> Path:
@@ -33,21 +60,16 @@ def write_scores(out: Path, model: Mapping[str, Any], threshold: float, videos: 
     Raises DataError where the folder cannot be written to.
     """
     names = list(dict.fromkeys(name for v in videos for name in v.contributions))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        rows = [[v.name, i, f"{v.start[i]:.3f}", f"{v.end[i]:.3f}", f"{v.score[i]:.6g}", int(v.score[i] >= threshold), *parts(v, names, i)]
-                for v in videos for i in range(len(v.score))]  # fmt: skip
-        write_csv(out / SCORES_CSV, ["video", "unit", "start", "end", "score", "alarm", *names], rows)
-        alarms = [a for v in videos for a in find_alarms(v, threshold)]
-        rows = [[a.video, f"{a.start:.3f}", f"{a.end:.3f}", f"{a.peak:.6g}", f"{a.peak_time:.3f}", *(f"{a.contributions.get(n, 0.0):.6g}" for n in names)] for a in alarms]
-        write_csv(out / ALARMS_CSV, ["video", "start", "end", "peak", "peak_time", *names], rows)
-        entries = [entry(out, v) for v in videos]
-        tree = {"format": FORMAT, "model": dict(model), "threshold": threshold, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "videos": entries, "failed": [{"path": str(path), "reason": reason} for path, reason in failed]}  # fmt: skip
-        atomically(out / SCORES_JSON, json.dumps(tree, allow_nan=False).encode())
-    except OSError as error:
-        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror}); expected room and permission there: give another --out, or make room") from None
-    return out / SCORES_JSON
+    rows = [[v.name, i, f"{v.start[i]:.3f}", f"{v.end[i]:.3f}", f"{v.score[i]:.6g}", int(v.score[i] >= threshold), *parts(v, names, i)]
+            for v in videos for i in range(len(v.score))]  # fmt: skip
+    write_table(out / SCORES_CSV, [*COLUMNS, *names], rows)
+    alarms = [a for v in videos for a in find_alarms(v, threshold)]
+    rows = [[a.video, f"{a.start:.3f}", f"{a.end:.3f}", f"{a.peak:.6g}", f"{a.peak_time:.3f}", *(f"{a.contributions.get(n, 0.0):.6g}" for n in names)] for a in alarms]
+    write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], rows)
+    entries = [entry(out, v) for v in videos]
+    tree = {"format": FORMAT, "model": dict(model), "threshold": threshold, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "videos": entries, "failed": [{"path": redact(str(path)), "reason": redact(reason)} for path, reason in failed]}  # fmt: skip
+    return write_json(out / SCORES_JSON, tree, indent=None)
 
 
 def parts(video: VideoScores, names: Sequence[str], i: int) -> list[str]:
@@ -60,11 +82,9 @@ def entry(out: Path, v: VideoScores) -> dict[str, Any]:
     details = {k: x for k, x in (("graph", None if v.graph is None else v.graph.astype(np.float16)), ("heat", v.heat), ("heat_time", v.heat_time)) if x is not None}
     path = None
     if details:
-        (out / DETAILS).mkdir(exist_ok=True)
-        path = f"{DETAILS}/{v.name.replace('/', '__')}.npz"
-        buffer = io.BytesIO()
+        path, buffer = details_of(v.name), io.BytesIO()
         np.savez_compressed(buffer, **details)
-        atomically(out / path, buffer.getvalue())
+        atomically(out / path, lambda file: file.write(buffer.getvalue()))
     duration = float(v.end[-1]) if len(v.end) else 0.0
     return {"name": v.name, "path": v.path, "fps": float(v.fps), "frames": int(v.frames), "duration": duration, "start": rounded(v.start, 3), "end": rounded(v.end, 3),
             "score": rounded(v.score, 6), "contributions": {name: rounded(x, 5) for name, x in v.contributions.items()},
@@ -75,22 +95,3 @@ def entry(out: Path, v: VideoScores) -> dict[str, Any]:
 def rounded(x: np.ndarray, digits: int) -> list[float]:
     """Numbers for JSON."""
     return np.round(np.asarray(x, np.float64), digits).tolist()
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """One table."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    atomically(path, text.getvalue().encode())
-
-
-def atomically(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,8 +1,6 @@
 """Features and scores of videos in one go. Its command line: `gfvad/score.py`."""
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -11,7 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import EXIT_SOME_FAILED
+from gfvad.base.errors import EXIT_SOME_FAILED, cannot_read
+from gfvad.base.files import read_json, read_table, require_regular
+from gfvad.base.secrets import redact
 from gfvad import config as config_lib
 from gfvad.data.layouts import arrays
 from gfvad.data.video import finding
@@ -53,12 +53,14 @@ def kind_of(model: Path) -> str:
 def score(request: Request) -> int:
     """Scores videos and writes the files of `scoring/files.py`; returns the exit code: 0 done, 1 some files gave no scores, 130 / 143 interrupted."""
     kind = kind_of(request.model)
-    return (score_predictive if kind == "predictive" else score_weak)(request)
+    with files.owned(request.out).locked("folder of scores", files.NAMES):
+        return (score_predictive if kind == "predictive" else score_weak)(request)
 
 
 def finish(request: Request, model: Mapping[str, Any], threshold: float, videos: Sequence[VideoScores], failed: Sequence[tuple[str, str]]) -> int:
     """Writes everything and says what matters."""
-    path = files.write_scores(request.out, model, threshold, videos, failed)
+    with files.owned(request.out).staged(last=files.SCORES_JSON) as folder:
+        files.write_scores(folder, model, threshold, videos, failed)
     alarms = sorted((a for v in videos for a in find_alarms(v, threshold)), key=lambda a: -a.peak)
     print(f"scores   {request.out / files.SCORES_CSV}: {len(videos)} videos, {sum(len(v.score) for v in videos):,} units")
     print(f"alarms   {request.out / files.ALARMS_CSV}: {len(alarms)} at or above {threshold:.4g} ({model['threshold_rule']})")
@@ -67,11 +69,11 @@ def finish(request: Request, model: Mapping[str, Any], threshold: float, videos:
         print(f"  {a.video}: {a.start:.1f} to {a.end:.1f} s, peak {a.peak:.3f} at {a.peak_time:.1f} s ({parts})")
     if len(alarms) > SHOWN:
         print(f"  and {len(alarms) - SHOWN} more")
-    print(f"report   python -m gfvad.report {path.parent}")
+    print(f"report   python -m gfvad.report {request.out}")
     if failed:
         print(f"{len(failed)} of {len(failed) + len(videos)} files gave no scores:", file=sys.stderr)
         for file, reason in failed:
-            print(f"  {reason if reason.startswith(str(file)) else f'{file}: {reason}'}", file=sys.stderr)
+            print(redact(f"  {reason if reason.startswith(str(file)) else f'{file}: {reason}'}"), file=sys.stderr)
     return EXIT_SOME_FAILED if failed else 0
 
 
@@ -95,14 +97,17 @@ def score_weak(request: Request) -> int:
     book = read_book(folder)
     own = folder == request.out / FEATURES  # which may hold those of earlier calls
     chosen, lost = ({name: record for name, record in book[part].items() if not own or wanted(record, request)} for part in ("videos", "failed"))
+    files.owned(request.out).claim(map(files.details_of, chosen))
     with Progress(len(chosen), "scoring", "videos") as progress:
         for name, record in chosen.items():
             try:
                 videos.append(score_features(scorer, folder, name, record, book))
             except (standalone.Refused, DataError) as error:
-                failed.append((record["path"], str(error)))
+                failed.append((path_of(name, record), str(error)))
+            except (OSError, MemoryError) as error:
+                failed.append((path_of(name, record), reason_of(error)))
             progress.advance()
-    failed += [(record["path"], record["reason"]) for record in lost.values()]
+    failed += [(path_of(name, record), str(record.get("reason", "it failed when its features were made"))) for name, record in lost.items()]
     threshold = scorer.threshold if request.threshold is None else request.threshold
     rule = scorer.threshold_rule if request.threshold is None else "given"
     model = {"kind": "weak", "name": scorer.name, "path": scorer.path, "modalities": list(scorer.modalities), "threshold_rule": rule}
@@ -110,9 +115,17 @@ def score_weak(request: Request) -> int:
 
 
 def given_features(request: Request) -> Path | None:
-    """The folder of an earlier extraction, where that is the one input."""
+    """The folder of an earlier extraction, where that is the one input. Raises DataError for one whose manifest is damaged."""
     path = Path(request.inputs[0]).expanduser()
-    return path if len(request.inputs) == 1 and provenance.stated(path) is not None else None
+    if len(request.inputs) != 1 or not path.is_dir():
+        return None
+    if provenance.stated(path) is not None:
+        return path
+    if (path / provenance.MANIFEST).is_file() and (path / "units.csv").is_file():  # features, whose manifest says nothing
+        manifest = path / provenance.MANIFEST
+        found = read_json(manifest, "the manifest of python -m gfvad.extract")
+        raise DataError(f"{manifest}: kind {found.get('kind')!r}, with{'' if 'encoders' in found else 'out'} encoders; expected the manifest of python -m gfvad.extract: extract the videos again")
+    return None
 
 
 def required_encoders(path: str, encoders: Mapping[str, dict[str, Any]] | None) -> Mapping[str, dict[str, Any]]:
@@ -141,7 +154,9 @@ def extract(request: Request, encoders: Mapping[str, dict[str, Any]], folder: Pa
         if found["id"] != encoders[m]["id"] and found["name"] != "text":  # texts of other videos lie in another file
             raise DataError(f"{request.model}: its {m} was made by {says(encoders[m])}, here is {says(found)}; expected the same: give the file of training by --path={m}=FILE, or train again")
     passed: list[Path] = []
-    return job.extract(job.Plan(find_videos(request.inputs, passed), {}, {}, specs, described, passed), folder, "generic", request.workers)
+    found = find_videos(request.inputs, passed)
+    files.owned(request.out).claim(files.details_of(video.name) for video in found)
+    return job.extract(job.Plan(found, {}, {}, specs, described, passed), folder, "generic", request.workers)
 
 
 def says(encoder: Mapping[str, Any]) -> str:
@@ -160,44 +175,79 @@ def require_same(folder: Path, encoders: Mapping[str, dict[str, Any]] | None) ->
 
 def read_book(folder: Path) -> dict[str, Any]:
     """What a folder of features says of its videos: manifest, times of units, labels and spans. Raises DataError for damaged tables."""
-    book = json.loads((folder / provenance.MANIFEST).read_text(encoding="utf-8"))
+    path = folder / provenance.MANIFEST
+    book = read_json(path, "the manifest of python -m gfvad.extract")
+    for part in ("videos", "failed"):
+        if not isinstance(book.get(part), dict) or not all(isinstance(record, dict) for record in book[part].values()):
+            raise DataError(f"{path}: {part!r} is no table of videos; expected the manifest of python -m gfvad.extract: extract the videos again")
     book["times"] = {name: np.array(times, np.float64) for name, times in table(folder / "units.csv", ("start", "end")).items()}
     book["spans"] = table(folder / "spans.csv", ("start", "end")) if (folder / "spans.csv").is_file() else {}
-    return book
+    return book | {"folder": folder}
 
 
 def table(path: Path, columns: Sequence[str]) -> dict[str, list[list[float]]]:
-    """{name: [numbers of its rows]} of a CSV with a column name."""
+    """{name: [numbers of its rows]} of a CSV with a column name. Raises DataError."""
     found: dict[str, list[list[float]]] = {}
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(row["name"], []).append([float(row[c]) for c in columns])
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error!r}); expected the columns name, {', '.join(columns)}: extract the videos again") from None
+    for where, row in read_table(path, ("name", *columns)):
+        try:
+            found.setdefault(row["name"], []).append([float(row[c]) for c in columns])
+        except ValueError as error:
+            raise DataError(f"{where}: {error}; expected numbers in the columns {', '.join(columns)}: extract the videos again") from None
     return found
 
 
 def wanted(record: Mapping[str, Any], request: Request) -> bool:
     """Whether a video of the folder of features is among those asked for now."""
-    path = Path(record["path"])
+    path = Path(str(record.get("path", "")))
     given = [Path(p).expanduser().absolute() for p in request.inputs]
     return any(path == g or g in path.parents for g in given)
 
 
+def path_of(name: str, record: Mapping[str, Any]) -> str:
+    """What a video is called in a list of what failed: its file, or its name where none is stated."""
+    return str(record.get("path") or name)
+
+
+def reason_of(error: OSError | MemoryError) -> str:
+    """Why a video gave no scores, where the system says so."""
+    if isinstance(error, MemoryError):
+        return f"too large for the memory of this machine ({error or 'no size given'}); expected a video that fits: cut it into parts, and extract them"
+    return str(cannot_read(error.filename or "a file", error, "its features or its frames"))
+
+
+STATED = {"path": str, "fps": (int, float), "frames": int, "files": dict, "missing": list}  # of a video in the manifest
+
+
 def score_features(scorer: Any, folder: Path, name: str, record: Mapping[str, Any], book: Mapping[str, Any]) -> VideoScores:
-    """Scores of one video by its features on disk. Raises Refused, DataError."""
-    paths = {m: folder / file for m, file in record["files"].items() if m in scorer.modalities and m not in record["missing"]}
-    features = {m: arrays.read_array(path, arrays.read_header(path)) for m, path in paths.items()}
+    """Scores of one video by its features on disk. Raises Refused, DataError, MemoryError."""
+    wrong = [key for key, kind in STATED.items() if not isinstance(record.get(key), kind) or isinstance(record[key], bool)]
+    if wrong or not 0 <= record["fps"] < float("inf"):
+        raise DataError(f"{folder / provenance.MANIFEST}: video {name!r} lacks {', '.join(wrong or ['fps'])}, or has it wrong; expected "
+                        f"{', '.join(STATED)} as python -m gfvad.extract writes them: extract this video again")  # fmt: skip
+    paths = {m: folder / str(file) for m, file in record["files"].items() if m in scorer.modalities and m not in record["missing"]}
+    features = {m: read_features(path) for m, path in paths.items()}
+    if name not in book["times"]:
+        raise DataError(f"{folder / 'units.csv'}: no rows of video {name!r}; expected the seconds of each of its units: extract this video again")
     start, end = book["times"][name].T
+    for m, x in features.items():
+        if len(x) != len(start):
+            raise DataError(f"{paths[m]}: {len(x)} units, {folder / 'units.csv'} has {len(start)} of video {name!r}; expected as many: extract this video again")
     seconds = (start[-1] - start[0]) / (len(start) - 1) if len(start) > 1 else end[0] - start[0]  # of a unit: as `layouts/generic.py` has it in training
     features[CLOCK] = (np.arange(len(start)) + 0.5) * seconds
     found = scorer.units.score(name, features, graph=True, parts=True)
-    fps, label = record["fps"], record.get("label")
+    fps, label = float(record["fps"]), record.get("label")
     spans = [tuple(float(x) / fps for x in row) for row in book["spans"].get(name, [])] if record.get("split") == "test" and fps else None
     missing = tuple(m for m in scorer.modalities if m not in features)
     return VideoScores(name, record["path"], fps, record["frames"], start, end, found["scores"], found["parts"], found["graph"], missing=missing,
                        spans=None if spans is None else tuple(spans), label=label)  # fmt: skip
+
+
+def read_features(path: Path) -> np.ndarray:
+    """[N, D] of one file; its size is held against its header before memory is asked for. Raises DataError."""
+    require_regular(path, "the features of a video")
+    header = arrays.read_header(path)
+    arrays.check_header(path, header, (2,))
+    return arrays.read_array(path, header)
 
 
 # ---- predictive models -------------------------------------------------------------------------------------------------------------------
@@ -213,6 +263,10 @@ def score_predictive(request: Request) -> int:
     videos, failed = [], []
     passed: list[Path] = []
     paths = [(name, path) for given in request.inputs for name, path in predictive_inputs(Path(given).expanduser(), passed)]
+    names = [name for name, _ in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{len(twice)} names stand for more than one video, e.g. {twice[0]!r}; expected names of their own: rename one, or score them into folders of their own")
+    files.owned(request.out).claim(map(files.details_of, names))
     if scorer.needs_text and not request.descriptions:
         raise DataError(f"{request.model}: the model reads descriptions; give them by --descriptions=FILE (JSON lines, docs/data.md), or train with the variant no_text")
     with Progress(len(paths), "scoring", "videos") if len(paths) > 1 else nullcontext() as progress:
@@ -221,6 +275,8 @@ def score_predictive(request: Request) -> int:
                 videos.append(scorer.score_video(path, request.descriptions or None, progress=progress is None)._replace(name=name))
             except DataError as error:
                 failed.append((str(path), str(error)))
+            except (OSError, MemoryError) as error:
+                failed.append((str(path), reason_of(error)))
             if progress:
                 progress.advance()
     threshold = scorer.threshold if request.threshold is None else request.threshold

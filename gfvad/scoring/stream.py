@@ -2,17 +2,23 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
+from urllib.parse import urlsplit
 
 import numpy as np
 
+from gfvad.base.errors import cannot_write
+from gfvad.base.files import safe_cell
+from gfvad.base.secrets import redact
 from gfvad.extraction.encoders import SIDE, open_encoder, settings_of
 from gfvad.extraction.sources import live
 from gfvad.extraction.units import FRAMES, Picture
@@ -22,6 +28,7 @@ from gfvad.scoring.job import Request, kind_of, required_encoders
 from gfvad.scoring.live import Row, UnitStreamer
 from gfvad.types import ConfigError
 
+GROWING = (files.SCORES_CSV, files.ALARMS_CSV)
 KEPT = 1000  # delays that the median is taken over
 
 
@@ -44,8 +51,26 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     """
     if len(request.inputs) != 1:
         raise ConfigError(f"--stream with {len(request.inputs)} inputs; expected one source")
+    with ExitStack() as stack:
+        if request.out is not None:
+            stack.enter_context(files.owned(request.out).locked("folder of scores", GROWING))
+        return _watch(request, loop, seconds)
+
+
+def name_of(source: str) -> str:
+    """What a source is called in tables: a file's name without suffix, the last part of a URL's path, or its host; never a password."""
+    if "://" not in source:
+        return Path(source).stem or source
+    try:
+        parts = urlsplit(source)
+        return redact(Path(parts.path).stem or parts.hostname or parts.scheme)
+    except ValueError:  # no URL after all
+        return source.partition("://")[0]
+
+
+def _watch(request: Request, loop: bool, seconds: float) -> int:
     side, start = open_model(request)
-    source = live(request.inputs[0], side, loop=loop, say=lambda line: print(line, file=sys.stderr))
+    source = live(request.inputs[0], side, loop=loop, say=lambda line: print(redact(line), file=sys.stderr))
     try:
         scoring = start(source.info)
     except BaseException:
@@ -55,7 +80,7 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
     stopped: list[int] = []
     before = {s: signal.signal(s, lambda number, frame: stopped.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-    log = Log(request.out, Path(request.inputs[0]).stem or request.inputs[0], threshold, scoring.names)
+    log = Log(request.out, name_of(request.inputs[0]), threshold, scoring.names)
     try:
         for piece in source:
             arrived = time.monotonic()
@@ -122,16 +147,35 @@ class Log:
         self._name, self._threshold, self._names, self._delays = name, threshold, names, deque(maxlen=KEPT)
         self._alarm: list[Any] | None = None  # start, end, peak, peak time, contributions
         self._count, self._shown = 0, -1.0
-        self._scores = self._open(out, files.SCORES_CSV, ["video", "unit", "start", "end", "score", "alarm", *names])
-        self._alarms = self._open(out, files.ALARMS_CSV, ["video", "start", "end", "peak", "peak_time", *names])
+        self._own = None if out is None else files.owned(out)
+        if self._own:
+            self._own.begin(GROWING)
+        self._scores = self._open(files.SCORES_CSV, [*files.COLUMNS, *names])
+        self._alarms = self._open(files.ALARMS_CSV, [*files.ALARM_COLUMNS, *names])
 
-    def _open(self, out: Path | None, name: str, header: Sequence[str]) -> TextIO | None:
-        if out is None:
+    def _open(self, name: str, header: Sequence[str]) -> TextIO | None:
+        if self._own is None:
             return None
-        out.mkdir(parents=True, exist_ok=True)
-        file = open(out / name, "w", encoding="utf-8", newline="")
-        csv.writer(file, lineterminator="\n").writerow(header)
+        path = self._own.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "w", encoding="utf-8", errors="replace", newline="")
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        self._line(file, header)
         return file
+
+    def _line(self, file: TextIO, cells: Sequence[Any]) -> None:
+        """One line, on its way to the disk at once."""
+        try:
+            csv.writer(file, lineterminator="\n").writerow([safe_cell(cell) for cell in cells])
+            file.flush()
+            if not os.fstat(file.fileno()).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "removed while it was written", file.name)
+        except OSError as error:
+            with suppress(OSError):
+                file.close()  # what could not be written is let go
+            raise cannot_write(file.name, error) from None
 
     def take(self, row: Row, delay: float) -> None:
         """One row; delay: seconds between the arrival of the frame that completed it and its score."""
@@ -139,8 +183,7 @@ class Log:
         high = row.score >= self._threshold
         if self._scores:
             line = [self._name, self._count, f"{row.start:.3f}", f"{row.end:.3f}", f"{row.score:.6g}", int(high), *(f"{row.contributions.get(n, 0.0):.6g}" for n in self._names)]
-            csv.writer(self._scores, lineterminator="\n").writerow(line)
-            self._scores.flush()
+            self._line(self._scores, line)
         self._count += 1
         if high and self._alarm is None:
             self._alarm = [row.start, row.end, row.score, (row.start + row.end) / 2, row.contributions]
@@ -160,18 +203,23 @@ class Log:
         print(f"{stamp(end)}  alarm ended: {start:.1f} to {end:.1f} s, peak {peak:.3f} at {peak_time:.1f} s", flush=True)
         if self._alarms:
             row = [self._name, f"{start:.3f}", f"{end:.3f}", f"{peak:.6g}", f"{peak_time:.3f}", *(f"{parts.get(n, 0.0):.6g}" for n in self._names)]
-            csv.writer(self._alarms, lineterminator="\n").writerow(row)
-            self._alarms.flush()
+            self._line(self._alarms, row)
         self._alarm = None
 
     def close(self) -> None:
         """The end: an alarm that goes on is ended, and what the delays were is said."""
-        if self._alarm:
-            self._end()
-        for file in (self._scores, self._alarms):
-            if file:
-                os.fsync(file.fileno())
-                file.close()
+        try:
+            if self._alarm and not any(file and file.closed for file in (self._scores, self._alarms)):
+                self._end()
+            for file in (self._scores, self._alarms):
+                if file and not file.closed:
+                    os.fsync(file.fileno())
+                    file.close()
+        except OSError as error:
+            raise cannot_write(self._own.folder, error) from None
+        finally:
+            if self._own and self._own.folder.is_dir():
+                self._own.finish(GROWING)
         if self._delays:
             print(f"{self._count:,} scores; from the last frame of one to its score: median {1000 * float(np.median(self._delays)):.0f} ms, 95 % below {1000 * float(np.quantile(self._delays, 0.95)):.0f} ms")
 

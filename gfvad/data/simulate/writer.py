@@ -61,6 +61,11 @@ def write(root: str | os.PathLike, cfg, settings: Settings = Settings()) -> Path
             return folder
         if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
             raise DataError(f"{folder} holds files but no {MANIFEST}; expected nothing or an earlier simulated set. Choose another folder or delete it")
+        if (folder / MANIFEST).is_file():
+            content = read_manifest(folder)
+            if "generator_version" not in content:
+                raise DataError(f"{folder / MANIFEST}: not the manifest of a simulated set; expected nothing or an earlier one. Choose another folder or delete it")
+            manifest.require_own(folder, {*content.get("files", {}), MANIFEST})
         units = (cfg.train_videos + cfg.test_videos) * (settings.shortest + settings.longest) // 2
         with manifest.replacing(folder) as partial:
             manifest.require_space(partial, 2 * units * (cfg.crops * RGB_DIM + AUDIO_DIM))

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from gfvad.base.files import read_json
+from gfvad.base.owned import remove_tree
 from gfvad.data.video import decode
 from gfvad.data.video.finding import passed_over
 from gfvad.data.video.layouts import VideoFile, VideoFolder, fingerprint
@@ -152,7 +153,7 @@ def _prepare(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Conve
     if manifest and manifest["complete"] and _bytes_of(manifest, spec) == (path / DATA).stat().st_size:
         return manifest
     if not manifest or not _truncate(path / DATA, _bytes_of(manifest, spec)):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path, (DATA, MANIFEST, PARTS))
         manifest = {"fingerprint": mark, "complete": False, "videos": []}
     shutil.rmtree(path / PARTS, ignore_errors=True)
     (path / PARTS).mkdir(parents=True)

@@ -70,13 +70,16 @@ def finished(path: Path) -> set[str]:
         return set()
     content = files.read_bytes(path, "JSON lines of descriptions")
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
     try:
         rows = enumerate(content[:whole].decode().split("\n"), 1)
         what = "a line of descriptions that this command wrote: give another file"
         lines = [files.parse_json(line, f"{path}, line {i}", what) for i, line in rows if line.strip()]
-        return {json.dumps({key: value for key, value in line.items() if key != "text"}) for line in lines}
+        done = {json.dumps({key: value for key, value in line.items() if key != "text"}) for line in lines}
+        if whole < len(content):  # of a process that was killed, once it is known to be this command's file
+            if not content[whole:].startswith(b"{"):
+                raise DataError(f"{path}: its last line begins with {content[whole:][:20]!r}; expected {what}")
+            os.truncate(path, whole)
+        return done
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not JSON lines of descriptions ({error}); expected a file this command wrote: give another one") from None
 

@@ -1,0 +1,103 @@
+"""Which files of a run's folder, and of `--mode=score`, are this project's own: `base/owned.py` told what they look like."""
+from __future__ import annotations
+
+import functools
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from gfvad.base.files import read_json
+from gfvad.base.owned import Owned
+
+RESULTS = ("results.json", "results.md", "scores.npz")
+LOGS = ("metrics.jsonl", "timing.jsonl")
+FIGURES = tuple(f"figures/{name}.png" for name in ("score_timelines", "learning_curves", "fused_graph", "coefficients", "expert_usage", "terms", "experts"))
+RUN_FILES = ("config.json", *RESULTS, "calibration.json", "features.json", *LOGS, *FIGURES)
+KEYS = {  # of a JSON file of a run
+    "config.json": {"data", "model", "train", "seed"}, "results.json": {"schema", "records", "headline"}, "calibration.json": {"step", "threshold", "rule"},
+    "features.json": {"encoders"}, "sweep.json": {"sweep", "base", "seeds", "settings"},
+}  # fmt: skip
+PNG, MATPLOTLIB = b"\x89PNG\r\n\x1a\n", b"Matplotlib"
+
+Job = Callable[[Any], int]
+
+
+def run(workdir: Path) -> Owned:
+    """What training and evaluation wrote into a run's folder."""
+    return Owned(workdir, "run", "python -m gfvad.main", is_of_a_run)
+
+
+def ablation(workdir: Path) -> Owned:
+    """What an ablation wrote into its folder, but for the folders of its runs."""
+    return Owned(workdir, "ablation", "python -m gfvad.ablate", is_of_a_run)
+
+
+def frame_scores(output: Path) -> Owned:
+    """What --mode=score wrote into the folder of its output."""
+    return Owned(output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_frame_scores)
+
+
+def is_of_a_run(path: Path) -> bool:
+    """Whether a file is of a run or an ablation by its content; of versions that kept no record."""
+    if path.name in KEYS:
+        return KEYS[path.name] <= set(read_json(path, "a file of a run"))
+    if path.suffix == ".png":
+        with open(path, "rb") as file:
+            head = file.read(2000)
+        return head.startswith(PNG) and MATPLOTLIB in head
+    if path.name == "scores.npz":
+        return is_frame_scores(path)
+    with open(path, encoding="utf-8") as file:
+        first = file.readline(1 << 20)
+    if path.name in LOGS:
+        return not first.endswith("\n") or {"step", "kind"} <= set(json.loads(first))  # without an end: cut short
+    return first.startswith({"results.md": "**HEADLINE", "ablation.md": "# Ablation ", "ablation.csv": "setting,seed,metric,"}[path.name])
+
+
+def is_frame_scores(path: Path) -> bool:
+    """Whether a file is an archive of one array of frame scores a video, as `results.write_scores` writes them."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        found = archive.infolist()
+        heads = [archive.open(info).read(128) for info in found[:20]]
+    compressed = all(info.compress_type == zipfile.ZIP_DEFLATED and info.date_time[0] == 1980 for info in found)
+    return compressed and all(b"'descr': '<f4'" in head and b",), }" in head for head in heads)
+
+
+def claims_run(job: Job) -> Job:
+    """A job that writes into arguments.workdir, which is refused where somebody else's file is in the place of one of a run's."""
+
+    @functools.wraps(job)
+    def claimed(arguments: Any) -> int:
+        own = run(arguments.workdir)
+        own.claim({*RUN_FILES, *own.known()})
+        return job(arguments)
+
+    return claimed
+
+
+def claims_output(job: Job) -> Job:
+    """A job that writes arguments.output, which is refused where somebody else's file is in its place, or another process writes it."""
+
+    @functools.wraps(job)
+    def claimed(arguments: Any) -> int:
+        output: Path = arguments.output
+        with frame_scores(output).locked("output", [output.name], lock=f".{output.name[-100:]}.lock"):
+            return job(arguments)
+
+    return claimed
+
+
+def publish(output: Path, write: Callable[[Path], object]) -> Path:
+    """Writes the output of --mode=score by write(path); returns its path."""
+    with frame_scores(output).staged() as folder:
+        write(folder / output.name)
+    return output
+
+
+def drawn(workdir: Path, paths: Iterable[Path]) -> None:
+    """Takes down figures of a run."""
+    run(workdir).finish(path.relative_to(workdir).as_posix() for path in paths)

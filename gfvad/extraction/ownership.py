@@ -1,0 +1,89 @@
+"""Which files of a folder of features are this command's own: tables by their record, features by the manifest's hashes."""
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfvad.base.errors import cannot_write
+from gfvad.base.owned import Owned
+from gfvad.data.layouts import arrays
+from gfvad.types import DataError
+
+MANIFEST, JOURNAL = "manifest.json", ".journal.jsonl"
+UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS = "units.csv", "frame_counts.txt", "labels.csv", "spans.csv", "annotations.txt"
+BEGINS = {UNITS: "name,unit,start,end", LABELS: "name,label,split,class", SPANS: "name,start,end,class"}  # the first line of a table
+
+
+class OwnFeatures:
+    """The files of `python -m gfvad.extract` in a folder.
+
+    Features are told by the hashes that videos have in the manifest; what is not whole was cut short by nobody's will and may be done
+    again. Field files: the record of tables, and of what a call has begun.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.files = Owned(out, "features", "python -m gfvad.extract", self._is_ours)
+        self._tables: list[str] = []
+        self._pending: set[str] = set()
+        self._listed: dict[str, tuple[int, str | None]] = {}  # file -> units, SHA-256
+
+    def begin(self, videos: Mapping[str, Mapping[str, Any]], tables: Sequence[str], features: Sequence[str]) -> None:
+        """Claims what a call will write; videos: records of the manifest. Raises DataError where a file is somebody else's."""
+        self._tables, self._pending = list(tables), set(self.files.pending())
+        self._listed = {file: (r["units"], r.get("hashes", {}).get(m)) for r in videos.values() for m, file in r["files"].items()}
+        there = [f for f in features if f in self._listed and (self.out / f).is_file()]
+        self.files.forget(f for f in there if not whole(self.out / f, self._listed[f][0]))
+        self.files.begin([*tables, *features])
+
+    def finish(self, videos: Mapping[str, Mapping[str, Any]]) -> None:
+        """Takes down what there is now."""
+        hashes = {file: r.get("hashes", {}).get(m) for r in videos.values() for m, file in r["files"].items()}
+        known = {f: [(self.out / f).stat().st_size, mark] for f, mark in hashes.items() if mark and (self.out / f).is_file()}
+        self.files.finish(self._tables, known)
+
+    def remove(self, file: str, known: str | None) -> None:
+        """Removes features that are no longer wanted; what somebody changed (known: its SHA-256) stays, and a line says so."""
+        path = self.out / file
+        try:
+            if path.is_file() and not path.is_symlink() and known in (None, sha256(path)):
+                path.unlink()
+            elif os.path.lexists(path):
+                print(f"note: {path} was changed since python -m gfvad.extract wrote it: it stays, but is no longer in {self.out / MANIFEST}", file=sys.stderr)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file that the record does not name is of extraction."""
+        file = path.relative_to(self.out).as_posix()
+        begun = (self.out / MANIFEST).is_file() or (self.out / JOURNAL).is_file()
+        if file in (UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS):
+            with open(path, encoding="utf-8") as table:
+                first = table.readline(4096)
+            return first.startswith(BEGINS[file]) if file in BEGINS else begun or not first
+        if file in self._listed:
+            units, known = self._listed[file]
+            return known is None or not whole(path, units) or sha256(path) == known
+        killed = file in self._pending or ((self.out / JOURNAL).is_file() and not self.files.record.is_file())
+        return killed and arrays.read_header(path).dtype == np.float32
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content. Raises OSError."""
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def whole(path: Path, units: int) -> bool:
+    """Whether a file of features has all the rows that it should have."""
+    try:
+        header = arrays.read_header(path)
+    except DataError:
+        return False
+    return header.found == header.expected and header.shape[:1] == (units,)
