@@ -18,7 +18,7 @@ from gfvad.data import pipeline
 from gfvad.data.video import clips
 from gfvad.data.video.layouts import open_layout
 from gfvad.data.video.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
-from gfvad.data.video.truth import Truth, find_truth
+from gfvad.data.video.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.eval import results
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
@@ -84,6 +84,8 @@ def set_up(arguments: Arguments) -> Parts:
     truth = ground_truth(config)  # before anything is decoded, where that can be
     train, test = open_split(config, "train", say), open_split(config, "test", say)
     truth = truth or ground_truth(config, test.lengths)
+    if note := undefined(truth):
+        say(f"warning: {note}")
     check_score(config, train)
     split = clips.split_videos(train.names, train.lengths, config.data.clip_frames, config.data.stride, config.data.validation_fraction)
     if skipped := clips.report_skipped(train.names, train.lengths, split):
@@ -100,12 +102,14 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
     Raises DataError where there is no ground truth, or it does not fit the frames.
     """
     root = set_root(config.data)
-    videos = open_layout(config.data.layout, root).videos("test")
+    folder = open_layout(config.data.layout, root)
+    videos, given = folder.videos("test"), {"spans": config.data.spans, "masks": config.data.masks}
+    there = check_before_decoding(root, videos, folder.videos("train"), **given)
     if lengths is None:
         lengths = [len(v.frames) for v in videos]
-        if not all(lengths):
+        if there and not all(lengths):
             return None
-    truth = find_truth(root, videos, lengths, spans=config.data.spans, masks=config.data.masks)
+    truth = find_truth(root, videos, lengths, **given) if there else None
     if truth is None:
         raise DataError(
             f"{root}: no ground truth found; expected spans or masks of the test videos (docs/data.md): give config.data.spans or data.masks, "

@@ -15,6 +15,7 @@ from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts.base import SPLITS, Entry, Problem
 from gfvad.data.layouts.loose import Found, Loose
+from gfvad.data.truth_audit import Stated
 from gfvad.types import DataError
 
 LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
@@ -31,7 +32,7 @@ class Generic(Loose):
         spans, counts = self.folder / SPANS, self.folder / COUNTS
         self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else {}
         self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else {}
-        self.rates = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else {}
+        self.rates, self.timed = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else ({}, {})
         self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else {}
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
@@ -40,8 +41,8 @@ class Generic(Loose):
         return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS, TIMES)) if p.is_file()]
 
     @staticmethod
-    def _read_rates(path: Path) -> dict[str, float]:
-        """{name: mean frames a second}, from the seconds of a video's first whole unit to the end of its last one."""
+    def _read_rates(path: Path) -> tuple[dict[str, float], dict[str, int]]:
+        """({name: mean frames a second}, {name: lines}), from the seconds of a video's first whole unit to the end of its last one."""
         ends: dict[str, tuple[float, float, int]] = {}
         for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
             try:
@@ -50,7 +51,8 @@ class Generic(Loose):
                 raise DataError(f"{where}: {row['start']!r} to {row['end']!r}; expected seconds: extract the videos again") from None
             first, last, units = ends.get(row["name"], (start, end, 0))
             ends[row["name"]] = (first, start if units else end, units + 1)  # the last unit may hold fewer than 16 frames: up to its start
-        return {name: SNIPPET * max(units - 1, 1) / (last - first) for name, (first, last, units) in ends.items() if last > first}
+        rates = {name: SNIPPET * max(units - 1, 1) / (last - first) for name, (first, last, units) in ends.items() if last > first}
+        return rates, {name: units for name, (_, _, units) in ends.items()}
 
     def rate(self, entry: Entry) -> float:
         return self.rates.get(entry.name, self.fps)
@@ -112,6 +114,11 @@ class Generic(Loose):
         if self.counts and entry.split == "test" and entry.name not in self.counts:
             return [Problem("annotation", True, entry.name, f"no line in {COUNTS}")]
         return []
+
+    def stated(self, entry: Entry) -> Stated:
+        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64).reshape(-1, 2)
+        files = {"frames_source": COUNTS, "spans_source": SPANS, "rows_source": TIMES}
+        return Stated(self.counts.get(entry.name), spans, rows=self.timed.get(entry.name), **{key: str(self.folder / f) for key, f in files.items()})
 
     def truth(self, entry: Entry, units: int) -> Truth:
         frames = self.counts.get(entry.name, units * SNIPPET)

@@ -13,6 +13,7 @@ from gfvad.data import annotations, ground_truth
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import MAX_GAP, some
+from gfvad.data.truth_audit import Stated, frame_labels
 from gfvad.types import DataError
 
 UCF_FILES = ("temporal_annotations.txt", "Temporal_Anomaly_Annotation.txt", "Temporal_Anomaly_Annotation_for_Testing_Videos.txt")
@@ -51,6 +52,10 @@ class XdRules:
             return f"no line in {self.counts_path.name}"
         return ""
 
+    def stated(self, name: str) -> Stated:
+        key = annotations.find_name(self.spans, name)
+        return Stated(spans=self.spans[key], spans_source=str(self.path)) if key else Stated(spans_source=str(self.path))
+
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
         if self.counts is not None:
@@ -86,6 +91,9 @@ class UcfRules:
     def covers(self, name: str) -> str:
         return "" if name in self.events else f"no line in {self.path.name}"
 
+    def stated(self, name: str) -> Stated:
+        return Stated(spans=self.events[name].spans, spans_source=str(self.path))
+
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
         if name in self.counts:
@@ -117,19 +125,16 @@ class ShanghaiRules:
     def covers(self, name: str) -> str:
         return "" if len(name) == 6 or (self.folder / f"{name}.npy").is_file() else f"no frame mask {self.folder / name}.npy"
 
-    def truth(self, name: str, units: int) -> Truth:
-        if len(name) == 6:
-            return Truth(units * SNIPPET, ground_truth.EMPTY, ())
+    def stated(self, name: str) -> Stated:
         path = self.folder / f"{name}.npy"
-        header = arrays.read_header(path)
-        mask = arrays.read_array(path, header)
-        if mask.ndim != 1 or not mask.size or not np_isin01(mask):
-            raise DataError(f"{path}: shape {mask.shape}; expected one 0 or 1 a frame")
-        if len(mask) > (units + MAX_GAP) * SNIPPET:
-            raise DataError(
-                f"{path}: {len(mask)} frames but {units} feature rows of 16; "
-                "expected features of the whole video, extract them again"
-            )
+        frames = arrays.read_header(path).shape[:1] if path.is_file() else ()
+        return Stated(frames[0] if frames else None, frames_source=str(path), spans_source=str(path))
+
+    def truth(self, name: str, units: int) -> Truth:
+        path = self.folder / f"{name}.npy"
+        if len(name) == 6 and not path.is_file():
+            return Truth(units * SNIPPET, ground_truth.EMPTY, ())
+        mask = frame_labels(arrays.read_array(path, arrays.read_header(path)), str(path))
         return ground_truth.mask_truth(mask, units * SNIPPET)
 
 
@@ -158,16 +163,14 @@ class Ped2Rules:
     def covers(self, name: str) -> str:
         return "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
 
+    def stated(self, name: str) -> Stated:
+        return Stated(spans=self.spans.get(name, ground_truth.EMPTY), spans_source=str(self.path))
+
     def truth(self, name: str, units: int) -> Truth:
         return ground_truth.ped2_truth(name, units * SNIPPET, self.spans)
 
 
 ALL = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)
-
-
-def np_isin01(mask) -> bool:
-    """True where every value is 0 or 1."""
-    return bool(((mask == 0) | (mask == 1)).all())
 
 
 def check_length(name: str, units: int, frames: int, source: Path) -> None:
