@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad import clip_report
@@ -19,10 +20,10 @@ from gfvad.data.video import clips
 from gfvad.data.video.layouts import open_layout
 from gfvad.data.video.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
 from gfvad.data.video.truth import Truth, check_before_decoding, find_truth, undefined
-from gfvad.eval import results
+from gfvad.eval import finite
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
-from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
+from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints, write_usable
 from gfvad.models.predictive import PredictiveModel
 from gfvad.scoring import predictive_run
 from gfvad.scoring.predictive_run import fresh_state, identity, make_model, restore
@@ -31,7 +32,7 @@ from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import TrainState, parameter_count
-from gfvad.types import ConfigError, DataError
+from gfvad.types import ConfigError, DataError, ScoredVideo
 
 VALIDATION_CLIPS = 128  # held-out clips, evenly chosen, that training is followed on
 
@@ -188,6 +189,9 @@ def score(arguments: Arguments) -> int:
     run = predictive_run.complete(found, mapper, say)
     readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
     scores = {name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score) for name, reading in zip(videos.names, readings)}
-    path = results.write_scores(arguments.output, scores)
-    print(f"scores   {path}: {len(scores)} videos, {sum(map(len, scores.values())):,} frames")
-    return 0
+    return write_usable(arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()]))
+
+
+def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:
+    """Frame scores of a video of which nothing else is known."""
+    return ScoredVideo(name, scores, np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0)

@@ -28,6 +28,7 @@ KINDS = {  # kind -> what it means, in the order of the report
     "shape": "files of the wrong shape or type, or without rows",
     "misaligned": "modalities or crops whose rows do not fit together",
     "not finite": "files with NaN or infinite values",
+    "range": "files with values so large that their squares overflow float32",
     "duplicated": "different videos with identical files",
     "text": "videos without captions: their text is zeros",
     "foreign": "files that belong to nothing, left out",
@@ -141,9 +142,14 @@ def check_file(layout: Layout, entry: Entry, modality: str, path: Path, deep: bo
     except DataError as error:
         return 0, [Problem("truncated" if header.found != header.expected else "shape", True, str(path), str(error))]
     if deep:
-        bad = sum(int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk))) for chunk in arrays.read_chunks(path, header))
+        bad, wrong = 0, ""
+        for chunk in arrays.read_chunks(path, header):
+            bad += int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk)))
+            wrong = wrong or arrays.too_large(chunk[np.isfinite(chunk)] if bad else chunk)
         if bad:
             return header.shape[0], [Problem("not finite", True, str(path), f"{bad} values are NaN or infinite")]
+        if wrong:
+            return header.shape[0], [Problem("range", True, str(path), wrong)]
     return header.shape[0], []
 
 

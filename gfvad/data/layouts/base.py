@@ -141,9 +141,9 @@ class Layout:
         crops = []
         for path, header in self.headers(entry, modality):
             arrays.check_header(path, header, self.ndims.get(modality, (2, 3)), self.modalities[modality])
-            array = arrays.to_features(arrays.read_array(path, header))
-            arrays.require_finite(array, str(path))
-            crops.append(array)
+            array = arrays.read_array(path, header)
+            arrays.require_finite(array, str(path))  # float64 beyond float32 would be rounded to infinity
+            crops.append(arrays.to_features(array))
         if any(c.shape != crops[0].shape for c in crops) or (len(crops) > 1 and crops[0].ndim == 3):
             raise DataError(
                 f"{entry.name}: crops of {modality} have shapes {[c.shape for c in crops]}; "
@@ -161,6 +161,10 @@ class Layout:
             entries, problems = self.scan(split)
             self._surveys[split] = sorted(entries, key=lambda e: e.name), problems
         return self._surveys[split]
+
+    def keep(self, split: str, entries: list[Entry], problems: list[Problem]) -> None:
+        """Sets what `survey` gives."""
+        self._surveys[split] = entries, problems
 
     def entries(self, split: str) -> list[Entry]:
         """Videos of a split, by name. Raises DataError, by name, for anything missing, unpaired or unknown."""
