@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad import clip_report
@@ -18,11 +19,11 @@ from gfvad.data import pipeline
 from gfvad.data.video import clips
 from gfvad.data.video.layouts import open_layout
 from gfvad.data.video.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
-from gfvad.data.video.truth import Truth, find_truth
-from gfvad.eval import outputs, results
+from gfvad.data.video.truth import Truth, check_before_decoding, find_truth, undefined
+from gfvad.eval import finite, outputs
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
-from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
+from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints, write_usable
 from gfvad.models.predictive import PredictiveModel
 from gfvad.scoring import predictive_run
 from gfvad.scoring.predictive_run import fresh_state, identity, make_model, restore
@@ -31,7 +32,7 @@ from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import TrainState, parameter_count
-from gfvad.types import ConfigError, DataError
+from gfvad.types import ConfigError, DataError, ScoredVideo
 
 VALIDATION_CLIPS = 128  # held-out clips, evenly chosen, that training is followed on
 
@@ -86,6 +87,8 @@ def set_up(arguments: Arguments) -> Parts:
     truth = ground_truth(config)  # before anything is decoded, where that can be
     train, test = open_split(config, "train", say), open_split(config, "test", say)
     truth = truth or ground_truth(config, test.lengths)
+    if note := undefined(truth):
+        say(f"warning: {note}")
     check_score(config, train)
     split = clips.split_videos(train.names, train.lengths, config.data.clip_frames, config.data.stride, config.data.validation_fraction)
     if skipped := clips.report_skipped(train.names, train.lengths, split):
@@ -102,12 +105,14 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
     Raises DataError where there is no ground truth, or it does not fit the frames.
     """
     root = set_root(config.data)
-    videos = open_layout(config.data.layout, root).videos("test")
+    folder = open_layout(config.data.layout, root)
+    videos, given = folder.videos("test"), {"spans": config.data.spans, "masks": config.data.masks}
+    there = check_before_decoding(root, videos, folder.videos("train"), **given)
     if lengths is None:
         lengths = [len(v.frames) for v in videos]
-        if not all(lengths):
+        if there and not all(lengths):
             return None
-    truth = find_truth(root, videos, lengths, spans=config.data.spans, masks=config.data.masks)
+    truth = find_truth(root, videos, lengths, **given) if there else None
     if truth is None:
         raise DataError(
             f"{root}: no ground truth found; expected spans or masks of the test videos (docs/data.md): give config.data.spans or data.masks, "
@@ -187,6 +192,9 @@ def score(arguments: Arguments) -> int:
     run = predictive_run.complete(found, mapper, say)
     readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
     scores = {name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score) for name, reading in zip(videos.names, readings)}
-    path = outputs.publish(arguments.output, lambda path: results.write_scores(path, scores))
-    print(f"scores   {path}: {len(scores)} videos, {sum(map(len, scores.values())):,} frames")
-    return 0
+    return write_usable(arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()]))
+
+
+def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:
+    """Frame scores of a video of which nothing else is known."""
+    return ScoredVideo(name, scores, np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0)

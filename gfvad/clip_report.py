@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gfvad import config as config_lib
 from gfvad.data.video.source import ClipData
 from gfvad.data.video.truth import Truth
-from gfvad.eval import clip_pictures, floors, outputs, pixel, protocols, results, tables, terms
+from gfvad.eval import clip_pictures, finite, floors, outputs, pixel, protocols, results, tables, terms
 from gfvad.eval.breakdown import pairs_lost
 from gfvad.eval.metrics import roc_auc
 from gfvad.eval.weights import Chosen
@@ -48,6 +48,7 @@ def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -
     every = term_scores(report, config.score, report.calibration)
     parts = in_score(every, report.chosen.weights)
     videos = scored_videos(report, [terms.combine(p, report.chosen.weights) for p in parts])
+    finite.require(folder / "scores.npz", videos)
     say(f"evaluating every protocol, {config.eval.bootstrap} bootstrap resamples")
     records = protocols.protocol_matrix(videos, config.eval, None, checkpoint=report.rule, seed=config.seed)
     heat = [terms.heat(r, report.calibration, report.chosen.weights, config.score) for r in report.readings]

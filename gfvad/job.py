@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.errors import EXIT_NOT_FINITE
+from gfvad.base.errors import EXIT_NOT_FINITE, EXIT_SOME_FAILED
 from gfvad import config as config_lib
 from gfvad import parallel
 from gfvad.config import Arguments
 from gfvad.data import layouts, records, sampling, simulate
 from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
-from gfvad.eval import beside, calibration, outputs, pictures, protocols, results, tables
+from gfvad.eval import beside, calibration, finite, outputs, pictures, protocols, results, tables
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
@@ -169,6 +169,8 @@ def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], floa
     Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took. Returns the tree of results.json.
     """
     folder, cfg = parts.workdir, parts.config
+    for one in scored:
+        finite.require(folder / SCORES, one.videos, lambda i: parts.test[i].features)
     rows: list[protocols.Record] = []
     for one in scored:
         rows += protocols.protocol_matrix(one.videos, cfg.eval, one.statistics, checkpoint=one.rule, seed=cfg.seed)
@@ -214,7 +216,11 @@ def score_videos(evaluator: Evaluator, state: TrainState, split: Any, label: str
 
 def training_statistics(evaluator: Evaluator, chosen: Restored, parts: Parts) -> tuple[float, float]:
     """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly chosen) training videos; of the last checkpoint's the alarm threshold too."""
-    scored = score_videos(evaluator, chosen.state, parts.train, "scoring training videos for their statistics", statistics_indices(len(parts.train)))
+    indices = statistics_indices(len(parts.train))
+    scored = score_videos(evaluator, chosen.state, parts.train, "scoring training videos for their statistics", indices)
+    lost = finite.divide(scored, lambda i: parts.train[int(indices[i])].features)[1]
+    if lost:
+        raise DataError(f"{len(lost)} training videos have no usable scores: " + "; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3]))
     if chosen.rule == RULES["last"]:
         _, held_out = sampling.split_validation(parts.train.names, parts.train.labels, parts.config.data.validation_fraction)
         calibration.write_calibration(parts.workdir, chosen.step, scored, {parts.train.names[i] for i in held_out})
@@ -291,6 +297,7 @@ def score(arguments: Arguments) -> int:
         layout = layouts.open_input(arguments.input, config.data.modalities, config.data, arguments.captions, widths)
         for line in layout.warnings():
             loop.to_stderr(f"warning: {line}")
+        lost = layouts.drop_unusable(layout)
         videos = records.open_records(records.prepare(layout, Path(folder) / "input"), "test", config.data.modalities)
         # the feature statistics are among the checkpoint's constants; here they only have to have the right shape
         zeros = {m: {key: np.zeros(width, np.float32) for key in ("mean", "std")} for m, width in videos.dims.items()}
@@ -299,6 +306,16 @@ def score(arguments: Arguments) -> int:
         undamaged = config.copy_and_resolve_references()
         undamaged.data.corruption.at = "none"  # what is given is scored as it is
         scored = score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")
-    path = outputs.publish(arguments.output, lambda path: results.write_scores(path, scored, missing={m: [] for m in layout.missing} | layout.gaps))
+        scored, unusable = finite.divide(scored, lambda i: videos[i].features)
+    return write_usable(arguments.output, scored, lost | unusable, {m: [] for m in layout.missing} | layout.gaps)
+
+
+def write_usable(path: Path, scored: Sequence[ScoredVideo], lost: Mapping[str, str], missing: Mapping[str, Sequence[str]] = {}) -> int:
+    """Writes scores.npz of what could be scored and says what could not, {name: why}; returns the exit code. Raises DataError where nothing could."""
+    if not scored:
+        raise DataError("; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3]))
+    outputs.publish(path, lambda path: results.write_scores(path, scored, missing=missing))
     print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
-    return 0
+    for name, why in lost.items():
+        print(f"no scores of {name}: {why}", file=sys.stderr)
+    return EXIT_SOME_FAILED if lost else 0

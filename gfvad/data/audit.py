@@ -13,6 +13,7 @@ import numpy as np
 
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import MAX_GAP, SPLITS, Entry, Layout, Problem
+from gfvad.data.truth_audit import Crops
 from gfvad.progress import Progress
 from gfvad.types import DataError
 
@@ -27,6 +28,7 @@ KINDS = {  # kind -> what it means, in the order of the report
     "shape": "files of the wrong shape or type, or without rows",
     "misaligned": "modalities or crops whose rows do not fit together",
     "not finite": "files with NaN or infinite values",
+    "range": "files with values so large that their squares overflow float32",
     "duplicated": "different videos with identical files",
     "text": "captions without videos, left out; videos without captions: their text is zeros",
     "unknown": "names in tables and lists that no video has, left out",
@@ -71,16 +73,17 @@ def audit(
     for split in splits:
         entries, found = layout.survey(split)
         problems += [(split, p) for p in found]
-        units, paths = 0, set()
+        units, paths, crops = 0, set(), Crops()
         with (progress or _Silent)(len(entries), f"checking {split}") as bar:
             for entry in entries:
-                n, more = check_entry(layout, entry, deep)
+                n, more = check_entry(layout, entry, deep, crops)
                 units += n
                 problems += [(split, p) for p in more]
                 for m in layout.on_disk:
                     paths |= {p for p in entry.files[m] if p.is_file()}
                     files += [(entry.name, split, m, p) for p in entry.files[m] if p.is_file() and entry.row < 0]
                 bar.advance()
+        problems += [(split, Problem("misaligned", True, name, detail)) for name, detail in crops.odd()]
         size = sum(p.stat().st_size for p in sorted(paths)) / 1e9
         counts.append(Count(split, len(entries), sum(e.label == 1 for e in entries), len(paths), units, size))
     problems += duplicates(files)
@@ -89,8 +92,8 @@ def audit(
     return Report(layout.name, layout.root, layout.asked, tuple(counts), tuple(problems), deep)
 
 
-def check_entry(layout: Layout, entry: Entry, deep: bool) -> tuple[int, list[Problem]]:
-    """(units after alignment, problems) of one video, from its headers (and values)."""
+def check_entry(layout: Layout, entry: Entry, deep: bool, crops: Crops | None = None) -> tuple[int, list[Problem]]:
+    """(units after alignment, problems) of one video, from its headers (and values); its crops are added to `crops`."""
     problems: list[Problem] = []
     rows: dict[str, int] = {}
     for modality in layout.on_disk:
@@ -103,6 +106,10 @@ def check_entry(layout: Layout, entry: Entry, deep: bool) -> tuple[int, list[Pro
             problems.append(Problem("misaligned", True, entry.name, f"crops of {modality} have {sorted(lengths)} rows; expected the same"))
         if lengths:
             rows[modality] = min(lengths)
+        if len(lengths) == 1 and crops is not None and not problems:
+            shape = layout.headers(entry, modality)[0][1].shape
+            if len(shape) == 3:  # crops that are files were looked at by their names
+                crops.add(modality, entry.name, shape[1], shape[0])
     listed = ", ".join(f"{m} {n}" for m, n in rows.items())
     if rows and max(rows.values()) - min(rows.values()) > MAX_GAP:
         problems.append(Problem("misaligned", True, entry.name, f"rows: {listed}; expected a difference of at most {MAX_GAP}"))
@@ -111,10 +118,10 @@ def check_entry(layout: Layout, entry: Entry, deep: bool) -> tuple[int, list[Pro
     if layout.text and layout.text.get(entry.name) is None:
         problems.append(Problem("text", False, entry.name, f"not in {layout.text.path.name}"))
     units = min(rows.values(), default=0)
-    covered = entry.split == "test" and not any(p.kind == "annotation" and p.where == entry.name for p in layout.survey("test")[1])
+    covered = not any(p.kind == "annotation" and p.where == entry.name for p in layout.survey(entry.split)[1])
     if units and covered and not any(p.error for p in problems):
         try:
-            layout.truth(entry, units)
+            layout.checked_truth(entry, units)
         except DataError as error:
             problems.append(Problem("annotation", True, entry.name, str(error)))
     return units, problems
@@ -136,9 +143,14 @@ def check_file(layout: Layout, entry: Entry, modality: str, path: Path, deep: bo
     except DataError as error:
         return 0, [Problem("truncated" if header.found != header.expected else "shape", True, str(path), str(error))]
     if deep:
-        bad = sum(int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk))) for chunk in arrays.read_chunks(path, header))
+        bad, wrong = 0, ""
+        for chunk in arrays.read_chunks(path, header):
+            bad += int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk)))
+            wrong = wrong or arrays.too_large(chunk[np.isfinite(chunk)] if bad else chunk)
         if bad:
             return header.shape[0], [Problem("not finite", True, str(path), f"{bad} values are NaN or infinite")]
+        if wrong:
+            return header.shape[0], [Problem("range", True, str(path), wrong)]
     return header.shape[0], []
 
 

@@ -17,6 +17,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from gfvad.base.arrays import Npz
 from gfvad.data import manifest as manifest_lib
+from gfvad.data.layouts import arrays
 from gfvad.data.statistics import Moments
 from gfvad.progress import Progress
 from gfvad.types import DataError, Video
@@ -242,6 +243,8 @@ def checked_features(video: Video, dims: dict[str, int], dtypes: dict[str, str] 
         if x.dtype.kind not in "fiu" or not np.isfinite(x).all():
             found = f"{(~np.isfinite(x)).sum()} NaN or infinite values" if x.dtype.kind == "f" else f"values of type {x.dtype}"
             raise DataError(f"{where}: {m} has {found}; expected finite numbers. Extract this video again or leave it out (see --check)")
+        if wrong := arrays.too_large(x):
+            raise DataError(f"{where}: {m} has {wrong}")
         stored = np.ascontiguousarray(x, dtype=dtypes[m] if dtypes else x.dtype.newbyteorder("="))
         if stored.dtype != x.dtype and not np.array_equal(stored, x):
             raise DataError(f"{where}: {m} is {x.dtype}, the first videos {dtypes[m]}, and values do not fit; store all in one precision")

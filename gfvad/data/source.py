@@ -4,11 +4,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.data import layouts, records, simulate, text
+from gfvad.data import layouts, records, simulate, text, truth_audit
 from gfvad.data.layouts.captions import cache_folder as cache_dir
 from gfvad.types import DataError
 
@@ -54,10 +54,17 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     layout = layouts.open_layout(data_cfg)
     out = cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
     say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
+    require_trainable(*([entry.label for entry in layout.entries(split)] for split in ("train", "test")), data_cfg.root, say)
     path = records.prepare(layout, out)
     for line in layout.passed_over():
         say(f"data: note: {line}")
     return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
+
+
+def require_trainable(train: Sequence[int], test: Sequence[int], where: Path | str, say: Callable[[str], None]) -> None:
+    """Raises DataError for labels that no weak model can be trained and evaluated on; says it where a metric will be undefined."""
+    if note := truth_audit.require_trainable(train, test, str(where)):
+        say(f"warning: {note}")
 
 
 def fit_lengths(config, source: Source) -> None:
@@ -76,6 +83,7 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
     if found.endswith(SIMULATED) and data_cfg.require_real:
         raise DataError(f"{path}: records of {found!r}, and config.data.require_real is set; prepare real features (docs/data.md)")
     say(f"data: {path} ({', '.join(data_cfg.modalities)})")
+    require_trainable(*(records.open_records(path, split, data_cfg.modalities).labels for split in ("train", "test")), path, say)
     return Source(found, None, path, found.endswith(SIMULATED))
 
 

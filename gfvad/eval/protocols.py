@@ -75,8 +75,10 @@ def macro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[fl
 
     The added normal frame scores below, the added abnormal one above every frame. Published code (Georgescu et al. 2021) gives them 0 and
     1, which is the same unless a score touches 0 or 1. A video without anomaly has AUC 1 whatever its scores, so macro flatters sets with
-    many normal videos; no per-video normalisation changes it.
+    many normal videos; no per-video normalisation changes it. Where all frames of all videos are of one kind, it is undefined as micro is.
     """
+    if len({int(label) for r in runs for label in np.unique(r.labels)}) < 2:
+        return {name: (float("nan"), None) for name in RANKING}
     rows = []
     for r in runs:
         low, high = r.scores.min() - 1, r.scores.max() + 1

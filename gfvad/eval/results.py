@@ -122,6 +122,8 @@ def write_scores(
     for name, scores in arrays.items():
         if scores.ndim != 1:
             raise DataError(f"{path}: scores of {name!r} have shape {scores.shape}, expected [frames]")
+        if not np.isfinite(scores).all():
+            raise DataError(f"{path}: scores of {name!r} are not all finite numbers; expected finite ones: nothing is written")
 
     def write(file: BinaryIO) -> None:
         # not np.savez: it refuses a video called 'file' and stamps the time into the archive

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.graphs.sparsify import knn_mask, threshold
-from gfvad.graphs.units import cosine_of, directions, distance_of, median_distance, positions, products, rbf_of, squares
+from gfvad.graphs.units import cosine_of, directions, median_distance, positions, products, rbf_of, square_distances
 from gfvad.types import ConfigError
 
 SIMILARITIES = ("cosine", "cosine01", "rbf")
@@ -42,9 +42,8 @@ def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -
     if isinstance(sigma, (int, float)) and not sigma > 0:
         raise ConfigError(f"config.model.relation.sigma is {sigma}; a fixed rbf width is positive (None takes the median distance)")
     u, live = positions(x, mask)
-    # [N, N] squared distances; the diagonal is 0 without rounding
     same = jnp.eye(u.shape[0], dtype=bool)
-    squared = jnp.where(same, 0.0, distance_of(products(u, u), squares(u)[:, None], squares(u)))
+    squared = square_distances(u, u)  # [N, N]; right to a few roundings on rows of any mix of scales
     width = median_distance(squared, _pairs(live) & ~same) if sigma is None else sigma
     return _finish(rbf_of(squared, width), live)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gfvad.graphs.units import cosine_of, directions, distance_of, largest, positions, products, rbf_of, squares
+from gfvad.graphs.units import cosine_of, directions, largest, positions, products, rbf_of, square_distances
 from gfvad.types import ConfigError
 
 
@@ -79,7 +79,8 @@ def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosin
     def choose(rows):
         # [chunk, N] relations of these rows; a unit is not its own neighbour
         fixed = jax.lax.stop_gradient(u)
-        relation = _relation(similarity, products(fixed[rows], fixed), squares(fixed[rows])[:, None], squares(fixed), sigma)
+        compare = square_distances if similarity == "rbf" else products
+        relation = _relation(similarity, compare(fixed[rows], fixed), sigma)
         relation = jnp.where(live[rows][:, None] & live, relation, 0.0)
         candidates = mask[rows][:, None] & mask & (rows[:, None] != jnp.arange(n))
         return _top(jnp.where(candidates, relation, -jnp.inf), k)
@@ -88,8 +89,11 @@ def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosin
     def weigh(rows_and_neighbours):
         rows, neighbour = rows_and_neighbours
         # [chunk, k] relations from the gathered units [chunk, k, D], gathered again on the way back
-        product = jnp.einsum("cd,ckd->ck", u[rows], u[neighbour], precision=jax.lax.Precision.HIGHEST)
-        relation = _relation(similarity, product, squares(u[rows])[:, None], squares(u[neighbour]), sigma)
+        if similarity == "rbf":
+            compared = jnp.square(u[rows][:, None] - u[neighbour]).sum(-1)
+        else:
+            compared = jnp.einsum("cd,ckd->ck", u[rows], u[neighbour], precision=jax.lax.Precision.HIGHEST)
+        relation = _relation(similarity, compared, sigma)
         return jnp.where(live[rows][:, None] & live[neighbour], relation, 0.0)
 
     neighbour, valid = jax.lax.map(choose, rows)
@@ -97,10 +101,11 @@ def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosin
     return _edges(*(a.reshape(-1, k)[:n] for a in (neighbour, weight, valid)))
 
 
-def _relation(similarity, product, square_i, square_j, sigma):
+def _relation(similarity, compared, sigma):
+    """From squared distances (rbf), or products of directions."""
     if similarity == "rbf":
-        return rbf_of(distance_of(product, square_i, square_j), sigma)
-    return cosine_of(product) if similarity == "cosine" else 0.5 * (1.0 + cosine_of(product))
+        return rbf_of(compared, sigma)
+    return cosine_of(compared) if similarity == "cosine" else 0.5 * (1.0 + cosine_of(compared))
 
 
 def _top(relation: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:

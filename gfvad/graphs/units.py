@@ -7,6 +7,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+TERMS = 16  # features whose squared differences are added up at once
+
 
 def directions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x [N, D], mask [N] -> (unit vectors [N, D], 0 where not live; live bool [N]).
@@ -22,13 +24,9 @@ def directions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def positions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x [N, D], mask [N] -> (x less the mean of the live units [N, D], 0 where not live; live bool [N]).
-
-    Distances do not depend on the mean, but the difference of squares that gives them loses fewer digits around it.
-    """
+    """x [N, D], mask [N] -> (x [N, D], 0 where not live; live bool [N]). No mean is taken: it would round small rows beside large ones."""
     x, live = _clean(x, mask)
-    mean = jnp.where(live[:, None], x, 0.0).sum(0) / jnp.maximum(live.sum(), 1)
-    return jnp.where(live[:, None], x - jax.lax.stop_gradient(mean), 0.0), live
+    return jnp.where(live[:, None], x, 0.0), live
 
 
 def products(u: jax.Array, v: jax.Array) -> jax.Array:
@@ -36,19 +34,63 @@ def products(u: jax.Array, v: jax.Array) -> jax.Array:
     return jnp.matmul(u, v.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def squares(u: jax.Array) -> jax.Array:
-    """u [..., D] -> [...] squared norms."""
-    return jnp.square(u).sum(-1)
-
-
 def cosine_of(product: jax.Array) -> jax.Array:
     """Product of unit vectors -> [-1, 1]; rounding may leave the interval. Beyond it the true gradient is 0, as clip gives."""
     return jnp.clip(product, -1.0, 1.0)
 
 
-def distance_of(product: jax.Array, square_i: jax.Array, square_j: jax.Array) -> jax.Array:
-    """|x_i - x_j|^2 from x_i . x_j, |x_i|^2, |x_j|^2; never below 0."""
-    return jnp.maximum(square_i + square_j - 2.0 * product, 0.0)
+@jax.custom_vjp
+def square_distances(u: jax.Array, v: jax.Array) -> jax.Array:
+    """u [n, D], v [N, D] -> [n, N] squared distances |u_i - v_j|^2, from the differences themselves.
+
+    |u|^2 + |v|^2 - 2 u.v would lose every digit of the distance of two near rows among large ones (their relation by 0.6 of 1 in
+    float32). Takes TERMS features at a time: no array larger than [TERMS, n, N], also on the way back.
+    """
+    first, *more = _feature_groups(u, v)
+    total = _square_differences(*first)
+    if more:
+        total, _ = jax.lax.scan(lambda total, pair: (total + _square_differences(*pair), None), total, more[0])
+    return total
+
+
+def _square_distances_forward(u: jax.Array, v: jax.Array):
+    return square_distances(u, v), (u, v)
+
+
+def _square_distances_backward(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradients of both sides, again from the differences: 2 sum_j w_ij (u_i - v_j), and its opposite summed over i."""
+    u, v = rows
+
+    def pull(pair):
+        difference = 2.0 * weight * (pair[0][:, :, None] - pair[1][:, None, :])  # [TERMS, n, N]
+        return difference.sum(2), -difference.sum(1)
+
+    first, *more = _feature_groups(u, v)
+    to_u, to_v = pull(first)
+    if more:
+        parts = jax.lax.map(pull, more[0])
+        to_u, to_v = (jnp.concatenate([a, b.reshape(-1, b.shape[-1])]) for a, b in zip((to_u, to_v), parts))
+    return to_u[: u.shape[1]].T, to_v[: v.shape[1]].T
+
+
+square_distances.defvjp(_square_distances_forward, _square_distances_backward)
+
+
+def _feature_groups(u: jax.Array, v: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+    """u [n, D], v [N, D] -> [the first TERMS features of both, [TERMS, n] and [TERMS, N]; the others, [groups, TERMS, ...], if any].
+
+    Features beyond D are 0 in both, which adds nothing to a distance.
+    """
+    wide = u.shape[1]
+    groups = max(1, -(-wide // TERMS))
+    pair = tuple(jnp.pad(a.T, ((0, groups * TERMS - wide), (0, 0))).reshape(groups, TERMS, a.shape[0]) for a in (u, v))
+    first, others = tuple(a[0] for a in pair), tuple(a[1:] for a in pair)
+    return [first, others] if groups > 1 else [first]
+
+
+def _square_differences(u: jax.Array, v: jax.Array) -> jax.Array:
+    """u [TERMS, n], v [TERMS, N] -> [n, N]."""
+    return jnp.square(u[:, :, None] - v[:, None, :]).sum(0)
 
 
 def rbf_of(squared: jax.Array, sigma: jax.Array | float) -> jax.Array:

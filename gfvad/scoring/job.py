@@ -15,6 +15,7 @@ from gfvad.base.secrets import redact
 from gfvad import config as config_lib
 from gfvad.data.layouts import arrays
 from gfvad.data.video import finding
+from gfvad.eval import finite
 from gfvad.extraction import provenance
 from gfvad.extraction.encoders import settings_of
 from gfvad.progress import Progress
@@ -272,7 +273,10 @@ def score_predictive(request: Request) -> int:
     with Progress(len(paths), "scoring", "videos") if len(paths) > 1 else nullcontext() as progress:
         for name, path in paths:
             try:
-                videos.append(scorer.score_video(path, request.descriptions or None, progress=progress is None)._replace(name=name))
+                found = scorer.score_video(path, request.descriptions or None, progress=progress is None)._replace(name=name)
+                if not np.isfinite(found.score).all():
+                    raise DataError(f"{path}: {finite.reason(found.score, {})}")
+                videos.append(found)
             except DataError as error:
                 failed.append((str(path), str(error)))
             except (OSError, MemoryError) as error:

@@ -5,6 +5,7 @@ unit, with no later one in sight, so it differs from that of the whole video.
 """
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from gfvad.extraction.encoders import Encoder
 from gfvad.extraction.units import FRAMES, Grouper, Picture, Sound, Unit
-from gfvad.scoring.standalone import CLOCK, UnitScorer
+from gfvad.scoring.standalone import CLOCK, Refused, UnitScorer
 
 MEMORY = 64  # units (about half a minute) that a new one is related to
 
@@ -23,7 +24,7 @@ class Row(NamedTuple):
 
     start: float  # seconds
     end: float
-    score: float
+    score: float  # NaN where none could be made, which is never written
     contributions: dict[str, float]
 
 
@@ -55,7 +56,12 @@ class UnitStreamer:
         self._rows.append({m: np.zeros(d, np.float32) if encoded.get(m) is None else np.asarray(encoded[m], np.float32) for m, d in widths.items()})
         self._times.append((unit.start + unit.end) / 2)
         features = {m: np.stack([row[m] for row in self._rows]) for m in widths}
-        found = self._scores(features, np.array(self._times) - self._times[0])
+        try:
+            found = self._scores(features, np.array(self._times) - self._times[0])
+        except Refused as error:
+            self._rows[-1] = {m: np.zeros(d, np.float32) for m, d in widths.items()}  # units after it are not spoilt by it
+            print(f"warning: {error}", file=sys.stderr)
+            return Row(unit.start, unit.end, float("nan"), {})
         return Row(unit.start, unit.end, float(found["scores"][-1]), {m: float(x[-1]) for m, x in found["parts"].items()})
 
     def _scores(self, features: dict[str, np.ndarray], clock: np.ndarray) -> dict:

@@ -19,6 +19,7 @@ import numpy as np
 MODEL, MANIFEST = "model.jaxexport", "manifest.json"
 FORMAT = 1
 CLOCK = "clock"
+LARGEST = 1e17  # of a feature: the sum of 30,000 squares of such stays in the range of float32
 CLIP = 1e-6  # keeps the logit of a score finite
 
 # {modality: [B, N, D]}, mask bool [B, N] -> {"scores": [B, N], "graph": [B, N, N]}
@@ -52,6 +53,11 @@ class UnitScorer:
         for m, x in known.items():
             if not np.isfinite(x).all():
                 raise Refused(f"{name}: {int((~np.isfinite(x)).sum())} values of {m} are not finite numbers; expected all of them finite: extract this video again")
+            if np.abs(x).max() > LARGEST:
+                raise Refused(
+                    f"{name}: {m} has values up to {np.abs(x).max():.3g}; expected at most {LARGEST:g}, for squares of larger ones overflow float32: "
+                    "extract this video again, on the scale of training"
+                )
         if self.rules.get(CLOCK) and np.shape(features.get(CLOCK)) != (min(lengths),):
             raise Refused(f"{name}: clock {np.shape(features.get(CLOCK))}; this model takes the middles of the units in seconds [{min(lengths)}]")
         return min(lengths)
@@ -60,6 +66,7 @@ class UnitScorer:
         """Unit scores [N] of one video; with `parts` {modality: what the logit would lack without it [N]}, with `graph` the fused graph [N, N].
 
         A modality that is not there is zeros. Videos longer than the longest static length are scored in windows; the graph is of the first window then.
+        Raises Refused as `check`, and where a score or a part would not be a finite number.
         """
         units = self.check(name, features)
         x = {m: np.asarray(features.get(m, np.zeros((units, d))), np.float32) for m, d in self.modalities.items()}
@@ -71,10 +78,19 @@ class UnitScorer:
         found: dict[str, Any] = {}
         scores, fused = self._run(x, graph)
         there = [m for m in self.modalities if x[m].any()]
+        if not np.isfinite(scores).all():
+            guilty = [m for m in there if len(there) == 1 or np.isfinite(self._run({**x, m: np.zeros_like(x[m])}, False)[0]).all()] or there
+            peaks = ", ".join(f"{m} (values up to {np.abs(x[m]).max():.3g})" for m in guilty)
+            raise Refused(
+                f"{name}: {int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite numbers, because of {peaks}; "
+                "expected all of them finite: extract this video again, on the scale of training"
+            )
         if parts:
             full = logit(scores)
             left_out = {m: self._run({**x, m: np.zeros_like(x[m])}, False)[0] for m in there} if len(there) > 1 else {}
             found["parts"] = {m: full - logit(left_out[m]) if m in left_out else (full if m in there else np.zeros_like(full)) for m in self.modalities}
+            if lost := [m for m, part in found["parts"].items() if not np.isfinite(part).all()]:
+                raise Refused(f"{name}: scores without {', '.join(lost)} are not finite numbers; expected all of them finite: extract this video again")
         if segments:
             scores = np.interp((np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, scores)
             if parts:
@@ -148,7 +164,7 @@ def open_artefact(folder: str | Path) -> UnitScorer:
 
 
 def main(argv: list[str]) -> int:
-    """The command; 2 where something cannot be used."""
+    """The command; 1 where some videos gave no scores, 2 where none did or something cannot be used."""
     if len(argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
@@ -159,14 +175,22 @@ def main(argv: list[str]) -> int:
             for key in arrays.files:
                 name, _, modality = key.rpartition("/")
                 videos.setdefault(name, {})[modality] = arrays[key][:, 0] if modality == CLOCK and arrays[key].ndim == 2 else arrays[key]
-        for name in videos:
-            scorer.check(name, videos[name])
-        np.savez(argv[1], **{name: scorer.score(name, features)["scores"] for name, features in videos.items()})
+        scores, failed = {}, []
+        for name, features in videos.items():
+            try:
+                scores[name] = scorer.score(name, features)["scores"]
+            except Refused as error:
+                failed.append(str(error))
+        if failed and not scores:
+            raise Refused(failed[0])
+        np.savez(argv[1], **scores)
     except (Refused, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"scores   {argv[1]}: {len(videos)} videos")
-    return 0
+    print(f"scores   {argv[1]}: {len(scores)} videos")
+    for reason in failed:
+        print(f"no scores of {reason}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from gfvad.base.errors import cannot_write
+from gfvad.base.errors import EXIT_SOME_FAILED, cannot_write
 from gfvad.base.files import safe_cell
 from gfvad.base.secrets import redact
 from gfvad.extraction.encoders import SIDE, open_encoder, settings_of
@@ -96,7 +96,7 @@ def _watch(request: Request, loop: bool, seconds: float) -> int:
         log.close()
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 128 + stopped[0] if stopped else 0
+    return 128 + stopped[0] if stopped else EXIT_SOME_FAILED if log.lost else 0
 
 
 def open_model(request: Request) -> tuple[int, Callable[[Any], Scoring]]:
@@ -146,7 +146,7 @@ class Log:
     def __init__(self, out: Path | None, name: str, threshold: float, names: Sequence[str]):
         self._name, self._threshold, self._names, self._delays = name, threshold, names, deque(maxlen=KEPT)
         self._alarm: list[Any] | None = None  # start, end, peak, peak time, contributions
-        self._count, self._shown = 0, -1.0
+        self._count, self._shown, self.lost = 0, -1.0, 0  # lost: rows without a finite score, which are not written
         self._own = None if out is None else files.owned(out)
         if self._own:
             self._own.begin(GROWING)
@@ -179,6 +179,10 @@ class Log:
 
     def take(self, row: Row, delay: float) -> None:
         """One row; delay: seconds between the arrival of the frame that completed it and its score."""
+        if not np.isfinite([row.score, *row.contributions.values()]).all():
+            self.lost += 1
+            print(f"{stamp(row.start)}  no score: it would not be a finite number", file=sys.stderr, flush=True)
+            return
         self._delays.append(delay)
         high = row.score >= self._threshold
         if self._scores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from gfvad.config import nearest
 from gfvad.data.layouts.base import Entry, Layout, Problem
 from gfvad.data.layouts.generic import Generic
-from gfvad.data.layouts.inputs import open_input
+from gfvad.data.layouts.inputs import drop_unusable, open_input
 from gfvad.data.layouts.ped2_weak import Ped2Weak
 from gfvad.data.layouts.shanghaitech import ShanghaiTech
 from gfvad.data.layouts.tevad import Tevad
@@ -15,7 +15,7 @@ from gfvad.data.layouts.xd_violence import XdViolence
 from gfvad.types import ConfigError
 
 LAYOUTS = {cls.kind: cls for cls in (XdViolence, UcfCrime, UcfLogits, ShanghaiTech, Tevad, VadClip, Ped2Weak, Generic)}
-__all__ = ["LAYOUTS", "Entry", "Layout", "Problem", "open_input", "open_layout"]
+__all__ = ["LAYOUTS", "Entry", "Layout", "Problem", "drop_unusable", "open_input", "open_layout"]
 
 
 def open_layout(data_cfg) -> Layout:

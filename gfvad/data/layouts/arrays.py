@@ -14,6 +14,7 @@ from gfvad.base.arrays import read_header as read_header
 from gfvad.base.arrays import require_size
 from gfvad.types import DataError
 
+LARGEST = 1e17  # of a feature: the sum of 30,000 squares of such stays in the range of float32
 CHUNK_BYTES = 8 << 20  # of a chunked read
 
 
@@ -48,11 +49,19 @@ def to_features(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("=") if array.dtype.itemsize <= 4 else np.float32)
 
 
+def too_large(array: np.ndarray) -> str:
+    """What is wrong with finite values whose squares would overflow float32; '' for nothing. `array` as it is in the file."""
+    peak = float(np.abs(array).max(initial=0.0)) if array.dtype.itemsize > 2 else 0.0  # float16 ends at 65,504
+    return f"values up to {peak:.3g}; expected at most {LARGEST:g}, for squares of larger ones overflow float32: scale this modality" if peak > LARGEST else ""
+
+
 def require_finite(array: np.ndarray, where: str) -> None:
-    """Raises DataError with the number of NaN or infinite values and the first one's index."""
+    """Raises DataError with the number of NaN or infinite values and the first one's index, and for values that are too large to be squared."""
     if not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))
         raise DataError(
             f"{where}: {len(bad)} values are NaN or infinite, first at {tuple(bad[0].tolist())}; "
             "expected finite features, extract it again"
         )
+    if wrong := too_large(array):
+        raise DataError(f"{where}: {wrong}")

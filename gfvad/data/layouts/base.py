@@ -14,18 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.names import some
+from gfvad.base.names import some as some
 from gfvad.config import nearest
-from gfvad.data import annotations
+from gfvad.data import truth_audit
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts import arrays, parts
 from gfvad.data.layouts.captions import CaptionText, captions_path
 from gfvad.data.text import RULES as text_rules
+from gfvad.data.truth_audit import MAX_GAP as MAX_GAP
+from gfvad.data.truth_audit import Crops, Stated, align
 from gfvad.types import ConfigError, DataError, Video
 
 __all__ = ["MAX_GAP", "SPLITS", "Entry", "Layout", "Problem", "align", "find_files", "some"]
 SPLITS = ("train", "test")
-MAX_GAP = 1  # rows by which the modalities of a video may differ: extractors treat the last part of a snippet differently
 
 
 class Entry(NamedTuple):
@@ -67,19 +68,6 @@ def find_files(root: Path, suffix: str = ".npy") -> list[Path]:
     return sorted(found)
 
 
-def align(features: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.ndarray], int]:
-    """Modalities [C, N_m, D] cut to the shortest, and how many were cut. Raises DataError for a gap of more than MAX_GAP rows."""
-    units = {m: array.shape[1] for m, array in features.items()}
-    shortest, longest = min(units.values()), max(units.values())
-    if longest - shortest > MAX_GAP:
-        rows = ", ".join(f"{m} {n}" for m, n in units.items())
-        raise DataError(
-            f"{where}: modalities of {rows} rows; "
-            f"expected a difference of at most {MAX_GAP}, extract or copy the odd one again"
-        )
-    return {m: array[:, :shortest] for m, array in features.items()}, sum(n > shortest for n in units.values())
-
-
 class Layout:
     """A reader of one folder format.
 
@@ -103,6 +91,7 @@ class Layout:
         self._scans: dict[str, tuple[list[Entry], list[Problem]]] = {}
         self._surveys: dict[str, tuple[list[Entry], list[Problem]]] = {}
         self._modalities: dict[str, int] | None = None
+        self._crops = {split: Crops() for split in SPLITS}
         self.open()
         self.text = self._open_text()
         self.on_disk = tuple(m for m in self.asked if not (m == "text" and self.text))
@@ -137,6 +126,11 @@ class Layout:
         """Ground truth of a test video of N units."""
         return Truth(units * SNIPPET, EMPTY, ())
 
+    def stated(self, entry: Entry) -> Stated:
+        """What the annotation files say of a video's length and spans, before anything is cut."""
+        rules = getattr(self, "rules", None)
+        return rules.stated(entry.name) if rules is not None and entry.split == "test" else Stated()
+
     def rate(self, entry: Entry) -> float:
         """Frames a second of a video; 0.0 where unknown."""
         return self.fps
@@ -162,9 +156,9 @@ class Layout:
         crops = []
         for path, header in self.headers(entry, modality):
             arrays.check_header(path, header, self.ndims.get(modality, (2, 3)), self.modalities[modality])
-            array = arrays.to_features(arrays.read_array(path, header))
-            arrays.require_finite(array, str(path))
-            crops.append(array)
+            array = arrays.read_array(path, header)
+            arrays.require_finite(array, str(path))  # float64 beyond float32 would be rounded to infinity
+            crops.append(arrays.to_features(array))
         if any(c.shape != crops[0].shape for c in crops) or (len(crops) > 1 and crops[0].ndim == 3):
             raise DataError(
                 f"{entry.name}: crops of {modality} have shapes {[c.shape for c in crops]}; "
@@ -203,6 +197,10 @@ class Layout:
     def passed_over(self) -> list[str]:
         """A line for each kind of thing that was found and is left out, with its first names."""
         return parts.passed_over(self)
+
+    def keep(self, split: str, entries: list[Entry], problems: list[Problem]) -> None:
+        """Sets what `survey` gives."""
+        self._surveys[split] = entries, problems
 
     def entries(self, split: str) -> list[Entry]:
         """Videos of a split, by name. Raises DataError, by name, for anything missing, unpaired or unknown."""
@@ -248,6 +246,9 @@ class Layout:
         features = {m: self.read(entry, m) for m in self.on_disk if entry.files[m]}
         if not features and self.on_disk:
             raise DataError(f"{entry.name}: no file of any modality of {', '.join(self.on_disk)}; expected at least one, see docs/data.md")
+        for m, array in features.items():
+            if entry.label in (0, 1):
+                self._crops[entry.split].require(m, entry.name, *array.shape[:2])
         features, cut = align(features, f"{entry.name} ({entry.split})") if features else ({}, 0)
         if cut:
             self._note("aligned", entry)
@@ -258,12 +259,17 @@ class Layout:
                 features[m] = np.zeros((1, units, self.modalities[m]), np.float32)
         if self.text:
             features["text"] = self._text_features(entry, units)
-        test = entry.split == "test"
-        num_frames, spans, span_classes = self.truth(entry, units) if test else (self.train_frames(entry, units), EMPTY, ())
+        num_frames, spans, span_classes = self.checked_truth(entry, units)
         return Video(
             entry.name, entry.split, {m: features[m] for m in self.asked}, entry.label, entry.classes, num_frames, spans, span_classes,
             self.unit_frames, self.rate(entry),
         )  # fmt: skip
+
+    def checked_truth(self, entry: Entry, units: int) -> Truth:
+        """`truth` of a test video, the length of a training one, of N units. Raises DataError where it cannot be (`data/truth_audit.py`)."""
+        truth = self.truth(entry, units) if entry.split == "test" else Truth(self.train_frames(entry, units), EMPTY, ())
+        truth_audit.check_truth(entry.name, entry.label, entry.split, units, truth, self.stated(entry), self.unit_frames)
+        return truth
 
     @property
     def notes(self) -> collections.Counter:

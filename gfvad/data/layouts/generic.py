@@ -19,6 +19,7 @@ from gfvad.data.layouts.base import SPLITS, Entry, Problem, find_files
 from gfvad.data.layouts.grouping import HINTS
 from gfvad.data.layouts.loose import Found, Loose
 from gfvad.data.layouts.parts import part_of_name
+from gfvad.data.truth_audit import Stated
 from gfvad.types import DataError
 
 LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
@@ -36,7 +37,8 @@ class Generic(Loose):
         spans, counts = self.folder / SPANS, self.folder / COUNTS
         self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else Names(SPANS)
         self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else Names(COUNTS)
-        self.rates = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else Names(TIMES)
+        times = self.folder / TIMES
+        self.rates, self.timed = self._read_rates(times) if times.is_file() else (Names(TIMES), Names(TIMES))
         self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else Names(LABELS)
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
@@ -45,8 +47,8 @@ class Generic(Loose):
         return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS, TIMES)) if p.is_file()]
 
     @staticmethod
-    def _read_rates(path: Path) -> Names:
-        """{name: mean frames a second, 0.0 where unknown}, from the seconds of a video's first whole unit to the end of its last one."""
+    def _read_rates(path: Path) -> tuple[Names, Names]:
+        """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a video's first unit to the end of its last whole one."""
         ends = Names(path.name)  # name -> [start of the first unit, end of the last whole one, units]
         for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
             try:
@@ -57,10 +59,11 @@ class Generic(Loose):
                 ends.add(where, row["name"], [start, end, 0])
             known = ends[row["name"]]
             known[1:] = start if known[2] else end, known[2] + 1  # the last unit may hold fewer than 16 frames: up to its start
-        rates = Names(path.name)
+        rates, lines = Names(path.name), Names(path.name)
         for name, (first, last, units) in ends.items():
             rates.add(str(path), ends.spelt(name), SNIPPET * max(units - 1, 1) / (last - first) if last > first else 0.0)
-        return rates
+            lines.add(str(path), ends.spelt(name), units)
+        return rates, lines
 
     def rate(self, entry: Entry) -> float:
         return self.rates.get(entry.name) or self.fps
@@ -173,6 +176,11 @@ class Generic(Loose):
         if self.counts and entry.split == "test" and entry.name not in self.counts:
             return [Problem("annotation", True, entry.name, f"no line in {COUNTS}")]
         return []
+
+    def stated(self, entry: Entry) -> Stated:
+        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64).reshape(-1, 2)
+        files = {"frames_source": COUNTS, "spans_source": SPANS, "rows_source": TIMES}
+        return Stated(self.counts.get(entry.name), spans, rows=self.timed.get(entry.name), **{key: str(self.folder / f) for key, f in files.items()})
 
     def truth(self, entry: Entry, units: int) -> Truth:
         frames = self.counts.get(entry.name, units * SNIPPET)

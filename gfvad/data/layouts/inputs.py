@@ -207,6 +207,21 @@ class Inputs(Loose):
         return Truth(max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET, EMPTY, ())
 
 
+def drop_unusable(layout: Layout) -> dict[str, str]:
+    """Takes the videos of an input that cannot be read out of it: {name: why}. Raises DataError where none is left."""
+    entries, problems = layout.survey("test")
+    lost: dict[str, str] = {}
+    for entry in entries:
+        try:
+            layout.load(entry)
+        except DataError as error:
+            lost[entry.name] = str(error)
+    if len(lost) == len(entries):
+        raise DataError(f"none of {len(entries)} videos can be scored: {next(iter(lost.values()), 'there is none')}")
+    layout.keep("test", [entry for entry in entries if entry.name not in lost], problems)
+    return lost
+
+
 def open_input(
     path: str | Path, modalities: Sequence[str], data_cfg, captions: str | Path | None = None, widths: Mapping[str, int] = {}
 ) -> Layout:

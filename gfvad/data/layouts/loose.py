@@ -18,10 +18,11 @@ import numpy as np
 from gfvad.base.files import read_json
 from gfvad.base.names import canonical
 from gfvad.data.layouts import arrays
-from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, some
+from gfvad.data.layouts.base import SPLITS, Entry, Layout, Problem, find_files, some
 from gfvad.data.layouts.captions import CaptionText
 from gfvad.data.layouts.grouping import group_crops, missing_files
 from gfvad.data.layouts.parts import without_npy
+from gfvad.data.truth_audit import check_table
 from gfvad.types import DataError
 
 FOLDERS = {"rgb": "rgb", "rgbtest": "rgb", "flow": "flow", "flowtest": "flow", "vggish-features": "audio", "audio": "audio"}
@@ -180,6 +181,8 @@ class Loose(Layout):
                     f"{path}:lengths: shape {lengths.shape} of {lengths.dtype}; "
                     f"expected {len(names)} whole numbers from 1 to {most}"
                 )
+        for key in (k for k in ("label", "split") if k in npz.headers):
+            check_table(npz.array(key), len(names), f"{path}:{key}", (0, 1) if key == "label" else SPLITS)
         files = {m: (path,) if m in held else () for m in self.counted}
         return {canonical(name): Found(files, row) for row, name in enumerate(names)}
 

@@ -15,6 +15,7 @@ from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import MAX_GAP, find_files, some
 from gfvad.data.layouts.parts import without_npy
+from gfvad.data.truth_audit import Stated, frame_labels
 from gfvad.types import DataError
 
 UCF_TEST, UCF_TRAIN = 290, 1610  # videos of UCF-Crime's parts
@@ -73,6 +74,10 @@ class XdRules:
         if self.counts is not None and annotations.find_name(self.counts, name) is None:
             return f"no line in {self.counts_path.name}"
         return ""
+
+    def stated(self, name: str) -> Stated:
+        key = annotations.find_name(self.spans, name)
+        return Stated(spans=self.spans[key], spans_source=str(self.path)) if key else Stated(spans_source=str(self.path))
 
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
@@ -134,6 +139,9 @@ class UcfRules:
     def covers(self, name: str) -> str:
         return "" if name in self.events else f"no line in {self.path.name}"
 
+    def stated(self, name: str) -> Stated:
+        return Stated(spans=self.events[name].spans, spans_source=str(self.path))
+
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
         if name in self.counts:
@@ -180,19 +188,18 @@ class ShanghaiRules:
     def covers(self, name: str) -> str:
         return "" if len(name) == 6 or name in self.masks else f"no frame mask {self.folder / name}.npy"
 
+    def stated(self, name: str) -> Stated:
+        path = self.masks.get(name)
+        frames = arrays.read_header(path).shape[:1] if path else ()
+        return Stated(frames[0] if frames else None, frames_source=str(path), spans_source=str(path))
+
     def truth(self, name: str, units: int) -> Truth:
-        if len(name) == 6:
-            return Truth(units * SNIPPET, ground_truth.EMPTY, ())
+        if name not in self.masks:
+            if len(name) == 6:
+                return Truth(units * SNIPPET, ground_truth.EMPTY, ())
+            raise DataError(f"{name}: no frame mask {self.folder / name}.npy; expected one 0 or 1 a frame")
         path = self.masks[name]
-        header = arrays.read_header(path)
-        mask = arrays.read_array(path, header)
-        if mask.ndim != 1 or not mask.size or not np_isin01(mask):
-            raise DataError(f"{path}: shape {mask.shape}; expected one 0 or 1 a frame")
-        if len(mask) > (units + MAX_GAP) * SNIPPET:
-            raise DataError(
-                f"{path}: {len(mask)} frames but {units} feature rows of 16; "
-                "expected features of the whole video, extract them again"
-            )
+        mask = frame_labels(arrays.read_array(path, arrays.read_header(path)), str(path))
         return ground_truth.mask_truth(mask, units * SNIPPET)
 
 
@@ -234,16 +241,14 @@ class Ped2Rules:
     def covers(self, name: str) -> str:
         return "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
 
+    def stated(self, name: str) -> Stated:
+        return Stated(spans=self.spans.get(name, ground_truth.EMPTY), spans_source=str(self.path))
+
     def truth(self, name: str, units: int) -> Truth:
         return ground_truth.ped2_truth(name, units * SNIPPET, self.spans)
 
 
 ALL = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)
-
-
-def np_isin01(mask) -> bool:
-    """True where every value is 0 or 1."""
-    return bool(((mask == 0) | (mask == 1)).all())
 
 
 def check_length(name: str, units: int, frames: int, source: Path) -> None:

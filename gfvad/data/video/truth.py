@@ -29,6 +29,7 @@ from gfvad.base.arrays import load_npy, load_npz
 from gfvad.base.files import read_bytes, read_text, require_regular
 from gfvad.base.names import Names, near, some
 from gfvad.data.video import decode
+from gfvad.data.truth_audit import frame_labels, pixel_labels
 from gfvad.data.video.cache import Say, say_on_stderr
 from gfvad.data.video.layouts import VideoFile, frames_of, match_names
 from gfvad.types import DataError
@@ -75,6 +76,8 @@ def find_truth(
     root = Path(root).expanduser()
     if not root.is_dir():
         return None
+    if not videos:
+        raise DataError(f"{root}: no test videos; expected some to evaluate on")
     names, lengths = [video.name for video in videos], np.asarray(lengths, np.int64)
     labels_path, masks_path = _first(root, spans, LABELS, "labels of frames"), _first(root, masks, MASKS, "masks") or _ucsd_masks(videos)
     if labels_path is None and masks_path is None:
@@ -88,6 +91,37 @@ def find_truth(
         labels = by_mask if labels is None else labels
     source = " and ".join(str(path) for path in (labels_path, masks_path) if path)
     return Truth(tuple(labels), tuple(runs(row) for row in labels), found, source)
+
+
+def check_before_decoding(
+    root: str | os.PathLike, videos: Sequence[VideoFile], train: Sequence[VideoFile], *, spans: str | os.PathLike = "", masks: str | os.PathLike = ""
+) -> bool:
+    """Whether ground truth lies in `root`, as `find_truth` looks for it; of what needs no lengths of the videos, raises DataError as it does.
+
+    Also where an array of frame labels says that a training video is abnormal: the model learns what is normal from all of them.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        return False
+    labels_path, masks_path = _first(root, spans, LABELS, "labels of frames"), _first(root, masks, MASKS, "masks") or _ucsd_masks(videos)
+    if labels_path and labels_path.is_dir():
+        names = [video.name for video in videos]
+        for file in _file_a_video(labels_path, ".npy", names):
+            frame_labels(load_npy(file), str(file))
+        for video in train:
+            file = labels_path / f"{video.name}.npy"
+            if video.name not in names and file.is_file() and frame_labels(load_npy(file), str(file)).any():
+                raise DataError(
+                    f"{file}: abnormal frames of {video.name!r}, which is a training video; expected normal ones only: move it to the test part"
+                )
+    return bool(labels_path or masks_path)
+
+
+def undefined(truth: Truth) -> str:
+    """What a user should know before the model is run: that all frames are of one kind; '' where both are there."""
+    abnormal, frames = sum(int(row.sum()) for row in truth.labels), sum(map(len, truth.labels))
+    kind = "no frame is abnormal" if not abnormal else "every frame is abnormal" if abnormal == frames else ""
+    return f"{truth.source}: {kind} of {frames:,} in {len(truth.labels)} test videos: AUC, AP and EER are undefined (null in the results)" if kind else ""
 
 
 def _first(root: Path, given: str | os.PathLike, usual: Sequence[str], what: str) -> Path | None:
@@ -113,7 +147,7 @@ def read_labels(path: Path, names: Sequence[str], lengths: Sequence[int]) -> lis
     """Labels uint8 [T_i] of each video from a file of spans, UCSD's .m, or a folder with an .npy a video. Raises DataError."""
     if path.is_dir():
         files = _file_a_video(path, ".npy", names)
-        return [_checked(load_npy(file), name, int(n), file, 1).astype(bool).astype(np.uint8) for file, name, n in zip(files, names, lengths)]
+        return [frame_labels(_checked(load_npy(file), name, int(n), file, 1), str(file)) for file, name, n in zip(files, names, lengths)]
     return read_matlab_spans(path, names, lengths) if path.suffix == ".m" else read_spans(path, names, lengths)
 
 
@@ -173,7 +207,7 @@ def open_masks(path: Path, videos: Sequence[VideoFile]) -> Masks:
         folders = [path / f"{name}_gt" for name in names]
         return Masks(lambda i: _bitmaps(folders[i]), len(folders))
     files = _file_a_video(path, ".npy", names)
-    return Masks(lambda i: load_npy(files[i]).astype(bool), len(files))
+    return Masks(lambda i: pixel_labels(load_npy(files[i]), str(files[i])), len(files))
 
 
 def _ucsd_masks(videos: Sequence[VideoFile]) -> Path | None:
@@ -214,9 +248,10 @@ def _load_mat(path: Path) -> np.ndarray:
     require_regular(path, "Avenue's 'volLabel' with one mask a frame")
     try:
         cells = loadmat(path)["volLabel"]
-        return np.stack([np.asarray(cell) > 0 for cell in cells.reshape(-1)])
+        volume = np.stack([np.asarray(cell) for cell in cells.reshape(-1)])
     except (MatReadError, OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
         raise DataError(f"{path}: not readable ({error}); expected Avenue's 'volLabel' with one mask a frame") from None
+    return pixel_labels(volume, str(path))
 
 
 # ---- shared ----------------------------------------------------------------------------------------------------------------------------
