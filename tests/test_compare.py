@@ -33,6 +33,14 @@ def test_spread_is_the_t_interval():
     assert one.mean == 0.5 and np.isnan(one.deviation) and np.isnan(one.interval[0])
 
 
+def test_intervals_stay_within_what_a_rate_can_be():
+    """By t of two or three seeds they would reach 1.06."""
+    assert compare.spread([0.99, 0.97, 0.95]).interval[1] == 1.0 and compare.spread([0.01, 0.03]).interval[0] == 0.0
+    run = lambda value: compare.Resampled({"auc": value}, {"auc": np.full(5, value)})  # noqa: E731
+    found = compare.compare({0: run(1.0), 1: run(0.9)}, {0: run(0.1), 1: run(0.3)})
+    assert found.a.interval[1] == 1.0 and found.t_interval[1] == 1.0 and found.t_interval[0] == -1.0
+
+
 def test_paired_t_by_hand():
     """Differences 1, 2, 3: mean 2, sd 1, t = 2 sqrt(3), two degrees of freedom."""
     p, (low, high) = compare.paired_t([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])

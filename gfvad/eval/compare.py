@@ -44,7 +44,7 @@ class Spread(NamedTuple):
 
     mean: float
     deviation: float  # sample standard deviation; NaN of one seed
-    interval: tuple[float, float]  # 95 % of the mean, by t; NaN of one seed
+    interval: tuple[float, float]  # 95 % of the mean, by t, within [0, 1]; NaN of one seed
     count: int
 
 
@@ -70,12 +70,12 @@ class Resampled(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation and 95 % t-interval of the mean, mean +- t(0.975, n - 1) sd / sqrt(n)."""
+    """Mean, sample standard deviation and 95 % t-interval of the mean of rates, mean +- t(0.975, n - 1) sd / sqrt(n), cut at 0 and 1."""
     v = np.asarray(values, np.float64)
     if len(v) < 2:
         return Spread(float(v.mean()) if len(v) else np.nan, np.nan, (np.nan, np.nan), len(v))
     half = stats.t.ppf(0.5 + LEVEL / 2, len(v) - 1) * v.std(ddof=1) / np.sqrt(len(v))
-    return Spread(float(v.mean()), float(v.std(ddof=1)), (float(v.mean() - half), float(v.mean() + half)), len(v))
+    return Spread(float(v.mean()), float(v.std(ddof=1)), (float(max(v.mean() - half, 0.0)), float(min(v.mean() + half, 1.0))), len(v))
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -128,6 +128,7 @@ def compare(a: Mapping[int, Resampled], b: Mapping[int, Resampled], metric: str 
         raise DataError(f"no seed in common: {sorted(a)} and {sorted(b)}; train both settings with the same seeds")
     of = lambda runs, seeds: [runs[seed].values[metric] for seed in seeds]  # noqa: E731
     t_p, t_interval = paired_t(of(a, both), of(b, both))
+    t_interval = tuple(float(np.clip(end, -1.0, 1.0)) for end in t_interval)  # rates do not differ by more; NaN stays
     mean = lambda runs: np.mean([runs[seed].resamples[metric] for seed in both], axis=0)  # noqa: E731  [R]
     differences = mean(a) - mean(b)
     interval = bootstrap.percentiles(differences) or [np.nan, np.nan]

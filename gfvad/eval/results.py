@@ -7,6 +7,7 @@ results.json:
   ground_truth_frames, n_videos   what the values were taken on
   seed, config_hash, code_version, device, wall_seconds
   headline          the record of the default protocol (micro, none, none; last checkpoint) in meta's `metric`
+  ci_method         which 95 % interval ci95 is
   records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint, value, ci95, n_videos, n_frames
   extras            records of a checkpoint chosen on the test split itself (best-on-test): to compare with papers, not results
   ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated set, ground_truth (its name), notes
@@ -29,6 +30,7 @@ import numpy as np
 
 import gfvad
 from gfvad.base.files import atomically
+from gfvad.eval import bootstrap
 from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
@@ -80,6 +82,7 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
         found = sorted({r["metric"] for r in records})
         raise ConfigError(f"results: no record of metric {metric!r} under the default protocol {HEADLINE}; metrics found: {found}")
     tree = {"schema": SCHEMA, **{k: meta[k] for k in REQUIRED}, "n_videos": first["n_videos"], "code_version": code_version(), **meta}
+    tree["ci_method"] = bootstrap.CI_METHOD
     tree["headline"] = first
     tree["records"] = [r for r in records if r["checkpoint"] != BEST_ON_TEST]
     tree["extras"] = [r for r in records if r["checkpoint"] == BEST_ON_TEST]

@@ -22,7 +22,7 @@ from gfvad.eval.tables import title
 from gfvad.types import DataError
 
 COLUMNS = ("auc", "ap")
-PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc")
+PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc", "rbdc_interpolated", "tbdc_interpolated")
 BESIDE = {  # rows of the second table ahead of those by name -> the record
     "AUC, min-max a video, Gaussian of sigma 5": HEADLINE | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"},
     **{title(metric): HEADLINE | {"metric": metric} for metric in PIXEL},
