@@ -120,8 +120,8 @@ def test_the_interval_of_few_videos(n):
         u = np.array([np.cov(logits, drawn[:, v], ddof=0)[0, 1] for v in range(n)])
         u -= u.mean()
         k = np.mean(u**4) / np.mean(u**2) ** 2
-        freedom = np.clip(2 * n / (k - 1), 2, n - 1) if n > 2 else 1
-        half = stats.t.ppf(0.975, freedom) * np.sqrt(n / (n - 1)) * logits.std(ddof=1)
+        freedom = np.clip(2 * n / (k - 1), min(2, n - 2), n - 2) if n > 2 else 1
+        half = stats.t.ppf(0.975, freedom) * np.sqrt(n / max(n - 2, 1)) * logits.std(ddof=1)
         centre = 2 * np.log(values[name] / (1 - values[name])) - logits.mean()
         ends = [1 / (1 + np.exp(-(centre + s * half))) for s in (-1, 1)]
         assert [low, high] == pytest.approx([min(ends[0], values[name]), max(ends[1], values[name])], abs=1e-6), name

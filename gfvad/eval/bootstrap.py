@@ -1,11 +1,11 @@
 """95 % intervals over videos: frames of one video belong together, so whole videos are drawn with replacement.
 
 From FEW videos on the interval is the central 95 % of the resamples (percentile). Fewer videos spread wider than their resamples say, and
-more so where one or two of them decide: percentiles of 12 videos cover 74 to 88 % of the time. There the interval is taken on the logit
-scale, centre -+ t * sqrt(n / (n - 1)) * (deviation of the resamples), the centre less the bias that resampling shows, with the degrees of freedom of the spread itself: 2 n / (k - 1), k the
-kurtosis of the videos' influences (ours; a variance of n values of kurtosis k is that uncertain), from 2 to n - 1. It never leaves 0 to 1
-and always holds the value.
-`python -m gfvad.bench coverage` measures what either covers.
+more so where one or two of them decide: percentiles of 12 videos cover 67 to 90 % of the time. There the interval is taken on the logit
+scale (so that it stays within 0 and 1): centre -+ t sqrt(n / (n - 2)) s. The centre is the value less the bias that resampling shows, s the
+deviation of the resamples; two means are held against each other, hence n - 2, as in a two-sample t-test. t has the degrees of freedom
+of s itself, 2 n / (k - 1) with k the kurtosis of the videos' influences (ours: so uncertain is a variance of n values of kurtosis k),
+from 2 to n - 2. It always holds the value. `python -m gfvad.bench coverage` measures what either kind covers.
 
 Not stratified: how many abnormal videos a test set holds is chance too, and belongs in the interval. A resample whose frames are all of one
 class has no value and is drawn again. The same seed draws the same resamples, so that protocols are compared on the same ones.
@@ -140,8 +140,9 @@ def interval(value: float, values: np.ndarray, drawn: np.ndarray) -> list[float]
     influence -= influence.mean()
     squares = influence @ influence
     kurtosis = n * np.sum(influence**4) / squares**2 if squares else np.inf
-    freedom = min(max(2 * n / (kurtosis - 1), 2.0), n - 1.0) if kurtosis > 1 else n - 1.0
-    half = stats.t.ppf(0.5 + LEVEL / 200, freedom) * np.sqrt(n / (n - 1)) * spread.std(ddof=1)
+    most = max(n - 2, 1)  # two means are held against each other, as in a two-sample t-test
+    freedom = min(max(2 * n / (kurtosis - 1), 2.0), most) if kurtosis > 1 else most
+    half = stats.t.ppf(0.5 + LEVEL / 200, freedom) * np.sqrt(n / most) * spread.std(ddof=1)
     low, high = 1 / (1 + np.exp(-(centre - half))), 1 / (1 + np.exp(-(centre + half)))
     return [float(min(low, value)), float(max(high, value))]
 
