@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from gfvad.eval import compare
+from gfvad.eval import bootstrap, compare
 from gfvad.eval.results import write_scores
 from gfvad.types import DataError
 
@@ -39,6 +39,10 @@ def test_intervals_stay_within_what_a_rate_can_be():
     run = lambda value: compare.Resampled({"auc": value}, {"auc": np.full(5, value)})  # noqa: E731
     found = compare.compare({0: run(1.0), 1: run(0.9)}, {0: run(0.1), 1: run(0.3)})
     assert found.a.interval[1] == 1.0 and found.t_interval[1] == 1.0 and found.t_interval[0] == -1.0
+
+
+def test_few_videos_are_said_to_be_few():
+    assert "over 20 videos are narrower" in compare.caveat(20) and compare.caveat(bootstrap.FEW) == ""
 
 
 def test_paired_t_by_hand():

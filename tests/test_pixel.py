@@ -179,6 +179,18 @@ def test_limits():
     assert math.isnan(pixel.pixel_auc([full])) and math.isnan(pixel.pixel_level_criterion([full])[0])
 
 
+@pytest.mark.parametrize("pixels, found, detected", [(5, 2, True), (10, 4, True), (35, 14, True), (5, 1, False), (10, 3, False), (7, 2, False), (7, 3, True)])
+def test_forty_per_cent_of_the_pixels_is_enough(pixels, found, detected):
+    """Exactly 40 % counts (Mahadevan et al. 2010: at least); one pixel fewer does not."""
+    masks = np.zeros((2, 1, pixels), bool)
+    masks[0] = True  # an abnormal and a normal frame
+    maps = np.zeros((2, 1, pixels))
+    maps[0, 0, :found], maps[1] = 1.0, 0.5
+    runs = pixel.criterion_scores(pixel.cells(MappedVideo("a", maps, masks)))
+    assert runs.scores.tolist() == [1.0 if detected else 0.0, 0.5] and runs.labels.tolist() == [1, 0]
+    assert pixel.pixel_level_criterion([MappedVideo("a", maps, masks)])[0] == float(detected)
+
+
 def test_order_scale_and_parts_change_nothing():
     videos = small(7, n=4)
     values = [r["value"] for r in pixel.records(videos)]

@@ -11,6 +11,8 @@ run's config. Two sources of chance are looked at one by one, since they answer 
   same for both settings and every seed; the statistic is the difference of the metric's mean over seeds. p is twice the smaller share of
   resamples on one side of 0, with one added to count and number so that it is never 0 (Davison and Hinkley, 1997, eq. 4.11).
 
+Intervals over videos are percentiles of the resamples: below bootstrap.FEW videos they are narrower than they say, which is printed.
+
 Metrics are micro over frames, not normalised, not smoothed, of the last checkpoint. Intervals are 95 %. No correction is made for how many settings are tested.
 """
 from __future__ import annotations
@@ -137,6 +139,13 @@ def compare(a: Mapping[int, Resampled], b: Mapping[int, Resampled], metric: str 
                       bootstrap_p(differences), (interval[0], interval[1]))  # fmt: skip
 
 
+def caveat(videos: int) -> str:
+    """What is to be said of intervals and p over so many videos; '' of many."""
+    if videos >= bootstrap.FEW:
+        return ""
+    return f"percentiles over {videos} videos are narrower than 95 % (python -m gfvad.bench coverage), and p over videos smaller than it should be"
+
+
 def find_runs(folder: Path) -> dict[int, Path]:
     """Seed -> run folder, of a run folder or of a folder of them. Raises DataError for none, or a seed twice."""
     found = [folder] if (folder / "results.json").is_file() else sorted(path.parent for path in folder.glob("*/results.json"))
@@ -216,6 +225,8 @@ def main(argv: Sequence[str]) -> int:
     else:
         print("\n".join(text(result, (str(options.a), str(options.b))) for result in results))
         print("micro frame metrics, last checkpoint, no normalisation, no smoothing; p of each test by itself")
+        if note := caveat(len(videos.labels)):
+            print(note)
     return 0
 
 

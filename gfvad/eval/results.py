@@ -101,6 +101,20 @@ def write_tree(path: str | Path, tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def name_areas(tree: dict[str, Any]) -> dict[str, Any]:
+    """A results tree whose interpolated RBDC and TBDC are called so: earlier versions had those alone, as rbdc and tbdc. Changes the tree."""
+    records = [r for r in [*tree.get("records", ()), *tree.get("extras", ()), tree.get("headline")] if isinstance(r, dict)]
+    if any(r.get("metric") == "rbdc_interpolated" for r in records):
+        return tree
+    for r in records:
+        if r.get("metric") in ("rbdc", "tbdc"):
+            r["metric"] += "_interpolated"
+    if isinstance(tree.get("named"), dict):
+        areas = ("floor, rbdc/", "floor, tbdc/")
+        tree["named"] = {n.replace("bdc/", "bdc_interpolated/", 1) if n.startswith(areas) else n: v for n, v in tree["named"].items()}
+    return tree
+
+
 def read_results(path: str | Path) -> dict[str, Any]:
     """The tree of a results.json; raises DataError where it is not one of this schema."""
     try:
@@ -110,7 +124,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
         found = tree.get("schema") if isinstance(tree, dict) else type(tree).__name__
         raise DataError(f"{path}: schema {found!r}, expected {SCHEMA}; evaluate again to write it anew")
-    return tree
+    return name_areas(tree)
 
 
 def write_scores(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.eval.protocols import HEADLINE
+from gfvad.eval.results import name_areas
 from gfvad.eval.tables import title
 from gfvad.types import DataError
 
@@ -50,7 +51,7 @@ def read(path: Path) -> dict:
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
     if missing:
         raise DataError(f"{path}: keys {sorted(missing)} are missing; expected a results.json of this project; evaluate the run again")
-    return results
+    return name_areas(results)
 
 
 def find(folder: Path) -> list[Path]:
