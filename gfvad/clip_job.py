@@ -167,7 +167,8 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     predictive_run.keep(predictive_run.scorer_path(config, parts.workdir, found.step), scorer, parts.say)
     readings = reader.read(state, parts.test, range(len(parts.test)), "scoring the test split")
     report = clip_report.Report(config, parts.workdir, parts.test, parts.truth, scorer.calibration, scorer.causal, scorer.chosen, readings,
-                                RULES.get(which, f"step {which}"), parts.mapper, started)  # fmt: skip
+                                RULES.get(which, f"step {which}"), parts.mapper, started,
+                                (scorer.threshold(), scorer.threshold_rule()))  # fmt: skip
     clip_report.write(report, reader, state, parts.say)
     return 0
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gfvad import config as config_lib
 from gfvad.data.video.source import ClipData
 from gfvad.data.video.truth import Truth
-from gfvad.eval import clip_pictures, finite, floors, outputs, pixel, protocols, results, tables, terms
+from gfvad.eval import clip_pictures, finite, floors, outputs, pixel, protocols, results, tables, terms, whole_clips
 from gfvad.eval.breakdown import pairs_lost
 from gfvad.eval.metrics import roc_auc
 from gfvad.eval.weights import Chosen
@@ -37,6 +37,7 @@ class Report(NamedTuple):
     rule: str  # what chose the checkpoint
     mapper: Any
     started: float
+    alarm: tuple[float, str]  # alarm threshold, and how it was made
 
 
 Frames = list[np.ndarray]  # V x [T]
@@ -51,6 +52,7 @@ def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -
     finite.require(folder / "scores.npz", videos)
     say(f"evaluating every protocol, {config.eval.bootstrap} bootstrap resamples")
     records = protocols.protocol_matrix(videos, config.eval, None, checkpoint=report.rule, seed=config.seed)
+    records += whole_clips.records(videos, report.alarm, report.rule, config.eval.bootstrap, config.seed)
     heat = [terms.heat(r, report.calibration, report.chosen.weights, config.score) for r in report.readings]
     named = compare(report, parts) | {f"term alone/{n}": micro_auc(report, [p[n] for p in every]) for n in every[0]}
     if report.truth.masks is not None:

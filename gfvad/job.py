@@ -19,7 +19,7 @@ from gfvad import parallel
 from gfvad.config import Arguments
 from gfvad.data import layouts, records, sampling, simulate
 from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
-from gfvad.eval import beside, calibration, finite, outputs, pictures, protocols, results, tables
+from gfvad.eval import beside, calibration, finite, outputs, pictures, protocols, results, tables, whole_clips
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
@@ -72,6 +72,7 @@ class Scored(NamedTuple):
     rule: str
     videos: list[ScoredVideo]
     statistics: tuple[float, float] | None  # mean and standard deviation of frame scores on training videos
+    step: int = -1  # of the checkpoint, whose alarm threshold is used; -1 for weights that were not calibrated
 
 
 @outputs.claims_run
@@ -146,7 +147,7 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
             videos[chosen.step] = score_videos(evaluator, chosen.state, parts.test, f"scoring the test split ({chosen.rule})")
         if parts.mapper.process_index == 0:
             stats = training_statistics(evaluator, chosen, parts) if parts.mapper.process_count == 1 else None
-            scored.append(Scored(chosen.rule, videos[chosen.step], stats))
+            scored.append(Scored(chosen.rule, videos[chosen.step], stats, chosen.step))
     if parts.mapper.process_index:
         return 0
     parts.say(f"evaluating every protocol, {parts.config.eval.bootstrap} bootstrap resamples ({', '.join(one.rule for one in scored)})")
@@ -174,6 +175,7 @@ def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], floa
     rows: list[protocols.Record] = []
     for one in scored:
         rows += protocols.protocol_matrix(one.videos, cfg.eval, one.statistics, checkpoint=one.rule, seed=cfg.seed)
+        rows += whole_clips.records(one.videos, calibration.read_calibration(folder, one.step), one.rule, cfg.eval.bootstrap, cfg.seed)
     tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()))
     with outputs.run(folder).staged(last="results.json") as staging:
         results.write_scores(staging / SCORES, scored[0].videos)

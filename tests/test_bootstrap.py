@@ -1,11 +1,13 @@
 """Intervals over videos against resampling done the slow way with scikit-learn."""
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
+from gfvad.bench import coverage
 from gfvad.eval import bootstrap
 from gfvad.eval.frames import compress
-from gfvad.eval.metrics import RANKING
+from gfvad.eval.metrics import RANKING, ranking_metrics
 
 
 def make_videos(n=12, seed=0, digits=1):
@@ -95,3 +97,78 @@ def test_mean_and_ratio():
     ratio = bootstrap.resampled_ratio(np.array([1.0, 0.0, 0.0]), np.array([4.0, 2.0, 0.0]), drawn)
     assert ratio[0] == 0.2 and np.isnan(ratio[1])
     assert bootstrap.percentiles(ratio) is None
+
+
+def few(n, seed=0):
+    """(pool, resamples, value and its resamples by metric) of n videos."""
+    pooled = bootstrap.pool([compress(*v) for v in make_videos(n, seed)])
+    drawn = bootstrap.draw(bootstrap.presence(pooled), 400, 0)
+    return drawn, ranking_metrics(bootstrap.counts(pooled)), bootstrap.resampled_ranking(pooled, drawn)
+
+
+@pytest.mark.parametrize("n", [2, 4, 12, 60])
+def test_the_interval_of_few_videos(n):
+    """By hand; wider than percentiles, around the value and within 0 and 1."""
+    drawn, values, spread = few(n)
+    for name in RANKING:
+        low, high = bootstrap.interval(values[name], spread[name], drawn)
+        assert 0 <= low <= values[name] <= high <= 1
+        plain = np.subtract(*bootstrap.percentiles(spread[name])[::-1])
+        assert high - low > 0.98 * plain or n == 2
+        p = np.clip(spread[name], 1e-4, 1 - 1e-4)
+        logits = np.log(p / (1 - p))
+        u = np.array([np.cov(logits, drawn[:, v], ddof=0)[0, 1] for v in range(n)])
+        u -= u.mean()
+        k = np.mean(u**4) / np.mean(u**2) ** 2
+        freedom = np.clip(2 * n / (k - 1), min(2, n - 2), n - 2) if n > 2 else 1
+        half = stats.t.ppf(0.975, freedom) * np.sqrt(n / max(n - 2, 1)) * logits.std(ddof=1)
+        centre = 2 * np.log(values[name] / (1 - values[name])) - logits.mean()
+        ends = [1 / (1 + np.exp(-(centre + s * half))) for s in (-1, 1)]
+        assert [low, high] == pytest.approx([min(ends[0], values[name]), max(ends[1], values[name])], abs=1e-6), name
+
+
+def test_the_interval_of_many_videos_is_that_of_percentiles():
+    drawn, values, spread = few(bootstrap.FEW)
+    for name in RANKING:
+        assert bootstrap.interval(values[name], spread[name], drawn) == bootstrap.percentiles(spread[name])
+    assert bootstrap.method(bootstrap.FEW) != bootstrap.method(bootstrap.FEW - 1)
+    assert all(bootstrap.method(n) in bootstrap.CI_METHOD for n in (2, bootstrap.FEW))
+
+
+def test_an_interval_is_not_a_point_where_few_videos_all_agree():
+    drawn = np.ones((50, 5))
+    low, high = bootstrap.interval(1.0, np.ones(50), drawn)
+    assert high == 1 and low == pytest.approx(stats.beta.ppf(0.025, 5, 1))  # Clopper-Pearson, 5 of 5
+    assert bootstrap.interval(0.0, np.zeros(50), drawn) == pytest.approx([0, 1 - low])
+    assert bootstrap.interval(0.5, np.full(50, 0.5), drawn) == [0.5, 0.5]
+    assert bootstrap.interval(0.5, np.r_[0.5, np.nan], drawn[:2]) is None and bootstrap.interval(0.5, np.zeros(0), drawn[:0]) is None
+
+
+def test_resampled_metrics_stay_within_0_and_1():
+    """Where scores share a bin, what the bins lost of the whole set is given back: an almost perfect resample must not pass 1."""
+    rng = np.random.default_rng(0)
+    labels = [np.repeat([0, 1], 100).astype(np.uint8) for _ in range(8)]
+    pooled = bootstrap.pool([compress(y + rng.normal(0, 0.15 if i else 0.7, 200), y) for i, y in enumerate(labels)])
+    drawn = bootstrap.draw(bootstrap.presence(pooled), 300, 0)
+    for values in bootstrap.resampled_ranking(pooled, drawn, bins=4).values():
+        assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_coverage_command(capsys):
+    from gfvad.bench.__main__ import main
+
+    assert main(["coverage", "--videos=8", "--trials=2", "--populations=even"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[2:4]] == [["8", "even", "AUC"], ["8", "even", "AP"]]
+    for wrong in ("--videos=1", "--populations=other", "--trials=0"):
+        with pytest.raises(SystemExit):
+            main(["coverage", wrong])
+        assert "expected" in capsys.readouterr().err
+
+
+def test_intervals_cover(monkeypatch):
+    """A small run of the command's measure: 50 sets of 12 videos; percentiles fail it."""
+    monkeypatch.setattr(coverage, "TRUTH", 2000)
+    monkeypatch.setattr(coverage, "RESAMPLES", 200)
+    for found in coverage.measure("strong", 12, 50):
+        assert found.covered >= 0.88 > found.percentiles

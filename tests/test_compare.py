@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from gfvad.eval import compare
+from gfvad.eval import bootstrap, compare
 from gfvad.eval.results import write_scores
 from gfvad.types import DataError
 
@@ -31,6 +31,18 @@ def test_spread_is_the_t_interval():
     assert np.allclose([*found.interval, found.mean, found.deviation], [low, high, np.mean(values), np.std(values, ddof=1)]) and found.count == 5
     one = compare.spread([0.5])
     assert one.mean == 0.5 and np.isnan(one.deviation) and np.isnan(one.interval[0])
+
+
+def test_intervals_stay_within_what_a_rate_can_be():
+    """By t of two or three seeds they would reach 1.06."""
+    assert compare.spread([0.99, 0.97, 0.95]).interval[1] == 1.0 and compare.spread([0.01, 0.03]).interval[0] == 0.0
+    run = lambda value: compare.Resampled({"auc": value}, {"auc": np.full(5, value)})  # noqa: E731
+    found = compare.compare({0: run(1.0), 1: run(0.9)}, {0: run(0.1), 1: run(0.3)})
+    assert found.a.interval[1] == 1.0 and found.t_interval[1] == 1.0 and found.t_interval[0] == -1.0
+
+
+def test_few_videos_are_said_to_be_few():
+    assert "over 20 videos are narrower" in compare.caveat(20) and compare.caveat(bootstrap.FEW) == ""
 
 
 def test_paired_t_by_hand():

@@ -66,6 +66,7 @@ CASES = [
     dict(form="cp", kind="walk", zeroth="ones", count=3, parametrisation="simplex", cross_terms=False),
     dict(form="cp", kind="hadamard", zeroth="ones", count=3, parametrisation="nonneg", cross_terms=False, graphs="random_pair"),
     dict(form="outer", kind="hadamard", zeroth="ones", count=3, parametrisation="free", cross_terms=False, graphs="random_pair"),
+    dict(form="cp", kind="hadamard", zeroth="ones", count=3, parametrisation="simplex", cross_terms=False, graphs="random_pair"),
     dict(form="full", kind="hadamard", zeroth="ones", count=2, parametrisation="simplex", order=0),
 ]  # fmt: skip
 

@@ -88,6 +88,19 @@ def test_all_terms_agree_with_loop_oracle():
         np.testing.assert_allclose(total, weigh(expected, CFG), rtol=1e-11)
 
 
+@pytest.mark.parametrize("holes", [(), (0,), (5,), (2,), (1, 4)])
+def test_smoothness_takes_pairs_of_real_neighbours(holes):
+    """A pair counts where both of its units are real, wherever the padding lies and whatever it holds; normal videos do not."""
+    logits = np.array([[0.3, -1.0, 2.0, 0.5, -0.2, 4.0], [1.0, -3.0, 2.0, 0.0, 0.0, 9.0]])
+    mask = np.ones((2, 6), bool)
+    mask[:, list(holes)] = False
+    score = sigmoid(logits[0])
+    expected = sum((score[t] - score[t - 1]) ** 2 for t in range(1, 6) if not {t, t - 1} & set(holes))
+    total, count = losses.smoothness(jnp.where(mask, logits, 7.0), jnp.asarray(mask), jnp.array([True, False]))
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    assert int(count) == 1
+
+
 def test_weight_zero_or_missing_output_leaves_a_term_out():
     output, batch = problem()
     off = loss_config(variance=0.0, smoothness=0.0, sparsity=0.0, balance=0.0, reconstruction=0.0)

@@ -73,7 +73,7 @@ def truth_of(videos):
 
 
 def brute_criteria(videos, maps, cuts):
-    """(RBDC, TBDC) from sets of pixels."""
+    """(RBDC, TBDC), then both interpolated, from sets of pixels."""
     regions, track = truth_of(videos)
     frames = sum(len(v.maps) for v in videos)
     points = []
@@ -88,7 +88,14 @@ def brute_criteria(videos, maps, cuts):
                     false += not matches
         shares = [np.mean([k in hit for k in range(len(regions)) if track[k] == j]) for j in set(track)]
         points.append((false / frames, len(hit) / len(regions), np.mean([s >= 0.1 for s in shares])))
-    return [brute_area([(p[0], p[i]) for p in points]) for i in (1, 2)]
+    return [area([(p[0], p[i]) for p in points]) for area in (brute_steps, brute_area) for i in (1, 2)]
+
+
+def brute_steps(points):
+    """Area under the best rate with at most so many false regions, by a fine sum."""
+    x, points = (np.arange(200_000) + 0.5) / 200_000, sorted(points)
+    best = np.maximum.accumulate([0.0, *(rate for _, rate in points)])
+    return best[np.searchsorted([p[0] for p in points], x, "right")].mean()
 
 
 def brute_area(points):
@@ -120,7 +127,11 @@ def test_against_definitions(seed, resize):
     assert pixel.pixel_auc(videos, resize) == pytest.approx(roc_auc_score(labels, np.concatenate([m.ravel() for m in full])), abs=1e-12)
     assert pixel.pixel_level_criterion(videos, resize) == pytest.approx(brute_frames(videos, full), abs=1e-12)
     cuts = pixel.thresholds([v.maps for v in videos], 12)
-    assert pixel.rbdc_tbdc(videos, resize, 12) == pytest.approx(brute_criteria(videos, full, cuts), abs=2e-5)
+    found = {r["metric"]: r["value"] for r in pixel.records(videos, resize=resize, count=12)}
+    expected = brute_criteria(videos, full, cuts)
+    assert [found[m] for m in ("rbdc", "tbdc", "rbdc_interpolated", "tbdc_interpolated")] == pytest.approx(expected, abs=2e-5)
+    assert pixel.rbdc_tbdc(videos, resize, 12) == (found["rbdc"], found["tbdc"])
+    assert found["rbdc"] <= found["rbdc_interpolated"] and found["tbdc"] <= found["tbdc_interpolated"]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -163,9 +174,21 @@ def test_limits():
     normal = MappedVideo("b", np.zeros((3, 4, 5)), np.zeros((3, 8, 10), bool))
     assert all(math.isnan(v) for v in (pixel.pixel_auc([normal]), *pixel.pixel_level_criterion([normal]), *pixel.rbdc_tbdc([normal])))
     rows = pixel.records([normal], resamples=5)
-    assert [r["value"] for r in rows] == [None] * 5 and [r["ci95"] for r in rows] == [None] * 5
+    assert [r["value"] for r in rows] == [None] * 7 and [r["ci95"] for r in rows] == [None] * 7
     full = MappedVideo("c", rng.random((3, 4, 5)), np.ones((3, 8, 10), bool))  # no normal frame, no normal pixel
     assert math.isnan(pixel.pixel_auc([full])) and math.isnan(pixel.pixel_level_criterion([full])[0])
+
+
+@pytest.mark.parametrize("pixels, found, detected", [(5, 2, True), (10, 4, True), (35, 14, True), (5, 1, False), (10, 3, False), (7, 2, False), (7, 3, True)])
+def test_forty_per_cent_of_the_pixels_is_enough(pixels, found, detected):
+    """Exactly 40 % counts (Mahadevan et al. 2010: at least); one pixel fewer does not."""
+    masks = np.zeros((2, 1, pixels), bool)
+    masks[0] = True  # an abnormal and a normal frame
+    maps = np.zeros((2, 1, pixels))
+    maps[0, 0, :found], maps[1] = 1.0, 0.5
+    runs = pixel.criterion_scores(pixel.cells(MappedVideo("a", maps, masks)))
+    assert runs.scores.tolist() == [1.0 if detected else 0.0, 0.5] and runs.labels.tolist() == [1, 0]
+    assert pixel.pixel_level_criterion([MappedVideo("a", maps, masks)])[0] == float(detected)
 
 
 def test_order_scale_and_parts_change_nothing():
@@ -216,23 +239,48 @@ def test_regions_and_tracks():
     assert pixel.region_counts(pixel.cells(MappedVideo("a", np.ones((1, 5, 5)), masks)), np.array([1.0])).tolist() == [[0, 2, 2]]
 
 
+def published(detections, frames, regions):
+    """Area as the field's published programs take it: detections from the highest score down, each a hit or a false region."""
+    false = np.r_[0, np.cumsum([not hit for hit in detections])] / frames
+    rate = np.r_[0, np.cumsum(detections)] / regions
+    end = np.flatnonzero(false <= 1)[-1] + 1
+    return np.trapezoid(np.r_[rate[:end], rate[end - 1]], np.r_[false[:end], 1.0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_area_is_that_of_published_programs(seed):
+    """Walked detection by detection, the curve only goes right or up, so that their trapezoids are steps."""
+    rng = np.random.default_rng(seed)
+    hits = rng.random(60) < 0.5
+    x, y = np.cumsum(~hits) / 20, np.cumsum(hits) / 40
+    assert pixel.area_to_one(x, y) == pytest.approx(published(hits, 20, 40), abs=1e-12)
+
+
 def test_area_to_one():
     assert pixel.area_to_one(np.array([0.0]), np.array([1.0])) == 1
-    assert pixel.area_to_one(np.array([0.5, 3.0]), np.array([0.5, 1.0])) == pytest.approx(0.125 + 0.25 + 0.5 * 0.1 / 2)
+    assert pixel.area_to_one(np.array([0.5, 3.0]), np.array([0.5, 1.0])) == pytest.approx(0.25)
     # beaten points, as merged regions of low thresholds give them, change nothing
-    assert pixel.area_to_one(np.array([0.5, 0.7, 3.0, 0.9]), np.array([0.5, 0.1, 1.0, 0.0])) == pytest.approx(0.4)
-    assert pixel.area_to_one(np.array([0.25, 0.25]), np.array([0.5, 0.8])) == pytest.approx(0.1 + 0.6)
-    assert pixel.area_to_one(np.array([2.0]), np.array([1.0])) == pytest.approx(0.25)
+    assert pixel.area_to_one(np.array([0.5, 0.7, 3.0, 0.9]), np.array([0.5, 0.1, 1.0, 0.0])) == pytest.approx(0.25)
+    assert pixel.area_to_one(np.array([0.25, 0.25]), np.array([0.5, 0.8])) == pytest.approx(0.6)
+    assert pixel.area_to_one(np.array([2.0]), np.array([1.0])) == 0 == pixel.area_to_one(np.array([1.0]), np.array([1.0]))
+
+
+def test_area_interpolated():
+    assert pixel.area_interpolated(np.array([0.0]), np.array([1.0])) == 1
+    assert pixel.area_interpolated(np.array([0.5, 3.0]), np.array([0.5, 1.0])) == pytest.approx(0.125 + 0.25 + 0.5 * 0.1 / 2)
+    assert pixel.area_interpolated(np.array([0.5, 0.7, 3.0, 0.9]), np.array([0.5, 0.1, 1.0, 0.0])) == pytest.approx(0.4)
+    assert pixel.area_interpolated(np.array([0.25, 0.25]), np.array([0.5, 0.8])) == pytest.approx(0.1 + 0.6)
+    assert pixel.area_interpolated(np.array([2.0]), np.array([1.0])) == pytest.approx(0.25)
 
 
 def test_records_and_errors():
     videos = blocks_pair(4)
     rows = pixel.records(videos, "best", resamples=50)
-    assert [r["metric"] for r in rows] == ["pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc"]
+    assert [r["metric"] for r in rows] == ["pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", *pixel.CRITERIA]
     for r in rows:
         assert r["checkpoint"] == "best" and r["aggregation"] == "micro" and r["n_videos"] == 4 and r["n_frames"] == 160
         assert r["ci95"] is None or r["ci95"][0] <= r["value"] <= r["ci95"][1]
-    assert [r["ci95"] is None for r in rows] == [True, False, False, False, False]
+    assert [r["ci95"] is None for r in rows] == [True] + [False] * 6
     frames = [pixel.criterion_scores(pixel.cells(v)) for v in videos]
     pooled = [np.concatenate(f) for f in zip(*frames)]
     assert rows[1]["value"] == roc_auc(*pooled) and rows[2]["value"] == equal_error_rate(*pooled)

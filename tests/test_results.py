@@ -52,6 +52,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["results.json"]
 
 
+def test_areas_of_earlier_versions_are_called_what_they_are(tmp_path):
+    """They had the interpolated ones alone, as rbdc and tbdc; what has both is left as it is."""
+    old = {"schema": 1, "records": [{"metric": m, "value": v} for m, v in (("auc", 0.9), ("rbdc", 0.8), ("tbdc", 0.7))], "named": {"floor, tbdc/x": 0.6, "a": 1}}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    found = results.read_results(tmp_path / "old.json")
+    assert [r["metric"] for r in found["records"]] == ["auc", "rbdc_interpolated", "tbdc_interpolated"]
+    assert found["named"] == {"floor, tbdc_interpolated/x": 0.6, "a": 1}
+    (tmp_path / "new.json").write_text(json.dumps(found | {"records": found["records"] + [{"metric": "rbdc", "value": 0.75}]}))
+    assert [r["metric"] for r in results.read_results(tmp_path / "new.json")["records"]][-1] == "rbdc"
+
+
 def test_incomplete_results_are_refused(records):
     with pytest.raises(ConfigError, match="meta lacks dataset"):
         results.build_results(records, {k: v for k, v in META.items() if k != "dataset"})

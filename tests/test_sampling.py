@@ -132,6 +132,12 @@ def test_split_validation_by_hand():
     assert train.tolist() == list(range(20)) and not len(validation)
 
 
+@pytest.mark.parametrize("fraction, size, held", [(0.25, 7, 2), (0.25, 10, 3), (0.5, 3, 2), (0.3, 8, 2), (0.3, 9, 3), (0.01, 9, 1), (0.95, 4, 3)])
+def test_split_validation_rounds_to_the_nearest(fraction, size, held):
+    """1.75 -> 2, a half up, 2.4 -> 2, 2.7 -> 3; at least one held out and one to train on."""
+    assert len(sampling.split_validation(_names(size), [1] * size, fraction)[1]) == held
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.0])
 def test_split_validation_refuses(fraction):
     with pytest.raises(ConfigError, match="validation_fraction"):

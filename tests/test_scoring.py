@@ -9,10 +9,13 @@ import pytest
 from small_run import Run
 
 from gfvad.eval import calibration
+from gfvad.export import main as export_main
 from gfvad.scoring import artefact, files, standalone
-from gfvad.scoring.alarms import find_alarms
+from gfvad.scoring.alarms import GAP, find_alarms
+from gfvad.scoring.live import Row
 from gfvad.scoring.result import VideoScores
 from gfvad.scoring.standalone import CLOCK, Refused, UnitScorer
+from gfvad.scoring.stream import Log
 from gfvad.scoring.weak import open_weak
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
@@ -159,6 +162,23 @@ def test_what_is_refused(ensemble, tmp_path):
         open_weak(broken)
 
 
+@pytest.mark.parametrize("by, message", [(1e-4, "differ by 0.0001"), (np.nan, "differ by nan")])
+def test_an_artefact_that_disagrees_with_its_run_is_not_written(ensemble, tmp_path, monkeypatch, capsys, by, message):
+    """What is exported is not what the run computes: the check of `write` finds it, whichever way it differs."""
+    real, calls = artefact.program, []
+
+    def tampered(run):
+        calls.append(run)
+        compute = real(run)
+        if len(calls) > 1:  # the live model
+            return compute
+        return lambda features, mask: (out := compute(features, mask)) | {"scores": out["scores"] + np.float32(by)}
+
+    monkeypatch.setattr(artefact, "program", tampered)
+    assert export_main([f"--workdir={ensemble[1]}", f"--out={tmp_path / 'out'}", "--platforms=cpu"]) == 2
+    assert message in capsys.readouterr().err and len(calls) == 2 and not list(tmp_path.iterdir())
+
+
 def test_means_are_those_of_training_segments():
     x = np.random.default_rng(0).normal(size=(23, 3)).astype(np.float32)
     for segments in (4, 23, 40):
@@ -197,6 +217,37 @@ def test_alarms_join_over_short_gaps():
     assert [(round(a.start, 3), round(a.end, 3), a.peak, round(a.peak_time, 3)) for a in found] == [(0.6, 2.4, 0.9, 0.9), (4.2, 4.8, 0.6, 4.5)]
     assert found[0].contributions == {"motion": 1.0, "audio": -1.0}
     assert len(find_alarms(scored(), 0.5, gap=0.5)) == 3 and not find_alarms(scored(), 0.95) and len(find_alarms(scored(), 0.0)) == 1
+
+
+def halves(*score):
+    """Units of half a second: gaps between them are exact in binary."""
+    start = np.arange(len(score)) * 0.5
+    return VideoScores("v", "", 8.0, 4 * len(score), start, start + 0.5, np.array(score), {})
+
+
+@pytest.mark.parametrize(
+    "score, expected",
+    [
+        ((0.5, 0.25), [(0.0, 0.5)]),  # a score at the threshold is an alarm
+        ((0.5, 0.25, 0.5), [(0.0, 1.5)]),  # half a second between
+        ((0.5, 0.25, 0.25, 0.5), [(0.0, 0.5), (1.5, 2.0)]),  # GAP exactly ends it
+        ((0.5, 0.0, 0.0, 0.0, 0.9, 0.25, 0.5), [(0.0, 0.5), (2.0, 3.5)]),
+        ((0.49999, 0.25), []),
+    ],
+)
+def test_alarms_at_the_threshold_and_at_the_gap(score, expected, tmp_path):
+    """The same of a file and of a stream of the same scores."""
+    assert GAP == 1.0
+    video = halves(*score)
+    assert [(a.start, a.end) for a in find_alarms(video, 0.5)] == expected
+    log = Log(tmp_path, "v", 0.5, ())
+    for start, end, value in zip(video.start, video.end, video.score):
+        log.take(Row(float(start), float(end), float(value), {}), 0.0)
+    log.close()
+    found = list(csv.DictReader(open(tmp_path / "alarms.csv", encoding="utf-8")))
+    assert [(float(a["start"]), float(a["end"])) for a in found] == expected
+    rows = list(csv.DictReader(open(tmp_path / "scores.csv", encoding="utf-8")))
+    assert [r["alarm"] for r in rows] == [str(int(v >= 0.5)) for v in score]
 
 
 def test_files_of_scores(tmp_path):

@@ -56,12 +56,12 @@ def test_second_table_of_predictive_runs(tmp_path, capsys):
     assert "| label g |" in first and "label g" not in second
     assert "| value | label p | label q |\n| --- | --- | --- |" in second
     assert _line(second, "AUC, min-max a video, Gaussian of sigma 5") == ["0.9600 ± 0.0100", "-"]
-    assert _line(second, "RBDC") == ["0.6000 ± 0.1000", "-"]
+    assert _line(second, "RBDC, interpolated") == ["0.6000 ± 0.1000", "-"]  # what runs of earlier versions have as rbdc
     assert _line(second, "floor/flow") == ["0.9470 ± 0.0000", "0.9470"]
     assert _line(second, "term alone/pace") == ["0.8100 ± 0.0100", "-"]
     assert not any(word in second for word in ("TBDC", "pixel AUC", "term alone/flow"))  # undefined, of another protocol
     names = [line.split("|")[1].strip() for line in second.splitlines() if line.startswith("|")]
-    assert names == ["value", "---", "AUC, min-max a video, Gaussian of sigma 5", "RBDC", "floor/flow", "term alone/pace"]
+    assert names == ["value", "---", "AUC, min-max a video, Gaussian of sigma 5", "RBDC, interpolated", "floor/flow", "term alone/pace"]
 
 
 def test_second_table_says_what_is_missing(tmp_path):

@@ -104,6 +104,7 @@ def markdown(sweep: Sweep, dataset: str, base: Setting, found: Sequence[Found], 
               "Micro frame metrics of the last checkpoint, no normalisation, no smoothing; intervals are 95 %: of the mean over seeds by t, of differences "
               f"beside each test. Tests are paired with the base: a t-test over seeds, and a bootstrap over the {videos} test videos ({resamples} resamples) "
               "of the difference between means over seeds. Each p stands for itself: with many settings some are small by chance.", ""]  # fmt: skip
+    lines += [f"{note[0].upper()}{note[1:]}.", ""] if (note := compare.caveat(videos)) else []
     kinds = [np.isfinite(run.resamples[compare.OF_VIDEOS]).all() and np.isfinite(run.values[compare.OF_VIDEOS]) for one in found for run in one.runs.values()]
     for metric in (first, *(m for m in compare.METRICS if m != first), *([compare.OF_VIDEOS] if all(kinds) else [])):
         title = "AUC of whole videos by their peaks" if metric == compare.OF_VIDEOS else metric.upper()

@@ -47,4 +47,4 @@ def read_calibration(folder: Path, step: int) -> tuple[float, str]:
         value, rule = float(found["threshold"]), str(found["rule"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a calibration ({error}); expected what an evaluation writes: evaluate the run again (--mode=evaluate)") from None
-    return (value, rule) if found.get("step") == step else (DEFAULT, f"{DEFAULT}: {CALIBRATION} is of step {found.get('step')}, not {step}")
+    return (value, rule) if found.get("step") == step else (DEFAULT, f"{DEFAULT}: {CALIBRATION} is of step {found.get('step')}, not {step if step >= 0 else 'of these weights'}")

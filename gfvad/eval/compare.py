@@ -11,6 +11,8 @@ run's config. Two sources of chance are looked at one by one, since they answer 
   same for both settings and every seed; the statistic is the difference of the metric's mean over seeds. p is twice the smaller share of
   resamples on one side of 0, with one added to count and number so that it is never 0 (Davison and Hinkley, 1997, eq. 4.11).
 
+Intervals over videos are percentiles of the resamples: below bootstrap.FEW videos they are narrower than they say, which is printed.
+
 Metrics are micro over frames, not normalised, not smoothed, of the last checkpoint. Intervals are 95 %. No correction is made for how many settings are tested.
 """
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Spread(NamedTuple):
 
     mean: float
     deviation: float  # sample standard deviation; NaN of one seed
-    interval: tuple[float, float]  # 95 % of the mean, by t; NaN of one seed
+    interval: tuple[float, float]  # 95 % of the mean, by t, within [0, 1]; NaN of one seed
     count: int
 
 
@@ -70,12 +72,12 @@ class Resampled(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation and 95 % t-interval of the mean, mean +- t(0.975, n - 1) sd / sqrt(n)."""
+    """Mean, sample standard deviation and 95 % t-interval of the mean of rates, mean +- t(0.975, n - 1) sd / sqrt(n), cut at 0 and 1."""
     v = np.asarray(values, np.float64)
     if len(v) < 2:
         return Spread(float(v.mean()) if len(v) else np.nan, np.nan, (np.nan, np.nan), len(v))
     half = stats.t.ppf(0.5 + LEVEL / 2, len(v) - 1) * v.std(ddof=1) / np.sqrt(len(v))
-    return Spread(float(v.mean()), float(v.std(ddof=1)), (float(v.mean() - half), float(v.mean() + half)), len(v))
+    return Spread(float(v.mean()), float(v.std(ddof=1)), (float(max(v.mean() - half, 0.0)), float(min(v.mean() + half, 1.0))), len(v))
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -128,12 +130,20 @@ def compare(a: Mapping[int, Resampled], b: Mapping[int, Resampled], metric: str 
         raise DataError(f"no seed in common: {sorted(a)} and {sorted(b)}; train both settings with the same seeds")
     of = lambda runs, seeds: [runs[seed].values[metric] for seed in seeds]  # noqa: E731
     t_p, t_interval = paired_t(of(a, both), of(b, both))
+    t_interval = tuple(float(np.clip(end, -1.0, 1.0)) for end in t_interval)  # rates do not differ by more; NaN stays
     mean = lambda runs: np.mean([runs[seed].resamples[metric] for seed in both], axis=0)  # noqa: E731  [R]
     differences = mean(a) - mean(b)
     interval = bootstrap.percentiles(differences) or [np.nan, np.nan]
     difference = float(np.mean(of(a, both)) - np.mean(of(b, both)))
     return Comparison(metric, spread(of(a, sorted(a))), spread(of(b, sorted(b))), difference, len(both), t_p, t_interval,
                       bootstrap_p(differences), (interval[0], interval[1]))  # fmt: skip
+
+
+def caveat(videos: int) -> str:
+    """What is to be said of intervals and p over so many videos; '' of many."""
+    if videos >= bootstrap.FEW:
+        return ""
+    return f"percentiles over {videos} videos are narrower than 95 % (python -m gfvad.bench coverage), and p over videos smaller than it should be"
 
 
 def find_runs(folder: Path) -> dict[int, Path]:
@@ -215,6 +225,8 @@ def main(argv: Sequence[str]) -> int:
     else:
         print("\n".join(text(result, (str(options.a), str(options.b))) for result in results))
         print("micro frame metrics, last checkpoint, no normalisation, no smoothing; p of each test by itself")
+        if note := caveat(len(videos.labels)):
+            print(note)
     return 0
 
 

@@ -7,7 +7,9 @@ Resolution. Everything is measured in pixels of the mask. A map is brought there
 Truth. A region is an 8-connected component of a frame's mask, specks of an annotation included. Masks name no tracks, so a track is a
 set of regions linked over consecutive frames of one video by at least one shared pixel, directly or through others: objects whose masks
 touch or cross share a track, an object whose mask pauses for a frame gets two.
-Criteria. RBDC and TBDC are those of Ramachandra & Jones (WACV 2020, Street Scene) with thresholded maps as the detector.
+Criteria. RBDC and TBDC are those of Ramachandra & Jones (WACV 2020, Street Scene) with thresholded maps as the detector. Their areas are
+step-wise, as the field's published programs take them: a rate is held until the next operating point. `rbdc_interpolated` and
+`tbdc_interpolated` join the same points by straight lines (ours; a little higher, since thresholds leave gaps between points).
 Regions are compared as sets of pixels. Published detectors of objects compare boxes, whose IoU differs: name the rule beside a number.
 Undefined values (no region, no abnormal or no normal frame or pixel) are NaN, and null in records.
 """
@@ -212,36 +214,61 @@ def region_counts(c: Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float 
     return found
 
 
-def area_to_one(false_rate: np.ndarray, rate: np.ndarray) -> float:
-    """Area under detection rate [K] over false regions a frame [K] from 0 to 1 (Ramachandra & Jones 2020); [0, 1].
+def unbeaten(false_rate: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False regions a frame [K] and detection rate [K] -> the operating points that no other beats, [k] each, from (0, 0) upwards.
 
-    Lower thresholds merge regions, so neither count is monotone. The curve joins, by straight lines from (0, 0), the operating points that
-    no other beats: a higher rate with no more false regions. It stays level after the last one, and is cut at 1 on its line.
+    Lower thresholds merge regions, so neither count is monotone. A point is beaten by a rate as high with no more false regions.
     """
     order = np.lexsort((-rate, false_rate))
     x, y = false_rate[order], rate[order]
     best = y > np.r_[0.0, np.maximum.accumulate(y)[:-1]]
-    x, y = np.r_[0.0, x[best]], np.r_[0.0, y[best]]
+    return np.r_[0.0, x[best]], np.r_[0.0, y[best]]
+
+
+def area_to_one(false_rate: np.ndarray, rate: np.ndarray) -> float:
+    """Step-wise area under detection rate [K] over false regions a frame [K] from 0 to 1 (Ramachandra & Jones 2020); [0, 1].
+
+    A rate holds from its operating point to the next, the last one below 1 up to 1: what programs that walk detection by detection give,
+    whose curve only goes right or up.
+    """
+    x, y = unbeaten(false_rate, rate)
+    inside = x < 1
+    return float(np.sum(y[inside] * np.diff(np.r_[x[inside], 1.0])))
+
+
+def area_interpolated(false_rate: np.ndarray, rate: np.ndarray) -> float:
+    """The same with straight lines between operating points (ours): level after the last one, and cut at 1 on its line."""
+    x, y = unbeaten(false_rate, rate)
     inside = x < 1
     return float(np.trapezoid(np.r_[y[inside], np.interp(1.0, x, y)], np.r_[x[inside], 1.0]))
 
 
-def _criteria(parts: Sequence[Cells], count: int, resamples: int, seed: int) -> list[tuple[float, list[float] | None]]:
-    """[(RBDC, its 95 % interval over videos), (TBDC, its interval)] of all videos pooled."""
+CRITERIA = {  # metric -> (column of `region_counts`, its area)
+    "rbdc": (1, area_to_one),
+    "tbdc": (2, area_to_one),
+    "rbdc_interpolated": (1, area_interpolated),
+    "tbdc_interpolated": (2, area_interpolated),
+}
+
+
+def _criteria(parts: Sequence[Cells], count: int, resamples: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
+    """Metric of CRITERIA -> (value of all videos pooled, its 95 % interval over videos)."""
     totals = np.array([[len(c.maps), len(c.area), len(np.unique(c.track))] for c in parts], np.float64)  # [V, 3]
     if not totals[:, 1].any():
-        return [(float("nan"), None)] * 2
+        return dict.fromkeys(CRITERIA, (float("nan"), None))
     cuts = thresholds([c.maps for c in parts], count)
     found = np.stack([region_counts(c, cuts) for c in parts]).astype(np.float64)  # [V, K, 3]
 
     def areas(times: np.ndarray) -> list[float]:
-        """[V] how often each video counts -> the two areas."""
+        """[V] how often each video counts -> the areas."""
         rates = np.tensordot(times, found, 1) / (times @ totals)  # [K, 3]
-        return [area_to_one(rates[:, 0], rates[:, i]) for i in (1, 2)]
+        return [area(rates[:, 0], rates[:, i]) for i, area in CRITERIA.values()]
 
     present = np.stack([np.ones(len(parts), bool), totals[:, 1] > 0], axis=1)  # a resample needs a true region
-    spread = np.array([areas(times) for times in bootstrap.draw(present, resamples, seed)]).reshape(-1, 2)
-    return [(value, bootstrap.percentiles(spread[:, i])) for i, value in enumerate(areas(np.ones(len(parts))))]
+    drawn = bootstrap.draw(present, resamples, seed)
+    spread = np.array([areas(times) for times in drawn]).reshape(-1, len(CRITERIA))
+    values = areas(np.ones(len(parts)))
+    return {n: (v, bootstrap.interval(v, spread[:, i], drawn)) for i, (n, v) in enumerate(zip(CRITERIA, values))}
 
 
 def pixel_auc(videos: Sequence[MappedVideo], resize: str = "nearest") -> float:
@@ -264,23 +291,22 @@ def pixel_level_criterion(videos: Sequence[MappedVideo], resize: str = "nearest"
 def rbdc_tbdc(videos: Sequence[MappedVideo], resize: str = "nearest", count: int = THRESHOLDS) -> tuple[float, float]:
     """(RBDC, TBDC) of `count` thresholds: areas of `area_to_one` over true regions and over tracks. Raises as `check`."""
     check(videos, resize)
-    (rbdc, _), (tbdc, _) = _criteria([cells(v, resize) for v in videos], count, 0, 0)
-    return rbdc, tbdc
+    found = _criteria([cells(v, resize) for v in videos], count, 0, 0)
+    return found["rbdc"][0], found["tbdc"][0]
 
 
 def records(
     videos: Sequence[MappedVideo], checkpoint: str = "last", resize: str = "nearest", *, resamples: int = 0, seed: int = 0, count: int = THRESHOLDS
 ) -> list[Record]:  # fmt: skip
-    """Records (see protocols.py) of pixel_auc, pixel_criterion_auc, pixel_criterion_eer, rbdc and tbdc; maps as they come.
+    """Records (see protocols.py) of pixel_auc, pixel_criterion_auc, pixel_criterion_eer and each of CRITERIA; maps as they come.
 
     resamples, seed: of the intervals over videos, which pixel_auc goes without. Raises DataError as `check`.
     """
     check(videos, resize)
     parts = [cells(v, resize) for v in videos]
     frames = micro([criterion_scores(c) for c in parts], resamples, seed)
-    rbdc, tbdc = _criteria(parts, count, resamples, seed)
     found = {"pixel_auc": (pixel_auc_of(parts), None), "pixel_criterion_auc": frames["auc"], "pixel_criterion_eer": frames["eer"],
-             "rbdc": rbdc, "tbdc": tbdc}  # fmt: skip
+             **_criteria(parts, count, resamples, seed)}  # fmt: skip
     shared = {**HEADLINE, "checkpoint": checkpoint}
     size = {"n_videos": len(videos), "n_frames": sum(len(v.maps) for v in videos)}
     return [{"metric": m, **shared, "value": None if np.isnan(v) else float(v), "ci95": ci, **size} for m, (v, ci) in found.items()]

@@ -12,6 +12,8 @@ n_videos and n_frames the value was taken over. Metrics:
   class_ap/NAME                  frames of that class against the frames of all normal videos and the normal frames of its own; other
                                  classes' abnormal frames are left out (micro, none, none; ours)
   map@0.1 .. map@0.5, map@avg    temporal localisation, see localisation.py (scores as they come; no interval)
+Where every video is wholly normal or wholly abnormal, macro, min-max, auc_abnormal and map@ say nothing and are left out; whole_clips.py
+has what says more.
 """
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def micro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[fl
     values = ranking_metrics(bootstrap.counts(pooled))
     drawn = bootstrap.draw(bootstrap.presence(pooled), resamples, seed)
     spread = bootstrap.resampled_ranking(pooled, drawn)
-    return {name: (values[name], bootstrap.percentiles(spread[name])) for name in RANKING}
+    return {name: (values[name], bootstrap.interval(values[name], spread[name], drawn)) for name in RANKING}
 
 
 def macro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
@@ -85,7 +87,7 @@ def macro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[fl
         rows.append(ranking_metrics(cumulative_counts(np.r_[r.scores, low, high], np.r_[r.labels, 0, 1], np.r_[r.weights, 1, 1])))
     drawn = bootstrap.draw(np.ones((len(rows), 2), bool), resamples, seed)
     table = {name: np.array([row[name] for row in rows]) for name in RANKING}  # [V] each
-    return {n: (float(v.mean()), bootstrap.percentiles(bootstrap.resampled_mean(v, drawn))) for n, v in table.items()}
+    return {n: (m := float(v.mean()), bootstrap.interval(m, bootstrap.resampled_mean(v, drawn), drawn)) for n, v in table.items()}
 
 
 NORMALISATIONS: dict[str, Callable] = {"none": none, "minmax": min_max, "train": training_statistics}
@@ -128,6 +130,11 @@ def check(videos: Sequence[ScoredVideo]) -> None:
             raise DataError(f"video {v.name!r}: {bad} of {len(v.scores)} scores are not finite, expected numbers; check the model")
 
 
+def one_class_each(videos: Sequence[ScoredVideo]) -> bool:
+    """Whether no video holds both normal and abnormal frames: nothing can be found inside one."""
+    return all(v.labels.all() or not v.labels.any() for v in videos)
+
+
 def class_runs(video: ScoredVideo, name: str) -> Runs:
     """Runs of a video with class `name` positive and the abnormal frames of other classes left out."""
     own = labels_from_spans(np.asarray(video.spans).reshape(-1, 2)[is_of_class(video, name)], len(video.labels)).astype(bool)
@@ -144,8 +151,9 @@ def false_alarms(videos: Sequence[ScoredVideo], runs: Sequence[Runs], resamples:
     frames = np.array([r.weights.sum() for r in normal], np.float64)  # [V]
     alarms = np.array([false_alarm_rate(r.scores, r.weights, FAR_THRESHOLD) for r in normal]) * frames
     drawn = bootstrap.draw(np.ones((len(normal), 2), bool), resamples, seed)
-    interval = bootstrap.percentiles(bootstrap.resampled_ratio(alarms, frames, drawn))
-    return {"metric": f"far@{FAR_THRESHOLD:g}", "value": float(alarms.sum() / frames.sum()), "ci95": interval, "n_videos": len(normal),
+    value = float(alarms.sum() / frames.sum())
+    interval = bootstrap.interval(value, bootstrap.resampled_ratio(alarms, frames, drawn), drawn)
+    return {"metric": f"far@{FAR_THRESHOLD:g}", "value": value, "ci95": interval, "n_videos": len(normal),
             "n_frames": int(frames.sum())}  # fmt: skip
 
 
@@ -156,10 +164,11 @@ def _record(protocol: Mapping[str, str], metric: str, value: float, ci95, runs: 
 
 
 def extra_records(videos: Sequence[ScoredVideo], protocol: Mapping[str, str], resamples: int, seed: int, class_scores=None) -> list[Record]:
-    """auc_abnormal, auc_video, class_ap/NAME and map@IOU, each where its videos, classes or spans exist."""
+    """auc_abnormal, auc_video, class_ap/NAME and map@IOU, each where its videos, classes or spans exist and it says something."""
     records = []
+    inside = not one_class_each(videos)
     abnormal = [compress(v.scores, v.labels) for v in videos if v.label == 1]
-    if abnormal:
+    if abnormal and inside:
         records.append(_record(protocol, "auc_abnormal", *micro(abnormal, resamples, seed)["auc"], abnormal))
     if {v.label for v in videos} >= {0, 1}:
         peaks = [Runs(np.array([v.scores.max()]), np.array([v.label], np.uint8), np.array([1], np.int32)) for v in videos if v.label in (0, 1)]
@@ -167,7 +176,7 @@ def extra_records(videos: Sequence[ScoredVideo], protocol: Mapping[str, str], re
     for name in sorted({c for v in videos for c in v.classes}):
         runs = [class_runs(v, name) for v in videos if v.label == 0 or name in v.classes]
         records.append(_record(protocol, f"class_ap/{name}", *micro(runs, resamples, seed)["ap"], runs))
-    if any(len(v.spans) for v in videos):
+    if inside and any(len(v.spans) for v in videos):
         values = mean_average_precision(videos, class_scores=class_scores)
         runs = [compress(v.labels, v.labels) for v in videos]
         named = {f"map@{iou:g}": value for iou, value in values.items()} | {"map@avg": float(np.mean(list(values.values())))}
@@ -179,7 +188,7 @@ def protocol_matrix(
     videos: Iterable[ScoredVideo], eval_cfg, train_stats: tuple[float, float] | None = None, *, checkpoint: str = "last", seed: int = 0,
     class_scores=None,
 ) -> list[Record]:  # fmt: skip
-    """Records of every protocol for V scored videos, headline protocol first.
+    """Records of every protocol for V scored videos, headline protocol first; without macro and min-max where `one_class_each`.
 
     eval_cfg: `ema`, `gaussian`, `bootstrap` of config.eval. train_stats: (mean, std) of frame scores on the training split; None, or a std of
     0 (a model that scores everything alike), leaves the normalisation 'train' out. checkpoint: the rule that chose the weights (last, best, best-on-test, a step). seed: of the resamples.
@@ -190,13 +199,18 @@ def protocol_matrix(
     if train_stats is not None and not np.isfinite(train_stats).all():
         raise DataError(f"training statistics: mean {train_stats[0]}, std {train_stats[1]}, expected numbers; check the model's scores")
     records: list[Record] = []
+    inside = not one_class_each(videos)
     for normalisation in NORMALISATIONS:
+        if normalisation == "minmax" and not inside:
+            continue
         if normalisation == "train" and (train_stats is None or train_stats[1] == 0):
             continue
         for smoothing, chosen in smoothing_names(eval_cfg).items():
             runs = []  # lets go of the last protocol's before the next are made
             runs = [compress(transform(v.scores, normalisation, chosen, train_stats or (0.0, 1.0)), v.labels) for v in videos]
             for aggregation, aggregate in AGGREGATIONS.items():
+                if aggregation == "macro" and not inside:
+                    continue
                 protocol = {"aggregation": aggregation, "normalisation": normalisation, "smoothing": smoothing, "checkpoint": checkpoint}
                 for metric, (value, ci95) in aggregate(runs, eval_cfg.bootstrap, seed).items():
                     records.append(_record(protocol, metric, value, ci95, runs))

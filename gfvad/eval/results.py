@@ -7,6 +7,7 @@ results.json:
   ground_truth_frames, n_videos   what the values were taken on
   seed, config_hash, code_version, device, wall_seconds
   headline          the record of the default protocol (micro, none, none; last checkpoint) in meta's `metric`
+  ci_method         which 95 % interval ci95 is
   records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint, value, ci95, n_videos, n_frames
   extras            records of a checkpoint chosen on the test split itself (best-on-test): to compare with papers, not results
   ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated set, ground_truth (its name), notes
@@ -30,6 +31,7 @@ import numpy as np
 import gfvad
 from gfvad.base.arrays import Npz, load_npz
 from gfvad.base.files import atomically, parse_json, read_json
+from gfvad.eval import bootstrap
 from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
@@ -81,6 +83,7 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
         found = sorted({r["metric"] for r in records})
         raise ConfigError(f"results: no record of metric {metric!r} under the default protocol {HEADLINE}; metrics found: {found}")
     tree = {"schema": SCHEMA, **{k: meta[k] for k in REQUIRED}, "n_videos": first["n_videos"], "code_version": code_version(), **meta}
+    tree["ci_method"] = bootstrap.CI_METHOD
     tree["headline"] = first
     tree["records"] = [r for r in records if r["checkpoint"] != BEST_ON_TEST]
     tree["extras"] = [r for r in records if r["checkpoint"] == BEST_ON_TEST]
@@ -99,12 +102,26 @@ def write_tree(path: str | Path, tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def name_areas(tree: dict[str, Any]) -> dict[str, Any]:
+    """A results tree whose interpolated RBDC and TBDC are called so: earlier versions had those alone, as rbdc and tbdc. Changes the tree."""
+    records = [r for r in [*tree.get("records", ()), *tree.get("extras", ()), tree.get("headline")] if isinstance(r, dict)]
+    if any(r.get("metric") == "rbdc_interpolated" for r in records):
+        return tree
+    for r in records:
+        if r.get("metric") in ("rbdc", "tbdc"):
+            r["metric"] += "_interpolated"
+    if isinstance(tree.get("named"), dict):
+        areas = ("floor, rbdc/", "floor, tbdc/")
+        tree["named"] = {n.replace("bdc/", "bdc_interpolated/", 1) if n.startswith(areas) else n: v for n, v in tree["named"].items()}
+    return tree
+
+
 def read_results(path: str | Path) -> dict[str, Any]:
     """The tree of a results.json; raises DataError where it is not one of this schema."""
     tree = read_json(path, "the results.json of an evaluation by this project")
     if tree.get("schema") != SCHEMA:
         raise DataError(f"{path}: schema {tree.get('schema')!r}, expected {SCHEMA}; evaluate again to write it anew")
-    return tree
+    return name_areas(tree)
 
 
 def write_scores(

@@ -19,10 +19,11 @@ import numpy as np
 from gfvad.base.errors import DataError, command
 from gfvad.base.files import read_json
 from gfvad.eval.protocols import HEADLINE
+from gfvad.eval.results import name_areas
 from gfvad.eval.tables import title
 
 COLUMNS = ("auc", "ap")
-PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc")
+PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc", "rbdc_interpolated", "tbdc_interpolated")
 BESIDE = {  # rows of the second table ahead of those by name -> the record
     "AUC, min-max a video, Gaussian of sigma 5": HEADLINE | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"},
     **{title(metric): HEADLINE | {"metric": metric} for metric in PIXEL},
@@ -47,7 +48,7 @@ def read(path: Path) -> dict:
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
     if missing:
         raise DataError(f"{path}: keys {sorted(missing)} are missing; expected a results.json of this project; evaluate the run again")
-    return results
+    return name_areas(results)
 
 
 def find(folder: Path) -> list[Path]:

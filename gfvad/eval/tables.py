@@ -12,10 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gfvad.eval import bootstrap, whole_clips
 from gfvad.eval.metrics import RANKING
 
 TITLES = {"pixel_auc": "pixel AUC", "pixel_criterion_auc": "pixel-level criterion AUC", "pixel_criterion_eer": "pixel-level criterion EER",
-          "rbdc": "RBDC", "tbdc": "TBDC", "auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trapezoid", "eer": "EER", "auc_abnormal": "AUC, abnormal videos only", "auc_video": "AUC, whole videos by their peaks"}
+          "rbdc": "RBDC", "tbdc": "TBDC", "rbdc_interpolated": "RBDC, interpolated", "tbdc_interpolated": "TBDC, interpolated", "auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trapezoid", "eer": "EER", "auc_abnormal": "AUC, abnormal videos only", "auc_video": "AUC, whole videos by their peaks",
+          "clip_recall": "abnormal clips with an alarm (recall)", "clip_false_alarms": "normal clips with an alarm (false alarms)"}
 SHORT = {"auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trap", "eer": "EER"}
 NORMALISED = {"none": "none", "minmax": "min-max/video", "train": "train stats"}
 WIDTH = 110  # columns where the output is no terminal
@@ -58,12 +60,12 @@ def protocol(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def headline_lines(results: Mapping[str, Any]) -> list[str]:
     """What was measured, on what, by what: every result line's names."""
-    head = results["headline"]
+    head, clips, on = results["headline"], whole_clips.first(results), f"{results['dataset']} {results['split']}:"
     checkpoint, aggregation, normalisation, smoothing = protocol(head)
     truth = f" ({results['ground_truth']})" if results.get("ground_truth") else ""
     interval = " (95 % interval {:.3f}-{:.3f})".format(*head["ci95"]) if head["ci95"] else ""
-    lines = [
-        f"HEADLINE  {results['dataset']} {results['split']}: {title(head['metric'])} {number(head['value'])}{interval}",
+    lines = clip_lines(results) + [
+        f"{'frames:' if clips else 'HEADLINE  ' + on} {title(head['metric'])} {number(head['value'])}{interval}",
         f"{aggregation}, normalisation {normalisation}, smoothing {smoothing}, checkpoint {checkpoint}",
         f"{results['n_videos']:,} videos, {results['ground_truth_frames']:,} frames{truth}; seed {results['seed']}, "
         f"config {results['config_hash']}, code {results['code_version']}, {results['device']}, {results['wall_seconds']:.0f} s",
@@ -74,6 +76,21 @@ def headline_lines(results: Mapping[str, Any]) -> list[str]:
     if "simulated" in results["dataset"]:
         lines.append("SIMULATED data: these numbers say nothing about the real set.")
     return lines
+
+
+def clip_lines(results: Mapping[str, Any]) -> list[str]:
+    """Where every video is wholly of one class: clips before frames. Else []."""
+    clips = {r["metric"]: r for r in whole_clips.first(results)}
+    if not clips:
+        return []
+    at = [r for m, r in clips.items() if m in whole_clips.AT_THRESHOLD]
+    parts = [f"clip {title(m)} {number(r['value'])}" for m, r in clips.items() if m == whole_clips.CLIP_AUC]
+    parts += [f"{'recall' if r['metric'] == 'clip_recall' else 'false alarms'} {number(r['value'])}" for r in at]
+    return [
+        f"HEADLINE  {results['dataset']} {results['split']}: {', '.join(parts)}",
+        "every video is wholly normal or wholly abnormal: macro, min-max and mAP say nothing of such clips and are left out",
+        f"alarm threshold {at[0]['threshold']:.4g} ({at[0]['threshold_rule']})",
+    ]
 
 
 def matrix_rows(records: Sequence[Mapping[str, Any]], intervals: bool) -> list[list[str]]:
@@ -87,12 +104,20 @@ def matrix_rows(records: Sequence[Mapping[str, Any]], intervals: bool) -> list[l
     return [[*key, *(cells.get(metric, "-") for metric in RANKING)] for key, cells in rows.items()]
 
 
-def other_section(name: str, records: Sequence[Mapping[str, Any]], intervals: bool) -> Section:
+def clip_section(name: str, records: Sequence[Mapping[str, Any]]) -> Section:
+    """Records of whole clips (`whole_clips.first`): a row a metric."""
+    cells = [[title(r["metric"]), number(r["value"], r["ci95"]), f"{r['n_videos']:,}"] for r in records]
+    return Section(name, ["metric", "value", "clips"], cells, -1)
+
+
+def other_section(
+    name: str, records: Sequence[Mapping[str, Any]], intervals: bool, shown_before: Sequence[Mapping[str, Any]] = ()
+) -> Section:
     """Records besides the ranking metrics: a row a metric, a column a checkpoint."""
     checkpoints = list(dict.fromkeys(r["checkpoint"] for r in records))
     rows: dict[str, dict[str, str]] = {}
     for r in records:
-        if r["metric"] not in RANKING:
+        if r["metric"] not in RANKING and r not in shown_before:
             label = title(r["metric"]) + (f", smoothed {r['smoothing']}" if r["smoothing"] != "none" else "")
             rows.setdefault(label, {})[r["checkpoint"]] = number(r["value"], r["ci95"] if intervals else None)
     cells = [[label, *(found.get(c, "-") for c in checkpoints)] for label, found in rows.items()]
@@ -105,12 +130,14 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
     header = [*PROTOCOL, *(SHORT[m] for m in RANKING)]
     is_plain = lambda r: all(r[k] == head[k] for k in ("aggregation", "normalisation", "smoothing"))  # noqa: E731
     matrix = matrix_rows([r for r in results["records"] if r["checkpoint"] == head["checkpoint"]], intervals)
-    note = ", 95 % interval over videos" if intervals and head["ci95"] else ""
+    note = f", 95 % interval over videos ({bootstrap.method(head['n_videos'])})" if intervals and head["ci95"] else ""
     marked = next(i for i, row in enumerate(matrix) if tuple(row[:4]) == protocol(head))
-    found = [Section(f"{on}: every protocol{note}", header, matrix, marked)]
+    clips = whole_clips.first(results)
+    found = [clip_section(f"{on}: whole clips, at the run's alarm threshold", clips)]
+    found.append(Section(f"{on}: every protocol{note}", header, matrix, marked))
     others = matrix_rows([r for r in results["records"] if r["checkpoint"] != head["checkpoint"] and is_plain(r)], intervals)
     found.append(Section(f"{on}: other checkpoints (chosen without the test split)", header, others, -1))
-    found.append(other_section(f"{on}: besides (micro, not normalised)", results["records"], intervals))
+    found.append(other_section(f"{on}: besides (micro, not normalised)", results["records"], intervals, clips))
     extras = matrix_rows([r for r in results["extras"] if is_plain(r)], intervals)
     found.append(Section(f"{on}: EXTRA, {NOT_A_RESULT}", header, extras, -1))
     found += [Section(f"{on}: {t['title']}", t["header"], t["rows"], -1) for t in results.get("tables", ())]

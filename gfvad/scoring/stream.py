@@ -189,6 +189,8 @@ class Log:
             line = [self._name, self._count, f"{row.start:.3f}", f"{row.end:.3f}", f"{row.score:.6g}", int(high), *(f"{row.contributions.get(n, 0.0):.6g}" for n in self._names)]
             self._line(self._scores, line)
         self._count += 1
+        if self._alarm and row.start - self._alarm[1] >= GAP:  # also where this row begins the next one, as in a file
+            self._end()
         if high and self._alarm is None:
             self._alarm = [row.start, row.end, row.score, (row.start + row.end) / 2, row.contributions]
             print(f"{stamp(row.start)}  ALARM begins, score {row.score:.3f} ({says(row.contributions)})", flush=True)
@@ -196,8 +198,6 @@ class Log:
             self._alarm[1] = row.end
             if row.score > self._alarm[2]:
                 self._alarm[2:] = [row.score, (row.start + row.end) / 2, row.contributions]
-        elif self._alarm and row.start - self._alarm[1] >= GAP:
-            self._end()
         if row.end - self._shown >= 0.5 or row.end < self._shown:
             print(f"{stamp(row.end)}  {row.score:.3f}{'  ALARM' if high else ''}  ({says(row.contributions)})", flush=True)
             self._shown = row.end
