@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +10,19 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gfvad.types import ConfigError
+import gfvad
+from gfvad import config_history
+from gfvad.base.files import read_json, write_text
+from gfvad.types import ConfigError, DataError
 
+WRITTEN_BY = "gfvad_version"  # key of config.json that is none of the config
 MODES = ("train", "evaluate", "score")
 CHOICES = {
     "data.train_sampling": ("uniform", "window", "mean"),
     "data.eval_mode": ("full", "segments"),
     "data.standardize": ("none", "center", "standardize"),
     "data.text_assign": ("nearest", "decay", "overlap"),
+    "data.on_corrupt": ("error", "skip"),
     "optim.name": ("adamw", "adam", "sgd"),
     "optim.schedule": ("constant", "cosine"),
     "eval.metric": ("auc", "ap"),
@@ -141,24 +145,53 @@ def load(workdir: str | None) -> ConfigDict:
     if not path.is_file():
         raise ConfigError(f"{path}: not found; expected a run's folder, or give --config=configs/NAME.py")
     try:
-        return ConfigDict(_tuples(json.loads(path.read_text())))
-    except (json.JSONDecodeError, TypeError) as e:
-        raise ConfigError(f"{path}: not a config ({e}); give --config=configs/NAME.py") from e
+        tree = read_json(path, "the config of a run")
+    except DataError as error:
+        raise ConfigError(f"not a config: {error}; or give --config=configs/NAME.py") from None
+    version = str(tree.pop(WRITTEN_BY, "(an early version, which left no number)"))
+    try:
+        config = ConfigDict(_tuples(tree))
+        kind = config.get("kind", "weak")
+        for key, value in config_history.defaults(kind).items():
+            _set_default(config, key, value)
+        leaves = set(flatten(config))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a config ({error}); give --config=configs/NAME.py") from None
+    if kind not in config_history.KNOWN:
+        raise ConfigError(f"{path}: kind = {kind!r}, written by gfvad {version}; this is gfvad {gfvad.__version__}, which knows {', '.join(config_history.KNOWN)}")
+    if strange := config_history.unknown(leaves, kind):
+        raise ConfigError(
+            f"{path}: key {strange[0]!r}{f' and {len(strange) - 1} more' if len(strange) > 1 else ''} is unknown here: the run was written by gfvad"
+            f" {version}, this is gfvad {gfvad.__version__}; use the version that wrote it, or take the key out if you added it"
+        )
+    if missing := sorted(config_history.KNOWN[kind] - leaves):
+        raise ConfigError(f"{path}: key {missing[0]!r} is missing (the run was written by gfvad {version}); expected every key of the config: give --config=configs/NAME.py")
+    return config
+
+
+def _set_default(config: ConfigDict, key: str, value: object) -> None:
+    """Sets a dotted key where it is absent, groups above it included."""
+    *groups, leaf = key.split(".")
+    for group in groups:
+        if group not in config:
+            config[group] = ConfigDict()
+        config = config[group]
+    if leaf not in config:
+        config[leaf] = value
 
 
 def save(config: ConfigDict, workdir: Path) -> None:
-    """Writes config.json into a run's folder (whole or not at all)."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = workdir / f".config.json.{os.getpid()}"
-    temporary.write_text(json.dumps(config.to_dict(), indent=1, sort_keys=True))
-    temporary.replace(workdir / "config.json")
+    """Writes config.json, with the version that writes it, into a run's folder (whole or not at all). Raises DataError where it cannot."""
+    text = json.dumps({**config.to_dict(), WRITTEN_BY: gfvad.__version__}, indent=1, sort_keys=True)
+    write_text(workdir / "config.json", text)
 
 
 def config_hash(config: ConfigDict) -> str:
     """Eight hex digits that change with any value that can change a result."""
     import hashlib
 
-    leaves = {k: v for k, v in flatten(config).items() if k not in ("data.cache_dir", "eval.figures", "train.log_every")}
+    apart = ("data.cache_dir", "eval.figures", "train.log_every", "data.on_corrupt")
+    leaves = {k: v for k, v in flatten(config).items() if k not in apart}
     return hashlib.sha256(json.dumps(leaves, sort_keys=True, default=list).encode()).hexdigest()[:8]
 
 
@@ -211,6 +244,5 @@ def validate(config: ConfigDict) -> None:
     from gfvad.data import corrupt
     from gfvad.models import registry  # imports jax, which starts no backend
 
-    if "corruption" in config.data:  # not in the folders of earlier runs
-        corrupt.check(config.data.corruption, config.data.modalities)
+    corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
