@@ -79,7 +79,7 @@ def train(arguments: Arguments) -> int:
     started = time.monotonic()
     parts = set_up(arguments)
     if (parts.workdir / loop.CHECKPOINTS).is_dir():
-        with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, repr(parts.train)):
+        with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, learnt(parts.train)):
             pass  # opening refuses a run of another configuration before anything of it is written over
     if parts.mapper.process_index == 0:
         config_lib.save(parts.config, parts.workdir)
@@ -120,9 +120,13 @@ def announce(source: Source, say: Callable[[str], None]) -> None:
 
 def assemble(config: ConfigDict, workdir: Path, source: Source, mapper: parallel.Mapper, say: Callable[[str], None]) -> Parts:
     """The parts of a run whose data is found and whose lengths fit it."""
-    open_split = partial(records.open_records, source.records, modalities=config.data.modalities)
-    model = registry.build_model(config, open_split("train").dims, records.feature_stats(source.records))
-    return Parts(config, workdir, source, open_split("train"), open_split("test"), model, mapper, say)
+    damaged = config.data.on_corrupt
+    train, test = (records.open_records(source.records, split, config.data.modalities, damaged) for split in ("train", "test"))
+    model = registry.build_model(config, train.dims, records.feature_stats(source.records, damaged))
+    for part in (train, test):
+        if part.skipped:
+            say(f"data: {skipped_text(part)}")
+    return Parts(config, workdir, source, train, test, model, mapper, say)
 
 
 def check_batches(config: ConfigDict, mapper: parallel.Mapper) -> None:
@@ -183,7 +187,7 @@ def checkpoints(parts: Parts, which: str) -> list[Restored]:
     if not config.eval.every_on_test:
         rules.pop("best_on_test", None)
     wanted = template(config, parts.model, parts.train)
-    with Checkpoints(parts.workdir / loop.CHECKPOINTS, config, repr(parts.train)) as kept:
+    with Checkpoints(parts.workdir / loop.CHECKPOINTS, config, learnt(parts.train)) as kept:
         found = [(rule, kept.restore(name, wanted)) for name, rule in rules.items() if name == which or kept.step_of(name) is not None]
     return [Restored(rule, restored.step, restored.state) for rule, restored in found]
 

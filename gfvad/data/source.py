@@ -54,7 +54,7 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     layout = layouts.open_layout(data_cfg)
     out = cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
     say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)})")
-    path = records.prepare(layout, out)
+    path = records.prepare(layout, out, own=True)
     return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import itertools
 import json
 import math
 import re
@@ -31,23 +29,17 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 import gfvad
-from gfvad.base.errors import cannot_write
-from gfvad.config import flatten
+from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.config_history import filled
 from gfvad.identity import Learnt
-from gfvad.train.sealed import LIBRARY_ERRORS, Damaged, check_arrays, read_meta, seal, shape_text
+from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, training_leaves
+from gfvad.train.sealed import PARTS as PARTS
+from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
 from gfvad.train.state import TrainState
 from gfvad.types import ConfigError, DataError
 
 VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
 BEST = {"best": VALIDATION, "best_on_test": TEST}
-# What a run may be continued with although it differs: where things lie, how evaluation is done, what runs it.
-FREE = ("data.root", "data.cache_dir", "data.require_real", "data.eval_lengths", "data.eval_mode", "data.eval_batch_size")
-FREE += ("variant", "data.test_name", "train.log_every", "train.eval_every", "train.checkpoint_every", "train.keep")
-FREE += ("data.store", "data.workers", "data.spans", "data.masks", "data.on_corrupt")
-FREE_GROUPS = ("eval.", "parallel.", "score.")
-PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
-NAMED = 5  # differences spelt out in an error
 
 
 class Restored(NamedTuple):
@@ -143,7 +135,7 @@ class Checkpoints:
         meta |= {"pending": pending, "position": _encode(position), "gfvad": gfvad.__version__}
         meta["shapes"] = {path: shape_text(x) for path, x in named_leaves(state).items()}
         meta["metrics"] = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        sealed = _plain(seal(_plain(meta), arrays))
+        sealed = plain(seal(plain(meta), arrays))
         parts = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed))
         with self._saving():
             self._open_manager().save(step, args=parts, metrics=meta["metrics"], force=True)
@@ -323,49 +315,9 @@ def quiet_library() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def aside(path: Path) -> Path:
-    """Where a damaged checkpoint goes: damaged-STEP, or damaged-STEP-2, ... where that is taken."""
-    names = (f"damaged-{path.name}{f'-{i}' if i > 1 else ''}" for i in itertools.count(1))
-    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
-
-
-def complete(folder: Path) -> bool:
-    """Whether a checkpoint's folder holds every part that a finished save leaves."""
-    return all((folder / part).is_file() for part in PARTS)
-
-
 def ranking(metrics: Mapping[str, float] | None, name: str) -> float:
     """The value checkpoints are ranked by; the lowest where it was not measured."""
     return (metrics or {}).get(name, -math.inf)
-
-
-def training_leaves(config: ConfigDict) -> dict[str, Any]:
-    """Dotted key -> value of all that a checkpoint depends on, as JSON gives it back."""
-    leaves = {k: v for k, v in flatten(config).items() if k not in FREE and not k.startswith(FREE_GROUPS)}
-    return {key: _plain(value) for key, value in leaves.items()}
-
-
-def hash_of(leaves: Mapping[str, Any]) -> str:
-    """Eight hex digits."""
-    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """'KEY found X, expected Y' for the first few keys that differ, and how many more do."""
-    missing = "nothing"
-    keys = sorted(key for key in {*found, *expected} if found.get(key, missing) != expected.get(key, missing))
-    spelt = [f"{key} found {found.get(key, missing)}, expected {expected.get(key, missing)}" for key in keys[:NAMED]]
-    return "; ".join(spelt) + (f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """Path -> leaf of a tree, in its flattening order: 'params.head.kernel'."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=list))
 
 
 def _encode(position: Any) -> Any:

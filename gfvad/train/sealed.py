@@ -6,6 +6,7 @@ that a checkpoint that is there at all has them. Those of earlier versions have 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,9 @@ import numpy as np
 from gfvad.base.files import read_bytes
 from gfvad.types import DataError
 
+PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
 SEAL, ARRAYS = "sha256", "arrays"  # keys of the meta: of the meta itself, of each array
 OF_META = ("config", "data", "pending", "position", "shapes")  # what every version's meta holds
-# What the library raises for bytes it cannot read (found by flipping, cutting and removing those of every file).
-LIBRARY_ERRORS = (ValueError, OSError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, AssertionError, EOFError, MemoryError, OverflowError)
 
 
 class Damaged(DataError):
@@ -88,3 +88,14 @@ def check_arrays(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
 def shape_text(x: Any) -> str:
     """'float32[3,4]'."""
     return f"{np.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
+
+
+def aside(path: Path) -> Path:
+    """Where a damaged checkpoint goes: damaged-STEP, or damaged-STEP-2, ... where that is taken."""
+    names = (f"damaged-{path.name}{f'-{i}' if i > 1 else ''}" for i in itertools.count(1))
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
+
+
+def complete(folder: Path) -> bool:
+    """Whether a checkpoint's folder holds every part that a finished save leaves."""
+    return all((folder / part).is_file() for part in PARTS)
