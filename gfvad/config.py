@@ -49,6 +49,7 @@ class Arguments(NamedTuple):
     input: Path | None
     output: Path | None
     captions: Path | None
+    data: Path | None = None  # evaluate: other data than the run's own
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
@@ -76,7 +77,8 @@ def _flag_values(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_string("workdir", None, "folder of the run (default: runs/DATASET-HASH of the config)", flag_values=values)
     flags.DEFINE_string("checkpoint", "last", "evaluate, score: last, best (on validation), or a step", flag_values=values)
     flags.DEFINE_string("input", None, "score: a feature file or folder", flag_values=values)
-    flags.DEFINE_string("output", None, "score: the scores.npz to write", flag_values=values)
+    flags.DEFINE_string("output", None, "score: the scores.npz to write; evaluate with --data: a folder", flag_values=values)
+    flags.DEFINE_string("data", None, "evaluate: a folder of other data (features, frames or prepared records) than the run's own; needs --output", flag_values=values)
     flags.DEFINE_string("captions", None, "score: JSON of timed sentences of the input (default: captions.json beside it)", flag_values=values)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
     return values
@@ -133,8 +135,13 @@ def parse(argv: Sequence[str]) -> Arguments | None:
         raise ConfigError("--mode=score needs --input=FILE_OR_FOLDER and --output=scores.npz")
     if values.mode == "score" and not str(values.output).endswith(".npz"):
         raise ConfigError(f"--output={values.output}: expected a name ending in .npz")
+    if values.data and (values.mode != "evaluate" or not values.output):
+        raise ConfigError(f"--data={values.data}: expected --mode=evaluate --workdir=RUN --data=FOLDER --output=FOLDER, which evaluates a run on other data")
+    if values.mode == "evaluate" and values.output and not values.data:
+        raise ConfigError(f"--output={values.output}: a run is evaluated into its own folder; expected --data=FOLDER too, for an evaluation on other data")
     as_path = lambda text: Path(text).expanduser() if text else None  # noqa: E731
-    return Arguments(config, values.mode, workdir, values.checkpoint, as_path(values.input), as_path(values.output), as_path(values.captions))
+    return Arguments(config, values.mode, workdir, values.checkpoint, as_path(values.input), as_path(values.output), as_path(values.captions),
+                     as_path(values.data))  # fmt: skip
 
 
 def load(workdir: str | None) -> ConfigDict:

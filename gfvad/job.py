@@ -4,8 +4,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from gfvad.eval import beside, calibration, pictures, protocols, results, tables
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.identity import alone, learnt, refuse_other_data, skipped_text, stated
 from gfvad.models import registry
 from gfvad.progress import Progress
 from gfvad.train import loop
@@ -78,24 +78,35 @@ def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
     parts = set_up(arguments)
-    if (parts.workdir / loop.CHECKPOINTS).is_dir():
-        with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, learnt(parts.train)):
-            pass  # opening refuses a run of another configuration before anything of it is written over
-    if parts.mapper.process_index == 0:
-        config_lib.save(parts.config, parts.workdir)
-        provenance.keep(parts.source.root, parts.workdir)
-    try:
-        loop.train(parts.config, parts.workdir, parts.train, parts.model, parts.mapper, test_records=parts.test)
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NOT_FINITE
-    return evaluate_run(parts, "last", started)
+    with alone(parts.workdir, parts.mapper.process_index):
+        if (parts.workdir / loop.CHECKPOINTS).is_dir():
+            with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, learnt(parts.train)):
+                pass  # opening refuses a run of another configuration before anything of it is written over
+        refuse_other_data(parts.workdir, data_of(parts)["content"])
+        if parts.mapper.process_index == 0:
+            config_lib.save(parts.config, parts.workdir)
+            provenance.keep(parts.source.root, parts.workdir)
+        try:
+            loop.train(parts.config, parts.workdir, parts.train, parts.model, parts.mapper, test_records=parts.test)
+        except NonFiniteError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_NOT_FINITE
+        return evaluate_run(parts, "last", started)
 
 
 def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()
-    return evaluate_run(set_up(arguments), arguments.checkpoint, started)
+    require_checkpoints(arguments.workdir)
+    parts = set_up(arguments)
+    with alone(parts.workdir, parts.mapper.process_index):
+        refuse_other_data(parts.workdir, data_of(parts)["content"])
+        return evaluate_run(parts, arguments.checkpoint, started)
+
+
+def data_of(parts: Parts) -> dict[str, Any]:
+    """What results.json says of the data, by content."""
+    return stated(train=parts.train, test=parts.test)
 
 
 def set_up(arguments: Arguments) -> Parts:
@@ -158,23 +169,27 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
         tensor = fusion_coefficients(parts.config, found[0].state)
         drawn = pictures.draw(folder, parts.source.dataset, evaluator, found[0].state, parts.test, scored[0].videos, tensor)
     tables.print_table(tree)
+    for part in (parts.train, parts.test):
+        if part.skipped:
+            print(f"note: {skipped_text(part)}")
     print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {folder / SCORES}")
     if drawn:
         print(f"figures  {', '.join(str(path) for path in drawn)}")
     return 0
 
 
-def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], float]) -> dict[str, Any]:
+def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], float], extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Evaluates every protocol and writes scores.npz, results.md and results.json, the last one last: it says that a run is finished.
 
-    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took. Returns the tree of results.json.
+    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took; extra: what results.json says of the
+    data (None: `data_of`). Returns the tree of results.json.
     """
     folder, cfg = parts.workdir, parts.config
     rows: list[protocols.Record] = []
     for one in scored:
         rows += protocols.protocol_matrix(one.videos, cfg.eval, one.statistics, checkpoint=one.rule, seed=cfg.seed)
     results.write_scores(folder / SCORES, scored[0].videos)
-    tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()))
+    tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()) | (data_of(parts) if extra is None else extra))
     results.atomically(folder / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
     return results.write_tree(folder / "results.json", tree)
 

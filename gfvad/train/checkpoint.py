@@ -30,13 +30,12 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 import gfvad
 from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
-from gfvad.config_history import filled
 from gfvad.identity import Learnt
-from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, training_leaves
 from gfvad.train.sealed import PARTS as PARTS
 from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
+from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
 from gfvad.train.state import TrainState
-from gfvad.types import ConfigError, DataError
+from gfvad.types import DataError
 
 VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
 BEST = {"best": VALIDATION, "best_on_test": TEST}
@@ -276,24 +275,7 @@ class Checkpoints:
         meta = self._meta(step)
         if meta is None:
             raise DataError(f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of them, last or best")
-        found = filled(meta["config"], self.expected)
-        if found != self.expected:
-            differing = describe_differences(found, self.expected)
-            raise ConfigError(
-                f"{self.folder / str(step)}: this checkpoint belongs to another configuration (hash found {meta.get('config_hash')}, expected"
-                f" {hash_of(self.expected)}): {differing}; set these back, or give another --workdir"
-            )
-        if self._data.name and meta["data"] and meta["data"] != self._data.name:
-            raise ConfigError(
-                f"{self.folder / str(step)}: this checkpoint learnt from other videos: found {meta['data']}, expected {self._data.name};"
-                " give the same data, or another --workdir"
-            )
-        if different := self._data.differences(meta.get("content", {})):
-            raise ConfigError(
-                f"{self.folder / str(step)}: this checkpoint learnt from other data under the same names of videos: {', '.join(different)} of"
-                f" {self._data.name} differ in content; give the same data, or another --workdir; to evaluate the run on other data, see"
-                " --mode=evaluate --data=FOLDER --output=FOLDER"
-            )
+        refuse_others(self.folder / str(step), meta, self.expected, self._data)
         return meta
 
     def _check_shapes(self, step: int, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
