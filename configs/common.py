@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     c.data.text_encoder = "minilm"  # sentence encoder: minilm | hash (weightless, for tests)
     c.data.text_assign = "nearest"  # a unit without a sentence takes the nearest one (nearest), the same fading with the gap in time (decay), or none (overlap)
     c.data.cache_dir = ""  # prepared records and text embeddings; "" means $GFVAD_CACHE or ~/.cache/gfvad
+    c.data.on_corrupt = "error"  # a damaged video of prepared records: error | skip (leave it out, counted in the results)
     c.data.validation_fraction = 0.1  # part of the training videos held out, stratified by label, by hash of the name
     c.data.train_units = 200  # N of a training example
     c.data.train_sampling = "uniform"  # a longer video is cut to N by: uniform (evenly spaced units) | window (random) | mean (N segment means)

@@ -1,6 +1,7 @@
 """The jobs of the predictive model behind the command line, top to bottom: train (and evaluate), evaluate, score."""
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from gfvad.data.video.truth import Truth, check_before_decoding, find_truth, und
 from gfvad.eval import finite, outputs
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
+from gfvad.identity import alone, refuse_other_data, stated
 from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints, write_usable
 from gfvad.models.predictive import PredictiveModel
 from gfvad.scoring import predictive_run
@@ -56,17 +58,19 @@ def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
     parts = set_up(arguments)
-    if (parts.workdir / loop.CHECKPOINTS).is_dir():
-        with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, identity(parts.train)):
-            pass  # opening refuses a run of another configuration before anything of it is written over
-    if parts.mapper.process_index == 0:
-        config_lib.save(parts.config, parts.workdir)
-    try:
-        train_loop(parts)
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NOT_FINITE
-    return evaluate_run(parts, "last", started)
+    with alone(parts.workdir, parts.mapper.process_index):
+        if (parts.workdir / loop.CHECKPOINTS).is_dir():
+            with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, identity(parts.train)):
+                pass  # opening refuses a run of another configuration before anything of it is written over
+        refuse_other_data(parts.workdir, data_of(parts)["content"])
+        if parts.mapper.process_index == 0:
+            config_lib.save(parts.config, parts.workdir)
+        try:
+            train_loop(parts)
+        except NonFiniteError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_NOT_FINITE
+        return evaluate_run(parts, "last", started)
 
 
 @outputs.claims_run
@@ -74,7 +78,22 @@ def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()
     require_checkpoints(arguments.workdir)
-    return evaluate_run(set_up(arguments), arguments.checkpoint, started)
+    parts = set_up(arguments)
+    with alone(parts.workdir, parts.mapper.process_index):
+        refuse_other_data(parts.workdir, data_of(parts)["content"])
+        return evaluate_run(parts, arguments.checkpoint, started)
+
+
+def data_of(parts: Parts) -> dict[str, Any]:
+    """What results.json says of the data, by content; that of the test split has the ground truth in it."""
+    found = stated(train=parts.train, test=parts.test)
+    found["content"]["test"]["ground truth"] = truth_digest(parts.truth)
+    return found
+
+
+def truth_digest(truth: Truth) -> str:
+    """Of the frame labels of a split (masks say the same, and are gigabytes)."""
+    return hashlib.sha256(b"".join(hashlib.sha256(np.ascontiguousarray(x)).digest() for x in truth.labels)).hexdigest()[:16]
 
 
 def set_up(arguments: Arguments) -> Parts:
@@ -168,7 +187,7 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     readings = reader.read(state, parts.test, range(len(parts.test)), "scoring the test split")
     report = clip_report.Report(config, parts.workdir, parts.test, parts.truth, scorer.calibration, scorer.causal, scorer.chosen, readings,
                                 RULES.get(which, f"step {which}"), parts.mapper, started,
-                                (scorer.threshold(), scorer.threshold_rule()))  # fmt: skip
+                                (scorer.threshold(), scorer.threshold_rule()), data_of(parts))  # fmt: skip
     clip_report.write(report, reader, state, parts.say)
     return 0
 

@@ -38,6 +38,7 @@ class Report(NamedTuple):
     mapper: Any
     started: float
     alarm: tuple[float, str]  # alarm threshold, and how it was made
+    extra: Mapping[str, Any] = {}  # what results.json says besides: of the data, by content
 
 
 Frames = list[np.ndarray]  # V x [T]
@@ -186,4 +187,4 @@ def describe(report: Report, named: Mapping[str, float], videos: Sequence[Scored
             "seed": config.seed, "config_hash": config_lib.config_hash(config), "group": config_lib.config_hash(without_seed),
             "label": " + ".join(inputs) + (f" ({config.variant})" if config.variant else ""), "device": device_name(report.mapper),
             "wall_seconds": time.monotonic() - report.started, "metric": config.eval.metric, "config": config.to_dict(),
-            "weights": chosen.weights, "synthetic_auc": chosen.auc, "named": dict(named), "tables": shown}  # fmt: skip
+            "weights": chosen.weights, "synthetic_auc": chosen.auc, "named": dict(named), "tables": shown, **report.extra}  # fmt: skip

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +9,20 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gfvad.base.errors import ConfigError
+import gfvad
+from gfvad import config_history
+from gfvad.base.errors import ConfigError, DataError
+from gfvad.base.files import read_json, write_text
 from gfvad.base.names import nearest as nearest
 
+WRITTEN_BY = "gfvad_version"  # key of config.json that is none of the config
 MODES = ("train", "evaluate", "score")
 CHOICES = {
     "data.train_sampling": ("uniform", "window", "mean"),
     "data.eval_mode": ("full", "segments"),
     "data.standardize": ("none", "center", "standardize"),
     "data.text_assign": ("nearest", "decay", "overlap"),
+    "data.on_corrupt": ("error", "skip"),
     "optim.name": ("adamw", "adam", "sgd"),
     "optim.schedule": ("constant", "cosine"),
     "eval.metric": ("auc", "ap"),
@@ -45,6 +49,7 @@ class Arguments(NamedTuple):
     input: Path | None
     output: Path | None
     captions: Path | None
+    data: Path | None = None  # evaluate: other data than the run's own
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
@@ -63,7 +68,8 @@ def _flag_values(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_string("workdir", None, "folder of the run (default: runs/DATASET-HASH of the config)", flag_values=values)
     flags.DEFINE_string("checkpoint", "last", "evaluate, score: last, best (on validation), or a step", flag_values=values)
     flags.DEFINE_string("input", None, "score: a feature file or folder", flag_values=values)
-    flags.DEFINE_string("output", None, "score: the scores.npz to write", flag_values=values)
+    flags.DEFINE_string("output", None, "score: the scores.npz to write; evaluate with --data: a folder", flag_values=values)
+    flags.DEFINE_string("data", None, "evaluate: a folder of other data (features, frames or prepared records) than the run's own; needs --output", flag_values=values)
     flags.DEFINE_string("captions", None, "score: JSON of timed sentences of the input (default: captions.json beside it)", flag_values=values)
     flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
     return values
@@ -120,8 +126,13 @@ def parse(argv: Sequence[str]) -> Arguments | None:
         raise ConfigError("--mode=score needs --input=FILE_OR_FOLDER and --output=scores.npz")
     if values.mode == "score" and not str(values.output).endswith(".npz"):
         raise ConfigError(f"--output={values.output}: expected a name ending in .npz")
+    if values.data and (values.mode != "evaluate" or not values.output):
+        raise ConfigError(f"--data={values.data}: expected --mode=evaluate --workdir=RUN --data=FOLDER --output=FOLDER, which evaluates a run on other data")
+    if values.mode == "evaluate" and values.output and not values.data:
+        raise ConfigError(f"--output={values.output}: a run is evaluated into its own folder; expected --data=FOLDER too, for an evaluation on other data")
     as_path = lambda text: Path(text).expanduser() if text else None  # noqa: E731
-    return Arguments(config, values.mode, workdir, values.checkpoint, as_path(values.input), as_path(values.output), as_path(values.captions))
+    return Arguments(config, values.mode, workdir, values.checkpoint, as_path(values.input), as_path(values.output), as_path(values.captions),
+                     as_path(values.data))  # fmt: skip
 
 
 def load(workdir: str | None) -> ConfigDict:
@@ -132,24 +143,53 @@ def load(workdir: str | None) -> ConfigDict:
     if not path.is_file():
         raise ConfigError(f"{path}: not found; expected a run's folder, or give --config=configs/NAME.py")
     try:
-        return ConfigDict(_tuples(json.loads(path.read_text())))
-    except (json.JSONDecodeError, TypeError) as e:
-        raise ConfigError(f"{path}: not a config ({e}); give --config=configs/NAME.py") from e
+        tree = read_json(path, "the config of a run")
+    except DataError as error:
+        raise ConfigError(f"not a config: {error}; or give --config=configs/NAME.py") from None
+    version = str(tree.pop(WRITTEN_BY, "(an early version, which left no number)"))
+    try:
+        config = ConfigDict(_tuples(tree))
+        kind = config.get("kind", "weak")
+        for key, value in config_history.defaults(kind).items():
+            _set_default(config, key, value)
+        leaves = set(flatten(config))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a config ({error}); give --config=configs/NAME.py") from None
+    if kind not in config_history.KNOWN:
+        raise ConfigError(f"{path}: kind = {kind!r}, written by gfvad {version}; this is gfvad {gfvad.__version__}, which knows {', '.join(config_history.KNOWN)}")
+    if strange := config_history.unknown(leaves, kind):
+        raise ConfigError(
+            f"{path}: key {strange[0]!r}{f' and {len(strange) - 1} more' if len(strange) > 1 else ''} is unknown here: the run was written by gfvad"
+            f" {version}, this is gfvad {gfvad.__version__}; use the version that wrote it, or take the key out if you added it"
+        )
+    if missing := sorted(config_history.KNOWN[kind] - leaves):
+        raise ConfigError(f"{path}: key {missing[0]!r} is missing (the run was written by gfvad {version}); expected every key of the config: give --config=configs/NAME.py")
+    return config
+
+
+def _set_default(config: ConfigDict, key: str, value: object) -> None:
+    """Sets a dotted key where it is absent, groups above it included."""
+    *groups, leaf = key.split(".")
+    for group in groups:
+        if group not in config:
+            config[group] = ConfigDict()
+        config = config[group]
+    if leaf not in config:
+        config[leaf] = value
 
 
 def save(config: ConfigDict, workdir: Path) -> None:
-    """Writes config.json into a run's folder (whole or not at all)."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = workdir / f".config.json.{os.getpid()}"
-    temporary.write_text(json.dumps(config.to_dict(), indent=1, sort_keys=True))
-    temporary.replace(workdir / "config.json")
+    """Writes config.json, with the version that writes it, into a run's folder (whole or not at all). Raises DataError where it cannot."""
+    text = json.dumps({**config.to_dict(), WRITTEN_BY: gfvad.__version__}, indent=1, sort_keys=True)
+    write_text(workdir / "config.json", text)
 
 
 def config_hash(config: ConfigDict) -> str:
     """Eight hex digits that change with any value that can change a result."""
     import hashlib
 
-    leaves = {k: v for k, v in flatten(config).items() if k not in ("data.cache_dir", "eval.figures", "train.log_every")}
+    apart = ("data.cache_dir", "eval.figures", "train.log_every", "data.on_corrupt")
+    leaves = {k: v for k, v in flatten(config).items() if k not in apart}
     return hashlib.sha256(json.dumps(leaves, sort_keys=True, default=list).encode()).hexdigest()[:8]
 
 
@@ -202,6 +242,5 @@ def validate(config: ConfigDict) -> None:
     from gfvad.data import corrupt
     from gfvad.models import registry  # imports jax, which starts no backend
 
-    if "corruption" in config.data:  # not in the folders of earlier runs
-        corrupt.check(config.data.corruption, config.data.modalities)
+    corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)

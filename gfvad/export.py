@@ -6,7 +6,6 @@ The artefact is used by `python -m gfvad.score --model=exported/NAME VIDEO...`, 
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from gfvad.eval import beside, calibration, finite, outputs, pictures, protocols
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.identity import alone, learnt, refuse_other_data, skipped_text, stated
 from gfvad.models import registry
 from gfvad.progress import Progress
 from gfvad.train import loop
@@ -73,6 +73,7 @@ class Scored(NamedTuple):
     videos: list[ScoredVideo]
     statistics: tuple[float, float] | None  # mean and standard deviation of frame scores on training videos
     step: int = -1  # of the checkpoint, whose alarm threshold is used; -1 for weights that were not calibrated
+    alarm: tuple[float, str] | None = None  # that threshold and how it was made; None: as the folder has it
 
 
 @outputs.claims_run
@@ -80,25 +81,36 @@ def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
     parts = set_up(arguments)
-    if (parts.workdir / loop.CHECKPOINTS).is_dir():
-        with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, repr(parts.train)):
-            pass  # opening refuses a run of another configuration before anything of it is written over
-    if parts.mapper.process_index == 0:
-        config_lib.save(parts.config, parts.workdir)
-        provenance.keep(parts.source.root, parts.workdir)
-    try:
-        loop.train(parts.config, parts.workdir, parts.train, parts.model, parts.mapper, test_records=parts.test)
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NOT_FINITE
-    return evaluate_run(parts, "last", started)
+    with alone(parts.workdir, parts.mapper.process_index):
+        if (parts.workdir / loop.CHECKPOINTS).is_dir():
+            with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, learnt(parts.train)):
+                pass  # opening refuses a run of another configuration before anything of it is written over
+        refuse_other_data(parts.workdir, data_of(parts)["content"])
+        if parts.mapper.process_index == 0:
+            config_lib.save(parts.config, parts.workdir)
+            provenance.keep(parts.source.root, parts.workdir)
+        try:
+            loop.train(parts.config, parts.workdir, parts.train, parts.model, parts.mapper, test_records=parts.test)
+        except NonFiniteError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_NOT_FINITE
+        return evaluate_run(parts, "last", started)
 
 
 @outputs.claims_run
 def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()
-    return evaluate_run(set_up(arguments), arguments.checkpoint, started)
+    require_checkpoints(arguments.workdir)
+    parts = set_up(arguments)
+    with alone(parts.workdir, parts.mapper.process_index):
+        refuse_other_data(parts.workdir, data_of(parts)["content"])
+        return evaluate_run(parts, arguments.checkpoint, started)
+
+
+def data_of(parts: Parts) -> dict[str, Any]:
+    """What results.json says of the data, by content."""
+    return stated(train=parts.train, test=parts.test)
 
 
 def set_up(arguments: Arguments) -> Parts:
@@ -123,9 +135,13 @@ def announce(source: Source, say: Callable[[str], None]) -> None:
 
 def assemble(config: ConfigDict, workdir: Path, source: Source, mapper: parallel.Mapper, say: Callable[[str], None]) -> Parts:
     """The parts of a run whose data is found and whose lengths fit it."""
-    open_split = partial(records.open_records, source.records, modalities=config.data.modalities)
-    model = registry.build_model(config, open_split("train").dims, records.feature_stats(source.records))
-    return Parts(config, workdir, source, open_split("train"), open_split("test"), model, mapper, say)
+    damaged = config.data.on_corrupt
+    train, test = (records.open_records(source.records, split, config.data.modalities, damaged) for split in ("train", "test"))
+    model = registry.build_model(config, train.dims, records.feature_stats(source.records, damaged))
+    for part in (train, test):
+        if part.skipped:
+            say(f"data: {skipped_text(part)}")
+    return Parts(config, workdir, source, train, test, model, mapper, say)
 
 
 def check_batches(config: ConfigDict, mapper: parallel.Mapper) -> None:
@@ -158,16 +174,20 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
         drawn = pictures.draw(folder, parts.source.dataset, evaluator, found[0].state, parts.test, scored[0].videos, tensor)
         outputs.drawn(folder, drawn)
     tables.print_table(tree)
+    for part in (parts.train, parts.test):
+        if part.skipped:
+            print(f"note: {skipped_text(part)}")
     print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {folder / SCORES}")
     if drawn:
         print(f"figures  {', '.join(str(path) for path in drawn)}")
     return 0
 
 
-def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], float]) -> dict[str, Any]:
+def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], float], extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Evaluates every protocol and writes scores.npz, results.md and results.json, the last one last: it says that a run is finished.
 
-    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took. Returns the tree of results.json.
+    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took; extra: what results.json says of the
+    data (None: `data_of`). Returns the tree of results.json.
     """
     folder, cfg = parts.workdir, parts.config
     for one in scored:
@@ -175,8 +195,9 @@ def write_run(parts: Parts, scored: Sequence[Scored], seconds: Callable[[], floa
     rows: list[protocols.Record] = []
     for one in scored:
         rows += protocols.protocol_matrix(one.videos, cfg.eval, one.statistics, checkpoint=one.rule, seed=cfg.seed)
-        rows += whole_clips.records(one.videos, calibration.read_calibration(folder, one.step), one.rule, cfg.eval.bootstrap, cfg.seed)
-    tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()))
+        alarm = one.alarm or calibration.read_calibration(folder, one.step)
+        rows += whole_clips.records(one.videos, alarm, one.rule, cfg.eval.bootstrap, cfg.seed)
+    tree = results.build_results(rows, describe(parts, scored[0].videos, seconds()) | (data_of(parts) if extra is None else extra))
     with outputs.run(folder).staged(last="results.json") as staging:
         results.write_scores(staging / SCORES, scored[0].videos)
         results.atomically(staging / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
@@ -191,7 +212,7 @@ def checkpoints(parts: Parts, which: str) -> list[Restored]:
     if not config.eval.every_on_test:
         rules.pop("best_on_test", None)
     wanted = template(config, parts.model, parts.train)
-    with Checkpoints(parts.workdir / loop.CHECKPOINTS, config, repr(parts.train)) as kept:
+    with Checkpoints(parts.workdir / loop.CHECKPOINTS, config, learnt(parts.train)) as kept:
         found = [(rule, kept.restore(name, wanted)) for name, rule in rules.items() if name == which or kept.step_of(name) is not None]
     return [Restored(rule, restored.step, restored.state) for rule, restored in found]
 

@@ -2,6 +2,7 @@
 
     python -m gfvad.main --config=configs/xd.py
     python -m gfvad.main --mode=evaluate --workdir=runs/NAME
+    python -m gfvad.main --mode=evaluate --workdir=runs/NAME --data=OTHER --output=FOLDER
     python -m gfvad.main --mode=score --workdir=runs/NAME --input=FILE_OR_FOLDER --output=scores.npz
 """
 from __future__ import annotations
@@ -21,7 +22,12 @@ def main(argv: Sequence[str]) -> int:
     if arguments is None:
         return 0
     # after the command line is known to be sound: these imports cost seconds
-    if arguments.config.get("kind", "weak") == "predictive":
+    predictive = arguments.config.get("kind", "weak") == "predictive"
+    if arguments.data is not None:
+        from gfvad import elsewhere
+
+        return (elsewhere.evaluate_clips if predictive else elsewhere.evaluate)(arguments)
+    if predictive:
         from gfvad import clip_job as job
     else:
         from gfvad import job

@@ -73,11 +73,11 @@ def test_last_and_best_are_kept(tmp_path):
 
 def test_no_best_without_a_measure(tmp_path):
     with Checkpoints(tmp_path, tiny.config(), write=True) as checkpoints:
-        with pytest.raises(DataError, match="no checkpoint 'last'; steps found: none"):
+        with pytest.raises(DataError, match="no whole checkpoint 'last'; steps found: none"):
             checkpoints.restore("last", make_state())
         save(checkpoints, 1)
         assert checkpoints.step_of("best") is None
-        with pytest.raises(DataError, match="no checkpoint 'best'; steps found: 1"):
+        with pytest.raises(DataError, match="no whole checkpoint 'best'; steps found: 1"):
             checkpoints.restore("best", make_state())
 
 

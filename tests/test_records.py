@@ -264,7 +264,9 @@ def test_no_training_split(tmp_path):
 
 
 def _edit(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    """As if it had been written so: with its own checksum."""
+    manifest = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({**manifest, manifest_lib.SEAL: manifest_lib.seal_of(manifest)}))
 
 
 def test_not_a_set(tmp_path):

@@ -17,7 +17,7 @@ from gfvad.ablation.traced import CORRUPTION
 from gfvad.ablation.training import RUNNING, Trained
 from gfvad.eval.evaluate import scored_videos
 from gfvad.eval.results import atomically
-from gfvad.parallel import Mapper
+from gfvad.identity import Learnt, learnt
 from gfvad.train import loop
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.logs import Row
@@ -51,7 +51,7 @@ def finish(stack: Stack, trained: Trained, parts: job.Parts, workdir: Path, seco
             say(f"setting {setting.name}, seed {config.seed}: {message['reason']} at step {message['step']}; it is left out")
             atomically(folder / FAILED, lambda file, message=message: file.write(json.dumps(message).encode()))
             continue
-        save_checkpoints(stack, trained, (u, k), folder, config, repr(parts.train))
+        save_checkpoints(stack, trained, (u, k), folder, config, learnt(parts.train))
         rules = [("last", "last")]
         if standing.best_step[u, k]:
             rules.append(("validation-best", "best" if standing.best_step[u, k] < stack.config.train.steps else "last"))
@@ -93,7 +93,7 @@ def write_rows(path: Path, rows: list[Row]) -> None:
     atomically(path, lambda file: file.write(text.encode()))
 
 
-def save_checkpoints(stack: Stack, trained: Trained, place: tuple[int, int], folder: Path, config: Any, data: str) -> None:
+def save_checkpoints(stack: Stack, trained: Trained, place: tuple[int, int], folder: Path, config: Any, data: Learnt) -> None:
     """The last checkpoint of a run and, where it is another one, the best on validation, as its own training would leave them."""
     standing, last = trained.standing, stack.config.train.steps
     shutil.rmtree(folder / loop.CHECKPOINTS, ignore_errors=True)  # of an earlier attempt that was cut short

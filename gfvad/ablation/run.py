@@ -23,6 +23,7 @@ from gfvad.data import records
 from gfvad.data.source import Source, fit_lengths, resolve
 from gfvad.eval import outputs
 from gfvad.eval.results import plain
+from gfvad.identity import alone, refuse_other_data, stated
 from gfvad.progress import Progress
 from gfvad.train import loop
 from gfvad.train.stop import StopRequest
@@ -37,9 +38,16 @@ def ablate(arguments: Arguments) -> int:
     """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
     say = loop.to_stderr
     plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
-    if arguments.group:
+    if arguments.group:  # a part of the command below, which has the lock
         train_missing(plan, arguments.group, say)
         return 0
+    with alone(plan.workdir, what="ablation"):
+        refuse_other_data_of(plan)
+        return train_and_report(plan, arguments, say)
+
+
+def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
+    """Trains what is missing and writes the report; returns the exit code."""
     own = outputs.ablation(plan.workdir)
     own.claim({"sweep.json", *report.FILES, *own.known()})
     todo = missing(plan)
@@ -60,6 +68,15 @@ def ablate(arguments: Arguments) -> int:
         train_missing(plan, None, say)
     report.write(plan.sweep, plan.workdir, plan.sources, arguments.resamples, say)
     return 0
+
+
+def refuse_other_data_of(plan: Plan) -> None:
+    """Raises ConfigError where finished runs are on data of another content than what is given now: a table would mix them."""
+    for setting in plan.sweep.settings:
+        path, cfg = plan.sources[setting.name].records, setting.config.data
+        splits = {split: records.open_records(path, split, cfg.modalities, cfg.on_corrupt) for split in ("train", "test")}
+        for seed in plan.sweep.seeds:
+            refuse_other_data(groups.run_folder(plan.workdir, setting.name, seed), stated(**splits)["content"])
 
 
 def free_processes() -> int:
@@ -129,7 +146,7 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
         raise ConfigError(f"an ablation runs in one process, found {mapper.process_count}; give each process a --workdir of its own, or start one")
     job.check_batches(config, mapper)
     parts = job.assemble(config, plan.workdir, plan.sources[group.settings[0].name], mapper, say)
-    stack = Stack(group, parts.train.dims, records.feature_stats(parts.source.records))
+    stack = Stack(group, parts.train.dims, records.feature_stats(parts.source.records, config.data.on_corrupt))
     folder = groups.begin(plan.workdir, group)
     trained = training_lib.train(stack, folder, parts.train, mapper, say=say, advance=progress.advance)
     finish.finish(stack, trained, parts, plan.workdir, (time.monotonic() - started) / group.size, say)

@@ -15,6 +15,7 @@ import numpy as np
 
 from gfvad.ablation.stacked import Stack, Stacked, fresh_iterators, of_run
 from gfvad.data import sampling
+from gfvad.identity import learnt
 from gfvad.parallel import Mapper
 from gfvad.train import loop
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
@@ -143,11 +144,11 @@ def train(stack: Stack, folder: Path, records: Any, mapper: Mapper, *, say: Call
     first = stack.initial()
     data = fresh_iterators(stack, records, train_indices, mapper)
     shape = len(stack.group.seeds), len(stack.group.settings)
-    with StopRequest() as stop, Checkpoints(folder / loop.CHECKPOINTS, config, repr(records), write=True) as checkpoints:
+    with StopRequest() as stop, Checkpoints(folder / loop.CHECKPOINTS, config, learnt(records), write=True) as checkpoints:
         kept, start, pending = Kept(first, first), 0, None
         standing = Standing(np.zeros(shape, int), np.full(shape, -np.inf), np.full(shape, RUNNING), np.full(shape, None, object))
-        if checkpoints.steps():
-            restored = checkpoints.restore("last", kept)
+        restored = checkpoints.newest(kept)
+        if restored:
             kept, start, pending = restored.state, restored.step, restored.pending
             say(f"train: going on from the checkpoint of step {start}")
             for iterator, position in zip(data, restored.position):

@@ -17,6 +17,11 @@ EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_INTERRUPTED = 130
 
+# What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
+LIBRARY_ERRORS = (
+    ValueError, OSError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, AssertionError, EOFError, MemoryError, OverflowError,
+    StopIteration,
+)  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 

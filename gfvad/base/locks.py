@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -37,20 +37,36 @@ def locked(folder: str | os.PathLike, what: str = "folder", lock: str = LOCK) ->
     folder = Path(folder)
     path = folder / lock
     with _taken(folder, path, what) as file:
-        command = " ".join(os.path.basename(part) if i == 0 else part for i, part in enumerate(sys.argv))[:200]
-        about = {"process": os.getpid(), "host": socket.gethostname(), "command": redact(command), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        try:
-            file.seek(0)
-            file.truncate()
-            file.write(json.dumps(about))
-            file.flush()
-        except OSError as error:
-            raise cannot_write(path, error) from None
+        sign(file, path)
         try:
             yield
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def sign(file: IO[str], path: Path) -> None:
+    """Writes into a lock file who holds it, and since when. Raises DataError."""
+    command = " ".join(os.path.basename(part) if i == 0 else part for i, part in enumerate(sys.argv))[:200]
+    about = {"process": os.getpid(), "host": socket.gethostname(), "command": redact(command), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(about))
+        file.flush()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def wait_for(file: IO[str], path: Path, folder: Path, say: Callable[[str], object] | None = None) -> None:
+    """Locks an open file; says (None: on standard error) who is waited for, where somebody has it. For work that both processes need done once."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = f"{folder}: {owner_of(path)} prepares this cache, waiting for it"
+        say(text) if say else print(text, file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    sign(file, path)
 
 
 def _taken(folder: Path, path: Path, what: str) -> IO[str]:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from gfvad.base.arrays import Npz
+from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.data import manifest as manifest_lib
 from gfvad.data.layouts import arrays
+from gfvad.data.opened import DIGEST, Records, feature_digest
 from gfvad.data.statistics import Moments
 from gfvad.progress import Progress
 from gfvad.types import DataError, Video
@@ -26,33 +30,44 @@ SHARD_VIDEOS = 256
 VERSION = "1.0.0"
 
 
-def prepare(layout, out_dir: str | os.PathLike, progress: Callable[[int, str], Progress] | None = Progress) -> Path:
+def prepare(layout, out_dir: str | os.PathLike, progress: Callable[[int, str], Progress] | None = Progress, own: bool = False) -> Path:
     """Writes the train and test videos of a layout to the folder `out_dir` and returns it; does nothing where it holds them already.
 
     The layout gives .name, .modalities {name: D}, .entries(split) -> [entry with .name and, where it has any, .files] and
     .load(entry) -> Video, and may give .fingerprint() -> str. Another process that prepares the same folder is waited for.
     Interrupted at any moment, the folder is complete, as it was before, or absent. `progress(total, label)` reports (None: silent).
+    A damaged set, and one of an earlier version without checksums, is prepared anew, and a line says so. own: the folder is in our cache.
     Raises DataError, naming video and modality, for features that are misshapen, not finite or of mixed precision, for a full disk,
     and where `out_dir` holds something else.
     """
     target = Path(out_dir)
     identity = manifest_lib.describe(layout)
     with manifest_lib.locked(target):
-        if manifest_lib.is_current(target, identity):
+        why = manifest_lib.stale(target, identity)
+        if why is None:
             return target
-        manifest_lib.refuse_foreign(target, layout.name)
+        manifest_lib.refuse_foreign(target, layout.name, own)
+        if why and progress is not None and any(target.iterdir()):
+            print(f"data: prepared anew: {why.removesuffix(f'; {manifest_lib.REDO}')}", file=sys.stderr, flush=True)
         with manifest_lib.replacing(target) as folder:
             _write(layout, identity, folder, progress)
     return target
 
 
-def open_records(path: str | os.PathLike, split: str, modalities: Sequence[str] | None = None) -> Records:
+def open_records(path: str | os.PathLike, split: str, modalities: Sequence[str] | None = None, on_corrupt: str = "error") -> Records:
     """Opens one split of a prepared folder; `modalities` restricts what is decoded (None: all).
 
+    on_corrupt: what a damaged video means (config.data.on_corrupt). "error": DataError that names shard and record, here where the set is
+    small enough to be compared with its checksums at once, else when it is read; "skip": all are read now and the damaged ones left out.
     Raises DataError for a folder that is not complete, of another version, lacks a shard, the split or a modality.
     """
-    folder = Path(path)
-    manifest = manifest_lib.read(folder)
+    folder, skip = Path(path), on_corrupt == "skip"
+    try:
+        manifest = manifest_lib.read(folder, shards=not skip)
+    except manifest_lib.DamagedFile as error:
+        if manifest_lib.SHARD in error.name:
+            _explain(folder, error.name)
+        raise
     if split not in manifest["splits"]:
         raise DataError(f"{folder} has no split {split!r}; it holds {', '.join(manifest['splits'])}")
     chosen = tuple(manifest["modalities"] if modalities is None else modalities)
@@ -60,16 +75,32 @@ def open_records(path: str | os.PathLike, split: str, modalities: Sequence[str] 
     if missing:
         held = ", ".join(manifest["modalities"])
         raise DataError(f"{folder} has no modality {missing[0]!r}; it holds {held}. Change config.data.modalities or prepare it anew")
-    return Records(folder, split, manifest, chosen)
+    opened = _open(folder, split, manifest, chosen)
+    if skip:
+        opened.leave_out_damaged()
+    return opened
 
 
-def feature_stats(path: str | os.PathLike) -> dict[str, dict[str, np.ndarray]]:
+def _open(folder: Path, split: str, manifest: dict, modalities: tuple[str, ...]) -> Records:
+    return Records(folder, split, manifest, modalities, Shards(folder / _VideoBuilder.name / VERSION, split))
+
+
+def _explain(folder: Path, shard: str) -> None:
+    """Raises the error of the first video of a damaged shard that cannot be read; returns where all can (the damage is between them)."""
+    manifest = manifest_lib.read(folder, shards=False)
+    for split in manifest["splits"]:
+        opened = _open(folder, split, manifest, tuple(manifest["modalities"]))
+        for i in opened.of_shard(Path(shard).name):
+            opened[i]
+
+
+def feature_stats(path: str | os.PathLike, on_corrupt: str = "error") -> dict[str, dict[str, np.ndarray]]:
     """{modality: {'mean': float32 [D], 'std': float32 [D]}} over the non-zero units of the training split, all crops.
 
-    A standard deviation is never 0 (see Moments.result). Raises DataError where the folder is not complete or has no training split.
+    A standard deviation is never 0 (see Moments.result); on_corrupt as in `open_records`. Raises DataError where the folder is not complete or has no training split.
     """
     folder = Path(path)
-    manifest = manifest_lib.read(folder)
+    manifest = manifest_lib.read(folder, shards=on_corrupt != "skip")
     if "train" not in manifest["splits"]:
         raise DataError(f"{folder} has no training split, so no feature statistics; take those of the checkpoint or prepare a set with one")
     stats = Npz(folder / manifest_lib.STATISTICS).arrays()
@@ -79,54 +110,39 @@ def feature_stats(path: str | os.PathLike) -> dict[str, dict[str, np.ndarray]]:
         raise DataError(f"{folder / manifest_lib.STATISTICS}: no array {error}; expected mean and std of each modality: prepare the set again") from None
 
 
-class Records(Sequence):
-    """One split: [i] -> Video with read-only features in the precision of the source. Safe to read from several threads.
+class Shards:
+    """The shards of a split, each opened when one of its records is first asked for: [row] -> example. A damaged one leaves the others readable.
 
-    names, labels [V], lengths [V] (units), crops {m: [V]}, dims {m: D} and meta(i) come from the index; nothing is decoded for them.
+    Raises DataError where the library's notes on the set cannot be read, and whatever the library raises for a damaged shard.
     """
 
-    def __init__(self, folder: Path, split: str, manifest: dict, modalities: tuple[str, ...]):
-        self.folder, self.split, self.dataset, self.modalities = folder, split, manifest["dataset"], modalities
-        self.dims = {m: manifest["modalities"][m] for m in modalities}
-        self._index = manifest_lib.read_index(folder)[split]
-        self.names = tuple(self._index["name"])
-        self.labels = np.array(self._index["label"], np.int64)
-        self.lengths = np.array(self._index["length"], np.int64)
-        self.crops = {m: np.array(self._index["crops"][m], np.int64) for m in modalities}
-        self._itemsize = {m: np.dtype(manifest["dtypes"][m]).itemsize for m in modalities}
-        builder = tfds.builder_from_directory(str(folder / _VideoBuilder.name / VERSION))
-        self._source = builder.as_data_source(split=split)
+    def __init__(self, folder: Path, split: str):
+        try:
+            info = tfds.builder_from_directory(str(folder)).info
+            self._features, found = info.features, info.splits[split]
+            self._paths, lengths = [str(path) for path in found.filepaths], list(found.shard_lengths)
+        except LIBRARY_ERRORS as error:
+            raise DataError(f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:150]}); {manifest_lib.REDO}") from None
+        self._ends = np.cumsum(lengths)
+        self._open: dict[int, ArrayRecordDataSource] = {}
 
     def __len__(self) -> int:
-        return len(self.names)
+        return int(self._ends[-1]) if len(self._ends) else 0
 
-    def __getitem__(self, i) -> Video:
-        i = range(len(self))[i]  # IndexError past the end; negative ones count from it
-        video = self.meta(i)
-        example = self._source[i]
-        if example["name"].decode("utf-8") != video.name:
-            found = f"record {i} is {example['name']!r}, the index says {video.name!r}"
-            raise DataError(f"{self.folder}/{self.split}: {found}; the files belong to different sets: prepare it again")
-        return video._replace(features={m: example["features"][m] for m in self.modalities})
+    def place(self, row: int) -> tuple[str, int]:
+        """(name of the shard, place in it) of a record."""
+        shard, place = self._locate(row)
+        return Path(self._paths[shard]).name, place
 
-    def meta(self, i) -> Video:
-        """Everything of a video but its features ({}), without reading the shards."""
-        return _video_of({key: column[i] for key, column in self._index.items() if key not in ("length", "crops")}, self.split)
+    def __getitem__(self, row: int) -> dict:
+        shard, place = self._locate(row)
+        if shard not in self._open:
+            self._open[shard] = ArrayRecordDataSource(self._paths[shard])
+        return self._features.deserialize_example_np(self._open[shard][place])
 
-    def nbytes(self, indices: Sequence[int] | None = None) -> int:
-        """Bytes of the decoded features of some videos (None: all)."""
-        chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
-        return sum(int((self.lengths[chosen] * self.crops[m][chosen]).sum()) * self.dims[m] * self._itemsize[m] for m in self.modalities)
-
-    def __repr__(self) -> str:
-        return f"Records({self.dataset!r}, {self.split!r}, {len(self)} videos, {manifest_lib.digest(self.names)[:12]}, {self.modalities})"
-
-
-def _video_of(row: dict, split: str) -> Video:
-    """Index row -> Video without features."""
-    spans = np.array(row["spans"], np.int64).reshape(-1, 2)
-    classes = {key: tuple(row[key]) for key in ("classes", "span_classes")}
-    return Video(**{**row, **classes, "spans": spans}, split=split, features={})
+    def _locate(self, row: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._ends, row, side="right"))
+        return shard, row - (int(self._ends[shard - 1]) if shard else 0)
 
 
 def _row_of(video: Video) -> dict:
@@ -205,7 +221,8 @@ def _write(layout, identity: dict, folder: Path, progress) -> None:
     shutil.rmtree(folder / "downloads", ignore_errors=True)  # the library makes an empty one
     index = {split: {key: [row[key] for row in split_rows] for key in split_rows[0]} for split, split_rows in rows.items()}
     for split, split_rows in rows.items():
-        index[split]["crops"] = {m: [row["crops"][m] for row in split_rows] for m in dims}
+        for key in ("crops", DIGEST):
+            index[split][key] = {m: [row[key][m] for row in split_rows] for m in dims}
     stats = {m: dict(zip(("mean", "std"), moment.result())) for m, moment in moments.items()}
     np.savez(folder / manifest_lib.STATISTICS, **{f"{m}/{key}": x for m, pair in stats.items() for key, x in pair.items()})
     manifest_lib.write_json(folder / manifest_lib.INDEX, index)
@@ -222,7 +239,8 @@ def _examples(layout, split, entries, dims, dtypes, rows, moments, folder, bar) 
             moment.add(features[m])
         row = _row_of(video._replace(name=entry.name))
         crops = {m: len(x) for m, x in features.items()}
-        rows.append({**row, "length": next(iter(features.values())).shape[1], "crops": crops})
+        digests = {m: feature_digest(x) for m, x in features.items()}
+        rows.append({**row, "length": next(iter(features.values())).shape[1], "crops": crops, DIGEST: digests})
         example = {**row, "spans": np.array(row["spans"], np.int64).reshape(-1, 2), "fps": np.array([row["fps"]]), "features": features}
         del video, features
         yield len(rows) - 1, example

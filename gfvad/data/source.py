@@ -55,7 +55,7 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     out = cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
     say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
     require_trainable(*([entry.label for entry in layout.entries(split)] for split in ("train", "test")), data_cfg.root, say)
-    path = records.prepare(layout, out)
+    path = records.prepare(layout, out, own=True)
     for line in layout.passed_over():
         say(f"data: note: {line}")
     return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)

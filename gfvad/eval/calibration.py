@@ -1,7 +1,6 @@
 """From which score on it is an alarm: by the scores of normal training videos, never of test videos. Kept beside a run's results."""
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 

@@ -27,7 +27,7 @@ from gfvad.extraction.task import Failure, Spec, Task, merged, open_spec, work
 from gfvad.extraction.videos import Source, find_videos, name_of
 from gfvad.extraction.workers import Stop, spread
 from gfvad.progress import Progress
-from gfvad.types import ConfigError, DataError
+from gfvad.types import ConfigError
 
 TEST_FRACTION = 0.2
 SHOWN_FAILURES = 50

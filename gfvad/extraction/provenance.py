@@ -1,7 +1,6 @@
 """What a run's features were made by: the encoders of `python -m gfvad.extract`, kept in the run's folder, so that new videos are turned into the same features."""
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 

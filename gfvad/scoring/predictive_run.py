@@ -14,6 +14,7 @@ from gfvad.data.video.source import ClipData, open_split
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
 from gfvad.eval.scorer import Scorer
+from gfvad.identity import Learnt
 from gfvad.models.predictive import PredictiveModel
 from gfvad.parallel import Mapper
 from gfvad.train import loop
@@ -125,9 +126,9 @@ def make_model(config: ConfigDict, text_width: int) -> PredictiveModel:
     return PredictiveModel(FrozenConfigDict(config.model), text_width, config.data.flow)
 
 
-def identity(data: ClipData) -> str:
+def identity(data: ClipData) -> Learnt:
     """What a run learns from, for its checkpoints."""
-    return f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}"
+    return Learnt(f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content)
 
 
 def fresh_state(config: ConfigDict, model: PredictiveModel, example: dict[str, Any]) -> TrainState:
@@ -135,7 +136,7 @@ def fresh_state(config: ConfigDict, model: PredictiveModel, example: dict[str, A
     return init_from(model, make_optimiser(config.optim, config.train.steps).transform, (example,), config.seed)
 
 
-def restore(config: ConfigDict, workdir: Path, which: str, model: PredictiveModel, example: dict[str, Any], data: str = "") -> Restored:
+def restore(config: ConfigDict, workdir: Path, which: str, model: PredictiveModel, example: dict[str, Any], data: Learnt | str = "") -> Restored:
     """A checkpoint of a run. data: `identity` of the training set, compared where it is given. Raises as `Checkpoints`."""
     with Checkpoints(workdir / loop.CHECKPOINTS, config, data) as kept:
         return kept.restore(which, shapes_from(model, make_optimiser(config.optim, config.train.steps).transform, (example,)))

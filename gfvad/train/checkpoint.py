@@ -6,16 +6,16 @@ in it depends on devices or processes. The last `keep` are kept, and apart from 
 (and on the test split, where it is followed).
 
 Orbax writes into a temporary folder that it renames when all is on disk, so a save cut short is never seen; folders that are
-incomplete for another reason (a copy or a deletion cut short) are passed over here.
+incomplete for another reason (a copy or a deletion cut short) are passed over here. Every array and the meta have checksums (sealed.py).
 """
 from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import json
 import math
 import re
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,19 +27,17 @@ from absl import logging
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
-from gfvad.config import flatten
+import gfvad
+from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
+from gfvad.identity import Learnt
+from gfvad.train.sealed import PARTS as PARTS
+from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
+from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
 from gfvad.train.state import TrainState
-from gfvad.types import ConfigError, DataError
+from gfvad.types import DataError
 
 VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
 BEST = {"best": VALIDATION, "best_on_test": TEST}
-# What a run may be continued with although it differs: where things lie, how evaluation is done, what runs it.
-FREE = ("data.root", "data.cache_dir", "data.require_real", "data.eval_lengths", "data.eval_mode", "data.eval_batch_size")
-FREE += ("variant", "data.test_name", "train.log_every", "train.eval_every", "train.checkpoint_every", "train.keep")
-FREE += ("data.store", "data.workers", "data.spans", "data.masks")
-FREE_GROUPS = ("eval.", "parallel.", "score.")
-PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
-NAMED = 5  # differences spelt out in an error
 
 
 class Restored(NamedTuple):
@@ -55,94 +53,117 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run's folder. Use as a context: leaving it waits for the save in flight.
 
-    With several processes all of them must make, save and restore together, on a file system they share.
-    Raises ConfigError on opening a folder of another configuration, DataError where there is none to read.
+    A damaged one is told on standard error, and is as if it had never been: the newest whole one takes its place. With several processes
+    all of them must make, save and restore together, on a file system they share.
+    Raises ConfigError on opening a folder of another configuration or data, DataError where there is none to read.
     """
 
-    def __init__(self, folder: Path, config: ConfigDict, data: str = "", *, write: bool = False):
-        """data: names what the run learns from (`repr` of its records); compared like the config, where it is given.
+    def __init__(self, folder: Path, config: ConfigDict, data: Learnt | str = "", *, write: bool = False):
+        """data: what the run learns from; compared like the config, where it is given.
 
-        write: the one training run of the folder, which also clears away what an earlier one left half-done; without it
-        nothing on disk is touched, so a run can be looked at while it trains.
+        write: the one training run of the folder, which also clears away what an earlier one left half-done and moves damaged ones to
+        damaged-STEP; without it nothing on disk is touched, so a run can be looked at while it trains.
         """
         self.folder = Path(folder).absolute()
-        self.expected, self._data = training_leaves(config), data
-        best = [preserve.BestN(get_metric_fn=lambda m, name=name: ranking(m, name), n=1) for name in (VALIDATION, TEST)]
-        options = ocp.CheckpointManagerOptions(
-            # max_to_keep with best_fn would delete the newest ones; best_fn alone makes orbax store the metrics at all.
-            preservation_policy=preserve.AnyPreservationPolicy([preserve.LatestN(config.train.keep), *best]),
-            best_fn=lambda metrics: ranking(metrics, VALIDATION),
-            cleanup_tmp_directories=write,
-            create=write,
-            read_only=not write,
-            save_interval_steps=int(write),  # the loop decides when to save; 0 goes with read_only
-        )
+        self.expected, self._data = training_leaves(config), Learnt(data) if isinstance(data, str) else data
+        self._keep, self._write = config.train.keep, write
         if not write and not self.folder.is_dir():
             raise DataError(f"{self.folder}: not found; expected the checkpoints of a run: train first, or give its --workdir")
-        with quiet_library():
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager: ocp.CheckpointManager | None = None  # made at the first save: by then damaged folders are out of its way
+        self._bad: set[int] = set()  # known to be damaged
+        self._metas: dict[int, dict[str, Any]] = {}  # of those that were looked at, by step
+        self._arrays: tuple[int, dict[str, np.ndarray]] | None = None  # the one read last
+        self._whole: set[int] = set()  # whose arrays were verified, or saved here
+        steps = self.steps()
         if write:
-            for step in set(self._manager.all_steps()) - set(self.steps()):
-                self._manager.delete(step)
-        self._metrics: dict[int, dict[str, float]] = {s: self._manager.metrics(s) or {} for s in self.steps()}
-        if self.steps():
-            self._check_config(self.steps()[-1])
+            for step in steps:
+                self._meta(step)
+        newest = next((step for step in reversed(steps) if self._meta(step)), None)
+        if newest is not None:
+            self._check_config(newest)
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if self._manager is None:
+            return
+        try:
+            with self._saving():
+                self._manager.close()
+        except DataError:
+            if kind is None:  # else the first error says more
+                raise
 
     def steps(self) -> list[int]:
-        """Steps of all complete checkpoints, in order."""
-        return sorted(step for step in self._manager.all_steps() if complete(self.folder / str(step)))
+        """Steps of all complete checkpoints that are not known to be damaged, in order."""
+        found = {int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit() and complete(path)} if self.folder.is_dir() else set()
+        return sorted(found - self._bad)
 
     def step_of(self, which: str | int) -> int | None:
-        """The step that 'last', 'best', 'best_on_test' or a number means; None where there is no such checkpoint."""
-        steps = self.steps()
+        """The step of the whole checkpoint that 'last', 'best', 'best_on_test' or a number means; None where there is none.
+
+        Raises DataError where a number is of a damaged one.
+        """
+        if which in BEST or which == "last":
+            while (step := self._candidate(str(which))) is not None and not self._verify(step):
+                pass
+            return step
+        step = int(which) if str(which).isdecimal() else None
+        if step in self._bad or (step in self.steps() and not self._verify(step)):
+            raise DataError(f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of them, last or best")
+        return step if step in self.steps() else None
+
+    def _candidate(self, which: str) -> int | None:
+        steps = [step for step in reversed(self.steps()) if self._meta(step)]
         if which == "last":
-            return steps[-1] if steps else None
-        if which in BEST:
-            ranked = [(ranking(self._metrics.get(step, {}), BEST[which]), step) for step in steps]
-            value, step = max(ranked, default=(-math.inf, 0))  # of equal ones the newest
-            return step if value > -math.inf else None
-        return int(which) if str(which).isdigit() and int(which) in steps else None
+            return steps[0] if steps else None
+        value, step = max(((ranking(self._metas[step]["metrics"], BEST[which]), step) for step in steps), default=(-math.inf, 0))
+        return step if value > -math.inf else None  # of equal ones the newest
 
     def save(self, step: int, state: TrainState, position: Any, pending: Any, metrics: Mapping[str, float]) -> None:
         """Starts writing a checkpoint and returns; the arrays must not change afterwards (`Mapper.unreplicate` copies).
 
         Args: state: one replica, numpy; position: bytes or what JSON can hold; pending: what JSON can hold;
         metrics: {'validation': value, 'test': value}, higher is better, only those that were measured at this step.
+        Raises DataError where it, or the one before it, cannot be written.
         """
         arrays = {path: x for path, x in named_leaves(state).items() if x.size}  # orbax refuses arrays without elements
-        meta = {"config": self.expected, "config_hash": hash_of(self.expected), "data": self._data}
-        meta |= {"pending": pending, "position": _encode(position)}
+        meta = {"config": self.expected, "config_hash": hash_of(self.expected), "data": self._data.name, "content": dict(self._data.content)}
+        meta |= {"pending": pending, "position": _encode(position), "gfvad": gfvad.__version__}
         meta["shapes"] = {path: shape_text(x) for path, x in named_leaves(state).items()}
-        ranked = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        self._metrics[step] = ranked
-        parts = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta))
-        self._manager.save(step, args=parts, metrics=ranked, force=True)
+        meta["metrics"] = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        sealed = plain(seal(plain(meta), arrays))
+        parts = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed))
+        with self._saving():
+            self._open_manager().save(step, args=parts, metrics=meta["metrics"], force=True)
+        self._metas[step] = sealed
+        self._bad.discard(step)
+        self._whole.add(step)
 
     def restore(self, which: str | int, template: TrainState) -> Restored:
         """Reads a checkpoint: 'last', 'best', 'best_on_test' or a step, for any number of devices and processes.
 
         Args: template: a state of the same model and optimiser, for its structure; numpy arrays or anything with their shapes.
-        Raises DataError where there is no such checkpoint or its arrays do not fit the model, ConfigError where it
+        Raises DataError where there is no such checkpoint, it is damaged or its arrays do not fit the model, ConfigError where it
         belongs to another configuration.
         """
         self.wait()
         step = self.step_of(which)
         if step is None:
-            found = ", ".join(map(str, self.steps())) or "none"
-            raise DataError(f"{self.folder}: no checkpoint {which!r}; steps found: {found}; give last, best or one of them, or train first")
+            raise DataError(f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give last, best or one of them, or train first")
         meta = self._check_config(step)
         wanted = named_leaves(template)
         self._check_shapes(step, meta["shapes"], {path: shape_text(x) for path, x in wanted.items()})
-        arrays = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
+        arrays = self._arrays[1] if self._arrays and self._arrays[0] == step else self._read(step)
+        self._arrays = None
         leaves = [np.asarray(arrays[path]) if path in arrays else np.zeros(x.shape, x.dtype) for path, x in wanted.items()]
         state = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        return Restored(step, state, _decode(meta["position"]), meta["pending"], self._metrics.get(step, {}))
+        return Restored(step, state, _decode(meta["position"]), meta["pending"], meta["metrics"])
+
+    def newest(self, template: TrainState) -> Restored | None:
+        """The last whole checkpoint; None where there is none."""
+        return self.restore("last", template) if self.step_of("last") is not None else None
 
     def feature_widths(self, which: str | int, modalities: Sequence[str]) -> dict[str, int]:
         """{modality: D} of the features a checkpoint was trained on, by its feature statistics; {} where there is no such checkpoint."""
@@ -152,22 +173,108 @@ class Checkpoints:
         return {m: int(match[1]) for m, match in found.items() if match}
 
     def wait(self) -> None:
-        """Returns when the save in flight is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when the save in flight is on disk. Raises DataError where it cannot be written."""
+        if self._manager is not None:
+            with self._saving():
+                self._manager.wait_until_finished()
+
+    def _found(self) -> str:
+        return ", ".join(map(str, self.steps())) or "none"
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """What goes wrong with writing, in this thread or in the library's, as an error that says what to do."""
+        try:
+            yield
+        except DataError:
+            raise
+        except OSError as error:
+            raise cannot_write(self.folder, error) from None
+        except LIBRARY_ERRORS as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise DataError(
+                f"{self.folder}: a checkpoint cannot be written ({reason}); expected room and the right to write there: what was saved before is whole,"
+                " and the same command goes on from it"
+            ) from None
+
+    def _open_manager(self) -> ocp.CheckpointManager:
+        """Clears away what is half-done and damaged, then opens the folder for saving."""
+        if self._manager is None:
+            self._tidy()
+            best = [preserve.BestN(get_metric_fn=lambda m, name=name: ranking(m, name), n=1) for name in (VALIDATION, TEST)]
+            options = ocp.CheckpointManagerOptions(
+                # max_to_keep with best_fn would delete the newest ones; best_fn alone makes orbax store the metrics at all.
+                preservation_policy=preserve.AnyPreservationPolicy([preserve.LatestN(self._keep), *best]),
+                best_fn=lambda metrics: ranking(metrics, VALIDATION),
+                cleanup_tmp_directories=True,
+                create=True,
+                save_interval_steps=1,  # the loop decides when to save
+            )
+            with quiet_library():
+                self._manager = ocp.CheckpointManager(self.folder, options=options)
+        return self._manager
+
+    def _tidy(self) -> None:
+        """Process 0 moves damaged checkpoints aside, and removes what a deletion cut short has left of older ones."""
+        processes = jax.process_count() > 1
+        if processes:
+            ocp.multihost.sync_global_processes("gfvad: every process has looked at the checkpoints")
+        if jax.process_index() == 0 and self.folder.is_dir():
+            kept = self.steps()
+            for path in [p for p in self.folder.iterdir() if p.name.isdigit() and int(p.name) not in kept]:
+                if int(path.name) in self._bad or not kept or int(path.name) > kept[-1]:
+                    path.rename(aside(path))
+                else:
+                    shutil.rmtree(path)
+        if processes:
+            ocp.multihost.sync_global_processes("gfvad: damaged checkpoints are out of the way")
+
+    def _meta(self, step: int) -> dict[str, Any] | None:
+        """The verified meta of a checkpoint; None (and a word about it) where it is damaged."""
+        if step not in self._metas and step not in self._bad:
+            try:
+                self._metas[step] = read_meta(self.folder / str(step))
+            except Damaged as error:
+                self._tell(step, error)
+        return self._metas.get(step)
+
+    def _verify(self, step: int) -> bool:
+        """Whether a checkpoint is whole; a word about it where it is not."""
+        if step in self._whole:
+            return True
+        if self._meta(step) is None:
+            return False
+        try:
+            self._arrays = step, self._read(step)
+        except Damaged as error:
+            self._tell(step, error)
+            return False
+        self._whole.add(step)
+        return True
+
+    def _read(self, step: int) -> dict[str, np.ndarray]:
+        """The verified arrays of a checkpoint. Raises Damaged."""
+        try:
+            with quiet_library(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+                arrays = reader.restore(self.folder / str(step) / "state")
+            arrays = {path: np.asarray(x) for path, x in arrays.items()}
+        except LIBRARY_ERRORS as error:
+            raise Damaged(f"its arrays cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
+        check_arrays(self._metas[step], arrays)
+        return arrays
+
+    def _tell(self, step: int, error: Damaged) -> None:
+        self._bad.add(step)
+        self._metas.pop(step, None)
+        if jax.process_index() == 0:
+            end = "it is moved to damaged-STEP when this run saves" if self._write else "it is left as it is"
+            print(f"warning: {self.folder / str(step)}: damaged: {error}; the newest whole one before it is used, {end}", file=sys.stderr, flush=True)
 
     def _check_config(self, step: int) -> Mapping[str, Any]:
-        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-        if meta["config_hash"] != hash_of(self.expected):
-            differing = describe_differences(meta["config"], self.expected)
-            raise ConfigError(
-                f"{self.folder / str(step)}: this checkpoint belongs to another configuration (hash found {meta['config_hash']}, expected"
-                f" {hash_of(self.expected)}): {differing}; set these back, or give another --workdir"
-            )
-        if self._data and meta["data"] and meta["data"] != self._data:
-            raise ConfigError(
-                f"{self.folder / str(step)}: this checkpoint learnt from other videos: found {meta['data']}, expected {self._data};"
-                " give the same data, or another --workdir"
-            )
+        meta = self._meta(step)
+        if meta is None:
+            raise DataError(f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of them, last or best")
+        refuse_others(self.folder / str(step), meta, self.expected, self._data)
         return meta
 
     def _check_shapes(self, step: int, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
@@ -189,48 +296,9 @@ def quiet_library() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def complete(folder: Path) -> bool:
-    """Whether a checkpoint's folder holds every part that a finished save leaves."""
-    return all((folder / part).is_file() for part in PARTS)
-
-
 def ranking(metrics: Mapping[str, float] | None, name: str) -> float:
     """The value checkpoints are ranked by; the lowest where it was not measured."""
     return (metrics or {}).get(name, -math.inf)
-
-
-def training_leaves(config: ConfigDict) -> dict[str, Any]:
-    """Dotted key -> value of all that a checkpoint depends on, as JSON gives it back."""
-    leaves = {k: v for k, v in flatten(config).items() if k not in FREE and not k.startswith(FREE_GROUPS)}
-    return {key: _plain(value) for key, value in leaves.items()}
-
-
-def hash_of(leaves: Mapping[str, Any]) -> str:
-    """Eight hex digits."""
-    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """'KEY found X, expected Y' for the first few keys that differ, and how many more do."""
-    missing = "nothing"
-    keys = sorted(key for key in {*found, *expected} if found.get(key, missing) != expected.get(key, missing))
-    spelt = [f"{key} found {found.get(key, missing)}, expected {expected.get(key, missing)}" for key in keys[:NAMED]]
-    return "; ".join(spelt) + (f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """Path -> leaf of a tree, in its flattening order: 'params.head.kernel'."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def shape_text(x: Any) -> str:
-    """'float32[3,4]'."""
-    return f"{np.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=list))
 
 
 def _encode(position: Any) -> Any:

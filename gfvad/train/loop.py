@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from gfvad.data import pipeline, sampling, streams
 from gfvad.eval import evaluate, metrics
 from gfvad.fusion.coefficients import constrained
+from gfvad.identity import Learnt, learnt
 from gfvad.parallel import Mapper
 from gfvad.train import step as step_lib
 from gfvad.train.checkpoint import TEST, VALIDATION, Checkpoints
@@ -75,13 +76,13 @@ def train(config: ConfigDict, workdir: Path, records: Any, model: Any, mapper: M
     data = make_data(config, records, train_indices, mapper)
     evaluator = evaluate.Evaluator(mapper, model, config)
     run = Run(config, mapper, records, validation, followed, evaluator, data, mapped_step(config, model, optimiser, mapper), say)
-    return run_from_last(run, Path(workdir), state, records.names, repr(records))
+    return run_from_last(run, Path(workdir), state, records.names, learnt(records))
 
 
-def run_from_last(run: Run, workdir: Path, state: TrainState, names: Sequence[str], data: str) -> Trained:
+def run_from_last(run: Run, workdir: Path, state: TrainState, names: Sequence[str], data: Learnt | str) -> Trained:
     """Runs the loop from the last checkpoint in workdir where there is one, else from `state`. names: of the videos; data: what is learnt from."""
     with StopRequest() as stop, Checkpoints(workdir / CHECKPOINTS, run.config, data, write=True) as checkpoints:
-        restored = checkpoints.restore("last", state) if checkpoints.steps() else None
+        restored = checkpoints.newest(state)
         start = restored.step if restored else 0
         with RunLog(workdir, start, active=run.mapper.process_index == 0) as log:
             cfg = run.config.train

@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 

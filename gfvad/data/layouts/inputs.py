@@ -15,7 +15,7 @@ from gfvad.data.layouts import rules as rules_lib
 from gfvad.data.layouts.base import Entry, Layout, Problem, find_files, some
 from gfvad.data.layouts.captions import CaptionText, captions_path
 from gfvad.data.layouts.frames import FrameInputs
-from gfvad.data.layouts.loose import UNITS, Found, Loose, describe
+from gfvad.data.layouts.loose import Found, Loose, describe
 from gfvad.data.layouts.ped2_weak import Ped2Weak
 from gfvad.data.layouts.ucf_logits import FPS as LOGITS_FPS
 from gfvad.types import DataError

@@ -13,7 +13,7 @@ import numpy as np
 
 from gfvad.data import ground_truth
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.layouts.base import SPLITS, Entry, Problem
+from gfvad.data.layouts.base import Entry, Problem
 from gfvad.data.layouts.frames import Frames
 from gfvad.data.layouts.rules import Ped2Rules
 from gfvad.eval.floors import FLOORS

@@ -7,11 +7,12 @@ by side into parts; the main thread appends the parts in the order of the videos
 - what an interrupted run finished is kept, video by video, and a later call goes on behind it;
 - a manifest says `complete` only when all is there, and readers look at nothing else.
 
-A manifest also holds a fingerprint (names, sizes and times of the source files): where it differs, everything is prepared anew.
+A manifest also holds a fingerprint (names, sizes and times of the source files): where it differs, everything is prepared anew. So is what a
+damaged byte lies in, from that video on: the manifest has the SHA-256 of each video's entries, compared when the store is opened (of a large
+one when a video is first read) and of itself.
 """
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +28,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from gfvad.base.files import read_json
+from gfvad.base.locks import wait_for
 from gfvad.base.owned import remove_tree
+from gfvad.data.manifest import seal_of
 from gfvad.data.video import decode
 from gfvad.data.video.finding import passed_over
 from gfvad.data.video.layouts import VideoFile, VideoFolder, fingerprint
@@ -37,6 +40,8 @@ from gfvad.types import DataError
 
 VERSION = 1  # of the format: caches of another one are made anew
 DATA, MANIFEST, PARTS = "data.bin", "manifest.json", "parts"
+DIGEST, SEAL = "sha256", "seal"  # keys of a manifest: of a video's entries, of the manifest itself
+CHECK_AT_ONCE = 1 << 30  # bytes of entries that are compared with their checksums when a store is opened (below a second)
 
 
 class Spec(NamedTuple):
@@ -76,6 +81,8 @@ class Store:
         self.offsets = np.cumsum(self.lengths) - self.lengths
         self.fps = np.array([video["fps"] for video in videos], np.float64)
         self.source_sizes = np.array([video["size"] for video in videos], np.int64).reshape(-1, 2)
+        self.digests = [video.get(DIGEST) for video in videos]  # None: of an earlier version
+        self._checked = np.array([digest is None for digest in self.digests])
         # a plain view: indexing np.memmap itself costs a Python call more for every result
         self.data = np.asarray(np.memmap(path / DATA, spec.dtype, "r", shape=(self.total, *spec.item)))
 
@@ -92,6 +99,25 @@ class Store:
         return f"{self.path.name}:{manifest.get('fingerprint', '')}"
 
     @property
+    def content(self) -> dict[str, str]:
+        """{kind: digest of all entries, with the videos' names}; {} for a store of an earlier version."""
+        if None in self.digests:
+            return {}
+        lines = [f"{name} {digest}" for name, digest in zip(self.names, self.digests)]
+        return {self.spec.kind: hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]}
+
+    def check(self, i: int) -> bool:
+        """Whether the entries of video i are what was prepared; they are read the first time."""
+        if not self._checked[i]:
+            entries = self.data[self.offsets[i] : self.offsets[i] + self.lengths[i]]
+            self._checked[i] = hashlib.sha256(entries).hexdigest() == self.digests[i]
+        return bool(self._checked[i])
+
+    def _require(self, i: int) -> None:
+        if not self._checked[i] and not self.check(i):
+            raise DataError(f"{self.path}: the {self.spec.kind} of {self.names[i]!r} is damaged (its checksum differs); remove this folder, the same command makes it anew")
+
+    @property
     def total(self) -> int:
         """Frames of all videos, T_total."""
         return int(self.lengths.sum())
@@ -102,11 +128,13 @@ class Store:
         return tuple(map(int, self.source_sizes[0]))
 
     def video(self, i: int) -> np.ndarray:
-        """Entries of video i, a read-only view [T_i, *item]."""
+        """Entries of video i, a read-only view [T_i, *item]. Raises DataError where they are damaged."""
+        self._require(i)
         return self.data[self.offsets[i] : self.offsets[i] + self.lengths[i]]
 
     def clip(self, video: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Entries of some frames (0-based) of a video in any order, repeats allowed: a copy [n, *item]. IndexError outside the video."""
+        self._require(video)
         return self.data[self.offsets[video] + checked(indices, int(self.lengths[video]))]
 
 
@@ -139,9 +167,17 @@ def open_store(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock"), say):
             manifest = _prepare(path, spec, videos, convert, workers, say)
+            store = cls(path, spec, manifest["videos"])
+            if store.data.nbytes <= CHECK_AT_ONCE:
+                bad = next((i for i in range(len(store)) if not store.check(i)), None)
+                if bad is not None:
+                    say(f"{spec.kind}: {store.names[bad]!r} in {path} is damaged, prepared anew from there on")
+                    manifest = {**manifest, "complete": False, "videos": manifest["videos"][:bad]}
+                    _write_manifest(path, manifest)
+                    store = cls(path, spec, _prepare(path, spec, videos, convert, workers, say)["videos"])
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}): set data.cache_dir to a folder with write access and space") from None
-    return cls(path, spec, manifest["videos"])
+    return store
 
 
 def _prepare(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, workers: int, say: Say) -> dict:
@@ -175,17 +211,19 @@ def _run(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, 
     stop, lock = threading.Event(), threading.Lock()
 
     def work(video: VideoFile, part: Path) -> dict:
-        frames = 0
+        frames, digest = 0, hashlib.sha256()
         with part.open("wb") as file:
             for entry in convert(video):
                 if stop.is_set():
                     break
-                file.write(np.ascontiguousarray(entry, spec.dtype).data)
+                entry = np.ascontiguousarray(entry, spec.dtype).data
+                digest.update(entry)
+                file.write(entry)
                 frames += 1
                 with lock:
                     progress.advance()
         size = decode.first_frame(video).shape[:2]
-        return {"name": video.name, "frames": frames, "fps": decode.frame_rate(video), "size": list(map(int, size))}
+        return {"name": video.name, "frames": frames, "fps": decode.frame_rate(video), "size": list(map(int, size)), DIGEST: digest.hexdigest()}
 
     parts = [path / PARTS / f"{i}.bin" for i in range(len(videos))]
     pending: dict[int, Future] = {}
@@ -216,13 +254,15 @@ def _read_manifest(path: Path) -> dict | None:
     """The manifest, or None where it is not there or damaged."""
     try:
         manifest = read_json(path / MANIFEST, "the manifest of stored frames")
+        if SEAL in manifest and manifest.pop(SEAL) != seal_of(manifest):
+            return None
         return manifest if {"fingerprint", "complete", "videos"} <= set(manifest) and (path / DATA).is_file() else None
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    atomically(path / MANIFEST, lambda file: file.write(json.dumps(manifest, indent=1).encode()))
+    atomically(path / MANIFEST, lambda file: file.write(json.dumps({**manifest, SEAL: seal_of(manifest)}, indent=1).encode()))
 
 
 def _truncate(path: Path, size: int) -> bool:
@@ -245,10 +285,6 @@ def _require_space(path: Path, needed: int) -> None:
 @contextmanager
 def _locked(path: Path, say: Say) -> Iterator[None]:
     """Holds an exclusive lock on `path`; the system drops it when the process ends in any way."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{path}: another process prepares this cache, waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with path.open("a+") as file:
+        wait_for(file, path, path.with_suffix(""), say)
         yield

@@ -1,6 +1,7 @@
 """One split of a set as the predictive model sees it: frames, flow, descriptions and tokens of any clip, at random access."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ class ClipData:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def content(self) -> dict[str, str]:
+        """Part -> digest of what the clips consist of, as far as it is known."""
+        found = {**getattr(self.frames, "content", {}), **getattr(self.flow, "content", {})}
+        if self.text is not None:
+            found["descriptions"] = hashlib.sha256(np.ascontiguousarray(self.text)).hexdigest()[:16]
+        return found
 
     @property
     def text_width(self) -> int:

@@ -1,0 +1,101 @@
+"""Checksums of a checkpoint: what was saved is what is read, or it is damaged.
+
+The meta of a checkpoint holds the SHA-256 of every array and of itself. It is written before the folder gets its name, in the same save, so
+that a checkpoint that is there at all has them. Those of earlier versions have none: their arrays are read by the library's own checks.
+"""
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfvad.base.files import read_bytes
+from gfvad.types import DataError
+
+PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
+SEAL, ARRAYS = "sha256", "arrays"  # keys of the meta: of the meta itself, of each array
+OF_META = ("config", "data", "pending", "position", "shapes")  # what every version's meta holds
+
+
+class Damaged(DataError):
+    """A checkpoint that is not what was saved. The message says which part."""
+
+
+def array_digest(x: np.ndarray) -> str:
+    """SHA-256 of an array: its type, shape and bytes."""
+    x = np.asarray(x)
+    about = f"{x.dtype.name}{list(x.shape)}".encode()
+    return hashlib.sha256(about + np.ascontiguousarray(x).tobytes()).hexdigest()
+
+
+def seal(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The meta with the digests of the arrays and its own."""
+    whole = {**meta, ARRAYS: {path: array_digest(x) for path, x in arrays.items()}}
+    return {**whole, SEAL: text_digest(whole)}
+
+
+def text_digest(tree: Any) -> str:
+    """SHA-256 of what JSON gives back of a tree."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The meta of a checkpoint's folder, with "metrics" (what it is ranked by). Raises Damaged."""
+    meta, metrics, _ = (_read_json(folder / name) for name in ("meta/metadata", "metrics/metrics", "_CHECKPOINT_METADATA"))
+    if SEAL in meta or ARRAYS in meta:
+        found = text_digest({key: value for key, value in meta.items() if key != SEAL})
+        if found != meta.get(SEAL):
+            raise Damaged("meta/metadata is not what was saved (its checksum differs)")
+        if metrics != meta["metrics"]:
+            raise Damaged("metrics/metrics is not what was saved")
+    absent = [key for key in OF_META if key not in meta]
+    if absent or not isinstance(meta["config"], dict) or not isinstance(meta["shapes"], dict):
+        raise Damaged(f"meta/metadata lacks {', '.join(absent) or 'what it should hold'}")
+    if not all(isinstance(value, (int, float)) for value in metrics.values()):
+        raise Damaged("metrics/metrics holds something other than numbers")
+    return {**meta, "metrics": metrics}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Not `base.files.read_json`: names of files that no UTF-8 can hold may stand in a meta."""
+    try:
+        tree = json.loads(read_bytes(path, "a part of a checkpoint"))
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
+    if not isinstance(tree, dict):
+        raise Damaged(f"{path.parent.name}/{path.name} holds a JSON {type(tree).__name__}")
+    return tree
+
+
+def check_arrays(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises Damaged where an array is absent or other than it was saved."""
+    expected = meta.get(ARRAYS)
+    if expected is None:  # of an earlier version
+        sized = {path: text for path, text in meta["shapes"].items() if not text.endswith("[0]") and ",0" not in text and "[0," not in text}
+        wrong = [path for path, text in sized.items() if path not in arrays or shape_text(arrays[path]) != text]
+    else:
+        wrong = [path for path, digest in expected.items() if path not in arrays or array_digest(arrays[path]) != digest]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise Damaged(f"array {wrong[0]}{more} is not what was saved (its checksum differs)")
+
+
+def shape_text(x: Any) -> str:
+    """'float32[3,4]'."""
+    return f"{np.dtype(x.dtype).name}[{','.join(map(str, x.shape))}]"
+
+
+def aside(path: Path) -> Path:
+    """Where a damaged checkpoint goes: damaged-STEP, or damaged-STEP-2, ... where that is taken."""
+    names = (f"damaged-{path.name}{f'-{i}' if i > 1 else ''}" for i in itertools.count(1))
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
+
+
+def complete(folder: Path) -> bool:
+    """Whether a checkpoint's folder holds every part that a finished save leaves."""
+    return all((folder / part).is_file() for part in PARTS)
