@@ -25,7 +25,7 @@ from gfvad.eval import finite, outputs
 from gfvad.eval import scorer as scorer_lib
 from gfvad.eval.readings import Reader
 from gfvad.identity import alone, refuse_other_data, stated
-from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints, write_usable
+from gfvad.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
 from gfvad.models.predictive import PredictiveModel
 from gfvad.scoring import predictive_run
 from gfvad.scoring.predictive_run import fresh_state, identity, make_model, restore
@@ -212,7 +212,7 @@ def score(arguments: Arguments) -> int:
     run = predictive_run.complete(found, mapper, say)
     readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
     scores = {name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score) for name, reading in zip(videos.names, readings)}
-    return write_usable(arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()]))
+    return finite.write_usable(arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()]))
 
 
 def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:

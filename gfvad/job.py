@@ -1,8 +1,7 @@
-"""The jobs behind the command line, top to bottom: train (and evaluate), evaluate, score."""
+"""The jobs behind the command line, top to bottom: train (and evaluate), evaluate. `score_input.py` scores."""
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +11,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.errors import EXIT_NOT_FINITE, EXIT_SOME_FAILED
 from gfvad import config as config_lib
 from gfvad import parallel
+from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.config import Arguments
 from gfvad.data import layouts, records, sampling, simulate
-from gfvad.data.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.data.source import SIMULATED, Source, fit_lengths, resolve
 from gfvad.eval import beside, calibration, finite, outputs, pictures, protocols, results, tables, whole_clips
 from gfvad.eval.evaluate import Evaluator, scored_videos
 from gfvad.extraction import provenance
@@ -300,45 +299,3 @@ def fusion_coefficients(config: ConfigDict, state: TrainState) -> tuple[np.ndarr
 def device_name(mapper: parallel.Mapper) -> str:
     """'8 x cpu, pmap'."""
     return f"{mapper.n_global} x {jax.devices()[0].device_kind}, {mapper.backend}"
-
-
-@outputs.claims_output
-def score(arguments: Arguments) -> int:
-    """Scores videos without labels by a checkpoint of a run, on this machine's devices. Returns the exit code.
-
-    A modality that the input has not is zeros, and a warning says so, as long as another one is there.
-    """
-    config = arguments.config
-    require_checkpoints(arguments.workdir)
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    check_batches(config, mapper)
-    cache = cache_dir(config.data)
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.TemporaryDirectory(dir=cache, prefix="score-")
-    with temporary as folder, Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept:
-        widths = kept.feature_widths(arguments.checkpoint, config.data.modalities)
-        layout = layouts.open_input(arguments.input, config.data.modalities, config.data, arguments.captions, widths)
-        for line in layout.warnings():
-            loop.to_stderr(f"warning: {line}")
-        lost = layouts.drop_unusable(layout)
-        videos = records.open_records(records.prepare(layout, Path(folder) / "input"), "test", config.data.modalities)
-        # the feature statistics are among the checkpoint's constants; here they only have to have the right shape
-        zeros = {m: {key: np.zeros(width, np.float32) for key in ("mean", "std")} for m, width in videos.dims.items()}
-        model = registry.build_model(config, videos.dims, zeros)
-        state = kept.restore(arguments.checkpoint, template(config, model, videos)).state
-        undamaged = config.copy_and_resolve_references()
-        undamaged.data.corruption.at = "none"  # what is given is scored as it is
-        scored = score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")
-        scored, unusable = finite.divide(scored, lambda i: videos[i].features)
-    return write_usable(arguments.output, scored, lost | unusable, {m: [] for m in layout.missing} | layout.gaps)
-
-
-def write_usable(path: Path, scored: Sequence[ScoredVideo], lost: Mapping[str, str], missing: Mapping[str, Sequence[str]] = {}) -> int:
-    """Writes scores.npz of what could be scored and says what could not, {name: why}; returns the exit code. Raises DataError where nothing could."""
-    if not scored:
-        raise DataError("; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3]))
-    outputs.publish(path, lambda path: results.write_scores(path, scored, missing=missing))
-    print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
-    for name, why in lost.items():
-        print(f"no scores of {name}: {why}", file=sys.stderr)
-    return EXIT_SOME_FAILED if lost else 0

@@ -29,10 +29,12 @@ def main(argv: Sequence[str]) -> int:
         return (elsewhere.evaluate_clips if predictive else elsewhere.evaluate)(arguments)
     if predictive:
         from gfvad import clip_job as job
+    elif arguments.mode == "score":
+        from gfvad import score_input as job
     else:
         from gfvad import job
 
-    return {"train": job.train, "evaluate": job.evaluate, "score": job.score}[arguments.mode](arguments)
+    return getattr(job, arguments.mode)(arguments)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """No score that is not finite is written: which videos have such, of which modality, and what is done about it."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.errors import DataError
+from gfvad.base.errors import EXIT_SOME_FAILED, DataError
 from gfvad.base.names import some
-from gfvad.eval import results
+from gfvad.eval import outputs, results
 from gfvad.types import ScoredVideo
 
 Features = Callable[[int], Mapping[str, np.ndarray]]  # index of a video -> {modality: its features}
@@ -47,3 +48,14 @@ def require(path: Path, videos: Sequence[ScoredVideo], features: Features = lamb
         written = f"; scores of the other {len(kept)} are in {path}"
     name = next(iter(lost))
     raise DataError(f"{len(lost)} of {len(videos)} videos have no usable scores ({some(lost)}): {name}: {lost[name]}. No results are written{written}")
+
+
+def write_usable(path: Path, scored: Sequence[ScoredVideo], lost: Mapping[str, str], missing: Mapping[str, Sequence[str]] = {}) -> int:
+    """Writes scores.npz of what could be scored and says what could not, {name: why}; returns the exit code. Raises DataError where nothing could."""
+    if not scored:
+        raise DataError("; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3]))
+    outputs.publish(path, lambda path: results.write_scores(path, scored, missing=missing))
+    print(f"scores   {path}: {len(scored)} videos, {sum(len(v.scores) for v in scored):,} frames")
+    for name, why in lost.items():
+        print(f"no scores of {name}: {why}", file=sys.stderr)
+    return EXIT_SOME_FAILED if lost else 0

@@ -49,16 +49,6 @@ class Problem(NamedTuple):
     detail: str
 
 
-def require_folder(root: Path) -> Path:
-    """The folder; raises DataError where there is none or it is empty."""
-    if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise DataError(f"{root}: found {found}; expected the folder of the features (config.data.root or --source)")
-    if not any(root.iterdir()):
-        raise DataError(f"{root}: empty folder; expected features, see docs/data.md for the layout")
-    return root
-
-
 def find_files(root: Path, suffix: str = ".npy") -> list[Path]:
     """Every file below a folder with this suffix in any case, sorted; hidden files and folders are left out."""
     found = []
@@ -104,7 +94,7 @@ class Layout:
 
     def open(self) -> None:
         """Checks the folder and reads small annotation files. Raises DataError."""
-        require_folder(self.root)
+        parts.require_folder(self.root)
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         """Entries of a split from file names and annotations, and what is wrong with them."""

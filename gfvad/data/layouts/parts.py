@@ -22,6 +22,16 @@ OTHER_WORDS = frozenset(
 NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # names as of UCSD's clips: Test001
 
 
+def require_folder(root: Path) -> Path:
+    """The folder; raises DataError where there is none or it is empty."""
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise DataError(f"{root}: found {found}; expected the folder of the features (config.data.root or --source)")
+    if not any(root.iterdir()):
+        raise DataError(f"{root}: empty folder; expected features, see docs/data.md for the layout")
+    return root
+
+
 def part_of_folder(folder: str) -> str | None:
     """'train' or 'test' where a word of a folder's (or list's) name says one of them: RGBTest, testing, UCF_Train_ten_crop; else None."""
     words = [w.lower() for w in WORD.findall(folder)]
