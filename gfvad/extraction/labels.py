@@ -72,7 +72,7 @@ def from_table(
     unused = [spelt[name] for name in table if name not in set(lines.values())]
     lost = [video.name for video in videos if video.name not in lines]
     if lost:
-        like = next((f" ({name!r}{hint})" for name in lost[:10] if (hint := near(name, unused))), "")
+        like = next((f" ({name!r}{hint})" for name in lost[:10] if (hint := near(name, map(name_of, unused)))), "")
         raise DataError(
             f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}{like}; expected a label for each, by its name. "
             f"Lines of no video: {some(unused) or 'none'}"
@@ -91,7 +91,7 @@ def from_table(
 def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str, str]:
     """{video: the name of a table that is its}: its own, or that of its file without folders, where no other video has it.
 
-    Raises DataError where a name without folders fits several videos.
+    Raises DataError where a name without folders fits several videos, or a video is there with its folders and without.
     """
     names, own = set(names), {video.name for video in videos}
     found: dict[str, str] = {}
@@ -103,6 +103,10 @@ def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str,
         elif short in names and short not in own:
             found[video.name] = short
             bare.setdefault(short, []).append(video.name)
+    for video in videos:
+        short = name_of(video.path.name)
+        if found.get(video.name) == video.name and short in names and short not in own and short not in bare:
+            raise DataError(f"{file}: {short!r} and {video.name!r} are both of {video.path}; expected one name a video: remove the other")
     for short, fits in bare.items():
         if len(fits) > 1:
             raise DataError(f"{file}: {short!r} fits {len(fits)} videos: {some(fits)}; expected a line for each, with its folder")

@@ -81,5 +81,5 @@ class ShanghaiTech(Layout):
         uncovered = [(e.name, why) for e in entries if split == "test" and (why := self.rules.covers(e.name))]
         problems += wrong + [Problem("annotation", True, name, why) for name, why in uncovered]
         listed = self._lists.names(split) if self._lists else set()
-        problems += missing_names(listed, table, f"in the {split} list but without features")
+        problems += missing_names(listed, table, f"in the {split} list but without features", map(name_of, (p.name for p in self._files)))
         return entries, problems

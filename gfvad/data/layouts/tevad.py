@@ -109,7 +109,8 @@ class Tevad(Layout):
             elif part is None and split == "train":
                 problems.append(Problem("split", True, name, "in no *.list file and no folder (or folders of both parts) named train or test; expected one"))
         expected = self._lists.names(split) if self._lists else (self.rules.test_names() or set()) if split == "test" else set()
-        problems += missing_names(expected, {e.name: None for e in entries}, f"listed for {split} but without features")
+        have, known = {e.name: None for e in entries}, {name for table in everything.values() for name in table}
+        problems += missing_names(expected, have, f"listed for {split} but without features", known)
         if split == "train" and (why := self.rules.lacks(len(entries))):
             problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems + missing_files(split, tables)
