@@ -2,7 +2,8 @@
 
 2048-d: X_x264_i3d.npy [T, 10, 2048], ten crops in one file   (RTFM); ground truth 1,114,144 frames
 1024-d: X_x264__{0..9}.npy [T, 1024], one file a crop         (Roc-Ng); ground truth 1,109,680 frames
-temporal_annotations.txt lists the 290 test videos; every other video is for training. frame_counts.txt, where present, checks lengths.
+temporal_annotations.txt lists the 290 test videos; every other video is for training, and is refused where its folder, its name or
+frame_counts.txt (which, where present, also checks lengths) says test.
 """
 from __future__ import annotations
 
