@@ -5,6 +5,7 @@ given as (kind, error, where, detail), as `base.Problem` has them.
 """
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ OTHER_WORDS = frozenset(
 NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # names as of UCSD's clips: Test001
 
 
+@functools.cache
 def part_of_folder(folder: str) -> str | None:
     """'train' or 'test' where a word of a folder's (or list's) name says one of them: RGBTest, testing, UCF_Train_ten_crop; else None."""
     words = [w.lower() for w in WORD.findall(folder)]
@@ -47,9 +49,9 @@ def without_npy(file: str) -> str:
 def folder_claims(paths: Iterable[Path], root: Path) -> dict[str, str]:
     """{"folder 'RGBTest'": 'test'}: what the folders of some files below root say of their part."""
     claims = {}
-    for path in paths:
-        below = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
-        claims |= {f"folder {folder!r}": part for folder in below if (part := part_of_folder(folder))}
+    for folder in dict.fromkeys(path.parent for path in paths):
+        below = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+        claims |= {f"folder {name!r}": part for name in below if (part := part_of_folder(name))}
     return claims
 
 
