@@ -36,8 +36,16 @@ class Generic(Loose):
         spans, counts = self.folder / SPANS, self.folder / COUNTS
         self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else Names(SPANS)
         self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else Names(COUNTS)
-        self.rates = self._read_rates(self.folder / TIMES) if (self.folder / TIMES).is_file() else Names(TIMES)
-        self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else Names(LABELS)
+        self.rates = (
+            self._read_rates(self.folder / TIMES)
+            if (self.folder / TIMES).is_file()
+            else Names(TIMES)
+        )
+        self.rows = (
+            self._read_labels(self.folder / LABELS)
+            if (self.folder / LABELS).is_file()
+            else Names(LABELS)
+        )
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
 
@@ -47,7 +55,8 @@ class Generic(Loose):
     @staticmethod
     def _read_rates(path: Path) -> Names:
         """{name: mean frames a second, 0.0 where unknown}, from the seconds of a video's first whole unit to the end of its last one."""
-        ends = Names(path.name)  # name -> [start of the first unit, end of the last whole one, units]
+        # name -> [start of the first unit, end of the last whole one, units]
+        ends = Names(path.name)
         for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
             try:
                 start, end = float(row["start"]), float(row["end"])
@@ -56,10 +65,15 @@ class Generic(Loose):
             if row["name"] not in ends:
                 ends.add(where, row["name"], [start, end, 0])
             known = ends[row["name"]]
-            known[1:] = start if known[2] else end, known[2] + 1  # the last unit may hold fewer than 16 frames: up to its start
+            # the last unit may hold fewer than 16 frames: up to its start
+            known[1:] = start if known[2] else end, known[2] + 1
         rates = Names(path.name)
         for name, (first, last, units) in ends.items():
-            rates.add(str(path), ends.spelt(name), SNIPPET * max(units - 1, 1) / (last - first) if last > first else 0.0)
+            rates.add(
+                str(path),
+                ends.spelt(name),
+                SNIPPET * max(units - 1, 1) / (last - first) if last > first else 0.0,
+            )
         return rates
 
     def rate(self, entry: Entry) -> float:
@@ -83,12 +97,21 @@ class Generic(Loose):
         without = Names(LABELS)  # of rows with a split a video that is not there is an error
         for name in (name for name, row in self.rows.items() if not row[1]):
             without.add(LABELS, self.rows.spelt(name), self.rows[name])
-        tables = {LABELS: (without, "rows"), SPANS: (self.spans, "names"), COUNTS: (self.counts, "frame counts"), TIMES: (self.rates, "names")}
+        tables = {
+            LABELS: (without, "rows"),
+            SPANS: (self.spans, "names"),
+            COUNTS: (self.counts, "frame counts"),
+            TIMES: (self.rates, "names"),
+        }
         return {self.folder / file: found for file, found in tables.items() if found[0]}
 
     def claims(self, entry: Entry) -> dict[str, str]:
         said = self._said.get(entry.name, {})
-        named = {} if self._written(said) or part_of_name(entry.name) != "test" else {"its name": "test"}
+        named = (
+            {}
+            if self._written(said) or part_of_name(entry.name) != "test"
+            else {"its name": "test"}
+        )
         return {**super().claims(entry), **said, **named}
 
     @property
@@ -100,7 +123,8 @@ class Generic(Loose):
             deciders[first.removeprefix("its ")] = None
             agreeing |= dict.fromkeys(other.removeprefix("its ") for other in others)
         more = f", as {' and '.join(agreeing)} says" if agreeing else ""
-        return " and ".join(deciders).replace("row in", "the column split of").replace("array split", "the array split") + more.replace("row in ", "")
+        words = " and ".join(deciders).replace("row in", "the column split of")
+        return words.replace("array split", "the array split") + more.replace("row in ", "")
 
     @staticmethod
     def _written(said: Mapping[str, str]) -> bool:
@@ -139,31 +163,77 @@ class Generic(Loose):
                     said = {what: value for what, value in said.items() if value}
                     own = next(iter(said.values()), "")
                     if own not in SPLITS:
-                        detail = f"part {own!r}; expected train or test, by folder, {LABELS} or array"
+                        detail = (
+                            f"part {own!r}; expected train or test, by folder, {LABELS} or array"
+                        )
                         problems.append(Problem("split", True, name, detail))
                     elif own == split and name in seen:
-                        problems.append(Problem("duplicated", True, name, f"in {seen[name]} and {path}; expected it once: remove one"))
+                        problems.append(
+                            Problem(
+                                "duplicated",
+                                True,
+                                name,
+                                f"in {seen[name]} and {path}; expected it once: remove one",
+                            )
+                        )
                     elif own == split:
                         self._said[name] = {**self._said.get(name, {}), **said}
                         seen[name] = path
                         entries.append(Entry(name, split, -1 if label is None else int(label), classes, found.files, found.row))
-                        if split == "train" and part_of_name(name) == "test" and self._written(said):
-                            problems.append(Problem("split", False, name, f"called so, but for training by {next(iter(said))}"))
+                        if (
+                            split == "train"
+                            and part_of_name(name) == "test"
+                            and self._written(said)
+                        ):
+                            problems.append(
+                                Problem(
+                                    "split",
+                                    False,
+                                    name,
+                                    f"called so, but for training by {next(iter(said))}",
+                                )
+                            )
                     everywhere.setdefault(name, path)
         lost = [name for name, row in self.rows.items() if row[1] == split and name not in seen]
         free = [name for name in everywhere if name not in self.rows]
         for i, name in enumerate(lost):
             hint = near(name, free) if i < HINTS else ""
-            detail = f"its features are in {everywhere[name]}" if name in everywhere else f"without features{hint}"
-            problems.append(Problem("missing", True, self.rows.spelt(name), f"for {split} by its row in {LABELS}, but {detail}"))
-        return entries, [*problems, *self._foreign(split), *(p for e in entries for p in self._label_problems(e))]
+            detail = (
+                f"its features are in {everywhere[name]}"
+                if name in everywhere
+                else f"without features{hint}"
+            )
+            problems.append(
+                Problem(
+                    "missing",
+                    True,
+                    self.rows.spelt(name),
+                    f"for {split} by its row in {LABELS}, but {detail}",
+                )
+            )
+        return entries, [
+            *problems,
+            *self._foreign(split),
+            *(p for e in entries for p in self._label_problems(e)),
+        ]
 
     def _foreign(self, split: str) -> list[Problem]:
         """Files beside the folders train and test, which nothing reads."""
-        folders = [path for part, paths in self._sources().items() if part for path in paths if path.is_dir()]
+        folders = [
+            path
+            for part, paths in self._sources().items()
+            if part
+            for path in paths
+            if path.is_dir()
+        ]
         files = find_files(self.root) if split == "train" and folders else []
-        beside = [path for path in files if not any(path.is_relative_to(folder) for folder in folders)]
-        return [Problem("foreign", False, str(path), "in no folder train or test; left out") for path in beside]
+        beside = [
+            path for path in files if not any(path.is_relative_to(folder) for folder in folders)
+        ]
+        return [
+            Problem("foreign", False, str(path), "in no folder train or test; left out")
+            for path in beside
+        ]
 
     def _label_problems(self, entry: Entry) -> list[Problem]:
         if entry.label not in (0, 1):

@@ -21,9 +21,7 @@ OTHER_WORDS = frozenset(
     "latest fastest greatest contest protest attest detest shortest smartest hottest lightest brightest quietest softest "
     "testimony testament restrain constrain terrain strain distrain overtrain".split()
 )
-NUMBERED = re.compile(
-    r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE
-)  # names as of UCSD's clips: Test001
+NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
 @functools.cache

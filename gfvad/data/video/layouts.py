@@ -106,11 +106,21 @@ class VideoFolder:
         """Raises DataError for videos of which their name, or a link into the test part, says that they are for testing."""
         folder = self.folder("train")
         named = [video.name for video in videos if TEST_NAME.fullmatch(video.name)]
-        tests = [self.root / name for name in FOLDERS[self.layout]["test"] if name != "." and _exists(self.root, name)]
-        inside = [v.name for v in videos if any(v.path.resolve().is_relative_to(test.resolve()) for test in tests)]
+        tests = [
+            self.root / name
+            for name in FOLDERS[self.layout]["test"]
+            if name != "." and _exists(self.root, name)
+        ]
+        inside = [
+            v.name
+            for v in videos
+            if any(v.path.resolve().is_relative_to(test.resolve()) for test in tests)
+        ]
         if named or inside:
             why = "called like test videos" if named else f"links into {tests[0]}"
-            raise DataError(f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part")
+            raise DataError(
+                f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part"
+            )
 
 
 def open_layout(layout: str, root: str | os.PathLike) -> VideoFolder:
@@ -149,7 +159,11 @@ def gather(folder: Path, split: str) -> tuple[VideoFile, ...]:
     if any(path.suffix.lower() in IMAGES for path in inside):
         return (VideoFile(canonical(folder.resolve().name), split, folder, frames_of(folder)),)
     videos = [_of_file(path, split) for path in inside if path.is_file() and path.suffix.lower() in VIDEOS]
-    videos += [VideoFile(canonical(p.name), split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
+    videos += [
+        VideoFile(canonical(p.name), split, p, frames_of(p))
+        for p in inside
+        if p.is_dir() and not p.name.endswith("_gt")
+    ]
     if not videos:
         raise DataError(f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a file ({' '.join(VIDEOS)}) a video. Found: {_listing(folder)}")
     videos.sort(key=lambda video: natural(video.name))
