@@ -249,3 +249,15 @@ def test_the_command_says_it_in_one_line(made, tmp_path, capsys):
     assert prepare.main(["--dataset=ucf_crime", f"--source={root}", "--check"]) == EXIT_BAD_INPUT
     err = capsys.readouterr().err
     assert "cut short" in err and len(err.strip().splitlines()) == 1
+
+
+def test_records_made_before_parts_were_compared(tmp_path):
+    import fake_layout
+
+    from gfvad.data import records, source
+
+    made = [fake_layout.make_video(n, 4, split=s) for s, n in (("train", "a"), ("train", "b.mp4"), ("test", "b"))]
+    records.prepare(fake_layout.FakeLayout(made), tmp_path / "set", progress=None)
+    config = ff.config("fake", tmp_path, "rgb", "audio", records=str(tmp_path / "set"))
+    with pytest.raises(DataError, match="1 videos are in both parts: b.mp4"):
+        source.given(config, print)

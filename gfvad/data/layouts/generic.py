@@ -138,10 +138,10 @@ class Generic(Loose):
         """Part -> its folder or files; '' where the part is written in labels or arrays."""
         if self.root.is_file():
             return {"": [self.root]}
-        named = {s: [p for p in sorted(self.root.glob(f"{s}*")) if p.suffix == ".npz" or (p.is_dir() and p.name == s)] for s in SPLITS}
+        named = {s: [p for p in sorted(self.root.glob(f"{s}*")) if p.suffix.lower() == ".npz" or (p.is_dir() and p.name == s)] for s in SPLITS}
         if any(named.values()):
             return {split: paths for split, paths in named.items() if paths}
-        return {"": sorted(self.root.glob("*.npz")) or [self.root]}
+        return {"": find_files(self.root, ".npz", below=False) or [self.root]}
 
     def _of_npz(self, found: Found, key: str):
         """A video's entry of an array of its container; None where there is none."""
