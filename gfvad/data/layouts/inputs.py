@@ -240,6 +240,4 @@ def open_input(
     entries = layout.entries("test")
     if not entries:
         raise DataError(f"{path}: no videos; expected features of {', '.join(modalities)}")
-    if isinstance(layout, Inputs) and layout.text and not layout.on_disk and all(layout.text.get(e.name) is None for e in entries):
-        raise DataError(f"{layout.text.path}: no sentences of {some(e.name for e in entries)}; expected videos named as in {path}")
     return layout
