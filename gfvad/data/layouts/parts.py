@@ -102,7 +102,7 @@ def table_problems(layout, entries: Sequence) -> list[Row]:
         try:
             note = matched(str(path), table, videos, what)
         except DataError as error:
-            problems.append((kind, True, path.name, str(error).removeprefix(f"{path}: ")))
+            problems.append((kind, True, str(path), str(error).removeprefix(f"{path}: ")))
         else:
             problems += [(kind, False, path.name, note)] if note else []
     return problems
