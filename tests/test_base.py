@@ -153,7 +153,11 @@ def test_every_command_has_the_frame(name):
 def test_a_name_brought_to_its_spelling_stays_as_it_is():
     for name in ("a.avi.mp4", " a .MKV", "e\u0301.mp4", ".mp4", "b.c", "clip.ts.3GP "):
         assert names.canonical(names.canonical(name)) == names.canonical(name)
-    assert names.canonical("a.avi.mp4") == "a" and names.canonical("e\u0301.MP4") == "é" and names.canonical(".mp4") == ".mp4"
+    assert (
+        names.canonical("a.avi.mp4") == "a"
+        and names.canonical("e\u0301.MP4") == "é"
+        and names.canonical(".mp4") == ".mp4"
+    )
 
 
 def test_names_of_a_table_that_no_video_has():
@@ -165,5 +169,7 @@ def test_names_of_a_table_that_no_video_has():
     note = names.matched("spans.csv", table, videos, "spans")
     assert note == "1 of 2 spans are of no video here and are left out: te9 ('te9', near 'te09')"
     assert not names.matched("spans.csv", videos, videos, "spans")
-    with pytest.raises(DataError, match="spans.csv: none of its 2 names .* te01.mp4, te9; the videos are x"):
+    with pytest.raises(
+        DataError, match="spans.csv: none of its 2 names .* te01.mp4, te9; the videos are x"
+    ):
         names.matched("spans.csv", table, {"x": 1}, "spans")

@@ -1,4 +1,5 @@
 """No video is trained on that a folder, its name or a list says is for testing: every layout, every place where it can be said."""
+
 import shutil
 from pathlib import Path
 
@@ -61,7 +62,12 @@ def edit(path, *changes):
 
 def xd_walks(root, folder="", copy=False):
     for crop in range(5):
-        move(root, XD.format("Test", crop), f"i3d-features/RGB/{folder}{Path(XD.format('', crop)).name}", copy)
+        move(
+            root,
+            XD.format("Test", crop),
+            f"i3d-features/RGB/{folder}{Path(XD.format('', crop)).name}",
+            copy,
+        )
 
 
 def npz_names(root, file, *names):
@@ -112,7 +118,9 @@ for family in ("ucf 2048", "ucf 1024"):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("form, leak, message", LEAKS, ids=[f"{form}-{i}" for i, (form, *_) in enumerate(LEAKS)])
+@pytest.mark.parametrize(
+    "form, leak, message", LEAKS, ids=[f"{form}-{i}" for i, (form, *_) in enumerate(LEAKS)]
+)
 def test_a_test_video_that_would_be_trained_on(made, tmp_path, form, leak, message):
     root = shutil.copytree(made[form], tmp_path / "set")
     leak(root)
@@ -124,7 +132,17 @@ def test_a_test_video_that_would_be_trained_on(made, tmp_path, form, leak, messa
 def test_a_sound_set_says_what_decided_its_parts(made, form, capsys):
     layout, _, modalities = FORMS[form]
     assert not [p for split in base.SPLITS for p in opened(form, made[form]).survey(split)[1]]
-    assert prepare.main([f"--dataset={layout}", f"--source={made[form]}", f"--modalities={','.join(modalities)}", "--check"]) == 0
+    assert (
+        prepare.main(
+            [
+                f"--dataset={layout}",
+                f"--source={made[form]}",
+                f"--modalities={','.join(modalities)}",
+                "--check",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out.split("split: ")[1]
     assert any(word in said for word in ("folder", ".list", ".csv", "annotations.txt", ".npz"))
 
@@ -133,15 +151,25 @@ def test_a_sound_set_says_what_decided_its_parts(made, form, capsys):
 def test_more_training_videos_than_the_set_has(made, form, monkeypatch):
     """Where nothing but the number of lines tells that the list of test videos is not whole."""
     monkeypatch.setattr(rules, "UCF_TRAIN", 1)
-    with pytest.raises(DataError, match="2 lines, and 2 videos without one; the set has 290 test and 1 training"):
+    with pytest.raises(
+        DataError, match="2 lines, and 2 videos without one; the set has 290 test and 1 training"
+    ):
         both_parts(form, made[form])
 
 
 def test_arrays_and_tables_that_disagree(tmp_path):
-    np.savez(tmp_path / "set.npz", x=ff.features(2, 4, 3), name=["a", "b"], label=[0, 0], split=["train", "test"])
+    np.savez(
+        tmp_path / "set.npz",
+        x=ff.features(2, 4, 3),
+        name=["a", "b"],
+        label=[0, 0],
+        split=["train", "test"],
+    )
     ff.write_lines(tmp_path / "labels.csv", "name,label,split", "a.mp4,0,test", "b,0,test")
     layout = layouts.open_layout(ff.config("generic", tmp_path / "set.npz", "x"))
-    with pytest.raises(DataError, match="a: for test by its row in labels.csv, but its array split says train"):
+    with pytest.raises(
+        DataError, match="a: for test by its row in labels.csv, but its array split says train"
+    ):
         layout.entries("test")
 
 
@@ -150,7 +178,9 @@ def test_a_name_is_weaker_than_a_row(tmp_path):
     ff.save(tmp_path / "b.npy", ff.features(3, 4))
     ff.write_lines(tmp_path / "labels.csv", "name,label,split", "Test002,0,train", "b,0,test")
     layout = layouts.open_layout(ff.config("generic", tmp_path, "x"))
-    assert [e.name for e in layout.entries("train")] == ["Test002"] and layout.split_rule == "the column split of labels.csv"
+    assert [e.name for e in layout.entries("train")] == [
+        "Test002"
+    ] and layout.split_rule == "the column split of labels.csv"
     assert layout.passed_over() == ["Test002: called so, but for training by its row in labels.csv"]
 
 
@@ -185,19 +215,31 @@ def test_frames(tmp_path):
 
 
 def sources(*names):
-    return [videos.Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1])) for n in names]
+    return [
+        videos.Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        for n in names
+    ]
 
 
 def test_extraction_by_folders():
-    many = sources(*(f"calm/test/{k}.mp4" for k in range(9)), *(f"fight/train/{k}.mp4" for k in range(9)))
-    with pytest.raises(DataError, match="is for train by the hash of its name, but it lies in the folder 'test'"):
+    many = sources(
+        *(f"calm/test/{k}.mp4" for k in range(9)), *(f"fight/train/{k}.mp4" for k in range(9))
+    )
+    with pytest.raises(
+        DataError, match="is for train by the hash of its name, but it lies in the folder 'test'"
+    ):
         labels.from_folders(many, ["calm"], ["fight"], 0.2)
 
 
 @pytest.mark.parametrize("split, folder", [("train", "testing"), ("test", "Train")])
 def test_extraction_by_table(tmp_path, split, folder):
-    table = ff.write_lines(tmp_path / "labels.csv", "name,label,split", f"{folder}/a.mp4,0,{split}", "b,1,test")
-    with pytest.raises(DataError, match=f"is for {split} by its line in .*labels.csv, but it lies in the folder '{folder}'"):
+    table = ff.write_lines(
+        tmp_path / "labels.csv", "name,label,split", f"{folder}/a.mp4,0,{split}", "b,1,test"
+    )
+    with pytest.raises(
+        DataError,
+        match=f"is for {split} by its line in .*labels.csv, but it lies in the folder '{folder}'",
+    ):
         labels.from_table(table, sources(f"{folder}/a.mp4", "b.mp4"), 0.2)
 
 
@@ -207,3 +249,15 @@ def test_the_command_says_it_in_one_line(made, tmp_path, capsys):
     assert prepare.main(["--dataset=ucf_crime", f"--source={root}", "--check"]) == EXIT_BAD_INPUT
     err = capsys.readouterr().err
     assert "cut short" in err and len(err.strip().splitlines()) == 1
+
+
+def test_records_made_before_parts_were_compared(tmp_path):
+    import fake_layout
+
+    from gfvad.data import records, source
+
+    made = [fake_layout.make_video(n, 4, split=s) for s, n in (("train", "a"), ("train", "b.mp4"), ("test", "b"))]
+    records.prepare(fake_layout.FakeLayout(made), tmp_path / "set", progress=None)
+    config = ff.config("fake", tmp_path, "rgb", "audio", records=str(tmp_path / "set"))
+    with pytest.raises(DataError, match="1 videos are in both parts: b.mp4"):
+        source.given(config, print)

@@ -155,7 +155,7 @@ def test_where_nothing_of_the_model_is_there_it_is_an_error(runs, tmp_path):
     with pytest.raises(DataError, match="no files of modality 'audio'"):  # without the widths of a model nothing can stand in
         layouts.open_input(tmp_path / "half", ("rgb", "audio"), xd.config.data)
     words = ff.write_captions(tmp_path / "words.json", elsewhere=8.0)
-    with pytest.raises(DataError, match="no sentences of Abuse001_x264, Normal_Videos003_x264; expected videos named as in"):
+    with pytest.raises(DataError, match="words.json: none of its 1 names is of a video here. It has elsewhere; the videos are Abuse001_x264"):
         layouts.open_input(write_input(tmp_path / "f.npz", ("rgb",), x="rgb"), ("text",), ucf.config.data, words)
 
 

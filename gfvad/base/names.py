@@ -22,7 +22,7 @@ SHOWN = 5
 def canonical(name: str) -> str:
     """The spelling of a video's name that all its other spellings are brought to; of that one it is the same."""
     name, before = unicodedata.normalize("NFC", name).strip(), ""
-    while name != before:  # 'a.avi.mp4' is 'a', so that what was brought to its spelling once is found again
+    while name != before:  # 'a.avi.mp4' is 'a': what was brought to its spelling once is found again
         before, lower = name, name.lower()
         suffix = next((s for s in VIDEO_SUFFIXES if lower.endswith(s) and len(name) > len(s)), "")
         name = name[: len(name) - len(suffix)].strip()
@@ -107,9 +107,14 @@ def matched(file: str, table: Mapping[str, Any], videos: Mapping[str, Any], what
     if not lost:
         return ""
     free = [name for name in videos if name not in table]
-    hint = next((f" ({_spelt(table, name)!r}{like})" for name in lost[:10] if (like := near(name, free))), "")
+    hint = next(
+        (f" ({_spelt(table, name)!r}{like})" for name in lost[:10] if (like := near(name, free))),
+        "",
+    )
     listed = some(_spelt(table, name) for name in lost)
-    return f"{len(lost)} of {len(table)} {what} are of no video here and are left out: {listed}{hint}"
+    return (
+        f"{len(lost)} of {len(table)} {what} are of no video here and are left out: {listed}{hint}"
+    )
 
 
 def spelt(table: Mapping[str, Any]) -> list[str]:

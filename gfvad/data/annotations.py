@@ -78,7 +78,9 @@ class Videos(Names):
     def add(self, where: str, name: str, value: object) -> None:
         other = with_v(canonical(name))
         if Names.__contains__(self, other):
-            raise DataError(f"{where}: {name!r} and {self.spelt(other)!r} are one video; expected one line a video: remove one")
+            raise DataError(
+                f"{where}: {name!r} and {self.spelt(other)!r} are one video; expected one line a video: remove one"
+            )
         super().add(where, name, value)
 
     def key(self, name: str) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gfvad.base.names import canonical, some
 from gfvad.data import layouts, records, simulate, text, truth_audit
 from gfvad.data.layouts.captions import cache_folder as cache_dir
 from gfvad.types import DataError
@@ -77,7 +78,14 @@ def fit_lengths(config, source: Source) -> None:
 def given(data_cfg, say: Callable[[str], None]) -> Source:
     """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
-    found = records.open_records(path, "train", data_cfg.modalities).dataset
+    train = records.open_records(path, "train", data_cfg.modalities)
+    found = train.dataset
+    tests = {canonical(name) for name in records.open_records(path, "test", data_cfg.modalities).names}
+    if both := [name for name in train.names if canonical(name) in tests]:
+        raise DataError(
+            f"{path}: {len(both)} videos are in both parts: {some(both)}; expected each in one: "
+            "prepare the records again from features whose parts share none"
+        )
     if found.removesuffix(SIMULATED) != data_cfg.dataset:
         raise DataError(f"{path}: records of {found!r}, expected {data_cfg.dataset!r} (config.data.dataset); give other records or another config")
     if found.endswith(SIMULATED) and data_cfg.require_real:

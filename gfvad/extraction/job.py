@@ -75,7 +75,9 @@ def make_plan(arguments: argparse.Namespace, opener: Callable[..., Encoder] = op
     return Plan(videos, found, spans, specs, {m: describe_encoder(open_spec(spec)) for m, spec in specs.items()}, passed)
 
 
-def read_spans(path: Path, videos: Sequence[Source], labels: Mapping[str, Label]) -> dict[str, list[tuple[int, int, str]]]:
+def read_spans(
+    path: Path, videos: Sequence[Source], labels: Mapping[str, Label]
+) -> dict[str, list[tuple[int, int, str]]]:
     """{name: [(start, end, class)]} of spans.csv, names with or without folders and suffix.
 
     Raises DataError where none is of a given video, although abnormal test videos are among them.
@@ -87,7 +89,9 @@ def read_spans(path: Path, videos: Sequence[Source], labels: Mapping[str, Label]
     taken = set(own.values())
     if not taken and any(line.label and line.split == "test" for line in labels.values()):
         matched(str(path), table, labels, "spans")
-    rest = {name: found for name, found in table.items() if name not in taken}  # named in the summary
+    rest = {
+        name: found for name, found in table.items() if name not in taken
+    }  # named in the summary
     return {**rest, **{video: table[name] for video, name in own.items()}}
 
 

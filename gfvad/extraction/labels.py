@@ -48,7 +48,11 @@ def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequ
 
 
 def from_table(
-    path: Path, videos: Sequence[Source], fraction: float, fold: int = 0, say: Callable[[str], None] = say_on_stderr
+    path: Path,
+    videos: Sequence[Source],
+    fraction: float,
+    fold: int = 0,
+    say: Callable[[str], None] = say_on_stderr,
 ) -> dict[str, Label]:
     """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and suffix. `say` is told of lines of other videos.
 
@@ -63,7 +67,11 @@ def from_table(
             raise DataError(f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; expected each name once, 0 or 1, train or test")
         if name in table:
             both = row["name"] == spelt[name]
-            said = f"video {row['name']!r} stands twice" if both else f"{row['name']!r} and {spelt[name]!r} are one video"
+            said = (
+                f"video {row['name']!r} stands twice"
+                if both
+                else f"{row['name']!r} and {spelt[name]!r} are one video"
+            )
             raise DataError(f"{where}: {said}; expected one line a video: remove one")
         classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
         table[name], spelt[name] = Label(int(row["label"]), row["split"], classes), row["name"]
@@ -72,13 +80,22 @@ def from_table(
     unused = [spelt[name] for name in table if name not in set(lines.values())]
     lost = [video.name for video in videos if video.name not in lines]
     if lost:
-        like = next((f" ({name!r}{hint})" for name in lost[:10] if (hint := near(name, unused))), "")
+        like = next(
+            (
+                f" ({name!r}{hint})"
+                for name in lost[:10]
+                if (hint := near(name, map(name_of, unused)))
+            ),
+            "",
+        )
         raise DataError(
             f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}{like}; expected a label for each, by its name. "
             f"Lines of no video: {some(unused) or 'none'}"
         )
     if unused:
-        say(f"note: {path}: {len(unused)} of {len(table)} lines are of no video that was given, and are left out: {some(unused)}")
+        say(
+            f"note: {path}: {len(unused)} of {len(table)} lines are of no video that was given, and are left out: {some(unused)}"
+        )
     require_places(found, videos, f"its line in {path}")
     without = [name for name, line in found.items() if not line.split]
     if without and len(without) < len(found):
@@ -91,7 +108,7 @@ def from_table(
 def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str, str]:
     """{video: the name of a table that is its}: its own, or that of its file without folders, where no other video has it.
 
-    Raises DataError where a name without folders fits several videos.
+    Raises DataError where a name without folders fits several videos, or a video is there with its folders and without.
     """
     names, own = set(names), {video.name for video in videos}
     found: dict[str, str] = {}
@@ -103,19 +120,37 @@ def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str,
         elif short in names and short not in own:
             found[video.name] = short
             bare.setdefault(short, []).append(video.name)
+    for video in videos:
+        short = name_of(video.path.name)
+        if (
+            found.get(video.name) == video.name
+            and short in names
+            and short not in own
+            and short not in bare
+        ):
+            raise DataError(
+                f"{file}: {short!r} and {video.name!r} are both of {video.path}; expected one name a video: remove the other"
+            )
     for short, fits in bare.items():
         if len(fits) > 1:
-            raise DataError(f"{file}: {short!r} fits {len(fits)} videos: {some(fits)}; expected a line for each, with its folder")
+            raise DataError(
+                f"{file}: {short!r} fits {len(fits)} videos: {some(fits)}; expected a line for each, with its folder"
+            )
     return found
 
 
-def require_places(labels: Mapping[str, Label], videos: Sequence[Source], decided: str, lenient: bool = False) -> None:
+def require_places(
+    labels: Mapping[str, Label], videos: Sequence[Source], decided: str, lenient: bool = False
+) -> None:
     """Raises DataError where a video lies in a folder of the other part. lenient: only for test videos in training."""
     wrong = {}
     for video in videos:
         said = {f: part for f in video.folders[1:] if (part := part_of_folder(f))}
         split = labels[video.name].split
-        against = next((f for f, part in said.items() if part != split and not (lenient and part == "train")), None)
+        against = next(
+            (f for f, part in said.items() if part != split and not (lenient and part == "train")),
+            None,
+        )
         if split and against:
             wrong[video.name] = f"{split} by {decided}, but it lies in the folder {against!r}"
     if wrong:
@@ -154,7 +189,10 @@ def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: 
         if own and fold and not first < last <= len(own):
             raise ConfigError(f"--fold={fold}: {len(own)} videos of label {label} are too few for {folds} folds; give a larger --test-fraction")
         test |= {name for _, name in own[first:last]}
-    found = {name: line._replace(split="test" if name in test else "train") for name, line in labels.items()}
+    found = {
+        name: line._replace(split="test" if name in test else "train")
+        for name, line in labels.items()
+    }
     require_places(found, videos, "the hash of its name", lenient=True)
     return found
 

@@ -49,11 +49,11 @@ class Problem(NamedTuple):
     detail: str
 
 
-def find_files(root: Path, suffix: str = ".npy") -> list[Path]:
-    """Every file below a folder with this suffix in any case, sorted; hidden files and folders are left out."""
+def find_files(root: Path, suffix: str = ".npy", below: bool = True) -> list[Path]:
+    """Every file in a folder (and below) with this suffix in any case, sorted; what is hidden is left out."""
     found = []
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        folders[:] = sorted(f for f in folders if below and not f.startswith("."))
         found += [Path(folder, f) for f in files if f.lower().endswith(suffix) and not f.startswith(".")]
     return sorted(found)
 
@@ -200,8 +200,9 @@ class Layout:
             first = [p for p in errors if p.kind == errors[0].kind]
             rest = f"; {len(errors) - len(first)} further errors of other kinds" if len(first) < len(errors) else ""
             what = f"{len(first)} x {errors[0].kind}: {some(p.where for p in first)}: {errors[0].detail}"
-            raise DataError(f"{self.root} ({split}): {what}{rest}. "
-                            f"`python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check` lists all")  # fmt: skip
+            command = f"python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check"
+            hint = "" if self.kind == "input" else f". `{command}` lists all"
+            raise DataError(f"{self.root} ({split}): {what}{rest}{hint}")
         return entries
 
     @property

@@ -1,6 +1,6 @@
 """A set of one's own, in the files of `loose.py`, with its labels.
 
-parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`
+parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`; what contradicts is an error
 labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes joined by ';'), or the arrays label and split in an .npz
 frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded, a line a span; every unit is 16 frames;
           frame_counts.txt `name@frames` where T is not 16 a unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame rates
@@ -86,12 +86,21 @@ class Generic(Loose):
         without = Names(LABELS)  # of rows with a split a video that is not there is an error
         for name in (name for name, row in self.rows.items() if not row[1]):
             without.add(LABELS, self.rows.spelt(name), self.rows[name])
-        tables = {LABELS: (without, "rows"), SPANS: (self.spans, "names"), COUNTS: (self.counts, "frame counts"), TIMES: (self.rates, "names")}
+        tables = {
+            LABELS: (without, "rows"),
+            SPANS: (self.spans, "names"),
+            COUNTS: (self.counts, "frame counts"),
+            TIMES: (self.rates, "names"),
+        }
         return {self.folder / file: found for file, found in tables.items() if found[0]}
 
     def claims(self, entry: Entry) -> dict[str, str]:
         said = self._said.get(entry.name, {})
-        named = {} if self._written(said) or part_of_name(entry.name) != "test" else {"its name": "test"}
+        named = (
+            {}
+            if self._written(said) or part_of_name(entry.name) != "test"
+            else {"its name": "test"}
+        )
         return {**super().claims(entry), **said, **named}
 
     @property
@@ -103,7 +112,8 @@ class Generic(Loose):
             deciders[first.removeprefix("its ")] = None
             agreeing |= dict.fromkeys(other.removeprefix("its ") for other in others)
         more = f", as {' and '.join(agreeing)} says" if agreeing else ""
-        return " and ".join(deciders).replace("row in", "the column split of").replace("array split", "the array split") + more.replace("row in ", "")
+        words = " and ".join(deciders).replace("row in", "the column split of")
+        return words.replace("array split", "the array split") + more.replace("row in ", "")
 
     @staticmethod
     def _written(said: Mapping[str, str]) -> bool:
@@ -117,10 +127,10 @@ class Generic(Loose):
         """Part -> its folder or files; '' where the part is written in labels or arrays."""
         if self.root.is_file():
             return {"": [self.root]}
-        named = {s: [p for p in sorted(self.root.glob(f"{s}*")) if p.suffix == ".npz" or (p.is_dir() and p.name == s)] for s in SPLITS}
+        named = {s: [p for p in sorted(self.root.glob(f"{s}*")) if p.suffix.lower() == ".npz" or (p.is_dir() and p.name == s)] for s in SPLITS}
         if any(named.values()):
             return {split: paths for split, paths in named.items() if paths}
-        return {"": sorted(self.root.glob("*.npz")) or [self.root]}
+        return {"": find_files(self.root, ".npz", below=False) or [self.root]}
 
     def _of_npz(self, found: Found, key: str):
         """A video's entry of an array of its container; None where there is none."""
@@ -142,31 +152,77 @@ class Generic(Loose):
                     said = {what: value for what, value in said.items() if value}
                     own = next(iter(said.values()), "")
                     if own not in SPLITS:
-                        detail = f"part {own!r}; expected train or test, by folder, {LABELS} or array"
+                        detail = (
+                            f"part {own!r}; expected train or test, by folder, {LABELS} or array"
+                        )
                         problems.append(Problem("split", True, name, detail))
                     elif own == split and name in seen:
-                        problems.append(Problem("duplicated", True, name, f"in {seen[name]} and {path}; expected it once: remove one"))
+                        problems.append(
+                            Problem(
+                                "duplicated",
+                                True,
+                                name,
+                                f"in {seen[name]} and {path}; expected it once: remove one",
+                            )
+                        )
                     elif own == split:
                         self._said[name] = {**self._said.get(name, {}), **said}
                         seen[name] = path
                         entries.append(Entry(name, split, -1 if label is None else int(label), classes, found.files, found.row))
-                        if split == "train" and part_of_name(name) == "test" and self._written(said):
-                            problems.append(Problem("split", False, name, f"called so, but for training by {next(iter(said))}"))
+                        if (
+                            split == "train"
+                            and part_of_name(name) == "test"
+                            and self._written(said)
+                        ):
+                            problems.append(
+                                Problem(
+                                    "split",
+                                    False,
+                                    name,
+                                    f"called so, but for training by {next(iter(said))}",
+                                )
+                            )
                     everywhere.setdefault(name, path)
         lost = [name for name, row in self.rows.items() if row[1] == split and name not in seen]
         free = [name for name in everywhere if name not in self.rows]
         for i, name in enumerate(lost):
             hint = near(name, free) if i < HINTS else ""
-            detail = f"its features are in {everywhere[name]}" if name in everywhere else f"without features{hint}"
-            problems.append(Problem("missing", True, self.rows.spelt(name), f"for {split} by its row in {LABELS}, but {detail}"))
-        return entries, [*problems, *self._foreign(split), *(p for e in entries for p in self._label_problems(e))]
+            detail = (
+                f"its features are in {everywhere[name]}"
+                if name in everywhere
+                else f"without features{hint}"
+            )
+            problems.append(
+                Problem(
+                    "missing",
+                    True,
+                    self.rows.spelt(name),
+                    f"for {split} by its row in {LABELS}, but {detail}",
+                )
+            )
+        return entries, [
+            *problems,
+            *self._foreign(split),
+            *(p for e in entries for p in self._label_problems(e)),
+        ]
 
     def _foreign(self, split: str) -> list[Problem]:
         """Files beside the folders train and test, which nothing reads."""
-        folders = [path for part, paths in self._sources().items() if part for path in paths if path.is_dir()]
+        folders = [
+            path
+            for part, paths in self._sources().items()
+            if part
+            for path in paths
+            if path.is_dir()
+        ]
         files = find_files(self.root) if split == "train" and folders else []
-        beside = [path for path in files if not any(path.is_relative_to(folder) for folder in folders)]
-        return [Problem("foreign", False, str(path), "in no folder train or test; left out") for path in beside]
+        beside = [
+            path for path in files if not any(path.is_relative_to(folder) for folder in folders)
+        ]
+        return [
+            Problem("foreign", False, str(path), "in no folder train or test; left out")
+            for path in beside
+        ]
 
     def _label_problems(self, entry: Entry) -> list[Problem]:
         if entry.label not in (0, 1):

@@ -12,10 +12,11 @@ from gfvad.data.layouts.base import Problem
 HINTS = 10  # of the missing names, how many a name like them is looked for
 
 
-def missing_names(expected: Iterable[str], have: Mapping[str, object], detail: str) -> list[Problem]:
-    """An error for each expected video that is not among `have`, with a name that is like it."""
+def missing_names(expected: Iterable[str], have: Mapping[str, object], detail: str, known: Iterable[str] = ()) -> list[Problem]:
+    """An error for each expected video that is not among `have`, with a name like it (of `known`, where that is more than `have`)."""
+    known = [*have, *known]
     lost = [name for name in sorted(expected) if annotations.find_name(have, name) is None]
-    return [Problem("missing", True, name, detail + (near(name, have) if i < HINTS else "")) for i, name in enumerate(lost)]
+    return [Problem("missing", True, name, detail + (near(name, known) if i < HINTS else "")) for i, name in enumerate(lost)]
 
 
 def missing_files(split: str, tables: Mapping[str, Mapping[str, Sequence[Path]]], optional: Sequence[str] = ()) -> list[Problem]:

@@ -172,7 +172,11 @@ class Inputs(Loose):
         """The containers of a folder that has no .npy: those with an array name."""
         if not self.root.is_dir() or find_files(self.root):
             return []
-        return [p for p in sorted(self.root.iterdir()) if p.suffix.lower() == ".npz" and "name" in self.container(p).headers]
+        return [
+            p
+            for p in sorted(self.root.iterdir())
+            if p.suffix.lower() == ".npz" and "name" in self.container(p).headers
+        ]
 
     def _gather_npzs(self) -> tuple[dict[str, Found], list[Problem]]:
         videos: dict[str, Found] = {}
@@ -187,15 +191,23 @@ class Inputs(Loose):
         """Files of a CSV with a column path (VadCLIP), found as written or below the CSV's folder."""
         written = [row["path"] for _, row in read_table(self.root, ("path",))]
         if not written:
-            raise DataError(f"{self.root}: no rows; expected a CSV with a column path, a file a row")
+            raise DataError(
+                f"{self.root}: no rows; expected a CSV with a column path, a file a row"
+            )
         below: dict[str, list[Path]] = {}
         for path in find_files(self.folder):
             below.setdefault(path.name, []).append(path)
         paths, lost = [], []
         for name in written:
-            found = [Path(name)] if Path(name).is_file() else below.get(Path(name.replace("\\", "/")).name, [])
+            found = (
+                [Path(name)]
+                if Path(name).is_file()
+                else below.get(Path(name.replace("\\", "/")).name, [])
+            )
             if len(found) > 1:
-                raise DataError(f"{self.root}: {name} may be {found[0]} or {found[1]}; expected one file of a name below {self.folder}")
+                raise DataError(
+                    f"{self.root}: {name} may be {found[0]} or {found[1]}; expected one file of a name below {self.folder}"
+                )
             paths += found
             lost += [] if found else [name]
         if lost:
@@ -243,6 +255,4 @@ def open_input(
     entries = layout.entries("test")
     if not entries:
         raise DataError(f"{path}: no videos; expected features of {', '.join(modalities)}")
-    if isinstance(layout, Inputs) and layout.text and not layout.on_disk and all(layout.text.get(e.name) is None for e in entries):
-        raise DataError(f"{layout.text.path}: no sentences of {some(e.name for e in entries)}; expected videos named as in {path}")
     return layout

@@ -98,7 +98,10 @@ class Loose(Layout):
         """True where text features lie beside the others, so that no captions are needed."""
         if self.root.is_dir():
             files = [p.relative_to(self.root) for p in find_files(self.root)]
-            return any(without_npy(p.name).endswith("_emb") or "text" in map(str.lower, p.parts[:-1]) for p in files)
+            return any(
+                without_npy(p.name).endswith("_emb") or "text" in map(str.lower, p.parts[:-1])
+                for p in files
+            )
         return self.root.suffix == ".npz" and "text" in self.container(self.root).headers
 
     def _open_text(self) -> CaptionText | None:
@@ -119,7 +122,11 @@ class Loose(Layout):
             raise DataError(f"{root}: no .npy files; expected one a video (and modality), or an .npz given by its own path")
         if extracted(root):
             return self._gather_extracted(paths, root)
-        marked = {m for pattern, m in SUFFIXES if any(pattern.fullmatch(canonical(without_npy(p.name))) for p in paths)}
+        marked = {
+            m
+            for pattern, m in SUFFIXES
+            if any(pattern.fullmatch(canonical(without_npy(p.name))) for p in paths)
+        }
         folders = {part.lower() for p in paths for part in p.relative_to(root).parts[:-1]}
         rest = self.unmarked([m for m in self.counted if m not in marked and m.lower() not in folders], paths, root)
         grouped: dict[str, list] = {m: [] for m in self.counted}
@@ -140,10 +147,18 @@ class Loose(Layout):
 
     def _gather_extracted(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
         """MODALITY/NAME.npy: names may end like a crop or a mark of another set, so they are taken as they are."""
-        of = {UNITS: paths} if self.counted == (UNITS,) else {m: [p for p in paths if p.parent == root / m] for m in self.counted}
+        of = (
+            {UNITS: paths}
+            if self.counted == (UNITS,)
+            else {m: [p for p in paths if p.parent == root / m] for m in self.counted}
+        )
         if lacks := [m for m, files in of.items() if not files]:
             self.lacking(lacks, root, f"found {some({p.parent.name for p in paths})}")
-        tables = {m: {canonical(without_npy(p.name)): (p,) for p in files} for m, files in of.items() if files}
+        tables = {
+            m: {canonical(without_npy(p.name)): (p,) for p in files}
+            for m, files in of.items()
+            if files
+        }
         names = sorted(set().union(*tables.values()))
         return {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}, missing_files(root.name, tables, self.optional)
 

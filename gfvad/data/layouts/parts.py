@@ -3,8 +3,10 @@
 Folders, names and lists that say 'test' of a video must agree with what decided its part, and no video may be in both. Problems are
 given as (kind, error, where, detail), as `base.Problem` has them.
 """
+
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ OTHER_WORDS = frozenset(
     "latest fastest greatest contest protest attest detest shortest smartest hottest lightest brightest quietest softest "
     "testimony testament restrain constrain terrain strain distrain overtrain".split()
 )
-NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # names as of UCSD's clips: Test001
+NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
 def require_folder(root: Path) -> Path:
@@ -32,15 +34,20 @@ def require_folder(root: Path) -> Path:
     return root
 
 
+@functools.cache
 def part_of_folder(folder: str) -> str | None:
     """'train' or 'test' where a word of a folder's (or list's) name says one of them: RGBTest, testing, UCF_Train_ten_crop; else None."""
     words = [w.lower() for w in WORD.findall(folder)]
-    found = {part for word in words if word not in OTHER_WORDS for part in PARTS if _says(word, part)}
+    found = {
+        part for word in words if word not in OTHER_WORDS for part in PARTS if _says(word, part)
+    }
     return found.pop() if len(found) == 1 else None
 
 
 def _says(word: str, part: str) -> bool:
-    return word.startswith(part) or word.endswith(part) or f"{part}ing" in word or f"{part}set" in word
+    return (
+        word.startswith(part) or word.endswith(part) or f"{part}ing" in word or f"{part}set" in word
+    )
 
 
 def part_of_name(name: str) -> str | None:
@@ -57,9 +64,9 @@ def without_npy(file: str) -> str:
 def folder_claims(paths: Iterable[Path], root: Path) -> dict[str, str]:
     """{"folder 'RGBTest'": 'test'}: what the folders of some files below root say of their part."""
     claims = {}
-    for path in paths:
-        below = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
-        claims |= {f"folder {folder!r}": part for folder in below if (part := part_of_folder(folder))}
+    for folder in dict.fromkeys(path.parent for path in paths):
+        below = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+        claims |= {f"folder {name!r}": part for name in below if (part := part_of_folder(name))}
     return claims
 
 
@@ -81,7 +88,9 @@ def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
     for entry in entries:
         if entry.name in elsewhere:
             both = (entry, elsewhere[entry.name])
-            files = [next((str(p) for paths in e.files.values() for p in paths), e.name) for e in both]
+            files = [
+                next((str(p) for paths in e.files.values() for p in paths), e.name) for e in both
+            ]
             detail = f"in both parts ({' and '.join(files)}); expected each video in one: remove it from the other"
             problems.append(("split", True, entry.name, detail))
         elif wrong := contradiction(entry.split, layout.decided(entry), layout.claims(entry)):
@@ -103,7 +112,7 @@ def table_problems(layout, entries: Sequence) -> list[Row]:
         try:
             note = matched(str(path), table, videos, what)
         except DataError as error:
-            problems.append((kind, True, path.name, str(error)))
+            problems.append((kind, True, str(path), str(error).removeprefix(f"{path}: ")))
         else:
             problems += [(kind, False, path.name, note)] if note else []
     return problems
@@ -117,10 +126,14 @@ def passed_over(layout) -> list[str]:
         entries, problems = layout.survey(split)
         for problem in (p for p in problems if not p.error):
             if problem.kind == "foreign":
-                found.setdefault("files that belong to nothing are left out", []).append(problem.where)
+                found.setdefault("files that belong to nothing are left out", []).append(
+                    problem.where
+                )
             elif problem.kind in ("unknown", "text", "split"):
                 lines.append(f"{problem.where}: {problem.detail}")
         silent = [e.name for e in entries if layout.text and layout.text.get(e.name) is None]
         if silent:
-            found[f"of {len(entries):,} {split} videos have no captions, their text is zeros"] = silent
+            found[f"of {len(entries):,} {split} videos have no captions, their text is zeros"] = (
+                silent
+            )
     return [*lines, *(f"{len(names):,} {what}: {some(names)}" for what, names in found.items())]

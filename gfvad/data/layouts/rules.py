@@ -32,7 +32,11 @@ class XdRules:
     def __init__(self, root: Path, lengths: str = "counts"):
         self.path, self.counts_path = root / "annotations.txt", root / "frame_counts.txt"
         self.spans = annotations.parse_xd(self.path)
-        self.counts = self._read_counts(self.counts_path) if lengths == "counts" and self.counts_path.is_file() else None
+        self.counts = (
+            self._read_counts(self.counts_path)
+            if lengths == "counts" and self.counts_path.is_file()
+            else None
+        )
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "((n - 1) // 16) * 16 frames" if self.counts else "16 frames a feature row"
         self.ground_truth = f"annotations.txt, {rule}"
@@ -46,7 +50,11 @@ class XdRules:
 
     def claims(self, name: str) -> dict[str, str]:
         """What the files say of a video's part."""
-        return {f"its line in {path.name}": "test" for path, table in ((self.path, self.spans), (self.counts_path, self.counts or {})) if name in table}
+        return {
+            f"its line in {path.name}": "test"
+            for path, table in ((self.path, self.spans), (self.counts_path, self.counts or {}))
+            if name in table
+        }
 
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
         """Tables whose rows may be of videos that are not there: none, for a test video without features is an error."""
@@ -96,7 +104,9 @@ class UcfRules:
         self.path = next((root / f for f in UCF_FILES if (root / f).is_file()), root / UCF_FILES[0])
         self.events = annotations.parse_ucf(self.path, inclusive=family == 2048)
         self.counts_path, self.up = root / "frame_counts.txt", family == 2048
-        self.counts = ground_truth.ucf_counts(self.counts_path) if self.counts_path.is_file() else Names()
+        self.counts = (
+            ground_truth.ucf_counts(self.counts_path) if self.counts_path.is_file() else Names()
+        )
         self._counts_of_test = not any(UCF_TRAIN_NAME.fullmatch(name) for name in self.counts)
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "16 * ceil(n / 16) frames, end frames in" if self.up else "16 frames a feature row, end frames out"
@@ -105,7 +115,11 @@ class UcfRules:
 
     def decided(self, name: str) -> str:
         """What decided the part of a video."""
-        return f"its line in {self.path.name}" if name in self.events else f"no line in {self.path.name}"
+        return (
+            f"its line in {self.path.name}"
+            if name in self.events
+            else f"no line in {self.path.name}"
+        )
 
     def claims(self, name: str) -> dict[str, str]:
         """What the files and the name say of a video's part."""
@@ -113,7 +127,9 @@ class UcfRules:
         if self._counts_of_test and name in self.counts:
             claims[f"its line in {self.counts_path.name}"] = "test"
         if UCF_TEST_NAME.fullmatch(name):
-            claims["its name (normal test videos are called Normal_Videos_001, training ones Normal_Videos001)"] = "test"
+            claims[
+                "its name (normal test videos are called Normal_Videos_001, training ones Normal_Videos001)"
+            ] = "test"
         return claims
 
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
@@ -186,7 +202,11 @@ class ShanghaiRules:
         return None
 
     def covers(self, name: str) -> str:
-        return "" if len(name) == 6 or name in self.masks else f"no frame mask {self.folder / name}.npy"
+        return (
+            ""
+            if len(name) == 6 or name in self.masks
+            else f"no frame mask {self.folder / name}.npy"
+        )
 
     def stated(self, name: str) -> Stated:
         path = self.masks.get(name)

@@ -42,7 +42,11 @@ class ShanghaiTech(Layout):
             )
         self._files = [p for p in find_files(self.root) if self.rules.folder not in p.parents]
         self._lists = read_lists(self.root, name_of)
-        self.split_rule = " and ".join(self._lists.lists) if self._lists else "folders with 'train' or 'test' in their names"
+        self.split_rule = (
+            " and ".join(self._lists.lists)
+            if self._lists
+            else "folders with 'train' or 'test' in their names"
+        )
 
     def claims(self, entry: Entry) -> dict[str, str]:
         return {**super().claims(entry), **(self._lists.claims(entry.name) if self._lists else {})}
@@ -81,5 +85,10 @@ class ShanghaiTech(Layout):
         uncovered = [(e.name, why) for e in entries if split == "test" and (why := self.rules.covers(e.name))]
         problems += wrong + [Problem("annotation", True, name, why) for name, why in uncovered]
         listed = self._lists.names(split) if self._lists else set()
-        problems += missing_names(listed, table, f"in the {split} list but without features")
+        problems += missing_names(
+            listed,
+            table,
+            f"in the {split} list but without features",
+            map(name_of, (p.name for p in self._files)),
+        )
         return entries, problems

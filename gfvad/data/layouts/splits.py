@@ -1,4 +1,5 @@
 """Which part of a set a feature file belongs to, where names do not say: list files of the public repositories, or folder names."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,7 +14,14 @@ from gfvad.types import DataError
 
 def split_of_path(path: Path, root: Path) -> str | None:
     """'train' or 'test' by the innermost folder below root whose name says it; None where none does."""
-    return next((part for folder in reversed(path.relative_to(root).parts[:-1]) if (part := part_of_folder(folder))), None)
+    return next(
+        (
+            part
+            for folder in reversed(path.relative_to(root).parts[:-1])
+            if (part := part_of_folder(folder))
+        ),
+        None,
+    )
 
 
 class Lists(Names):
@@ -39,7 +47,9 @@ def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
     A list is of the test part where its file name says 'test', else of the training part. None where there are no lists. Raises
     DataError for a video in both parts, naming both lines.
     """
-    paths = sorted(p for p in root.iterdir() if p.suffix.lower() == ".list" and not p.name.startswith("."))
+    paths = sorted(
+        p for p in root.iterdir() if p.suffix.lower() == ".list" and not p.name.startswith(".")
+    )
     if not paths:
         return None
     found, places = Lists(), {}
@@ -56,8 +66,13 @@ def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
             elif found[name] != part:
                 both.append((name, f"{places[canonical(name)]} and {where}"))
             said = {"test": "test"}.get(part_of_folder(folders[-1]) if folders else None)
-            found._folders.setdefault(canonical(name), {}).update({f"{path.name}": part} | ({f"the folder {folders[-1]!r} in {path.name}": said} if said else {}))
+            found._folders.setdefault(canonical(name), {}).update(
+                {f"{path.name}": part}
+                | ({f"the folder {folders[-1]!r} in {path.name}": said} if said else {})
+            )
     if both:
         names = {name for name, _ in both}
-        raise DataError(f"{root}: {len(names)} videos are in lists of both parts: {some(names)}: {both[0][1]}; expected each in one")
+        raise DataError(
+            f"{root}: {len(names)} videos are in lists of both parts: {some(names)}: {both[0][1]}; expected each in one"
+        )
     return found

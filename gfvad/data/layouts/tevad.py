@@ -19,7 +19,10 @@ from gfvad.data.layouts.parts import folder_claims, without_npy
 from gfvad.data.layouts.splits import read_lists, split_of_path
 from gfvad.types import DataError
 
-PATTERNS = {"i3d": re.compile(r"(?P<name>.+)_i3d(?i:\.npy)"), "text": re.compile(r"(?P<name>.+)_emb(?i:\.npy)")}
+PATTERNS = {
+    "i3d": re.compile(r"(?P<name>.+)_i3d(?i:\.npy)"),
+    "text": re.compile(r"(?P<name>.+)_emb(?i:\.npy)"),
+}
 FRAMES = "test_frame_mask"
 
 
@@ -59,7 +62,11 @@ class Tevad(Layout):
     @property
     def split_rule(self) -> str:
         """What decided the parts: the rule of the set, lists, or folders."""
-        lists = " and ".join(self._lists.lists) if self._lists else "folders with 'train' or 'test' in their names"
+        lists = (
+            " and ".join(self._lists.lists)
+            if self._lists
+            else "folders with 'train' or 'test' in their names"
+        )
         return getattr(self.rules, "split_rule", lists)
 
     def decided(self, entry: Entry) -> str:
@@ -107,9 +114,26 @@ class Tevad(Layout):
             elif part == split:
                 problems.append(Problem("name", True, name, f"not a name of {self.rules.dataset} with a known label"))
             elif part is None and split == "train":
-                problems.append(Problem("split", True, name, "in no *.list file and no folder (or folders of both parts) named train or test; expected one"))
-        expected = self._lists.names(split) if self._lists else (self.rules.test_names() or set()) if split == "test" else set()
-        problems += missing_names(expected, {e.name: None for e in entries}, f"listed for {split} but without features")
+                problems.append(
+                    Problem(
+                        "split",
+                        True,
+                        name,
+                        "in no *.list file and no folder (or folders of both parts) named train or test; expected one",
+                    )
+                )
+        expected = (
+            self._lists.names(split)
+            if self._lists
+            else (self.rules.test_names() or set())
+            if split == "test"
+            else set()
+        )
+        have, known = (
+            {e.name: None for e in entries},
+            {name for table in everything.values() for name in table},
+        )
+        problems += missing_names(expected, have, f"listed for {split} but without features", known)
         if split == "train" and (why := self.rules.lacks(len(entries))):
             problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems + missing_files(split, tables)

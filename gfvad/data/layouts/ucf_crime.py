@@ -2,7 +2,8 @@
 
 2048-d: X_x264_i3d.npy [T, 10, 2048], ten crops in one file   (RTFM); ground truth 1,114,144 frames
 1024-d: X_x264__{0..9}.npy [T, 1024], one file a crop         (Roc-Ng); ground truth 1,109,680 frames
-temporal_annotations.txt lists the 290 test videos; every other video is for training. frame_counts.txt, where present, checks lengths.
+temporal_annotations.txt lists the 290 test videos; every other video is for training, and is refused where its folder, its name or
+frame_counts.txt (which, where present, also checks lengths) says test.
 """
 from __future__ import annotations
 
@@ -50,7 +51,11 @@ class UcfCrime(Layout):
         self.ground_truth = f"{self.family}-d features: {self.rules.ground_truth}"
         self.split_rule = self.rules.split_rule
         matches = [(FAMILIES[self.family].fullmatch(p.name), p) for p in files]
-        crops = [(canonical(m["name"]), int(m["crop"]) if self.family == 1024 else 0, p) for m, p in matches if m]
+        crops = [
+            (canonical(m["name"]), int(m["crop"]) if self.family == 1024 else 0, p)
+            for m, p in matches
+            if m
+        ]
         self._table, self._problems = group_crops(crops)
         self._problems += [Problem("foreign", False, str(p), "not named like a feature file; left out") for m, p in matches if not m]
 
@@ -81,7 +86,11 @@ class UcfCrime(Layout):
             else:
                 entries.append(Entry(name, split, *label, {m: files for m in self.on_disk}))
         if split == "test":
-            problems += missing_names(self.rules.test_names(), self._table, f"in {self.rules.path.name} but without features")
+            problems += missing_names(
+                self.rules.test_names(),
+                self._table,
+                f"in {self.rules.path.name} but without features",
+            )
         elif why := self.rules.lacks(len(entries)):
             problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems

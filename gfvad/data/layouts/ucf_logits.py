@@ -41,10 +41,14 @@ class UcfLogits(Layout):
         self._masks = Names(LABELS)
         for key in self._labels.headers:
             self._masks.add(str(self.root / LABELS), key, key)
-        self._names = {split: [canonical(name) for name in npz.names()] for split, npz in self._npz.items()}
+        self._names = {
+            split: [canonical(name) for name in npz.names()] for split, npz in self._npz.items()
+        }
         self.split_rule = f"{FILES['train']} (training) and {FILES['test']} (test)"
         listed = next((self.root / f for f in UCF_FILES if (self.root / f).is_file()), None)
-        self._listed, self._list_name = (annotations.parse_ucf(listed), listed.name) if listed else ({}, "")
+        self._listed, self._list_name = (
+            (annotations.parse_ucf(listed), listed.name) if listed else ({}, "")
+        )
         for split, npz in self._npz.items():
             header = npz.require("x", 3)
             if header.shape[0] != len(self._names[split]) or 0 in header.shape or not arrays.is_float(header.dtype):

@@ -45,7 +45,11 @@ class VadClip(Layout):
 
     def open(self) -> None:
         super().open()
-        self._csv = sorted(p for p in self.root.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
+        self._csv = sorted(
+            p
+            for p in self.root.iterdir()
+            if p.suffix.lower() == ".csv" and not p.name.startswith(".")
+        )
         of = {p: "test" if part_of_folder(p.stem) == "test" else "train" for p in self._csv}
         if set(of.values()) != {"train", "test"}:
             found = ", ".join(p.name for p in self._csv) or "none"
@@ -68,16 +72,27 @@ class VadClip(Layout):
             )
         self.rules = kind(self.root, "features") if kind is rules_lib.XdRules else kind(self.root, 1024)
         self.fps, self.ground_truth = self.rules.fps, self.rules.ground_truth
-        of = {part: " and ".join(p.name for p in self._csv if of[p] == part) for part in ("train", "test")}
+        of = {
+            part: " and ".join(p.name for p in self._csv if of[p] == part)
+            for part in ("train", "test")
+        }
         self.split_rule = f"{of['train']} (training) and {of['test']} (test)"
-        self._written: dict[str, dict[str, str]] = {}  # what the folders in the CSVs' paths say of a video's part
+        self._written: dict[
+            str, dict[str, str]
+        ] = {}  # what the folders in the CSVs' paths say of a video's part
         for where, row in (item for rows in self._rows.values() for item in rows):
             folder = (row["path"].replace("\\", "/").split("/")[-2:-1] or [""])[0]
             if part := part_of_folder(folder):
-                self._written.setdefault(name_and_crop(row["path"])[0], {})[f"the folder {folder!r} ({where})"] = part
+                self._written.setdefault(name_and_crop(row["path"])[0], {})[
+                    f"the folder {folder!r} ({where})"
+                ] = part
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        return {**super().claims(entry), **self._written.get(entry.name, {}), **self.rules.claims(entry.name)}
+        return {
+            **super().claims(entry),
+            **self._written.get(entry.name, {}),
+            **self.rules.claims(entry.name),
+        }
 
     def decided(self, entry: Entry) -> str:
         return f"the CSV for {entry.split}"
@@ -97,7 +112,9 @@ class VadClip(Layout):
         exact = next((p for p in (Path(path), below) if p.is_file()), None)
         named = self._below.get(path.replace("\\", "/").rsplit("/", 1)[-1], [])
         if exact is None and len(named) > 1:
-            raise DataError(f"{named[0]} and {named[1]}: either may be {path} of the CSV; expected one file of a name below {self.root}: remove the other")
+            raise DataError(
+                f"{named[0]} and {named[1]}: either may be {path} of the CSV; expected one file of a name below {self.root}: remove the other"
+            )
         return exact or next(iter(named), None)
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
@@ -114,7 +131,9 @@ class VadClip(Layout):
         entries = [Entry(name, split, *labels[name], {m: paths for m in self.on_disk}) for name, paths in table.items()]
         if split == "test":
             problems += [Problem("annotation", True, e.name, why) for e in entries if (why := self.rules.covers(e.name))]
-            problems += missing_names(self.rules.test_names(), labels, f"in {self.rules.path.name} but in no test CSV")
+            problems += missing_names(
+                self.rules.test_names(), labels, f"in {self.rules.path.name} but in no test CSV"
+            )
         elif why := self.rules.lacks(len(entries)):
             problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems + wrong

@@ -39,7 +39,9 @@ class XdViolence(Layout):
         self.rules = XdRules(self.root)
         self.ground_truth = self.rules.ground_truth
         lists = " and ".join(p.name for p in self.rules.files)
-        self.split_rule = f"folders (RGB, Flow, train: training; RGBTest, FlowTest, test: test), as {lists} say"
+        self.split_rule = (
+            f"folders (RGB, Flow, train: training; RGBTest, FlowTest, test: test), as {lists} say"
+        )
 
     def claims(self, entry: Entry) -> dict[str, str]:
         return {**super().claims(entry), **self.rules.claims(entry.name)}
@@ -91,7 +93,11 @@ class XdViolence(Layout):
             entries.append(Entry(name, split, *label, {m: tables[m].get(name, ()) for m in self.on_disk}))
         if split == "test":
             have = {e.name: None for e in entries}
-            problems += missing_names(self.rules.test_names(), have, f"in {self.rules.files[-1].name} but without features of the test part")
+            problems += missing_names(
+                self.rules.test_names(),
+                have,
+                f"in {self.rules.files[-1].name} but without features of the test part",
+            )
         return entries, problems
 
     @staticmethod

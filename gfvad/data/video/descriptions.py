@@ -68,7 +68,9 @@ def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Se
         i = known[line.video]
         if i < 0:
             some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            raise DataError(f"{where}: unknown video {line.video!r}{near(line.video, names)}; expected one of {some}: one file a split, with the videos' names")
+            raise DataError(
+                f"{where}: unknown video {line.video!r}{near(line.video, names)}; expected one of {some}: one file a split, with the videos' names"
+            )
         if not 1 <= line.start <= line.end <= len(texts[i]):
             raise DataError(
                 f"{where}: frames {line.start} to {line.end} of video {line.video!r}, which has frames 1 to {len(texts[i])}; "

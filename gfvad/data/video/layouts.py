@@ -109,11 +109,21 @@ class VideoFolder:
         """Raises DataError for videos of which their name, or a link into the test part, says that they are for testing."""
         folder = self.folder("train")
         named = [video.name for video in videos if TEST_NAME.fullmatch(video.name)]
-        tests = [self.root / name for name in FOLDERS[self.layout]["test"] if name != "." and _exists(self.root, name)]
-        inside = [v.name for v in videos if any(v.path.resolve().is_relative_to(test.resolve()) for test in tests)]
+        tests = [
+            self.root / name
+            for name in FOLDERS[self.layout]["test"]
+            if name != "." and _exists(self.root, name)
+        ]
+        inside = [
+            v.name
+            for v in videos
+            if any(v.path.resolve().is_relative_to(test.resolve()) for test in tests)
+        ]
         if named or inside:
             why = "called like test videos" if named else f"links into {tests[0]}"
-            raise DataError(f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part")
+            raise DataError(
+                f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part"
+            )
 
 
 def open_layout(layout: str, root: str | os.PathLike) -> VideoFolder:

@@ -166,7 +166,9 @@ def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list
             raise DataError(f"{where}: {line.strip()!r}; expected `video first last` with frames counted from 1")
         i = match_names(words[:1], names)[0]
         if i < 0:
-            raise DataError(f"{where}: unknown video {words[0]!r}{near(words[0], names)}; expected one of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+            raise DataError(
+                f"{where}: unknown video {words[0]!r}{near(words[0], names)}; expected one of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+            )
         _mark(labels[i], int(words[1]), int(words[2]), where, names[i])
     return labels
 
@@ -222,9 +224,13 @@ def _packed(path: Path, names: Sequence[str], videos: Sequence[VideoFile]) -> Ma
     found = match_names(names, list(packed))
     if -1 in found:
         lost = names[found.index(-1)]
-        raise DataError(f"{path}: no masks of video {lost!r}{near(lost, packed)}, found {', '.join(list(packed)[:8])}; expected an array a test video")
+        raise DataError(
+            f"{path}: no masks of video {lost!r}{near(lost, packed)}, found {', '.join(list(packed)[:8])}; expected an array a test video"
+        )
     if unused := [name for k, name in enumerate(packed) if k not in set(found)]:
-        say_on_stderr(f"note: {path}: {len(unused)} of {len(packed)} arrays are of no test video here, and are left out: {some(unused)}")
+        say_on_stderr(
+            f"note: {path}: {len(unused)} of {len(packed)} arrays are of no test video here, and are left out: {some(unused)}"
+        )
     rows = [list(packed.values())[k] for k in found]
     for name, row in zip(names, rows):
         if row.ndim != 3 or row.dtype != np.uint8:
@@ -257,18 +263,28 @@ def _load_mat(path: Path) -> np.ndarray:
 # ---- shared ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _file_a_video(folder: Path, suffix: str, names: Sequence[str], say: Say = say_on_stderr) -> list[Path]:
+def _file_a_video(
+    folder: Path, suffix: str, names: Sequence[str], say: Say = say_on_stderr
+) -> list[Path]:
     """The file of each video; `say` is told of the others. Raises DataError where one is missing or there twice in two spellings."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and not path.name.startswith("."))
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() == suffix and not path.name.startswith(".")
+    )
     spelt = Names(folder.name)
     for file in files:
         spelt.add(str(file), file.stem, file)
     found = match_names(names, [file.stem for file in files])
     if -1 in found:
         lost = names[found.index(-1)]
-        raise DataError(f"{folder}: no {suffix} of video {lost!r}{near(lost, spelt)}, found {len(files)} files; expected one a test video, by its name")
+        raise DataError(
+            f"{folder}: no {suffix} of video {lost!r}{near(lost, spelt)}, found {len(files)} files; expected one a test video, by its name"
+        )
     if unused := [file.name for i, file in enumerate(files) if i not in set(found)]:
-        say(f"note: {folder}: {len(unused)} of {len(files)} files are of no test video here, and are left out: {some(unused)}")
+        say(
+            f"note: {folder}: {len(unused)} of {len(files)} files are of no test video here, and are left out: {some(unused)}"
+        )
     return [files[k] for k in found]
 
 
