@@ -68,11 +68,13 @@ def fit_lengths(config, source: Source) -> None:
 def given(data_cfg, say: Callable[[str], None]) -> Source:
     """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
-    found = records.open_records(path, "train", data_cfg.modalities).dataset
+    found = records.dataset_of(path, data_cfg.on_corrupt)
     if found.removesuffix(SIMULATED) != data_cfg.dataset:
         raise DataError(f"{path}: records of {found!r}, expected {data_cfg.dataset!r} (config.data.dataset); give other records or another config")
     if found.endswith(SIMULATED) and data_cfg.require_real:
         raise DataError(f"{path}: records of {found!r}, and config.data.require_real is set; prepare real features (docs/data.md)")
+    if not records.has_checksums(path):
+        say(f"data: {path} was prepared by an earlier version, without checksums: damage in it may go unseen; prepare it again to have them")
     say(f"data: {path} ({', '.join(data_cfg.modalities)})")
     return Source(found, None, path, found.endswith(SIMULATED))
 

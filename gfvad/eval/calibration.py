@@ -1,12 +1,12 @@
 """From which score on it is an alarm: by the scores of normal training videos, never of test videos. Kept beside a run's results."""
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import read_sealed, write_sealed
 from gfvad.types import DataError, ScoredVideo
 
 CALIBRATION = "calibration.json"
@@ -33,11 +33,7 @@ def threshold(videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> 
 def write_calibration(folder: Path, step: int, videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> Path:
     """Writes calibration.json of a checkpoint, whole or not at all; arguments as `threshold`."""
     value, rule = threshold(videos, held_out)
-    path = folder / CALIBRATION
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"step": step, "threshold": value, "rule": rule}, indent=1))
-    temporary.replace(path)
-    return path
+    return write_sealed(folder / CALIBRATION, {"step": step, "threshold": value, "rule": rule})
 
 
 def read_calibration(folder: Path, step: int) -> tuple[float, str]:
@@ -46,7 +42,7 @@ def read_calibration(folder: Path, step: int) -> tuple[float, str]:
     if not path.is_file():
         return DEFAULT, f"{DEFAULT}: {CALIBRATION} is not there"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_sealed(path, "a calibration")
         value, rule = float(found["threshold"]), str(found["rule"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a calibration ({error}); expected what an evaluation writes: evaluate the run again (--mode=evaluate)") from None

@@ -6,7 +6,9 @@ another checkpoint or with other settings of the score is never taken for it. Wi
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.data.video.clips import Parts
 from gfvad.data.video.source import ClipData, perturbed
 from gfvad.eval import results, terms, weights
@@ -154,7 +157,7 @@ def load(path: Path) -> Scorer | None:
         inputs = {name: (tuple(shape), dtype) for name, (shape, dtype) in about["inputs"].items()}
         height, width = about["flow_size"]
         return Scorer(calibration, causal, weights.Chosen(**about["weights"]), arrays["held"], arrays["held_causal"], inputs, (height, width))
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (*LIBRARY_ERRORS, zipfile.BadZipFile, zlib.error, struct.error) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a scorer ({type(error).__name__}: {error}); expected what an evaluation writes: {remedy}") from None

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gfvad.base.files import read_sealed, write_sealed
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.types import DataError
 
@@ -16,9 +17,7 @@ def keep(root: Path | None, workdir: Path) -> None:
     """Copies what a folder of features says of its encoders into a run's folder; nothing where it says nothing."""
     found = stated(root)
     if found is not None:
-        temporary = workdir / f".{FEATURES}"
-        temporary.write_text(json.dumps({"encoders": found}, indent=1))
-        temporary.replace(workdir / FEATURES)
+        write_sealed(workdir / FEATURES, {"encoders": found})
 
 
 def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
@@ -39,6 +38,6 @@ def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["encoders"])
+        return dict(read_sealed(path, "a table of encoders")["encoders"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a table of encoders ({error}); expected what training writes: copy it from the features' {MANIFEST}") from None
