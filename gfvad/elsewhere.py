@@ -59,6 +59,9 @@ def evaluate_clips(arguments: Arguments) -> int:
     say = loop.to_stderr
     other = config.copy_and_resolve_references()
     other.data.root = str(arguments.data)
+    for key in ("spans", "masks"):  # named by the run; where the other folder has none of that name, they are looked for
+        if other.data[key] and not (arguments.data / other.data[key]).exists():
+            other.data[key] = ""
     truth = clip_job.ground_truth(other)
     found = predictive_run.find(config, arguments.workdir, arguments.checkpoint, say)
     test = open_split(other, "test", say, found.flow_size)

@@ -144,6 +144,30 @@ def test_evaluated_again_the_scores_are_the_same(trained):
     assert (found["records"], found["named"], found["weights"]) == (results["records"], results["named"], results["weights"])
 
 
+def test_other_frames_of_the_same_names(trained, tiny_set, tmp_path):
+    """Training does not go on with them, nor is the run evaluated over its own results; on other data it has a folder of its own."""
+    run, other = shutil.copytree(trained[0], tmp_path / "run"), shutil.copytree(tiny_set, tmp_path / "other")
+    before = (run / "scores.npz").read_bytes()
+    picture = sorted((other / "training" / "frames" / "01").iterdir())
+    shutil.copyfile(picture[0], picture[5])
+    done = train(other, run)
+    assert done.code == 2 and "learnt from other data under the same names of videos" in done.err and (run / "scores.npz").read_bytes() == before, done.err
+    (other / "test_spans.txt").write_text("01 6 9\n02 4 5\n")
+    (other / "test_masks_packed.npz").unlink()
+    settings = {"--config.data.masks=", f"--config.data.root={other}"}
+    out = tmp_path / "on"
+    for folder in (out, out, run):
+        done = launch("--mode=evaluate", f"--workdir={run}", f"--data={other}", f"--output={folder}")
+        assert done.code == (2 if folder == run else 0), done.err
+    assert "the folder of a run" in done.err
+    tree = json.loads((out / "results.json").read_text())
+    assert tree["evaluated_on"]["data"] == str(other) and tree["positive_frames"] == 6
+    found, expected = scores_of(out / "scores.npz"), scores_of(run / "scores.npz")
+    assert all(np.array_equal(found[name], expected[name]) for name in expected) and (run / "scores.npz").read_bytes() == before
+    done = launch(CONFIG, "--mode=evaluate", f"--workdir={run}", *flags(), *settings)  # other truth of the same frames: not over its results
+    assert done.code == 2 and "differ" in done.err
+
+
 def test_evaluated_with_other_settings_of_the_score(trained, tiny_set, tmp_path):
     """Terms, windows and weights are no part of what was trained: streaming, and a score of descriptions alone, which has no map."""
     run = shutil.copytree(trained[0], tmp_path / "run")

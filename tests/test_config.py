@@ -1,10 +1,12 @@
 """Everything wrong with a command line is said by name, with the nearest valid key, before any device work."""
+import json
 import subprocess
 import sys
 
 import pytest
 
 from gfvad import config as config_lib
+from gfvad import config_history
 from gfvad.types import ConfigError
 
 
@@ -96,3 +98,52 @@ def test_no_backend_is_started_and_the_exit_code_tells(repository):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repository)
     assert done.returncode == 2, done.stderr
     assert "data.root" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name, kind", [("xd", "weak"), ("ped2", "predictive")])
+def test_known_keys_are_those_of_the_configs(name, kind):
+    leaves = set(config_lib.flatten(config_lib.parse([f"--config=configs/{name}.py"]).config))
+    assert config_history.KNOWN[kind] == leaves, "a new key belongs into gfvad/config_history.py, with what was done before it"
+    assert set(config_history.defaults(kind)) <= leaves
+
+
+def edit(workdir, change):
+    tree = json.loads((workdir / "config.json").read_text())
+    change(tree)
+    (workdir / "config.json").write_text(json.dumps(tree))
+
+
+@pytest.mark.parametrize("name, kind", [("xd", "weak"), ("ped2", "predictive")])
+def test_a_run_of_an_earlier_version_gets_what_was_done_then(tmp_path, name, kind):
+    config = config_lib.parse([f"--config=configs/{name}.py"]).config
+    config_lib.save(config, tmp_path)
+
+    def strip(tree):
+        del tree["gfvad_version"]
+        for key in config_history.defaults(kind):
+            *groups, leaf = key.split(".")
+            if key != "kind":
+                node = tree
+                for group in groups:
+                    node = node[group]
+                del node[leaf]
+        tree.get("model", {}).pop("foil", None)
+
+    edit(tmp_path, strip)
+    found, expected = (config_lib.flatten(c) for c in (config_lib.load(str(tmp_path)), config))
+    assert set(found) == set(expected)
+    assert {k: v for k, v in found.items() if v != expected[k]}.keys() <= set(config_history.LATER)
+    assert all(found[k] == v for k, v in config_history.defaults(kind).items())
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda t: t["model"].update(novelty=1), r"key 'model.novelty' is unknown here: the run was written by gfvad 9.9, this is gfvad"),
+    (lambda t: t.update(kind="dreams"), r"kind = 'dreams', written by gfvad 9.9"),
+    (lambda t: t["optim"].pop("learning_rate"), r"key 'optim.learning_rate' is missing \(the run was written by gfvad 9.9\)"),
+    (lambda t: t.update(model=3), "not a config"),
+])  # fmt: skip
+def test_a_run_of_a_later_version_is_refused_by_name(tmp_path, change, words):
+    config_lib.save(config_lib.parse(["--config=configs/xd.py"]).config, tmp_path)
+    edit(tmp_path, lambda tree: (tree.update(gfvad_version="9.9"), change(tree)))
+    with pytest.raises(ConfigError, match=words):
+        config_lib.load(str(tmp_path))

@@ -213,3 +213,48 @@ def test_flow_sizes(tmp_path):
 def test_ped2(shared_data, tmp_path):
     frames = open_frames(shared_data / "ped2", "auto", "test", height=60, width=90, channels=1, cache=tmp_path)
     assert frames.data.shape == (2010, 60, 90, 1) and frames.source_size == (240, 360) and len(frames) == 12
+
+
+@pytest.mark.parametrize("name", ["data.bin", "manifest.json"])
+def test_a_flipped_byte_is_found_and_prepared_anew(tmp_path, name):
+    """At the beginning, in the middle and at the end, also in another start of the program, and in a store too large to be read at once."""
+    root = write_set(tmp_path / "set")
+    store = _frames(root, tmp_path / "cache")
+    whole, content, path = store.data.copy(), store.content, store.path / name
+    for place in (0, path.stat().st_size // 2, path.stat().st_size - 1):
+        before, said = path.read_bytes(), []
+        path.write_bytes(before[:place] + bytes([before[place] ^ 4]) + before[place + 1 :])
+        again = _frames(root, tmp_path / "cache", say=said.append)
+        np.testing.assert_array_equal(again.data, whole)
+        assert again.content == content and said
+        if name == "data.bin":
+            assert "is damaged, prepared anew from there on" in said[0]
+
+
+def test_a_flipped_byte_in_a_large_store_is_found_when_it_is_read(tmp_path, monkeypatch):
+    root = write_set(tmp_path / "set")
+    store = _frames(root, tmp_path / "cache")
+    path = store.path / "data.bin"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(cache_lib, "CHECK_AT_ONCE", 0)
+    store = _frames(root, tmp_path / "cache")
+    store.video(0)
+    for read in (lambda: store.video(1), lambda: store.clip(1, [0])):
+        with pytest.raises(DataError, match="frames of '02' is damaged .*remove this folder"):
+            read()
+
+
+def test_a_store_of_an_earlier_version_is_read(tmp_path):
+    root = write_set(tmp_path / "set")
+    store = _frames(root, tmp_path / "cache")
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    del manifest["seal"]
+    for video in manifest["videos"]:
+        del video["sha256"]
+    (store.path / "manifest.json").write_text(json.dumps(manifest))
+    said = []
+    again = _frames(root, tmp_path / "cache", say=said.append)
+    assert again.content == {} and not said
+    np.testing.assert_array_equal(again.video(1), store.video(1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import hashlib
 import io
 import json
 import math
@@ -22,6 +23,7 @@ from gfvad.base.errors import DataError, cannot_read, cannot_write
 
 LARGEST_TEXT = 2 << 30  # bytes of a text file that is read at once
 DEEPEST_JSON = 200  # levels of objects and lists
+SEAL = "sha256"  # key of a checksum in JSON
 WIDEST_FIELD = 1 << 20  # characters of a field of a table
 LONGEST_NUMBER = 300  # digits of a whole number
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -61,6 +63,24 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 def write_json(path: str | os.PathLike, tree: Any, indent: int | None = 1) -> Path:
     """JSON in ASCII, without NaN. Raises ValueError for numbers that are not finite."""
     return atomically(path, lambda file: file.write(json.dumps(tree, indent=indent, allow_nan=False).encode()))
+
+
+def write_sealed(path: str | os.PathLike, tree: dict[str, Any]) -> Path:
+    """JSON with its own checksum, under the key "sha256". Raises as `write_json`."""
+    return write_json(path, {**tree, SEAL: _seal(tree)})
+
+
+def read_sealed(path: str | os.PathLike, what: str) -> dict[str, Any]:
+    """What `write_sealed` wrote, without the checksum; one of an earlier version has none. Raises as `read_json`, and where it differs."""
+    tree = read_json(path, what)
+    found = tree.pop(SEAL, None)
+    if found is not None and found != _seal(tree):
+        raise DataError(f"{path}: damaged (its checksum differs); expected {what}")
+    return tree
+
+
+def _seal(tree: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 def write_table(path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:

@@ -78,10 +78,10 @@ def fit_lengths(config, source: Source) -> None:
 def given(data_cfg, say: Callable[[str], None]) -> Source:
     """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
-    train = records.open_records(path, "train", data_cfg.modalities)
-    found = train.dataset
-    tests = {canonical(name) for name in records.open_records(path, "test", data_cfg.modalities).names}
-    if both := [name for name in train.names if canonical(name) in tests]:
+    found = records.dataset_of(path, data_cfg.on_corrupt)
+    opened = {split: records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt) for split in ("train", "test")}
+    tests = {canonical(name) for name in opened["test"].names}
+    if both := [name for name in opened["train"].names if canonical(name) in tests]:
         raise DataError(
             f"{path}: {len(both)} videos are in both parts: {some(both)}; expected each in one: "
             "prepare the records again from features whose parts share none"
@@ -90,8 +90,10 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
         raise DataError(f"{path}: records of {found!r}, expected {data_cfg.dataset!r} (config.data.dataset); give other records or another config")
     if found.endswith(SIMULATED) and data_cfg.require_real:
         raise DataError(f"{path}: records of {found!r}, and config.data.require_real is set; prepare real features (docs/data.md)")
+    if not records.has_checksums(path):
+        say(f"data: {path} was prepared by an earlier version, without checksums: damage in it may go unseen; prepare it again to have them")
     say(f"data: {path} ({', '.join(data_cfg.modalities)})")
-    require_trainable(*(records.open_records(path, split, data_cfg.modalities).labels for split in ("train", "test")), path, say)
+    require_trainable(*(opened[split].labels for split in ("train", "test")), path, say)
     return Source(found, None, path, found.endswith(SIMULATED))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.files import read_json, write_json
+from gfvad.base.files import read_sealed, write_sealed
 from gfvad.types import DataError, ScoredVideo
 
 CALIBRATION = "calibration.json"
@@ -33,7 +33,7 @@ def threshold(videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> 
 def write_calibration(folder: Path, step: int, videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> Path:
     """Writes calibration.json of a checkpoint, whole or not at all; arguments as `threshold`."""
     value, rule = threshold(videos, held_out)
-    return write_json(folder / CALIBRATION, {"step": step, "threshold": value, "rule": rule})
+    return write_sealed(folder / CALIBRATION, {"step": step, "threshold": value, "rule": rule})
 
 
 def read_calibration(folder: Path, step: int) -> tuple[float, str]:
@@ -42,7 +42,7 @@ def read_calibration(folder: Path, step: int) -> tuple[float, str]:
     if not path.is_file():
         return DEFAULT, f"{DEFAULT}: {CALIBRATION} is not there"
     try:
-        found = read_json(path, "a calibration")
+        found = read_sealed(path, "a calibration")
         value, rule = float(found["threshold"]), str(found["rule"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a calibration ({error}); expected what an evaluation writes: evaluate the run again (--mode=evaluate)") from None

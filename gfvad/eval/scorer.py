@@ -6,6 +6,8 @@ another checkpoint or with other settings of the score is never taken for it. Wi
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base import files
 from gfvad.base.arrays import load_npz
+from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.data.video.clips import Parts
 from gfvad.data.video.source import ClipData, perturbed
 from gfvad.eval import results, terms, weights
@@ -156,5 +159,5 @@ def load(path: Path) -> Scorer | None:
         return Scorer(calibration, causal, weights.Chosen(**about["weights"]), arrays["held"], arrays["held_causal"], inputs, (height, width))
     except DataError as error:
         raise DataError(f"{error}; {remedy}" if remedy not in str(error) else str(error)) from None
-    except (KeyError, ValueError, TypeError) as error:
+    except (*LIBRARY_ERRORS, zlib.error, struct.error) as error:
         raise DataError(f"{path}: not a scorer ({type(error).__name__}: {error}); expected what an evaluation writes: {remedy}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gfvad.base.files import read_json, write_json
+from gfvad.base.files import read_sealed, write_sealed
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.types import DataError
 
@@ -16,7 +16,7 @@ def keep(root: Path | None, workdir: Path) -> None:
     """Copies what a folder of features says of its encoders into a run's folder; nothing where it says nothing."""
     found = stated(root)
     if found is not None:
-        write_json(workdir / FEATURES, {"encoders": found})
+        write_sealed(workdir / FEATURES, {"encoders": found})
 
 
 def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
@@ -37,6 +37,6 @@ def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        return dict(read_json(path, "a table of encoders")["encoders"])
+        return dict(read_sealed(path, "a table of encoders")["encoders"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a table of encoders ({error}); expected what training writes: copy it from the features' {MANIFEST}") from None

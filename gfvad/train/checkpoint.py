@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 import gfvad
 from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.identity import Learnt
+from gfvad.train.quiet import quiet_late_reads, quiet_library
 from gfvad.train.sealed import PARTS as PARTS
 from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
 from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
@@ -69,6 +69,11 @@ class Checkpoints:
         self._keep, self._write = config.train.keep, write
         if not write and not self.folder.is_dir():
             raise DataError(f"{self.folder}: not found; expected the checkpoints of a run: train first, or give its --workdir")
+        if write:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise cannot_write(self.folder, error) from None
         self._manager: ocp.CheckpointManager | None = None  # made at the first save: by then damaged folders are out of its way
         self._bad: set[int] = set()  # known to be damaged
         self._metas: dict[int, dict[str, Any]] = {}  # of those that were looked at, by step
@@ -255,7 +260,7 @@ class Checkpoints:
     def _read(self, step: int) -> dict[str, np.ndarray]:
         """The verified arrays of a checkpoint. Raises Damaged."""
         try:
-            with quiet_library(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            with quiet_library(), quiet_late_reads(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
                 arrays = reader.restore(self.folder / str(step) / "state")
             arrays = {path: np.asarray(x) for path, x in arrays.items()}
         except LIBRARY_ERRORS as error:
@@ -283,17 +288,6 @@ class Checkpoints:
                 f"{self.folder / str(step)}: the checkpoint does not fit the model: {describe_differences(found, expected)};"
                 " use the features and the model it was trained with, or another --workdir"
             )
-
-
-@contextlib.contextmanager
-def quiet_library() -> Iterator[None]:
-    """Without orbax's warnings that a folder opened for reading is opened for reading."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def ranking(metrics: Mapping[str, float] | None, name: str) -> float:

@@ -6,15 +6,18 @@ what depends on the machine and the hour (rates, seconds) goes to timing.jsonl. 
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from gfvad.base.errors import cannot_write
+from gfvad.base.files import read_bytes, write_text
 from gfvad.types import DataError
 
 Row = dict[str, Any]
@@ -32,6 +35,13 @@ class RunLog:
         self._active = active
         if not active:
             return
+        self._folder = workdir
+        try:
+            self._open(workdir, step)
+        except OSError as error:
+            raise cannot_write(workdir, error) from None
+
+    def _open(self, workdir: Path, step: int) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         paths = {name: workdir / f"{name}.jsonl" for name in ("metrics", "timing")}
         self.rows = truncate(paths["metrics"], step)
@@ -42,12 +52,25 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._active:
-            self.flush()
-            self._board.close()
-            for file in self._files.values():
-                file.close()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if not self._active:
+            return
+        try:
+            with self._writing():
+                self.flush()
+                self._board.close()
+                for file in self._files.values():
+                    file.close()
+        except DataError:
+            if kind is None:  # else the first error says more
+                raise
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self._folder, error) from None
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
         """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite are left out: JSON has no word for them."""
@@ -60,21 +83,23 @@ class RunLog:
     def flush(self) -> None:
         """Brings all rows to the disk; to be called before a checkpoint that counts on them."""
         if self._active:
-            for file in self._files.values():
-                file.flush()
-                os.fsync(file.fileno())
+            with self._writing():
+                for file in self._files.values():
+                    file.flush()
+                    os.fsync(file.fileno())
 
     def _add(self, name: str, row: Row) -> None:
         if not self._active:
             return
         if name == "metrics":
             self.rows.append(row)
-        self._files[name].write(json.dumps(row) + "\n")
-        self._files[name].flush()
-        for key, value in row.items():
-            if key not in ("step", "kind"):
-                for tag, number in flat(f"{row['kind']}/{key}", value):
-                    self._board.add_scalar(tag, number, row["step"])
+        with self._writing():
+            self._files[name].write(json.dumps(row) + "\n")
+            self._files[name].flush()
+            for key, value in row.items():
+                if key not in ("step", "kind"):
+                    for tag, number in flat(f"{row['kind']}/{key}", value):
+                        self._board.add_scalar(tag, number, row["step"])
 
 
 def plain(value: Any) -> Any:
@@ -96,18 +121,17 @@ def truncate(path: Path, step: int) -> list[Row]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_bytes(path, "the log of a run").split(b"\n")
     rows = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line) if line else None
-        except json.JSONDecodeError as error:
+            later = row is not None and row["step"] > step
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if number < len(lines):  # a whole line ends with a newline, so only the very last part can be cut short
-                raise DataError(f"{path}, line {number}: not JSON ({error}); mend or remove the line") from error
+                raise DataError(f"{path}, line {number}: not JSON of a row ({error}); mend or remove the line") from error
             row = None
-        if row is not None and row["step"] <= step:
+        if row is not None and not later:
             rows.append(row)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows

@@ -1,0 +1,34 @@
+"""What the library of checkpoints says that is nobody's concern."""
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+
+
+@contextlib.contextmanager
+def quiet_library() -> Iterator[None]:
+    """Without orbax's warnings that a folder opened for reading is opened for reading."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def quiet_late_reads() -> Iterator[None]:
+    """Reads that are under way when one fails end after the library has closed their event loop, which is nobody's concern."""
+    before = sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        if "Event loop is closed" not in str(found.exc_value):
+            before(found)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = before  # stays where a read has failed: the others end when they end
