@@ -404,7 +404,7 @@ def test_a_file_in_the_place_of_a_folder(call, scorer, tmp_path, capsys, monkeyp
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
     (tmp_path / "out").write_text("mine")
     assert call() == 2 and call("--stream") == 2 and not scorer.seen and (tmp_path / "out").read_text() == "mine"
-    assert capsys.readouterr().err.count(f"error: {tmp_path / 'out'}: not a folder") == 2
+    assert capsys.readouterr().err.count(f"error: {tmp_path / 'out'}: cannot be written to (not a folder)") == 2
 
 
 def test_a_folder_that_is_removed_meanwhile(call, scorer, tmp_path):
