@@ -52,7 +52,9 @@ def is_of_a_run(path: Path) -> bool:
     with open(path, encoding="utf-8") as file:
         first = file.readline(1 << 20)
     if path.name in LOGS:
-        return not first.endswith("\n") or {"step", "kind"} <= set(json.loads(first))  # without an end: cut short
+        if not first.endswith("\n"):  # cut short
+            return not first or first.startswith('{"step"')
+        return {"step", "kind"} <= set(json.loads(first))
     return first.startswith({"results.md": "**HEADLINE", "ablation.md": "# Ablation ", "ablation.csv": "setting,seed,metric,"}[path.name])
 
 
