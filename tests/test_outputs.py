@@ -432,3 +432,9 @@ def test_a_stream_whose_folder_is_removed(stream, tmp_path, capsys, monkeypatch)
     assert score.main([f"--model={tmp_path}", "rtsp://host/x", "--stream", f"--out={tmp_path / 'out'}"]) == 2
     said = capsys.readouterr().err
     assert "scores.csv: cannot be written" in said and "removed" in said and "Traceback" not in said
+
+
+def test_a_cell_of_markdown_stays_one(tmp_path):
+    from gfvad.eval.tables import markdown_cell
+
+    assert markdown_cell("a|b\n<script> < 0.5") == "a\\|b &lt;script> < 0.5"

@@ -36,12 +36,13 @@ Say = Callable[[str], None]
 def ablate(arguments: Arguments) -> int:
     """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
     say = loop.to_stderr
+    if not arguments.group:
+        own = outputs.ablation(arguments.workdir)
+        own.claim({"sweep.json", *report.FILES, *own.known()})
     plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
     if arguments.group:
         train_missing(plan, arguments.group, say)
         return 0
-    own = outputs.ablation(plan.workdir)
-    own.claim({"sweep.json", *report.FILES, *own.known()})
     todo = missing(plan)
     for group in todo:
         for setting in group.settings:
