@@ -1,8 +1,8 @@
 """The readable result: headline first, then the matrix, for the terminal (rich) and as Markdown. Input is the tree of results.json."""
 from __future__ import annotations
 
-import re
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
