@@ -47,7 +47,7 @@ def ablate(arguments: Arguments) -> int:
     for group in todo:
         for setting in group.settings:
             for seed in group.seeds:
-                outputs.run(groups.run_folder(plan.workdir, setting.name, seed)).claim(outputs.RUN_FILES)
+                groups.require_own(plan.workdir, setting, seed)
     keep_sweep(plan)
     runs = sum(group.size for group in todo)
     asked = len(plan.sweep.settings) * len(plan.sweep.seeds)

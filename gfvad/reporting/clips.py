@@ -102,14 +102,19 @@ def packed(x: np.ndarray) -> str:
 def read_details(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
     """(arrays, '') of details/NAME.npz, or ({}, why not)."""
     try:
-        require_regular(path, "graph and heat maps of a video")
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                require_size(archive, info)
+        require_sizes(path, "graph and heat maps of a video")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}, ""
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         return {}, f"Graph and heat maps are missing: {path.name} cannot be read ({error})."
+
+
+def require_sizes(path: Path, what: str) -> None:
+    """`require_size` of every array of an .npz. Raises as it, DataError for what is no regular file, and as zipfile does."""
+    require_regular(path, what)
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            require_size(archive, info)
 
 
 def require_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
