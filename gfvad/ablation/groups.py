@@ -127,7 +127,7 @@ def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> l
     groups = []
     for path in sorted((workdir / GROUPS).glob(f"*/{RECORD}")):
         record: Mapping[str, Any] = read_json(path, "the record of a group of runs")
-        if not all(isinstance(record.get(key), list) for key in ("settings", "seeds")):
+        if not isinstance(record.get("settings"), (list, dict)) or not isinstance(record.get("seeds"), list):
             raise DataError(f"{path}: no record of a group of runs; expected settings and seeds: remove its folder, and its runs are trained anew")
         if not set(record["settings"]) <= set(by_name) or not set(record["seeds"]) <= set(seeds):
             continue
