@@ -66,6 +66,7 @@ def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -
         results.write_scores(staging / scores.name, videos)
         tree = results.write_results(staging / "results.json", records, meta)
         results.atomically(staging / "results.md", lambda file: file.write(tables.markdown(tree).encode()))
+    outputs.run(folder).claim(f"figures/{kind}" for v in videos for kind in (f"heat_{v.name}.png", f"clip_{v.name}.mp4"))
     drawn = clip_pictures.draw(report, videos, parts, heat, reader, state) if config.eval.figures else []
     outputs.drawn(folder, drawn)
     tables.print_table(tree)

@@ -344,3 +344,12 @@ def test_an_overlay_reads_like_a_config():
     assert overlay.loss.variance == 7 and overlay["loss"].get("sparsity") == 0.1 and overlay.get("nothing", 3) == 3 and "loss" in overlay
     with pytest.raises(AttributeError):
         overlay.loss.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "ablation.csv", "ablation.md"])
+def test_an_ablation_leaves_what_is_not_its_own(tmp_path, repository, monkeypatch, capsys, name):
+    monkeypatch.chdir(repository)
+    (tmp_path / name).write_text("mine")
+    assert ablate.main(["--config=configs/xd.py:rgb", "--sweep=configs/sweeps/losses.py", f"--workdir={tmp_path}"]) == 2
+    assert f"{tmp_path / name}: a file of 4 bytes, not written by python -m gfvad.ablate" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1

@@ -419,3 +419,91 @@ def test_real_clips(shared_data, tmp_path):
     assert call(tmp_path / "clips", f"--out={tmp_path / 'out'}", "--normal=noFight", "--abnormal=fight", "--test-fraction=0.5") == 0
     for name, record in read_manifest(tmp_path / "out")["videos"].items():
         assert record["frames"] > 16 and np.load(tmp_path / "out" / "motion" / f"{name}.npy").shape[0] == -(-record["frames"] // 16)
+
+
+# ---- whose files are whose
+
+
+def said_error(capsys):
+    said = capsys.readouterr().err.strip().splitlines()
+    return said[-1]
+
+
+@pytest.mark.parametrize("file, content", [
+    ("motion/a0.npy", None), ("units.csv", "id,unit\n"), ("frame_counts.txt", "mine"), ("manifest.json", '{"kind": "mine"}'), ("manifest.json", "{"), ("labels.csv", "video;label\n"),
+])  # fmt: skip
+def test_what_is_not_its_own_stays(clips, tmp_path, file, content):
+    theirs = tmp_path / "out" / file
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(content) if content else np.save(theirs, np.ones((4, 3), np.float32))
+    before = theirs.read_bytes()
+    with pytest.raises(DataError, match=f"{file}.*(expected|not usable JSON)"):
+        call(clips / "calm", clips / "fight", f"--out={tmp_path / 'out'}", "--modalities=motion", "--normal=calm", "--abnormal=fight")
+    assert theirs.read_bytes() == before and [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [theirs]
+
+
+def test_what_a_user_changed_stays(clips, tmp_path, capsys):
+    own, out = tmp_path / "clips", tmp_path / "out"
+    shutil.copytree(clips, own)
+    arguments = [own, f"--out={out}", "--modalities=motion", "--normal=calm", "--abnormal=fight", "--test-fraction=0.25"]
+    notes = ff.write_lines(out / "motion" / "notes.txt", "mine")
+    assert call(*arguments) == 0 and call(*arguments, "--fold=1") == 0 and notes.is_file()
+    # features of one's own in the place of ours: kept where nothing is to be done, refused where they would be replaced, left where no longer wanted
+    np.save(out / "motion" / "calm__a1.npy", np.ones((2, 3), np.float32))
+    assert call(*arguments) == 0 and np.load(out / "motion" / "calm__a1.npy").all()
+    with pytest.raises(DataError, match="calm__a1.npy: changed since python -m gfvad.extract wrote it"):
+        call(*arguments, "--encoder=motion=motion:version=2")
+    (own / "calm" / "a1.mp4").write_bytes(b"no video")
+    np.save(out / "motion" / "calm__a1.npy", np.ones((1, 3), np.float32))  # of another length, too
+    with pytest.raises(DataError, match="calm__a1.npy"):
+        call(*arguments)
+    assert np.load(out / "motion" / "calm__a1.npy").all()
+    # a table
+    (own / "calm" / "a1.mp4").unlink()
+    with open(out / "labels.csv", "a") as file:
+        file.write("mine,0,train,\n")
+    with pytest.raises(DataError, match="labels.csv: changed since python -m gfvad.extract wrote it"):
+        call(*arguments)
+    assert (out / "labels.csv").read_text().endswith("mine,0,train,\n")
+
+
+def test_a_folder_of_the_version_before(clips, tmp_path):
+    """Without a record and without hashes: its files are known by the manifest and by what they hold."""
+    out = tmp_path / "out"
+    arguments = [clips, f"--out={out}", "--modalities=motion", "--normal=calm", "--abnormal=fight"]
+    assert call(*arguments) == 0
+    known = read_manifest(out)
+    for record in known["videos"].values():
+        del record["hashes"]
+    (out / manifest.MANIFEST).write_text(json.dumps(known))
+    (out / ".gfvad-features.json").unlink()
+    assert call(*arguments, "--encoder=motion=motion:version=2") == 0 and call(*arguments, "--fold=1") == 0
+
+
+def test_names_that_a_table_would_run(tmp_path):
+    for name in ("=1+1", "@x", "-y", "+z"):
+        write_media(tmp_path / "clips" / f"{name}.mp4", 20)
+    out = tmp_path / "out"
+    assert call(tmp_path / "clips", f"--out={out}", "--modalities=motion") == 0
+    assert not [row for row in csv.reader(open(out / "units.csv")) if row[0][0] in "=+-@"]
+    assert set(manifest._read_units(out / "units.csv")) == {"=1+1", "@x", "-y", "+z"} == set(read_manifest(out)["videos"])
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")}
+    assert call(tmp_path / "clips", f"--out={out}", "--modalities=motion") == 0 and {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")} == before
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOTDIR])
+def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, code):
+    def refuse(path, content):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(manifest, "write", refuse)
+    assert extract.main([str(clips / "fight"), f"--out={tmp_path / 'out'}", "--modalities=motion", "--workers=0"]) == 2
+    said = said_error(capsys)
+    assert said.startswith("error: ") and "cannot be written" in said and "expected" in said
+
+
+def test_a_folder_removed_meanwhile(clips, tmp_path, monkeypatch):
+    save = manifest.save_features
+    monkeypatch.setattr(manifest, "save_features", lambda path, features: (shutil.rmtree(tmp_path / "out"), save(path, features))[1])
+    with pytest.raises(DataError, match="the folder was removed"):
+        call(clips / "fight", f"--out={tmp_path / 'out'}", "--modalities=motion")

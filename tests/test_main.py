@@ -84,3 +84,21 @@ def test_another_config_does_not_touch_a_run(repository, cache, trained, capsys)
     assert run(cache, f"--config={repository}/configs/xd.py:rgb", f"--workdir={trained}", *TINY) == EXIT_BAD_INPUT
     assert "another configuration" in capsys.readouterr().err
     assert all(p.read_bytes() == content for p, content in before.items())
+
+
+@pytest.mark.parametrize("name, content", [("config.json", '{"name": "my-app"}'), ("results.md", "# mine"), ("metrics.jsonl", "mine\n")])
+@pytest.mark.parametrize("config", ["xd", "ped2"])
+def test_a_folder_of_somebody_else_is_no_workdir(cache, tmp_path, capsys, name, content, config):
+    """Both kinds of model: refused before any data is looked for."""
+    (tmp_path / name).write_text(content)
+    assert run(cache, f"--config=configs/{config}.py", f"--workdir={tmp_path}") == EXIT_BAD_INPUT
+    assert f"{tmp_path / name}: a" in capsys.readouterr().err and [p.name for p in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == content
+
+
+def test_evaluation_again_keeps_a_changed_page(trained, cache, capsys):
+    page = trained / "results.md"
+    before = page.read_text()
+    page.write_text(before + "my remark\n")
+    assert run(cache, "--mode=evaluate", f"--workdir={trained}", f"--config={'configs/xd.py'}") == EXIT_BAD_INPUT
+    assert "results.md: changed since python -m gfvad.main wrote it" in capsys.readouterr().err and page.read_text().endswith("my remark\n")
+    page.write_text(before)

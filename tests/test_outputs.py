@@ -261,6 +261,20 @@ def test_a_folder_of_runs_with_a_damaged_one(tmp_path, capsys, monkeypatch):
     assert report.main([str(tmp_path)]) == 2
 
 
+@pytest.mark.parametrize("name, content", [
+    ("scores.npz", b"PK\x03\x04 cut"), ("scores.npz", b""), ("scores.npz", None), ("calibration.json", b"{"), ("calibration.json", b'{"threshold": "x"}'),
+])  # fmt: skip
+def test_a_report_of_a_run_with_a_damaged_file(tmp_path, capsys, monkeypatch, name, content):
+    monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
+    record = {"metric": "ap", "aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last", "value": 0.5, "ci95": None, "n_videos": 1, "n_frames": 2}
+    meta = {"dataset": "d", "split": "test", "ground_truth_frames": 2, "config_hash": "x", "device": "cpu", "wall_seconds": 1.0, "group": "g", "seed": 0}
+    results.write_results(tmp_path / "results.json", [record], meta)
+    os.mkfifo(tmp_path / name) if content is None else (tmp_path / name).write_bytes(content)
+    assert report.main([str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "1 damaged" in said and str(tmp_path / name) in said and "Traceback" not in said and (tmp_path / "report.html").is_file()
+
+
 # ---- cells, passwords --------------------------------------------------------------------------------------------------------------------
 
 
@@ -404,7 +418,7 @@ def test_a_file_in_the_place_of_a_folder(call, scorer, tmp_path, capsys, monkeyp
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
     (tmp_path / "out").write_text("mine")
     assert call() == 2 and call("--stream") == 2 and not scorer.seen and (tmp_path / "out").read_text() == "mine"
-    assert capsys.readouterr().err.count(f"error: {tmp_path / 'out'}: not a folder") == 2
+    assert capsys.readouterr().err.count(f"error: {tmp_path / 'out'}: cannot be written to (not a folder)") == 2
 
 
 def test_a_folder_that_is_removed_meanwhile(call, scorer, tmp_path):
@@ -432,3 +446,9 @@ def test_a_stream_whose_folder_is_removed(stream, tmp_path, capsys, monkeypatch)
     assert score.main([f"--model={tmp_path}", "rtsp://host/x", "--stream", f"--out={tmp_path / 'out'}"]) == 2
     said = capsys.readouterr().err
     assert "scores.csv: cannot be written" in said and "removed" in said and "Traceback" not in said
+
+
+def test_a_cell_of_markdown_stays_one(tmp_path):
+    from gfvad.eval.tables import markdown_cell
+
+    assert markdown_cell("a|b\n<script> < 0.5") == "a\\|b &lt;script> < 0.5"

@@ -1,6 +1,8 @@
 """Scoring of single videos: windows, segments, absent modalities, contributions; the exported artefact beside the live model; alarms, files, thresholds."""
 import csv
+import errno
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 from small_run import Run
 
+from gfvad import export
+from gfvad.base import locks
 from gfvad.eval import calibration
 from gfvad.export import main as export_main
 from gfvad.scoring import artefact, files, standalone
@@ -177,6 +181,63 @@ def test_an_artefact_that_disagrees_with_its_run_is_not_written(ensemble, tmp_pa
     monkeypatch.setattr(artefact, "program", tampered)
     assert export_main([f"--workdir={ensemble[1]}", f"--out={tmp_path / 'out'}", "--platforms=cpu"]) == 2
     assert message in capsys.readouterr().err and len(calls) == 2 and not list(tmp_path.iterdir())
+@pytest.fixture
+def fake_export(ensemble, monkeypatch):
+    """`python -m gfvad.export` without the long work: the artefact of `ensemble` is what it makes."""
+    def write(own, run, workdir, platforms):
+        with own.staged(last=standalone.MANIFEST) as made:
+            for name in artefact.FILES:
+                shutil.copy(ensemble[2] / name, made / name)
+        return json.loads((ensemble[2] / standalone.MANIFEST).read_text()) | {"difference": 0.0}
+
+    begun = []
+    monkeypatch.setattr(artefact, "open_run", lambda *given: begun.append(given))
+    monkeypatch.setattr(artefact, "_write", write)
+    return lambda out: (begun.clear(), export.main([f"--workdir={ensemble[1]}", f"--out={out}"]), bool(begun))[1:]
+
+
+def test_an_export_over_an_earlier_one_keeps_what_is_beside_it(fake_export, ensemble, tmp_path, capsys):
+    out = tmp_path / "artefact"
+    out.mkdir()
+    for name in artefact.FILES:  # of the version before: without a record
+        shutil.copy(ensemble[2] / name, out / name)
+    (out / "notes.txt").write_text("mine")
+    for _ in range(2):
+        assert fake_export(out) == (0, True) and (out / "notes.txt").read_text() == "mine"
+    assert {p.name for p in out.iterdir()} == {*artefact.FILES, "notes.txt", ".gfvad-export.json"}
+    for name in artefact.FILES:
+        before = (out / name).read_bytes()
+        with open(out / name, "ab") as file:
+            file.write(b"\n")
+        assert fake_export(out) == (2, False) and (out / name).read_bytes() == before + b"\n"
+        assert f"{name}: changed since python -m gfvad.export wrote it" in capsys.readouterr().err
+        (out / name).write_bytes(before)
+    with locks.locked(out):
+        assert fake_export(out)[0] == 2 and "works in this artefact" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, content", [
+    ("manifest.json", '{"kind": "gfvad.features", "format": 1, "videos": {}}'), ("manifest.json", '{"dataset": "xd_violence", "files": {}}'), ("manifest.json", "{"),
+    ("score.py", "print('mine')"), ("requirements.txt", "numpy"), ("model.jaxexport", "x"), ("notes.txt", "mine"),
+])  # fmt: skip
+def test_an_export_removes_nothing_that_is_not_its_own(fake_export, tmp_path, capsys, name, content):
+    """Features and prepared records have a manifest.json, too."""
+    out = tmp_path / "theirs"
+    out.mkdir()
+    (out / name).write_text(content)
+    (out / "notes.txt").write_text("mine")
+    assert fake_export(out) == (2, False)
+    assert (out / name).read_text() in (content, "mine") and {p.name for p in out.iterdir()} == {name, "notes.txt"}
+    assert capsys.readouterr().err.startswith(f"error: {out}")
+
+
+def test_an_export_cannot_be_written(fake_export, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    assert fake_export(tmp_path / "file") == (2, False) and fake_export(tmp_path / "file" / "deep")[0] == 2
+    monkeypatch.setattr("gfvad.base.owned.os.replace", lambda *given: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    assert fake_export(tmp_path / "out")[0] == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 3 and all(line.startswith("error: ") for line in said) and "make some" in said[-1] and (tmp_path / "file").read_text() == "mine"
 
 
 def test_means_are_those_of_training_segments():

@@ -17,8 +17,10 @@ from gfvad import config as config_lib
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.traced import structure
 from gfvad.base.files import read_json
+from gfvad.eval import outputs
 from gfvad.eval.results import atomically
 from gfvad.train.checkpoint import describe_differences, hash_of, training_leaves
+from gfvad.train.loop import CHECKPOINTS
 from gfvad.types import ConfigError, DataError
 
 SETTINGS, GROUPS, RECORD = "settings", "groups", "group.json"
@@ -77,6 +79,18 @@ def is_done(workdir: Path, setting: Setting, seed: int) -> bool:
     return True
 
 
+def require_own(workdir: Path, setting: Setting, seed: int) -> None:
+    """Raises DataError where the folder of a run that is to be written holds somebody else's files, or checkpoints of another run."""
+    folder = run_folder(workdir, setting.name, seed)
+    outputs.run(folder).claim(outputs.RUN_FILES)
+    if not (folder / CHECKPOINTS).is_dir():
+        return
+    ours = (folder / "config.json").is_file() and training_leaves(config_lib.load(str(folder))) == training_leaves(with_seed(setting.config, seed))
+    if not ours:
+        raise DataError(f"{folder / CHECKPOINTS}: checkpoints of another run than setting {setting.name!r}, seed {seed}; expected none, or those of this ablation: "
+                        "move them away, or give another --workdir")  # fmt: skip
+
+
 def plan(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int], at_once: int) -> list[Group]:
     """The groups that are left to train: those in training on disk as they are, then new ones of all that is in none.
 
@@ -112,9 +126,9 @@ def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> l
     by_name = {setting.name: setting for setting in settings}
     groups = []
     for path in sorted((workdir / GROUPS).glob(f"*/{RECORD}")):
-        record: Mapping[str, Any] = read_json(path, "the record of a group of settings; remove its folder to train it anew")
-        if not {"settings", "seeds"} <= set(record):
-            raise DataError(f"{path}: lacks settings or seeds; expected both: remove its folder to train the group anew")
+        record: Mapping[str, Any] = read_json(path, "the record of a group of runs")
+        if not isinstance(record.get("settings"), (list, dict)) or not isinstance(record.get("seeds"), list):
+            raise DataError(f"{path}: no record of a group of runs; expected settings and seeds: remove its folder, and its runs are trained anew")
         if not set(record["settings"]) <= set(by_name) or not set(record["seeds"]) <= set(seeds):
             continue
         group = Group(tuple(by_name[name] for name in record["settings"]), tuple(record["seeds"]))

@@ -37,6 +37,9 @@ Say = Callable[[str], None]
 def ablate(arguments: Arguments) -> int:
     """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
     say = loop.to_stderr
+    if not arguments.group:
+        own = outputs.ablation(arguments.workdir)
+        own.claim({"sweep.json", *report.FILES, *own.known()})
     plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
     if arguments.group:  # a part of the command below, which has the lock
         train_missing(plan, arguments.group, say)
@@ -48,13 +51,11 @@ def ablate(arguments: Arguments) -> int:
 
 def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
     """Trains what is missing and writes the report; returns the exit code."""
-    own = outputs.ablation(plan.workdir)
-    own.claim({"sweep.json", *report.FILES, *own.known()})
     todo = missing(plan)
     for group in todo:
         for setting in group.settings:
             for seed in group.seeds:
-                outputs.run(groups.run_folder(plan.workdir, setting.name, seed)).claim(outputs.RUN_FILES)
+                groups.require_own(plan.workdir, setting, seed)
     keep_sweep(plan)
     runs = sum(group.size for group in todo)
     asked = len(plan.sweep.settings) * len(plan.sweep.seeds)

@@ -91,7 +91,7 @@ class Owned:
 
     def _not_a_folder(self) -> None:
         if os.path.lexists(self.folder) and not self.folder.is_dir():
-            raise DataError(f"{self.folder}: not a folder; expected a new one, or one to write into: give another place to write to")
+            raise DataError(f"{self.folder}: cannot be written to (not a folder); expected a new one, or one to write into: give another place to write to")
 
     @contextlib.contextmanager
     def locked(self, what: str, names: Iterable[str] = (), lock: str = locks.LOCK) -> Iterator[None]:

@@ -43,16 +43,18 @@ def is_of_a_run(path: Path) -> bool:
     """Whether a file is of a run or an ablation by its content; of versions that kept no record."""
     if path.name in KEYS:
         return KEYS[path.name] <= set(read_json(path, "a file of a run"))
-    if path.suffix == ".png":
+    if path.suffix in (".png", ".mp4"):
         with open(path, "rb") as file:
             head = file.read(2000)
-        return head.startswith(PNG) and MATPLOTLIB in head
+        return head.startswith(PNG) and MATPLOTLIB in head or path.suffix == ".mp4" and head[4:8] == b"ftyp"
     if path.name == "scores.npz":
         return is_frame_scores(path)
     with open(path, encoding="utf-8") as file:
         first = file.readline(1 << 20)
     if path.name in LOGS:
-        return not first.endswith("\n") or {"step", "kind"} <= set(json.loads(first))  # without an end: cut short
+        if not first.endswith("\n"):  # cut short
+            return not first or first.startswith('{"step"')
+        return {"step", "kind"} <= set(json.loads(first))
     return first.startswith({"results.md": "**HEADLINE", "ablation.md": "# Ablation ", "ablation.csv": "setting,seed,metric,"}[path.name])
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -176,6 +177,11 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts = [f"**{first}**  ", "  \n".join(rest)]
     for section in sections(results):
         bold = lambda i, cell: f"**{cell}**" if i == section.marked else cell  # noqa: B023, E731
-        lines = [section.header, ["---"] * len(section.header), *([bold(i, c) for c in row] for i, row in enumerate(section.rows))]
+        lines = [section.header, ["---"] * len(section.header), *([bold(i, markdown_cell(c)) for c in row] for i, row in enumerate(section.rows))]
         parts.append(f"\n{section.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n".join(parts) + "\n"
+
+
+def markdown_cell(text: str) -> str:
+    """Text (a video may be called anything) as a cell of a Markdown table: it ends no cell and no line, and is no HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " ").replace("\r", " "))

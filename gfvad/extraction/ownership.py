@@ -23,7 +23,7 @@ BEGINS = {UNITS: "name,unit,start,end", LABELS: "name,label,split,class", SPANS:
 class OwnFeatures:
     """The files of `python -m gfvad.extract` in a folder.
 
-    Features are told by the hashes that videos have in the manifest; what is not whole was cut short by nobody's will and may be done
+    Features are told by the hashes that videos have in the manifest; one that is cut short was so by nobody's will and may be done
     again. Field files: the record of tables, and of what a call has begun.
     """
 
@@ -32,14 +32,13 @@ class OwnFeatures:
         self.files = Owned(out, "features", "python -m gfvad.extract", self._is_ours)
         self._tables: list[str] = []
         self._pending: set[str] = set()
-        self._listed: dict[str, tuple[int, str | None]] = {}  # file -> units, SHA-256
+        self._listed: dict[str, str | None] = {}  # file -> SHA-256
 
     def begin(self, videos: Mapping[str, Mapping[str, Any]], tables: Sequence[str], features: Sequence[str]) -> None:
         """Claims what a call will write; videos: records of the manifest. Raises DataError where a file is somebody else's."""
         self._tables, self._pending = list(tables), set(self.files.pending())
-        self._listed = {file: (r["units"], r.get("hashes", {}).get(m)) for r in videos.values() for m, file in r["files"].items()}
-        there = [f for f in features if f in self._listed and (self.out / f).is_file()]
-        self.files.forget(f for f in there if not whole(self.out / f, self._listed[f][0]))
+        self._listed = {file: r.get("hashes", {}).get(m) for r in videos.values() for m, file in r["files"].items()}
+        self.files.forget(f for f in features if f in self._listed and (self.out / f).is_file() and cut(self.out / f))
         self.files.begin([*tables, *features])
 
     def finish(self, videos: Mapping[str, Mapping[str, Any]]) -> None:
@@ -68,8 +67,7 @@ class OwnFeatures:
                 first = table.readline(4096)
             return first.startswith(BEGINS[file]) if file in BEGINS else begun or not first
         if file in self._listed:
-            units, known = self._listed[file]
-            return known is None or not whole(path, units) or sha256(path) == known
+            return self._listed[file] is None or cut(path) or sha256(path) == self._listed[file]
         killed = file in self._pending or ((self.out / JOURNAL).is_file() and not self.files.record.is_file())
         return killed and arrays.read_header(path).dtype == np.float32
 
@@ -87,3 +85,16 @@ def whole(path: Path, units: int) -> bool:
     except DataError:
         return False
     return header.found == header.expected and header.shape[:1] == (units,)
+
+
+def cut(path: Path) -> bool:
+    """Whether a file is the beginning of an array, or empty: what is left by a full disk or a copy that broke off."""
+    with open(path, "rb") as file:
+        magic = file.read(len(np.lib.format.MAGIC_PREFIX))
+    if not np.lib.format.MAGIC_PREFIX.startswith(magic):
+        return False
+    try:
+        header = arrays.read_header(path)
+    except DataError:
+        return True
+    return header.found < header.expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gfvad.base.files import read_sealed, write_sealed
+from gfvad.base.files import read_json, read_sealed, write_sealed
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.types import DataError
 

@@ -102,7 +102,7 @@ def check(config: Any, modalities: Sequence[str]) -> None:
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
     for name in (name for name in model.confidence if name not in modalities):
-        hint = f"expected names of config.data.modalities; take it out here or add it there"
+        hint = "expected names of config.data.modalities; take it out here or add it there"
         raise ConfigError(f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}")
     if model.name == "feature_fusion":
         return check_foil(config, modalities)

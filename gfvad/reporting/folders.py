@@ -4,6 +4,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from gfvad.scoring.result import VideoScores
 from gfvad.types import ConfigError, DataError
 
 RESULTS, RUN_SCORES, CALIBRATION = "results.json", "scores.npz", "calibration.json"
+DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, EOFError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error)
 NEEDED = ("name", "start", "end", "score")  # of a video in scores.json
 
 
@@ -123,7 +126,7 @@ def whole(path: Path, redo: str, what: str = "it") -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: {what} is damaged ({type(error).__name__}: {error}); expected what this project wrote: {redo}") from None
 
 
@@ -156,10 +159,13 @@ def scored_clip(path: Path, folder: Path, entry: Mapping[str, Any], threshold: f
 
 def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     """A trained run: protocol numbers, and the frame scores of its test videos with their truth where the run's data is at hand."""
-    results, damaged = read_results(folder / RESULTS), []
+    with whole(folder / RESULTS, "evaluate the run again (--mode=evaluate)"):
+        results, damaged = read_results(folder / RESULTS), []
     scores, threshold, rule = {}, None, ""
     try:
-        scores = read_scores(folder / RUN_SCORES) if (folder / RUN_SCORES).is_file() else {}
+        if os.path.lexists(folder / RUN_SCORES):
+            with whole(folder / RUN_SCORES, "evaluate the run again (--mode=evaluate)"):
+                scores = read_scores(folder / RUN_SCORES)
     except DataError as error:
         damaged.append((RUN_SCORES, str(error)))
     try:

@@ -117,8 +117,8 @@ def keep(path: Path, scorer: Scorer, say: Say) -> None:
     """Saves a scorer; a folder that cannot be written to is told, and no error."""
     try:
         scorer_lib.save(path, scorer)
-    except DataError as error:
-        say(f"scorer: {error}; so the next scoring needs the training videos too")
+    except (OSError, DataError) as error:
+        say(f"scorer: {path} cannot be written ({getattr(error, 'strerror', None) or error}), so the next scoring needs the training videos too")
 
 
 def make_model(config: ConfigDict, text_width: int) -> PredictiveModel:
