@@ -19,7 +19,7 @@ from gfvad.base.secrets import redact
 from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file
 from gfvad.extraction.encoders import SIDE
 from gfvad.extraction.units import PATCH, RATE, Picture, Sound
-from gfvad.types import DataError
+from gfvad.types import ConfigError, DataError
 
 FPS = 25.0  # where a container does not say
 LAG = 10.0  # seconds that pictures wait for sound
@@ -65,12 +65,17 @@ def open_media(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> M
 
 
 def open_url(url: str, side: int = SIDE, format: str | None = None, seconds: float = 10.0) -> Media:
-    """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over. seconds: wait for data no longer than that."""
+    """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over.
+
+    seconds: wait for data no longer than that. Raises DataError where it is not there, ConfigError where it never can be. No message holds a password.
+    """
     options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
     where = redact(url)
     try:
         container = av.open(url, format=format, options=options, timeout=(seconds, seconds))
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (ValueError, av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError) as error:
+        raise ConfigError(f"{where}: this FFmpeg cannot read such a source ({redact(str(error))}); expected rtsp://, http://, ... or camera:0: check its beginning") from None
+    except (av.FFmpegError, OSError) as error:
         reason = redact(str(getattr(error, "strerror", None) or error))
         raise DataError(f"{where}: cannot be opened ({reason}); expected a camera or a stream that is there: check its address, the network and your rights") from None
     return Media(container, where, side, 0, strict=False)

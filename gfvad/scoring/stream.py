@@ -5,24 +5,28 @@ import csv
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
+from gfvad.base.secrets import redact
 from gfvad.extraction.encoders import SIDE, open_encoder, settings_of
-from gfvad.extraction.sources import live
+from gfvad.extraction.sources import Live, is_file, live, open_source
 from gfvad.extraction.units import FRAMES, Picture
 from gfvad.scoring import files
 from gfvad.scoring.alarms import GAP
 from gfvad.scoring.job import Request, kind_of, required_encoders
 from gfvad.scoring.live import Row, UnitStreamer
-from gfvad.types import ConfigError
+from gfvad.types import ConfigError, DataError
 
 KEPT = 1000  # delays that the median is taken over
+TICK = 0.05  # seconds between two looks for a signal while a source is waited for
 
 
 class Scoring(NamedTuple):
@@ -40,21 +44,80 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     """Scores a source until it ends, is interrupted, or `seconds` of it have passed (0: never); returns the exit code: 0 done, 130 / 143 interrupted.
 
     Prints a line a unit (a second of frames for the predictive model) and says when an alarm begins and ends; with request.out they are kept in scores.csv and alarms.csv
-    as they come. Raises DataError where the source or the model cannot be opened, ConfigError for several sources.
+    as they come. A camera or a stream that is not there is waited for, at most `seconds` where that is given.
+    Raises DataError where the model or a file cannot be opened, or a source did not come in time, ConfigError for several sources.
     """
     if len(request.inputs) != 1:
         raise ConfigError(f"--stream with {len(request.inputs)} inputs; expected one source")
     side, start = open_model(request)
-    source = live(request.inputs[0], side, loop=loop, say=lambda line: print(line, file=sys.stderr))
-    try:
-        scoring = start(source.info)
-    except BaseException:
-        source.close()
-        raise
-    threshold = scoring.threshold if request.threshold is None else request.threshold
-    print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
     stopped: list[int] = []
     before = {s: signal.signal(s, lambda number, frame: stopped.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        patience = Patience(request.inputs[0], stopped, seconds)
+        say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+        with closing(live(request.inputs[0], side, loop=loop, say=say, opener=patience.open, sleep=patience.sleep)) as source:
+            score_pieces(request, source, start(source.info), seconds, stopped)
+    except Interrupted:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 + stopped[0] if stopped else 0
+
+
+class Interrupted(Exception):
+    """A signal came while a source was waited for."""
+
+
+class Patience:
+    """Waits for a source that is not there, but not after a signal, nor longer than `seconds` in a row (0: as long as it takes)."""
+
+    def __init__(self, source: str, stopped: Sequence[int], seconds: float):
+        self._source, self._stopped, self._seconds, self._waited = source, stopped, seconds, 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """Raises Interrupted, and DataError where the time is over."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(left, TICK))
+            self._waited += min(left, TICK)
+        self._check()
+
+    def open(self, source: str, side: int) -> Any:
+        """`open_source`, in a thread where it may take its time: the network knows no signals. Raises Interrupted, DataError."""
+        if is_file(source):
+            return open_source(source, side)
+        found: list[Any] = []
+
+        def run() -> None:
+            try:
+                found.append(open_source(source, side))
+            except BaseException as error:  # noqa: BLE001: raised again below
+                found.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            self._check()
+            thread.join(TICK)
+            self._waited += TICK
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        self._waited = 0.0
+        return found[0]
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise Interrupted
+        if 0 < self._seconds <= self._waited:
+            raise DataError(f"{redact(self._source)}: not there within {self._seconds:g} s; expected a source that is: check it, or give more --seconds")
+
+
+def score_pieces(request: Request, source: Live, scoring: Scoring, seconds: float, stopped: Sequence[int]) -> None:
+    """Scores what comes until it ends, `stopped` holds a signal, or `seconds` of it have passed."""
+    threshold = scoring.threshold if request.threshold is None else request.threshold
+    print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
     log = Log(request.out, Path(request.inputs[0]).stem or request.inputs[0], threshold, scoring.names)
     try:
         for piece in source:
@@ -67,11 +130,7 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
             for row in scoring.streamer.finish():
                 log.take(row, 0.0)
     finally:
-        source.close()
         log.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return 128 + stopped[0] if stopped else 0
 
 
 def open_model(request: Request) -> tuple[int, Callable[[Any], Scoring]]:
