@@ -251,7 +251,7 @@ def test_a_stream_that_may_not_be_opened_again():
     with pytest.raises(DataError, match="connection lost"):
         list(sources.live("rtsp://x", opener=script, reconnect=0))
     with pytest.raises(DataError, match="refused"):
-        sources.live("rtsp://x", opener=Script(DataError("rtsp://x: refused")))
+        sources.live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
 
 
 def test_a_stream_of_stated_length_ends():
