@@ -105,6 +105,7 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
         stream.thread_type = "AUTO"
         stated, packets, decoded = stream.frames, 0, 0
         gap, first, last, shift = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0, 0.0
+        step = gap  # between the last two frames
         breaks = Breaks(str(path), container, gap)
         try:
             for packet in container.demux(stream):
@@ -115,9 +116,10 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                         first = (frame.time or 0.0) if first is None else first
                         at = None if frame.time is None else frame.time - first + shift
                         if at is not None and not -1 < at - last < JUMP:  # another stream begins here: go on from the last frame
-                            shift += last + gap - at
-                            at = last + gap
-                        last = 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
+                            shift += last + step - at
+                            at = last + step
+                        before, last = last, 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
+                        step = last - before if decoded > 1 else gap
                         times.append(last)
                     yield _to_array(frame, channels)
         except av.FFmpegError as error:
