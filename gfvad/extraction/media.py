@@ -171,7 +171,7 @@ class Media:
 
     def _broken(self, error: Exception) -> DataError:
         of = self.info.frames_stated or "?"
-        return DataError(f"{self._where}: decoding failed after {self._shown} of {of} frames ({error.strerror or error}), expected a whole video: copy or encode it again")
+        return DataError(f"{self._where}: decoding failed after {self._shown} of {of} frames ({getattr(error, 'strerror', None) or error or type(error).__name__}), expected a whole video: copy or encode it again")
 
     def _to_array(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [h, w, 3], upright, all of the first one's size (a stream may change its own)."""
@@ -180,7 +180,10 @@ class Media:
             turned = round(frame.rotation / 90) % 4
             width, height = (frame.height, frame.width) if turned % 2 else (frame.width, frame.height)
             self.info = self.info._replace(width=width, height=height, rotation=90 * turned)
-        small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
+        try:
+            small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
+        except (av.FFmpegError, ValueError, MemoryError, OverflowError) as error:
+            raise self._broken(error) from None
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), self.info.rotation // 90))
 
 

@@ -40,7 +40,10 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     """
     content = read_bytes(path, "an image: extract this video again", LARGEST_IMAGE)
     _check_kind(path, content)
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError):  # a header that claims absurdly many pixels
+        image = None
     if image is None:
         raise DataError(f"{path}: damaged or cut off ({len(content):,} bytes), expected a whole {KINDS[path.suffix.lower()]} image: extract it again")
     return image if channels == GREY else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -122,9 +125,12 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                         step = last - before if decoded > 1 else gap
                         times.append(last)
                     yield _to_array(frame, channels)
-        except av.FFmpegError as error:
+        except DataError:
+            raise
+        except (av.FFmpegError, ValueError, MemoryError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error or type(error).__name__
             raise DataError(
-                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({error.strerror}), expected a whole video: "
+                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({reason}), expected a whole video: "
                 f"copy or encode it again"
             ) from None
         breaks.end()
