@@ -238,3 +238,12 @@ def test_layouts_name_what_they_pass_over(frames):
     layout = open_layout("any", frames)
     assert len(layout.videos("test")) == 11 and len(layout.passed) == 6
     assert finding.passed_over(layout.passed).startswith("passed over: 6 files that hold no video: ") and not finding.passed_over([])
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_codec_that_nobody_knows(tmp_path, read):
+    path = write_media(tmp_path / "film.avi", 5, codec="mpeg4")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"Z9Q7").replace(b"fmp4", b"z9q7"))
+    with pytest.raises(DataError, match=r"film\.avi: its video is of a codec"):
+        read(path)
+    assert not decode.has_frames(path)

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from gfvad.base.secrets import redact
-from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file
+from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file, require_decoder
 from gfvad.extraction.encoders import SIDE
 from gfvad.extraction.units import PATCH, RATE, Picture, Sound
 from gfvad.types import ConfigError, DataError
@@ -98,6 +98,7 @@ class Media:
             self.close()
             raise DataError(f"{where}: {what}, expected a video: leave the file out, or copy it again if it was one")
         self._video = videos[0]
+        require_decoder(where, container, self._video)
         self._audio = next((s for s in container.streams.audio if s.codec_context is not None), None)
         self._video.thread_type = "AUTO" if strict else "SLICE"  # frames on several threads come later, which a live stream must not
         self._video.codec_context.thread_count = threads
@@ -146,7 +147,7 @@ class Media:
                 if packet.pts is not None:
                     last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 yield packet
-        except av.FFmpegError as error:
+        except (av.FFmpegError, IndexError) as error:  # IndexError: a stream that the header states twice
             raise self._broken(error) from None
         # packets, not frames: an edit list may hide frames on purpose
         if self._strict:

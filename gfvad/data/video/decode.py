@@ -127,7 +127,7 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                     yield _to_array(frame, channels)
         except DataError:
             raise
-        except (av.FFmpegError, ValueError, MemoryError, OverflowError) as error:
+        except (av.FFmpegError, ValueError, IndexError, MemoryError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error or type(error).__name__
             raise DataError(
                 f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({reason}), expected a whole video: "
@@ -165,6 +165,7 @@ def _open(path: Path):
         what = "a picture" if container.streams.video else "no video stream in it"
         container.close()
         raise DataError(f"{path}: {what}, expected a video: leave the file out")
+    require_decoder(str(path), container, container.streams.video[0])
     return container
 
 
@@ -187,19 +188,26 @@ def is_picture(container) -> bool:
     return name.endswith("_pipe") or name in ("image2", "tty")
 
 
+def require_decoder(where: str, container, stream) -> None:
+    """Raises DataError, the container closed, where FFmpeg has no decoder of a video stream."""
+    if stream.codec_context is None:
+        container.close()
+        raise DataError(f"{where}: its video is of a codec that this FFmpeg does not know, or the file is damaged; expected a whole one: encode it again, e.g. as H.264")
+
+
 def has_frames(path: Path) -> bool:
     """Whether PyAV decodes a frame of a video in the first packets of a file."""
     try:
         with open_file(path) as container:
             if is_picture(container):
                 return False
-            streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            streams = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & av.stream.Disposition.attached_pic]
             for packet in itertools.islice(container.demux(streams[0]), PROBED) if streams else ():
                 with contextlib.suppress(av.FFmpegError):
                     if packet.decode():
                         return True
             return False
-    except (DataError, av.FFmpegError, OSError, ValueError):
+    except (DataError, av.FFmpegError, OSError, ValueError, IndexError, MemoryError):
         return False
 
 
