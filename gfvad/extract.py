@@ -7,7 +7,7 @@
     python -m gfvad.extract clips --out=features --encoder=appearance=efficientnet       a network trained on ImageNet (a package of 17 MB)
     python -m gfvad.extract clips --out=features --encoder=audio=vggish:path=vggish.onnx --encoder=appearance=onnx:path=resnet.onnx
 
-Folders are searched through for video files (mp4, avi, mkv, mov, webm, mpg, mpeg, m4v); what is hidden is passed over. A video is cut into units of
+Folders are searched through for what PyAV decodes, whatever its name; what is hidden is passed over, what is no video is named at the end. A video is cut into units of
 16 frames as they are decoded, and each unit gets a vector a modality:
 
     motion        optical flow and frame differences             appearance   outlines and colours of the picture

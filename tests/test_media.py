@@ -9,7 +9,7 @@ from media_files import tone, turn, write_media
 
 from gfvad.extraction import media, sources, videos
 from gfvad.extraction.units import PATCH, RATE, Picture, Sound
-from gfvad.types import DataError
+from gfvad.types import ConfigError, DataError
 
 
 def split(path, **settings):
@@ -234,12 +234,24 @@ def test_a_stream_that_breaks_is_opened_again():
     assert len(said) == 8 and "connection lost" in said[0] and "it ended" in said[3]
 
 
+def test_a_stream_that_is_not_there_yet_is_waited_for():
+    gone = DataError("rtsp://user:pass@x: cannot be opened (Connection refused)")
+    said, waits = [], []
+    script = Script(gone, gone, gone, [0.0, 0.1, DataError("enough")], gone)
+    stream = sources.live("rtsp://user:pass@x", say=said.append, sleep=waits.append, opener=script, max_retries=3)
+    assert waits == [1.0, 2.0, 4.0] and stream.breaks == 0 and stream.info.fps == 10.0
+    assert all("not there yet" in line and "Connection refused" in line for line in said)
+    with pytest.raises(DataError, match="3 attempts") as ended:
+        list(stream)
+    assert not [line for line in [*said, str(ended.value)] if "pass" in line or "user" in line]
+
+
 def test_a_stream_that_may_not_be_opened_again():
     script = Script([0.0, DataError("rtsp://x: connection lost")])
     with pytest.raises(DataError, match="connection lost"):
         list(sources.live("rtsp://x", opener=script, reconnect=0))
     with pytest.raises(DataError, match="refused"):
-        sources.live("rtsp://x", opener=Script(DataError("rtsp://x: refused")))
+        sources.live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
 
 
 def test_a_stream_of_stated_length_ends():
@@ -283,7 +295,11 @@ def test_a_file_once_and_again_and_again(tmp_path):
 
 def test_sources_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match="no such device /dev/video99"):
-        sources.live("camera:99")
+        sources.live("camera:99", reconnect=0)
+    with pytest.raises(DataError, match="not there yet .*no such device /dev/video99.* and 2 attempts"):
+        sources.live("camera:99", max_retries=2, sleep=lambda s: None)
+    with pytest.raises(ConfigError, match="rstp://.*cannot read such a source"):
+        sources.live("rstp://user:pass@host/1")
     with pytest.raises(DataError, match="nothing.mp4"):
         sources.live(tmp_path / "nothing.mp4")
     assert sources.is_file("camera.mp4") and not sources.is_file("rtsp://host/1") and not sources.is_file("camera:0")

@@ -12,6 +12,7 @@ import math
 import os
 import struct
 import threading
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -26,6 +27,7 @@ from gfvad.base.names import Names
 LOCK = threading.Lock()
 LONGEST_HEADER = 10_000  # bytes; as numpy has it
 MOST_AXES = 32
+LAST_CHARACTER = 0x10FFFF
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy writes
 DEFLATE_RATIO = 1040  # no deflated byte stands for more than 1032
 PIECE = 8 << 20  # bytes that are read at once from a container
@@ -69,7 +71,7 @@ def parse_header(file: IO[bytes], where: str, size: int) -> Header:
     try:
         with LOCK:
             shape, fortran, dtype = parse(io.BytesIO(field + content), max_header_size=LONGEST_HEADER)
-    except (ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError, AttributeError, KeyError, tokenize.TokenError) as error:
         text = (str(error) or type(error).__name__).split("\n")[0][:200]
         raise DataError(f"{where}: not a whole .npy file ({text}); copy or extract it again") from None
     if dtype.hasobject:
@@ -235,6 +237,10 @@ class Npz:
         header = self.require(key, 1)
         if header.dtype.kind not in "US":
             raise DataError(f"{self.path}:{key}: type {header.dtype}; expected strings, one a video")
+        if header.dtype.kind == "U" and len(array := self.array(key)):
+            codes = array.view(np.dtype("u4").newbyteorder(header.dtype.byteorder))
+            if codes.max() > LAST_CHARACTER:  # which Python itself stumbles over
+                raise DataError(f"{self.path}:{key}: a name that is no text; expected Unicode: write the container again")
         try:
             names = [n.decode() if isinstance(n, bytes) else str(n) for n in self.array(key)]
             "".join(names).encode()

@@ -161,6 +161,8 @@ def duplicates(files: Sequence[tuple[str, str, str, Path]]) -> list[tuple[str, P
     """
     groups: dict[tuple, list] = {}
     for item in files:
+        if not item[3].is_file():  # absent, a pipe (reading would hang), a loop of links: said where its header is read
+            continue
         groups.setdefault((item[2], item[3].stat().st_size), []).append(item)
     for key in (_edges, _content):
         finer: dict[tuple, list] = {}

@@ -15,10 +15,10 @@ import av
 import numpy as np
 
 from gfvad.base.secrets import redact
-from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file
+from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file, require_decoder
 from gfvad.extraction.encoders import SIDE
 from gfvad.extraction.units import PATCH, RATE, Picture, Sound
-from gfvad.types import DataError
+from gfvad.types import ConfigError, DataError
 
 FPS = 25.0  # where a container does not say
 LAG = 10.0  # seconds that pictures wait for sound
@@ -64,12 +64,17 @@ def open_media(path: str | os.PathLike, side: int = SIDE, threads: int = 0) -> M
 
 
 def open_url(url: str, side: int = SIDE, format: str | None = None, seconds: float = 10.0) -> Media:
-    """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over. seconds: wait for data no longer than that."""
+    """A camera's device or a stream of a network, as `open_media`; damaged packets are passed over.
+
+    seconds: wait for data no longer than that. Raises DataError where it is not there, ConfigError where it never can be. No message holds a password.
+    """
     options = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
     where = redact(url)
     try:
         container = av.open(url, format=format, options=options, timeout=(seconds, seconds))
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (ValueError, av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError) as error:
+        raise ConfigError(f"{where}: this FFmpeg cannot read such a source ({redact(str(error))}); expected rtsp://, http://, ... or camera:0: check its beginning") from None
+    except (av.FFmpegError, OSError) as error:
         reason = redact(str(getattr(error, "strerror", None) or error))
         raise DataError(f"{where}: cannot be opened ({reason}); expected a camera or a stream that is there: check its address, the network and your rights") from None
     return Media(container, where, side, 0, strict=False)
@@ -92,6 +97,7 @@ class Media:
             self.close()
             raise DataError(f"{where}: {what}, expected a video: leave the file out, or copy it again if it was one")
         self._video = videos[0]
+        require_decoder(where, container, self._video)
         self._audio = next((s for s in container.streams.audio if s.codec_context is not None), None)
         self._video.thread_type = "AUTO" if strict else "SLICE"  # frames on several threads come later, which a live stream must not
         self._video.codec_context.thread_count = threads
@@ -140,7 +146,7 @@ class Media:
                 if packet.pts is not None:
                     last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 yield packet
-        except av.FFmpegError as error:
+        except (av.FFmpegError, IndexError) as error:  # IndexError: a stream that the header states twice
             raise self._broken(error) from None
         # packets, not frames: an edit list may hide frames on purpose
         if self._strict:
@@ -165,7 +171,7 @@ class Media:
 
     def _broken(self, error: Exception) -> DataError:
         of = self.info.frames_stated or "?"
-        return DataError(f"{self._where}: decoding failed after {self._shown} of {of} frames ({error.strerror or error}), expected a whole video: copy or encode it again")
+        return DataError(f"{self._where}: decoding failed after {self._shown} of {of} frames ({getattr(error, 'strerror', None) or error or type(error).__name__}), expected a whole video: copy or encode it again")
 
     def _to_array(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [h, w, 3], upright, all of the first one's size (a stream may change its own)."""
@@ -174,7 +180,10 @@ class Media:
             turned = round(frame.rotation / 90) % 4
             width, height = (frame.height, frame.width) if turned % 2 else (frame.width, frame.height)
             self.info = self.info._replace(width=width, height=height, rotation=90 * turned)
-        small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
+        try:
+            small = frame.reformat(*self._size, format="rgb24", interpolation="AREA", threads=1)
+        except (av.FFmpegError, ValueError, MemoryError, OverflowError) as error:
+            raise self._broken(error) from None
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), self.info.rotation // 90))
 
 

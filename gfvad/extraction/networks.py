@@ -12,6 +12,7 @@ import numpy as np
 
 from gfvad.extraction.encoders import Plain
 from gfvad.extraction.units import Unit
+from gfvad.base.files import require_regular
 from gfvad.types import ConfigError, DataError
 
 INSTALL = "`pip install -r launch/requirements-encoders.txt`"
@@ -21,6 +22,7 @@ SURE = 0.5  # least confidence of a detected object
 
 def file_hash(path: str, what: str) -> str:
     """SHA-256 of a file. Raises DataError that says what to get where it is not there."""
+    require_regular(path, what)
     try:
         with open(path, "rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +28,11 @@ def live(
 ) -> Live:  # fmt: skip
     """Pictures and sound of a video file, `camera:0` (/dev/video0) or a URL (rtsp://, http://, ...), with `info` of what was opened.
 
-    A camera or a stream that breaks off, or ends without having stated its length, is opened again after 1 s, 2 s, 4 s, ... at most `reconnect` (0: never);
-    max_retries: attempts without a picture before giving up (None: none are too many). A file ends, or with `loop` begins anew. `say` is told of breaks.
-    Times count on over a break, which itself takes none. opener(source, side), sleep: for tests.
-    Raises DataError where the source cannot be opened at first, a file cannot be read to its end, or the attempts are used up.
+    A camera or a stream that is not there yet, breaks off, or ends without having stated its length, is opened again after 1 s, 2 s, 4 s, ... at most
+    `reconnect` (0: never); max_retries: attempts without a picture before giving up (None: none are too many). A file ends, or with `loop` begins anew.
+    `say` is told of waits and breaks. Times count on over a break, which itself takes none. opener(source, side), sleep: what is called to open and to
+    wait; what they raise but DataError ends it all. Messages hold no password.
+    Raises DataError where a file cannot be opened or read to its end, or the attempts are used up.
     """
     return Live(str(source), side, reconnect, loop, say, max_retries, opener or open_source, sleep)
 
@@ -48,6 +50,8 @@ def open_source(source: str, side: int = SIDE) -> Media:
         device = f"/dev/video{camera[1]}"
         if not os.path.exists(device):
             raise DataError(f"{source}: no such device {device}; expected a camera there: connect it, or give its number")
+        if not stat.S_ISCHR(os.stat(device).st_mode):
+            raise DataError(f"{source}: {device} is no device; expected a camera there: connect it, or give its number")
         return media.open_url(device, side, format="v4l2")
     return media.open_url(source, side)
 
@@ -59,9 +63,10 @@ class Live:
         self.source, self._shown = source, redact(source)  # what messages call it: a password is for the source alone
         self._side, self._reconnect, self._loop, self._say = side, reconnect, loop, say
         self._retries, self._opener, self._sleep = max_retries, opener, sleep
-        self._media = opener(source, side)
-        self.info: MediaInfo = self._media.info
+        self._shown = redact(source)  # in messages
         self.breaks = 0
+        self._media = self._begin()
+        self.info: MediaInfo = self._media.info
         # a camera and a stream of unknown length have no end: what looks like one is a break
         self._endless = not is_file(source) and (self.info.duration == 0 or source.lower().startswith("rtsp"))
         self._pieces = self._run()
@@ -76,6 +81,16 @@ class Live:
         """Ends it."""
         self._pieces.close()
         self._media.close()
+
+    def _begin(self) -> Media:
+        try:
+            return self._opener(self.source, self._side)
+        except DataError as error:
+            if is_file(self.source) or self._reconnect <= 0:
+                raise
+            self._connect(redact(str(error)), 0, "not there yet")
+            self.breaks = 0
+            return self._media
 
     def _run(self) -> Iterator[Picture | Sound]:
         began, tries = 0.0, 0  # time of the run of pieces that is played now; attempts since the last picture
@@ -104,12 +119,12 @@ class Live:
             else:
                 return
 
-    def _connect(self, reason: str, tries: int) -> int:
-        """Opens the source again; the attempts since the last picture. Raises DataError where they are used up."""
+    def _connect(self, reason: str, tries: int, state: str = "the stream broke") -> int:
+        """Opens the source (again); the attempts since the last picture. Raises DataError where they are used up."""
         while self._retries is None or tries < self._retries:
             wait = min(2.0**min(tries, 30), self._reconnect)
             tries += 1
-            self._say(f"{self._shown}: the stream broke ({reason}); connecting again in {wait:g} s")
+            self._say(f"{self._shown}: {state} ({reason.removeprefix(f'{self._shown}: ')}); connecting again in {wait:g} s")
             self._sleep(wait)
             try:
                 self._media = self._opener(self.source, self._side)
@@ -118,4 +133,4 @@ class Live:
                 continue
             self.breaks += 1
             return tries
-        raise DataError(f"{self._shown}: the stream broke ({reason}) and {tries} attempts to connect again failed; expected a source that is there: check it")
+        raise DataError(f"{self._shown}: {state} ({reason}) and {tries} attempts to connect again failed; expected a source that is there: check it")

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import urlsplit
@@ -20,12 +20,13 @@ from gfvad.base.errors import EXIT_SOME_FAILED, cannot_write
 from gfvad.base.files import safe_cell
 from gfvad.base.secrets import redact
 from gfvad.extraction.encoders import SIDE, open_encoder, settings_of
-from gfvad.extraction.sources import live
+from gfvad.extraction.sources import Live, live
 from gfvad.extraction.units import FRAMES, Picture
 from gfvad.scoring import files
 from gfvad.scoring.alarms import GAP
 from gfvad.scoring.job import Request, kind_of, required_encoders
 from gfvad.scoring.live import Row, UnitStreamer
+from gfvad.scoring.patience import Interrupted, Patience
 from gfvad.types import ConfigError
 
 GROWING = (files.SCORES_CSV, files.ALARMS_CSV)
@@ -47,7 +48,8 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     """Scores a source until it ends, is interrupted, or `seconds` of it have passed (0: never); returns the exit code: 0 done, 130 / 143 interrupted.
 
     Prints a line a unit (a second of frames for the predictive model) and says when an alarm begins and ends; with request.out they are kept in scores.csv and alarms.csv
-    as they come. Raises DataError where the source or the model cannot be opened, ConfigError for several sources.
+    as they come. A camera or a stream that is not there is waited for, at most `seconds` where that is given.
+    Raises DataError where the model or a file cannot be opened, or a source did not come in time, ConfigError for several sources.
     """
     if len(request.inputs) != 1:
         raise ConfigError(f"--stream with {len(request.inputs)} inputs; expected one source")
@@ -70,16 +72,26 @@ def name_of(source: str) -> str:
 
 def _watch(request: Request, loop: bool, seconds: float) -> int:
     side, start = open_model(request)
-    source = live(request.inputs[0], side, loop=loop, say=lambda line: print(redact(line), file=sys.stderr))
-    try:
-        scoring = start(source.info)
-    except BaseException:
-        source.close()
-        raise
-    threshold = scoring.threshold if request.threshold is None else request.threshold
-    print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
     stopped: list[int] = []
     before = {s: signal.signal(s, lambda number, frame: stopped.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    lost = 0
+    try:
+        patience = Patience(request.inputs[0], stopped, seconds)
+        say = lambda line: print(redact(line), file=sys.stderr, flush=True)  # noqa: E731
+        with closing(live(request.inputs[0], side, loop=loop, say=say, opener=patience.open, sleep=patience.sleep)) as source:
+            lost = score_pieces(request, source, start(source.info), seconds, stopped)
+    except Interrupted:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 + stopped[0] if stopped else EXIT_SOME_FAILED if lost else 0
+
+
+def score_pieces(request: Request, source: Live, scoring: Scoring, seconds: float, stopped: Sequence[int]) -> int:
+    """Scores what comes until it ends, `stopped` holds a signal, or `seconds` of it have passed; returns how many scores were not finite."""
+    threshold = scoring.threshold if request.threshold is None else request.threshold
+    print(f"model    {scoring.name}\nalarms   from {threshold:.4g} ({scoring.rule if request.threshold is None else 'given'})\ndelay    {scoring.delay}", flush=True)
     log = Log(request.out, name_of(request.inputs[0]), threshold, scoring.names)
     try:
         for piece in source:
@@ -92,11 +104,8 @@ def _watch(request: Request, loop: bool, seconds: float) -> int:
             for row in scoring.streamer.finish():
                 log.take(row, 0.0)
     finally:
-        source.close()
         log.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return 128 + stopped[0] if stopped else EXIT_SOME_FAILED if log.lost else 0
+    return log.lost
 
 
 def open_model(request: Request) -> tuple[int, Callable[[Any], Scoring]]:

@@ -40,7 +40,10 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     """
     content = read_bytes(path, "an image: extract this video again", LARGEST_IMAGE)
     _check_kind(path, content)
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError):  # a header that claims absurdly many pixels
+        image = None
     if image is None:
         raise DataError(f"{path}: damaged or cut off ({len(content):,} bytes), expected a whole {KINDS[path.suffix.lower()]} image: extract it again")
     return image if channels == GREY else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -105,6 +108,7 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
         stream.thread_type = "AUTO"
         stated, packets, decoded = stream.frames, 0, 0
         gap, first, last, shift = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0, 0.0
+        step = gap  # between the last two frames
         breaks = Breaks(str(path), container, gap)
         try:
             for packet in container.demux(stream):
@@ -115,14 +119,18 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                         first = (frame.time or 0.0) if first is None else first
                         at = None if frame.time is None else frame.time - first + shift
                         if at is not None and not -1 < at - last < JUMP:  # another stream begins here: go on from the last frame
-                            shift += last + gap - at
-                            at = last + gap
-                        last = 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
+                            shift += last + step - at
+                            at = last + step
+                        before, last = last, 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
+                        step = last - before if decoded > 1 else gap
                         times.append(last)
                     yield _to_array(frame, channels)
-        except av.FFmpegError as error:
+        except DataError:
+            raise
+        except (av.FFmpegError, ValueError, IndexError, MemoryError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error or type(error).__name__
             raise DataError(
-                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({error.strerror}), expected a whole video: "
+                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({reason}), expected a whole video: "
                 f"copy or encode it again"
             ) from None
         breaks.end()
@@ -157,6 +165,7 @@ def _open(path: Path):
         what = "a picture" if container.streams.video else "no video stream in it"
         container.close()
         raise DataError(f"{path}: {what}, expected a video: leave the file out")
+    require_decoder(str(path), container, container.streams.video[0])
     return container
 
 
@@ -179,19 +188,26 @@ def is_picture(container) -> bool:
     return name.endswith("_pipe") or name in ("image2", "tty")
 
 
+def require_decoder(where: str, container, stream) -> None:
+    """Raises DataError, the container closed, where FFmpeg has no decoder of a video stream."""
+    if stream.codec_context is None:
+        container.close()
+        raise DataError(f"{where}: its video is of a codec that this FFmpeg does not know, or the file is damaged; expected a whole one: encode it again, e.g. as H.264")
+
+
 def has_frames(path: Path) -> bool:
     """Whether PyAV decodes a frame of a video in the first packets of a file."""
     try:
         with open_file(path) as container:
             if is_picture(container):
                 return False
-            streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            streams = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & av.stream.Disposition.attached_pic]
             for packet in itertools.islice(container.demux(streams[0]), PROBED) if streams else ():
                 with contextlib.suppress(av.FFmpegError):
                     if packet.decode():
                         return True
             return False
-    except (DataError, av.FFmpegError, OSError, ValueError):
+    except (DataError, av.FFmpegError, OSError, ValueError, IndexError, MemoryError):
         return False
 
 

@@ -17,6 +17,7 @@ OTHERS = frozenset((
     ".wav", ".mp3", ".flac", ".aac", ".m4a", ".opus", ".oga", ".wma", ".mid",
     ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".md5", ".sha256", ".part", ".tmp", ".ini", ".exe",
 ))  # fmt: skip
+OF_SOUND_TOO = (".ogg",)  # probed as well: most such files hold sound alone
 
 
 def suffix_of(name: str) -> str:
@@ -27,15 +28,17 @@ def suffix_of(name: str) -> str:
 
 def is_video(path: Path) -> bool:
     """Whether a file in a folder is a video: a regular file of a video's suffix, or of an unknown one that PyAV finds frames in."""
+    suffix = path.suffix.lower()
+    if suffix in OTHERS:
+        return False
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return False
     if not stat.S_ISREG(found.st_mode):
         return False
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES or suffix in OTHERS or not found.st_size:
-        return suffix in VIDEO_SUFFIXES
+    if suffix in VIDEO_SUFFIXES and suffix not in OF_SOUND_TOO:
+        return True
     from gfvad.data.video.decode import has_frames  # which imports the layouts
 
     return has_frames(path)

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import os
 import re
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -246,6 +248,11 @@ def _bitmaps(folder: Path) -> np.ndarray:
     return np.stack([decode.read_image(path, decode.GREY) > 0 for path in frames_of(folder)])
 
 
+MAT_ERRORS = (  # what scipy raises for a damaged file
+    OSError, KeyError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError, EOFError, OverflowError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+
+
 def _load_mat(path: Path) -> np.ndarray:
     """bool [T, H, W] of Avenue's `volLabel`: a cell a frame."""
     from scipy.io import loadmat
@@ -255,7 +262,7 @@ def _load_mat(path: Path) -> np.ndarray:
     try:
         cells = loadmat(path)["volLabel"]
         volume = np.stack([np.asarray(cell) for cell in cells.reshape(-1)])
-    except (MatReadError, OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+    except MAT_ERRORS + (MatReadError,) as error:
         raise DataError(f"{path}: not readable ({error}); expected Avenue's 'volLabel' with one mask a frame") from None
     return pixel_labels(volume, str(path))
 
