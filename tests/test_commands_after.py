@@ -42,6 +42,7 @@ def test_preparing(command, environment, data, tmp_path):
 def test_benchmarks(command, environment, tmp_path):
     small = {"fusion": ["--batch=2", "--repeats=1", "--n=8"], "data": ["--videos=8", "--units=16", "--crops=2", "--batch=4", "--steps=2"],
              "filter": ["--units=32", "--batch=2", "--width=16", "--experts=5", "--topk=2", "--bottleneck", "4", "--repeats=1"],
+             "coverage": ["--videos=6", "--trials=1", "--populations=even"],
              "ablate": ["--settings=2", "--seeds=1", "--steps=2", "--batch=8", "--train=16", "--test=6", "--runs=1"]}[command.split()[3]]  # fmt: skip
     done = run(command, environment, tmp_path, small)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -201,3 +201,9 @@ def test_shanghaitech_published_labels(shared_data):
     assert all(len(ground_truth.mask_truth(mask, len(mask)).spans) > 0 for name, mask in labels.items() if len(name) == 7)
     assert {name for name, mask in labels.items() if mask.any()} == {name for name in labels if len(name) == 7}
     assert all(ShanghaiRules.pattern.fullmatch(name) for name in labels) and sum(len(name) == 7 for name in labels) == 44
+
+
+def test_spans_from_the_end_on_are_dropped():
+    """A span that begins where the ground truth ends has no frame in it, and neither has an empty one."""
+    truth = ground_truth.cut(np.array([[5, 8], [9, 14], [10, 12], [3, 3]]), 10, ("fight",))
+    assert truth.spans.tolist() == [[5, 8], [9, 10]] and truth.span_classes == ("fight", "fight")

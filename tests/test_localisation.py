@@ -80,6 +80,24 @@ def test_suppression_keeps_the_most_confident():
     assert kept.tolist() == [[1, 10], [9, 20], [30, 40]] and confidence.tolist() == [0.8, 0.7, 0.1]
 
 
+def test_overlaps_exactly_at_their_limits():
+    """Suppression drops what overlaps by more than its limit; a detection takes a span from its limit on."""
+    spans = np.array([[0, 10], [0, 5], [0, 6]])  # IoU with the first: 0.5 and 0.6
+    assert localisation.suppress(spans, np.array([0.9, 0.8, 0.7]))[0].tolist() == [[0, 10], [0, 5]]
+    found, truth = [(np.array([[0, 5]]), np.array([0.9]))], [np.array([[0, 10]])]
+    assert localisation.detection_ap(found, truth, 0.5) == 1.0 and localisation.detection_ap(found, truth, 0.51) == 0.0
+
+
+@pytest.mark.parametrize("at, outer", [(4, (0.2 + 0.6) / 2), (0, 0.6), (8, 0.2)])
+def test_the_margin_of_a_short_run_is_one_frame(at, outer):
+    """A quarter of one frame would be none; at an end of the video one side is left."""
+    scores = np.full(9, 0.4)
+    scores[max(at - 1, 0)], scores[min(at + 1, 8)], scores[at] = 0.2, 0.6, 0.95
+    spans, confidence = localisation.proposals(scores, 0.0)
+    assert [at, at + 1] in spans.tolist()
+    assert confidence[spans.tolist().index([at, at + 1])] == pytest.approx(0.95 - outer)
+
+
 def by_hand_ap(detections, n_true):
     """detections: (confidence, hit), all confidences different."""
     hits, total = 0, 0.0

@@ -265,6 +265,16 @@ def test_area_to_one():
     assert pixel.area_to_one(np.array([2.0]), np.array([1.0])) == 0 == pixel.area_to_one(np.array([1.0]), np.array([1.0]))
 
 
+@pytest.mark.parametrize("frames, tracks", [(10, 1), (11, 0)])
+def test_a_tenth_of_a_track_is_enough(frames, tracks):
+    """Exactly alpha of a track's regions detects it."""
+    masks = np.ones((frames, 4, 4), bool)
+    maps = np.zeros((frames, 4, 4))
+    maps[3] = 1.0
+    found = pixel.region_counts(pixel.cells(MappedVideo("a", maps, masks)), np.array([1.0]))
+    assert found.tolist() == [[0, 1, tracks]]
+
+
 def test_area_interpolated():
     assert pixel.area_interpolated(np.array([0.0]), np.array([1.0])) == 1
     assert pixel.area_interpolated(np.array([0.5, 3.0]), np.array([0.5, 1.0])) == pytest.approx(0.125 + 0.25 + 0.5 * 0.1 / 2)

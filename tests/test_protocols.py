@@ -112,6 +112,9 @@ def test_class_ap_leaves_out_the_frames_of_other_classes():
 
 
 def test_false_alarms_only_where_half_means_something():
+    touching = [v._replace(scores=np.r_[0.0, 1.0, v.scores[2:]]) for v in make_videos()]
+    found = [r["smoothing"] for r in protocols.protocol_matrix(touching, CFG) if r["metric"].startswith("far")]
+    assert found == ["none", "ema0.9", "gaussian5"]  # 0 and 1 are within
     videos = [v._replace(scores=3 * v.scores) for v in make_videos()]
     assert not [r for r in protocols.protocol_matrix(videos, CFG) if r["metric"].startswith("far")]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gfvad
-from gfvad.eval import protocols, results, tables
+from gfvad.eval import bootstrap, protocols, results, tables
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
 META = {"dataset": "xd_violence-simulated", "split": "test", "ground_truth_frames": 160, "seed": 3, "config_hash": "0a1b2c3d",
@@ -125,6 +125,13 @@ def test_table(records, width):
     assert text.index("EXTRA, weights chosen on the test labels") < text.index("best-on-test  micro")
     assert all(line.count("best-on-test") == 0 for line in lines[: next(i for i, line in enumerate(lines) if "EXTRA" in line)])
     assert "\x1b" not in text
+
+
+def test_which_interval_is_said(records):
+    """Also of runs of earlier versions, which had percentiles of few videos too."""
+    tree = results.build_results(records, META)
+    assert tree["ci_method"] == bootstrap.CI_METHOD and f"over videos ({bootstrap.METHODS[0]})" in tables.markdown(tree)
+    assert f"over videos ({bootstrap.METHODS[1]})" in tables.markdown({k: v for k, v in tree.items() if k != "ci_method"})
 
 
 def test_table_of_a_real_set_says_nothing_of_simulation(records, capsys):

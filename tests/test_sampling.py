@@ -142,3 +142,9 @@ def test_split_validation_rounds_to_the_nearest(fraction, size, held):
 def test_split_validation_refuses(fraction):
     with pytest.raises(ConfigError, match="validation_fraction"):
         sampling.split_validation(["a"], [0], fraction)
+
+
+@pytest.mark.parametrize("n, target", [(1, 4), (5, 8), (8, 8), (9, 4)])
+def test_every_segment_of_means_holds_a_unit(n, target):
+    units = sampling.sample_units(n, target, "mean")
+    assert (units.stop > units.start).all() and units.start.min() == 0 and units.stop.max() == n and units.mask.all()

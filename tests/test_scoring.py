@@ -342,6 +342,9 @@ def test_thresholds_come_from_normal_videos_only(tmp_path):
     videos = normal + [video("a", 0.99, 1)]
     value, rule = calibration.threshold(videos, {f"n{i}" for i in range(20)} | {"a"})
     assert value == pytest.approx(np.quantile(np.arange(20) / 100, 0.95)) and "20 normal videos held out" in rule
+    few = [f"n{i}" for i in range(calibration.ENOUGH)]
+    assert calibration.threshold(videos, few)[0] == pytest.approx(np.quantile(np.arange(calibration.ENOUGH) / 100, 0.95))  # just enough
+    assert calibration.threshold(videos, few[1:])[0] == 0.5
     assert calibration.threshold(videos, {"n1"})[0] == 0.5  # too few held out: at least the default
     assert calibration.threshold([video(f"n{i}", 0.8, 0) for i in range(3)])[0] == 0.8
     assert calibration.threshold([videos[-1]])[0] == calibration.threshold([])[0] == 0.5

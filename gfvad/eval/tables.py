@@ -131,7 +131,9 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
     header = [*PROTOCOL, *(SHORT[m] for m in RANKING)]
     is_plain = lambda r: all(r[k] == head[k] for k in ("aggregation", "normalisation", "smoothing"))  # noqa: E731
     matrix = matrix_rows([r for r in results["records"] if r["checkpoint"] == head["checkpoint"]], intervals)
-    note = f", 95 % interval over videos ({bootstrap.method(head['n_videos'])})" if intervals and head["ci95"] else ""
+    # runs of earlier versions do not say it: they have percentiles, however few the videos
+    kind = bootstrap.method(head["n_videos"]) if results.get("ci_method") else bootstrap.METHODS[1]
+    note = f", 95 % interval over videos ({kind})" if intervals and head["ci95"] else ""
     marked = next(i for i, row in enumerate(matrix) if tuple(row[:4]) == protocol(head))
     clips = whole_clips.first(results)
     found = [clip_section(f"{on}: whole clips, at the run's alarm threshold", clips)]
