@@ -15,7 +15,7 @@ def names() -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the benchmark named first, with the other arguments; returns the exit status (2: no such benchmark)."""
+    """Runs the benchmark named first, with the other arguments; returns its exit status (2: no such benchmark)."""
     listing = f"usage: python -m gfvad.bench NAME [options]\nbenchmarks: {', '.join(names())} (--help after a name shows its options)"
     if not argv or argv[0] in ("-h", "--help"):
         print(listing)
@@ -24,8 +24,7 @@ def main(argv: list[str]) -> int:
         near = difflib.get_close_matches(argv[0], names(), 1)
         print(f"no benchmark {argv[0]!r}{f'; did you mean {near[0]!r}?' if near else ''}\n{listing}", file=sys.stderr)
         return 2
-    importlib.import_module(f"gfvad.bench.{argv[0]}").run(argv[1:])
-    return 0
+    return importlib.import_module(f"gfvad.bench.{argv[0]}").run(argv[1:]) or 0
 
 
 if __name__ == "__main__":
