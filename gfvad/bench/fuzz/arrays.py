@@ -20,7 +20,8 @@ def of_array(name: str, change: Callable[[np.ndarray, Context], np.ndarray], exp
         after = change(before, c)
         np.save(c.path, after, allow_pickle=after.dtype == object)
         unchanged = after.dtype == before.dtype and after.shape == before.shape and np.array_equal(after, before)
-        return effect(SAME if unchanged else expect, c, f"{before.dtype}{before.shape} to {after.dtype}{after.shape}")
+        right = CHANGES if before.ndim == 1 and "column" in name else expect  # a mask of frames: one more or less is within a unit
+        return effect(SAME if unchanged else right, c, f"{before.dtype}{before.shape} to {after.dtype}{after.shape}")
 
     mutate.__name__ = name
     return mutate

@@ -19,6 +19,7 @@ class Pool(NamedTuple):
 
 
 SETS = ("prepare-generic", "prepare-xd", "prepare-ucf", "prepare-shanghai", "prepare-vadclip")
+LISTED = ("prepare-generic", "prepare-generic", "prepare-xd", "prepare-ucf", "prepare-vadclip", "prepare-features")
 ROOTS = ("generic", "xd", "ucf", "shanghai", "vadclip")
 BROKEN = (*binary.DAMAGE, *binary.PLACES[:-1])  # for files whose content is not told apart
 LISTS = ("*/labels.csv", "*/spans.csv", "*/frame_counts.txt", "*/annotations.txt", "*/temporal_annotations.txt", "*/*rgb*.csv", "*/Temporal_*.txt")
@@ -37,8 +38,8 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool(("prepare-features", "prepare-generic", "score-features"), ("features/*/*.npy", "generic/**/*.npy"), OUTPUT, 1),
     ),
     "tables": (
-        Pool((*SETS, "prepare-features"), LISTS, tables.TABLES, 8),
-        Pool((*SETS, "prepare-features"), LISTS, BROKEN, 2),
+        Pool(LISTED, LISTS, tables.TABLES, 8),
+        Pool(LISTED, LISTS, BROKEN, 2),
         Pool(("extract",), ("labels.csv", "spans.csv"), (*tables.TABLES, *BROKEN), 3),
         Pool(("score-features",), ("features/units.csv", "features/spans.csv", "features/labels.csv"), (*tables.TABLES, *BROKEN), 1),
         Pool(("prepare-features", "score-features"), ("features/units.csv",), tables.TABLES, 1),

@@ -47,7 +47,7 @@ def records(at: Path, folder: str = "out") -> dict[str, str]:
     for split in ("train", "test"):
         for video in records_lib.open_records(at / folder, split):
             parts: list[bytes | str] = [str(video.label), repr(video.classes), str(video.num_frames), repr(np.asarray(video.spans).tolist()), repr(video.span_classes), str(video.fps)]
-            found[f"{split} {video.name}"] = of(parts + [part for m in sorted(video.features) for part in (m, *array(video.features[m]))])
+            found[f"{split}\t{video.name}"] = of(parts + [part for m in sorted(video.features) for part in (m, *array(video.features[m]))])
     return found
 
 
@@ -58,7 +58,7 @@ def features(at: Path, folder: str = "out") -> dict[str, str]:
         if path.suffix == ".npy":
             found[str(path.relative_to(at))] = of(array(np.load(path)))
         elif path.suffix in (".csv", ".txt"):
-            found |= {f"{path.name} {key}": value for key, value in rows(path).items()}
+            found |= {f"{path.name}\t{key}": value for key, value in rows(path).items()}
     return found
 
 
@@ -75,7 +75,7 @@ def rows(path: Path) -> dict[str, str]:
 
 def scored(at: Path, folder: str = "out") -> dict[str, str]:
     """scores.csv and alarms.csv, by video."""
-    return {f"{name} {key}": value for name in ("scores.csv", "alarms.csv") for key, value in rows(at / folder / name).items()}
+    return {f"{name}\t{key}": value for name in ("scores.csv", "alarms.csv") for key, value in rows(at / folder / name).items()}
 
 
 def run(at: Path, folder: str = "out") -> dict[str, str]:

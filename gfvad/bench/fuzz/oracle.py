@@ -15,7 +15,8 @@ import numpy as np
 from gfvad.bench.fuzz.effect import CHANGES, ERROR, SAME, SECRET
 
 RIGHT, CLEAR, UNCLEAR, TRACEBACK, HANG, SILENT, OUTSIDE = "right", "clear error", "unclear error", "raw traceback", "hang", "silent wrong", "written outside"
-OUTCOMES = (RIGHT, CLEAR, UNCLEAR, TRACEBACK, HANG, SILENT, OUTSIDE)
+NOT_RUN = "not run"  # a fault of the fuzzer
+OUTCOMES = (RIGHT, CLEAR, UNCLEAR, TRACEBACK, HANG, SILENT, OUTSIDE, NOT_RUN)
 BAD = OUTCOMES[2:]
 REPORTS = re.compile(r"report this|file a bug|please report|open an issue", re.I)
 RAISED = re.compile(r"Traceback \(most recent call last\)|^Fatal Python error|^Current thread 0x|Segmentation fault", re.M)
@@ -148,7 +149,7 @@ def _some(effect: Mapping[str, Any], sound: Mapping[str, Any], told: Mapping[str
     """Exit code 1: the rest was done, and what failed is listed."""
     if not named:
         return Verdict(UNCLEAR, f"exit code 1 and no name: {_last_line(errors)}")
-    strange = [item for item in _differing(told.get("digest"), sound["digests"]) if not _near(item, effect["names"]) and not _named(text, (item,))]
+    strange = [item for item in _differing(told.get("digest"), sound["digests"]) if not _near(item, effect["names"]) and not _named(text, (_key(item),))]
     if strange and told.get("digest") and effect["expect"] != CHANGES:
         return Verdict(SILENT, f"others came out otherwise and nothing says so: {', '.join(strange[:4])}")
     return Verdict(CLEAR, _last_line(errors))
@@ -166,7 +167,7 @@ def _result(effect: Mapping[str, Any], sound: Mapping[str, Any], told: Mapping[s
     if expect == SAME:
         return Verdict(SILENT, f"another result: {', '.join(differing[:4])}")
     if expect == CHANGES:
-        strange = [item for item in differing if sound["local"] and not _near(item, effect["names"]) and not _named(text, (item,))]
+        strange = [item for item in differing if sound["local"] and not _near(item, effect["names"]) and not _named(text, (_key(item),))]
         return Verdict(SILENT, f"others changed too: {', '.join(strange[:4])}") if strange and not named else Verdict(RIGHT, "another valid result")
     return Verdict(RIGHT, "named") if named else Verdict(SILENT, f"another result and no word of it: {', '.join(map(ascii, differing[:4]))}")
 
@@ -178,7 +179,13 @@ def _differing(found: Mapping[str, str] | None, accepted: Sequence[Mapping[str, 
 
 
 def _near(item: str, names: Sequence[str]) -> bool:
-    return any(name and (name in item or item in name) for name in names)
+    key = unicodedata.normalize("NFC", _key(item))
+    return any(name and (name in key or key in name) for name in (unicodedata.normalize("NFC", n) for n in names))
+
+
+def _key(item: str) -> str:
+    """The video that an item is of."""
+    return Path(item.rsplit("\t", 1)[-1]).stem if "/" in item else item.rsplit("\t", 1)[-1]
 
 
 def _named(text: str, names: Sequence[str]) -> bool:

@@ -84,7 +84,6 @@ def shanghai(root: Path) -> None:
     mask = np.zeros(57, np.uint8)
     mask[30:] = 1
     save(root / "test_frame_mask/01_0015.npy", mask)
-    save(root / "test_frame_mask/01_0014.npy", mask)
 
 
 def vadclip(root: Path) -> None:
