@@ -4,12 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from documented import of
 
 pytest.importorskip("av", reason="PyAV is not installed (launch/requirements-video.txt)")
 pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-video.txt)")
 pytest.importorskip("plotly", reason="plotly is not installed (launch/requirements-report.txt)")
 
-from gfvad.bench.fuzz import cases, oracle  # noqa: E402
+from gfvad.bench.fuzz import cases, oracle, places  # noqa: E402
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, SECRET  # noqa: E402
 
 CASES, SEED = 200, 0
@@ -17,7 +18,8 @@ CASES, SEED = 200, 0
 
 def test_mutated_inputs(repository, tmp_path):
     """No traceback, no hang, nothing silently wrong, nothing written elsewhere: every kind of input, by the commands that read it."""
-    words = [sys.executable, "-m", "gfvad.bench", "fuzz", f"--cases={CASES}", f"--seed={SEED}"]
+    [command] = of("fuzz")  # as it is documented
+    words = [sys.executable, *command.split()[1:], f"--cases={CASES}", f"--seed={SEED}"]
     environment = os.environ | {"PYTHONPATH": str(repository), "TMPDIR": str(tmp_path)}
     done = subprocess.run(words, cwd=repository, capture_output=True, text=True, env=environment, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
@@ -77,13 +79,13 @@ def test_what_is_written_elsewhere_is_seen(tmp_path):
     for name in ("user/notes.txt", "in/a.npy", "out/notes.txt", "run/config.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    before = oracle.snapshot(tmp_path)
+    before = places.snapshot(tmp_path)
     (tmp_path / "out" / "scores.csv").write_text("made")
     (tmp_path / "run" / "config.json").write_text("new")
-    assert oracle.written(before, oracle.snapshot(tmp_path), ("out", "run"), ("run",)) == []
+    assert places.written(before, places.snapshot(tmp_path), ("out", "run"), ("run",)) == []
     (tmp_path / "user" / "notes.txt").unlink()
     (tmp_path / "in" / "a.npy").write_text("other")
     (tmp_path / "out" / "notes.txt").unlink()
     (tmp_path / "stray").write_text("")
-    found = oracle.written(before, oracle.snapshot(tmp_path), ("out", "run"), ("run",))
+    found = places.written(before, places.snapshot(tmp_path), ("out", "run"), ("run",))
     assert found == ["changed in/a.npy", "removed out/notes.txt", "made stray", "removed user/notes.txt"]

@@ -1,4 +1,5 @@
 """Mutations of .npy and .npz files of features, masks and scores."""
+
 from __future__ import annotations
 
 import io
@@ -12,16 +13,28 @@ from gfvad.bench.fuzz import binary
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
 
-def of_array(name: str, change: Callable[[np.ndarray, Context], np.ndarray], expect: str) -> Mutation:
+def of_array(
+    name: str, change: Callable[[np.ndarray, Context], np.ndarray], expect: str
+) -> Mutation:
     """A mutation that changes the array of an .npy file."""
 
     def mutate(c: Context) -> Effect:
         before = np.load(c.path)
         after = change(before, c)
         np.save(c.path, after, allow_pickle=after.dtype == object)
-        unchanged = after.dtype == before.dtype and after.shape == before.shape and np.array_equal(after, before)
-        right = CHANGES if before.ndim == 1 and "column" in name else expect  # a mask of frames: one more or less is within a unit
-        return effect(SAME if unchanged else right, c, f"{before.dtype}{before.shape} to {after.dtype}{after.shape}")
+        unchanged = (
+            after.dtype == before.dtype
+            and after.shape == before.shape
+            and np.array_equal(after, before)
+        )
+        right = (
+            CHANGES if before.ndim == 1 and "column" in name else expect
+        )  # a mask of frames: one more or less is within a unit
+        return effect(
+            SAME if unchanged else right,
+            c,
+            f"{before.dtype}{before.shape} to {after.dtype}{after.shape}",
+        )
 
     mutate.__name__ = name
     return mutate
@@ -41,7 +54,7 @@ def _whole(value: float) -> Callable[[np.ndarray, Context], np.ndarray]:
 
 
 def _rows(count: Callable[[int], int]) -> Callable[[np.ndarray, Context], np.ndarray]:
-    """The axis of units is the first of two or the longest but the last: rows are repeated or left out."""
+    """Rows (axis 1 after an axis of one or two crops, else 0) are repeated or left out."""
 
     def change(x: np.ndarray, c: Context) -> np.ndarray:
         axis = 0 if x.ndim < 3 or x.shape[0] not in (1, 2) else 1
@@ -86,18 +99,27 @@ ARRAYS: tuple[Mutation, ...] = (
     of_array("one column more", _wider, ERROR),
     of_array("one column less", lambda x, c: x[..., :-1], ERROR),
     of_array("another crop", lambda x, c: np.concatenate([x, x[:1]]), EITHER),
-)  # fmt: skip
+)
 
 
 def flip_number(c: Context) -> Effect:
-    """A flipped byte: of numbers it gives other numbers, which no reader can tell; not finite ones it must."""
+    """A flipped byte gives other numbers, which no reader can tell, or some that are not finite."""
     before = np.load(c.path)
     binary.flip(c)
     try:
         with np.errstate(all="ignore"):
             after = np.load(c.path)
             finite = after.dtype.kind in "fiub" and bool(np.isfinite(after).all())
-    except (ValueError, SyntaxError, OSError, EOFError, TypeError, UnicodeDecodeError, MemoryError, zipfile.BadZipFile):
+    except (
+        ValueError,
+        SyntaxError,
+        OSError,
+        EOFError,
+        TypeError,
+        UnicodeDecodeError,
+        MemoryError,
+        zipfile.BadZipFile,
+    ):
         return effect(ERROR, c, "unreadable")
     except Exception as error:  # noqa: BLE001 - whatever numpy says of a damaged header
         return effect(ERROR, c, type(error).__name__)
@@ -109,7 +131,10 @@ def flip_number(c: Context) -> Effect:
 def huge_header(c: Context) -> Effect:
     """A header that asks for terabytes."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**c.rng.choice((6, 9, 12)), 2048)})
+    np.lib.format.write_array_header_1_0(
+        header,
+        {"descr": "<f4", "fortran_order": False, "shape": (10 ** c.rng.choice((6, 9, 12)), 2048)},
+    )
     c.path.write_bytes(header.getvalue() + bytes(2048))
     return effect(ERROR, c)
 
@@ -117,7 +142,9 @@ def huge_header(c: Context) -> Effect:
 def negative_header(c: Context) -> Effect:
     """A header with a negative length."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (-1, 7)})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (-1, 7)}
+    )
     c.path.write_bytes(header.getvalue() + bytes(280))
     return effect(ERROR, c)
 
@@ -125,7 +152,7 @@ def negative_header(c: Context) -> Effect:
 FEATURES: tuple[Mutation, ...] = (*ARRAYS, flip_number, flip_number, huge_header, negative_header)
 
 
-# ---- .npz --------------------------------------------------------------------------------------------------------------------------------
+# ---- .npz ----------------------------------------------------------------------------------------
 
 
 def _members(c: Context) -> dict[str, bytes]:
@@ -163,7 +190,11 @@ def odd_compression(c: Context) -> Effect:
 
 def other_compression(c: Context) -> Effect:
     """bzip2, LZMA or deflate: zip files may have it."""
-    _write(c, list(_members(c).items()), c.rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))
+    _write(
+        c,
+        list(_members(c).items()),
+        c.rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
+    )
     return effect(EITHER, c)
 
 
@@ -213,4 +244,13 @@ def is_npy(c: Context) -> Effect:
     return effect(ERROR, c)
 
 
-ARCHIVES: tuple[Mutation, ...] = (encrypted, odd_compression, other_compression, twice, lost_member, no_array, member_of_objects, is_npy)
+ARCHIVES: tuple[Mutation, ...] = (
+    encrypted,
+    odd_compression,
+    other_compression,
+    twice,
+    lost_member,
+    no_array,
+    member_of_objects,
+    is_npy,
+)

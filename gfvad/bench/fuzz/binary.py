@@ -1,4 +1,5 @@
 """Mutations of bytes and of files as wholes: whatever a file holds, these can happen to it."""
+
 from __future__ import annotations
 
 import os
@@ -43,7 +44,16 @@ def cut(c: Context) -> Effect:
 def append(c: Context) -> Effect:
     """Bytes after the end."""
     with open(c.path, "ab") as file:
-        file.write(c.rng.choice((b"\n", b"\0" * 512, b"garbage behind the end", bytes(c.rng.randrange(256) for _ in range(99)))))
+        file.write(
+            c.rng.choice(
+                (
+                    b"\n",
+                    b"\0" * 512,
+                    b"garbage behind the end",
+                    bytes(c.rng.randrange(256) for _ in range(99)),
+                )
+            )
+        )
     return effect(EITHER, c)
 
 
@@ -103,7 +113,11 @@ def text(c: Context) -> Effect:
 
 def other_file(c: Context) -> Effect:
     """The content of another file of the same suffix beside it."""
-    others = [p for p in sorted(c.path.parent.glob(f"*{c.path.suffix}")) if p != c.path and p.is_file() and p.read_bytes() != c.path.read_bytes()]
+    others = [
+        p
+        for p in sorted(c.path.parent.glob(f"*{c.path.suffix}"))
+        if p != c.path and p.is_file() and p.read_bytes() != c.path.read_bytes()
+    ]
     if not others:
         return effect(SAME, c, "no other")
     chosen = c.rng.choice(others)
@@ -116,7 +130,11 @@ def _renamed(c: Context, name: str, expect: str, keep: bool) -> Effect:
     if target.exists():
         return effect(SAME, c, "stands already")
     (shutil.copy if keep else shutil.move)(c.path, target)
-    return Effect(expect, (c.path.name, c.path.stem, *effect(expect, c).names, target.name, target.stem), f"{'copy' if keep else 'now'} {ascii(name)}")
+    return Effect(
+        expect,
+        (c.path.name, c.path.stem, *effect(expect, c).names, target.name, target.stem),
+        f"{'copy' if keep else 'now'} {ascii(name)}",
+    )
 
 
 def misspelt(c: Context) -> Effect:
@@ -136,13 +154,27 @@ def other_form(c: Context) -> Effect:
 
 def duplicate(c: Context) -> Effect:
     """The file twice, under a name that some readers take for the same."""
-    names = (c.path.stem + c.path.suffix.upper(), c.path.stem + ".mp4" + c.path.suffix, c.path.stem + " (1)" + c.path.suffix, c.path.stem.upper() + c.path.suffix)
+    names = (
+        c.path.stem + c.path.suffix.upper(),
+        c.path.stem + ".mp4" + c.path.suffix,
+        c.path.stem + " (1)" + c.path.suffix,
+        c.path.stem.upper() + c.path.suffix,
+    )
     return _renamed(c, c.rng.choice(names), EITHER, True)
 
 
 def hidden(c: Context) -> Effect:
     """What a file browser or an archive of another system leaves beside a file: never read."""
-    name = c.rng.choice((f"._{c.path.name}", ".DS_Store", "Thumbs.db", f".{c.path.name}.swp", f"{c.path.name}.part", f"{c.path.name}~"))
+    name = c.rng.choice(
+        (
+            f"._{c.path.name}",
+            ".DS_Store",
+            "Thumbs.db",
+            f".{c.path.name}.swp",
+            f"{c.path.name}.part",
+            f"{c.path.name}~",
+        )
+    )
     c.path.with_name(name).write_bytes(b"\0\5\x16\7 not yours")
     return Effect(EITHER, (name, *effect(EITHER, c).names), name)
 
@@ -150,14 +182,21 @@ def hidden(c: Context) -> Effect:
 def other_part(c: Context) -> Effect:
     """The file of a training video lies with the test videos, or the other way round."""
     text_of = str(c.path.relative_to(c.root))
-    pairs = (("/train/", "/test/"), ("RGB/", "RGBTest/"), ("_Train_", "_Test_"), ("SH_Train", "SH_Test"))
+    pairs = (
+        ("/train/", "/test/"),
+        ("RGB/", "RGBTest/"),
+        ("_Train_", "_Test_"),
+        ("SH_Train", "SH_Test"),
+    )
     for one, other in (pair for both in pairs for pair in (both, both[::-1])):
         if one in text_of:
             target = c.root / text_of.replace(one, other, 1)
             target.parent.mkdir(parents=True, exist_ok=True)
             keep = c.rng.random() < 0.5
             (shutil.copy if keep else shutil.move)(c.path, target)
-            return effect(ERROR, c, f"{'also' if keep else 'now'} in {target.relative_to(c.root).parent}")
+            return effect(
+                ERROR, c, f"{'also' if keep else 'now'} in {target.relative_to(c.root).parent}"
+            )
     return effect(SAME, c, "no parts")
 
 
@@ -175,5 +214,3 @@ NAMES: tuple[Mutation, ...] = (misspelt, upper_suffix, other_form, duplicate, hi
 def files_below(folder: Path) -> list[Path]:
     """All regular files, in order."""
     return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
-
-

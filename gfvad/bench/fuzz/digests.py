@@ -1,4 +1,5 @@
-"""What a command wrote, as a digest: equal for equal results, whatever the clock and the machine say."""
+"""What a command wrote, as digests: equal for equal results, whatever the clock says."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-VOLATILE = {"wall_seconds", "created", "code_version", "device", "config_hash", "group", "versions", "difference"}
+VOLATILE = {
+    "wall_seconds",
+    "created",
+    "code_version",
+    "device",
+    "config_hash",
+    "group",
+    "versions",
+    "difference",
+}
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
@@ -46,8 +56,18 @@ def records(at: Path, folder: str = "out") -> dict[str, str]:
     found = {}
     for split in ("train", "test"):
         for video in records_lib.open_records(at / folder, split):
-            parts: list[bytes | str] = [str(video.label), repr(video.classes), str(video.num_frames), repr(np.asarray(video.spans).tolist()), repr(video.span_classes), str(video.fps)]
-            found[f"{split}\t{video.name}"] = of(parts + [part for m in sorted(video.features) for part in (m, *array(video.features[m]))])
+            parts: list[bytes | str] = [
+                str(video.label),
+                repr(video.classes),
+                str(video.num_frames),
+                repr(np.asarray(video.spans).tolist()),
+                repr(video.span_classes),
+                str(video.fps),
+            ]
+            found[f"{split}\t{video.name}"] = of(
+                parts
+                + [part for m in sorted(video.features) for part in (m, *array(video.features[m]))]
+            )
     return found
 
 
@@ -75,7 +95,11 @@ def rows(path: Path) -> dict[str, str]:
 
 def scored(at: Path, folder: str = "out") -> dict[str, str]:
     """scores.csv and alarms.csv, by video."""
-    return {f"{name}\t{key}": value for name in ("scores.csv", "alarms.csv") for key, value in rows(at / folder / name).items()}
+    return {
+        f"{name}\t{key}": value
+        for name in ("scores.csv", "alarms.csv")
+        for key, value in rows(at / folder / name).items()
+    }
 
 
 def run(at: Path, folder: str = "out") -> dict[str, str]:
@@ -83,7 +107,14 @@ def run(at: Path, folder: str = "out") -> dict[str, str]:
     with np.load(at / folder / "scores.npz") as arrays:
         found = {name: of(array(arrays[name])) for name in arrays.files}
     if (at / folder / "results.json").is_file():
-        found["results.json"] = of([json.dumps(json.loads((at / folder / "results.json").read_text())["records"], sort_keys=True)])
+        found["results.json"] = of(
+            [
+                json.dumps(
+                    json.loads((at / folder / "results.json").read_text())["records"],
+                    sort_keys=True,
+                )
+            ]
+        )
     return found
 
 
@@ -94,7 +125,9 @@ def artefact(at: Path, folder: str = "out") -> dict[str, str]:
 
 def page(folder: Path) -> dict[str, str]:
     """A report without its times."""
-    return {path.name: of([TIMES.sub("", path.read_text())]) for path in sorted(folder.glob("*.html"))}
+    return {
+        path.name: of([TIMES.sub("", path.read_text())]) for path in sorted(folder.glob("*.html"))
+    }
 
 
 def said(at: Path) -> dict[str, str]:

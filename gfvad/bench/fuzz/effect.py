@@ -1,4 +1,5 @@
 """What a mutation is given, and what it says of the right outcome."""
+
 from __future__ import annotations
 
 import random
@@ -17,7 +18,7 @@ class Effect(NamedTuple):
 
     same     as if nothing had been changed
     error    a clear error, or a message that names what was passed over
-    either   the sound result, a clear error, or another result with a message that names what was passed over
+    either   the sound result, a clear error, or another with a message of what was passed over
     changes  another valid result is right, and so is a clear error
     """
 

@@ -1,4 +1,5 @@
 """Mutations of video files."""
+
 from __future__ import annotations
 
 import os
@@ -31,9 +32,29 @@ def joined(c: Context) -> Effect:
 
 def other_suffix(c: Context) -> Effect:
     """The name says another container; what is decoded is a video, whatever its name."""
-    target = c.path.with_suffix(c.rng.choice((".avi", ".mkv", ".ts", ".flv", ".wmv", ".3gp", ".mts", ".dav", ".gif", ".MP4", ".mpeg", ".txt", "")))
+    target = c.path.with_suffix(
+        c.rng.choice(
+            (
+                ".avi",
+                ".mkv",
+                ".ts",
+                ".flv",
+                ".wmv",
+                ".3gp",
+                ".mts",
+                ".dav",
+                ".gif",
+                ".MP4",
+                ".mpeg",
+                ".txt",
+                "",
+            )
+        )
+    )
     shutil.move(c.path, target)
-    return Effect(EITHER, (*effect(EITHER, c).names, target.name, target.suffix or target.name), target.name)
+    return Effect(
+        EITHER, (*effect(EITHER, c).names, target.name, target.suffix or target.name), target.name
+    )
 
 
 def other_container(c: Context) -> Effect:
@@ -53,12 +74,18 @@ def few_frames(c: Context) -> Effect:
 def huge_box(c: Context) -> Effect:
     """A part of the file says that it is enormous."""
     content = bytearray(c.path.read_bytes())
-    names = [name for name in (b"moov", b"mdat", b"stsz", b"stco", b"stts", b"trak", b"avcC", b"esds") if content.find(name) >= 4]
+    names = [
+        name
+        for name in (b"moov", b"mdat", b"stsz", b"stco", b"stts", b"trak", b"avcC", b"esds")
+        if content.find(name) >= 4
+    ]
     if not names:
         return effect(SAME, c, "no parts")
     at = content.find(c.rng.choice(names))
     where = c.rng.choice((at - 4, at + 8, at + 12))
-    content[where : where + 4] = c.rng.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0"))
+    content[where : where + 4] = c.rng.choice(
+        (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0")
+    )
     c.path.write_bytes(content)
     return effect(CHANGES, c, f"byte {where}")
 
@@ -75,7 +102,7 @@ def huge_picture(c: Context) -> Effect:
 
 
 def stranger(c: Context) -> Effect:
-    """Beside the videos lies what is none, under a video's name; they are scored, and it is named."""
+    """Beside the videos lies what is none, under a video's name; it is named."""
     path = c.path.with_name("stranger_x999.mp4")
     kind = c.rng.choice(("text", "empty", "pipe", "loop", "folder", "dangling"))
     if kind == "text":
@@ -100,13 +127,55 @@ def link_above(c: Context) -> Effect:
 
 def odd_name(c: Context) -> Effect:
     """Names that break tables, pages and terminals."""
-    name = c.rng.choice(("=HYPERLINK(1)", "a,b\"c'", "<script>alert(1)<", "new\nline", "\u202eevil", "-rf", "a" * 240, "%s{0}", "\udcff", "..", "$(touch x)", " lead", "con"))
+    name = c.rng.choice(
+        (
+            "=HYPERLINK(1)",
+            "a,b\"c'",
+            "<script>alert(1)<",
+            "new\nline",
+            "\u202eevil",
+            "-rf",
+            "a" * 240,
+            "%s{0}",
+            "\udcff",
+            "..",
+            "$(touch x)",
+            " lead",
+            "con",
+        )
+    )
     target = c.path.with_name(name + ".mp4")
     shutil.copy(c.path, target)
     return Effect(CHANGES, (name, name[:20], ascii(name)[1:9]), ascii(name))
 
 
 FILMS: tuple[Mutation, ...] = (
-    flip, flip, noise, noise, joined, joined, other_suffix, other_container, few_frames, huge_box, huge_box, huge_picture, stranger, stranger, stranger, link_above, odd_name, odd_name,
-    binary.cut, binary.cut, binary.append, binary.empty, binary.zero, *binary.PLACES, binary.upper_suffix, binary.hidden,
-)  # fmt: skip
+    flip,
+    flip,
+    noise,
+    noise,
+    joined,
+    joined,
+    other_suffix,
+    other_container,
+    few_frames,
+    huge_box,
+    huge_box,
+    huge_picture,
+    stranger,
+    stranger,
+    stranger,
+    link_above,
+    odd_name,
+    odd_name,
+    binary.cut,
+    binary.cut,
+    binary.append,
+    binary.empty,
+    binary.zero,
+    *binary.PLACES,
+    binary.upper_suffix,
+    binary.hidden,
+)
+BESIDE = (stranger, link_above, odd_name, binary.hidden)  # which leave the file itself alone
+STREAMED: tuple[Mutation, ...] = tuple(m for m in FILMS if m not in BESIDE)

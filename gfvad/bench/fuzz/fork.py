@@ -1,6 +1,11 @@
-"""A child a case: forked from a process that has read the libraries (but started no device), with its own folder, time and memory limits, and its output in files."""
+"""A child a case: forked from a process that has read the libraries but started no device.
+
+It has its own folder, limits of time and memory, and its output in files.
+"""
+
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import resource
@@ -12,36 +17,77 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 READ_BEFORE = (
-    "gfvad.job", "gfvad.clip_job", "gfvad.scoring.job", "gfvad.scoring.weak", "gfvad.scoring.predictive", "gfvad.scoring.stream", "gfvad.scoring.clip_stream", "gfvad.scoring.artefact",
-    "gfvad.extraction.job", "gfvad.reporting.page", "gfvad.data.audit", "gfvad.data.simulate", "gfvad.eval.summary", "gfvad.eval.clip_video", "gfvad.main", "gfvad.prepare", "gfvad.extract",
-    "gfvad.score", "gfvad.export", "gfvad.report", "configs.own", "configs.predictive", "jax.experimental.compilation_cache.compilation_cache",
-)  # fmt: skip
+    "gfvad.job",
+    "gfvad.clip_job",
+    "gfvad.scoring.job",
+    "gfvad.scoring.weak",
+    "gfvad.scoring.predictive",
+    "gfvad.scoring.stream",
+    "gfvad.scoring.clip_stream",
+    "gfvad.scoring.artefact",
+    "gfvad.extraction.job",
+    "gfvad.reporting.page",
+    "gfvad.data.audit",
+    "gfvad.data.simulate",
+    "gfvad.eval.summary",
+    "gfvad.eval.clip_video",
+    "gfvad.main",
+    "gfvad.prepare",
+    "gfvad.extract",
+    "gfvad.score",
+    "gfvad.export",
+    "gfvad.report",
+    "configs.own",
+    "configs.predictive",
+    "jax.experimental.compilation_cache.compilation_cache",
+)
 MEMORY = 6 << 30  # bytes of data of a child
 FILE = 1 << 30  # bytes of the largest file that a child may write
 WAIT = 0.005  # seconds between two looks at the children
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 UNCAUGHT = 97  # exit code of a child whose command raised
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What the libraries have to find before they are read: one CPU device, quick compilation, kept for the other children."""
-    flags = " ".join(word for word in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in word)
+    """What the libraries have to find: one CPU device, quick compilation, kept for all children."""
+    flags = " ".join(
+        word
+        for word in os.environ.get("XLA_FLAGS", "").split()
+        if "host_platform_device_count" not in word
+    )
     return {
-        "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=1".strip(),
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "GFVAD_CACHE": "cache", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "TF_CPP_MIN_LOG_LEVEL": "3",
-    }  # fmt: skip
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=1".strip(),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "GFVAD_CACHE": "cache",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
 
 
 def read_libraries() -> None:
-    """Imports what the children will need. No device may be started here: its threads do not survive a fork."""
+    """Imports what the children need. No device may start here: its threads survive no fork."""
     for name in READ_BEFORE:
         importlib.import_module(name)
 
 
 class Child:
-    """A function in a process of its own: in `folder`, its output below `out`, ended after `limit` seconds."""
+    """A function in a process of its own: in `folder`, output below `out`, at most `limit` s."""
 
-    def __init__(self, name: str, folder: Path, out: Path, work: Callable[[], int], limit: float, interrupt: Callable[[], float] = lambda: 0.0):
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        out: Path,
+        work: Callable[[], int],
+        limit: float,
+        interrupt: Callable[[], float] = lambda: 0.0,
+    ):
         """interrupt(): after how many seconds it gets SIGINT; 0: never."""
         self.name, self.out, self.limit, self._interrupt = name, out, limit, interrupt
         self._folder, self._work = folder, work
@@ -62,14 +108,21 @@ class Child:
         code = UNCAUGHT
         try:
             os.setsid()
-            for descriptor, name in ((0, os.devnull), (1, self.out / "stdout"), (2, self.out / "stderr")):
+            ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+            for descriptor, name in (
+                (0, os.devnull),
+                (1, self.out / "stdout"),
+                (2, self.out / "stderr"),
+            ):
                 os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
             resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             os.chdir(self._folder)
-            os.environ.update(TMPDIR=str(self._folder / "tmp"), HOME=str(self._folder / "home"), COLUMNS="200")
+            os.environ.update(
+                TMPDIR=str(self._folder / "tmp"), HOME=str(self._folder / "home"), COLUMNS="200"
+            )
             import tempfile
 
             tempfile.tempdir = None
@@ -116,12 +169,17 @@ class Child:
         return path.read_bytes()[-200_000:].decode("utf-8", "replace") if path.is_file() else ""
 
 
-def run_all(children: Iterable[Child], jobs: int, after: Callable[[Child], Iterable[Child]]) -> None:
-    """Runs children, at most `jobs` at once; after(child) is called as each ends and may give more, which come first."""
+def run_all(
+    children: Iterable[Child], jobs: int, after: Callable[[Child], Iterable[Child]]
+) -> None:
+    """Runs children, at most `jobs` at once; after(child) may give more, which come first."""
     source, first, running = iter(children), [], []
     try:
         while True:
-            while len(running) < jobs and (child := first.pop(0) if first else next(source, None)) is not None:
+            while (
+                len(running) < jobs
+                and (child := first.pop(0) if first else next(source, None)) is not None
+            ):
                 child.start()
                 running.append(child)
             if not running:

@@ -1,4 +1,5 @@
 """Small video files with sound, made up for the fuzzer."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -28,13 +29,17 @@ def write(path: Path, frames: int, seed: int, *, sound: bool = True, codec: str 
         video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
         for t in range(frames):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(t, seed), format="rgb24")))
+            container.mux(
+                video.encode(av.VideoFrame.from_ndarray(picture(t, seed), format="rgb24"))
+            )
         container.mux(video.encode())
         if audio is not None:
             moments = np.arange(frames * SOUND_RATE // RATE) / SOUND_RATE
             wave = (8000 * np.sin(2 * np.pi * (300 + 40 * seed) * moments)).astype(np.int16)
             for k in range(0, len(wave), 1024):
-                block = av.AudioFrame.from_ndarray(wave[None, k : k + 1024], format="s16", layout="mono")
+                block = av.AudioFrame.from_ndarray(
+                    wave[None, k : k + 1024], format="s16", layout="mono"
+                )
                 block.sample_rate, block.pts = SOUND_RATE, k
                 container.mux(audio.encode(block))
             container.mux(audio.encode())

@@ -1,26 +1,32 @@
 """What came of a case: right, a clear error, or one of the outcomes that must not be."""
+
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import stat
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gfvad.bench.fuzz.effect import CHANGES, ERROR, SAME, SECRET
 
-RIGHT, CLEAR, UNCLEAR, TRACEBACK, HANG, SILENT, OUTSIDE = "right", "clear error", "unclear error", "raw traceback", "hang", "silent wrong", "written outside"
+RIGHT, CLEAR, UNCLEAR, TRACEBACK, HANG, SILENT, OUTSIDE = (
+    "right",
+    "clear error",
+    "unclear error",
+    "raw traceback",
+    "hang",
+    "silent wrong",
+    "written outside",
+)
 NOT_RUN = "not run"  # a fault of the fuzzer
 OUTCOMES = (RIGHT, CLEAR, UNCLEAR, TRACEBACK, HANG, SILENT, OUTSIDE, NOT_RUN)
 BAD = OUTCOMES[2:]
 REPORTS = re.compile(r"report this|file a bug|please report|open an issue", re.I)
-RAISED = re.compile(r"Traceback \(most recent call last\)|^Fatal Python error|^Current thread 0x|Segmentation fault", re.M)
-OWN = (".fuzz", "tmp", "home")  # of the fuzzer: what lies there is not looked at
+RAISED = re.compile(
+    r"Traceback \(most recent call last\)|^Fatal Python error|^Current thread 0x|Segmentation f",
+    re.M,
+)
 
 
 class Verdict(NamedTuple):
@@ -30,86 +36,18 @@ class Verdict(NamedTuple):
     why: str
 
 
-# ---- what lies in a folder ---------------------------------------------------------------------------------------------------------------
-
-
-def snapshot(root: Path) -> dict[str, str]:
-    """{path: what it is}: kind, size, time of change and digest of everything below a case's folder but what is the fuzzer's own."""
-    found: dict[str, str] = {}
-    for place, folders, files in os.walk(root):
-        if place == str(root):
-            folders[:] = [f for f in folders if f not in OWN]
-        for name in (*folders, *files):
-            path = os.path.join(place, name)
-            what = os.lstat(path)
-            content = ""
-            if stat.S_ISREG(what.st_mode):
-                with open(path, "rb") as file:
-                    content = hashlib.sha256(file.read()).hexdigest()[:12]
-            elif stat.S_ISLNK(what.st_mode):
-                content = os.readlink(path)
-            elif stat.S_ISDIR(what.st_mode):
-                found[os.path.relpath(path, root)] = "folder"
-                continue
-            found[os.path.relpath(path, root)] = f"{stat.S_IFMT(what.st_mode):o} {what.st_size} {what.st_mtime_ns} {content}"
-    return found
-
-
-def written(before: Mapping[str, str], after: Mapping[str, str], outputs: Sequence[str], own: Sequence[str]) -> list[str]:
-    """What was changed, made or removed where a command must not: outside its outputs, or, in them, what was there and is not its own.
-
-    own: outputs that hold an earlier result of the same command, which it may replace.
-    """
-    inside = lambda path, places: any(path == p or path.startswith(f"{p}/") for p in places)  # noqa: E731
-    wrong = []
-    for path in sorted(set(before) | set(after)):
-        was, now = before.get(path), after.get(path)
-        if was == now or inside(path, own):
-            continue
-        if was is None:
-            name = os.path.basename(path)
-            kept = name.endswith(".lock") or (name.startswith("scorer-") and name.endswith(".npz"))  # beside a run of the predictive model
-            if not inside(path, outputs) and not kept and not any(p.startswith(f"{path}/") for p in outputs):
-                wrong.append(f"made {path}")
-        else:
-            wrong.append(f"{'removed' if now is None else 'changed'} {path}")
-    return wrong
-
-
-def not_finite(root: Path, outputs: Sequence[str]) -> str:
-    """The first table or archive of scores below the outputs that holds NaN or infinity; '' for none."""
-    for path in _files(root, outputs):
-        if path.name in ("scores.csv", "alarms.csv", "scores.json", "results.json") and re.search(r"(?<![\w.])(nan|-?inf|NaN|-?Infinity)(?![\w.])", path.read_text(errors="replace")):
-            return str(path.relative_to(root))
-        if path.name == "scores.npz":
-            with np.load(path) as arrays:
-                if not all(np.isfinite(arrays[name]).all() for name in arrays.files):
-                    return str(path.relative_to(root))
-    return ""
-
-
-def secret_in(root: Path, outputs: Sequence[str]) -> str:
-    """A file below the outputs, or a name of one, that holds the password; '' for none."""
-    for path in _files(root, outputs):
-        if SECRET in str(path) or SECRET.encode() in path.read_bytes():
-            return str(path.relative_to(root)).replace(SECRET, "***")
-    return ""
-
-
-def _files(root: Path, outputs: Sequence[str]) -> Iterator[Path]:
-    for place in outputs:
-        for path in [root / place] if (root / place).is_file() else sorted((root / place).rglob("*")):
-            if path.is_file() and not path.is_symlink():
-                yield path
-
-
-# ---- the verdict -------------------------------------------------------------------------------------------------------------------------
-
-
-def judge(told: Mapping[str, Any], sound: Mapping[str, Any], said: str, errors: str, status: int, hung: bool) -> Verdict:
+def judge(
+    told: Mapping[str, Any],
+    sound: Mapping[str, Any],
+    said: str,
+    errors: str,
+    status: int,
+    hung: bool,
+) -> Verdict:
     """The outcome of a case.
 
-    Args: told: what its child kept (effect, digest, wrong, not_finite, secret, page); sound: of the unchanged command (digests, exit); said, errors: its output.
+    Args: told: what its child kept (effect, digest, wrong, not_finite, secret, page); sound: of
+    the unchanged command (digests, exit, local); said, errors: its output.
     """
     effect, text = told["effect"], said + errors + told.get("page", "")
     if hung:
@@ -132,55 +70,122 @@ def judge(told: Mapping[str, Any], sound: Mapping[str, Any], said: str, errors: 
     return _result(effect, sound, told, text, named)
 
 
-def _error(effect: Mapping[str, Any], sound: Mapping[str, Any], told: Mapping[str, Any], errors: str, text: str, status: int, named: bool) -> Verdict:
-    lines = [line for line in errors.splitlines() if re.match(r"(error: |[\w.]+: error: |python -m [\w. ]+: error: )", line)]
+def _error(
+    effect: Mapping[str, Any],
+    sound: Mapping[str, Any],
+    told: Mapping[str, Any],
+    errors: str,
+    text: str,
+    status: int,
+    named: bool,
+) -> Verdict:
+    lines = [
+        line
+        for line in errors.splitlines()
+        if re.match(r"(error: |[\w.]+: error: |python -m [\w. ]+: error: )", line)
+    ]
     if effect.get("seconds") and status in (130, 143):
-        return Verdict(CLEAR, "ended") if named else Verdict(UNCLEAR, f"nothing says what it waits for: {_last_line(errors)}")
+        return (
+            Verdict(CLEAR, "ended")
+            if named
+            else Verdict(UNCLEAR, f"nothing says what it waits for: {_last_line(errors)}")
+        )
     if effect["expect"] == SAME:
-        return Verdict(SILENT, f"refused what is sound ({status}): {(lines or [_last_line(errors)])[0]}")
+        return Verdict(
+            SILENT, f"refused what is sound ({status}): {(lines or [_last_line(errors)])[0]}"
+        )
     if status == 1 and not lines:
         return _some(effect, sound, told, text, named, errors)
     if status not in (1, 2, 3) or len(lines) != 1:
-        return Verdict(UNCLEAR, f"exit code {status}, {len(lines)} lines of error: {_last_line(errors)}")
+        return Verdict(
+            UNCLEAR, f"exit code {status}, {len(lines)} lines of error: {_last_line(errors)}"
+        )
     return Verdict(CLEAR, lines[0]) if named else Verdict(UNCLEAR, f"does not name it: {lines[0]}")
 
 
-def _some(effect: Mapping[str, Any], sound: Mapping[str, Any], told: Mapping[str, Any], text: str, named: bool, errors: str) -> Verdict:
+def _some(
+    effect: Mapping[str, Any],
+    sound: Mapping[str, Any],
+    told: Mapping[str, Any],
+    text: str,
+    named: bool,
+    errors: str,
+) -> Verdict:
     """Exit code 1: the rest was done, and what failed is listed."""
     if not named:
         return Verdict(UNCLEAR, f"exit code 1 and no name: {_last_line(errors)}")
-    strange = [item for item in _differing(told.get("digest"), sound["digests"]) if not _near(item, effect["names"]) and not _named(text, (_key(item),))]
+    strange = [
+        item
+        for item in _differing(told.get("digest"), sound["digests"])
+        if not _near(item, effect["names"]) and not _named(text, (_key(item),))
+    ]
     if strange and told.get("digest") and effect["expect"] != CHANGES:
-        return Verdict(SILENT, f"others came out otherwise and nothing says so: {', '.join(strange[:4])}")
+        return Verdict(
+            SILENT, f"others came out otherwise and nothing says so: {', '.join(strange[:4])}"
+        )
     return Verdict(CLEAR, _last_line(errors))
 
 
-def _result(effect: Mapping[str, Any], sound: Mapping[str, Any], told: Mapping[str, Any], text: str, named: bool) -> Verdict:
+def _result(
+    effect: Mapping[str, Any],
+    sound: Mapping[str, Any],
+    told: Mapping[str, Any],
+    text: str,
+    named: bool,
+) -> Verdict:
     expect, digest = effect["expect"], told.get("digest")
     differing = _differing(digest, sound["digests"]) if digest is not None else ["no result"]
     if told.get("unreadable"):
         return Verdict(SILENT, f"exit code 0, and its result cannot be read: {told['unreadable']}")
     if expect == ERROR:
-        return Verdict(RIGHT, "named") if named else Verdict(SILENT, f"exit code 0 and no word of it{'; results differ' if differing else ''}")
+        return (
+            Verdict(RIGHT, "named")
+            if named
+            else Verdict(
+                SILENT, f"exit code 0 and no word of it{'; results differ' if differing else ''}"
+            )
+        )
     if not differing:
         return Verdict(RIGHT, "as the sound one")
     if expect == SAME:
         return Verdict(SILENT, f"another result: {', '.join(differing[:4])}")
     if expect == CHANGES:
-        strange = [item for item in differing if sound["local"] and not _near(item, effect["names"]) and not _named(text, (_key(item),))]
-        return Verdict(SILENT, f"others changed too: {', '.join(strange[:4])}") if strange and not named else Verdict(RIGHT, "another valid result")
-    return Verdict(RIGHT, "named") if named else Verdict(SILENT, f"another result and no word of it: {', '.join(map(ascii, differing[:4]))}")
+        strange = [
+            item
+            for item in differing
+            if sound["local"]
+            and not _near(item, effect["names"])
+            and not _named(text, (_key(item),))
+        ]
+        return (
+            Verdict(SILENT, f"others changed too: {', '.join(strange[:4])}")
+            if strange and not named
+            else Verdict(RIGHT, "another valid result")
+        )
+    return (
+        Verdict(RIGHT, "named")
+        if named
+        else Verdict(
+            SILENT, f"another result and no word of it: {', '.join(map(ascii, differing[:4]))}"
+        )
+    )
 
 
 def _differing(found: Mapping[str, str] | None, accepted: Sequence[Mapping[str, str]]) -> list[str]:
     """Items that differ from the nearest of the accepted results."""
-    lists = [sorted(k for k in set(found or {}) | set(one) if (found or {}).get(k) != one.get(k)) for one in accepted]
+    lists = [
+        sorted(k for k in set(found or {}) | set(one) if (found or {}).get(k) != one.get(k))
+        for one in accepted
+    ]
     return min(lists, key=len)
 
 
 def _near(item: str, names: Sequence[str]) -> bool:
     key = unicodedata.normalize("NFC", _key(item))
-    return any(name and (name in key or key in name) for name in (unicodedata.normalize("NFC", n) for n in names))
+    return any(
+        name and (name in key or key in name)
+        for name in (unicodedata.normalize("NFC", n) for n in names)
+    )
 
 
 def _key(item: str) -> str:

@@ -1,4 +1,5 @@
-"""The sound inputs: made once a run of the fuzzer by the project's own commands, a child a step, and what each command makes of them unchanged."""
+"""The sound inputs: made once a run of the fuzzer by the project's own commands."""
+
 from __future__ import annotations
 
 import json
@@ -7,8 +8,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from gfvad.bench.fuzz.commands import CLIPS, OF_RECORDS, OWN, PREDICTIVE, SMALL, build_files, call, say
+from gfvad.bench.fuzz.commands import OF_RECORDS, build_files, call, say
 from gfvad.bench.fuzz.fork import Child, run_all
+from gfvad.bench.fuzz.sizes import CLIPS, OWN, PREDICTIVE, SMALL
 
 DONE = "sound.json"
 
@@ -19,20 +21,24 @@ def commanded(module: str, *argv: str) -> Callable[[], int]:
     def step() -> int:
         code = call(module, argv)
         if code:
-            raise RuntimeError(f"python -m {module} {' '.join(argv)} ended with {code} on sound inputs")
+            raise RuntimeError(
+                f"python -m {module} {' '.join(argv)} ended with {code} on sound inputs"
+            )
         return code
 
     return step
 
 
 def halved() -> int:
-    """The run as it was after half its steps, and the run of prepared records, which is the same run."""
+    """The run as it was after half its steps, and a folder of two runs without weights."""
     shutil.copytree("run", "half")
     shutil.rmtree("half/checkpoints/4")
     for name in ("results.json", "results.md", "scores.npz", "calibration.json"):
         Path("half", name).unlink(missing_ok=True)
     for name in ("a", "b"):
-        shutil.copytree("run", Path("runs") / name, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
+        shutil.copytree(
+            "run", Path("runs") / name, ignore=shutil.ignore_patterns("checkpoints", "tensorboard")
+        )
         path = Path("runs") / name / "results.json"
         tree = json.loads(path.read_text())
         tree["seed"] = tree["config"]["seed"] = len(name) + ord(name)
@@ -42,25 +48,50 @@ def halved() -> int:
 
 FIRST = (
     ("files", build_files),
-    ("features", commanded("gfvad.extract", "clips", "--out=features", "--workers=0", "--labels=labels.csv", "--spans=spans.csv")),
-    ("records", commanded("gfvad.prepare", "--dataset=generic", "--source=features", "--modalities=motion,appearance,audio", "--out=records")),
+    (
+        "features",
+        commanded(
+            "gfvad.extract",
+            "clips",
+            "--out=features",
+            "--workers=0",
+            "--labels=labels.csv",
+            "--spans=spans.csv",
+        ),
+    ),
+    (
+        "records",
+        commanded(
+            "gfvad.prepare",
+            "--dataset=generic",
+            "--source=features",
+            "--modalities=motion,appearance,audio",
+            "--out=records",
+        ),
+    ),
 )
 CHAINS = (
     (
         ("run", commanded("gfvad.main", OWN, *SMALL, "--config.train.steps=4", "--workdir=run")),
         ("half", halved),
         ("export", commanded("gfvad.export", "--workdir=run", "--out=export", "--platforms=cpu")),
-        ("scores", commanded("gfvad.score", "--model=run", "features", "--out=scores", "--threshold=0.5")),
+        (
+            "scores",
+            commanded("gfvad.score", "--model=run", "features", "--out=scores", "--threshold=0.5"),
+        ),
     ),
     (
         ("frames_run", commanded("gfvad.main", PREDICTIVE, *CLIPS, "--workdir=frames_run")),
         ("of_records", commanded("gfvad.main", *OF_RECORDS, "--workdir=of_records")),
     ),
-)  # fmt: skip
+)
 
 
 def make(folder: Path, jobs: int) -> None:
-    """All sound inputs below a folder; nothing where they lie there already. Raises RuntimeError, with what was said, where a step fails."""
+    """All sound inputs below a folder; nothing where they lie there already.
+
+    Raises RuntimeError, with what was said, where a step fails.
+    """
     if (folder / DONE).is_file():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +122,10 @@ def lanes(folder: Path, waiting: list[list[tuple[str, Callable]]], jobs: int) ->
 def check(child: Child) -> None:
     """Raises RuntimeError where a step failed."""
     if child.status != 0:
-        raise RuntimeError(f"the sound inputs cannot be made: step {child.name} ended with {child.status}:\n{child.stderr()[-3000:]}")
+        raise RuntimeError(
+            f"the sound inputs cannot be made: step {child.name} ended with {child.status}:\n"
+            f"{child.stderr()[-3000:]}"
+        )
 
 
 def copy(sound: Path, needs: tuple[str, ...], case: Path) -> None:

@@ -1,4 +1,5 @@
 """Mutations of tables and lists: CSV with a header, and lines of words."""
+
 from __future__ import annotations
 
 import unicodedata
@@ -6,7 +7,23 @@ from collections.abc import Callable
 
 from gfvad.bench.fuzz.effect import EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
-NUMBERS = ("-1", "-0.5", "0.5", "1e9", "99999", "nan", "inf", "1" * 30, "", "ten", "0x10", "1_0", "３", "--1", "1,5")
+NUMBERS = (
+    "-1",
+    "-0.5",
+    "0.5",
+    "1e9",
+    "99999",
+    "nan",
+    "inf",
+    "1" * 30,
+    "",
+    "ten",
+    "0x10",
+    "1_0",
+    "３",
+    "--1",
+    "1,5",
+)
 
 
 def _text(c: Context) -> str:
@@ -16,7 +33,9 @@ def _text(c: Context) -> str:
 def _rows(c: Context) -> tuple[list[str], int, str]:
     """(lines, index of the first row of data, separator: ',' '@' or ' ')."""
     lines = _text(c).splitlines()
-    separator = "," if "," in lines[0] else "@" if "@" in lines[0] and " " not in lines[0].strip() else " "
+    separator = (
+        "," if "," in lines[0] else "@" if "@" in lines[0] and " " not in lines[0].strip() else " "
+    )
     return lines, int(lines[0].split(",")[0] in ("name", "path")), separator
 
 
@@ -52,11 +71,22 @@ def of_row(name: str, change: Callable[[list[str], Context], list[str]], expect:
         if first >= len(lines):
             return effect(SAME, c, "no rows")
         at = c.rng.randrange(first, len(lines))
-        words = lines[at].split() if separator == " " else lines[at].rsplit("@", 1) if separator == "@" else lines[at].split(",")
+        words = (
+            lines[at].split()
+            if separator == " "
+            else lines[at].rsplit("@", 1)
+            if separator == "@"
+            else lines[at].split(",")
+        )
         changed = change(list(words), c)
         lines[at] = ("  " if separator == " " else separator).join(changed)
         _put(c, lines)
-        return effect(SAME if changed == words else expect, c, f"line {at + 1}: {ascii(lines[at])[:80]}", words[0].removesuffix(".mp4"))
+        return effect(
+            SAME if changed == words else expect,
+            c,
+            f"line {at + 1}: {ascii(lines[at])[:80]}",
+            words[0].removesuffix(".mp4"),
+        )
 
     mutate.__name__ = name
     return mutate
@@ -89,14 +119,20 @@ def _renamed(change: Callable[[str], str]) -> Callable[[list[str], Context], lis
     return lambda words, c: [change(words[0]), *words[1:]]
 
 
-def whole(name: str, change: Callable[[list[str], int, Context], list[str]], expect: str, *more: str) -> Mutation:
+def whole(
+    name: str, change: Callable[[list[str], int, Context], list[str]], expect: str, *more: str
+) -> Mutation:
     """A mutation of the list of lines."""
 
     def mutate(c: Context) -> Effect:
         lines, first, separator = _rows(c)
         changed = change(list(lines), first, c)
         _put(c, changed)
-        lost = [line.split(separator)[0].split()[0].removesuffix(".mp4") for line in lines if line not in changed and line.strip()]
+        lost = [
+            line.split(separator)[0].split()[0].removesuffix(".mp4")
+            for line in lines
+            if line not in changed and line.strip()
+        ]
         return effect(SAME if changed == lines else expect, c, "", *more, *lost)
 
     mutate.__name__ = name
@@ -129,7 +165,13 @@ def _contrary(lines: list[str], first: int, c: Context) -> list[str]:
 
 def _header(lines: list[str], first: int, c: Context) -> list[str]:
     if first:
-        lines[0] = c.rng.choice((lines[0].replace("name", "nom").replace("path", "weg"), lines[0].split(",", 1)[0], lines[0] + "," + lines[0].split(",")[0]))
+        lines[0] = c.rng.choice(
+            (
+                lines[0].replace("name", "nom").replace("path", "weg"),
+                lines[0].split(",", 1)[0],
+                lines[0] + "," + lines[0].split(",")[0],
+            )
+        )
     return lines
 
 

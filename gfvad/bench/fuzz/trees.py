@@ -1,18 +1,40 @@
-"""Mutations of JSON: configurations, manifests, captions, results; and of JSON lines."""
+"""Mutations of JSON: configurations, manifests, results."""
+
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
+from gfvad.bench.fuzz.effect import EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
-ODD: tuple[Any, ...] = ("", "x", -1, 0, 3.5, 1e30, 10**30, None, True, [], {}, [1, "a"], {"a": 1}, "\u00e9" * 5)
+ODD: tuple[Any, ...] = (
+    "",
+    "x",
+    -1,
+    0,
+    3.5,
+    1e30,
+    10**30,
+    None,
+    True,
+    [],
+    {},
+    [1, "a"],
+    {"a": 1},
+    "\u00e9" * 5,
+)
 
 
 def paths_of(tree: Any, at: tuple = ()) -> list[tuple]:
     """Where every value of a tree stands, containers included, in order."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     return [found for key, value in items for found in ((*at, key), *paths_of(value, (*at, key)))]
 
 
@@ -28,12 +50,18 @@ def _named(c: Context, expect: str, path: tuple, note: str) -> Effect:
 
 
 def _draw(c: Context) -> tuple[Any, tuple]:
-    """A tree and the place of one value; every level is as likely as the next, so long lists do not hide the rest."""
+    """A tree and the place of one value, drawn level by level: long lists do not hide the rest."""
     tree = json.loads(c.path.read_text(encoding="utf-8"))
     path: tuple = ()
     while True:
         node = _at(tree, path)
-        keys = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
+        keys = (
+            list(node)
+            if isinstance(node, dict)
+            else list(range(len(node)))
+            if isinstance(node, list)
+            else []
+        )
         if not keys or (path and c.rng.random() < 0.15):
             return tree, path
         path = (*path, c.rng.choice(keys))
@@ -123,106 +151,65 @@ def surrogate(c: Context) -> Effect:
 def nan(c: Context) -> Effect:
     """A number becomes NaN, Infinity or 1e999."""
     tree = json.loads(c.path.read_text(encoding="utf-8"))
-    places = [p for p in paths_of(tree) if isinstance(_at(tree, p), (int, float)) and not isinstance(_at(tree, p), bool)]
+    places = [
+        p
+        for p in paths_of(tree)
+        if isinstance(_at(tree, p), (int, float)) and not isinstance(_at(tree, p), bool)
+    ]
     if not places:
         return effect(SAME, c, "no number")
     path = c.rng.choice(places)
     _at(tree, path[:-1])[path[-1]] = "@number@"
-    c.path.write_text(json.dumps(tree).replace('"@number@"', c.rng.choice(("NaN", "Infinity", "1e999", "-1e999"))), encoding="utf-8")
+    c.path.write_text(
+        json.dumps(tree).replace(
+            '"@number@"', c.rng.choice(("NaN", "Infinity", "1e999", "-1e999"))
+        ),
+        encoding="utf-8",
+    )
     return _named(c, EITHER, path, "not finite")
 
 
 TEXT: tuple[Mutation, ...] = (
     of_text("byte order mark", lambda t, c: t.encode("utf-8-sig"), EITHER),
     of_text("UTF-16", lambda t, c: t.encode("utf-16"), ERROR),
-    of_text("Latin-1", lambda t, c: t.replace('"', '"\u00e9', 1).encode("latin-1", "replace"), ERROR),
-    of_text("another top level", lambda t, c: c.rng.choice((f"[{t}]", '"text"', "3", "null", "[]")).encode(), ERROR),
+    of_text(
+        "Latin-1", lambda t, c: t.replace('"', '"\u00e9', 1).encode("latin-1", "replace"), ERROR
+    ),
+    of_text(
+        "another top level",
+        lambda t, c: c.rng.choice((f"[{t}]", '"text"', "3", "null", "[]")).encode(),
+        ERROR,
+    ),
     of_text("no object", lambda t, c: b"{}", EITHER),
     of_text("absurd depth", lambda t, c: (c.rng.choice(("[", '{"a":')) * 100_000).encode(), ERROR),
-    of_text("deep but closed", lambda t, c: t.rstrip()[:-1].encode() + b', "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}", EITHER),
-    of_text("a number of 5000 digits", lambda t, c: t.rstrip()[:-1].encode() + b', "long": ' + b"9" * 5000 + b"}", EITHER),
+    of_text(
+        "deep but closed",
+        lambda t, c: t.rstrip()[:-1].encode() + b', "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        EITHER,
+    ),
+    of_text(
+        "a number of 5000 digits",
+        lambda t, c: t.rstrip()[:-1].encode() + b', "long": ' + b"9" * 5000 + b"}",
+        EITHER,
+    ),
     of_text("a comma too many", lambda t, c: t.rstrip()[:-1].encode() + b",}", ERROR),
     of_text("a comment", lambda t, c: b"// mine\n" + t.encode(), ERROR),
     of_text("null byte", lambda t, c: t.encode() + b"\0", ERROR),
-    twice, surrogate, nan,
-)  # fmt: skip
+    twice,
+    surrogate,
+    nan,
+)
 
 
 def json_of(expect: str) -> tuple[Mutation, ...]:
     """All mutations of a JSON whose values may change to others with this expectation."""
-    return (leaf_of(expect), leaf_of(expect), leaf_of(expect), leaf_of(expect), lost_of(EITHER), lost_of(EITHER), unknown_key, *TEXT)
-
-
-# ---- captions ----------------------------------------------------------------------------------------------------------------------------
-
-
-def _captions(name: str, change: Callable[[dict, str, Context], None], expect: str, *more: str) -> Mutation:
-    def mutate(c: Context) -> Effect:
-        tree = json.loads(c.path.read_text(encoding="utf-8"))
-        video = c.rng.choice(sorted(tree))
-        change(tree, video, c)
-        c.path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
-        return effect(expect, c, video, video, *more)
-
-    mutate.__name__ = name
-    return mutate
-
-
-def _rename_all(tree: dict, video: str, c: Context) -> None:
-    for key in list(tree):
-        tree[f"other_{key}"] = tree.pop(key)
-
-
-CAPTIONS: tuple[Mutation, ...] = (
-    _captions("another sentence", lambda t, v, c: t[v]["sentences"].__setitem__(0, "nothing happens"), CHANGES),
-    _captions("all of other videos", _rename_all, ERROR),
-    _captions("a stranger", lambda t, v, c: t.__setitem__("stranger_x999", t[v]), ERROR, "stranger_x999"),
-    _captions("a video lost", lambda t, v, c: t.pop(v), EITHER),
-    _captions("a video misnamed", lambda t, v, c: t.__setitem__(f"{v}_x264_x", t.pop(v)), ERROR),
-    _captions("name with .mp4", lambda t, v, c: t.__setitem__(f"{v}.mp4", t.pop(v)), EITHER),
-    _captions("name with .MP4", lambda t, v, c: t.__setitem__(f"{v}.MP4", t.pop(v)), EITHER),
-    _captions("span reversed", lambda t, v, c: t[v].__setitem__("timestamps", [[1.0, 0.2]]), EITHER),
-    _captions("span negative", lambda t, v, c: t[v].__setitem__("timestamps", [[-5.0, -1.0]]), EITHER),
-    _captions("span far outside", lambda t, v, c: t[v].__setitem__("timestamps", [[1e5, 2e5]]), EITHER),
-    _captions("fewer spans than sentences", lambda t, v, c: t[v].__setitem__("timestamps", []), ERROR),
-    _captions("no sentences", lambda t, v, c: t[v].update(timestamps=[], sentences=[]), CHANGES),
-    _captions("an empty sentence", lambda t, v, c: t[v].__setitem__("sentences", [" "]), CHANGES),
-    _captions("duration 0", lambda t, v, c: t[v].__setitem__("duration", 0), EITHER),
-    _captions("duration negative", lambda t, v, c: t[v].__setitem__("duration", -1.0), ERROR),
-    _captions("a sentence of 1 MB", lambda t, v, c: t[v].__setitem__("sentences", ["word " * 200_000]), CHANGES),
-    *json_of(EITHER),
-)  # fmt: skip
-
-
-# ---- JSON lines --------------------------------------------------------------------------------------------------------------------------
-
-
-def _line(name: str, change: Callable[[dict, Context], Any], expect: str) -> Mutation:
-    """A mutation of one line."""
-
-    def mutate(c: Context) -> Effect:
-        lines = c.path.read_text(encoding="utf-8").splitlines()
-        at = c.rng.randrange(len(lines))
-        tree = json.loads(lines[at])
-        after = change(tree, c)
-        lines[at] = after if isinstance(after, str) else json.dumps(tree)
-        c.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return effect(expect, c, f"line {at + 1}", f"line {at + 1}", str(tree.get("video")))
-
-    mutate.__name__ = name
-    return mutate
-
-
-JSON_LINES: tuple[Mutation, ...] = (
-    _line("another text", lambda t, c: t.__setitem__("text", "nothing"), CHANGES),
-    _line("a key lost", lambda t, c: t.pop(c.rng.choice(sorted(t))) and None, ERROR),
-    _line("an odd value", lambda t, c: t.__setitem__(c.rng.choice(("video", "frame")), c.rng.choice((None, [], {}, -1, 0, 1e30, 10**30, 1.5, ""))), EITHER),
-    _line("text is no text", lambda t, c: t.__setitem__("text", c.rng.choice((None, 3, [], {}))), ERROR),
-    _line("an unknown video", lambda t, c: t.__setitem__("video", "stranger_x999"), ERROR),
-    _line("frame outside", lambda t, c: t.__setitem__("frame", 10**6), ERROR),
-    _line("half an emoji", lambda t, c: t.__setitem__("text", "people \ud83d"), EITHER),
-    _line("no JSON", lambda t, c: '{"video": ', ERROR),
-    _line("a list", lambda t, c: "[1, 2]", ERROR),
-    _line("absurd depth", lambda t, c: "[" * 100_000, ERROR),
-    _line("twice", lambda t, c: json.dumps(t) + "\n" + json.dumps({**t, "text": "another"}), ERROR),
-)  # fmt: skip
+    return (
+        leaf_of(expect),
+        leaf_of(expect),
+        leaf_of(expect),
+        leaf_of(expect),
+        lost_of(EITHER),
+        lost_of(EITHER),
+        unknown_key,
+        *TEXT,
+    )
