@@ -13,7 +13,7 @@ command needs, changes one thing and runs the command in a fork of this process.
     unclear error     an error that names nothing, holds a password, or asks to be reported
     raw traceback     an exception, or an end by a signal
     hang              no end within --limit seconds, nor within three times as long
-    silent wrong      exit code 0 and another result, without a word, or numbers that are not finite;
+    silent wrong      exit code 0 and another result without a word, or numbers that are not finite;
                       a sound input that is refused
     written outside   a file changed, made or removed that is none of the command's own
     not run           a fault of the fuzzer itself
@@ -103,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
         limits = (arguments.jobs, arguments.limit)
         fuzzer = runner.Fuzzer(folder, root, arguments.seed, *limits)
         fuzzer.baselines(sorted({case.command for case in drawn}))
-        ready = time.monotonic()
+        ready, spent = time.monotonic(), sum(os.times()[2:4])
 
         def done(trial: runner.Trial) -> None:
             trials.append(trial)
@@ -116,7 +116,8 @@ def run(argv: Sequence[str]) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     counts = Counter((t.case.kind, t.verdict.outcome) for t in trials)
     print(table(counts, cases.KINDS, oracle.OUTCOMES))
-    took = f"{len(trials)} cases in {time.monotonic() - ready:.0f} s"
+    spent = sum(os.times()[2:4]) - spent  # of processor time, by children
+    took = f"{len(trials)} cases in {time.monotonic() - ready:.0f} s ({spent:.0f} s of processors)"
     print(f"\nseed {arguments.seed}: {took}, after {ready - began:.0f} s for the sound inputs")
     if arguments.json:
         write(arguments.json, arguments.seed, trials)

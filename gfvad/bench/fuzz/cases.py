@@ -142,7 +142,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool(("score-frames",), ("frames_run/config.json",), (*CONFIG, *BROKEN), 1),
         Pool(
             ("train", "evaluate"),
-            ("features/manifest.json", "run/features.json", "features/labels.csv"),
+            ("features/manifest.json", "run/features.json"),
             (*CONFIG, *FILES),
             1,
         ),

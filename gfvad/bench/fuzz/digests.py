@@ -89,7 +89,8 @@ def rows(path: Path) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.reader(file, delimiter="@" if path.suffix == ".txt" else ","):
-            found.setdefault(row[0] if row else "", []).append(repr(row))
+            if row and row[0] not in ("name", "video"):  # but for headers
+                found.setdefault(row[0], []).append(repr(row))
     return {key: of(value) for key, value in found.items()}
 
 

@@ -100,6 +100,7 @@ def _error(
         return Verdict(
             UNCLEAR, f"exit code {status}, {len(lines)} lines of error: {_last_line(errors)}"
         )
+    named = named or status == 3  # not finite numbers in training: videos are named, not settings
     return Verdict(CLEAR, lines[0]) if named else Verdict(UNCLEAR, f"does not name it: {lines[0]}")
 
 

@@ -16,6 +16,10 @@ from gfvad.bench.fuzz.effect import SAME, Context, Effect
 from gfvad.bench.fuzz.fork import Child, run_all
 from gfvad.bench.fuzz.oracle import Verdict
 
+GROUPS = {  # what else a message may name: files that belong together
+    "records": ("records/", "records:"),
+    "checkpoints": ("/checkpoints/4", "/checkpoints/2", "checkpoints:"),
+}
 DIED = {"effect": Effect(SAME)._asdict()}
 
 
@@ -63,8 +67,9 @@ def worker(trial: Trial, root: Path, limit: float) -> Callable[[], int]:
         context = Context(case.rng, folder, case.rng.choice(targets), command.argv)
         effect = case.mutation(context)
         argv = (*(effect.argv or command.argv), *effect.extra)
+        names = (*effect.names, *GROUPS.get(case.kind, ()))
         told = {
-            "effect": effect._asdict() | {"argv": None},
+            "effect": effect._asdict() | {"argv": None, "names": names},
             "argv": argv,
             "target": str(context.path.relative_to(folder)),
             "limit": limit,
