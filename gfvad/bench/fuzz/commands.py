@@ -105,7 +105,12 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
     ),
     "prepare-features": Command(
         "gfvad.prepare",
-        ("--dataset=generic", "--source=features", "--modalities=appearance,audio", "--out=out"),
+        (
+            "--dataset=generic",
+            "--source=features",
+            "--modalities=motion,appearance,audio",
+            "--out=out",
+        ),
         ("features",),
         ("out", "cache"),
         digests.records,

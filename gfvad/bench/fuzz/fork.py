@@ -6,6 +6,7 @@ It has its own folder, limits of time and memory, and its output in files.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib
 import os
 import resource
@@ -65,7 +66,6 @@ def environment(folder: Path) -> dict[str, str]:
         "GFVAD_CACHE": "cache",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONFAULTHANDLER": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 
@@ -115,6 +115,7 @@ class Child:
                 (2, self.out / "stderr"),
             ):
                 os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+            faulthandler.enable()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
             resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
@@ -142,9 +143,11 @@ class Child:
             self.status = os.waitstatus_to_exitcode(status)
             self._kill(signal.SIGKILL)  # what it left running
             return True
-        if self._interrupt() and not self._told and self.seconds > self._interrupt():
-            self._told = True
-            os.kill(self.pid, signal.SIGINT)
+        if not self._told and self._interrupt() and self.seconds > self._interrupt():
+            # not before it has said something: a busy machine may not have come that far
+            if self.seconds > self.limit / 2 or self.stderr().strip():
+                self._told = True
+                os.kill(self.pid, signal.SIGINT)
         if self.seconds > self.limit:
             self.hung = True
             self._kill(signal.SIGKILL)

@@ -15,6 +15,7 @@ from gfvad.bench.fuzz.commands import COMMANDS, Command, call
 from gfvad.bench.fuzz.effect import SAME, Context, Effect
 from gfvad.bench.fuzz.fork import Child, run_all
 from gfvad.bench.fuzz.oracle import Verdict
+from gfvad.bench.fuzz.sizes import OWN, SMALL
 
 GROUPS = {  # what else a message may name: files that belong together
     "records": ("records/", "records:"),
@@ -36,7 +37,8 @@ class Trial:
     def describe(self) -> str:
         """What was done, small enough to read."""
         effect = self.told.get("effect", {})
-        words = " ".join(map(ascii_of, self.told.get("argv", ())))
+        told = [word for word in self.told.get("argv", ()) if word not in (*SMALL, OWN)]
+        words = " ".join(map(ascii_of, told))
         target = f"{self.told.get('target', '?')} ({effect.get('note', '')})"
         what = f"{self.case.mutation.__name__} of {target} [{effect.get('expect')}]"
         return f"case {self.case.number} {self.case.kind}: {what}: {self.case.command}: {words}"
