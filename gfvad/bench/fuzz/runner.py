@@ -180,10 +180,13 @@ class Fuzzer:
 
     def _written(self, command: Command, folder: Path) -> list[str]:
         before = json.loads((folder / ".fuzz" / "before.json").read_text())
+        outputs = list(command.outputs)
+        if (folder / "out").is_symlink():
+            outputs.append("user")  # where the link leads: files may be added
         return places.written(
             before,
             places.snapshot(folder),
-            command.outputs,
+            outputs,
             [p for p in command.outputs if p in command.needs or p == "cache"],
         )
 
