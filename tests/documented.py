@@ -63,6 +63,7 @@ def kind(command: str) -> str | None:
         r"bash launch/seeds\.sh": "train",
         r"python -m gfvad\.main --mode=(evaluate|score)": "after",
         r"python -m gfvad\.prepare": "prepare",
+        r"python -m gfvad\.bench fuzz": "fuzz",  # test_fuzz.py
         r"python -m gfvad\.bench": "bench",
         r"python -m gfvad\.(ablate|eval\.(compare|breakdown))": "ablation",
         r"python -m gfvad\.eval\.(published|summary)": "evaluation",

@@ -8,7 +8,7 @@ from documented import FRAMES, OWN_FRAMES, TINY, TINY_FRAMES, data, documented, 
 def test_every_documented_command_is_run_here():
     unknown = {command: path for command, path in documented().items() if kind(command) is None}
     assert not unknown
-    assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster", "own", "folds"} == {kind(c) for c in documented()}
+    assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster", "own", "folds", "fuzz"} == {kind(c) for c in documented()}
 
 
 # one of each, README's command with launch/local.sh among them

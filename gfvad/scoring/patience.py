@@ -41,7 +41,7 @@ class Patience:
         def run() -> None:
             try:
                 found.append(open_source(source, side))
-            except BaseException as error:  # noqa: BLE001: raised again below
+            except BaseException as error:  # raised again below
                 found.append(error)
 
         thread = threading.Thread(target=run, daemon=True)

@@ -1,0 +1,136 @@
+"""What a command wrote, as digests: equal for equal results, whatever the clock says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VOLATILE = {
+    "wall_seconds",
+    "created",
+    "code_version",
+    "device",
+    "config_hash",
+    "group",
+    "versions",
+    "difference",
+}
+TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
+
+
+def of(parts: Iterable[bytes | str]) -> str:
+    """Sixteen hex digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()[:16]
+
+
+def array(x: np.ndarray) -> list[bytes | str]:
+    """Precision, shape and content."""
+    return [str(x.dtype), str(x.shape), np.ascontiguousarray(x).tobytes()]
+
+
+def tree(path: Path) -> str:
+    """A JSON without what changes from call to call."""
+    return json.dumps(_steady(json.loads(path.read_text())), sort_keys=True)
+
+
+def _steady(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _steady(v) for k, v in node.items() if k not in VOLATILE}
+    return [_steady(v) for v in node] if isinstance(node, list) else node
+
+
+def records(at: Path, folder: str = "out") -> dict[str, str]:
+    """Every video of every split of prepared records."""
+    from gfvad.data import records as records_lib
+
+    found = {}
+    for split in ("train", "test"):
+        for video in records_lib.open_records(at / folder, split):
+            parts: list[bytes | str] = [
+                str(video.label),
+                repr(video.classes),
+                str(video.num_frames),
+                repr(np.asarray(video.spans).tolist()),
+                repr(video.span_classes),
+                str(video.fps),
+            ]
+            found[f"{split}\t{video.name}"] = of(
+                parts
+                + [part for m in sorted(video.features) for part in (m, *array(video.features[m]))]
+            )
+    return found
+
+
+def features(at: Path, folder: str = "out") -> dict[str, str]:
+    """Arrays of an extraction, and its tables by video."""
+    found = {}
+    for path in sorted((at / folder).rglob("*")):
+        if path.suffix == ".npy":
+            found[str(path.relative_to(at))] = of(array(np.load(path)))
+        elif path.suffix in (".csv", ".txt"):
+            found |= {f"{path.name}\t{key}": value for key, value in rows(path).items()}
+    return found
+
+
+def rows(path: Path) -> dict[str, str]:
+    """Rows of a table by their first field."""
+    import csv
+
+    found: dict[str, list[str]] = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.reader(file, delimiter="@" if path.suffix == ".txt" else ","):
+            if row and row[0] not in ("name", "video"):  # but for headers
+                found.setdefault(row[0], []).append(repr(row))
+    return {key: of(value) for key, value in found.items()}
+
+
+def scored(at: Path, folder: str = "out") -> dict[str, str]:
+    """scores.csv and alarms.csv, by video."""
+    return {
+        f"{name}\t{key}": value
+        for name in ("scores.csv", "alarms.csv")
+        for key, value in rows(at / folder / name).items()
+    }
+
+
+def run(at: Path, folder: str = "out") -> dict[str, str]:
+    """scores.npz by video, and the records of results.json where there is one."""
+    with np.load(at / folder / "scores.npz") as arrays:
+        found = {name: of(array(arrays[name])) for name in arrays.files}
+    if (at / folder / "results.json").is_file():
+        found["results.json"] = of(
+            [
+                json.dumps(
+                    json.loads((at / folder / "results.json").read_text())["records"],
+                    sort_keys=True,
+                )
+            ]
+        )
+    return found
+
+
+def artefact(at: Path, folder: str = "out") -> dict[str, str]:
+    """The manifest (with the digest of the model)."""
+    return {"manifest.json": of([tree(at / folder / "manifest.json")])}
+
+
+def page(folder: Path) -> dict[str, str]:
+    """A report without its times."""
+    return {
+        path.name: of([TIMES.sub("", path.read_text())]) for path in sorted(folder.glob("*.html"))
+    }
+
+
+def said(at: Path) -> dict[str, str]:
+    """What a command printed."""
+    return {"stdout": of([(at / ".fuzz" / "stdout").read_bytes()])}

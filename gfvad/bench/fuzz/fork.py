@@ -1,0 +1,199 @@
+"""A child a case: forked from a process that has read the libraries but started no device.
+
+It has its own folder, limits of time and memory, and its output in files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+READ_BEFORE = (
+    "gfvad.job",
+    "gfvad.clip_job",
+    "gfvad.scoring.job",
+    "gfvad.scoring.weak",
+    "gfvad.scoring.predictive",
+    "gfvad.scoring.stream",
+    "gfvad.scoring.clip_stream",
+    "gfvad.scoring.artefact",
+    "gfvad.extraction.job",
+    "gfvad.reporting.page",
+    "gfvad.data.audit",
+    "gfvad.data.simulate",
+    "gfvad.eval.summary",
+    "gfvad.eval.clip_video",
+    "gfvad.main",
+    "gfvad.prepare",
+    "gfvad.extract",
+    "gfvad.score",
+    "gfvad.export",
+    "gfvad.report",
+    "configs.own",
+    "configs.predictive",
+    "jax.experimental.compilation_cache.compilation_cache",
+)
+MEMORY = 6 << 30  # bytes of data of a child
+FILE = 1 << 30  # bytes of the largest file that a child may write
+WAIT = 0.005  # seconds between two looks at the children
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+UNCAUGHT = 97  # exit code of a child whose command raised
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the libraries have to find: one CPU device, quick compilation, kept for all children."""
+    flags = " ".join(
+        word
+        for word in os.environ.get("XLA_FLAGS", "").split()
+        if "host_platform_device_count" not in word
+    )
+    return {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=1".strip(),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "GFVAD_CACHE": "cache",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def read_libraries() -> None:
+    """Imports what the children need. No device may start here: its threads survive no fork."""
+    for name in READ_BEFORE:
+        importlib.import_module(name)
+
+
+class Child:
+    """A function in a process of its own: in `folder`, output below `out`, at most `limit` s."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        out: Path,
+        work: Callable[[], int],
+        limit: float,
+        interrupt: Callable[[], float] = lambda: 0.0,
+    ):
+        """interrupt(): after how many seconds it gets SIGINT; 0: never."""
+        self.name, self.out, self.limit, self._interrupt = name, out, limit, interrupt
+        self._folder, self._work = folder, work
+        self.status: int | None = None  # exit code; negative: ended by that signal
+        self.hung, self.seconds, self.pid = False, 0.0, 0
+
+    def start(self) -> None:
+        """Forks."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._began, self._told = time.monotonic(), False
+        self.pid = os.fork()
+        if not self.pid:
+            self._child()
+
+    def _child(self) -> None:
+        code = UNCAUGHT
+        try:
+            os.setsid()
+            ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+            for descriptor, name in (
+                (0, os.devnull),
+                (1, self.out / "stdout"),
+                (2, self.out / "stderr"),
+            ):
+                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+            faulthandler.enable()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.chdir(self._folder)
+            os.environ.update(
+                TMPDIR=str(self._folder / "tmp"), HOME=str(self._folder / "home"), COLUMNS="200"
+            )
+            import tempfile
+
+            tempfile.tempdir = None
+            code = self._work() or 0
+        except BaseException:  # a command that raises is what is looked for
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code & 0xFF)
+
+    def poll(self) -> bool:
+        """Whether it has ended; one that takes too long is ended here, with its own children."""
+        found, status = os.waitpid(self.pid, os.WNOHANG)
+        self.seconds = time.monotonic() - self._began
+        if found:
+            self.status = os.waitstatus_to_exitcode(status)
+            self._kill(signal.SIGKILL)  # what it left running
+            return True
+        if not self._told and self._interrupt() and self.seconds > self._interrupt():
+            # not before it has said something: a busy machine may not have come that far
+            if self.seconds > self.limit / 2 or self.stderr().strip():
+                self._told = True
+                os.kill(self.pid, signal.SIGINT)
+        if self.seconds > self.limit:
+            self.hung = True
+            self._kill(signal.SIGKILL)
+        return False
+
+    def _kill(self, number: int) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def stdout(self) -> str:
+        """What it printed."""
+        return self._said("stdout")
+
+    def stderr(self) -> str:
+        """What it printed on standard error."""
+        return self._said("stderr")
+
+    def _said(self, name: str) -> str:
+        path = self.out / name
+        return path.read_bytes()[-200_000:].decode("utf-8", "replace") if path.is_file() else ""
+
+
+def run_all(
+    children: Iterable[Child], jobs: int, after: Callable[[Child], Iterable[Child]]
+) -> None:
+    """Runs children, at most `jobs` at once; after(child) may give more, which come first."""
+    source, first, running = iter(children), [], []
+    try:
+        while True:
+            while (
+                len(running) < jobs
+                and (child := first.pop(0) if first else next(source, None)) is not None
+            ):
+                child.start()
+                running.append(child)
+            if not running:
+                return
+            ended = [child for child in running if child.poll()]
+            running = [child for child in running if child not in ended]
+            for child in ended:
+                first += after(child)
+            if not ended:
+                time.sleep(WAIT)
+    finally:
+        for child in running:
+            child._kill(signal.SIGKILL)
+            os.waitpid(child.pid, 0)

@@ -1,0 +1,105 @@
+"""What lies in a case's folder before and after a command: what it changed, and what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gfvad.bench.fuzz.effect import SECRET
+
+OWN = (".fuzz", "tmp", "home")  # of the fuzzer: what lies there is not looked at
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    """{path: kind, size, time of change, digest} below a case's folder, but for OWN."""
+    found: dict[str, str] = {}
+    for place, folders, files in os.walk(root):
+        if place == str(root):
+            folders[:] = [f for f in folders if f not in OWN]
+        for name in (*folders, *files):
+            path = os.path.join(place, name)
+            what = os.lstat(path)
+            content = ""
+            if stat.S_ISREG(what.st_mode):
+                with open(path, "rb") as file:
+                    content = hashlib.sha256(file.read()).hexdigest()[:12]
+            elif stat.S_ISLNK(what.st_mode):
+                content = os.readlink(path)
+            elif stat.S_ISDIR(what.st_mode):
+                found[os.path.relpath(path, root)] = "folder"
+                continue
+            found[os.path.relpath(path, root)] = (
+                f"{stat.S_IFMT(what.st_mode):o} {what.st_size} {what.st_mtime_ns} {content}"
+            )
+    return found
+
+
+def written(
+    before: Mapping[str, str], after: Mapping[str, str], outputs: Sequence[str], own: Sequence[str]
+) -> list[str]:
+    """What was changed, made or removed where a command must not.
+
+    That is outside its outputs, or, in them, what was there before and is not its own.
+
+    own: outputs that hold an earlier result of the same command, which it may replace.
+    """
+
+    def inside(path: str, places: Sequence[str]) -> bool:
+        return any(path == p or path.startswith(f"{p}/") for p in places)
+
+    wrong = []
+    for path in sorted(set(before) | set(after)):
+        was, now = before.get(path), after.get(path)
+        if was == now or inside(path, own):
+            continue
+        if was is None:
+            name = os.path.basename(path)
+            kept = name.endswith(".lock") or (
+                name.startswith("scorer-") and name.endswith(".npz")
+            )  # beside a run of the predictive model
+            if (
+                not inside(path, outputs)
+                and not kept
+                and not any(p.startswith(f"{path}/") for p in outputs)
+            ):
+                wrong.append(f"made {path}")
+        else:
+            wrong.append(f"{'removed' if now is None else 'changed'} {path}")
+    return wrong
+
+
+def not_finite(root: Path, outputs: Sequence[str]) -> str:
+    """The first file of scores below the outputs that holds NaN or infinity; '' for none."""
+    for path in _files(root, outputs):
+        if path.name in ("scores.csv", "alarms.csv", "scores.json", "results.json") and re.search(
+            r"(?<![\w.])(nan|-?inf|NaN|-?Infinity)(?![\w.])", path.read_text(errors="replace")
+        ):
+            return str(path.relative_to(root))
+        if path.name == "scores.npz":
+            with np.load(path) as arrays:
+                if not all(np.isfinite(arrays[name]).all() for name in arrays.files):
+                    return str(path.relative_to(root))
+    return ""
+
+
+def secret_in(root: Path, outputs: Sequence[str]) -> str:
+    """A file below the outputs, or a name of one, that holds the password; '' for none."""
+    for path in _files(root, outputs):
+        if SECRET in str(path) or SECRET.encode() in path.read_bytes():
+            return str(path.relative_to(root)).replace(SECRET, "***")
+    return ""
+
+
+def _files(root: Path, outputs: Sequence[str]) -> Iterator[Path]:
+    for place in outputs:
+        for path in (
+            [root / place] if (root / place).is_file() else sorted((root / place).rglob("*"))
+        ):
+            if path.is_file() and not path.is_symlink():
+                yield path

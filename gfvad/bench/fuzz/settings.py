@@ -1,0 +1,228 @@
+"""Mutations that leave the files alone: options, places to write to, sources of a stream."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SECRET, Context, Effect, Mutation
+
+LONG = (
+    "train.steps",
+    "eval.bootstrap",
+    "data.simulated",
+    "train.members",
+    "data.cache_dir",
+    "data.root",
+    "data.records",
+    "head.layers",
+)  # large ones only take long
+VALUES = (
+    "-1",
+    "0",
+    "0.5",
+    "-0.5",
+    "nan",
+    "inf",
+    "1e30",
+    "x",
+    "",
+    "None",
+    "True",
+    "()",
+    "('a', 'b')",
+    "[1, 2]",
+    "{}",
+    "3",
+    "100000",
+    "99999999999999999999",
+)
+
+
+def override(c: Context) -> Effect:
+    """A key of the configuration gets an odd value."""
+    from configs.own import get_config
+    from gfvad.config import flatten
+
+    keys = sorted(flatten(get_config()))
+    key = c.rng.choice(keys)
+    value = c.rng.choice(
+        [v for v in VALUES if not (any(part in key for part in LONG) and len(v) > 4)]
+    )
+    if any(part in key for part in LONG) and value in ("3", "True"):
+        value = "0"
+    words = tuple(word for word in c.argv if not word.startswith(f"--config.{key}="))
+    return Effect(
+        CHANGES,
+        (key, key.rsplit(".", 1)[-1], "data.root" if key == "data.root" else key),
+        f"--config.{key}={value}",
+        argv=(*words, f"--config.{key}={value}"),
+    )
+
+
+def unknown_override(c: Context) -> Effect:
+    """A key that is none."""
+    key = c.rng.choice(("data.rot", "train", "model.fusion", "trian.steps", "", "data.root.x"))
+    return Effect(ERROR, (key, "--config"), key, extra=(f"--config.{key}=1",))
+
+
+def odd_option(c: Context) -> Effect:
+    """An option that is none, or has no sense."""
+    word = c.rng.choice(
+        (
+            "--stpes=3",
+            "more",
+            "--mode=tarin",
+            "--checkpoint=7",
+            "--workdir=",
+            "--config=none.py",
+            "--config=configs/own.py:novariant",
+            "--mode=score",
+        )
+    )
+    return Effect(
+        EITHER,
+        (word, word.strip("-").split("=")[0], word.split("=")[-1], "none.py", "config"),
+        word,
+        extra=(word,),
+    )
+
+
+# ---- places to write to --------------------------------------------------------------------------
+
+FOREIGN = {
+    "notes.txt": "my own notes\n",
+    "manifest.json": '{"mine": true}\n',
+    "config.json": '{"also": "mine"}\n',
+    "sub/kept.csv": "a,b\n",
+    "scores.csv": "mine\n",
+    "x.npy": "mine",
+}
+
+
+def out_is_file(c: Context) -> Effect:
+    """A file where the output's folder should be."""
+    (c.root / "out").write_text("a file of mine\n")
+    return Effect(ERROR, ("out",))
+
+
+def out_is_foreign(c: Context) -> Effect:
+    """A folder with files of the user's."""
+    names = c.rng.sample(sorted(FOREIGN), c.rng.randrange(1, 4))
+    for name in names:
+        path = c.root / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FOREIGN[name])
+    return Effect(CHANGES, ("out",), ", ".join(names))
+
+
+def out_is_input(c: Context) -> Effect:
+    """The output is a folder of inputs: of a run, of features, of a set."""
+    inputs = sorted(
+        p.name
+        for p in c.root.iterdir()
+        if p.is_dir()
+        and p.name not in ("tmp", "home", "cache", "user", "out")
+        and not p.name.startswith(".")
+    )
+    chosen = c.rng.choice(inputs)
+    shutil.copytree(c.root / chosen, c.root / "out")
+    return Effect(CHANGES, ("out",), f"a copy of {chosen}")
+
+
+def out_below_file(c: Context) -> Effect:
+    """A part of the output's path is a file."""
+    (c.root / "out").write_text("a file of mine\n")
+    words = tuple(
+        w.replace("=out/", "=out/deep/").replace("=out", "=out/deep")
+        if w.startswith(("--out=", "--output=", "--workdir=out"))
+        else w
+        for w in c.argv
+    )
+    return Effect(ERROR, ("out",), argv=words)
+
+
+def out_unwritable(c: Context) -> Effect:
+    """A place where nobody may write."""
+    end = next(
+        (w.rsplit("/", 1)[-1] for w in c.argv if w.startswith(("--out=out/", "--output=out/"))),
+        "made",
+    )
+    words = tuple(
+        f"{w.split('=')[0]}=/proc/fuzz/{end}"
+        if w.startswith(("--out=", "--output=", "--workdir=out"))
+        else w
+        for w in c.argv
+    )
+    return Effect(ERROR, ("/proc",), argv=words)
+
+
+def out_is_link(c: Context) -> Effect:
+    """A link to a folder of the user's."""
+    (c.root / "out").symlink_to(c.root / "user", target_is_directory=True)
+    return Effect(CHANGES, ("out", "user"))
+
+
+PLACES: tuple[Mutation, ...] = (
+    out_is_file,
+    out_is_foreign,
+    out_is_foreign,
+    out_is_input,
+    out_below_file,
+    out_unwritable,
+    out_is_link,
+)
+
+
+# ---- sources of a stream -------------------------------------------------------------------------
+
+
+def source(
+    name: str, given: str, names: tuple[str, ...], seconds: float = 0.0, expect: str = ERROR
+) -> Mutation:
+    """Another source than the command's own."""
+
+    def mutate(c: Context) -> Effect:
+        words = tuple(given if w.startswith("clips/") else w for w in c.argv)
+        return Effect(expect, names, name, argv=words, seconds=seconds)
+
+    mutate.__name__ = name
+    return mutate
+
+
+def sound_url(c: Context) -> Effect:
+    """The file, as a URL."""
+    path = next(w for w in c.argv if w.startswith("clips/"))
+    return Effect(
+        CHANGES,
+        ("file:",),
+        argv=tuple(f"file://{(c.root / path).absolute()}" if w == path else w for w in c.argv),
+    )
+
+
+SOURCES: tuple[Mutation, ...] = (
+    source(
+        "unreachable with a password",
+        f"rtsp://user:{SECRET}@127.0.0.1:9/live",
+        ("127.0.0.1", "rtsp"),
+        4.0,
+    ),
+    source(
+        "unreachable with a token",
+        f"http://127.0.0.1:9/live.m3u8?token={SECRET}",
+        ("127.0.0.1", "http"),
+        4.0,
+    ),
+    source("unknown protocol", f"xyz://user:{SECRET}@127.0.0.1/live", ("127.0.0.1", "xyz"), 4.0),
+    source("a camera that is not there", "camera:99", ("camera:99",), 4.0),
+    source("a file that is not there", "clips/none.mp4", ("none.mp4",)),
+    source("a folder", "clips/", ("clips",)),
+    source("an empty name", "", ()),
+    source("a device", "/dev/null", ("/dev/null",)),
+    sound_url,
+)
+
+
+def below(root: Path, pattern: str) -> list[Path]:
+    """Files of a case that match, in order."""
+    return sorted(p for p in root.glob(pattern) if p.is_file())
