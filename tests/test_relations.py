@@ -273,3 +273,13 @@ def test_rbf_never_holds_every_difference():
     x, mask = jax.ShapeDtypeStruct((1000, 1024), jnp.float32), np.ones(1000, bool)
     used = jax.jit(jax.grad(lambda x: rbf(x, mask).sum())).lower(x).compile().memory_analysis()
     assert used.temp_size_in_bytes < 400 << 20
+
+
+def test_rbf_of_any_number_of_units():
+    """As a model that is exported for a symbolic N has it."""
+    from jax import export
+
+    (n,) = export.symbolic_shape("n")
+    made = export.export(jax.jit(rbf))(jax.ShapeDtypeStruct((n, 40), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.bool_))
+    x, mask = mixed_rows(n=12, d=40), np.ones(12, bool)
+    np.testing.assert_allclose(made.call(x, mask), rbf(x, mask), atol=1e-6)

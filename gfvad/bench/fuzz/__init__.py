@@ -12,7 +12,7 @@ command needs, changes one thing and runs the command in a fork of this process.
     clear error       one line that names the file, the key or the place, and exit code 1 to 3
     unclear error     an error that names nothing, holds a password, or asks to be reported
     raw traceback     an exception, or an end by a signal
-    hang              no end within --limit seconds, nor within three times as long
+    hang              no end within --limit seconds, nor within twice as long
     silent wrong      exit code 0 and another result without a word, or numbers that are not finite;
                       a sound input that is refused
     written outside   a file changed, made or removed that is none of the command's own

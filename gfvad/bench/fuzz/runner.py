@@ -230,7 +230,7 @@ class Fuzzer:
             ):  # a busy machine? once more, with more time
                 shutil.rmtree(trial.folder)
                 again = Trial(cases.draw(self.seed, trial.case.number), trial.folder)
-                return [start(again, 3 * self.limit)]
+                return [start(again, 2 * self.limit)]
             done(trial)
             bad = trial.verdict.outcome in oracle.BAD
             if bad and kept is not None:
