@@ -14,7 +14,8 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
     "torch": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py", "gfvad/extraction/networks.py"},
     "transformers": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py", "gfvad/extraction/networks.py"},
     "onnxruntime": {"gfvad/extraction/networks.py"},
-    "av": {"gfvad/bench/fuzz/media.py", "gfvad/data/video/decode.py", "gfvad/eval/clip_video.py", "gfvad/extraction/media.py", "gfvad/reporting/transcode.py"},  # reads frames, writes a video, reads frames and sound, encodes anew
+    "av": {"gfvad/bench/fuzz/media.py", "gfvad/bench/kills.py", "gfvad/data/video/decode.py", "gfvad/eval/clip_video.py", "gfvad/extraction/media.py",
+           "gfvad/reporting/transcode.py"},  # reads frames, writes a video, reads frames and sound, encodes anew
     "plotly": {"gfvad/reporting/page.py"},
 }
 AT_THE_TOP = {"av"}

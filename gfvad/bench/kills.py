@@ -6,6 +6,7 @@ libraries and started no backend. Exit code 1 where a single byte of an output d
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -26,6 +27,11 @@ SMALL = ["--config=configs/xd.py", "--config.data.simulated.train_videos=12", "-
          "--config.train.steps=60", "--config.train.batch_size=4", "--config.train.log_every=3", "--config.train.eval_every=10", "--config.parallel.devices=1",
          "--config.train.checkpoint_every=5", "--config.eval.bootstrap=0", "--config.eval.figures=False"]  # fmt: skip
 VIDEOS, FRAMES = 6, 64  # made for extraction
+
+
+def command_of(name: str) -> Callable[[Sequence[str]], int]:
+    """main(argv) of a command, as a user starts it."""
+    return importlib.import_module(f"gfvad.{name}").main
 
 
 class Child:
@@ -110,7 +116,7 @@ def parameters(workdir: Path) -> dict[str, str]:
 
 def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
     """Kills training; returns the number of wrong bits found (files that differ)."""
-    from gfvad.main import main
+    main = command_of("main")
 
     whole, log = folder / "whole", folder / "train.log"
     command = [*SMALL, f"--workdir={whole}"]
@@ -179,7 +185,7 @@ def write_videos(folder: Path) -> None:
 
 def extract(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
     """Kills extraction; returns the number of files that differ."""
-    from gfvad.extract import main
+    main = command_of("extract")
 
     videos, log, whole = folder / "videos", folder / "extract.log", folder / "features"
     write_videos(videos)
@@ -199,7 +205,7 @@ def extract(folder: Path, cases: int, rng: random.Random, say: Callable[[str], N
 
 def score(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
     """Kills scoring; returns the number of outputs that differ, or that a kill left in part."""
-    from gfvad.main import main
+    main = command_of("main")
 
     log, run = folder / "score.log", folder / "whole"
     if not run.exists():

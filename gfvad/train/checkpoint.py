@@ -29,7 +29,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 import gfvad
 from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.identity import Learnt
-from gfvad.train.quiet import quiet_late_reads, quiet_library
+from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.sealed import PARTS as PARTS
 from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
 from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
@@ -217,6 +217,7 @@ class Checkpoints:
             )
             with quiet_library():
                 self._manager = ocp.CheckpointManager(self.folder, options=options)
+            silence_threads()
         return self._manager
 
     def _tidy(self) -> None:

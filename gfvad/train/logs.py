@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,17 @@ class RunLog:
         truncate(paths["timing"], step)
         self._files = {name: open(path, "a", encoding="utf-8") for name, path in paths.items()}
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._writer = self._board.file_writer.event_writer
+        self._failed: BaseException | None = None  # of the thread that writes the events: without it the queue fills and blocks
+        before, worker = threading.excepthook, self._writer._worker
+
+        def hook(found: threading.ExceptHookArgs) -> None:
+            if found.thread is worker:
+                self._failed = found.exc_value
+            else:
+                before(found)
+
+        threading.excepthook, self._hook = hook, before
 
     def __enter__(self) -> RunLog:
         return self
@@ -58,12 +70,22 @@ class RunLog:
         try:
             with self._writing():
                 self.flush()
+                self._require_board()
                 self._board.close()
                 for file in self._files.values():
                     file.close()
+            threading.excepthook = self._hook
         except DataError:
+            self._writer._closed = True  # else the library tries again when the program ends, with a traceback
+            self._writer._event_queue.cancel_join_thread()
             if kind is None:  # else the first error says more
                 raise
+
+    def _require_board(self) -> None:
+        """Raises what ended the thread that writes TensorBoard's events."""
+        if self._failed is not None:
+            self._writer._event_queue.cancel_join_thread()  # nobody empties it any more
+            raise self._failed
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -99,6 +121,7 @@ class RunLog:
             for key, value in row.items():
                 if key not in ("step", "kind"):
                     for tag, number in flat(f"{row['kind']}/{key}", value):
+                        self._require_board()
                         self._board.add_scalar(tag, number, row["step"])
 
 

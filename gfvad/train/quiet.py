@@ -20,15 +20,29 @@ def quiet_library() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
+def silence_threads() -> None:
+    """From now on the library's threads print no tracebacks of saves that fail: the error is raised, and told, when the save is waited for."""
+    logging.set_verbosity(logging.FATAL)
+    _hush_closed_loops()
+
+
 @contextlib.contextmanager
 def quiet_late_reads() -> Iterator[None]:
     """Reads that are under way when one fails end after the library has closed their event loop, which is nobody's concern."""
     before = sys.unraisablehook
+    _hush_closed_loops()
+    yield
+    sys.unraisablehook = before  # stays where a read has failed: the others end when they end
+
+
+def _hush_closed_loops() -> None:
+    before = sys.unraisablehook
+    if getattr(before, "hushed", False):
+        return
 
     def hook(found: Any) -> None:
         if "Event loop is closed" not in str(found.exc_value):
             before(found)
 
+    hook.hushed = True  # type: ignore[attr-defined]
     sys.unraisablehook = hook
-    yield
-    sys.unraisablehook = before  # stays where a read has failed: the others end when they end
