@@ -273,8 +273,8 @@ def broken(name, change, match, error=DataError, **options):
     "change, match, error, options",
     [
         broken("empty", lambda f: [p.unlink() for p in f.iterdir()], r"config.json: not found: fetch"),
-        broken("config", lambda f: (f / "config.json").write_text("{"), "config.json: unreadable"),
-        broken("list", lambda f: (f / "config.json").write_text("[]"), "a JSON list, expected an object"),
+        broken("config", lambda f: (f / "config.json").write_text("{"), "config.json, line 1, column 2: not usable JSON"),
+        broken("list", lambda f: (f / "config.json").write_text("[]"), "a JSON list; expected an object"),
         broken("no weights", lambda f: (f / "model.safetensors").unlink(), r"weights model.safetensors not found \(found config.json, .*fetch"),
         broken("pickle", lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "pickled weights are not loaded"),
         broken("truncated", lambda f: cut(f / "model.safetensors"), r"found .* bytes, expected .* by its header"),

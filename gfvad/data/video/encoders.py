@@ -108,7 +108,8 @@ def token_file(path: Path) -> np.ndarray:
     try:
         array = map_npy(path)
     except DataError as error:
-        raise DataError(f"{error} (unreadable, expected float tokens [T, L, D] of numpy.save: write it again)") from None
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"{path}: unreadable ({reason}), expected float tokens [T, L, D] of numpy.save: write it again") from None
     if array.ndim != 3 or not array.size or array.dtype not in (np.float16, np.float32):
         raise DataError(f"{path}: {array.dtype} {list(array.shape)}, expected float16 or float32 tokens [T, L, D]: export it again")
     return array

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.base import files
+from gfvad.base.files import read_json as read_object
+from gfvad.base.files import require_regular
 from gfvad.types import ConfigError, DataError
 
 LONGEST_HEADER = 100 << 20  # bytes, of safetensors: as its own reader has it
@@ -36,7 +37,7 @@ def read_json(path: Path, redo: str) -> dict:
     """A JSON object from a file; DataError that ends in `redo`."""
     if not path.exists():
         raise DataError(f"{path}: not found: {redo}")
-    return files.read_json(path, f"an object of a model ({redo})", finite=False)
+    return read_object(path, f"an object of a model ({redo})", finite=False)
 
 
 def remote_code(folder: Path, config: dict, trust: bool) -> bool:
@@ -107,7 +108,7 @@ def weight_files(folder: Path) -> list[Path]:
         hint = "; pickled weights are not loaded, save them with save_pretrained" if list(folder.glob("*.bin")) else ""
         raise DataError(f"{folder}: weights {missing[0]} not found (found {held}){hint}: {FETCH}")
     for file in files:
-        size = files.require_regular(file, "weights")
+        size = require_regular(file, "weights")
         with open(file, "rb") as content:
             length = int.from_bytes(content.read(8), "little")
             try:
