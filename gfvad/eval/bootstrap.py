@@ -30,7 +30,7 @@ from gfvad.eval.metrics import RANKING, Counts, counts_of_sorted, ranking_metric
 BINS = 4096
 CHUNK = 125  # resamples at once: 125 x 4096 float64 are 4 MB
 LEVEL = 95.0  # per cent
-FEW = 200  # videos from which the percentiles of the resamples cover what they say
+FEW = 200  # videos from which percentiles are kept; where a few videos decide they still cover less than they say there (0.88, 200 sets)
 EDGE = 1e-4  # from 0 and 1, where a logit would be infinite
 METHODS = ("logit scale, t by the videos' influences", "percentile")  # below FEW videos, from FEW on
 CI_METHOD = f"95 % over videos, drawn with replacement; below {FEW} videos on the {METHODS[0]}; from {FEW} on: {METHODS[1]}"
