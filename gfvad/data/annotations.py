@@ -21,6 +21,7 @@ from gfvad.types import DataError
 
 XD_CLASSES = {"B1": "fighting", "B2": "shooting", "B4": "riot", "B5": "abuse", "B6": "car accident", "G": "explosion"}
 XD_NORMAL = "A"
+MOST_FRAMES = 10**9  # of a video: a year at 30 a second
 UCF_CLASSES = (
     "Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting", "RoadAccidents", "Robbery", "Shooting", "Shoplifting",
     "Stealing", "Vandalism",
@@ -44,9 +45,12 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
 
 def _integers(where: str, fields: list[str]) -> list[int]:
     try:
-        return [int(field) for field in fields]
-    except ValueError:
-        raise DataError(f"{where}: found {' '.join(fields)!r}; expected whole frame numbers") from None
+        numbers = [int(field) for field in fields]
+    except ValueError:  # also of more digits than Python reads
+        numbers = [MOST_FRAMES + 1]
+    if any(abs(number) > MOST_FRAMES for number in numbers):
+        raise DataError(f"{where}: found {' '.join(fields)[:100]!r}; expected whole frame numbers up to {MOST_FRAMES:,}")
+    return numbers
 
 
 def check_spans(where: str, numbers: list[int]) -> np.ndarray:

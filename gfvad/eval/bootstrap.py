@@ -70,10 +70,10 @@ def presence(p: Pool) -> np.ndarray:
 def draw(present: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """float64 [R, V]: how often each video is drawn. present [V, 2] as `presence`; no row holds one class only.
 
-    R = 0 where a video is alone or one class is missing: no interval can be given.
+    R = 0 where fewer than two videos hold a class: nothing says how such videos differ, so no interval can be given.
     """
     n = len(present)
-    if n < 2 or not present.any(axis=0).all():
+    if n < 2 or present.sum(axis=0).min() < 2:
         return np.zeros((0, n))
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, n, (resamples, n))  # [R, V]
@@ -133,7 +133,7 @@ def interval(value: float, values: np.ndarray, drawn: np.ndarray) -> list[float]
         return percentiles(values)
     if values.min() == values.max():
         unseen = (0.5 - LEVEL / 200) ** (1 / n)
-        return [unseen, 1.0] if value == 1 else [0.0, 1 - unseen] if value == 0 else [float(value)] * 2
+        return [unseen, 1.0] if value == 1 else [0.0, 1 - unseen] if value == 0 else None  # nothing says how videos differ
     spread = _logit(values)
     centre = 2 * _logit(np.float64(value)) - spread.mean()
     influence = (spread - spread.mean()) @ (drawn - 1) / resamples  # [V] covariance of the metric and the times a video is drawn

@@ -60,9 +60,11 @@ def written(
             continue
         if was is None:
             name = os.path.basename(path)
-            kept = name.endswith(".lock") or (
-                name.startswith("scorer-") and name.endswith(".npz")
-            )  # beside a run of the predictive model
+            kept = (
+                name.endswith(".lock")
+                or (name.startswith(".gfvad-") and name.endswith(".json"))  # what a command wrote
+                or (name.startswith("scorer-") and name.endswith(".npz"))  # beside a predictive run
+            )
             if (
                 not inside(path, outputs)
                 and not kept
