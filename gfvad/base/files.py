@@ -298,6 +298,11 @@ def number(text: Any, where: str, what: str, least: float = -math.inf, most: flo
     return value
 
 
+def whole_number(text: str) -> int | None:
+    """A whole number of at most 18 decimal digits, 0 or more; None for other text ('²' and '' too)."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
 def is_full(error: OSError) -> bool:
     """Whether an error says that a disk is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -104,9 +104,10 @@ def parse_frame_counts(path: Path) -> Names:
     table = Names(path.name)
     for i, line in read_lines(path, "lines NAME@FRAMES"):
         name, _, count = line.rpartition("@")
-        if not name or not count.isdigit() or int(count) == 0:
+        frames = files.whole_number(count)
+        if not name or not frames or frames > MOST_FRAMES:
             raise DataError(f"{path}, line {i}: found {line!r}; expected NAME@FRAMES with at least one frame")
-        table.add(f"{path}, line {i}", name, int(count))
+        table.add(f"{path}, line {i}", name, frames)
     return table
 
 

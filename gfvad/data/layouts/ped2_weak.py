@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import whole_number
 from gfvad.data import ground_truth
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts.base import Entry, Problem
@@ -35,7 +36,7 @@ class Ped2Weak(Frames):
         super().open()
         for part, (prefix, expected) in PARTS.items():
             videos = self.folder.videos(part)
-            numbers = [int(video.name.removeprefix(prefix)) if video.name.removeprefix(prefix).isdigit() else 0 for video in videos]
+            numbers = [whole_number(video.name.removeprefix(prefix)) or 0 for video in videos]
             if numbers != list(range(1, expected + 1)):
                 found = f"{len(videos)} videos ({', '.join(video.name for video in videos[:4])}{', ...' if len(videos) > 4 else ''})"
                 raise DataError(f"{self.folder.folder(part)}: {found}; expected the {expected} videos of Ped2, numbered from 1: give the folder of Ped2, whole")

@@ -199,7 +199,7 @@ def frames_of(folder: Path) -> tuple[Path, ...]:
 
 def natural(name: str) -> tuple:
     """Key that sorts 'v2' before 'v10'."""
-    return tuple((1, int(part), part) if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|\D+", name))
+    return tuple((1, int(part), part) if part.isdecimal() else (0, 0, part) for part in re.findall(r"\d+|\D+", name))
 
 
 def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:

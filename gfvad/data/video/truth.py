@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.arrays import load_npy, load_npz
-from gfvad.base.files import read_bytes, read_text, require_regular
+from gfvad.base.files import read_bytes, read_text, require_regular, whole_number
 from gfvad.base.names import Names, near, some
 from gfvad.data.video import decode
 from gfvad.data.truth_audit import frame_labels, pixel_labels
@@ -164,14 +164,15 @@ def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list
         if not words:
             continue
         where = f"{path}, line {number}"
-        if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()):
+        first, last = (whole_number(word) for word in words[1:]) if len(words) == 3 else (None, None)
+        if first is None or last is None:
             raise DataError(f"{where}: {line.strip()!r}; expected `video first last` with frames counted from 1")
         i = match_names(words[:1], names)[0]
         if i < 0:
             raise DataError(
                 f"{where}: unknown video {words[0]!r}{near(words[0], names)}; expected one of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
             )
-        _mark(labels[i], int(words[1]), int(words[2]), where, names[i])
+        _mark(labels[i], first, last, where, names[i])
     return labels
 
 
