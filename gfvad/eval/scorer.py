@@ -148,7 +148,7 @@ def load(path: Path) -> Scorer | None:
     remedy = "remove it; it is made again from the training set"
     try:
         arrays = load_npz(path)
-        about = files.parse_json(arrays["about"].tobytes().decode(), f"{path}:about", "what an evaluation writes")
+        about = files.parse_json(arrays["about"].tobytes().decode(), f"{path}:about", "what an evaluation writes", finite=False)
         if (about["format"], about["mark"]) != (FORMAT, path.stem):
             raise DataError(f"{path}: format {about['format']} of {about['mark']}, expected format {FORMAT} of {path.stem}: {remedy}")
         pair = lambda name: (arrays[f"{name}/mean"], arrays[f"{name}/spread"]) if f"{name}/mean" in arrays else None  # noqa: E731
