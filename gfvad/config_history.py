@@ -110,7 +110,7 @@ def defaults(kind: str) -> dict[str, Any]:
 
 def unknown(keys: Iterable[str], kind: str) -> list[str]:
     """The keys that no configuration of that kind has, in this version."""
-    return sorted(set(keys) - KNOWN.get(kind, KNOWN[WEAK]))
+    return sorted(set(keys) - KNOWN.get(kind, KNOWN[WEAK]) - {"kind"})  # which the weak one may state
 
 
 def filled(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -218,8 +218,7 @@ def test_interrupted_and_resumed_with_the_same_bits(trained, tiny_set, tmp_path,
 
     folder = tmp_path / "run"
     stumble(4, crash)
-    with pytest.raises(KeyboardInterrupt, match="no time to save"):
-        train(tiny_set, folder)
+    assert train(tiny_set, folder).code == 130
     assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == [2]
     stumble(3, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as left:

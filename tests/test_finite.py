@@ -174,7 +174,7 @@ def test_predictive_scores(monkeypatch, tmp_path, capsys):
     """gfvad.main --mode=score of the predictive model goes the same way."""
     clip_job = pytest.importorskip("gfvad.clip_job", reason="the video extras are not installed")
     videos = [clip_job.unlabelled("a", np.ones(3)), clip_job.unlabelled("b", np.array([1.0, np.inf]))]
-    assert clip_job.write_usable(tmp_path / "s.npz", *finite.divide(videos)) == EXIT_SOME_FAILED
+    assert finite.write_usable(tmp_path / "s.npz", *finite.divide(videos)) == EXIT_SOME_FAILED
     assert "no scores of b: 1 of 2 scores" in capsys.readouterr().err and set(results.read_scores(tmp_path / "s.npz")) == {"a"}
     with pytest.raises(DataError, match="b: 1 of 2"):
-        clip_job.write_usable(tmp_path / "t.npz", *finite.divide(videos[1:]))
+        finite.write_usable(tmp_path / "t.npz", *finite.divide(videos[1:]))

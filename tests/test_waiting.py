@@ -42,7 +42,7 @@ def test_waiting_ends_with_its_time(capsys):
 
 def test_a_host_that_never_answers_is_left_at_once(monkeypatch):
     """The network knows no signals: what opens it runs beside."""
-    monkeypatch.setattr(stream, "open_source", lambda source, side: time.sleep(5))
+    monkeypatch.setattr("gfvad.scoring.patience.open_source", lambda source, side: time.sleep(5))
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     assert call("rtsp://10.255.255.1/a") == 130 and time.monotonic() - began < 3

@@ -87,7 +87,7 @@ def names_below(root: Path) -> dict[str, Path | None]:
 def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     """The output of scoring."""
     path = folder / SCORES_JSON
-    tree = read_json(path, "what python -m gfvad.score wrote")
+    tree = read_json(path, "what python -m gfvad.score wrote", finite=False)  # one damaged entry does not stop the others
     if tree.get("format") != FORMAT:
         raise DataError(f"{path}: format {tree.get('format')!r}, expected {FORMAT}: score again with this version")
     with whole(path, "score again"):

@@ -119,7 +119,10 @@ def compare(run: WeakRun, folder: Path, out: Path) -> float:
         if case == 1 and len(features) > 1:
             features.pop(next(iter(features)))
         features[CLOCK] = np.arange(units) * 0.6 + 0.3
-        one, other = (s.score("check", features, graph=True) for s in (here, exported))
+        try:
+            one, other = (s.score("check", features, graph=True) for s in (here, exported))
+        except standalone.Refused as error:
+            raise DataError(f"{out}: the artefact gives no usable scores ({error}); nothing was written: score by the run itself (--model=RUN)") from None
         worst = float(np.maximum(worst, np.abs(one["scores"] - other["scores"]).max()))  # NaN stays NaN, unlike by max()
     if not worst <= TOLERANCE:
         raise DataError(
