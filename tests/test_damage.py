@@ -300,13 +300,6 @@ def test_a_folder_removed_in_mid_run(trained, tmp_path, monkeypatch, capsys):
     assert code == 2 and "Traceback" not in said and said.strip().splitlines()[-1].startswith("error: "), said
 
 
-def test_killed_with_a_flipped_byte_each_time(repository):
-    """A small round of `python -m gfvad.bench kills` (20 of each there)."""
-    argv = [sys.executable, "-m", "gfvad.bench", "kills", "--cases=1", "--work=train"]
-    done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "all in the same bits" in done.stdout, done.stdout + done.stderr
-
-
 def test_damage_is_a_data_error():
     from gfvad.train.sealed import Damaged
 

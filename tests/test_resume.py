@@ -164,9 +164,12 @@ def same_bits(found, expected):
 
 
 def test_killed_and_started_again(tmp_path, start, uninterrupted):
-    """Several kills in one run, each followed by another start."""
+    """Several kills in one run, each followed by a flipped byte in the newest checkpoint and another start."""
+    from gfvad.bench.kills import flip_newest  # here: this file is the program that is killed, too
+
     for where in KILLS:
         assert start(tmp_path, where) == [-signal.SIGKILL], where
+        print(where, flip_newest(tmp_path, random.Random(where)))
     assert start(tmp_path) == [0]
     same_bits(tmp_path, uninterrupted)
 

@@ -1,12 +1,14 @@
 """A trained predictive model as a scorer of videos and of streams: the numbers of --mode=score without the training set, in chunks, frame by frame."""
 import contextlib
 import io
+import json
 import shutil
 
 import numpy as np
 import pytest
 import tiny_clips
 import video_files
+from configs.common import get_config
 from ml_collections import ConfigDict
 
 from gfvad import config as config_lib
@@ -380,6 +382,6 @@ def test_the_benchmark(silent, video, capsys):
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="config.json"):
         PredictiveScorer.open(tmp_path)
-    (tmp_path / "config.json").write_text('{"kind": "weak"}')
+    (tmp_path / "config.json").write_text(json.dumps(get_config().to_dict()))
     with pytest.raises(ConfigError, match="kind 'weak', expected 'predictive'"):
         PredictiveScorer.open(tmp_path)
