@@ -44,7 +44,7 @@ def square_distances(u: jax.Array, v: jax.Array) -> jax.Array:
     """u [n, D], v [N, D] -> [n, N] squared distances |u_i - v_j|^2, from the differences themselves.
 
     |u|^2 + |v|^2 - 2 u.v would lose every digit of the distance of two near rows among large ones (their relation by 0.6 of 1 in
-    float32). Takes TERMS features at a time: no array larger than [TERMS, n, N], also on the way back.
+    float32). No array is larger than [n, N] or those given, also on the way back.
     """
     first, *more = _feature_groups(u, v)
     total = _square_differences(*first)
@@ -58,19 +58,9 @@ def _square_distances_forward(u: jax.Array, v: jax.Array):
 
 
 def _square_distances_backward(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gradients of both sides, again from the differences: 2 sum_j w_ij (u_i - v_j), and its opposite summed over i."""
+    """Gradients of both sides, again from the differences: 2 sum_j w_ij (u_i - v_j), and the same for v with w transposed."""
     u, v = rows
-
-    def pull(pair):
-        difference = 2.0 * weight * (pair[0][:, :, None] - pair[1][:, None, :])  # [TERMS, n, N]
-        return difference.sum(2), -difference.sum(1)
-
-    first, *more = _feature_groups(u, v)
-    to_u, to_v = pull(first)
-    if more:
-        parts = jax.lax.map(pull, more[0])
-        to_u, to_v = (jnp.concatenate([a, b.reshape(-1, b.shape[-1])]) for a, b in zip((to_u, to_v), parts))
-    return to_u[: u.shape[1]].T, to_v[: v.shape[1]].T
+    return _weighted_differences(u, v, 2.0 * weight), _weighted_differences(v, u, 2.0 * weight.T)
 
 
 square_distances.defvjp(_square_distances_forward, _square_distances_backward)
@@ -89,8 +79,21 @@ def _feature_groups(u: jax.Array, v: jax.Array) -> list[tuple[jax.Array, jax.Arr
 
 
 def _square_differences(u: jax.Array, v: jax.Array) -> jax.Array:
-    """u [TERMS, n], v [TERMS, N] -> [n, N]."""
-    return jnp.square(u[:, :, None] - v[:, None, :]).sum(0)
+    """u [TERMS, n], v [TERMS, N] -> [n, N]; term by term, so that one pass over [n, N] does them all."""
+    return sum(jnp.square(a[:, None] - b) for a, b in zip(u, v))
+
+
+def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
+    """sum_j w_ij (u_i - v_j): u [n, D], v [N, D], weight [n, N] -> [n, D]; TERMS rows of v in one pass over [n, D]."""
+    groups = max(1, -(-v.shape[0] // TERMS))
+    more = groups * TERMS - v.shape[0]
+    others = jnp.pad(v, ((0, more), (0, 0))).reshape(groups, TERMS, -1)
+    weights = jnp.pad(weight.T, ((0, more), (0, 0))).reshape(groups, TERMS, -1)
+    pull = lambda pair: sum(w[:, None] * (u - row) for row, w in zip(*pair))  # noqa: E731
+    total = pull((others[0], weights[0]))  # begun by the data: a zero would lack its mapped axes
+    if groups > 1:
+        total, _ = jax.lax.scan(lambda total, pair: (total + pull(pair), None), total, (others[1:], weights[1:]))
+    return total
 
 
 def rbf_of(squared: jax.Array, sigma: jax.Array | float) -> jax.Array:
