@@ -20,6 +20,7 @@ VOLATILE = {
     "group",
     "versions",
     "difference",
+    "manifest_sha256",  # which is over those above
 }
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
