@@ -54,11 +54,11 @@ class Arguments(NamedTuple):
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
-    """Dotted key -> value of every leaf of a config."""
+    """Dotted key -> value of every leaf of a config; an empty group is one."""
     leaves: dict[str, object] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        leaves.update(flatten(value, f"{name}.") if isinstance(value, ConfigDict) else {name: value})
+        leaves.update(flatten(value, f"{name}.") if isinstance(value, ConfigDict) and len(value) else {name: value})
     return leaves
 
 
@@ -218,8 +218,13 @@ def _tuples(tree):
 
 def validate(config: ConfigDict) -> None:
     """Normalises 'a,b' given for a tuple of names, then refuses impossible values by name."""
-    config_values.check(flatten(config))
-    if config.get("kind", "weak") == "predictive":
+    leaves, kind = flatten(config), config.get("kind", "weak")
+    config_values.check(leaves)
+    if kind not in config_history.KNOWN:
+        raise ConfigError(f"config.kind = {kind!r}: expected one of {', '.join(config_history.KNOWN)}")
+    if missing := sorted(config_history.KNOWN[kind] - set(leaves) - {"kind"}):
+        raise ConfigError(f"config.{missing[0]} is missing; expected every key of a configuration of kind {kind!r} (configs/)")
+    if kind == "predictive":
         from gfvad.config_predictive import validate as validate_predictive
 
         return validate_predictive(config)

@@ -121,9 +121,16 @@ def check(leaves: Mapping[str, Any]) -> None:
     leaves: dotted key -> value. Raises ConfigError with the key, the value and what is valid.
     """
     for key, value in leaves.items():
+        if key not in KINDS and (group := next((k for k in _above(key) if k in KINDS), "")):
+            raise ConfigError(f"config.{group}: keys below it, such as {key}; expected one value")
         expected = _refused(key, value)
         if expected:
             raise ConfigError(f"config.{key} = {repr(value)[:LONGEST]}: expected {expected}")
+
+
+def _above(key: str) -> list[str]:
+    """Groups that a dotted key lies in."""
+    return [key.rsplit(".", i)[0] for i in range(1, key.count(".") + 1)]
 
 
 def _refused(key: str, value: Any) -> str:
