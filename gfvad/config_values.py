@@ -99,6 +99,7 @@ WHOLE: dict[str, Bounds] = (
     | dict.fromkeys(WIDTHS, Bounds(0, WIDEST))
     | dict.fromkeys(DEPTHS, Bounds(0, DEEPEST))
     | dict.fromkeys(("model.fusion.channels", "model.fusion.rank"), Bounds(1, 4096))
+    | dict.fromkeys(("data.simulated.crops", "data.simulated.units"), Bounds(1, 10_000))
     | {"data.channels": Bounds(1, 3), "train.members": Bounds(1, 1000), "loss.pace_fastest": Bounds(2, DEEPEST)}
     | {key: Bounds(1, 10_000) for key in ("score.perturbations", "score.spatial", "score.temporal", "score.text_frames")}
 )  # fmt: skip

@@ -174,6 +174,10 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         threshold, rule = calibration_of(folder)
     except DataError as error:
         damaged.append((CALIBRATION, str(error)))
+    counted = results.get("n_videos")
+    if scores and isinstance(counted, int) and len(scores) < counted:
+        note = f"{folder / RUN_SCORES}: scores of {len(scores)} videos, {RESULTS} is of {counted}; expected all of them: evaluate the run again (--mode=evaluate)"
+        damaged.append((RUN_SCORES, note))
     truth = truth_of(folder) if scores else {}
     bounded = all(not s.size or (s.dtype.kind == "f" and s.min() >= 0 and s.max() <= 1) for s in scores.values())
     clips, sources = [], []
