@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +10,12 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import gfvad
-from gfvad import config_history
+from gfvad import config_history, config_values
 from gfvad.base.errors import ConfigError, DataError
-from gfvad.base.files import read_json, write_text
+from gfvad.base.files import lies_at, read_json, write_text
 from gfvad.base.names import nearest as nearest
 
+CONFIG = "config.json"  # in a run's folder
 WRITTEN_BY = "gfvad_version"  # key of config.json that is none of the config
 MODES = ("train", "evaluate", "score")
 CHOICES = {
@@ -53,11 +54,11 @@ class Arguments(NamedTuple):
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
-    """Dotted key -> value of every leaf of a config."""
+    """Dotted key -> value of every leaf of a config; an empty group is one."""
     leaves: dict[str, object] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        leaves.update(flatten(value, f"{name}.") if isinstance(value, ConfigDict) else {name: value})
+        leaves.update(flatten(value, f"{name}.") if isinstance(value, ConfigDict) and len(value) else {name: value})
     return leaves
 
 
@@ -120,7 +121,9 @@ def parse(argv: Sequence[str]) -> Arguments | None:
     config = values.config
     if config is None:
         config = load(values.workdir)
-    validate(config)
+        validate_stored(config, values.workdir)
+    else:
+        validate(config)
     workdir = Path(values.workdir) if values.workdir else Path("runs") / f"{config.data.dataset}-{config_hash(config)}"
     if values.mode == "score" and not (values.input and values.output):
         raise ConfigError("--mode=score needs --input=FILE_OR_FOLDER and --output=scores.npz")
@@ -139,11 +142,11 @@ def load(workdir: str | None) -> ConfigDict:
     """The config stored in a run's folder."""
     if not workdir:
         raise ConfigError("--config=configs/NAME.py is missing (or --workdir=DIR of an earlier run)")
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
+    path = Path(workdir) / CONFIG
+    if not lies_at(path):
         raise ConfigError(f"{path}: not found; expected a run's folder, or give --config=configs/NAME.py")
     try:
-        tree = read_json(path, "the config of a run")
+        tree = read_json(path, "the config of a run", finite=False)  # which key is not finite is said below
     except DataError as error:
         raise ConfigError(f"not a config: {error}; or give --config=configs/NAME.py") from None
     version = str(tree.pop(WRITTEN_BY, "(an early version, which left no number)"))
@@ -155,7 +158,7 @@ def load(workdir: str | None) -> ConfigDict:
         leaves = set(flatten(config))
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: not a config ({error}); give --config=configs/NAME.py") from None
-    if kind not in config_history.KNOWN:
+    if not isinstance(kind, str) or kind not in config_history.KNOWN:
         raise ConfigError(f"{path}: kind = {kind!r}, written by gfvad {version}; this is gfvad {gfvad.__version__}, which knows {', '.join(config_history.KNOWN)}")
     if strange := config_history.unknown(leaves, kind):
         raise ConfigError(
@@ -164,7 +167,20 @@ def load(workdir: str | None) -> ConfigDict:
         )
     if missing := sorted(config_history.KNOWN[kind] - leaves):
         raise ConfigError(f"{path}: key {missing[0]!r} is missing (the run was written by gfvad {version}); expected every key of the config: give --config=configs/NAME.py")
+    _of_file(path, lambda: config_values.check(flatten(config)))
     return config
+
+
+def validate_stored(config: ConfigDict, workdir: str | Path) -> None:
+    """`validate` of what `load` gave; messages name the file."""
+    _of_file(Path(workdir) / CONFIG, lambda: validate(config))
+
+
+def _of_file(path: Path, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}; the file was changed or is damaged: put it back, or give --config=configs/NAME.py") from None
 
 
 def _set_default(config: ConfigDict, key: str, value: object) -> None:
@@ -181,7 +197,7 @@ def _set_default(config: ConfigDict, key: str, value: object) -> None:
 def save(config: ConfigDict, workdir: Path) -> None:
     """Writes config.json, with the version that writes it, into a run's folder (whole or not at all). Raises DataError where it cannot."""
     text = json.dumps({**config.to_dict(), WRITTEN_BY: gfvad.__version__}, indent=1, sort_keys=True)
-    write_text(workdir / "config.json", text)
+    write_text(workdir / CONFIG, text)
 
 
 def config_hash(config: ConfigDict) -> str:
@@ -202,7 +218,13 @@ def _tuples(tree):
 
 def validate(config: ConfigDict) -> None:
     """Normalises 'a,b' given for a tuple of names, then refuses impossible values by name."""
-    if config.get("kind", "weak") == "predictive":
+    leaves, kind = flatten(config), config.get("kind", "weak")
+    config_values.check(leaves)
+    if kind not in config_history.KNOWN:
+        raise ConfigError(f"config.kind = {kind!r}: expected one of {', '.join(config_history.KNOWN)}")
+    if missing := sorted(config_history.KNOWN[kind] - set(leaves) - {"kind"}):
+        raise ConfigError(f"config.{missing[0]} is missing; expected every key of a configuration of kind {kind!r} (configs/)")
+    if kind == "predictive":
         from gfvad.config_predictive import validate as validate_predictive
 
         return validate_predictive(config)

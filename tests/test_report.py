@@ -449,3 +449,12 @@ def test_pages_of_runs(browser, tmp_path):
         shot(browser, f"{name}-phone")
     assert value(browser, "[...document.querySelectorAll('#videos .name')].map(e => e.textContent)") == ["one", "two"]
     no_errors(browser)
+
+
+def test_scores_of_fewer_videos_than_the_results_are_said(tmp_path, capsys):
+    from gfvad import report
+
+    run = write_run(tmp_path / "run")
+    write_run_scores(run / "scores.npz", {"two": np.full(50, 0.2, np.float32)})
+    assert report.main([str(run)]) == 1
+    assert "scores.npz: scores of 1 videos, results.json is of 2" in capsys.readouterr().err

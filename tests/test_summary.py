@@ -90,3 +90,36 @@ def test_bad_folders(tmp_path, capsys):
     (tmp_path / "a" / "results.json").write_text("{")
     with pytest.raises(DataError, match="not usable JSON"):
         summary.summarise(summary.find(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["nothing", "loop", "folder", "dangling"])
+def test_a_run_without_results_is_named(tmp_path, capsys, place):
+    from gfvad import report
+
+    _run(tmp_path / "runs/a", 0, 0.7)
+    gone = tmp_path / "runs/unfinished/results.json"
+    gone.parent.mkdir()
+    makers = {"loop": lambda: gone.symlink_to(gone.name), "folder": gone.mkdir, "dangling": lambda: gone.symlink_to("nowhere")}
+    makers.get(place, lambda: None)()
+    code = summary.main([str(tmp_path / "runs")])
+    said = capsys.readouterr().err
+    assert "unfinished" in said and "results.json" in said and code == (0 if place == "nothing" else 2)
+    code = report.main([str(tmp_path / "runs"), f"--out={tmp_path / 'page.html'}"])
+    said = capsys.readouterr().err + (tmp_path / "page.html").read_text()
+    assert "unfinished" in said and code == (0 if place == "nothing" else 1)
+
+
+@pytest.mark.parametrize("place", ["loop", "folder", "dangling"])
+def test_a_threshold_that_is_no_file_is_not_taken_for_absent(tmp_path, place):
+    from gfvad.eval.calibration import CALIBRATION, read_calibration
+    from gfvad.extraction import provenance
+    from gfvad.reporting.folders import calibration_of
+
+    for name in (CALIBRATION, provenance.FEATURES):
+        path = tmp_path / name
+        {"loop": lambda p: p.symlink_to(p.name), "folder": lambda p: p.mkdir(), "dangling": lambda p: p.symlink_to("nowhere")}[place](path)
+    for read in (lambda: read_calibration(tmp_path, 1), lambda: calibration_of(tmp_path)):
+        with pytest.raises(DataError, match=CALIBRATION):
+            read()
+    with pytest.raises(DataError, match=provenance.FEATURES):
+        provenance.kept(tmp_path)

@@ -113,6 +113,11 @@ def raw_cell(cell: str) -> str:
 # ---- reading ---------------------------------------------------------------------------------------------------------------------------
 
 
+def lies_at(path: str | os.PathLike) -> bool:
+    """Whether anything lies there: a file, but also a folder, a pipe, a link to nothing. What lies there is then read, or refused, never taken for absent."""
+    return os.path.lexists(path)
+
+
 def require_regular(path: str | os.PathLike, what: str) -> int:
     """Size in bytes of a regular file. Raises DataError for anything else: absent, a folder, a FIFO, a device, a loop of links."""
     try:

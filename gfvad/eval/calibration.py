@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.files import read_sealed, write_sealed
+from gfvad.base.files import lies_at, read_sealed, write_sealed
 from gfvad.types import DataError, ScoredVideo
 
 CALIBRATION = "calibration.json"
@@ -39,7 +39,7 @@ def write_calibration(folder: Path, step: int, videos: Sequence[ScoredVideo], he
 def read_calibration(folder: Path, step: int) -> tuple[float, str]:
     """(threshold, how it was made) of a run's checkpoint; DEFAULT where it was not calibrated. Raises DataError for a damaged file."""
     path = folder / CALIBRATION
-    if not path.is_file():
+    if not lies_at(path):
         return DEFAULT, f"{DEFAULT}: {CALIBRATION} is not there"
     try:
         found = read_sealed(path, "a calibration")

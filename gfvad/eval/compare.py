@@ -30,7 +30,7 @@ from scipy import stats
 from gfvad.eval import bootstrap
 from gfvad.eval.frames import Runs, compress, labels_from_spans
 from gfvad.eval.metrics import RANKING, ranking_metrics
-from gfvad.eval.results import read_results, read_scores
+from gfvad.eval.results import find_results, left_out, read_results, read_scores
 from gfvad.types import ConfigError, DataError
 
 METRICS = ("auc", "ap")
@@ -148,7 +148,10 @@ def caveat(videos: int) -> str:
 
 def find_runs(folder: Path) -> dict[int, Path]:
     """Seed -> run folder, of a run folder or of a folder of them. Raises DataError for none, or a seed twice."""
-    found = [folder] if (folder / "results.json").is_file() else sorted(path.parent for path in folder.glob("*/results.json"))
+    paths, without = find_results(folder) if folder.is_dir() else ([], [])
+    found = [path.parent for path in paths]
+    if found and without:
+        print(f"left out: {left_out(without)} (in {folder})", file=sys.stderr)
     if not found:
         raise DataError(f"{folder}: no results.json in it or in its sub-folders; expected finished runs of one setting over seeds")
     runs: dict[int, Path] = {}

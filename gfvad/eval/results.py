@@ -30,12 +30,14 @@ import numpy as np
 
 import gfvad
 from gfvad.base.arrays import Npz, load_npz
-from gfvad.base.files import atomically, parse_json, read_json
+from gfvad.base.files import atomically, lies_at, parse_json, read_json
+from gfvad.base.names import some
 from gfvad.eval import bootstrap
 from gfvad.eval.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 from gfvad.types import ConfigError, DataError, ScoredVideo
 
 SCHEMA = 1
+RESULTS = "results.json"
 MAX_COMMENT = 65535  # bytes, of the zip format
 REQUIRED = ("dataset", "split", "ground_truth_frames", "seed", "config_hash", "device", "wall_seconds")
 RECORD_KEYS = ("metric", *HEADLINE, "value", "ci95", "n_videos", "n_frames")
@@ -122,6 +124,23 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if tree.get("schema") != SCHEMA:
         raise DataError(f"{path}: schema {tree.get('schema')!r}, expected {SCHEMA}; evaluate again to write it anew")
     return name_areas(tree)
+
+
+def find_results(folder: Path) -> tuple[list[Path], list[str]]:
+    """(results.json of a folder, else those of its sub-folders; names of sub-folders without one).
+
+    What lies under that name but is no file is among them, so that reading it says so.
+    """
+    if lies_at(folder / RESULTS):
+        return [folder / RESULTS], []
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = [path / RESULTS for path in inside if lies_at(path / RESULTS)]
+    return found, [path.name for path in inside if path / RESULTS not in found]
+
+
+def left_out(names: Sequence[str]) -> str:
+    """'2 folders without results.json: a, b'."""
+    return f"{len(names)} folder{'s' if len(names) > 1 else ''} without {RESULTS}: {some(names)}"
 
 
 def write_scores(

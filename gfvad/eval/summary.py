@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.errors import DataError, command
-from gfvad.base.files import read_json
+from gfvad.base.files import lies_at, read_json
 from gfvad.eval.protocols import HEADLINE
-from gfvad.eval.results import name_areas
+from gfvad.eval.results import find_results, left_out, name_areas
 from gfvad.eval.tables import title
 
 COLUMNS = ("auc", "ap")
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 def read(path: Path) -> dict:
     """One results.json. Raises DataError where it is missing or not whole."""
-    if not path.exists():
+    if not lies_at(path):
         raise DataError(f"{path}: not found; expected a finished run (python -m gfvad.main writes it at the end)")
     results = read_json(path, "the results of a run: evaluate it again with --mode=evaluate")
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
@@ -55,7 +55,9 @@ def find(folder: Path) -> list[Path]:
     """results.json of a folder, or of its sub-folders."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected one with results.json in it or in its sub-folders")
-    found = [folder / "results.json"] if (folder / "results.json").is_file() else sorted(folder.glob("*/results.json"))
+    found, without = find_results(folder)
+    if found and without:
+        print(f"left out: {left_out(without)} (in {folder})", file=sys.stderr)
     if not found:
         raise DataError(f"{folder}: no results.json in it or in its sub-folders; expected finished runs")
     return found

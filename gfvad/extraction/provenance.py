@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gfvad.base.files import read_json, read_sealed, write_sealed
+from gfvad.base.files import lies_at, read_json, read_sealed, write_sealed
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.types import DataError
 
@@ -34,7 +34,7 @@ def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
 def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:
     """Encoders of a run's features; None where they were not made by `python -m gfvad.extract`. Raises DataError for a damaged file."""
     path = workdir / FEATURES
-    if not path.is_file():
+    if not lies_at(path):
         return None
     try:
         return dict(read_sealed(path, "a table of encoders")["encoders"])

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import read_json, require_regular
+from gfvad.base.files import lies_at, read_json, require_regular
 from gfvad.data.annotations import spans_of
 from gfvad.data.video.decode import DEFAULT_FPS
 from gfvad.data.video.finding import is_video, suffix_of
 from gfvad.data.video.layouts import IMAGES
 from gfvad.eval import summary, tables
-from gfvad.eval.results import read_results, read_scores
+from gfvad.eval.results import find_results, left_out, read_results, read_scores
 from gfvad.reporting.clips import Clip, clip_of, line_of, read_details
 from gfvad.reporting.videos import Source, rate_of
 from gfvad.scoring.files import FORMAT, SCORES_JSON
@@ -50,12 +50,14 @@ def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
     if not folder.is_dir():
         raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected one with scores ({SCORES_JSON}), a run ({RESULTS}) or several runs")
     found = names_below(video_root) if video_root else {}
-    if (folder / SCORES_JSON).is_file():
+    if lies_at(folder / SCORES_JSON):
         return scored(folder, found)
-    if (folder / RESULTS).is_file():
+    if lies_at(folder / RESULTS):
         return one_run(folder, found)
-    if paths := sorted(folder.glob(f"*/{RESULTS}")):
-        return several_runs(folder, paths)
+    paths, without = find_results(folder)
+    if paths:
+        several = several_runs(folder, paths)
+        return several._replace(facts=[*several.facts, ("left out", left_out(without))]) if without else several
     inside = sorted(path.name for path in folder.iterdir())
     raise DataError(
         f"{folder}: no {SCORES_JSON} (of python -m gfvad.score), no {RESULTS} (of a run) and none in its folders; "
@@ -172,6 +174,10 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         threshold, rule = calibration_of(folder)
     except DataError as error:
         damaged.append((CALIBRATION, str(error)))
+    counted = results.get("n_videos")
+    if scores and isinstance(counted, int) and len(scores) < counted:
+        note = f"{folder / RUN_SCORES}: scores of {len(scores)} videos, {RESULTS} is of {counted}; expected all of them: evaluate the run again (--mode=evaluate)"
+        damaged.append((RUN_SCORES, note))
     truth = truth_of(folder) if scores else {}
     bounded = all(not s.size or (s.dtype.kind == "f" and s.min() >= 0 and s.max() <= 1) for s in scores.values())
     clips, sources = [], []
@@ -209,7 +215,7 @@ def frames_clip(name: str, score: np.ndarray, labels: np.ndarray | None, fps: fl
 def calibration_of(folder: Path) -> tuple[float | None, str]:
     """(threshold, how it was made) of a run; (None, '') where it has none. Raises DataError for a damaged one."""
     path = folder / CALIBRATION
-    if not path.is_file():
+    if not lies_at(path):
         return None, ""
     with whole(path, "evaluate the run again (--mode=evaluate)"):
         tree = read_json(path, "the threshold of a run's alarms")

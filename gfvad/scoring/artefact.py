@@ -89,10 +89,16 @@ def _write(own: Owned, run: WeakRun, workdir: Path, platforms: Sequence[str]) ->
         atomically(made / standalone.MODEL, lambda file: file.write(content))
         write_text(made / SCORE, resources.files(standalone.__package__).joinpath("standalone.py").read_text(encoding="utf-8"))
         write_text(made / REQUIRED, required(manifest["versions"]))
-        write_json(made / standalone.MANIFEST, json.loads(json.dumps(manifest, default=list)))
+        write_manifest(made, manifest)
         manifest["difference"] = compare(run, made, own.folder)
-        write_json(made / standalone.MANIFEST, json.loads(json.dumps(manifest, default=list)))
+        write_manifest(made, manifest)
     return manifest
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes manifest.json with its own checksum."""
+    tree = json.loads(json.dumps(manifest, default=list))  # as it will be read
+    write_json(folder / standalone.MANIFEST, {**tree, standalone.SEAL: standalone.seal(tree)})
 
 
 def arguments(run: WeakRun) -> tuple[dict[str, jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]:

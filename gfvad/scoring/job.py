@@ -46,7 +46,7 @@ def kind_of(model: Path) -> str:
     """'weak' or 'predictive', of a run or an artefact. Raises ConfigError, DataError for a folder that is neither."""
     if not model.is_dir():
         raise DataError(f"{model}: not found; expected the folder of a trained run, or of an export")
-    if (model / standalone.MANIFEST).is_file():
+    if standalone.is_artefact(model):
         return "weak"
     return config_lib.load(str(model)).get("kind", "weak")
 

@@ -46,7 +46,7 @@ class PredictiveScorer:
         config = config_lib.load(str(workdir))
         if config.get("kind", "weak") != "predictive":
             raise ConfigError(f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected 'predictive': this run scores features, not frames")
-        config_lib.validate(config)
+        config_lib.validate_stored(config, workdir)
         if config.data.vision != "patches":
             raise ConfigError(f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches': score by gfvad.main --mode=score, which makes the tokens first")
         if not (workdir / loop.CHECKPOINTS).is_dir():

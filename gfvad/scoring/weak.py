@@ -54,7 +54,7 @@ class WeakScorer(NamedTuple):
 def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
     """The scorer of a run's folder or of an artefact's. Raises DataError and ConfigError for what is neither, or cannot be used."""
     path = Path(path).expanduser()
-    if (path / standalone.MANIFEST).is_file() and (path / standalone.MODEL).is_file():
+    if standalone.is_artefact(path):
         try:
             units, manifest = standalone.open_artefact(path), standalone.read_manifest(path)
         except standalone.Refused as error:
@@ -69,6 +69,7 @@ def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
 def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:
     """A checkpoint of a run. Raises ConfigError without a config, DataError without checkpoints."""
     config = config_lib.load(str(workdir))
+    config_lib.validate_stored(config, workdir)
     folder = workdir / loop.CHECKPOINTS
     if not folder.is_dir():
         raise DataError(f"{folder}: not found; expected the folder of a trained run, or of an export")

@@ -107,7 +107,7 @@ class Meter:
         inputs = f"not finite are the features of: {spell(culprits)}" if culprits else "all its features are finite"
         raise NonFiniteError(
             f"step {done.step}: {found}, expected finite numbers; training stopped, the last checkpoint is from before it. "
-            f"Videos of the batch: {spell(videos)}; {inputs}. Check them by python -m gfvad.prepare --check, or lower optim.learning_rate"
+            f"Videos of the batch: {spell(videos)}; {inputs}. Check them by python -m gfvad.prepare --check, or lower config.optim.learning_rate or the weights in config.loss"
         )
 
     def _gather_names(self, batch: Batch, which: np.ndarray) -> list[str]:

@@ -20,7 +20,9 @@ VOLATILE = {
     "group",
     "versions",
     "difference",
+    "manifest_sha256",  # which is over those above
 }
+PLACES = re.compile(r"^#loc.*\n| loc\((?:[^()]|\([^()]*\))*\)", re.M)  # in the code, of an operation of StableHLO
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
@@ -120,8 +122,19 @@ def run(at: Path, folder: str = "out") -> dict[str, str]:
 
 
 def artefact(at: Path, folder: str = "out") -> dict[str, str]:
-    """The manifest (with the digest of the model)."""
-    return {"manifest.json": of([tree(at / folder / "manifest.json")])}
+    """The manifest, and the model's program with its weights.
+
+    Its bytes also hold the calls that led to each operation, which differ from fork to fork.
+    """
+    from jax import export
+
+    from gfvad.scoring.standalone import MODEL
+
+    stated = _steady(json.loads((at / folder / "manifest.json").read_text()))
+    stated.pop("sha256")
+    exported = export.deserialize(bytearray((at / folder / MODEL).read_bytes()))
+    program = [PLACES.sub("", exported.mlir_module()), str(exported.in_avals), str(exported.platforms)]
+    return {"manifest.json": of([json.dumps(stated, sort_keys=True)]), MODEL: of(program)}
 
 
 def page(folder: Path) -> dict[str, str]:
