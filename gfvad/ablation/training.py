@@ -151,9 +151,10 @@ def train(stack: Stack, folder: Path, records: Any, mapper: Mapper, *, say: Call
         if restored:
             kept, start, pending = restored.state, restored.step, restored.pending
             say(f"train: going on from the checkpoint of step {start}")
-            for iterator, position in zip(data, restored.position):
-                iterator.set_state(position)
-            standing = unpack(pending["standing"])
+            with loop.taking_up(checkpoints, start):
+                for iterator, position in zip(data, restored.position):
+                    iterator.set_state(position)
+                standing = unpack(pending["standing"])
         advance(start * stack.group.size)
         log = GroupLog(folder, start)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -142,9 +143,16 @@ def truncate(path: Path, step: int) -> list[Row]:
 
     Raises DataError naming file and line where another line is broken.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
+        if step:
+            text = f"warning: {path}: not found, although the run goes on from step {step}"
+            print(f"{text}; its earlier rows are lost", file=sys.stderr, flush=True)
         return []
-    lines = read_bytes(path, "the log of a run").split(b"\n")
+    try:
+        lines = read_bytes(path, "the log of a run").split(b"\n")
+    except DataError as error:  # a pipe would be waited for, a link to nothing written through
+        remedy = "put it back, or move it away: the run goes on without its earlier rows"
+        raise DataError(f"{error}; {remedy}") from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:

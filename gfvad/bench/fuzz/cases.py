@@ -174,6 +174,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool(
             ("evaluate-records", "evaluate-records", "train-records"), ("records/**/*",), FILES, 8
         ),
+        Pool(("train-records-skip",), ("records/*/*/*.array_record*", "records/*.json"), FILES, 4),
         Pool(
             ("evaluate-records", "train-records"),
             ("records/*.json", "records/*/*/*.json"),
