@@ -208,7 +208,7 @@ def test_a_scorer_comes_back_as_it_was(tmp_path):
     with pytest.raises(DataError, match="scorer-300-1a2b, expected format 1 of scorer-301-1a2b"):
         scorer_lib.load(renamed)
     renamed.write_bytes(renamed.read_bytes()[:500])
-    with pytest.raises(DataError, match="not a scorer.*remove it"):
+    with pytest.raises(DataError, match="not a whole .npz.*remove it"):
         scorer_lib.load(renamed)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from gfvad.base.errors import cannot_write
-from gfvad.base.files import read_bytes, write_text
+from gfvad.base.files import parse_json, read_bytes, write_text
 from gfvad.types import DataError
 
 Row = dict[str, Any]
@@ -156,13 +156,24 @@ def truncate(path: Path, step: int) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line) if line else None
-            later = row is not None and row["step"] > step
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            row = _row(line, f"{path}, line {number}") if line else None
+        except DataError as error:
             if number < len(lines):  # a whole line ends with a newline, so only the very last part can be cut short
-                raise DataError(f"{path}, line {number}: not JSON of a row ({error}); mend or remove the line") from error
+                raise DataError(f"{error}; mend or remove the line") from None
             row = None
-        if row is not None and not later:
+        if row is not None and row["step"] <= step:
             rows.append(row)
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
+
+
+def _row(line: bytes, where: str) -> Row:
+    """A row of a log. Raises DataError, beginning with `where`."""
+    what = "a row of a log"
+    try:
+        row = parse_json(line.decode(), where, what)
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not UTF-8; expected {what}") from None
+    if type(row.get("step")) is not int or not isinstance(row.get("kind"), str):
+        raise DataError(f"{where}: step {row.get('step')!r}, kind {row.get('kind')!r}; expected {what}")
+    return row
