@@ -100,6 +100,80 @@ def test_training_goes_on_as_if_the_damaged_checkpoint_had_never_been(trained, r
     same_run(run, trained[1])
 
 
+def put(path, what):
+    """Something else in the place of a file."""
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name if what == "loop" else "nowhere")
+
+
+@pytest.mark.parametrize("part, what", [("arrays", "pipe"), ("arrays", "loop"), ("meta/metadata", "pipe"), ("meta/metadata", "folder")])
+def test_no_regular_file_in_a_checkpoint(trained, run, tmp_path, capsys, part, what):
+    """It is named and the one before is used, at once: nobody waits for a pipe."""
+    newest = run / "checkpoints" / "4"
+    put(of_arrays(newest) if part == "arrays" else newest / part, what)
+    out = tmp_path / "scores.npz"
+    command = ["--mode=score", f"--workdir={run}", f"--input={trained[0]}", f"--output={out}"]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "checkpoints/4: " in said and ("damaged: " in said or "it lacks meta/metadata" in said)
+
+
+@pytest.mark.parametrize("name, what", [("metrics.jsonl", "pipe"), ("timing.jsonl", "dangling"), ("metrics.jsonl", "folder")])
+def test_a_log_that_is_no_file(trained, run, capsys, name, what):
+    """Neither waited for nor written through."""
+    put(run / name, what)
+    (run / "results.json").unlink()
+    assert main(command(trained[0], run)) == 2
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert f"{run / name}: " in said and "move it away" in said
+    assert not (run / "nowhere").exists()
+
+
+def test_a_log_that_is_gone(trained, run, capsys):
+    (run / "metrics.jsonl").unlink()
+    (run / "results.json").unlink()
+    assert main(command(trained[0], run)) == 0
+    assert "metrics.jsonl: not found, although the run goes on from step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["4\u00b2", "007", "6"])
+def test_what_only_looks_like_a_checkpoint(trained, run, capsys, name):
+    """A stray file among the checkpoints, whatever its name."""
+    (run / "checkpoints" / name).write_text("mine")
+    (run / "results.json").unlink()
+    assert main(command(trained[0], run)) == 0
+    assert ("checkpoints/6: not complete: it is no folder" in capsys.readouterr().err) == (name == "6")
+    assert "mine" in {p.read_text() for p in (run / "checkpoints").iterdir() if p.is_file()}
+
+
+def without_checksums(checkpoint, **changes):
+    """A checkpoint as an earlier version left it, with other parts of its meta."""
+    path = checkpoint / "meta" / "metadata"
+    meta = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("sha256", "arrays")}
+    path.write_text(json.dumps({**meta, **changes}))
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"position": {"base64": "no"}}, {"shapes": {"a": 1}}, {"content": []}, {"position": {"json": 7}}, {"pending": {"count": 1}},
+])  # fmt: skip
+def test_a_checkpoint_without_checksums(trained, run, capsys, changes):
+    """It is read; what cannot be in it is told."""
+    without_checksums(run / "checkpoints" / "4", **changes)
+    (run / "results.json").unlink()
+    code = main(command(trained[0], run))
+    said = capsys.readouterr().err
+    if not changes:
+        assert code == 0 and "damaged" not in said
+        same_run(run, trained[1])
+    else:
+        assert "checkpoints/4: damaged: " in said and (code, "move this" in said) in ((0, False), (2, True))
+
+
 def test_no_checkpoint_is_whole(trained, run, capsys):
     for step in (2, 4):
         flip(run / "checkpoints" / str(step) / "meta" / "metadata")
@@ -186,6 +260,53 @@ def test_a_flipped_byte_in_a_shard_names_shard_and_record(trained, prepared, tmp
     assert "1 of 3 videos of test are damaged and left out" in found.err and "1 of 3 videos" in found.out
     tree = json.loads((tmp_path / "run" / "results.json").read_text())
     assert len(tree["skipped"]["test"]) == 1 and tree["n_videos"] == 2
+
+
+def test_a_pipe_in_the_place_of_a_shard(prepared, tmp_path, capsys):
+    """With on_corrupt=skip it is opened as far as it can be: nobody waits for it."""
+    put(next(prepared.rglob("*test.array_record*")), "pipe")
+    assert main(given(prepared, tmp_path / "run", "--config.data.on_corrupt=skip")) == 2
+    assert "a named pipe" in capsys.readouterr().err
+
+
+def test_a_shard_of_the_other_split(prepared, tmp_path, capsys):
+    """The names tell, with on_corrupt=skip too."""
+    test, train = (next(prepared.rglob(f"*{split}.array_record*")) for split in ("test", "train"))
+    shutil.copy(train, test)
+    for more in ([], ["--config.data.on_corrupt=skip"]):
+        assert main(given(prepared, tmp_path / "run", *more)) == 2
+        assert "prepare it again" in capsys.readouterr().err
+
+
+def test_damaged_records_of_an_earlier_version(prepared):
+    """No checksum tells; what cannot be is told, without a traceback."""
+    names = ("index.json", "manifest.json", "feature_stats.npz")
+    before = {name: (prepared / name).read_bytes() for name in names}
+    for change in ("no names", "short", "text", "size", "split", "no list", "statistics"):
+        index, manifest = (json.loads(before[name]) for name in names[:2])
+        manifest = {k: v for k, v in manifest.items() if k not in ("sha256", "seal")}
+        columns = index["train"]
+        if change == "no names":
+            del columns["name"]
+        elif change == "short":
+            columns["spans"].pop()
+        elif change == "text":
+            columns["length"][0] = "x"
+        elif change == "no list":
+            index["train"] = 3
+        elif change == "split":
+            manifest["splits"]["train"] = 3
+        elif change == "statistics":
+            np.savez(prepared / names[2], **{"rgb/mean": np.zeros(2), "rgb/std": np.ones(2)})
+        (prepared / "index.json").write_text(json.dumps(index))
+        manifest["files"] |= {name: (prepared / name).stat().st_size for name in (names[0], names[2])}
+        if change == "size":
+            manifest["files"]["index.json"] = "many"
+        (prepared / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(DataError, match="prepare it again"):
+            records.open_records(prepared, "train")
+            records.feature_stats(prepared)
+        (prepared / names[2]).write_bytes(before[names[2]])
 
 
 def test_a_damaged_cache_is_made_anew(trained, run, tmp_path, monkeypatch, capsys):

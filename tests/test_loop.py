@@ -239,9 +239,10 @@ def test_logs_are_cut_to_the_restored_step(tmp_path):
     with RunLog(tmp_path, step=2) as log:
         assert [row["step"] for row in log.rows] == [1, 2]
     assert len(path.read_text().splitlines()) == 2
-    path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
-    with pytest.raises(DataError, match=r"metrics.jsonl, line 2: not JSON"):
-        truncate(path, 5)
+    for broken in (b'{"st', b'{"step": 1}', b'{"step": "1", "kind": "train"}', b'\xff', b'[]', b'{"step": 1, "kind": "train", "step": 2}'):
+        path.write_bytes(b'{"step": 1, "kind": "train"}\n' + broken + b'\n{"step": 2, "kind": "train"}\n')
+        with pytest.raises(DataError, match="metrics.jsonl, line 2.*mend or remove the line"):
+            truncate(path, 5)
     with RunLog(tmp_path / "silent", active=False) as log:
         log.write(1, "train", {"loss": 1.0})
         log.flush()

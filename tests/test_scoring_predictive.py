@@ -2,6 +2,7 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 
 import numpy as np
@@ -209,8 +210,17 @@ def test_a_scorer_comes_back_as_it_was(tmp_path):
     with pytest.raises(DataError, match="scorer-300-1a2b, expected format 1 of scorer-301-1a2b"):
         scorer_lib.load(renamed)
     renamed.write_bytes(renamed.read_bytes()[:500])
-    with pytest.raises(DataError, match="not a .*remove it"):
+    with pytest.raises(DataError, match="not a whole .npz.*remove it"):
         scorer_lib.load(renamed)
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "link"])
+def test_a_scorer_that_is_no_file(tmp_path, what):
+    """Named, and not replaced."""
+    path = tmp_path / "scorer-1-a.npz"
+    {"pipe": os.mkfifo, "folder": os.mkdir, "link": lambda p: p.symlink_to("nowhere")}[what](path)
+    with pytest.raises(DataError, match="scorer-1-a.npz.*remove it"):
+        scorer_lib.load(path)
 
 
 def test_a_scorer_is_of_one_checkpoint_and_of_settings_of_the_score(silent, scorer, tmp_path):

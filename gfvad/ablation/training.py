@@ -21,7 +21,7 @@ from gfvad.train import loop
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.logs import plain, truncate
 from gfvad.train.stop import Interrupted, StopRequest
-from gfvad.types import Batch
+from gfvad.types import Batch, DataError
 
 LOG = "metrics.jsonl"  # in the group's folder: the rows of every run, with its place in the group
 TIMING = "timing.jsonl"  # of the group: how fast it went
@@ -60,6 +60,8 @@ class GroupLog:
     def __init__(self, folder: Path, step: int):
         folder.mkdir(parents=True, exist_ok=True)
         self.rows, self.timing = (truncate(folder / name, step) for name in (LOG, TIMING))
+        if wrong := [row for row in self.rows if not isinstance(row.get("run"), list)]:
+            raise DataError(f"{folder / LOG}: a row of step {wrong[0]['step']} without its run; expected one in each: remove it")
         self._files = [open(folder / name, "a", encoding="utf-8") for name in (LOG, TIMING)]
 
     def write(self, step: int, kind: str, place: tuple[int, int], values: Mapping[str, Any]) -> None:
@@ -151,9 +153,10 @@ def train(stack: Stack, folder: Path, records: Any, mapper: Mapper, *, say: Call
         if restored:
             kept, start, pending = restored.state, restored.step, restored.pending
             say(f"train: going on from the checkpoint of step {start}")
-            for iterator, position in zip(data, restored.position):
-                iterator.set_state(position)
-            standing = unpack(pending["standing"])
+            with loop.taking_up(checkpoints, start):
+                for iterator, position in zip(data, restored.position):
+                    iterator.set_state(position)
+                standing = unpack(pending["standing"])
         advance(start * stack.group.size)
         log = GroupLog(folder, start)
         try:

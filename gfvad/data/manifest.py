@@ -141,6 +141,10 @@ def read(folder: Path, shards: bool = True) -> dict:
     absent = [key for key in (*IDENTITY, "files") if key not in manifest]
     if absent or not all(isinstance(manifest[key], dict) for key in ("modalities", "splits", "files")):
         raise DataError(f"{path} is damaged (lacks {', '.join(absent) or 'what it should hold'}); {REDO}")
+    wrong = [name for part in ("modalities", "files") for name, n in manifest[part].items() if type(n) is not int]
+    wrong += [name for name, split in manifest["splits"].items() if not isinstance(split, dict)]
+    if wrong or not isinstance(manifest.get("sha256", {}), dict):
+        raise DataError(f"{path} is damaged ({', '.join(wrong[:3]) or 'sha256'}: not what is written there); {REDO}")
     for name, size in manifest["files"].items():
         if not shards and SHARD in name:
             continue
@@ -148,7 +152,7 @@ def read(folder: Path, shards: bool = True) -> dict:
         found = f"{file.stat().st_size:,} bytes" if file.is_file() else "nothing"
         if found != f"{size:,} bytes":
             raise DataError(f"{file}: found {found}, expected {size:,} bytes; {REDO}")
-        digest = manifest["sha256"].get(name) if sealed else None
+        digest = manifest.get("sha256", {}).get(name) if sealed else None
         if digest and file_digest(file) != digest:
             raise DamagedFile(f"{file} is damaged (its checksum differs); {REDO}", name)
     return manifest

@@ -30,17 +30,21 @@ class Records(Sequence):
         self.folder, self.split, self.dataset, self.modalities = folder, split, manifest["dataset"], modalities
         self.dims = {m: manifest["modalities"][m] for m in modalities}
         self.skipped: dict[str, str] = {}
+        self._shards = shards
         try:
             self._itemsize = {m: np.dtype(manifest["dtypes"][m]).itemsize for m in modalities}
             self._index = manifest_lib.read_index(folder)[split]
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{folder}: {manifest_lib.MANIFEST} or {manifest_lib.INDEX} is damaged ({error}); {manifest_lib.REDO}") from None
-        self._rows = np.arange(len(self._index["name"]))  # video -> its record among all shards of the split
-        self._shards = shards
+            self._rows = np.arange(len(self._index["name"]))  # video -> its record among all shards of the split
+            self._checked = np.zeros(len(self._rows), bool)
+            self._fill()
+            if manifest_lib.SEAL not in manifest:  # of an earlier version: no checksum has told damage
+                for i in range(len(self)):
+                    self.meta(i)
+        except LIBRARY_ERRORS as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+            raise DataError(f"{folder}: {manifest_lib.MANIFEST} or {manifest_lib.INDEX} is damaged ({reason}); {manifest_lib.REDO}") from None
         if len(self._shards) != len(self._rows):
-            raise DataError(f"{folder}/{split}: {len(self._shards)} records, the index says {len(self._rows)}; prepare it again")
-        self._checked = np.zeros(len(self._rows), bool)
-        self._fill()
+            raise DataError(f"{folder}/{split}: {len(self._shards)} records, the index says {len(self._rows)}; {manifest_lib.REDO}")
 
     def _fill(self) -> None:
         chosen = self._rows.tolist()

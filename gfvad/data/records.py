@@ -19,6 +19,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from gfvad.base.arrays import Npz
 from gfvad.base.errors import LIBRARY_ERRORS
+from gfvad.base.files import require_regular
 from gfvad.data import manifest as manifest_lib
 from gfvad.data.layouts import arrays
 from gfvad.data.opened import DIGEST, Records, feature_digest
@@ -119,10 +120,16 @@ def feature_stats(path: str | os.PathLike, on_corrupt: str = "error") -> dict[st
     if "train" not in manifest["splits"]:
         raise DataError(f"{folder} has no training split, so no feature statistics; take those of the checkpoint or prepare a set with one")
     stats = Npz(folder / manifest_lib.STATISTICS).arrays()
+    path = folder / manifest_lib.STATISTICS
     try:
-        return {m: {key: stats[f"{m}/{key}"] for key in ("mean", "std")} for m in manifest["modalities"]}
+        found = {m: {key: stats[f"{m}/{key}"] for key in ("mean", "std")} for m in manifest["modalities"]}
     except KeyError as error:
-        raise DataError(f"{folder / manifest_lib.STATISTICS}: no array {error}; expected mean and std of each modality: prepare the set again") from None
+        raise DataError(f"{path}: no array {error}; expected mean and std of each modality: prepare the set again") from None
+    for m, dim in manifest["modalities"].items():
+        for key, x in found[m].items():
+            if x.shape != (dim,) or x.dtype != np.float32 or not np.isfinite(x).all():
+                raise DataError(f"{path}:{m}/{key}: {x.dtype}{list(x.shape)}; expected {dim} finite float32 numbers: {manifest_lib.REDO}")
+    return found
 
 
 class Shards:
@@ -152,6 +159,7 @@ class Shards:
     def __getitem__(self, row: int) -> dict:
         shard, place = self._locate(row)
         if shard not in self._open:
+            require_regular(self._paths[shard], "a shard")  # the library would wait for a pipe
             self._open[shard] = ArrayRecordDataSource(self._paths[shard])
         return self._features.deserialize_example_np(self._open[shard][place])
 

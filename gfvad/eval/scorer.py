@@ -6,6 +6,7 @@ another checkpoint or with other settings of the score is never taken for it. Wi
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +144,7 @@ def save(path: Path, scorer: Scorer) -> Path:
 
 def load(path: Path) -> Scorer | None:
     """The scorer in a file; None where there is none. Raises DataError for a file that is damaged, renamed or of another version."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     remedy = "remove it; it is made again from the training set"
     try:

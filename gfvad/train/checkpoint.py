@@ -31,7 +31,7 @@ from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.identity import Learnt
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.sealed import PARTS as PARTS
-from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
+from gfvad.train.sealed import Damaged, aside, check_arrays, lacks, numbered, read_meta, require_regular_files, seal, shape_text
 from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
 from gfvad.train.state import TrainState
 from gfvad.types import DataError
@@ -80,6 +80,7 @@ class Checkpoints:
         self._arrays: tuple[int, dict[str, np.ndarray]] | None = None  # the one read last
         self._whole: set[int] = set()  # whose arrays were verified, or saved here
         steps = self.steps()
+        self._tell_incomplete(steps)
         if write:
             for step in steps:
                 self._meta(step)
@@ -102,8 +103,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of all complete checkpoints that are not known to be damaged, in order."""
-        found = {int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit() and complete(path)} if self.folder.is_dir() else set()
-        return sorted(found - self._bad)
+        return sorted(step for step, path in numbered(self.folder).items() if step not in self._bad and not lacks(path))
 
     def step_of(self, which: str | int) -> int | None:
         """The step of the whole checkpoint that 'last', 'best', 'best_on_test' or a number means; None where there is none.
@@ -227,8 +227,10 @@ class Checkpoints:
             ocp.multihost.sync_global_processes("gfvad: every process has looked at the checkpoints")
         if jax.process_index() == 0 and self.folder.is_dir():
             kept = self.steps()
-            for path in [p for p in self.folder.iterdir() if p.name.isdigit() and int(p.name) not in kept]:
-                if int(path.name) in self._bad or not kept or int(path.name) > kept[-1]:
+            for step, path in numbered(self.folder).items():
+                if step in kept:
+                    continue
+                if step in self._bad or not kept or step > kept[-1] or path.is_symlink() or not path.is_dir():
                     path.rename(aside(path))
                 else:
                     shutil.rmtree(path)
@@ -260,6 +262,7 @@ class Checkpoints:
 
     def _read(self, step: int) -> dict[str, np.ndarray]:
         """The verified arrays of a checkpoint. Raises Damaged."""
+        require_regular_files(self.folder / str(step))
         try:
             with quiet_library(), quiet_late_reads(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
                 arrays = reader.restore(self.folder / str(step) / "state")
@@ -268,6 +271,12 @@ class Checkpoints:
             raise Damaged(f"its arrays cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
         check_arrays(self._metas[step], arrays)
         return arrays
+
+    def _tell_incomplete(self, steps: Sequence[int]) -> None:
+        """A line about each checkpoint whose copy, or deletion, was cut short. steps: the complete ones."""
+        for step, path in numbered(self.folder).items():
+            if step not in steps and (found := lacks(path)) and jax.process_index() == 0:
+                print(f"warning: {path}: not complete: {found}; it is passed over", file=sys.stderr, flush=True)
 
     def _tell(self, step: int, error: Damaged) -> None:
         self._bad.add(step)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from gfvad.base.errors import cannot_write
-from gfvad.base.files import read_bytes, write_text
+from gfvad.base.files import parse_json, read_bytes, write_text
 from gfvad.types import DataError
 
 Row = dict[str, Any]
@@ -142,19 +143,37 @@ def truncate(path: Path, step: int) -> list[Row]:
 
     Raises DataError naming file and line where another line is broken.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
+        if step:
+            text = f"warning: {path}: not found, although the run goes on from step {step}"
+            print(f"{text}; its earlier rows are lost", file=sys.stderr, flush=True)
         return []
-    lines = read_bytes(path, "the log of a run").split(b"\n")
+    try:
+        lines = read_bytes(path, "the log of a run").split(b"\n")
+    except DataError as error:  # a pipe would be waited for, a link to nothing written through
+        remedy = "put it back, or move it away: the run goes on without its earlier rows"
+        raise DataError(f"{error}; {remedy}") from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line) if line else None
-            later = row is not None and row["step"] > step
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            row = _row(line, f"{path}, line {number}") if line else None
+        except DataError as error:
             if number < len(lines):  # a whole line ends with a newline, so only the very last part can be cut short
-                raise DataError(f"{path}, line {number}: not JSON of a row ({error}); mend or remove the line") from error
+                raise DataError(f"{error}; mend or remove the line") from None
             row = None
-        if row is not None and not later:
+        if row is not None and row["step"] <= step:
             rows.append(row)
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
+
+
+def _row(line: bytes, where: str) -> Row:
+    """A row of a log. Raises DataError, beginning with `where`."""
+    what = "a row of a log"
+    try:
+        row = parse_json(line.decode(), where, what)
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not UTF-8; expected {what}") from None
+    if type(row.get("step")) is not int or not isinstance(row.get("kind"), str):
+        raise DataError(f"{where}: step {row.get('step')!r}, kind {row.get('kind')!r}; expected {what}")
+    return row

@@ -6,8 +6,9 @@ same devices and processes; on others, up to the order of sums.
 """
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.data import pipeline, sampling, streams
 from gfvad.eval import evaluate, metrics
 from gfvad.fusion.coefficients import constrained
@@ -90,10 +92,24 @@ def run_from_last(run: Run, workdir: Path, state: TrainState, names: Sequence[st
             if restored:
                 run.say(f"train: going on from the checkpoint of step {start}")
                 state = restored.state
-                run.data.set_state(restored.position)
-                meter.resume(restored.pending)
+                with taking_up(checkpoints, start):
+                    run.data.set_state(restored.position)
+                    meter.resume(restored.pending)
             state = loop(run, state, start, meter, log, checkpoints, stop)
             return Trained(state, cfg.steps, log.rows)
+
+
+@contextlib.contextmanager
+def taking_up(checkpoints: Checkpoints, step: int) -> Iterator[None]:
+    """What cannot be taken up of a checkpoint without checksums, as an error that says what to do."""
+    try:
+        yield
+    except LIBRARY_ERRORS as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        raise DataError(
+            f"{checkpoints.folder / str(step)}: damaged: its place in the data cannot be used ({reason}); expected what a run saves: "
+            "move this checkpoint away, and the run goes on from the one before it"
+        ) from None
 
 
 def loop(run: Run, state: TrainState, start: int, meter: Meter, log: RunLog, checkpoints: Checkpoints, stop: StopRequest) -> TrainState:

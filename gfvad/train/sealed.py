@@ -5,16 +5,21 @@ that a checkpoint that is there at all has them. Those of earlier versions have 
 """
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import json
+import math
+import os
+import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gfvad.base.files import read_bytes
+from gfvad.base.files import describe_mode, read_bytes
 from gfvad.types import DataError
 
 PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
@@ -56,9 +61,26 @@ def read_meta(folder: Path) -> dict[str, Any]:
     absent = [key for key in OF_META if key not in meta]
     if absent or not isinstance(meta["config"], dict) or not isinstance(meta["shapes"], dict):
         raise Damaged(f"meta/metadata lacks {', '.join(absent) or 'what it should hold'}")
-    if not all(isinstance(value, (int, float)) for value in metrics.values()):
-        raise Damaged("metrics/metrics holds something other than numbers")
+    if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in metrics.values()):
+        raise Damaged("metrics/metrics holds something other than finite numbers")
+    if SEAL not in meta:
+        _require_kinds(meta)
     return {**meta, "metrics": metrics}
+
+
+def _require_kinds(meta: Mapping[str, Any]) -> None:
+    """Raises Damaged for a meta of an earlier version, without checksums, that holds what is never saved."""
+    position = meta["position"]
+    wrong = ["position"] if not isinstance(position, dict) else []
+    wrong += ["content"] if not isinstance(meta.get("content", {}), dict) else []
+    wrong += ["shapes"] * (not all(isinstance(text, str) for text in meta["shapes"].values()))
+    if not wrong:
+        try:
+            base64.b64decode(position["base64"], validate=True) if "base64" in position else position["json"]
+        except (KeyError, TypeError, ValueError):
+            wrong = ["position"]
+    if wrong:
+        raise Damaged(f"meta/metadata: {', '.join(wrong)} cannot be what was saved")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -96,6 +118,32 @@ def aside(path: Path) -> Path:
     return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
-def complete(folder: Path) -> bool:
-    """Whether a checkpoint's folder holds every part that a finished save leaves."""
-    return all((folder / part).is_file() for part in PARTS)
+def numbered(folder: Path) -> dict[int, Path]:
+    """What stands in a folder under the name of a step, complete or not; {} where there is none."""
+    if not folder.is_dir():
+        return {}
+    return {int(p.name): p for p in folder.iterdir() if re.fullmatch(r"0|[1-9][0-9]{0,17}", p.name)}
+
+
+def lacks(folder: Path) -> str:
+    """Why a checkpoint's folder is not complete: the parts of a finished save that it lacks. '' where it has all."""
+    if not folder.is_dir():
+        return "it is no folder"
+    absent = [part for part in PARTS if not (folder / part).is_file()]
+    return f"it lacks {', '.join(absent)}" if absent else ""
+
+
+def require_regular_files(folder: Path) -> None:
+    """Raises Damaged where anything in a checkpoint is neither folder nor regular file.
+
+    Reading a pipe would last for ever, and the library that reads the arrays does not look.
+    """
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            try:
+                mode = path.stat().st_mode
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise Damaged(f"{path.relative_to(folder)} cannot be read ({reason})") from None
+            if not stat.S_ISREG(mode):
+                raise Damaged(f"{path.relative_to(folder)} is {describe_mode(mode)}")

@@ -109,7 +109,8 @@ def link(c: Context) -> Effect:
 def text(c: Context) -> Effect:
     """A web page under that name."""
     c.path.write_text("<html><body>404 not found</body></html>\n")
-    return effect(ERROR, c)
+    # a checkpoint's folder holds files that its writer has merged into others: nothing reads them
+    return effect(EITHER if "checkpoints" in c.path.parts else ERROR, c)
 
 
 def other_file(c: Context) -> Effect:

@@ -156,12 +156,8 @@ POOLS: dict[str, tuple[Pool, ...]] = {
             8,
         ),
         Pool(("resume-run",), ("run/checkpoints/4/**/*",), FILES, 3),
-        Pool(
-            ("score-features", "resume"),
-            ("run/calibration.json", "half/*.jsonl"),
-            (*CONFIG, *FILES),
-            1,
-        ),
+        Pool(("score-features",), ("run/calibration.json",), (*CONFIG, *FILES), 1),
+        Pool(("resume",), ("half/*.jsonl",), (*map(trees.in_a_line, CONFIG), *FILES), 1),
         Pool(
             ("score-frames",),
             ("frames_run/checkpoints/2/**/*", "frames_run/scorer-*.npz"),
@@ -174,6 +170,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool(
             ("evaluate-records", "evaluate-records", "train-records"), ("records/**/*",), FILES, 8
         ),
+        Pool(("train-records-skip",), ("records/*/*/*.array_record*", "records/*.json"), FILES, 4),
         Pool(
             ("evaluate-records", "train-records"),
             ("records/*.json", "records/*/*/*.json"),

@@ -148,6 +148,13 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
     "train-records": Command(
         "gfvad.main", (*OF_RECORDS, "--workdir=out"), ("records",), ("out", "cache"), digests.run
     ),
+    "train-records-skip": Command(
+        "gfvad.main",
+        (*OF_RECORDS, "--config.data.on_corrupt=skip", "--workdir=out"),
+        ("records",),
+        ("out", "cache"),
+        digests.run,
+    ),
     "evaluate-records": Command(
         "gfvad.main",
         ("--mode=evaluate", "--workdir=of_records"),

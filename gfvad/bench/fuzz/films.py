@@ -23,6 +23,12 @@ def flip(c: Context) -> Effect:
     return binary.flip(c)._replace(expect=CHANGES)
 
 
+def zero(c: Context) -> Effect:
+    """A run of bytes becomes zeros: of pictures too, as with `flip`."""
+    told = binary.zero(c)
+    return told if told.expect == SAME else told._replace(expect=CHANGES)
+
+
 def joined(c: Context) -> Effect:
     """Two files one after the other."""
     other = c.rng.choice(binary.files_below(c.path.parent))
@@ -172,7 +178,7 @@ FILMS: tuple[Mutation, ...] = (
     binary.cut,
     binary.append,
     binary.empty,
-    binary.zero,
+    zero,
     *binary.PLACES,
     binary.upper_suffix,
     binary.hidden,

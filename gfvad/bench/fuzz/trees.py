@@ -213,3 +213,21 @@ def json_of(expect: str) -> tuple[Mutation, ...]:
         unknown_key,
         *TEXT,
     )
+
+
+def in_a_line(mutation: Mutation) -> Mutation:
+    """A mutation of one row of a file with a JSON object a line."""
+
+    def mutate(c: Context) -> Effect:
+        lines = c.path.read_bytes().split(b"\n")
+        row = c.rng.choice([i for i, line in enumerate(lines) if line])
+        alone = c.root / "tmp" / c.path.name
+        alone.write_bytes(lines[row])
+        told = mutation(c._replace(path=alone))
+        lines[row] = alone.read_bytes()
+        alone.unlink()
+        c.path.write_bytes(b"\n".join(lines))
+        return told._replace(note=f"line {row + 1}: {told.note}")
+
+    mutate.__name__ = f"{mutation.__name__} in a line"
+    return mutate
