@@ -157,7 +157,9 @@ def extract(request: Request, encoders: Mapping[str, dict[str, Any]], folder: Pa
     passed: list[Path] = []
     found = find_videos(request.inputs, passed)
     files.owned(request.out).claim(files.details_of(video.name) for video in found)
-    return job.extract(job.Plan(found, {}, {}, specs, described, passed), folder, "generic", request.workers)
+    own = bool(request.descriptions or "text" in request.paths)  # else what training was described by
+    plan = job.Plan(found, {}, {}, specs, described, passed, own)
+    return job.extract(plan, folder, "generic", request.workers)
 
 
 def says(encoder: Mapping[str, Any]) -> str:
