@@ -44,6 +44,8 @@ BAD = {  # content, exit code, words of the message
     "a frame twice": (lines({**ROWS[0], "text": "another"}), 2, "line 7: frame 1 of video 'calm' is described twice"),
     "a frame twice in two spellings": (lines({**ROWS[0], "video": "calm.MP4"}), 2, "line 7: frame 1 of video 'calm.MP4' is described twice"),
     "no JSON": (TEXT + '{"video": \n', 2, "line 7, column"),
+    "nothing": ("", 2, "empty; expected descriptions"),
+    "blank lines": ("\n\n", 2, "empty; expected descriptions"),
     "absurd depth": (TEXT + "[" * 100_000, 2, "line 7"),
     "UTF-16": (TEXT.encode("utf-16"), 2, "text in UTF-16"),
     "Latin-1": (TEXT.replace("people", "café").encode("latin-1"), 2, "line 1, byte"),

@@ -99,7 +99,7 @@ LEAKS = [  # form, what is done to a sound folder, message
     ("logits", lambda r: ff.write_lines(r / "temporal_annotations.txt", "Arson001 Arson 1 2 -1 -1"), "its line in temporal_annotations.txt says test"),
     ("vadclip", lambda r: rewrite(r, "path,label", "path,label\nx/Abuse028_x264__5.npy,Abuse", "ucf_CLIP_rgb.csv"), "split: Abuse028_x264: in both parts"),
     ("vadclip", lambda r: rewrite(r, "Normal/Normal_Videos003", "Testing_Normal/Normal_Videos003", "ucf_CLIP_rgb.csv"), "the folder 'Testing_Normal' .* says test"),
-    ("vadclip", lambda r: move(r, "UCFClipFeatures/Abuse", "UCFClipFeatures/test/Abuse"), "by the CSV for train, but folder 'test' says test"),
+    ("vadclip", lambda r: move(r, "UCFClipFeatures/Abuse", "UCFClipFeatures/test/Abuse"), "by ucf_CLIP_rgb.csv, but folder 'test' says test"),
     ("generic", lambda r: move(r, "test/pose/d.npy", "train/pose/d.npy", True), "in both parts"),
     ("generic", lambda r: move(r, "test/pose/d.npy", "train/pose/d.MOV.npy", True), "in both parts"),
     ("generic", lambda r: edit(r / "labels.csv", ("class", "class,split"), ("a,0,", "a,0,,test"), ("b,1,fall;fire", "b,1,,train"), ("c,1,fall", "c,1,,"),

@@ -51,6 +51,8 @@ class Described(Plain):
         from gfvad.data.video.descriptions import read_lines, require_once
 
         lines = list(read_lines(self.path))
+        if not lines:
+            raise DataError(f"{self.path}: empty; expected descriptions, a JSON object a line")
         require_once(self.path, lines)
         return lines
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gfvad.base.errors import EXIT_SOME_FAILED, cannot_read
 from gfvad.base.files import read_json, read_table, require_regular
+from gfvad.base.names import some
 from gfvad.base.secrets import redact
 from gfvad import config as config_lib
 from gfvad.data.layouts import arrays
@@ -185,6 +186,11 @@ def read_book(folder: Path) -> dict[str, Any]:
             raise DataError(f"{path}: {part!r} is no table of videos; expected the manifest of python -m gfvad.extract: extract the videos again")
     book["times"] = {name: np.array(times, np.float64) for name, times in table(folder / "units.csv", ("start", "end")).items()}
     book["spans"] = table(folder / "spans.csv", ("start", "end")) if (folder / "spans.csv").is_file() else {}
+    everyone = {**book["videos"], **book["failed"]}
+    for file, part in (("units.csv", "times"), ("spans.csv", "spans")):
+        if lost := [name for name in book[part] if name not in everyone]:
+            note = f"{len(lost)} of {len(book[part])} names are of no video in {provenance.MANIFEST}"
+            print(f"note: {folder / file}: {note}, and are left out: {some(lost)}", file=sys.stderr)
     return book | {"folder": folder}
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gfvad.bench.fuzz import arrays, binary, captions, films, settings, tables, trees
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, Mutation
+from gfvad.bench.fuzz.meant import meant
 
 
 class Pool(NamedTuple):
@@ -33,6 +34,7 @@ LISTED = (
 )
 ROOTS = ("generic", "xd", "ucf", "shanghai", "vadclip")
 BROKEN = (*binary.DAMAGE, *binary.PLACES[:-1])  # for files whose content is not told apart
+LISTED_BROKEN = (*map(meant, binary.DAMAGE), *binary.PLACES[:-1])  # of tables and captions
 LISTS = (
     "*/labels.csv",
     "*/spans.csv",
@@ -98,12 +100,12 @@ POOLS: dict[str, tuple[Pool, ...]] = {
     ),
     "tables": (
         Pool(LISTED, LISTS, tables.TABLES, 8),
-        Pool(LISTED, LISTS, BROKEN, 2),
-        Pool(("extract",), ("labels.csv", "spans.csv"), (*tables.TABLES, *BROKEN), 3),
+        Pool(LISTED, LISTS, LISTED_BROKEN, 2),
+        Pool(("extract",), ("labels.csv", "spans.csv"), (*tables.TABLES, *LISTED_BROKEN), 3),
         Pool(
             ("score-features",),
             ("features/units.csv", "features/spans.csv", "features/labels.csv"),
-            (*tables.TABLES, *BROKEN),
+            (*tables.TABLES, *LISTED_BROKEN),
             1,
         ),
         Pool(("prepare-features", "score-features"), ("features/units.csv",), tables.TABLES, 1),
@@ -111,11 +113,11 @@ POOLS: dict[str, tuple[Pool, ...]] = {
     ),
     "captions": (
         Pool(("prepare-generic", "prepare-logits"), ("*/captions.json",), captions.CAPTIONS, 6),
-        Pool(("prepare-generic", "prepare-logits"), ("*/captions.json",), BROKEN, 2),
+        Pool(("prepare-generic", "prepare-logits"), ("*/captions.json",), LISTED_BROKEN, 2),
         Pool(
             ("extract",),
             ("descriptions.jsonl",),
-            (*captions.JSON_LINES, *tables.LINES[:8], *BROKEN),
+            (*captions.JSON_LINES, *tables.LINES[:8], *LISTED_BROKEN),
             4,
         ),
         Pool(
