@@ -225,3 +225,25 @@ def parse_spans_csv(path: Path) -> Names:
     for spans in table.values():
         spans.sort()
     return table
+
+
+def parse_units(path: Path) -> Names:
+    """units.csv, 'name,unit,start,end', seconds of every unit -> {name: [(start, end)]}.
+
+    Raises DataError for what is no number, a unit that ends before it starts, and units that are
+    not in their order from 0.
+    """
+    table = Names(path.name)
+    for where, row in read_csv(path, ("name", "unit", "start", "end")):
+        what = "seconds: extract the videos again"
+        start = files.number(row["start"], f"{where}, start", what)
+        end = files.number(row["end"], f"{where}, end", f"{what}, from {start:g}", start)
+        if row["name"] not in table:
+            table.add(where, row["name"], [])
+        if files.whole_number(row["unit"]) != len(table[row["name"]]):
+            raise DataError(
+                f"{where}: unit {row['unit']!r} of video {row['name']!r}; expected its units in "
+                f"their order, here {len(table[row['name']])}: extract the videos again"
+            )
+        table[row["name"]].append((start, end))
+    return table

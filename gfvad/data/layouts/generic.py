@@ -49,20 +49,13 @@ class Generic(Loose):
     @staticmethod
     def _read_rates(path: Path) -> tuple[Names, Names]:
         """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a video's first unit to the end of its last whole one."""
-        ends = Names(path.name)  # name -> [start of the first unit, end of the last whole one, units]
-        for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
-            try:
-                start, end = float(row["start"]), float(row["end"])
-            except ValueError:
-                raise DataError(f"{where}: {row['start']!r} to {row['end']!r}; expected seconds: extract the videos again") from None
-            if row["name"] not in ends:
-                ends.add(where, row["name"], [start, end, 0])
-            known = ends[row["name"]]
-            known[1:] = start if known[2] else end, known[2] + 1  # the last unit may hold fewer than 16 frames: up to its start
-        rates, lines = Names(path.name), Names(path.name)
-        for name, (first, last, units) in ends.items():
-            rates.add(str(path), ends.spelt(name), SNIPPET * max(units - 1, 1) / (last - first) if last > first else 0.0)
-            lines.add(str(path), ends.spelt(name), units)
+        units, rates, lines = annotations.parse_units(path), Names(path.name), Names(path.name)
+        for name, times in units.items():  # the last unit may hold fewer than 16 frames: up to its start
+            first, last = times[0][0], times[-1][0] if len(times) > 1 else times[0][1]
+            whole = SNIPPET * max(len(times) - 1, 1)
+            rate = whole / (last - first) if last > first else 0.0
+            rates.add(str(path), units.spelt(name), rate)
+            lines.add(str(path), units.spelt(name), len(times))
         return rates, lines
 
     def rate(self, entry: Entry) -> float:
