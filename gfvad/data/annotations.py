@@ -221,6 +221,9 @@ def parse_spans_csv(path: Path) -> Names:
         (start, end), = check_spans(where, _integers(where, [row["start"], row["end"]])).tolist()
         if row["name"] not in table:
             table.add(where, row["name"], [])
+        if (start, end, row["class"]) in table[row["name"]]:
+            said = f"span {start} to {end} of video {row['name']!r} stands twice"
+            raise DataError(f"{where}: {said}; expected a line a span: remove one")
         table[row["name"]].append((start, end, row["class"]))
     for spans in table.values():
         spans.sort()

@@ -156,7 +156,7 @@ def _stranger(lines: list[str], first: int, c: Context) -> list[str]:
 
 
 def _contrary(lines: list[str], first: int, c: Context) -> list[str]:
-    for line in lines[first:]:
+    for line in lines[first:] if "label" in lines[0] else ():
         words = line.split(",")
         if len(words) > 1 and words[1] in ("0", "1"):
             return [*lines, ",".join([words[0], str(1 - int(words[1])), *words[2:]])]
