@@ -126,6 +126,14 @@ def require_regular(path: str | os.PathLike, what: str) -> int:
     return found.st_size
 
 
+def present(path: str | os.PathLike, what: str) -> bool:
+    """Whether an optional file is there.
+
+    Raises DataError where no regular file stands in its place: a folder, a pipe, a link to nothing.
+    """
+    return os.path.lexists(path) and require_regular(path, what) >= 0
+
+
 def describe_mode(mode: int) -> str:
     """'a folder', 'a named pipe', ..."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}

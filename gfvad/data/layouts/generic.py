@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import present
 from gfvad.base.names import Names, near
 from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
@@ -35,11 +36,15 @@ class Generic(Loose):
         super().open()
         self._said: dict[str, dict[str, str]] = {}  # video -> {what says of which part it is: part}
         spans, counts = self.folder / SPANS, self.folder / COUNTS
-        self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else Names(SPANS)
-        self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else Names(COUNTS)
+        self.spans = annotations.parse_spans_csv(spans) if present(spans, "spans") else Names(SPANS)
+        self.counts = annotations.parse_frame_counts(counts) if present(counts, "lengths") else Names(COUNTS)
         times = self.folder / TIMES
-        self.rates, self.timed = self._read_rates(times) if times.is_file() else (Names(TIMES), Names(TIMES))
-        self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else Names(LABELS)
+        self.rates, self.timed = self._read_rates(times) if present(times, "seconds of units") else (Names(TIMES), Names(TIMES))
+        self.rows = (
+            self._read_labels(self.folder / LABELS)
+            if present(self.folder / LABELS, "labels")
+            else Names(LABELS)
+        )
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
 
