@@ -44,10 +44,11 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
 
 
 def _integers(where: str, fields: list[str]) -> list[int]:
-    try:
-        numbers = [int(field) for field in fields]
-    except ValueError:  # also of more digits than Python reads
-        numbers = [MOST_FRAMES + 1]
+    found = [files.whole_number(field.removeprefix("-")) for field in fields]
+    numbers = [  # what is none is beyond all
+        MOST_FRAMES + 1 if number is None else -number if field.startswith("-") else number
+        for field, number in zip(fields, found)
+    ]
     if any(abs(number) > MOST_FRAMES for number in numbers):
         raise DataError(f"{where}: found {' '.join(fields)[:100]!r}; expected whole frame numbers up to {MOST_FRAMES:,}")
     return numbers
