@@ -35,6 +35,7 @@ LISTED = (
 ROOTS = ("generic", "xd", "ucf", "shanghai", "vadclip")
 BROKEN = (*binary.DAMAGE, *binary.PLACES[:-1])  # for files whose content is not told apart
 LISTED_BROKEN = (*map(meant, binary.DAMAGE), *binary.PLACES[:-1])  # of tables and captions
+ARRAY_DAMAGE = (arrays.zero_numbers, *binary.DAMAGE[3:])
 LISTS = (
     "*/labels.csv",
     "*/spans.csv",
@@ -73,7 +74,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
             (*SETS, "prepare-features"),
             tuple(f"{r}/**/*.npy" for r in (*ROOTS, "features")),
             (
-                *binary.DAMAGE[2:],
+                *ARRAY_DAMAGE,
                 *binary.PLACES,
                 *binary.NAMES,
                 binary.other_part,
@@ -87,7 +88,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool(
             ("score-features", "main-score"),
             ("features/*/*.npy",),
-            (*arrays.FEATURES, *binary.DAMAGE[2:], *binary.PLACES),
+            (*arrays.FEATURES, *ARRAY_DAMAGE, *binary.PLACES),
             2,
         ),
         Pool(("train",), ("features/*/*.npy",), arrays.FEATURES, 1),
