@@ -107,7 +107,7 @@ def parse_frame_counts(path: Path) -> Names:
         name, _, count = line.rpartition("@")
         frames = files.whole_number(count)
         if not name or not frames or frames > MOST_FRAMES:
-            raise DataError(f"{path}, line {i}: found {line!r}; expected NAME@FRAMES with at least one frame")
+            raise DataError(f"{path}, line {i}: found {line[:100]!r}; expected NAME@FRAMES with at least one frame")
         table.add(f"{path}, line {i}", name, frames)
     return table
 
