@@ -173,3 +173,12 @@ def test_names_of_a_table_that_no_video_has():
         DataError, match="spans.csv: none of its 2 names .* te01.mp4, te9; the videos are x"
     ):
         names.matched("spans.csv", table, {"x": 1}, "spans")
+
+
+def test_a_message_that_quotes_a_megabyte_is_short(capsys):
+    def body():
+        raise errors.DataError(f"a.csv, line 3: found {'x' * 10**6!r}; expected a number: write it again")
+
+    assert errors.run_command(body) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: a.csv, line 3") and said.endswith("write it again\n") and len(said) < 5000 and "characters ...]" in said

@@ -10,7 +10,7 @@ pytest.importorskip("av", reason="PyAV is not installed (launch/requirements-vid
 pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-video.txt)")
 pytest.importorskip("plotly", reason="plotly is not installed (launch/requirements-report.txt)")
 
-from gfvad.bench.fuzz import cases, oracle, places  # noqa: E402
+from gfvad.bench.fuzz import cases, meant, oracle, places  # noqa: E402
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, SECRET  # noqa: E402
 
 CASES, SEED = 200, 0
@@ -89,3 +89,26 @@ def test_what_is_written_elsewhere_is_seen(tmp_path):
     (tmp_path / "stray").write_text("")
     found = places.written(before, places.snapshot(tmp_path), ("out", "run"), ("run",))
     assert found == ["changed in/a.npy", "removed out/notes.txt", "made stray", "removed user/notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "file, before, after, videos",
+    [
+        ("a.jsonl", '{"video": "a", "text": "b"}\n', '{"video": "a", "text": "("}\n', ["a"]),
+        ("a.jsonl", '{"video": "a", "text": "b"}\n', '{"video": "x", "text": "b"}\n', []),
+        ("a.jsonl", '{"video": "a", "text": "b"}\n', '{"video": "a", "texu": "b"}\n', []),
+        ("a.json", '{"a": {"duration": 2.5, "sentences": ["x"]}, "b": 1}', '{"a": {"duration": 3.5, "sentences": [""]}, "b": 1}', ["a"]),
+        ("a.json", '{"a": {"duration": 2.5}}', '{"a": {"duration": NaN}}', []),
+        ("a.json", '{"a": {"duration": 2.5}}', '{"a": {"duration": "x"}}', []),
+        ("a.json", '{"a": [1, 2]}', '{"a": [1]}', []),
+        ("a.csv", "name,start,end\na,10,20\nb,1,2\n", "name,start,end\na,10,70\nb,1,2\n", ["a"]),
+        ("a.csv", "name,start,end\na,10,20\n", "name,start,end\na,10,2x\n", []),
+        ("a.csv", "name,start,end\na,10,20\n", "name,start,end\nc,10,20\n", []),
+        ("a.csv", "name,start,end\na,10,20\n", "name,start,end\na,10;20\n", []),
+        ("a.txt", "a.mp4@10\n", "a.mp4@30\n", ["a"]),
+    ],
+)  # fmt: skip
+def test_values_that_no_reader_can_tell(tmp_path, file, before, after, videos):
+    """Names, keys, kinds and numbers of values are the reader's to judge; what stands there is not."""
+    (tmp_path / file).write_text(after)
+    assert meant.changed_values(before.encode(), tmp_path / file) == videos

@@ -1,4 +1,5 @@
 """Every bad input of the layouts gets an error that names the file or video, what was found and what was expected."""
+import os
 import shutil
 
 import feature_folders as ff
@@ -172,3 +173,24 @@ def test_not_a_folder(tmp_path):
 def test_open_input_errors(tmp_path, make, message):
     with pytest.raises(DataError, match=message):
         layouts.open_input(make(tmp_path), ("pose", "gait"), ff.config("generic", tmp_path, "pose"))
+
+
+OPTIONAL = [
+    *(("generic", f) for f in ("labels.csv", "spans.csv", "frame_counts.txt", "units.csv", "captions.json")),
+    *((form, f) for form, f in (("xd_violence", "frame_counts.txt"), ("xd_violence", "annotations.txt"), ("ucf_crime", "frame_counts.txt"),
+                                ("ucf_crime", "temporal_annotations.txt"), ("ucf_logits", "temporal_annotations.txt"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form, file", OPTIONAL)
+def test_a_table_that_is_no_file_is_not_taken_for_absent(tmp_path, form, file):
+    make, *modalities = {"generic": (ff.generic_folder, "pose", "text"), "xd_violence": (ff.xd, "rgb"), "ucf_crime": (lambda root: ff.ucf(root, 2048), "rgb"),
+                         "ucf_logits": (ff.ucf_logits, "i3d_logits")}[form]  # fmt: skip
+    root = make(tmp_path)
+    path = root / file
+    path.unlink(missing_ok=True)
+    for place in (lambda: os.mkfifo(path), lambda: path.symlink_to(file), lambda: path.symlink_to("nowhere"), path.mkdir):
+        path.unlink(missing_ok=True)
+        place()
+        with pytest.raises(DataError, match=file.replace(".", r"\.")):
+            layouts.open_layout(ff.config(form, root, *modalities))

@@ -197,6 +197,31 @@ def test_one_bad_video_does_not_stop_the_others(call, features, tmp_path, capsys
     assert len(json.loads((tmp_path / "out" / "scores.json").read_text())["failed"]) == 1
 
 
+TABLES = {  # file, what becomes of its text, exit code, words of the message
+    "spans of nobody": ("spans.csv", lambda text: "name,start,end\nnobody,1,9\ncalm,1,9\n", 0, "spans.csv: 1 of 2 names are of no video in manifest.json, and are left out: nobody"),
+    "times of nobody": ("units.csv", lambda text: text + "nobody,0,0,0.64\n", 0, "units.csv: 1 of 5 names are of no video in manifest.json"),
+    "no seconds": ("units.csv", lambda text: text.replace("calm,1,0.64", "calm,1,nan"), 2, "start: 'nan'; expected seconds"),
+    "ends before it starts": ("units.csv", lambda text: text.replace("calm,1,0.64", "calm,1,99"), 2, "expected seconds: extract the videos again, from 99"),
+    "units in another order": ("units.csv", lambda text: text.replace("calm,0,", "calm,7,"), 2, "unit '7' of video 'calm'; expected its units in their order, here 0"),
+    "a unit lost": ("units.csv", lambda text: "".join(line for line in text.splitlines(True) if not line.startswith("calm,1,")), 2, "unit '2' of video 'calm'"),
+    "a span that ends before it starts": ("spans.csv", lambda text: "name,start,end\ncalm,9,1\n", 2, "spans.csv, line 2"),
+    "a pipe": ("spans.csv", None, 2, "spans.csv: a named pipe"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_of_features_that_do_not_fit(call, features, capsys, kind):
+    file, change, code, words = TABLES[kind]
+    path = features / file
+    if change:
+        path.write_text(change(path.read_text() if path.exists() else ""))
+    else:
+        os.mkfifo(path)
+    assert call() == code
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "gfvad.features", "encoders": {}, "videos": [], "failed": {}}', '{"kind": "gfvad.features", "encoders": {}}', "\xff"])
 def test_a_damaged_manifest_is_one_error(call, features, capsys, content):
     (features / "manifest.json").write_bytes(content.encode("latin-1"))

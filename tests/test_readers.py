@@ -216,3 +216,24 @@ def test_more_than_there_is_memory():
     arrays.require_memory("x", 1 << 20)
     with pytest.raises(DataError, match="fits into memory"):
         arrays.require_memory("x", 1 << 60)
+
+
+@pytest.mark.parametrize("text", ["３", "1_0", "²", "+5", "0x10", "1e2", "10.0", "", "--1", "9" * 40, "nan"])
+def test_what_is_no_plain_number_is_no_frame(tmp_path, text):
+    """Python's own int and float take some of these."""
+    for file, line in (("spans.csv", f"name,start,end\nv,{text},99\n"), ("counts.txt", f"v@{text}\n")):
+        (tmp_path / file).write_text(line, encoding="utf-8")
+    with pytest.raises(DataError, match="spans.csv, line 2"):
+        annotations.parse_spans_csv(tmp_path / "spans.csv")
+    with pytest.raises(DataError, match="counts.txt, line 1"):
+        annotations.parse_frame_counts(tmp_path / "counts.txt")
+
+
+def test_a_span_twice(tmp_path):
+    """Two classes may share one; the same line again is a slip."""
+    rows = "name,start,end,class\nv,1,9,a\nv,1,9,b\n"
+    (tmp_path / "spans.csv").write_text(rows)
+    assert annotations.parse_spans_csv(tmp_path / "spans.csv")["v"] == [(1, 9, "a"), (1, 9, "b")]
+    (tmp_path / "spans.csv").write_text(rows + "v.mp4,1,9,a\n")
+    with pytest.raises(DataError, match="line 4: span 1 to 9 of video 'v.mp4' stands twice"):
+        annotations.parse_spans_csv(tmp_path / "spans.csv")

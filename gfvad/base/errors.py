@@ -16,6 +16,7 @@ EXIT_SOME_FAILED = 1  # the rest was done; what failed is listed at the end
 EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_INTERRUPTED = 130
+LONGEST_MESSAGE = 4000  # characters
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
 LIBRARY_ERRORS = (
@@ -77,12 +78,20 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], i
     return guarded
 
 
+def readable(message: str) -> str:
+    """A message without the middle of what no one reads: a field of a megabyte that it quotes."""
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    half = LONGEST_MESSAGE // 2
+    return f"{message[:half]} [... {len(message) - 2 * half:,} characters ...] {message[-half:]}"
+
+
 def run_command(body: Callable[[], int]) -> int:
     """Runs a command; returns its exit code. What a user can mend becomes one line on standard error and exit code 2, Ctrl-C 130."""
     try:
         return body()
     except (ConfigError, DataError) as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)
+        print(f"error: {readable(redact(str(error)))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # the reader of our output has left (`... | head`)
         sys.stdout = open(os.devnull, "w")

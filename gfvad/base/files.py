@@ -131,6 +131,14 @@ def require_regular(path: str | os.PathLike, what: str) -> int:
     return found.st_size
 
 
+def present(path: str | os.PathLike, what: str) -> bool:
+    """Whether an optional file is there.
+
+    Raises DataError where no regular file stands in its place: a folder, a pipe, a link to nothing.
+    """
+    return os.path.lexists(path) and require_regular(path, what) >= 0
+
+
 def describe_mode(mode: int) -> str:
     """'a folder', 'a named pipe', ..."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -293,9 +301,9 @@ def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequen
 
 
 def number(text: Any, where: str, what: str, least: float = -math.inf, most: float = math.inf) -> float:
-    """A finite number in [least, most] from text. Raises DataError."""
+    """A finite number in [least, most] from text in plain digits. Raises DataError."""
     try:
-        value = float(text)
+        value = float(text) if str(text).isascii() and "_" not in str(text) else math.nan
     except (TypeError, ValueError):
         value = math.nan
     if not (math.isfinite(value) and least <= value <= most):
@@ -304,8 +312,8 @@ def number(text: Any, where: str, what: str, least: float = -math.inf, most: flo
 
 
 def whole_number(text: str) -> int | None:
-    """A whole number of at most 18 decimal digits, 0 or more; None for other text ('²' and '' too)."""
-    return int(text) if text.isdecimal() and len(text) <= 18 else None
+    """A whole number of at most 18 digits 0 to 9, 0 or more; None for other text ('²', '３' and '' too)."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 def is_full(error: OSError) -> bool:

@@ -44,10 +44,11 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
 
 
 def _integers(where: str, fields: list[str]) -> list[int]:
-    try:
-        numbers = [int(field) for field in fields]
-    except ValueError:  # also of more digits than Python reads
-        numbers = [MOST_FRAMES + 1]
+    found = [files.whole_number(field.removeprefix("-")) for field in fields]
+    numbers = [  # what is none is beyond all
+        MOST_FRAMES + 1 if number is None else -number if field.startswith("-") else number
+        for field, number in zip(fields, found)
+    ]
     if any(abs(number) > MOST_FRAMES for number in numbers):
         raise DataError(f"{where}: found {' '.join(fields)[:100]!r}; expected whole frame numbers up to {MOST_FRAMES:,}")
     return numbers
@@ -106,7 +107,7 @@ def parse_frame_counts(path: Path) -> Names:
         name, _, count = line.rpartition("@")
         frames = files.whole_number(count)
         if not name or not frames or frames > MOST_FRAMES:
-            raise DataError(f"{path}, line {i}: found {line!r}; expected NAME@FRAMES with at least one frame")
+            raise DataError(f"{path}, line {i}: found {line[:100]!r}; expected NAME@FRAMES with at least one frame")
         table.add(f"{path}, line {i}", name, frames)
     return table
 
@@ -221,7 +222,32 @@ def parse_spans_csv(path: Path) -> Names:
         (start, end), = check_spans(where, _integers(where, [row["start"], row["end"]])).tolist()
         if row["name"] not in table:
             table.add(where, row["name"], [])
+        if (start, end, row["class"]) in table[row["name"]]:
+            said = f"span {start} to {end} of video {row['name']!r} stands twice"
+            raise DataError(f"{where}: {said}; expected a line a span: remove one")
         table[row["name"]].append((start, end, row["class"]))
     for spans in table.values():
         spans.sort()
+    return table
+
+
+def parse_units(path: Path) -> Names:
+    """units.csv, 'name,unit,start,end', seconds of every unit -> {name: [(start, end)]}.
+
+    Raises DataError for what is no number, a unit that ends before it starts, and units that are
+    not in their order from 0.
+    """
+    table = Names(path.name)
+    for where, row in read_csv(path, ("name", "unit", "start", "end")):
+        what = "seconds: extract the videos again"
+        start = files.number(row["start"], f"{where}, start", what)
+        end = files.number(row["end"], f"{where}, end", f"{what}, from {start:g}", start)
+        if row["name"] not in table:
+            table.add(where, row["name"], [])
+        if files.whole_number(row["unit"]) != len(table[row["name"]]):
+            raise DataError(
+                f"{where}: unit {row['unit']!r} of video {row['name']!r}; expected its units in "
+                f"their order, here {len(table[row['name']])}: extract the videos again"
+            )
+        table[row["name"]].append((start, end))
     return table

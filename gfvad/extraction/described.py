@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gfvad.base.names import matched
 from gfvad.data.video.layouts import match_names
 from gfvad.extraction.encoders import Encoder, Plain
 from gfvad.extraction.networks import file_hash, middle
@@ -22,6 +25,7 @@ class Described(Plain):
 
     path: JSON lines (gfvad/data/video/descriptions.py), or the folder of an image-text-to-text model, which describes the middle frame.
     A frame without a description takes the last one before it, so nothing comes from the future; before the first one there is no text.
+    Raises DataError for a file with a line that cannot be read, or with two descriptions of one frame.
     """
 
     name = modality = "text"
@@ -37,13 +41,20 @@ class Described(Plain):
             self.settings["sha256"] = file_hash(path, what)
         elif not (self.path / "config.json").is_file():
             raise DataError(f"{path}: a folder without config.json; expected {what}")
-        self._texts: list[str | None] | None = None  # of the frames of one video, set by `of`
+        self._lines = [] if self.path.is_dir() else self._read()
+        self._names = sorted({line.video for line in self._lines})
+        self._own: list[Any] = []  # lines of one video, set by `of`
+        self._begins: list[int] = []  # frames from which on another text holds, from 1
+        self._texts: list[str | None] | None = None  # from each of these
 
-    @cached_property
-    def _lines(self) -> list[Any]:
-        from gfvad.data.video.descriptions import read_lines
+    def _read(self) -> list[Any]:
+        from gfvad.data.video.descriptions import read_lines, require_once
 
-        return list(read_lines(self.path))
+        lines = list(read_lines(self.path))
+        if not lines:
+            raise DataError(f"{self.path}: empty; expected descriptions, a JSON object a line")
+        require_once(self.path, lines)
+        return lines
 
     @cached_property
     def _sentences(self) -> Any:
@@ -61,14 +72,39 @@ class Described(Plain):
         if self.path.is_dir():
             return self
         bound = copy.copy(self)
-        names = sorted({line.video for line in self._lines})
-        place = match_names([video], names)[0]
-        lines = [line for line in self._lines if place >= 0 and line.video == names[place]]
-        texts: list[str | None] = [None] * max((line.end for line in lines), default=0)
-        for line in sorted(lines, key=lambda line: (line.single, line.start, line.number)):
-            texts[line.start - 1 : line.end] = [line.text] * (line.end - line.start + 1)
-        bound._texts = texts
+        place = match_names([video], self._names)[0]
+        bound._own = [
+            line for line in self._lines if place >= 0 and line.video == self._names[place]
+        ]
+        bounds = sorted({t for line in bound._own for t in (line.start, line.end + 1)})
+        texts: list[str | None] = [None] * len(bounds)
+        for line in sorted(bound._own, key=lambda line: (line.single, line.start, line.number)):
+            first, last = (bisect_left(bounds, t) for t in (line.start, line.end + 1))
+            texts[first:last] = [line.text] * (last - first)
+        for i in range(1, len(texts)):
+            texts[i] = texts[i] or texts[i - 1]
+        bound._begins, bound._texts = bounds, texts
         return bound
+
+    def about(self, videos: Sequence[str]) -> str:
+        """Which descriptions are of none of these videos. Raises DataError where all are."""
+        if self.path.is_dir():
+            return ""
+        places = match_names(videos, self._names)
+        fits = [self._names[place] for place in places if place >= 0]
+        known = dict.fromkeys((*videos, *fits))
+        note = matched(str(self.path), dict.fromkeys(self._names), known, "sets of descriptions")
+        return f"{self.path}: {note}" if note else ""
+
+    def require_frames(self, frames: int) -> None:
+        """Raises DataError where a description is of a frame behind the end of its video."""
+        for line in self._own:
+            if line.end > frames:
+                raise DataError(
+                    f"{self.path}, line {line.number}: frames {line.start} to {line.end} of video "
+                    f"{line.video!r}, which has frames 1 to {frames}; expected frames of the video, "
+                    "counted from 1: correct the line, or give the file that belongs to the video"
+                )
 
     def encode(self, unit: Unit) -> np.ndarray | None:
         """float32 [D]; None where nothing was said yet."""
@@ -83,7 +119,8 @@ class Described(Plain):
 
     def said(self, frame: int) -> str | None:
         """The description of a frame (from 0): its own or the last before it."""
-        return next((t for t in reversed(self._texts[: frame + 1]) if t), None)
+        at = bisect_right(self._begins, frame + 1) - 1
+        return self._texts[at] if at >= 0 else None
 
     def _embed(self, texts: list[str]) -> np.ndarray:
         distinct = sorted(set(texts))

@@ -15,7 +15,7 @@ An encoder is a function of one `Unit`, so a file and a camera give the same fea
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -43,6 +43,12 @@ class Encoder(Protocol):
 
     def of(self, video: str) -> Encoder:
         """The encoder for one video by its name: itself, but where there is something to look up."""
+
+    def about(self, videos: Sequence[str]) -> str:
+        """A note on what was to be looked up and is of none of these videos; '' for nothing. Raises DataError where none of it is."""
+
+    def require_frames(self, frames: int) -> None:
+        """Raises DataError where what was looked up (`of`) does not fit a video of so many frames."""
 
 
 # name -> (module, class); imported when it is opened, since each needs libraries of its own
@@ -92,3 +98,9 @@ class Plain:
 
     def of(self, video: str) -> Encoder:
         return self
+
+    def about(self, videos: Sequence[str]) -> str:
+        return ""
+
+    def require_frames(self, frames: int) -> None:
+        pass

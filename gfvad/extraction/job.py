@@ -23,7 +23,7 @@ from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.encoders import DEFAULT, Encoder, open_encoder
 from gfvad.extraction.labels import Label
 from gfvad.extraction.manifest import ANNOTATIONS, COUNTS, LABELS, LAYOUTS, SPANS, UNITS, Book, NoRoom, describe_encoder, encoder_id, feature_file, stamp
-from gfvad.extraction.task import Failure, Spec, Task, merged, open_spec, work
+from gfvad.extraction.task import Failure, Spec, Task, merged, notes_on, open_spec, work
 from gfvad.extraction.videos import Source, find_videos, name_of
 from gfvad.extraction.workers import Stop, spread
 from gfvad.progress import Progress
@@ -43,6 +43,7 @@ class Plan(NamedTuple):
     specs: Mapping[str, Spec]  # modality -> encoder
     encoders: Mapping[str, dict[str, Any]]  # modality -> its description for the manifest
     passed: Sequence[Path] = ()  # files in the given folders that hold no video
+    own: bool = True  # what encoders look up was given for these videos
 
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -174,6 +175,8 @@ def extract(plan: Plan, out: Path, layout: str, workers: int, runner: Callable[.
 
     workers: processes (-1: one a core). runner: who runs `work` on the tasks, called as `workers.spread`.
     """
+    given = [video.name for video in plan.videos]
+    notes = notes_on(plan.specs.values(), given, plan.own)
     with Book(out, layout) as book, Stop() as stop:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         begun = to_do(plan, book, 1)
@@ -192,6 +195,8 @@ def extract(plan: Plan, out: Path, layout: str, workers: int, runner: Callable[.
         except NoRoom as error:
             full = full or Failure("full", error.path, error.needed)
         say_summary(book, plan, names, len(plan.videos) - len(tasks))
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         if full:
             print(f"error: {no_room(full, book, plan)}", file=sys.stderr)
             return EXIT_SOME_FAILED

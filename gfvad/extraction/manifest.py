@@ -28,7 +28,8 @@ import numpy as np
 import gfvad
 from gfvad.base import locks
 from gfvad.base.errors import FULL, cannot_write
-from gfvad.base.files import parse_json, raw_cell, read_text, safe_cell
+from gfvad.base.files import parse_json, read_text, safe_cell
+from gfvad.data import annotations
 from gfvad.data.layouts.loose import EXTRACTED
 from gfvad.data.video.layouts import natural
 from gfvad.extraction import media
@@ -288,13 +289,9 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _read_units(path: Path) -> dict[str, dict[str, list[float]]]:
     """{name: {'start': [N], 'end': [N]}}; what is damaged or lacks is done again."""
-    table: dict[str, dict[str, list[float]]] = {}
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                times = table.setdefault(raw_cell(row["name"]), {"start": [], "end": []})
-                times["start"].append(float(row["start"]))
-                times["end"].append(float(row["end"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        units = annotations.parse_units(path)
+    except DataError:
         return {}
-    return table
+    found = {units.spelt(name): np.array(times).T.tolist() for name, times in units.items()}
+    return {name: {"start": start, "end": end} for name, (start, end) in found.items()}

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +64,22 @@ def _open(spec: Spec) -> Encoder:
     if encoder.modality != spec.modality:
         raise ConfigError(f"--encoder={spec.modality}={spec.name}: that encoder gives {encoder.modality}; expected --encoder={encoder.modality}={spec.name}")
     return encoder
+
+
+def notes_on(specs: Iterable[Spec], videos: Sequence[str], own: bool) -> list[str]:
+    """What encoders look up that is of none of the videos.
+
+    Raises DataError where all of it is and `own`: where it was given for these videos.
+    """
+    notes = []
+    for spec in specs:
+        try:
+            notes.append(open_spec(spec).about(videos))
+        except DataError as error:
+            if own:
+                raise
+            notes.append(str(error))
+    return [note for note in notes if note]
 
 
 def work(task: Task) -> dict[str, Any] | Failure:

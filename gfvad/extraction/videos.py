@@ -132,6 +132,8 @@ def extract_video(
             if watch:
                 watch(unit, source.info)
         facts = source.info
+    for encoder in bound.values():
+        encoder.require_frames(frames)
     absent = tuple(m for m in bound if all(row is None for row in rows[m]))
     features = {m: np.stack([np.zeros(e.width, np.float32) if row is None else row for row in rows[m]]) for m, e in bound.items()}
     start, end = np.array(times, np.float64).T

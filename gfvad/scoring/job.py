@@ -1,6 +1,7 @@
 """Features and scores of videos in one go. Its command line: `gfvad/score.py`."""
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -10,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfvad.base.errors import EXIT_SOME_FAILED, cannot_read
-from gfvad.base.files import read_json, read_table, require_regular
+from gfvad.base.files import read_json, require_regular
+from gfvad.base.names import canonical, some
 from gfvad.base.secrets import redact
 from gfvad import config as config_lib
+from gfvad.data import annotations
 from gfvad.data.layouts import arrays
 from gfvad.data.video import finding
 from gfvad.eval import finite
@@ -157,7 +160,9 @@ def extract(request: Request, encoders: Mapping[str, dict[str, Any]], folder: Pa
     passed: list[Path] = []
     found = find_videos(request.inputs, passed)
     files.owned(request.out).claim(files.details_of(video.name) for video in found)
-    return job.extract(job.Plan(found, {}, {}, specs, described, passed), folder, "generic", request.workers)
+    own = bool(request.descriptions or "text" in request.paths)  # else what training was described by
+    plan = job.Plan(found, {}, {}, specs, described, passed, own)
+    return job.extract(plan, folder, "generic", request.workers)
 
 
 def says(encoder: Mapping[str, Any]) -> str:
@@ -181,20 +186,16 @@ def read_book(folder: Path) -> dict[str, Any]:
     for part in ("videos", "failed"):
         if not isinstance(book.get(part), dict) or not all(isinstance(record, dict) for record in book[part].values()):
             raise DataError(f"{path}: {part!r} is no table of videos; expected the manifest of python -m gfvad.extract: extract the videos again")
-    book["times"] = {name: np.array(times, np.float64) for name, times in table(folder / "units.csv", ("start", "end")).items()}
-    book["spans"] = table(folder / "spans.csv", ("start", "end")) if (folder / "spans.csv").is_file() else {}
+    units = annotations.parse_units(folder / "units.csv")
+    book["times"] = {units.spelt(name): np.array(times, np.float64) for name, times in units.items()}
+    spans = folder / "spans.csv"
+    book["spans"] = annotations.parse_spans_csv(spans) if os.path.lexists(spans) else {}
+    everyone = {canonical(name) for part in ("videos", "failed") for name in book[part]}
+    for file, part in (("units.csv", "times"), ("spans.csv", "spans")):
+        if lost := [name for name in book[part] if canonical(name) not in everyone]:
+            note = f"{len(lost)} of {len(book[part])} names are of no video in {provenance.MANIFEST}"
+            print(f"note: {folder / file}: {note}, and are left out: {some(lost)}", file=sys.stderr)
     return book | {"folder": folder}
-
-
-def table(path: Path, columns: Sequence[str]) -> dict[str, list[list[float]]]:
-    """{name: [numbers of its rows]} of a CSV with a column name. Raises DataError."""
-    found: dict[str, list[list[float]]] = {}
-    for where, row in read_table(path, ("name", *columns)):
-        try:
-            found.setdefault(row["name"], []).append([float(row[c]) for c in columns])
-        except ValueError as error:
-            raise DataError(f"{where}: {error}; expected numbers in the columns {', '.join(columns)}: extract the videos again") from None
-    return found
 
 
 def wanted(record: Mapping[str, Any], request: Request) -> bool:
@@ -237,7 +238,7 @@ def score_features(scorer: Any, folder: Path, name: str, record: Mapping[str, An
     features[CLOCK] = (np.arange(len(start)) + 0.5) * seconds
     found = scorer.units.score(name, features, graph=True, parts=True)
     fps, label = float(record["fps"]), record.get("label")
-    spans = [tuple(float(x) / fps for x in row) for row in book["spans"].get(name, [])] if record.get("split") == "test" and fps else None
+    spans = [(row[0] / fps, row[1] / fps) for row in book["spans"].get(name, [])] if record.get("split") == "test" and fps else None
     missing = tuple(m for m in scorer.modalities if m not in features)
     return VideoScores(name, record["path"], fps, record["frames"], start, end, found["scores"], found["parts"], found["graph"], missing=missing,
                        spans=None if spans is None else tuple(spans), label=label)  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, Context, Effect, Mutation, effect
+from gfvad.bench.fuzz.meant import meant
 from gfvad.bench.fuzz.trees import json_of
 
 
@@ -64,7 +65,7 @@ CAPTIONS: tuple[Mutation, ...] = (
         lambda t, v, c: t[v].__setitem__("sentences", ["word " * 200_000]),
         CHANGES,
     ),
-    *json_of(EITHER),
+    *map(meant, json_of(EITHER)),
 )
 
 

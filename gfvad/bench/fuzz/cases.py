@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gfvad.bench.fuzz import arrays, binary, captions, films, settings, tables, trees
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, Mutation
+from gfvad.bench.fuzz.meant import meant
 
 
 class Pool(NamedTuple):
@@ -33,6 +34,8 @@ LISTED = (
 )
 ROOTS = ("generic", "xd", "ucf", "shanghai", "vadclip")
 BROKEN = (*binary.DAMAGE, *binary.PLACES[:-1])  # for files whose content is not told apart
+LISTED_BROKEN = (*map(meant, binary.DAMAGE), *binary.PLACES[:-1])  # of tables and captions
+ARRAY_DAMAGE = (arrays.zero_numbers, *binary.DAMAGE[3:])
 LISTS = (
     "*/labels.csv",
     "*/spans.csv",
@@ -71,7 +74,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
             (*SETS, "prepare-features"),
             tuple(f"{r}/**/*.npy" for r in (*ROOTS, "features")),
             (
-                *binary.DAMAGE[2:],
+                *ARRAY_DAMAGE,
                 *binary.PLACES,
                 *binary.NAMES,
                 binary.other_part,
@@ -85,7 +88,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool(
             ("score-features", "main-score"),
             ("features/*/*.npy",),
-            (*arrays.FEATURES, *binary.DAMAGE[2:], *binary.PLACES),
+            (*arrays.FEATURES, *ARRAY_DAMAGE, *binary.PLACES),
             2,
         ),
         Pool(("train",), ("features/*/*.npy",), arrays.FEATURES, 1),
@@ -98,12 +101,12 @@ POOLS: dict[str, tuple[Pool, ...]] = {
     ),
     "tables": (
         Pool(LISTED, LISTS, tables.TABLES, 8),
-        Pool(LISTED, LISTS, BROKEN, 2),
-        Pool(("extract",), ("labels.csv", "spans.csv"), (*tables.TABLES, *BROKEN), 3),
+        Pool(LISTED, LISTS, LISTED_BROKEN, 2),
+        Pool(("extract",), ("labels.csv", "spans.csv"), (*tables.TABLES, *LISTED_BROKEN), 3),
         Pool(
             ("score-features",),
             ("features/units.csv", "features/spans.csv", "features/labels.csv"),
-            (*tables.TABLES, *BROKEN),
+            (*tables.TABLES, *LISTED_BROKEN),
             1,
         ),
         Pool(("prepare-features", "score-features"), ("features/units.csv",), tables.TABLES, 1),
@@ -111,11 +114,11 @@ POOLS: dict[str, tuple[Pool, ...]] = {
     ),
     "captions": (
         Pool(("prepare-generic", "prepare-logits"), ("*/captions.json",), captions.CAPTIONS, 6),
-        Pool(("prepare-generic", "prepare-logits"), ("*/captions.json",), BROKEN, 2),
+        Pool(("prepare-generic", "prepare-logits"), ("*/captions.json",), LISTED_BROKEN, 2),
         Pool(
             ("extract",),
             ("descriptions.jsonl",),
-            (*captions.JSON_LINES, *tables.LINES[:8], *BROKEN),
+            (*captions.JSON_LINES, *tables.LINES[:8], *LISTED_BROKEN),
             4,
         ),
         Pool(

@@ -23,6 +23,7 @@ VOLATILE = {
     "manifest_sha256",  # which is over those above
 }
 PLACES = re.compile(r"^#loc.*\n| loc\((?:[^()]|\([^()]*\))*\)", re.M)  # in the code, of an operation of StableHLO
+EXTRACTED = ("units.csv", "frame_counts.txt", "labels.csv", "spans.csv")
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
@@ -75,11 +76,13 @@ def records(at: Path, folder: str = "out") -> dict[str, str]:
 
 def features(at: Path, folder: str = "out") -> dict[str, str]:
     """Arrays of an extraction, and its tables by video."""
-    found = {}
-    for path in sorted((at / folder).rglob("*")):
-        if path.suffix == ".npy":
-            found[str(path.relative_to(at))] = of(array(np.load(path)))
-        elif path.suffix in (".csv", ".txt"):
+    out, found = at / folder, {}
+    videos = json.loads((out / "manifest.json").read_text())["videos"]
+    places = {file.split("/")[0] for video in videos.values() for file in video["files"].values()}
+    for path in sorted(path for place in places for path in (out / place).rglob("*.npy")):
+        found[str(path.relative_to(at))] = of(array(np.load(path)))
+    for path in (out / name for name in EXTRACTED):  # what else lies there is the user's
+        if path.is_file():
             found |= {f"{path.name}\t{key}": value for key, value in rows(path).items()}
     return found
 

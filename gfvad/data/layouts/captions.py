@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import present
 from gfvad.data import annotations, text
 from gfvad.progress import Progress
 from gfvad.types import DataError
@@ -30,7 +31,8 @@ def captions_path(data_cfg, root: Path) -> Path | None:
                 "expected the JSON of timed sentences named by config.data.captions (relative to config.data.root)"
             )
         return path
-    return folder / "captions.json" if (folder / "captions.json").is_file() else None
+    path = folder / "captions.json"
+    return path if present(path, "timed sentences") else None
 
 
 def read_captions(path: Path) -> annotations.Videos:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import present
 from gfvad.base.names import Names, near
 from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
@@ -35,11 +36,15 @@ class Generic(Loose):
         super().open()
         self._said: dict[str, dict[str, str]] = {}  # video -> {what says of which part it is: part}
         spans, counts = self.folder / SPANS, self.folder / COUNTS
-        self.spans = annotations.parse_spans_csv(spans) if spans.is_file() else Names(SPANS)
-        self.counts = annotations.parse_frame_counts(counts) if counts.is_file() else Names(COUNTS)
+        self.spans = annotations.parse_spans_csv(spans) if present(spans, "spans") else Names(SPANS)
+        self.counts = annotations.parse_frame_counts(counts) if present(counts, "lengths") else Names(COUNTS)
         times = self.folder / TIMES
-        self.rates, self.timed = self._read_rates(times) if times.is_file() else (Names(TIMES), Names(TIMES))
-        self.rows = self._read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else Names(LABELS)
+        self.rates, self.timed = self._read_rates(times) if present(times, "seconds of units") else (Names(TIMES), Names(TIMES))
+        self.rows = (
+            self._read_labels(self.folder / LABELS)
+            if present(self.folder / LABELS, "labels")
+            else Names(LABELS)
+        )
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
 
@@ -49,20 +54,13 @@ class Generic(Loose):
     @staticmethod
     def _read_rates(path: Path) -> tuple[Names, Names]:
         """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a video's first unit to the end of its last whole one."""
-        ends = Names(path.name)  # name -> [start of the first unit, end of the last whole one, units]
-        for where, row in annotations.read_csv(path, ("name", "unit", "start", "end")):
-            try:
-                start, end = float(row["start"]), float(row["end"])
-            except ValueError:
-                raise DataError(f"{where}: {row['start']!r} to {row['end']!r}; expected seconds: extract the videos again") from None
-            if row["name"] not in ends:
-                ends.add(where, row["name"], [start, end, 0])
-            known = ends[row["name"]]
-            known[1:] = start if known[2] else end, known[2] + 1  # the last unit may hold fewer than 16 frames: up to its start
-        rates, lines = Names(path.name), Names(path.name)
-        for name, (first, last, units) in ends.items():
-            rates.add(str(path), ends.spelt(name), SNIPPET * max(units - 1, 1) / (last - first) if last > first else 0.0)
-            lines.add(str(path), ends.spelt(name), units)
+        units, rates, lines = annotations.parse_units(path), Names(path.name), Names(path.name)
+        for name, times in units.items():  # the last unit may hold fewer than 16 frames: up to its start
+            first, last = times[0][0], times[-1][0] if len(times) > 1 else times[0][1]
+            whole = SNIPPET * max(len(times) - 1, 1)
+            rate = whole / (last - first) if last > first else 0.0
+            rates.add(str(path), units.spelt(name), rate)
+            lines.add(str(path), units.spelt(name), len(times))
         return rates, lines
 
     def rate(self, entry: Entry) -> float:

@@ -91,6 +91,8 @@ def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
             files = [
                 next((str(p) for paths in e.files.values() for p in paths), e.name) for e in both
             ]
+            if files[0] == files[1]:  # one file, in the lists of both
+                files = [layout.decided(e) for e in both]
             detail = f"in both parts ({' and '.join(files)}); expected each video in one: remove it from the other"
             problems.append(("split", True, entry.name, detail))
         elif wrong := contradiction(entry.split, layout.decided(entry), layout.claims(entry)):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gfvad.base.files import present
 from gfvad.base.names import Names
 from gfvad.data import annotations, ground_truth
 from gfvad.data.ground_truth import SNIPPET, Truth
@@ -34,7 +35,7 @@ class XdRules:
         self.spans = annotations.parse_xd(self.path)
         self.counts = (
             self._read_counts(self.counts_path)
-            if lengths == "counts" and self.counts_path.is_file()
+            if lengths == "counts" and present(self.counts_path, "lengths in frames")
             else None
         )
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
@@ -101,11 +102,15 @@ class UcfRules:
     dataset, pattern, fps = "ucf_crime", re.compile(r"[A-Za-z_]+\d+_x264(\.mp4)?"), 30.0
 
     def __init__(self, root: Path, family: int = 1024):
-        self.path = next((root / f for f in UCF_FILES if (root / f).is_file()), root / UCF_FILES[0])
+        self.path = next(
+            (root / f for f in UCF_FILES if present(root / f, "annotations")), root / UCF_FILES[0]
+        )
         self.events = annotations.parse_ucf(self.path, inclusive=family == 2048)
         self.counts_path, self.up = root / "frame_counts.txt", family == 2048
         self.counts = (
-            ground_truth.ucf_counts(self.counts_path) if self.counts_path.is_file() else Names()
+            ground_truth.ucf_counts(self.counts_path)
+            if present(self.counts_path, "lengths in frames")
+            else Names()
         )
         self._counts_of_test = not any(UCF_TRAIN_NAME.fullmatch(name) for name in self.counts)
         self.files = [self.path, *([self.counts_path] if self.counts else [])]

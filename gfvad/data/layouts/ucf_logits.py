@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.files import present
 from gfvad.base.names import Names, canonical
 from gfvad.data import annotations
 from gfvad.data.ground_truth import SNIPPET, Truth
@@ -45,7 +46,9 @@ class UcfLogits(Layout):
             split: [canonical(name) for name in npz.names()] for split, npz in self._npz.items()
         }
         self.split_rule = f"{FILES['train']} (training) and {FILES['test']} (test)"
-        listed = next((self.root / f for f in UCF_FILES if (self.root / f).is_file()), None)
+        listed = next(
+            (self.root / f for f in UCF_FILES if present(self.root / f, "annotations")), None
+        )
         self._listed, self._list_name = (
             (annotations.parse_ucf(listed), listed.name) if listed else ({}, "")
         )

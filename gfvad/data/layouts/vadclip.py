@@ -72,11 +72,11 @@ class VadClip(Layout):
             )
         self.rules = kind(self.root, "features") if kind is rules_lib.XdRules else kind(self.root, 1024)
         self.fps, self.ground_truth = self.rules.fps, self.rules.ground_truth
-        of = {
+        self._lists = {
             part: " and ".join(p.name for p in self._csv if of[p] == part)
             for part in ("train", "test")
         }
-        self.split_rule = f"{of['train']} (training) and {of['test']} (test)"
+        self.split_rule = f"{self._lists['train']} (training) and {self._lists['test']} (test)"
         self._written: dict[
             str, dict[str, str]
         ] = {}  # what the folders in the CSVs' paths say of a video's part
@@ -95,7 +95,7 @@ class VadClip(Layout):
         }
 
     def decided(self, entry: Entry) -> str:
-        return f"the CSV for {entry.split}"
+        return self._lists[entry.split]
 
     def tables(self):
         return self.rules.tables()
@@ -119,12 +119,16 @@ class VadClip(Layout):
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         files, labels, problems = [], {}, []
+        seen: dict[Path, str] = {}
         for where, row in self._rows[split]:
             (name, crop), label, path = name_and_crop(row["path"]), csv_label(row["label"]), self.find(row["path"])
             if label is None or labels.setdefault(name, label) != label or label != self.rules.label(name):
                 problems.append(Problem("name", True, where, f"label {row['label']!r} of {name}; expected that of its name and other rows"))
             elif path is None:
                 problems.append(Problem("missing", True, name, f"{row['path']} ({where}) is neither there nor below {self.root}"))
+            elif seen.setdefault(path, where) != where:
+                detail = f"{path} stands at {seen[path]} too; expected it once: remove one line"
+                problems.append(Problem("duplicated", True, where, detail))
             else:
                 files.append((name, crop, path))
         table, wrong = group_crops(files)
@@ -132,7 +136,9 @@ class VadClip(Layout):
         if split == "test":
             problems += [Problem("annotation", True, e.name, why) for e in entries if (why := self.rules.covers(e.name))]
             problems += missing_names(
-                self.rules.test_names(), labels, f"in {self.rules.path.name} but in no test CSV"
+                self.rules.test_names(),
+                labels,
+                f"in {self.rules.path.name} but not in {self._lists['test']}",
             )
         elif why := self.rules.lacks(len(entries)):
             problems.append(Problem("split", True, self.rules.path.name, why))

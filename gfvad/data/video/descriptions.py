@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base import files
-from gfvad.base.names import near
+from gfvad.base.names import canonical, near
 from gfvad.data import text
 from gfvad.data.video.cache import Say, say_on_stderr
 from gfvad.data.video.layouts import match_names
@@ -111,11 +111,27 @@ def _parse(where: str, number: int, row: str) -> Line:
     if lacking:
         raise DataError(f"{where}: lacks {', '.join(lacking)}, found {row[:60]!r}; expected {SHAPE}")
     start, end = entry[keys[0]], entry[keys[1]]
-    if type(start) is not int or type(end) is not int:
-        raise DataError(f"{where}: frames {start!r} to {end!r}; expected whole numbers from 1")
+    if type(start) is not int or type(end) is not int or not 1 <= start <= end:
+        raise DataError(
+            f"{where}: frames {start!r} to {end!r}; expected whole numbers from 1, in their order"
+        )
+    if type(entry["video"]) not in (str, int) or not str(entry["video"]).strip():
+        raise DataError(f"{where}: video {str(entry['video'])[:40]!r}; expected the name of a video")
     if not isinstance(entry["text"], str) or not entry["text"].strip():
         raise DataError(f"{where}: text {str(entry['text'])[:40]!r}; expected a sentence: write it or remove the line")
     return Line(number, str(entry["video"]), start, end, entry["text"].strip(), keys[0] == "frame")
+
+
+def require_once(path: Path, lines: Sequence[Line]) -> None:
+    """Raises DataError where a frame of a video has two descriptions of its own."""
+    seen: set[tuple[str, int]] = set()
+    for line in lines:
+        if line.single and (canonical(line.video), line.start) in seen:
+            raise DataError(
+                f"{path}, line {line.number}: frame {line.start} of video {line.video!r} is "
+                "described twice; expected once: remove one line"
+            )
+        seen |= {(canonical(line.video), line.start)} if line.single else set()
 
 
 def fill(texts: Sequence[str | None]) -> list[str]:
