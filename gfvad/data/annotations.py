@@ -45,7 +45,7 @@ def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
 
 def _integers(where: str, fields: list[str]) -> list[int]:
     try:
-        numbers = [int(field) for field in fields]
+        numbers = [int(field.replace("_", "?")) for field in fields]  # Python reads 1_20 as 120
     except ValueError:  # also of more digits than Python reads
         numbers = [MOST_FRAMES + 1]
     if any(abs(number) > MOST_FRAMES for number in numbers):
@@ -189,6 +189,11 @@ def parse_ucf(path: Path, inclusive: bool = False) -> Names:
             raise DataError(
                 f"{where}: class {fields[1]!r} with {len(spans)} spans; "
                 "expected Normal without a span or a class of the set with one"
+            )
+        named = ucf_class(ucf_name(fields[0]))
+        if named and named[1] != (() if normal else (fields[1],)):
+            raise DataError(
+                f"{where}: class {fields[1]!r} of {fields[0]!r}; expected the one that its name says"
             )
         table.add(where, ucf_name(fields[0]), Event(() if normal else (fields[1],), spans))
     return table

@@ -31,7 +31,7 @@ from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.identity import Learnt
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.sealed import PARTS as PARTS
-from gfvad.train.sealed import Damaged, aside, check_arrays, complete, read_meta, seal, shape_text
+from gfvad.train.sealed import Damaged, aside, check_arrays, complete, left_of_one, read_meta, seal, shape_text
 from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
 from gfvad.train.state import TrainState
 from gfvad.types import DataError
@@ -228,7 +228,7 @@ class Checkpoints:
         if jax.process_index() == 0 and self.folder.is_dir():
             kept = self.steps()
             for path in [p for p in self.folder.iterdir() if p.name.isdigit() and int(p.name) not in kept]:
-                if int(path.name) in self._bad or not kept or int(path.name) > kept[-1]:
+                if int(path.name) in self._bad or not kept or int(path.name) > kept[-1] or not left_of_one(path):
                     path.rename(aside(path))
                 else:
                     shutil.rmtree(path)
