@@ -69,7 +69,7 @@ class Owned:
         if name in files and name not in pending:
             return f"changed since {self.command} wrote it"
         if name not in files and (other := self._of_another(name, path)):
-            return f"written by {other}"
+            return f"{seems(path)}, written by {other}"
         return "" if self._is_ours(path) else f"{seems(path)}, not written by {self.command}"
 
     def claim(self, names: Iterable[str]) -> None:
