@@ -13,6 +13,7 @@ One bad file does not stop the others. Exit codes: 0 done; 1 some files gave no 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,10 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError("a URL is a stream; expected --stream with it, or files: add --stream")
     from gfvad.scoring import job
 
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise ConfigError(f"--threshold={args.threshold}: expected a finite number on the scale of the model's scores")
+    if not 0 <= args.seconds < math.inf:
+        raise ConfigError(f"--seconds={args.seconds}: expected seconds of video, 0 for no end")
     paths = {}
     for text in args.path:
         modality, equals, path = text.partition("=")

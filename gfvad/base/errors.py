@@ -17,6 +17,7 @@ EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_INTERRUPTED = 130
 LONGEST_MESSAGE = 4000  # characters
+INTERRUPTED = "interrupted: what was saved before is whole; the same command begins or goes on from there"
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
 LIBRARY_ERRORS = (
@@ -88,8 +89,11 @@ def readable(message: str) -> str:
 
 def run_command(body: Callable[[], int]) -> int:
     """Runs a command; returns its exit code. What a user can mend becomes one line on standard error and exit code 2, Ctrl-C 130."""
+    from gfvad.base import interrupts  # stands on this module
+
     try:
-        return body()
+        with interrupts.raised():
+            return body()
     except (ConfigError, DataError) as error:
         print(f"error: {readable(redact(str(error)))}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -104,5 +108,5 @@ def run_command(body: Callable[[], int]) -> int:
         print(f"error: out of memory ({error or 'no size given'}); expected input that fits: score fewer or shorter videos at once", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("\ninterrupted: what was saved before is whole; the same command begins or goes on from there", file=sys.stderr)
+        print(f"\n{INTERRUPTED}", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import errno
 import hashlib
 import io
@@ -294,6 +295,12 @@ def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequen
             header = fields
             if not set(columns) <= set(header) or len(set(header)) < len(header):
                 raise DataError(f"{path}, line {number}: columns {','.join(header)}; expected {expected}, each once, in the first line")
+            for column in set(header) - {*columns, *optional}:
+                if close := difflib.get_close_matches(column.lower(), optional, n=1, cutoff=0.75):
+                    raise DataError(
+                        f"{path}, line {number}: column {column!r}; expected {expected}: "
+                        f"call it {close[0]!r}, or otherwise if it is something else"
+                    )
         elif len(fields) != len(header):
             raise DataError(f"{path}, line {number}: {len(fields)} fields; expected {len(header)} ({','.join(header)})")
         else:

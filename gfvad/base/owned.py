@@ -68,6 +68,8 @@ class Owned:
             return ""
         if name in files and name not in pending:
             return f"changed since {self.command} wrote it"
+        if name not in files and (other := self._of_another(name, path)):
+            return f"{seems(path)}, written by {other}"
         return "" if self._is_ours(path) else f"{seems(path)}, not written by {self.command}"
 
     def claim(self, names: Iterable[str]) -> None:
@@ -82,6 +84,16 @@ class Owned:
                 f"{self.folder / first}: {whose}{more}; expected a free name or a file that {self.command} wrote: "
                 "move it away (or delete it, if it may go), or give another place to write to"
             )
+
+    def _of_another(self, name: str, path: Path) -> str:
+        """The command of another kind whose record in this folder has the file as it is; '' where none has."""
+        for record in sorted(self.folder.glob(".gfvad-*.json")):
+            if record != self.record:
+                other = Owned(self.folder, record.name[len(".gfvad-") : -len(".json")], "")
+                versions = other.known().get(name)
+                if versions and digest(path, versions) in versions:
+                    return str(read_json(record, "a record of written files").get("written_by", other.kind))
+        return ""
 
     def _is_ours(self, path: Path) -> bool:
         try:

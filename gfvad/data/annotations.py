@@ -191,6 +191,11 @@ def parse_ucf(path: Path, inclusive: bool = False) -> Names:
                 f"{where}: class {fields[1]!r} with {len(spans)} spans; "
                 "expected Normal without a span or a class of the set with one"
             )
+        named = ucf_class(ucf_name(fields[0]))
+        if named and named[1] and not normal and named[1] != (fields[1],):
+            raise DataError(
+                f"{where}: class {fields[1]!r} of {fields[0]!r}; expected the one that its name says"
+            )
         table.add(where, ucf_name(fields[0]), Event(() if normal else (fields[1],), spans))
     return table
 

@@ -42,7 +42,7 @@ def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float
             if row["metric"] == metric and all(row[key] == value for key, value in HEADLINE.items()):
                 found.setdefault(row["setting"], {})[int(row["seed"])] = float(row["value"])
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: no finished ablation ({type(error).__name__}: {error}); expected sweep.json and ablation.csv of gfvad.ablate") from None
+        raise DataError(f"{folder}: no finished ablation ({error}); expected sweep.json and ablation.csv of gfvad.ablate") from None
     if base not in found:
         raise DataError(f"{folder}/ablation.csv: no {metric!r} of {base!r}{nearest(metric, sorted({row['metric'] for row in rows}))}")
     return base, found

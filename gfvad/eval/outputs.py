@@ -36,7 +36,7 @@ def ablation(workdir: Path) -> Owned:
 
 def frame_scores(output: Path) -> Owned:
     """What --mode=score wrote into the folder of its output."""
-    return Owned(output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_frame_scores)
+    return Owned(output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_no_runs_scores)
 
 
 def is_of_a_run(path: Path) -> bool:
@@ -67,6 +67,12 @@ def is_frame_scores(path: Path) -> bool:
         heads = [archive.open(info).read(128) for info in found[:20]]
     compressed = all(info.compress_type == zipfile.ZIP_DEFLATED and info.date_time[0] == 1980 for info in found)
     return compressed and all(b"'descr': '<f4'" in head and b",), }" in head for head in heads)
+
+
+def is_no_runs_scores(path: Path) -> bool:
+    """Whether a file is an archive of frame scores that is not that of a run's test part (earlier versions kept no record)."""
+    of_a_run = path.name == "scores.npz" and (path.parent / "checkpoints").is_dir()
+    return not of_a_run and is_frame_scores(path)
 
 
 def claims_run(job: Job) -> Job:

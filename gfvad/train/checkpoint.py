@@ -31,7 +31,7 @@ from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.identity import Learnt
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.sealed import PARTS as PARTS
-from gfvad.train.sealed import Damaged, aside, check_arrays, lacks, numbered, read_meta, require_regular_files, seal, shape_text
+from gfvad.train.sealed import Damaged, aside, check_arrays, lacks, left_of_one, numbered, read_meta, require_regular_files, seal, shape_text
 from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
 from gfvad.train.state import TrainState
 from gfvad.types import DataError
@@ -230,7 +230,7 @@ class Checkpoints:
             for step, path in numbered(self.folder).items():
                 if step in kept:
                     continue
-                if step in self._bad or not kept or step > kept[-1] or path.is_symlink() or not path.is_dir():
+                if step in self._bad or not kept or step > kept[-1] or not left_of_one(path):
                     path.rename(aside(path))
                 else:
                     shutil.rmtree(path)

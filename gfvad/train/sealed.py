@@ -118,6 +118,12 @@ def aside(path: Path) -> Path:
     return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
+def left_of_one(folder: Path) -> bool:
+    """Whether a folder holds nothing but parts of a checkpoint, as a deletion that was cut short leaves it."""
+    parts = {"commit_success.txt", *(part.split("/")[0] for part in PARTS)}
+    return folder.is_dir() and not folder.is_symlink() and {path.name for path in folder.iterdir()} <= parts
+
+
 def numbered(folder: Path) -> dict[int, Path]:
     """What stands in a folder under the name of a step, complete or not; {} where there is none."""
     if not folder.is_dir():

@@ -168,6 +168,8 @@ class Layout:
             first, last = parts.split_problems(self, entries, others), []
             if split == "train" or not others:  # once is enough
                 last = parts.table_problems(self, [*entries, *others])
+            if split == "train":
+                last += parts.suffix_problems(self, [*entries, *others], self.root.is_dir() and find_files(self.root, "") or [])
             self._surveys[split] = entries, [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)]
         return self._surveys[split]
 

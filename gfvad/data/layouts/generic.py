@@ -7,6 +7,7 @@ frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part f
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gfvad.data import annotations
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.layouts.base import SPLITS, Entry, Problem, find_files
 from gfvad.data.layouts.grouping import HINTS
-from gfvad.data.layouts.loose import Found, Loose
+from gfvad.data.layouts.loose import Found, Loose, describe, extracted
 from gfvad.data.layouts.parts import part_of_name
 from gfvad.data.truth_audit import Stated
 from gfvad.types import DataError
@@ -99,7 +100,18 @@ class Generic(Loose):
             if self._written(said) or part_of_name(entry.name) != "test"
             else {"its name": "test"}
         )
-        return {**super().claims(entry), **said, **named}
+        return {**super().claims(entry), **said, **named, **self._elsewhere.get(entry.name, {})}
+
+    @functools.cached_property
+    def _elsewhere(self) -> dict[str, dict[str, str]]:
+        """{video: {what says of which part it is: part}} by files of modalities that are not asked for, in the folders of parts."""
+        found: dict[str, dict[str, str]] = {}
+        for part, paths in self._sources().items():
+            for folder in (path for path in paths if part and path.is_dir() and not extracted(path)):
+                for path in find_files(folder):
+                    name = describe(path, folder, (), ())[1]
+                    found.setdefault(name, {})[f"folder {folder.name!r}"] = part
+        return {name: said for name, said in found.items() if len(said) > 1}
 
     @property
     def split_rule(self) -> str:
@@ -227,6 +239,8 @@ class Generic(Loose):
             return [Problem("annotation", True, entry.name, f"label {entry.label}; expected 0 or 1 in {LABELS} or the array label")]
         if entry.split == "test" and bool(entry.label) != (entry.name in self.spans):
             return [Problem("annotation", True, entry.name, f"label {entry.label} and {'no' if entry.label else 'a'} span in {SPANS}")]
+        if entry.label == 0 and entry.name in self.spans:
+            return [Problem("annotation", True, entry.name, f"label 0 and a span in {SPANS}")]
         if self.counts and entry.split == "test" and entry.name not in self.counts:
             return [Problem("annotation", True, entry.name, f"no line in {COUNTS}")]
         return []

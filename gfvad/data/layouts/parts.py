@@ -21,6 +21,8 @@ OTHER_WORDS = frozenset(
     "latest fastest greatest contest protest attest detest shortest smartest hottest lightest brightest quietest softest "
     "testimony testament restrain constrain terrain strain distrain overtrain".split()
 )
+ARRAYS = frozenset(".npz .pt .pth .h5 .hdf5 .mat .pkl .pickle .parquet .tfrecord".split())
+HELD_OUT = frozenset("val valid validation eval evaluation dev heldout holdout".split())
 NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
@@ -32,6 +34,22 @@ def require_folder(root: Path) -> Path:
     if not any(root.iterdir()):
         raise DataError(f"{root}: empty folder; expected features, see docs/data.md for the layout")
     return root
+
+
+@functools.cache
+def held_out(name: str) -> bool:
+    """Whether a folder, or a list, is called that of a part which is neither for training nor for testing: val, eval."""
+    return part_of_folder(name) is None and any(w.lower() in HELD_OUT for w in WORD.findall(name))
+
+
+def part_of_list(path: Path) -> str:
+    """'test' for a list (or CSV) that is called so, else 'train'. Raises DataError for one called val, or eval."""
+    if held_out(path.stem):
+        raise DataError(
+            f"{path}: called neither for training nor for testing; expected lists of these two parts: "
+            "put 'test' in its name if it is the test part, or move it away"
+        )
+    return "test" if part_of_folder(path.stem) == "test" else "train"
 
 
 @functools.cache
@@ -67,6 +85,7 @@ def folder_claims(paths: Iterable[Path], root: Path) -> dict[str, str]:
     for folder in dict.fromkeys(path.parent for path in paths):
         below = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
         claims |= {f"folder {name!r}": part for name in below if (part := part_of_folder(name))}
+        claims |= {f"folder {name!r} (not for training)": "test" for name in below if held_out(name)}
     return claims
 
 
@@ -98,6 +117,17 @@ def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
         elif wrong := contradiction(entry.split, layout.decided(entry), layout.claims(entry)):
             problems.append(("split", True, entry.name, wrong))
     return problems
+
+
+def suffix_problems(layout, entries: Sequence, files: Iterable[Path]) -> list[Row]:
+    """Files of arrays in formats that the layout does not read: features in them would be missed without a word. files: all below the root."""
+    read = {path for entry in entries for paths in entry.files.values() for path in paths}
+    read |= {*layout.annotation_files()}
+    return [
+        ("foreign", False, str(path), f"{path.suffix} is not read; left out")
+        for path in files
+        if path.suffix.lower() in ARRAYS and path not in read
+    ]
 
 
 def table_problems(layout, entries: Sequence) -> list[Row]:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gfvad.base.files import present
-from gfvad.base.names import Names
+from gfvad.base.names import Names, canonical
 from gfvad.data import annotations, ground_truth
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import MAX_GAP, find_files, some
 from gfvad.data.layouts.parts import without_npy
+from gfvad.data.layouts.splits import list_claims, listed
 from gfvad.data.truth_audit import Stated, frame_labels
 from gfvad.types import DataError
 
@@ -38,9 +39,15 @@ class XdRules:
             if lengths == "counts" and present(self.counts_path, "lengths in frames")
             else None
         )
+        self._lists = listed(root, self._listed_name, (self.path, self.counts_path))
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "((n - 1) // 16) * 16 frames" if self.counts else "16 frames a feature row"
         self.ground_truth = f"annotations.txt, {rule}"
+
+    @staticmethod
+    def _listed_name(file: str) -> str | None:
+        name = canonical(re.sub(r"(_i3d|_emb|__\d+|__vggish)$", "", without_npy(file)))
+        return name if annotations.xd_classes(name) else None
 
     @staticmethod
     def _read_counts(path: Path) -> annotations.Videos:
@@ -51,11 +58,12 @@ class XdRules:
 
     def claims(self, name: str) -> dict[str, str]:
         """What the files say of a video's part."""
-        return {
+        own = {
             f"its line in {path.name}": "test"
             for path, table in ((self.path, self.spans), (self.counts_path, self.counts or {}))
             if name in table
         }
+        return own | list_claims(self._lists, name)
 
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
         """Tables whose rows may be of videos that are not there: none, for a test video without features is an error."""
@@ -96,6 +104,17 @@ class XdRules:
         return ground_truth.xd_truth(name, frames, self.spans)
 
 
+def ucf_lists(root: Path) -> dict[str, tuple[str, set[str]]]:
+    """What other lists of UCF-Crime in a folder say (Anomaly_Test.txt, ucf-i3d-test.list), as `splits.listed`."""
+
+    def name_of(file: str) -> str | None:
+        stem = re.sub(r"(_i3d|_emb|__\d+)$", "", without_npy(file))
+        name = annotations.ucf_name(stem) if stem else ""
+        return name if UcfRules.pattern.fullmatch(name) and annotations.ucf_class(name) else None
+
+    return listed(root, name_of, [root / f for f in (*UCF_FILES, "frame_counts.txt")])
+
+
 class UcfRules:
     """UCF-Crime. family 2048: lengths counted up and end frames in; 1024 (and CLIP): 16 frames a feature row, end frames out."""
 
@@ -112,6 +131,8 @@ class UcfRules:
             if present(self.counts_path, "lengths in frames")
             else Names()
         )
+        others = [root / f for f in UCF_FILES if (root / f).is_file() and root / f != self.path]
+        self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in others} | ucf_lists(root)
         self._counts_of_test = not any(UCF_TRAIN_NAME.fullmatch(name) for name in self.counts)
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "16 * ceil(n / 16) frames, end frames in" if self.up else "16 frames a feature row, end frames out"
@@ -129,6 +150,7 @@ class UcfRules:
     def claims(self, name: str) -> dict[str, str]:
         """What the files and the name say of a video's part."""
         claims = {f"its line in {self.path.name}": "test"} if name in self.events else {}
+        claims |= list_claims(self._lists, name)
         if self._counts_of_test and name in self.counts:
             claims[f"its line in {self.counts_path.name}"] = "test"
         if UCF_TEST_NAME.fullmatch(name):

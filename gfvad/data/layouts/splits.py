@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from gfvad.base.names import Names, canonical
 from gfvad.data import annotations
 from gfvad.data.layouts.base import some
-from gfvad.data.layouts.parts import part_of_folder
+from gfvad.data.layouts.parts import PARTS, part_of_folder, part_of_list
 from gfvad.types import DataError
 
 
@@ -55,7 +55,7 @@ def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
     found, places = Lists(), {}
     both: list[tuple[str, str]] = []
     for path in paths:
-        part = "test" if part_of_folder(path.stem) == "test" else "train"
+        part = part_of_list(path)
         found.lists.append(path.name)
         for i, line in annotations.read_lines(path, "one feature file a line"):
             *folders, file = line.replace("\\", "/").split("/")
@@ -76,3 +76,32 @@ def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
             f"{root}: {len(names)} videos are in lists of both parts: {some(names)}: {both[0][1]}; expected each in one"
         )
     return found
+
+
+def listed(root: Path, name_of: Callable[[str], str | None], skip: Iterable[Path] = ()) -> dict[str, tuple[str, set[str]]]:
+    """{file: (part, its videos)} of the lists directly in root that are called after a part, but for `skip`.
+
+    Args: name_of: a line's file -> the video, None where it is of no video of the set. The first word of a line counts.
+    A .txt is a list where every line of it names a video.
+    """
+    found = {}
+    for path in sorted(p for p in root.iterdir() if p.suffix.lower() in (".list", ".txt") and p not in set(skip)):
+        part = part_of_folder(path.stem)
+        if part not in PARTS or path.name.startswith(".") or not path.is_file() or not path.stat().st_size:
+            continue
+        try:
+            lines = annotations.read_lines(path, "one video a line")
+        except DataError:
+            if path.suffix.lower() == ".list":
+                raise
+            continue  # some other text
+        files = [line.split()[0].replace("\\", "/").rsplit("/", 1)[-1] for _, line in lines]
+        videos = [name_of(file) for file in files]
+        if path.suffix.lower() == ".list" or all(videos):
+            found[path.name] = part, {name for name in videos if name}
+    return found
+
+
+def list_claims(lists: Mapping[str, tuple[str, Collection[str]]], name: str) -> dict[str, str]:
+    """{"its line in rgbtest.list": 'test'}: what `listed` lists say of a video."""
+    return {f"its line in {file}": part for file, (part, names) in lists.items() if name in names}

@@ -17,7 +17,8 @@ from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import Entry, Layout, Problem, some
 from gfvad.data.layouts.captions import captions_path, read_captions
-from gfvad.data.layouts.rules import UCF_FILES, UCF_TEST_NAME
+from gfvad.data.layouts.rules import UCF_FILES, UCF_TEST_NAME, ucf_lists
+from gfvad.data.layouts.splits import list_claims
 from gfvad.data.truth_audit import Stated, frame_labels
 from gfvad.types import DataError
 
@@ -46,12 +47,8 @@ class UcfLogits(Layout):
             split: [canonical(name) for name in npz.names()] for split, npz in self._npz.items()
         }
         self.split_rule = f"{FILES['train']} (training) and {FILES['test']} (test)"
-        listed = next(
-            (self.root / f for f in UCF_FILES if present(self.root / f, "annotations")), None
-        )
-        self._listed, self._list_name = (
-            (annotations.parse_ucf(listed), listed.name) if listed else ({}, "")
-        )
+        files = [self.root / f for f in UCF_FILES if present(self.root / f, "annotations")]
+        self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in files} | ucf_lists(self.root)
         for split, npz in self._npz.items():
             header = npz.require("x", 3)
             if header.shape[0] != len(self._names[split]) or 0 in header.shape or not arrays.is_float(header.dtype):
@@ -69,9 +66,8 @@ class UcfLogits(Layout):
         self._captions = read_captions(path) if path else {}
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        says = {f"its array in {LABELS}": entry.name in self._masks, f"its line in {self._list_name}": entry.name in self._listed,
-                "its name": bool(UCF_TEST_NAME.fullmatch(entry.name))}  # fmt: skip
-        return {what: "test" for what, said in says.items() if said}
+        says = {f"its array in {LABELS}": entry.name in self._masks, "its name": bool(UCF_TEST_NAME.fullmatch(entry.name))}  # fmt: skip
+        return {what: "test" for what, said in says.items() if said} | list_claims(self._lists, entry.name)
 
     def decided(self, entry: Entry) -> str:
         return FILES[entry.split]

@@ -16,7 +16,7 @@ from gfvad.data.ground_truth import Truth
 from gfvad.data.layouts import rules as rules_lib
 from gfvad.data.layouts.base import Entry, Layout, Problem, find_files
 from gfvad.data.layouts.grouping import group_crops, missing_names
-from gfvad.data.layouts.parts import part_of_folder, without_npy
+from gfvad.data.layouts.parts import part_of_folder, part_of_list, without_npy
 from gfvad.types import DataError
 
 CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d+)")
@@ -50,7 +50,7 @@ class VadClip(Layout):
             for p in self.root.iterdir()
             if p.suffix.lower() == ".csv" and not p.name.startswith(".")
         )
-        of = {p: "test" if part_of_folder(p.stem) == "test" else "train" for p in self._csv}
+        of = {p: part_of_list(p) for p in self._csv}
         if set(of.values()) != {"train", "test"}:
             found = ", ".join(p.name for p in self._csv) or "none"
             raise DataError(
@@ -140,6 +140,18 @@ class VadClip(Layout):
                 labels,
                 f"in {self.rules.path.name} but not in {self._lists['test']}",
             )
-        elif why := self.rules.lacks(len(entries)):
-            problems.append(Problem("split", True, self.rules.path.name, why))
+        else:
+            problems += self._unlisted()
+            if why := self.rules.lacks(len(entries)):
+                problems.append(Problem("split", True, self.rules.path.name, why))
         return entries, problems + wrong
+
+    def _unlisted(self) -> list[Problem]:
+        """Features of videos that stand in no CSV."""
+        known = {name_and_crop(row["path"])[0] for rows in self._rows.values() for _, row in rows}
+        files = [path for paths in self._below.values() for path in paths]
+        return [
+            Problem("foreign", False, str(path), "of a video in no CSV; left out")
+            for path in files
+            if CROP.fullmatch(without_npy(path.name)) and name_and_crop(path.name)[0] not in known
+        ]

@@ -6,6 +6,7 @@ annotations.txt, frame_counts.txt                          ground truth of the t
 """
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -44,7 +45,19 @@ class XdViolence(Layout):
         )
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        return {**super().claims(entry), **self.rules.claims(entry.name)}
+        return {**super().claims(entry), **self.rules.claims(entry.name), **self._elsewhere.get(entry.name, {})}
+
+    @functools.cached_property
+    def _elsewhere(self) -> dict[str, dict[str, str]]:
+        """{video: {what says of which part it is: part}} by the folders of modalities that are not asked for."""
+        found: dict[str, dict[str, str]] = {}
+        others = [m for m in FOLDERS if m not in self.on_disk]
+        for m, part, folder in ((m, part, FOLDERS[m][part]) for m in others for part in FOLDERS[m]):
+            pattern = AUDIO if m == "audio" else CROP
+            for path in find_files(self.root / folder):
+                if match := pattern.fullmatch(path.name):
+                    found.setdefault(canonical(match["name"]), {})[f"folder {folder!r}"] = part
+        return found
 
     def decided(self, entry: Entry) -> str:
         return "its folder"
