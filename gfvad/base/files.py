@@ -14,19 +14,17 @@ import io
 import json
 import math
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gfvad.base.errors import DataError, cannot_read, cannot_write
+from gfvad.base.json_text import parse_json as parse_json
 
 LARGEST_TEXT = 2 << 30  # bytes of a text file that is read at once
-DEEPEST_JSON = 200  # levels of objects and lists
 SEAL = "sha256"  # key of a checksum in JSON
 WIDEST_FIELD = 1 << 20  # characters of a field of a table
-LONGEST_NUMBER = 300  # digits of a whole number
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -184,26 +182,6 @@ def read_json(path: str | os.PathLike, what: str, kind: type = dict, finite: boo
     return parse_json(read_text(path, what), str(path), what, kind, finite)
 
 
-def parse_json(text: str, where: str, what: str, kind: type = dict, finite: bool = True) -> Any:
-    """`read_json` of text; `where` starts every message."""
-    numbers = {"parse_int": _whole} | ({"parse_constant": _finite, "parse_float": _finite} if finite else {})
-    try:
-        tree = json.loads(text, object_pairs_hook=_unique_keys, **numbers)
-    except json.JSONDecodeError as error:
-        line = "" if re.search(r", line \d+$", where) else f", line {error.lineno}"  # `where` may say it: a JSON a line
-        raise DataError(f"{where}{line}, column {error.colno}: not usable JSON ({error.msg}); expected {what}: write it again") from None
-    except RecursionError:
-        raise DataError(f"{where}: JSON nested more than {DEEPEST_JSON} deep; expected {what}") from None
-    except ValueError as error:  # a repeated key; a number of absurdly many digits
-        raise DataError(f"{where}: not usable JSON ({error}); expected {what}: write it again") from None
-    if not isinstance(tree, kind):
-        raise DataError(f"{where}: a JSON {type(tree).__name__}; expected {what} (a JSON {kind.__name__})")
-    place = _lone_surrogate(tree)
-    if place is not None:
-        raise DataError(f"{where}, {place}: half a character (a lone surrogate, such as one half of an emoji); expected whole text: write that text again")
-    return tree
-
-
 def read_json_lines(path: str | os.PathLike, what: str, torn: bool = False, finite: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, object) of the non-blank lines of a file with a JSON object a line. Raises DataError as `read_json`.
 
@@ -213,50 +191,6 @@ def read_json_lines(path: str | os.PathLike, what: str, torn: bool = False, fini
     for number, line in enumerate(lines[:-1] if torn else lines, 1):
         if line.strip():
             yield f"{path}, line {number}", parse_json(line, f"{path}, line {number}", what, finite=finite)
-
-
-def _finite(text: str) -> float:
-    """A number of a JSON. Raises ValueError for NaN, Infinity, and what a float cannot hold."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is no finite number")
-    return number
-
-
-def _whole(text: str) -> int:
-    """A whole number of a JSON. Raises ValueError for one that is beyond any float."""
-    if len(text) > LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(text):,} digits")
-    return int(text)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON objects with a repeated key are an error, not a silent loss of the first one."""
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        seen: set[str] = set()
-        raise ValueError(f"key {next(key for key, _ in pairs if key in seen or seen.add(key))!r} stands twice")
-    return entries
-
-
-def _lone_surrogate(tree: Any) -> str | None:
-    """Where a text of a tree cannot be written as UTF-8; None where all can. Raises DataError for absurd depth."""
-    stack: list[tuple[Any, str, int]] = [(tree, "top level", 0)]
-    while stack:
-        node, place, depth = stack.pop()
-        if isinstance(node, str):
-            if any("\ud800" <= letter <= "\udfff" for letter in node):
-                return place
-        elif isinstance(node, dict):
-            for key, value in node.items():
-                named = f"key {ascii(key)}" if depth == 0 else f"{place}, {ascii(key)}"
-                if isinstance(value, (str, dict, list)):
-                    stack.append((value, named, depth + 1))
-                if any("\ud800" <= letter <= "\udfff" for letter in key):
-                    return named
-        elif isinstance(node, list):
-            stack.extend((value, f"{place}, item {i}", depth + 1) for i, value in enumerate(node) if isinstance(value, (str, dict, list)))
-    return None
 
 
 def read_lines(path: str | os.PathLike, what: str) -> list[tuple[int, str]]:
