@@ -109,3 +109,22 @@ def test_ctrl_c_at_any_moment(repository, body):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 130 and said.strip().startswith("interrupted") and "Traceback" not in said
+
+
+def test_labels_and_classes_of_a_predictive_run(tmp_path):
+    """`report` and `eval.compare` read its labels; `eval.breakdown` says that it has no classes."""
+    tiny_clips = pytest.importorskip("tiny_clips")
+    from gfvad import config as config_lib
+    from gfvad.eval import breakdown, compare
+
+    root = tiny_clips.write_set(tmp_path / "set")
+    argv = ["--config=configs/avenue.py:small", f"--config.data.root={root}", f"--workdir={tmp_path}", *tiny_clips.flags()]
+    config = config_lib.parse(argv).config
+    frames = dict(zip(("01", "02", "03"), tiny_clips.TEST))
+    np.savez_compressed(tmp_path / "scores.npz", **{name: np.zeros(n, np.float32) for name, n in frames.items()})
+    labels = compare.clip_labels(tmp_path, config)
+    assert {name: len(row) for name, row in labels.items()} == frames and labels["01"].sum() == 5
+    config_lib.save(config, tmp_path)
+    with pytest.raises(ValueError, match="predictive model"):
+        compare.split_of(tmp_path)
+    assert breakdown.main([str(tmp_path)]) == 2

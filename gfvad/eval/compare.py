@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from gfvad.base.names import some
 from gfvad.eval import bootstrap
 from gfvad.eval.frames import Runs, compress, labels_from_spans
 from gfvad.eval.metrics import RANKING, ranking_metrics
@@ -170,12 +171,41 @@ def split_of(run: Path) -> Any:
     from gfvad.data.source import resolve
 
     config = config_lib.load(str(run))
+    if not reads_features(config):
+        raise DataError(
+            f"{run}: a run of the predictive model, whose frames have no classes; "
+            "expected runs on features: `python -m gfvad.report` shows this one"
+        )
     return records.open_records(resolve(config, lambda text: None).records, "test", config.data.modalities)
 
 
 def labels_of(run: Path) -> dict[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
-    return frame_labels(split_of(run))
+    from gfvad import config as config_lib
+
+    config = config_lib.load(str(run))
+    return frame_labels(split_of(run)) if reads_features(config) else clip_labels(run, config)
+
+
+def reads_features(config: Any) -> bool:
+    """Whether a run's config is of the fusion model; else it is of the predictive one."""
+    return "records" in config.data
+
+
+def clip_labels(run: Path, config: Any) -> dict[str, np.ndarray]:
+    """Frame labels of the test videos of a predictive run, as long as their scores, video -> uint8 [T]. Raises DataError where there are none."""
+    from gfvad.data.video.layouts import open_layout
+    from gfvad.data.video.source import set_root
+    from gfvad.data.video.truth import find_truth
+
+    root, scores = set_root(config.data), read_scores(run / "scores.npz")
+    videos = open_layout(config.data.layout, root).videos("test")
+    if absent := [video.name for video in videos if video.name not in scores]:
+        raise DataError(f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected the set that the run was evaluated on")
+    truth = find_truth(root, videos, [len(scores[video.name]) for video in videos], spans=config.data.spans, masks=config.data.masks)
+    if truth is None:
+        raise DataError(f"{root}: no ground truth found; expected spans or masks of the test videos (docs/data.md)")
+    return {video.name: labels for video, labels in zip(videos, truth.labels)}
 
 
 def frame_labels(split) -> dict[str, np.ndarray]:
