@@ -125,7 +125,11 @@ def compare(run: WeakRun, folder: Path, out: Path) -> float:
         if case == 1 and len(features) > 1:
             features.pop(next(iter(features)))
         features[CLOCK] = np.arange(units) * 0.6 + 0.3
-        one, other = (s.score("check", features, graph=True) for s in (here, exported))
+        try:
+            one, other = (s.score("check", features, graph=True) for s in (here, exported))
+        except standalone.Refused:  # scores that are not finite
+            worst = float("nan")
+            break
         worst = float(np.maximum(worst, np.abs(one["scores"] - other["scores"]).max()))  # NaN stays NaN, unlike by max()
     if not worst <= TOLERANCE:
         raise DataError(
