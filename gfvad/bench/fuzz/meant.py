@@ -31,7 +31,7 @@ def changed_values(before: bytes, path: Path) -> list[str]:
         old, new = before.decode(), path.read_bytes().decode()
         rows = {".json": _objects, ".jsonl": _lines}.get(path.suffix, _words)
         pairs = list(zip(rows(old), rows(new), strict=True))
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return []  # no longer such a file
     changed = [(one, other) for one, other in pairs if repr(one) != repr(other)]
     sound = all(one[0] == other[0] and _alike(one[1], other[1]) for one, other in changed)
