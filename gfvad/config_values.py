@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gfvad.base.errors import ConfigError
 
 MOST = 10**9  # of what is counted
-LARGEST = 1e6  # of a weight, a rate, a factor
+LARGEST = 1e6  # of a weight, a factor
 WIDEST = 65_536  # of a layer; its square is a matrix of 16 GB
 DEEPEST = 100  # layers, orders
 LONGEST = 80  # characters of a value in a message
@@ -107,6 +107,7 @@ NUMBERS: dict[str, Bounds] = (
     dict.fromkeys(AMOUNTS, Bounds(0, LARGEST))
     | dict.fromkeys(SIGNED, Bounds(-LARGEST, LARGEST))
     | dict.fromkeys(SHARES, Bounds(0, 1, below=True))
+    | {"optim.learning_rate": Bounds(0, 1e30)}  # a step too far is told where it is taken
     | dict.fromkeys(("model.expansion.restart", "model.head.mix", "model.head.prior"), Bounds(0, 1))
 )
 LISTS: dict[str, Bounds] = {

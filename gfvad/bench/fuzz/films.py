@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 from gfvad.bench.fuzz import binary, media
@@ -152,7 +153,8 @@ def odd_name(c: Context) -> Effect:
     )
     target = c.path.with_name(name + ".mp4")
     shutil.copy(c.path, target)
-    return Effect(CHANGES, (name, name[:20], ascii(name)[1:9]), ascii(name))
+    shown = re.sub(r"[\x00-\x1f]+", " ", name)  # what tables call it
+    return Effect(CHANGES, (name, name[:20], ascii(name)[1:9], shown), ascii(name))
 
 
 FILMS: tuple[Mutation, ...] = (

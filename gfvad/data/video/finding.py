@@ -47,11 +47,14 @@ def is_video(path: Path) -> bool:
 def below(root: Path, passed: list[Path]) -> Iterator[Path]:
     """The video files in a folder and its sub-folders, in the order of their names; `passed` gets the files that are none.
 
-    Hidden files are passed over silently; links to folders (which may be loops) are not followed, and count as passed over.
+    Hidden files are passed over silently; links to folders (which may be loops) are not followed, and count as passed over, as empty
+    folders do that are called like a video.
     """
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         passed += [Path(folder, f) for f in folders if Path(folder, f).is_symlink()]
+        if not folders and not files and suffix_of(folder):
+            passed.append(Path(folder))
         for path in (Path(folder, f) for f in sorted(files) if not f.startswith(".")):
             if is_video(path):
                 yield path
