@@ -7,7 +7,16 @@ import re
 import shutil
 
 from gfvad.bench.fuzz import binary, media
-from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
+from gfvad.bench.fuzz.effect import (
+    CHANGES,
+    EITHER,
+    ERROR,
+    SAME,
+    Context,
+    Effect,
+    Mutation,
+    effect,
+)
 
 
 def noise(c: Context) -> Effect:
