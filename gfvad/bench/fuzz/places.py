@@ -14,6 +14,8 @@ import numpy as np
 from gfvad.bench.fuzz.effect import SECRET
 
 OWN = (".fuzz", "tmp", "home")  # of the fuzzer: what lies there is not looked at
+NOT_FINITE = re.compile(r"(?<![\w.])(nan|-?inf|NaN|-?Infinity)(?![\w.])")
+QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"')  # a text in JSON
 
 
 def snapshot(root: Path) -> dict[str, str]:
@@ -79,9 +81,10 @@ def written(
 def not_finite(root: Path, outputs: Sequence[str]) -> str:
     """The first file of scores below the outputs that holds NaN or infinity; '' for none."""
     for path in _files(root, outputs):
-        if path.name in ("scores.csv", "alarms.csv", "scores.json", "results.json") and re.search(
-            r"(?<![\w.])(nan|-?inf|NaN|-?Infinity)(?![\w.])", path.read_text(errors="replace")
-        ):
+        text = path.read_text(errors="replace") if path.suffix in (".csv", ".json") else ""
+        if path.name in ("scores.csv", "alarms.csv") and NOT_FINITE.search(text):
+            return str(path.relative_to(root))
+        if path.name in ("scores.json", "results.json") and NOT_FINITE.search(QUOTED.sub("", text)):
             return str(path.relative_to(root))
         if path.name == "scores.npz":
             with np.load(path) as arrays:
