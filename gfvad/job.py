@@ -96,7 +96,7 @@ def train(arguments: Arguments) -> int:
         return evaluate_run(parts, "last", started)
 
 
-@outputs.claims_run
+@outputs.claims_results
 def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()

@@ -14,7 +14,8 @@ from gfvad.base.owned import Owned
 RESULTS = ("results.json", "results.md", "scores.npz")
 LOGS = ("metrics.jsonl", "timing.jsonl")
 FIGURES = tuple(f"figures/{name}.png" for name in ("score_timelines", "learning_curves", "fused_graph", "coefficients", "expert_usage", "terms", "experts"))
-RUN_FILES = ("config.json", *RESULTS, "calibration.json", "features.json", *LOGS, *FIGURES)
+EVALUATED = (*RESULTS, "calibration.json", *FIGURES)
+RUN_FILES = ("config.json", "features.json", *LOGS, *EVALUATED)
 KEYS = {  # of a JSON file of a run
     "config.json": {"data", "model", "train", "seed"}, "results.json": {"schema", "records", "headline"}, "calibration.json": {"step", "threshold", "rule"},
     "features.json": {"encoders"}, "sweep.json": {"sweep", "base", "seeds", "settings"},
@@ -82,6 +83,17 @@ def claims_run(job: Job) -> Job:
     def claimed(arguments: Any) -> int:
         own = run(arguments.workdir)
         own.claim({*RUN_FILES, *own.known()})
+        return job(arguments)
+
+    return claimed
+
+
+def claims_results(job: Job) -> Job:
+    """The same for a job that writes the results of a run alone."""
+
+    @functools.wraps(job)
+    def claimed(arguments: Any) -> int:
+        run(arguments.workdir).claim(EVALUATED)
         return job(arguments)
 
     return claimed
