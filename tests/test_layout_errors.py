@@ -44,6 +44,7 @@ def overwrite(path, content=None, cut=0):
     (lambda p: np.save(p, np.where(np.arange(1024) == 7, np.nan, ff.features(6, 1024))), r"6 values are NaN.*first at \(0, 7\)"),
     (lambda p: np.save(p, ff.features(4, 1024)), "crops of rgb have shapes"),
     (lambda p: p.unlink(), r"crops \[0, 1, 3, 4\]; expected \[0, 1, 2, 3, 4\]"),
+    (lambda p: (p.unlink(), p.mkdir()), "a folder; expected a .npy file there"),
 ])  # fmt: skip
 def test_bad_files(xd_copy, spoil, message):
     spoil(xd_copy / ABUSE)
