@@ -53,8 +53,9 @@ def find_files(root: Path, suffix: str = ".npy", below: bool = True) -> list[Pat
     """Every file in a folder (and below) with this suffix in any case, sorted; what is hidden is left out. Raises DataError for a folder of that name."""
     found = []
     for folder, folders, files in os.walk(root):
-        if odd := sorted(f for f in folders if suffix and f.lower().endswith(suffix) and not f.startswith(".")):
-            raise DataError(f"{Path(folder, odd[0])}: a folder; expected a {suffix} file there: copy it again, or rename the folder")
+        odd = [f for f in folders if f.lower().endswith(suffix or (".npy", ".npz")) and not f.startswith(".")]
+        if odd:
+            raise DataError(f"{Path(folder, min(odd))}: a folder; expected a {Path(min(odd)).suffix} file there: copy it again, or rename the folder")
         folders[:] = sorted(f for f in folders if below and not f.startswith("."))
         found += [Path(folder, f) for f in files if f.lower().endswith(suffix) and not f.startswith(".")]
     return sorted(found)
