@@ -265,7 +265,7 @@ def test_a_memory_instead_of_experts(tiny_set, tmp_path):
         ({"model__filter.memory_items": -1}, ["model.filter.memory_items = -1"]),
         ({"model__skip": "residual"}, ["model.skip", "patch, frame, none"]),
         ({"data__layout": "frame"}, ["data.layout", "'frames'"]),
-        ({"loss__pace_still": -1.0}, ["loss.pace_still = -1.0", "0 or more"]),
+        ({"loss__pace_still": -1.0}, ["loss.pace_still = -1.0", "a number from 0"]),
         ({"model__filter.bottleneckk": 4}, ["model.filter.bottleneckk", "model.filter.bottleneck"]),
     ],
 )

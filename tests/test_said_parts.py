@@ -104,7 +104,8 @@ def test_ctrl_c_at_any_moment(repository, body):
     else:
         text = f"{head}def run():\n print('on', flush=True); time.sleep(20)\nsys.exit(gfvad.base.errors.run_command(run))"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": repository}
-    process = subprocess.Popen([sys.executable, "-c", text], **pipes)
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731: a job in the background inherits that it is ignored
+    process = subprocess.Popen([sys.executable, "-c", text], preexec_fn=heard, **pipes)
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=20)[1]

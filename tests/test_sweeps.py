@@ -73,7 +73,7 @@ def test_settings_variants_and_the_command_line(tmp_path):
 @pytest.mark.parametrize("body, message", [
     ("return {'settings': {'a': {}, 'b': {'model.fusion.rnak': 2}}}", "setting 'b': no such key 'model.fusion.rnak'; did you mean 'model.fusion.rank'"),
     ("return {'settings': {'a': {}, 'b': {'model.fusion.rank': 'two'}}}", "setting 'b': config.model.fusion.rank = 'two': expected a value like 1 .int."),
-    ("return {'settings': {'a': {}, 'b': {'loss.variance': -1.0}}}", "setting 'b': config.loss.variance = -1.0: expected 0 or more"),
+    ("return {'settings': {'a': {}, 'b': {'loss.variance': -1.0}}}", "setting 'b': config.loss.variance = -1.0: expected a number from 0"),
     ("return {'settings': {'a': {}, 'b': {'seed': 1}}}", "setting 'b' sets the seed"),
     ("return {'settings': {'a': {}, 'b': {'variant': 'rbg'}}}", "setting 'b': .*no variant 'rbg'"),
     ("return {'settings': {'a': {}, 'a': {'train.steps': 2}}}", "line 2: 'a' stands 2 times in one dict"),

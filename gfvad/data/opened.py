@@ -41,7 +41,7 @@ class Records(Sequence):
                 for i in range(len(self)):
                     self.meta(i)
         except LIBRARY_ERRORS as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
             raise DataError(f"{folder}: {manifest_lib.MANIFEST} or {manifest_lib.INDEX} is damaged ({reason}); {manifest_lib.REDO}") from None
         if len(self._shards) != len(self._rows):
             raise DataError(f"{folder}/{split}: {len(self._shards)} records, the index says {len(self._rows)}; {manifest_lib.REDO}")
@@ -71,7 +71,7 @@ class Records(Sequence):
             digests = {} if self._checked[row] else {m: column[row] for m, column in self._index.get(DIGEST, {}).items() if m in features}
             wrong = [m for m, digest in digests.items() if feature_digest(features[m]) != digest]
         except LIBRARY_ERRORS as error:
-            raise DataError(self._damaged(row, f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:150]})")) from None
+            raise DataError(self._damaged(row, f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:400]})")) from None
         if name != video.name:
             raise DataError(self._damaged(row, f"is {name!r} (the files belong to different sets)"))
         if wrong:

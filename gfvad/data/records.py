@@ -144,7 +144,7 @@ class Shards:
             self._features, found = info.features, info.splits[split]
             self._paths, lengths = [str(path) for path in found.filepaths], list(found.shard_lengths)
         except LIBRARY_ERRORS as error:
-            raise DataError(f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:150]}); {manifest_lib.REDO}") from None
+            raise DataError(f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:400]}); {manifest_lib.REDO}") from None
         self._ends = np.cumsum(lengths)
         self._open: dict[int, ArrayRecordDataSource] = {}
 

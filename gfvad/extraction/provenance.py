@@ -20,15 +20,24 @@ def keep(root: Path | None, workdir: Path) -> None:
 
 
 def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
-    """Encoders by a folder's manifest, {modality: {"name", "width", "version", "settings", "id"}}; None where there is no such manifest."""
+    """Encoders by a folder's manifest, {modality: {"name", "width", "version", "settings", "id"}}; None where there is no such manifest.
+
+    Raises DataError for a damaged one.
+    """
     path = Path(root) / MANIFEST if root is not None else None
     if path is None or not path.is_file():
         return None
     try:
         found = read_json(path, "the manifest of features")
         return found["encoders"] if found["kind"] == EXTRACTED else None
-    except (ValueError, KeyError, TypeError):
-        return None  # somebody else's manifest
+    except KeyError as error:
+        if found.get("kind") == EXTRACTED:
+            raise DataError(f"{path}: lacks {error}; expected the manifest of features: extract the videos again") from None
+        return None  # somebody else's
+    except DataError:
+        if lies_at(path.with_name("units.csv")):  # of an extraction: it is damaged, and not somebody else's
+            raise
+        return None
 
 
 def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:

@@ -44,7 +44,7 @@ def override(c: Context) -> Effect:
     from configs.own import get_config
     from gfvad.config import flatten
 
-    keys = sorted(flatten(get_config()))
+    keys = sorted(set(flatten(get_config())) - {"data.cache_dir"})  # which is a place to write to
     key = c.rng.choice(keys)
     value = c.rng.choice(
         [v for v in VALUES if not (any(part in key for part in LONG) and len(v) > 4)]
@@ -54,7 +54,7 @@ def override(c: Context) -> Effect:
     words = tuple(word for word in c.argv if not word.startswith(f"--config.{key}="))
     return Effect(
         CHANGES,
-        (key, key.rsplit(".", 1)[-1], "data.root" if key == "data.root" else key),
+        (key, key.rsplit(".", 1)[-1], *((value,) if key in ("data.root", "data.records") and value else ())),
         f"--config.{key}={value}",
         argv=(*words, f"--config.{key}={value}"),
     )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import read_json
+from gfvad.base.files import lies_at, read_json
 from gfvad.base.names import canonical
 from gfvad.data.layouts import arrays
 from gfvad.data.layouts.base import SPLITS, Entry, Layout, Problem, find_files, some
@@ -62,10 +62,13 @@ def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) 
 
 
 def extracted(root: Path) -> bool:
-    """Whether a folder was written by `gfvad.extract`."""
+    """Whether a folder was written by `gfvad.extract`. Raises DataError where its manifest is damaged."""
+    path = root / "manifest.json"
     try:
-        return read_json(root / "manifest.json", "the manifest of features")["kind"] == EXTRACTED
-    except (DataError, KeyError):
+        return read_json(path, "the manifest of features").get("kind") == EXTRACTED
+    except DataError:
+        if lies_at(path) and lies_at(root / "units.csv"):  # else it is somebody else's, or there is none
+            raise
         return False
 
 
