@@ -182,3 +182,23 @@ def test_a_message_that_quotes_a_megabyte_is_short(capsys):
     assert errors.run_command(body) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: a.csv, line 3") and said.endswith("write it again\n") and len(said) < 5000 and "characters ...]" in said
+
+
+def test_a_dead_owner_s_lock_is_waited_for(tmp_path, monkeypatch):
+    """The system may let go of it a moment after the process is gone."""
+    import fcntl
+    import threading
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    path = tmp_path / locks.LOCK
+    path.write_text(json.dumps({"process": ended.pid, "host": locks.socket.gethostname(), "command": "x", "since": "now"}))
+    with open(path, "a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(locks, "PATIENCE", 0.2)
+        with pytest.raises(DataError, match=f"process {ended.pid}"), locks.locked(tmp_path):
+            pass
+        monkeypatch.setattr(locks, "PATIENCE", 20.0)
+        threading.Timer(0.2, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        with locks.locked(tmp_path):
+            assert json.loads(path.read_text())["process"] == os.getpid()

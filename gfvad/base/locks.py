@@ -16,6 +16,7 @@ from gfvad.base.errors import DataError, cannot_write
 from gfvad.base.secrets import redact
 
 LOCK = ".gfvad.lock"
+PATIENCE, TICK = 5.0, 0.05  # seconds: how long a dead owner's lock is waited for, and between two tries
 
 
 def owner_of(path: Path) -> str:
@@ -25,6 +26,20 @@ def owner_of(path: Path) -> str:
         return f"process {found['process']} ({found['command']}) on {found['host']}, since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+def is_dead(path: Path) -> bool:
+    """Whether the owner that a lock file names is a process of this machine that is gone."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["host"] != socket.gethostname():
+            return False
+        os.kill(int(found["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -71,6 +86,7 @@ def wait_for(file: IO[str], path: Path, folder: Path, say: Callable[[str], objec
 
 def _taken(folder: Path, path: Path, what: str) -> IO[str]:
     """The open lock file, locked. Raises DataError."""
+    until = time.monotonic() + PATIENCE
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +99,9 @@ def _taken(folder: Path, path: Path, what: str) -> IO[str]:
                 return file
         except BlockingIOError:
             file.close()
+            if time.monotonic() < until and is_dead(path):  # the system lets go of a killed owner's a moment after its end
+                time.sleep(TICK)
+                continue
             raise DataError(f"{folder}: {owner_of(path)} works in this {what}; expected nobody: wait for it, end it, or give another folder") from None
         except OSError as error:
             file.close()
