@@ -54,7 +54,7 @@ def override(c: Context) -> Effect:
     words = tuple(word for word in c.argv if not word.startswith(f"--config.{key}="))
     return Effect(
         CHANGES,
-        (key, key.rsplit(".", 1)[-1], *((value,) if key in ("data.root", "data.records") and value else ())),
+        (key, key.rsplit(".", 1)[-1], *((value,) if key in ("data.root", "data.records") and value else ()), *(("modality",) if key == "data.modalities" else ())),
         f"--config.{key}={value}",
         argv=(*words, f"--config.{key}={value}"),
     )
