@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     c.data.clock = False  # batches say when units are, in seconds
     c.data.standardize = "center"  # feature statistics of the training split taken off: none | center | standardize
 
-    c.data.corruption = ConfigDict()  # damage put into one modality on purpose, see gfvad/data/corrupt.py
+    c.data.corruption = ConfigDict()  # damage put into one modality on purpose, see gfvad/data/features/corrupt.py
     c.data.corruption.at = "none"  # none | train | test | both: the videos that are damaged
     c.data.corruption.modality = ""  # one of data.modalities
     c.data.corruption.kind = "missing"  # missing (all zero) | noise | shift (in time) | swap (with another video's)
@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
     c.data.simulated.units = 120  # its longest video: takes the place of train_units and eval_lengths, which are those of the real set
 
     c.model = ConfigDict()
-    c.model.name = "graph_fusion"  # graph_fusion | feature_fusion (what graphs are compared with), see gfvad/models/registry.py
+    c.model.name = "graph_fusion"  # graph_fusion | feature_fusion (what graphs are compared with), see gfvad/tasks/fusion/registry.py
     c.model.embed_dim = 64  # width of the content path of the gnn head
     c.model.dropout = 0.3  # on unit embeddings
     c.model.confidence = ()  # modalities whose features' length, 0 to 1, says how much a unit counts (text with data.text_assign = "decay")
@@ -98,7 +98,7 @@ def get_config() -> ConfigDict:
     c.model.filter.bottleneck = 8  # b
     c.model.filter.scale = 2.0  # factor on the renormalised router weights
 
-    c.model.foil = ConfigDict()  # what fuses in place of graphs where model.name is "feature_fusion", see gfvad/models/foils.py
+    c.model.foil = ConfigDict()  # what fuses in place of graphs where model.name is "feature_fusion", see gfvad/tasks/fusion/foils.py
     c.model.foil.kind = "concat"  # concat | add | product | gated | bilinear | cross_attention | mtn_concat | mtn_add | late
     c.model.foil.hidden = 32  # width of the perceptron after the fusion (late has none)
     c.model.foil.rank = 32  # bilinear: factors of the low-rank product

@@ -30,7 +30,7 @@ def paper(c: ConfigDict) -> None:
 
 
 def foil(kind: str) -> Callable[[ConfigDict], None]:
-    """Variant: fusion of features of this kind (gfvad/models/foils.py) in place of graphs; all else stays as it is."""
+    """Variant: fusion of features of this kind (gfvad/tasks/fusion/foils.py) in place of graphs; all else stays as it is."""
 
     def apply(c: ConfigDict) -> None:
         c.model.name = "feature_fusion"

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import Parser, command
+from gfvad.base.errors import command, Parser
 
 
 @command
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--checkpoint", default="last", help="last, best (on validation), or a step")
     parser.add_argument("--platforms", default="cpu,cuda,tpu", help="what it is to run on")
     args = parser.parse_args(argv)
-    from gfvad.scoring import artefact  # imports jax
+    from gfvad.tasks.fusion import artefact  # imports jax
 
     manifest = artefact.write(args.workdir, args.out, args.checkpoint, [p for p in args.platforms.split(",") if p])
     print(f"exported {args.out}: {manifest['name']}, for {', '.join(manifest['platforms'])}; scores differ by {manifest['difference']:.1e} from the run's")

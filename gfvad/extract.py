@@ -11,7 +11,7 @@ Folders are searched through for what PyAV decodes, whatever its name; what is h
 16 frames as they are decoded, and each unit gets a vector a modality:
 
     motion        optical flow and frame differences             appearance   outlines and colours of the picture
-    audio         the spectrum of 0.96 s of sound around it      text, objects and networks of your own: --encoder, see gfvad/extraction/encoders.py
+    audio         the spectrum of 0.96 s of sound around it      text, objects and networks of your own: --encoder, see gfvad/encoders/registry.py
 
 No weights are needed for the first three, and nothing is ever downloaded. Where a video has no sound, its audio is zeros and the manifest says so.
 

@@ -16,7 +16,7 @@ from gfvad.base.errors import command
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143 interrupted and saved."""
-    from gfvad import config as config_lib  # here, so that Ctrl-C at any moment is no traceback
+    from gfvad.settings import config as config_lib  # here, so that Ctrl-C at any moment is no traceback
 
     arguments = config_lib.parse(argv)
     if arguments is None:
@@ -24,15 +24,15 @@ def main(argv: Sequence[str]) -> int:
     # after the command line is known to be sound: these imports cost seconds
     predictive = arguments.config.get("kind", "weak") == "predictive"
     if arguments.data is not None:
-        from gfvad import elsewhere
+        from gfvad.tasks import other_data
 
-        return (elsewhere.evaluate_clips if predictive else elsewhere.evaluate)(arguments)
+        return (other_data.evaluate_clips if predictive else other_data.evaluate)(arguments)
     if predictive:
-        from gfvad import clip_job as job
+        from gfvad.tasks.prediction import job
     elif arguments.mode == "score":
-        from gfvad import score_input as job
+        from gfvad.tasks.fusion import score_features as job
     else:
-        from gfvad import job
+        from gfvad.tasks.fusion import job
 
     return getattr(job, arguments.mode)(arguments)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import ConfigError, Parser, command
+from gfvad.base.errors import command, ConfigError, Parser
 from gfvad.base.names import nearest
 
 SIMULATED = "xd_violence-simulated"
@@ -71,7 +71,7 @@ def data_config(arguments: argparse.Namespace):
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, then (without --check) records; returns the exit code."""
-    from gfvad.data import audit, layouts  # after the arguments are known to be sound
+    from gfvad.data.features import audit, layouts  # after the arguments are known to be sound
 
     cfg = data_config(arguments)
     if arguments.dataset == SIMULATED:
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"ground truth: {layout.ground_truth}")
     print(f"split: {layout.split_rule}")
     if not arguments.check:
-        from gfvad.data import records  # tensorflow-datasets: seconds of import
+        from gfvad.data.features import records  # tensorflow-datasets: seconds of import
 
         path = records.prepare(layout, arguments.out)
         for line in layout.passed_over():

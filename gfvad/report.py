@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import EXIT_SOME_FAILED, Parser, command
+from gfvad.base.errors import command, EXIT_SOME_FAILED, Parser
 from gfvad.base.secrets import redact
 
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import ConfigError, Parser, command
+from gfvad.base.errors import command, ConfigError, Parser
 
 
 def parser() -> argparse.ArgumentParser:

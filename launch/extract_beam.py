@@ -31,9 +31,9 @@ import tensorflow_datasets as tfds  # noqa: E402
 from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 
 from gfvad.extraction import job, workers  # noqa: E402
-from gfvad.extraction.encoders import Encoder, open_encoder  # noqa: E402
+from gfvad.encoders.registry import Encoder, open_encoder  # noqa: E402
 from gfvad.extraction.task import Failure, Task, work  # noqa: E402
-from gfvad.types import ConfigError, DataError  # noqa: E402
+from gfvad.base.types import ConfigError, DataError  # noqa: E402
 
 RUNNERS = ("DirectRunner", "SparkRunner", "FlinkRunner", "DataflowRunner", "PortableRunner")
 FILES = 2000  # of one pipeline

@@ -8,19 +8,19 @@ ONE_IMPORTER = {
     "jraph": "gfvad/graphs/tuples.py",
     "orbax": "gfvad/train/checkpoint.py",
     "grain": "gfvad/data/pipeline.py",
-    "tensorflow_datasets": "gfvad/data/records.py",
+    "tensorflow_datasets": "gfvad/data/features/records.py",
 }
 IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
-    "torch": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py", "gfvad/extraction/networks.py"},
-    "transformers": {"gfvad/data/video/encoders.py", "gfvad/data/video/describe.py", "gfvad/extraction/networks.py"},
-    "onnxruntime": {"gfvad/extraction/networks.py"},
-    "av": {"gfvad/bench/fuzz/media.py", "gfvad/bench/kills.py", "gfvad/data/video/decode.py", "gfvad/eval/clip_video.py", "gfvad/extraction/media.py",
+    "torch": {"gfvad/encoders/vision.py", "gfvad/extraction/describe.py", "gfvad/encoders/networks.py"},
+    "transformers": {"gfvad/encoders/vision.py", "gfvad/extraction/describe.py", "gfvad/encoders/networks.py"},
+    "onnxruntime": {"gfvad/encoders/networks.py"},
+    "av": {"gfvad/bench/fuzz/media.py", "gfvad/bench/kills.py", "gfvad/data/frames/decode.py", "gfvad/figures/video.py", "gfvad/extraction/media.py",
            "gfvad/reporting/transcode.py"},  # reads frames, writes a video, reads frames and sound, encodes anew
     "plotly": {"gfvad/reporting/page.py"},
 }
 AT_THE_TOP = {"av"}
-JAX_IN_DATA = {"gfvad/data/minilm.py", "gfvad/data/efficientnet.py"}
-RUN_THE_MODEL = {"gfvad/eval/evaluate.py", "gfvad/eval/readings.py"}
+JAX_IN_DATA = {"gfvad/encoders/minilm.py", "gfvad/encoders/efficientnet_network.py"}
+RUN_THE_MODEL = {"gfvad/tasks/fusion/evaluate.py", "gfvad/tasks/prediction/frame_errors.py"}
 ENTRY_POINTS = {"gfvad.main", "gfvad.prepare", "gfvad.ablate", "gfvad.extract", "gfvad.score", "gfvad.export", "gfvad.report"}
 
 
@@ -58,7 +58,7 @@ def test_few_importers(repository, library):
 def test_only_parallel_maps_over_devices(repository):
     pattern = re.compile(r"\b(pmap|shard_map)\s*\(|jax\.(pmap|shard_map)|import (pmap|shard_map)")
     code = {path: re.sub(r'""".*?"""|#[^\n]*', "", text, flags=re.S) for path, text in _sources(repository).items()}
-    assert [path for path, text in code.items() if pattern.search(text)] == ["gfvad/parallel.py"]
+    assert [path for path, text in code.items() if pattern.search(text)] == ["gfvad/train/parallel.py"]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_only_parallel_maps_over_devices(repository):
         ("gfvad/fusion/", ("gfvad.models", "gfvad.train", "gfvad.data", "gfvad.eval")),
         ("gfvad/models/", ("gfvad.train", "gfvad.data", "gfvad.eval")),
         ("gfvad/data/", ("gfvad.models", "gfvad.train")),
-        ("gfvad/extraction/", ("gfvad.models", "gfvad.train", "gfvad.eval", "gfvad.scoring", "gfvad.parallel")),
-        ("gfvad/train/", ("gfvad.job",)),
+        ("gfvad/extraction/", ("gfvad.models", "gfvad.train", "gfvad.eval", "gfvad.scoring", "gfvad.train.parallel")),
+        ("gfvad/train/", ("gfvad.tasks.fusion.job",)),
     ],
 )
 def test_layers(repository, folder, forbidden):
@@ -86,11 +86,11 @@ def test_evaluation_stands_alone(repository):
     for path, text in sources.items():
         if path.startswith("gfvad/eval/") and path not in RUN_THE_MODEL:
             names = _imports(text)
-            assert not [n for n in names if n.startswith(("gfvad.models", "gfvad.train", "gfvad.losses", "gfvad.parallel")) or n in runners], path
+            assert not [n for n in names if n.startswith(("gfvad.models", "gfvad.train", "gfvad.tasks.fusion.losses", "gfvad.train.parallel")) or n in runners], path
             assert not [n for n in names if n.split(".")[0] in ("jax", "flax", "optax")], path
 
 
-@pytest.mark.parametrize("folder", ["gfvad/data/video/", "gfvad/eval/", "gfvad/extraction/", "gfvad/reporting/"])
+@pytest.mark.parametrize("folder", ["gfvad/data/frames/", "gfvad/eval/", "gfvad/extraction/", "gfvad/reporting/"])
 def test_numpy_parts_load_no_jax(repository, folder):
     """Also not through what they import: in a fresh interpreter."""
     import subprocess

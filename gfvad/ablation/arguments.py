@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.ablation.sweep import Source, Sweep, read_sweep
-from gfvad.config import nearest
-from gfvad.types import ConfigError
+from gfvad.ablation.sweep import read_sweep, Source, Sweep
+from gfvad.settings.config import nearest
+from gfvad.base.types import ConfigError
 
 USAGE = """usage: python -m gfvad.ablate --config=configs/NAME.py[:VARIANT] [--config.KEY=VALUE ...] --sweep=configs/sweeps/NAME.py --workdir=DIR
 

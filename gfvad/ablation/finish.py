@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from gfvad import config as config_lib
-from gfvad import job
+from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion import job
 from gfvad.ablation.groups import FAILED, RESULTS, run_folder
-from gfvad.ablation.stacked import Stack, Stacked, StackedEvaluator, of_run, one_setting, run_config
+from gfvad.ablation.stacked import of_run, one_setting, run_config, Stack, Stacked, StackedEvaluator
 from gfvad.ablation.traced import CORRUPTION
 from gfvad.ablation.training import RUNNING, Trained
-from gfvad.eval.evaluate import scored_videos
-from gfvad.eval.results import atomically
-from gfvad.identity import Learnt, learnt
+from gfvad.tasks.fusion.evaluate import scored_videos
+from gfvad.measure.results import atomically
+from gfvad.train.identity import Learnt, learnt
 from gfvad.train import loop
-from gfvad.train.checkpoint import VALIDATION, Checkpoints
+from gfvad.train.checkpoint import Checkpoints, VALIDATION
 from gfvad.train.logs import Row
-from gfvad.types import ScoredVideo
+from gfvad.base.types import ScoredVideo
 
 Scores = dict[int, np.ndarray]  # video -> [N]
 

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from gfvad import config as config_lib
+from gfvad.settings import config as config_lib
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.traced import structure
 from gfvad.base.files import read_json
-from gfvad.eval import outputs
-from gfvad.eval.results import atomically
+from gfvad.base import run_files
+from gfvad.measure.results import atomically
 from gfvad.train.checkpoint import describe_differences, hash_of, training_leaves
 from gfvad.train.loop import CHECKPOINTS
-from gfvad.types import ConfigError, DataError
+from gfvad.base.types import ConfigError, DataError
 
 SETTINGS, GROUPS, RECORD = "settings", "groups", "group.json"
 RESULTS, FAILED = "results.json", "failed.json"
@@ -82,7 +82,7 @@ def is_done(workdir: Path, setting: Setting, seed: int) -> bool:
 def require_own(workdir: Path, setting: Setting, seed: int) -> None:
     """Raises DataError where the folder of a run that is to be written holds somebody else's files, or checkpoints of another run."""
     folder = run_folder(workdir, setting.name, seed)
-    outputs.run(folder).claim(outputs.RUN_FILES)
+    run_files.run(folder).claim(run_files.RUN_FILES)
     if not (folder / CHECKPOINTS).is_dir():
         return
     ours = (folder / "config.json").is_file() and training_leaves(config_lib.load(str(folder))) == training_leaves(with_seed(setting.config, seed))

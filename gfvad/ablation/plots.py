@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.ablation.sweep import Setting, Sweep
-from gfvad.config import flatten
-from gfvad.eval.compare import spread
-from gfvad.eval.figures import BLUE, CYCLE, DASHES, RED, new_figure, save, style
+from gfvad.settings.config import flatten
+from gfvad.measure.compare import spread
+from gfvad.figures.curves import BLUE, CYCLE, DASHES, new_figure, RED, save, style
 
 POINTS = 3  # values of a number from which on a curve is drawn
 CURVES = 7  # lines in one figure; more cannot be told apart

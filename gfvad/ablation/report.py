@@ -11,12 +11,13 @@ from gfvad.ablation import plots
 from gfvad.ablation.groups import FAILED, RESULTS, run_folder
 from gfvad.ablation.sweep import Setting, Sweep
 from gfvad.base.files import read_json_lines, write_table, write_text
-from gfvad.data import records
-from gfvad.data.source import Source
-from gfvad.eval import compare, outputs
-from gfvad.eval.compare import Comparison, Resampled, Spread, Videos, number, p_value
-from gfvad.eval.results import read_results, read_scores
-from gfvad.types import DataError
+from gfvad.data.features import records
+from gfvad.data.features.source import Source
+from gfvad.base import run_files
+from gfvad.measure import compare
+from gfvad.measure.compare import Comparison, number, p_value, Resampled, Spread, Videos
+from gfvad.measure.results import read_results, read_scores
+from gfvad.base.types import DataError
 
 CSV, MARKDOWN = "ablation.csv", "ablation.md"
 FILES = (CSV, MARKDOWN)
@@ -46,7 +47,7 @@ def write(sweep: Sweep, workdir: Path, sources: Mapping[str, Source], resamples:
     against = next(one for one in found if one.setting.name == sweep.base)
     if not against.runs:
         raise DataError(f"{workdir}: no run of the base setting {sweep.base!r} is finished; run the same command again")
-    own = outputs.ablation(workdir)
+    own = run_files.ablation(workdir)
     metric = base.config.eval.metric
     drawn = plots.draw(workdir / "figures", source.dataset, sweep, {one.setting.name: values(one, metric) for one in found}, metric)
     page = markdown(sweep, source.dataset, base, found, against, resamples, len(videos.labels), [path.relative_to(workdir) for path in drawn])

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad import config as config_lib
-from gfvad import job, parallel
+from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion import job
+from gfvad.train import parallel
 from gfvad.ablation import finish, groups, report
 from gfvad.ablation import training as training_lib
 from gfvad.ablation.arguments import Arguments
@@ -19,15 +20,15 @@ from gfvad.ablation.groups import Group
 from gfvad.ablation.stacked import Stack
 from gfvad.ablation.sweep import Sweep
 from gfvad.base.owned import remove_tree
-from gfvad.data import records
-from gfvad.data.source import Source, fit_lengths, resolve
-from gfvad.eval import outputs
-from gfvad.eval.results import plain
-from gfvad.identity import alone, refuse_other_data, stated
-from gfvad.progress import Progress
+from gfvad.data.features import records
+from gfvad.data.features.source import fit_lengths, resolve, Source
+from gfvad.base import run_files
+from gfvad.measure.results import plain
+from gfvad.train.identity import alone, refuse_other_data, stated
+from gfvad.base.progress import Progress
 from gfvad.train import loop
 from gfvad.train.stop import StopRequest
-from gfvad.types import ConfigError
+from gfvad.base.types import ConfigError
 
 CORES_EACH = 4  # of a group's process, where several are trained at a time
 
@@ -38,7 +39,7 @@ def ablate(arguments: Arguments) -> int:
     """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
     say = loop.to_stderr
     if not arguments.group:
-        own = outputs.ablation(arguments.workdir)
+        own = run_files.ablation(arguments.workdir)
         own.claim({"sweep.json", *report.FILES, *own.known()})
     plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
     if arguments.group:  # a part of the command below, which has the lock
@@ -192,4 +193,4 @@ def keep_sweep(plan: Plan) -> None:
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
     tree = {"sweep": sweep.name, "base": sweep.base, "seeds": list(sweep.seeds), "settings": {s.name: s.differs for s in sweep.settings},
             "left_out": sweep.left_out, "config": config_lib.flatten(base.config)}  # fmt: skip
-    outputs.ablation(plan.workdir).write("sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))
+    run_files.ablation(plan.workdir).write("sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))

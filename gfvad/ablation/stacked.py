@@ -18,14 +18,15 @@ import numpy as np
 
 from gfvad.ablation.groups import Group, with_seed
 from gfvad.ablation.traced import bind, varying
-from gfvad.data import pipeline, streams
-from gfvad.eval.evaluate import Evaluator
-from gfvad.models import registry
-from gfvad.parallel import Mapper
-from gfvad.train import step as step_lib
-from gfvad.train.optim import Optimiser, make_optimiser
-from gfvad.train.state import TrainState, init_state
-from gfvad.types import Batch, ConfigError
+from gfvad.data import pipeline
+from gfvad.data.features import streams
+from gfvad.tasks.fusion.evaluate import Evaluator
+from gfvad.tasks.fusion import registry
+from gfvad.train.parallel import Mapper
+from gfvad.tasks.fusion import step as step_lib
+from gfvad.train.optim import make_optimiser, Optimiser
+from gfvad.train.state import init_state, TrainState
+from gfvad.base.types import Batch, ConfigError
 
 SETTINGS_AXES = TrainState(step=None, params=0, constants=None, opt_state=0, key=None)  # vmap over K settings of a seed
 SEEDS_AXES = TrainState(step=None, params=0, constants=None, opt_state=0, key=0)  # vmap over U seeds

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gfvad.models.registry import graph_names
+from gfvad.tasks.fusion.registry import graph_names
 
 
 def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from gfvad import config as config_lib
+from gfvad.settings import config as config_lib
 from gfvad.base.files import read_text
-from gfvad.types import ConfigError, DataError
+from gfvad.base.types import ConfigError, DataError
 
 KEYS = ("settings", "axes", "combine", "base", "seeds", "overrides", "optional")
 COMBINE = ("each", "product")

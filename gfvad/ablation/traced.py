@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.config import flatten
+from gfvad.settings.config import flatten
 from gfvad.fusion.coefficients import Choice
-from gfvad.losses import Bounded
+from gfvad.tasks.fusion.losses import Bounded
 
 # Keys whose values are arguments of the program where settings differ in them.
 TRACED = (

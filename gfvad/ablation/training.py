@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gfvad.ablation.stacked import Stack, Stacked, fresh_iterators, of_run
+from gfvad.ablation.stacked import fresh_iterators, of_run, Stack, Stacked
 from gfvad.data import sampling
-from gfvad.identity import learnt
-from gfvad.parallel import Mapper
+from gfvad.train.identity import learnt
+from gfvad.train.parallel import Mapper
 from gfvad.train import loop
-from gfvad.train.checkpoint import VALIDATION, Checkpoints
+from gfvad.train.checkpoint import Checkpoints, VALIDATION
 from gfvad.train.logs import plain, truncate
 from gfvad.train.stop import Interrupted, StopRequest
-from gfvad.types import Batch, DataError
+from gfvad.base.types import Batch, DataError
 
 LOG = "metrics.jsonl"  # in the group's folder: the rows of every run, with its place in the group
 TIMING = "timing.jsonl"  # of the group: how fast it went

@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import DataError, cannot_read
+from gfvad.base.errors import cannot_read, DataError
 from gfvad.base.files import require_regular
 from gfvad.base.names import Names
 

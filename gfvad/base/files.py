@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gfvad.base.errors import DataError, cannot_read, cannot_write
+from gfvad.base.errors import cannot_read, cannot_write, DataError
 from gfvad.base.json_text import parse_json as parse_json
 
 LARGEST_TEXT = 2 << 30  # bytes of a text file that is read at once

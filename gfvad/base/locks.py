@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from gfvad.base.errors import DataError, cannot_write
+from gfvad.base.errors import cannot_write, DataError
 from gfvad.base.secrets import redact
 
 LOCK = ".gfvad.lock"

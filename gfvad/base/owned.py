@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gfvad.base import locks
-from gfvad.base.errors import DataError, cannot_write
+from gfvad.base.errors import cannot_write, DataError
 from gfvad.base.files import atomically, describe_mode, read_json, write_json
 from gfvad.base.names import some
 

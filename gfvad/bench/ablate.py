@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.data import records
-from gfvad.types import Video
+from gfvad.data.features import records
+from gfvad.base.types import Video
 
 WIDTHS = {"i3d_logits": 400, "text": 384}
 UNITS, UNIT_FRAMES = 40, 16

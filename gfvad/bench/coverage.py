@@ -2,7 +2,7 @@
 
 Each population says what share of its videos holds an event, how far events stand out, and how much videos differ in their level and in
 how clear their event is; frames of a video are correlated in time. The truth is that of TRUTH videos of it. Printed: the share of the
-drawn sets whose interval, as the evaluation computes it (eval/protocols.py, `micro`), holds the truth, its mean width, and what plain
+drawn sets whose interval, as the evaluation computes it (measure/protocols.py, `micro`), holds the truth, its mean width, and what plain
 percentiles of the same resamples would cover. No data set takes part.
 """
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
-from gfvad.eval import bootstrap
-from gfvad.eval.frames import Runs, compress
-from gfvad.eval.metrics import ranking_metrics
-from gfvad.eval.protocols import micro
+from gfvad.measure import bootstrap
+from gfvad.measure.frames import compress, Runs
+from gfvad.measure.metrics import ranking_metrics
+from gfvad.measure.protocols import micro
 
 METRICS = ("auc", "ap")
 TRUTH = 20_000  # videos that stand for the whole population

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.data import pipeline, records
-from gfvad.types import Video
+from gfvad.data import pipeline
+from gfvad.data.features import records
+from gfvad.base.types import Video
 
 
 class Entry(NamedTuple):

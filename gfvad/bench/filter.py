@@ -1,4 +1,4 @@
-"""The sparse feature filter, forward and backward, in every form side by side: what the forms of `models/experts.py` are worth.
+"""The sparse feature filter, forward and backward, in every form side by side: what the forms of `nn/experts.py` are worth.
 
 Every variant is the whole layer without its statistics: router, top-k and experts, on units [B * L, D] of a batch at once, and the
 gradients of x, router and experts for a given gradient of y. `plain` is what published code does: a Python loop over experts, each a
@@ -17,8 +17,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfvad.models.experts import FORMS, NORM_EPSILON, ExpertParams, choose
-from gfvad.models.filter import SparseFeatureFilter, route
+from gfvad.nn.experts import choose, ExpertParams, FORMS, NORM_EPSILON
+from gfvad.nn.filter import route, SparseFeatureFilter
 
 PLAIN = "plain"
 PER_VIDEO = "-vmap"  # suffix of a form's name: one video at a time under jax.vmap, as the detector runs it

@@ -242,7 +242,7 @@ def run(argv: Sequence[str]) -> None:
         folder = Path(name)
         os.environ |= {"GFVAD_CACHE": str(folder / "cache"), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
                        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
-        from gfvad import job  # noqa: F401  read once for all forks
+        from gfvad.tasks.fusion import job  # noqa: F401  read once for all forks
         from gfvad.extraction import job as extraction  # noqa: F401
 
         work = {"train": train, "extract": extract, "score": score}

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.data.video import decode
-from gfvad.data.video.layouts import VideoFile
-from gfvad.progress import Progress
-from gfvad.scoring.clip_stream import FRAMES, ClipStreamer
-from gfvad.scoring.predictive import PredictiveScorer, one_video
+from gfvad.data.frames import decode
+from gfvad.data.frames.layouts import VideoFile
+from gfvad.base.progress import Progress
+from gfvad.tasks.prediction.stream import ClipStreamer, FRAMES
+from gfvad.tasks.prediction.score import one_video, PredictiveScorer
 
 MEGABYTE = 1 << 20
 

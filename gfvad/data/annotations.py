@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base import files
-from gfvad.base.names import Names, canonical
-from gfvad.types import DataError
+from gfvad.base.names import canonical, Names
+from gfvad.base.types import DataError
 
 XD_CLASSES = {"B1": "fighting", "B2": "shooting", "B4": "riot", "B5": "abuse", "B6": "car accident", "G": "explosion"}
 XD_NORMAL = "A"

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.names import Names, canonical
+from gfvad.base.names import canonical, Names
 from gfvad.data import annotations
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 SNIPPET = 16  # frames of a snippet in every published feature set
 XD_TOTAL, XD_POSITIVE = 2_330_384, 537_805  # frames, abnormal frames of the 800 test videos

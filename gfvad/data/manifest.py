@@ -20,7 +20,7 @@ import gfvad
 from gfvad.base.files import read_bytes
 from gfvad.base.locks import wait_for
 from gfvad.base.names import some
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 FORMAT = 1  # of the folder; raise it when its content changes meaning
 MANIFEST, INDEX, STATISTICS = "manifest.json", "index.json", "feature_stats.npz"

@@ -1,6 +1,6 @@
 """From records to batches: shuffling, sharding by process, crops, static lengths. The only importer of grain.
 
-Everything is a function of a place in one global stream of examples (gfvad/data/streams.py), so a position is one number. grain maps batch numbers to batches on its threads and keeps that number.
+Everything is a function of a place in one global stream of examples (gfvad/data/features/streams.py), so a position is one number. grain maps batch numbers to batches on its threads and keeps that number.
 """
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import grain
 import numpy as np
 
 from gfvad.data import sampling
-from gfvad.data.streams import (
-    TRAIN_CACHE_BYTES, ClipStream, Examples, TrainStream, crops, local_size, modalities, reader, require_finite, stack, width,
-)  # fmt: skip
-from gfvad.types import Batch, DataError
+from gfvad.data.features.streams import (ClipStream, crops, Examples, local_size, modalities, reader, require_finite, stack, TRAIN_CACHE_BYTES, TrainStream, width)  # fmt: skip
+from gfvad.base.types import Batch, DataError
 
 __all__ = ["Examples", "clip_iterator", "eval_batches", "eval_plan", "stack", "train_iterator"]
 

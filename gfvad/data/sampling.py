@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.types import ConfigError
+from gfvad.base.types import ConfigError
 
 MODES = ("uniform", "window", "mean")
 

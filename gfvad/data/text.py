@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from gfvad.base.files import read_json
-from gfvad.types import ConfigError, DataError
+from gfvad.base.types import ConfigError, DataError
 
 ASSIGNMENTS = ("nearest", "decay", "overlap")
 GAP_SECONDS = 1.0  # of 'decay', chosen on held-out training videos of UCF-Crime (docs/evidence.md)
@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 
 
 class SentenceEncoder(Protocol):
-    """What this file needs of an encoder (`gfvad.data.minilm.Encoder`)."""
+    """What this file needs of an encoder (`gfvad.encoders.minilm.Encoder`)."""
 
     id: str
     dim: int

@@ -1,7 +1,7 @@
 """Ground truth that cannot be: one audit after loading, the same for every layout and for sets of frames.
 
 Weak layouts: `Layout.checked_truth` calls `check_truth`, so that the check of a folder, preparation, training and evaluation all get it;
-`Crops` and `require_trainable` look at a whole part. Sets of frames: `data/video/truth.py` calls `frame_labels` and `pixel_labels`.
+`Crops` and `require_trainable` look at a whole part. Sets of frames: `data/frames/truth.py` calls `frame_labels` and `pixel_labels`.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from gfvad.base.errors import DataError
 from gfvad.base.names import some
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth, labels
+from gfvad.data.ground_truth import EMPTY, labels, SNIPPET, Truth
 
 MAX_GAP = 1  # units by which rows and frames may differ: extractors treat the last part of a snippet differently
 

@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 from gfvad.base.errors import EXIT_SOME_FAILED, Parser
 from gfvad.base.names import matched
 from gfvad.base.secrets import redact
-from gfvad.config import nearest
+from gfvad.settings.config import nearest
 from gfvad.data import annotations
-from gfvad.data.layouts.base import some
-from gfvad.data.video import finding
+from gfvad.data.features.layouts.base import some
+from gfvad.data.frames import finding
 from gfvad.extraction import labels as labels_lib
-from gfvad.extraction.encoders import DEFAULT, Encoder, open_encoder
+from gfvad.encoders.registry import DEFAULT, Encoder, open_encoder
 from gfvad.extraction.labels import Label
-from gfvad.extraction.manifest import ANNOTATIONS, COUNTS, LABELS, LAYOUTS, SPANS, UNITS, Book, NoRoom, describe_encoder, encoder_id, feature_file, stamp
-from gfvad.extraction.task import Failure, Spec, Task, merged, notes_on, open_spec, work
-from gfvad.extraction.videos import Source, find_videos, name_of
-from gfvad.extraction.workers import Stop, spread
-from gfvad.progress import Progress
-from gfvad.types import ConfigError
+from gfvad.extraction.manifest import (ANNOTATIONS, Book, COUNTS, describe_encoder, encoder_id, feature_file, LABELS, LAYOUTS, NoRoom, SPANS, stamp, UNITS)
+from gfvad.extraction.task import Failure, merged, notes_on, open_spec, Spec, Task, work
+from gfvad.extraction.videos import find_videos, name_of, Source
+from gfvad.extraction.workers import spread, Stop
+from gfvad.base.progress import Progress
+from gfvad.base.types import ConfigError
 
 TEST_FRACTION = 0.2
 SHOWN_FAILURES = 50

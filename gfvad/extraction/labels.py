@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from gfvad.base.names import near, some
 from gfvad.data import annotations
-from gfvad.data.layouts.base import SPLITS
-from gfvad.data.layouts.generic import COUNTS, LABELS, SPANS
-from gfvad.data.layouts.parts import part_of_folder
-from gfvad.data.video.cache import say_on_stderr
+from gfvad.data.features.layouts.base import SPLITS
+from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
+from gfvad.data.features.layouts.parts import part_of_folder
+from gfvad.data.frames.cache import say_on_stderr
 from gfvad.extraction.manifest import save_bytes, save_table
-from gfvad.extraction.videos import Source, name_of
-from gfvad.types import ConfigError, DataError
+from gfvad.extraction.videos import name_of, Source
+from gfvad.base.types import ConfigError, DataError
 
 
 class Label(NamedTuple):

@@ -27,21 +27,21 @@ import numpy as np
 
 import gfvad
 from gfvad.base import locks
-from gfvad.base.errors import FULL, cannot_write
+from gfvad.base.errors import cannot_write, FULL
 from gfvad.base.files import parse_json, read_text, safe_cell
 from gfvad.data import annotations
-from gfvad.data.layouts.loose import EXTRACTED
-from gfvad.data.video.layouts import natural
+from gfvad.data.features.layouts.feature_files import EXTRACTED
+from gfvad.data.frames.layouts import natural
 from gfvad.extraction import media
-from gfvad.extraction.encoders import SIDE, Encoder
+from gfvad.encoders.registry import Encoder, SIDE
 from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
 from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, OwnFeatures, sha256, UNITS, whole
 from gfvad.extraction.ownership import LABELS as LABELS
 from gfvad.extraction.ownership import SPANS as SPANS
-from gfvad.extraction.units import FRAMES, PATCH, RATE
-from gfvad.extraction.videos import VERSION, Extracted, Source
-from gfvad.types import ConfigError, DataError
+from gfvad.encoders.units import FRAMES, PATCH, RATE
+from gfvad.extraction.videos import Extracted, Source, VERSION
+from gfvad.base.types import ConfigError, DataError
 
 FORMAT = 1
 LOCK = locks.LOCK

@@ -15,10 +15,10 @@ import av
 import numpy as np
 
 from gfvad.base.secrets import redact
-from gfvad.data.video.decode import EXACT, JUMP, SLACK, Breaks, cut_off, is_picture, open_file, require_decoder
-from gfvad.extraction.encoders import SIDE
-from gfvad.extraction.units import PATCH, RATE, Picture, Sound
-from gfvad.types import ConfigError, DataError
+from gfvad.data.frames.decode import Breaks, cut_off, EXACT, is_picture, JUMP, open_file, require_decoder, SLACK
+from gfvad.encoders.registry import SIDE
+from gfvad.encoders.units import PATCH, Picture, RATE, Sound
+from gfvad.base.types import ConfigError, DataError
 
 FPS = 25.0  # where a container does not say
 LAG = 10.0  # seconds that pictures wait for sound

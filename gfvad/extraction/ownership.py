@@ -12,8 +12,8 @@ import numpy as np
 
 from gfvad.base.errors import cannot_write
 from gfvad.base.owned import Owned
-from gfvad.data.layouts import arrays
-from gfvad.types import DataError
+from gfvad.data.features.layouts import arrays
+from gfvad.base.types import DataError
 
 MANIFEST, JOURNAL = "manifest.json", ".journal.jsonl"
 UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS = "units.csv", "frame_counts.txt", "labels.csv", "spans.csv", "annotations.txt"

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gfvad.base.files import lies_at, read_json, read_sealed, write_sealed
-from gfvad.data.layouts.loose import EXTRACTED
-from gfvad.types import DataError
+from gfvad.data.features.layouts.feature_files import EXTRACTED
+from gfvad.base.types import DataError
 
 MANIFEST = "manifest.json"  # of a folder of features
 FEATURES = "features.json"  # of a run

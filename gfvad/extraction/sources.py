@@ -12,10 +12,10 @@ import numpy as np
 
 from gfvad.base.secrets import redact
 from gfvad.extraction import media
-from gfvad.extraction.encoders import SIDE
+from gfvad.encoders.registry import SIDE
 from gfvad.extraction.media import Media, MediaInfo
-from gfvad.extraction.units import PATCH, RATE, Picture, Sound
-from gfvad.types import DataError
+from gfvad.encoders.units import PATCH, Picture, RATE, Sound
+from gfvad.base.types import DataError
 
 CAMERA = re.compile(r"camera:(\d+)")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.data.video.flow import one_thread_each
+from gfvad.data.frames.flow import one_thread_each
 from gfvad.extraction import manifest, workers
-from gfvad.extraction.encoders import Encoder, open_encoder
+from gfvad.encoders.registry import Encoder, open_encoder
 from gfvad.extraction.media import MediaInfo
-from gfvad.extraction.units import Unit
+from gfvad.encoders.units import Unit
 from gfvad.extraction.videos import extract_video
-from gfvad.types import ConfigError, DataError
+from gfvad.base.types import ConfigError, DataError
 
 
 class Spec(NamedTuple):

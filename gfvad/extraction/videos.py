@@ -13,13 +13,13 @@ import numpy as np
 
 from gfvad.base.files import require_regular
 from gfvad.base.names import canonical
-from gfvad.data.video import finding
-from gfvad.data.video.layouts import natural
+from gfvad.data.frames import finding
+from gfvad.data.frames.layouts import natural
 from gfvad.extraction import media
-from gfvad.extraction.encoders import Encoder
+from gfvad.encoders.registry import Encoder
 from gfvad.extraction.media import MediaInfo
-from gfvad.extraction.units import Grouper, Picture, Sound, Unit
-from gfvad.types import ConfigError, DataError
+from gfvad.encoders.units import Grouper, Picture, Sound, Unit
+from gfvad.base.types import ConfigError, DataError
 
 VERSION = 1  # of how frames and sound reach encoders: raise it when equal files give other units
 LONGEST = 200  # bytes of a name; file systems take 255 with what is put around it

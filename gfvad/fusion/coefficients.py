@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfvad.types import ConfigError
+from gfvad.base.types import ConfigError
 
 FORMS = ("full", "outer", "cp")
 STARTS = ("mean", "minterms")

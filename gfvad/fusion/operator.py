@@ -22,10 +22,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS, constrained, dense_coefficients, initial, parameter_name
+from gfvad.fusion.coefficients import (constrained, dense_coefficients, FORMS, initial, parameter_name, PARAMETRISATIONS, STARTS)
 from gfvad.fusion.polynomial import cp_polynomial, full_polynomial
-from gfvad.graphs.expansion import KINDS, ZEROTH, diffusion, real_pairs, walk
-from gfvad.types import ConfigError
+from gfvad.graphs.expansion import diffusion, KINDS, real_pairs, walk, ZEROTH
+from gfvad.base.types import ConfigError
 
 __all__ = ["FusionOperator", "check_fusion", "dense_coefficients"]
 SELECTIONS = ("all", "random_pair")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gfvad.types import ConfigError
+from gfvad.base.types import ConfigError
 
 KINDS = ("hadamard", "walk", "diffusion")
 ZEROTH = ("ones", "identity")

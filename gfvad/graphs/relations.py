@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.graphs.sparsify import knn_mask, threshold
-from gfvad.graphs.units import cosine_of, directions, median_distance, positions, products, rbf_of, square_distances
-from gfvad.types import ConfigError
+from gfvad.graphs.units import (cosine_of, directions, median_distance, positions, products, rbf_of, square_distances)
+from gfvad.base.types import ConfigError
 
 SIMILARITIES = ("cosine", "cosine01", "rbf")
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.graphs.units import cosine_of, directions, largest, positions, products, rbf_of, square_distances
-from gfvad.types import ConfigError
+from gfvad.base.types import ConfigError
 
 
 class Edges(NamedTuple):

@@ -17,8 +17,8 @@ import numpy as np
 
 from gfvad.base.arrays import load_npz
 from gfvad.base.errors import DataError
-from gfvad.scoring.alarms import find_alarms
-from gfvad.scoring.result import VideoScores
+from gfvad.measure.alarms import find_alarms
+from gfvad.measure.score_result import VideoScores
 
 Clip = dict[str, Any]
 GRAPH_SIDE = 256  # cells; a larger graph is shown by the means of blocks

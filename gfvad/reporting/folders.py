@@ -14,16 +14,16 @@ import numpy as np
 
 from gfvad.base.files import lies_at, read_json, require_regular
 from gfvad.data.annotations import spans_of
-from gfvad.data.video.decode import DEFAULT_FPS
-from gfvad.data.video.finding import is_video, suffix_of
-from gfvad.data.video.layouts import IMAGES
-from gfvad.eval import summary, tables
-from gfvad.eval.results import find_results, left_out, read_results, read_scores
+from gfvad.data.frames.decode import DEFAULT_FPS
+from gfvad.data.frames.finding import is_video, suffix_of
+from gfvad.data.frames.layouts import IMAGES
+from gfvad.measure import summary, tables
+from gfvad.measure.results import find_results, left_out, read_results, read_scores
 from gfvad.reporting.clips import Clip, clip_of, line_of, read_details
-from gfvad.reporting.videos import Source, rate_of
+from gfvad.reporting.videos import rate_of, Source
 from gfvad.scoring.files import FORMAT, SCORES_JSON
-from gfvad.scoring.result import VideoScores
-from gfvad.types import ConfigError, DataError
+from gfvad.measure.score_result import VideoScores
+from gfvad.base.types import ConfigError, DataError
 
 RESULTS, RUN_SCORES, CALIBRATION = "results.json", "scores.npz", "calibration.json"
 DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, EOFError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error)
@@ -226,7 +226,7 @@ def truth_of(folder: Path) -> dict[str, np.ndarray]:
     """Frame labels of a run's test videos; {} where its data is not at hand."""
     if not (folder / "config.json").is_file():
         return {}
-    from gfvad.eval.compare import labels_of
+    from gfvad.measure.compare import labels_of
 
     try:
         return labels_of(folder)

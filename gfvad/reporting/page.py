@@ -18,11 +18,11 @@ from urllib.parse import quote
 
 from gfvad.base.files import atomically
 from gfvad.base.owned import Owned
-from gfvad.progress import Progress
+from gfvad.base.progress import Progress
 from gfvad.reporting.clips import line_of
 from gfvad.reporting.folders import Contents, read_folder
-from gfvad.reporting.videos import VIDEOS_BESIDE, Place, Player, players
-from gfvad.types import DataError
+from gfvad.reporting.videos import Place, Player, players, VIDEOS_BESIDE
+from gfvad.base.types import DataError
 
 PAGE = "report.html"
 OLDER = {'<link rel="icon" href="data:,">', '<meta name="color-scheme" content="light dark">'}  # lines of pages without a generator

@@ -12,11 +12,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from gfvad.data.video.decode import DEFAULT_FPS, RGB, read_image
-from gfvad.data.video.layouts import frames_of
+from gfvad.data.frames.decode import DEFAULT_FPS, read_image, RGB
+from gfvad.data.frames.layouts import frames_of
 from gfvad.extraction import media
-from gfvad.extraction.units import RATE, Picture, Sound
-from gfvad.types import DataError
+from gfvad.encoders.units import Picture, RATE, Sound
+from gfvad.base.types import DataError
 
 SIDE = 640  # pixels, of the long side at most
 CRF = 26  # constant quality of x264: lower is better and larger

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from gfvad.base.files import atomically
 from gfvad.base.owned import Owned
-from gfvad.progress import Progress
-from gfvad.types import ConfigError, DataError
+from gfvad.base.progress import Progress
+from gfvad.base.types import ConfigError, DataError
 
 VIDEOS_BESIDE = "_videos"  # end of the name of the folder beside a page
 MODES = ("auto", "embed", "link")

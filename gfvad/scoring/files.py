@@ -19,8 +19,8 @@ import numpy as np
 from gfvad.base.files import atomically, read_json, write_json, write_table
 from gfvad.base.owned import Owned
 from gfvad.base.secrets import redact
-from gfvad.scoring.alarms import find_alarms
-from gfvad.scoring.result import VideoScores
+from gfvad.measure.alarms import find_alarms
+from gfvad.measure.score_result import VideoScores
 
 FORMAT = 1
 SCORES_CSV, ALARMS_CSV, SCORES_JSON, DETAILS = "scores.csv", "alarms.csv", "scores.json", "details"

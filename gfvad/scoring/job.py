@@ -10,23 +10,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import EXIT_SOME_FAILED, cannot_read
+from gfvad.base.errors import cannot_read, EXIT_SOME_FAILED
 from gfvad.base.files import read_json, require_regular
 from gfvad.base.names import canonical, some
 from gfvad.base.secrets import redact
-from gfvad import config as config_lib
+from gfvad.settings import config as config_lib
 from gfvad.data import annotations
-from gfvad.data.layouts import arrays
-from gfvad.data.video import finding
-from gfvad.eval import finite
+from gfvad.data.features.layouts import arrays
+from gfvad.data.frames import finding
+from gfvad.measure import finite
 from gfvad.extraction import provenance
-from gfvad.extraction.encoders import settings_of
-from gfvad.progress import Progress
-from gfvad.scoring import files, standalone
-from gfvad.scoring.alarms import find_alarms
-from gfvad.scoring.result import VideoScores
-from gfvad.scoring.standalone import CLOCK
-from gfvad.types import ConfigError, DataError
+from gfvad.encoders.registry import settings_of
+from gfvad.base.progress import Progress
+from gfvad.scoring import files
+from gfvad.tasks.fusion import standalone
+from gfvad.measure.alarms import find_alarms
+from gfvad.measure.score_result import VideoScores
+from gfvad.tasks.fusion.standalone import CLOCK
+from gfvad.base.types import ConfigError, DataError
 
 FEATURES = "features"  # below the folder of scores
 SHOWN = 20  # alarms on the terminal
@@ -86,7 +87,7 @@ def finish(request: Request, model: Mapping[str, Any], threshold: float, videos:
 
 def score_weak(request: Request) -> int:
     """By a run or an artefact of the graph fusion model: features (extracted, or those of an earlier extraction), then scores."""
-    from gfvad.scoring.weak import open_weak  # imports jax
+    from gfvad.tasks.fusion.scorer import open_weak  # imports jax
 
     scorer = open_weak(request.model, request.checkpoint)
     folder, code = given_features(request), 0
@@ -146,7 +147,7 @@ def extract(request: Request, encoders: Mapping[str, dict[str, Any]], folder: Pa
     """Features of the videos into a folder; the same call goes on where it was stopped. Raises DataError where an encoder is not the one of training."""
     from gfvad.extraction import job
     from gfvad.extraction.manifest import describe_encoder
-    from gfvad.extraction.task import Spec, open_spec
+    from gfvad.extraction.task import open_spec, Spec
     from gfvad.extraction.videos import find_videos
 
     specs = {}
@@ -257,7 +258,7 @@ def read_features(path: Path) -> np.ndarray:
 
 def score_predictive(request: Request) -> int:
     """By a run of the predictive model: a score a frame, with a heat map; bad files are passed over and listed."""
-    from gfvad.scoring.predictive import PredictiveScorer  # imports jax
+    from gfvad.tasks.prediction.score import PredictiveScorer  # imports jax
 
     if request.workers > 0:
         raise ConfigError("--workers: the predictive model reads one video after the other; leave it out")
@@ -294,7 +295,7 @@ def score_predictive(request: Request) -> int:
 
 def predictive_inputs(path: Path, passed: list[Path] | None = None) -> list[tuple[str, Path]]:
     """(name, path) of the videos (files, or folders of frames) that a path means. passed: gets what holds no video. Raises DataError."""
-    from gfvad.data.video.layouts import open_layout
+    from gfvad.data.frames.layouts import open_layout
 
     layout = open_layout("any", path)
     videos = [(video.name, video.path) for video in layout.videos("test")]

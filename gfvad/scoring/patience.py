@@ -8,7 +8,7 @@ from typing import Any
 
 from gfvad.base.secrets import redact
 from gfvad.extraction.sources import is_file, open_source
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 TICK = 0.05  # seconds between two looks for a signal while a source is waited for
 

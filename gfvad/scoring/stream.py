@@ -16,18 +16,18 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from gfvad.base.errors import EXIT_SOME_FAILED, cannot_write
+from gfvad.base.errors import cannot_write, EXIT_SOME_FAILED
 from gfvad.base.files import safe_cell
 from gfvad.base.secrets import redact
-from gfvad.extraction.encoders import SIDE, open_encoder, settings_of
+from gfvad.encoders.registry import open_encoder, settings_of, SIDE
 from gfvad.extraction.sources import Live, live
-from gfvad.extraction.units import FRAMES, Picture
+from gfvad.encoders.units import FRAMES, Picture
 from gfvad.scoring import files
-from gfvad.scoring.alarms import GAP
-from gfvad.scoring.job import Request, kind_of, required_encoders
-from gfvad.scoring.live import Row, UnitStreamer
+from gfvad.measure.alarms import GAP
+from gfvad.scoring.job import kind_of, Request, required_encoders
+from gfvad.tasks.fusion.live import Row, UnitStreamer
 from gfvad.scoring.patience import Interrupted, Patience
-from gfvad.types import ConfigError
+from gfvad.base.types import ConfigError
 
 GROWING = (files.SCORES_CSV, files.ALARMS_CSV)
 KEPT = 1000  # delays that the median is taken over
@@ -111,14 +111,14 @@ def score_pieces(request: Request, source: Live, scoring: Scoring, seconds: floa
 def open_model(request: Request) -> tuple[int, Callable[[Any], Scoring]]:
     """(pixels of the long side of the frames that the model of a request wants, what makes it ready for a source with this `info`)."""
     if kind_of(request.model) == "predictive":
-        from gfvad.scoring.clip_stream import ClipStreamer
-        from gfvad.scoring.predictive import PredictiveScorer
+        from gfvad.tasks.prediction.stream import ClipStreamer
+        from gfvad.tasks.prediction.score import PredictiveScorer
 
         scorer = PredictiveScorer.open(request.model, request.checkpoint)
         streamer = ClipStreamer(scorer)
         made = Scoring(Frames(streamer), scorer.name, streamer.threshold, scorer.threshold_rule, tuple(scorer.terms), streamer.delay)
         return scorer.side, lambda info: made
-    from gfvad.scoring.weak import open_weak
+    from gfvad.tasks.fusion.scorer import open_weak
 
     scorer = open_weak(request.model, request.checkpoint)
     encoders = []

@@ -27,14 +27,14 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 import gfvad
-from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
-from gfvad.identity import Learnt
+from gfvad.base.errors import cannot_write, LIBRARY_ERRORS
+from gfvad.train.identity import Learnt
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.sealed import PARTS as PARTS
-from gfvad.train.sealed import Damaged, aside, check_arrays, lacks, left_of_one, numbered, read_meta, require_regular_files, seal, shape_text
-from gfvad.train.settings import describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves
+from gfvad.train.sealed import (aside, check_arrays, Damaged, lacks, left_of_one, numbered, read_meta, require_regular_files, seal, shape_text)
+from gfvad.train.settings import (describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves)
 from gfvad.train.state import TrainState
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
 BEST = {"best": VALIDATION, "best_on_test": TEST}

@@ -20,7 +20,7 @@ from tensorboardX import SummaryWriter
 
 from gfvad.base.errors import cannot_write
 from gfvad.base.files import parse_json, read_bytes, write_text
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 Row = dict[str, Any]
 

@@ -17,19 +17,21 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.errors import LIBRARY_ERRORS
-from gfvad.data import pipeline, sampling, streams
-from gfvad.eval import evaluate, metrics
+from gfvad.data import pipeline, sampling
+from gfvad.data.features import streams
+from gfvad.measure import metrics
+from gfvad.tasks.fusion import evaluate
 from gfvad.fusion.coefficients import constrained
-from gfvad.identity import Learnt, learnt
-from gfvad.parallel import Mapper
-from gfvad.train import step as step_lib
-from gfvad.train.checkpoint import TEST, VALIDATION, Checkpoints
+from gfvad.train.identity import Learnt, learnt
+from gfvad.train.parallel import Mapper
+from gfvad.tasks.fusion import step as step_lib
+from gfvad.train.checkpoint import Checkpoints, TEST, VALIDATION
 from gfvad.train.logs import Row, RunLog
 from gfvad.train.meter import Meter
-from gfvad.train.optim import Optimiser, make_optimiser
-from gfvad.train.state import TrainState, first_member, init_state, parameter_count
+from gfvad.train.optim import make_optimiser, Optimiser
+from gfvad.train.state import first_member, init_state, parameter_count, TrainState
 from gfvad.train.stop import Interrupted, StopRequest
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 CHECKPOINTS = "checkpoints"  # folder in the workdir
 FUSION = "fusion"  # name of the fusion operator among the parameters
@@ -62,7 +64,7 @@ def train(config: ConfigDict, workdir: Path, records: Any, model: Any, mapper: M
           say: Callable[[str], None] | None = None) -> Trained:  # fmt: skip
     """Trains to config.train.steps, from the last checkpoint in workdir where there is one.
 
-    Args: records: the training split (gfvad/data/records.py); model: detector of one video; test_records: the test split,
+    Args: records: the training split (gfvad/data/features/records.py); model: detector of one video; test_records: the test split,
     looked at only with config.eval.every_on_test, for the extra named best-on-test; say: where progress goes (standard
     error of process 0).
     Raises Interrupted after SIGTERM or Ctrl-C, when all is saved; NonFiniteError for a loss or gradient that is no number;

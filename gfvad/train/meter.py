@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from gfvad.base.errors import EXIT_NOT_FINITE
-from gfvad.progress import format_duration
+from gfvad.base.progress import format_duration
 from gfvad.train.logs import RunLog
-from gfvad.types import Batch
+from gfvad.base.types import Batch
 
 NAMED = 64  # videos spelt out in an error
 

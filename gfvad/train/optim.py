@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gfvad.losses import switched_on
-from gfvad.types import ConfigError
+from gfvad.tasks.fusion.losses import switched_on
+from gfvad.base.types import ConfigError
 
 NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")  # ends of parameter names; stacked experts' biases have two axes
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.files import describe_mode, read_bytes
-from gfvad.types import DataError
+from gfvad.base.types import DataError
 
 PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
 SEAL, ARRAYS = "sha256", "arrays"  # keys of the meta: of the meta itself, of each array

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from gfvad.config import flatten
-from gfvad.config_history import filled
-from gfvad.identity import Learnt
-from gfvad.types import ConfigError
+from gfvad.settings.config import flatten
+from gfvad.settings.history import filled
+from gfvad.train.identity import Learnt
+from gfvad.base.types import ConfigError
 
 # What a run may be continued with although it differs: where things lie, how evaluation is done, what runs it.
 FREE = ("data.root", "data.cache_dir", "data.require_real", "data.eval_lengths", "data.eval_mode", "data.eval_batch_size")

@@ -7,7 +7,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
-from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
+from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, effect, EITHER, ERROR, Mutation, SAME
 
 
 def flip(c: Context) -> Effect:

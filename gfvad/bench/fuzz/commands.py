@@ -219,7 +219,7 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
         ("out", "cache"),
         lambda at: digests.page(at / "out"),
     ),
-    "summary": Command("gfvad.eval.summary", ("runs",), ("runs",), (), digests.said),
+    "summary": Command("gfvad.measure.summary", ("runs",), ("runs",), (), digests.said),
 }
 
 

@@ -54,7 +54,7 @@ def _steady(node: Any) -> Any:
 
 def records(at: Path, folder: str = "out") -> dict[str, str]:
     """Every video of every split of prepared records."""
-    from gfvad.data import records as records_lib
+    from gfvad.data.features import records as records_lib
 
     found = {}
     for split in ("train", "test"):
@@ -131,7 +131,7 @@ def artefact(at: Path, folder: str = "out") -> dict[str, str]:
     """
     from jax import export
 
-    from gfvad.scoring.standalone import MODEL
+    from gfvad.tasks.fusion.standalone import MODEL
 
     stated = _steady(json.loads((at / folder / "manifest.json").read_text()))
     stated.pop("sha256")

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gfvad.bench.fuzz.effect import CHANGES, EITHER, Context, Effect, Mutation
+from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, EITHER, Mutation
 
 
 def meant(mutation: Mutation) -> Mutation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SECRET, Context, Effect, Mutation
+from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, EITHER, ERROR, Mutation, SECRET
 
 LONG = (
     "train.steps",
@@ -42,7 +42,7 @@ VALUES = (
 def override(c: Context) -> Effect:
     """A key of the configuration gets an odd value."""
     from configs.own import get_config
-    from gfvad.config import flatten
+    from gfvad.settings.config import flatten
 
     keys = sorted(set(flatten(get_config())) - {"data.cache_dir"})  # which is a place to write to
     key = c.rng.choice(keys)

@@ -17,8 +17,8 @@ from gfvad.base.arrays import load_npy, load_npz
 from gfvad.data.simulate import process, writer
 from gfvad.data.simulate.generator import World
 from gfvad.data.simulate.process import Chain, Settings
-from gfvad.eval import metrics
-from gfvad.types import DataError
+from gfvad.measure import metrics
+from gfvad.base.types import DataError
 
 MODALITIES = ("rgb", "audio")
 

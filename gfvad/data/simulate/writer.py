@@ -16,10 +16,10 @@ from gfvad.base.files import read_json
 from gfvad.data import manifest
 from gfvad.data.ground_truth import SNIPPET
 from gfvad.data.simulate import captions, process
-from gfvad.data.simulate.generator import AUDIO_DIM, RGB_DIM, SPLITS, Sample, World, draw_scenarios, make_world, simulate
+from gfvad.data.simulate.generator import AUDIO_DIM, draw_scenarios, make_world, RGB_DIM, Sample, simulate, SPLITS, World
 from gfvad.data.simulate.process import Settings
-from gfvad.progress import Progress
-from gfvad.types import ConfigError, DataError
+from gfvad.base.progress import Progress
+from gfvad.base.types import ConfigError, DataError
 
 VERSION = 3  # of the generator: raise it whenever the same seed gives other numbers
 MANIFEST, TRUTH = "simulated.json", "simulated.npz"

@@ -1,0 +1,261 @@
+"""A set of one's own, in the files of `loose.py`, with its labels.
+
+parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`; what contradicts is an error
+labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes joined by ';'), or the arrays label and split in an .npz
+frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded, a line a span; every unit is 16 frames;
+          frame_counts.txt `name@frames` where T is not 16 a unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame rates
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gfvad.base.files import present
+from gfvad.base.names import Names, near
+from gfvad.data import annotations
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
+from gfvad.data.features.layouts.base import Entry, find_files, Problem, SPLITS
+from gfvad.data.features.layouts.grouping import HINTS
+from gfvad.data.features.layouts.feature_files import describe, extracted, Found, Loose
+from gfvad.data.features.layouts.parts import part_of_name
+from gfvad.data.truth_audit import Stated
+from gfvad.base.types import DataError
+
+LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
+
+
+class Generic(Loose):
+    """Any modality names; text from captions, or from a modality's files."""
+
+    kind = "generic"
+    ground_truth = f"{SPANS}, 16 frames a feature row"
+
+    def open(self) -> None:
+        super().open()
+        self._said: dict[str, dict[str, str]] = {}  # video -> {what says of which part it is: part}
+        spans, counts = self.folder / SPANS, self.folder / COUNTS
+        self.spans = annotations.parse_spans_csv(spans) if present(spans, "spans") else Names(SPANS)
+        self.counts = annotations.parse_frame_counts(counts) if present(counts, "lengths") else Names(COUNTS)
+        times = self.folder / TIMES
+        self.rates, self.timed = self._read_rates(times) if present(times, "seconds of units") else (Names(TIMES), Names(TIMES))
+        self.rows = (
+            self._read_labels(self.folder / LABELS)
+            if present(self.folder / LABELS, "labels")
+            else Names(LABELS)
+        )
+        if self.counts:
+            self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
+
+    def annotation_files(self) -> list[Path]:
+        return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS, TIMES)) if p.is_file()]
+
+    @staticmethod
+    def _read_rates(path: Path) -> tuple[Names, Names]:
+        """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a video's first unit to the end of its last whole one."""
+        units, rates, lines = annotations.parse_units(path), Names(path.name), Names(path.name)
+        for name, times in units.items():  # the last unit may hold fewer than 16 frames: up to its start
+            first, last = times[0][0], times[-1][0] if len(times) > 1 else times[0][1]
+            whole = SNIPPET * max(len(times) - 1, 1)
+            rate = whole / (last - first) if last > first else 0.0
+            rates.add(str(path), units.spelt(name), rate)
+            lines.add(str(path), units.spelt(name), len(times))
+        return rates, lines
+
+    def rate(self, entry: Entry) -> float:
+        return self.rates.get(entry.name) or self.fps
+
+    @staticmethod
+    def _read_labels(path: Path) -> Names:
+        """{name: (label, split, classes)}."""
+        table = Names(path.name)
+        for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
+            if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS):
+                raise DataError(
+                    f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; "
+                    "expected each name once, 0 or 1, train or test"
+                )
+            classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
+            table.add(where, row["name"], (int(row["label"]), row["split"], classes))
+        return table
+
+    def tables(self):
+        without = Names(LABELS)  # of rows with a split a video that is not there is an error
+        for name in (name for name, row in self.rows.items() if not row[1]):
+            without.add(LABELS, self.rows.spelt(name), self.rows[name])
+        tables = {
+            LABELS: (without, "rows"),
+            SPANS: (self.spans, "names"),
+            COUNTS: (self.counts, "frame counts"),
+            TIMES: (self.rates, "names"),
+        }
+        return {self.folder / file: found for file, found in tables.items() if found[0]}
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        said = self._said.get(entry.name, {})
+        named = (
+            {}
+            if self._written(said) or part_of_name(entry.name) != "test"
+            else {"its name": "test"}
+        )
+        return {**super().claims(entry), **said, **named, **self._elsewhere.get(entry.name, {})}
+
+    @functools.cached_property
+    def _elsewhere(self) -> dict[str, dict[str, str]]:
+        """{video: {what says of which part it is: part}} by files of modalities that are not asked for, in the folders of parts."""
+        found: dict[str, dict[str, str]] = {}
+        for part, paths in self._sources().items():
+            for folder in (path for path in paths if part and path.is_dir() and not extracted(path)):
+                for path in find_files(folder):
+                    name = describe(path, folder, (), ())[1]
+                    found.setdefault(name, {})[f"folder {folder.name!r}"] = part
+        return {name: said for name, said in found.items() if len(said) > 1}
+
+    @property
+    def split_rule(self) -> str:
+        """What decided the parts (read from file names and tables): folders or files, the column split, the array split."""
+        deciders, agreeing = dict[str, None](), dict[str, None]()
+        for entry in (e for split in SPLITS for e in self.entries(split)):
+            first, *others = self._said[entry.name]
+            deciders[first.removeprefix("its ")] = None
+            agreeing |= dict.fromkeys(other.removeprefix("its ") for other in others)
+        more = f", as {' and '.join(agreeing)} says" if agreeing else ""
+        words = " and ".join(deciders).replace("row in", "the column split of")
+        return words.replace("array split", "the array split") + more.replace("row in ", "")
+
+    @staticmethod
+    def _written(said: Mapping[str, str]) -> bool:
+        """Whether a row or an array says of which part a video is: that is stronger than how it is called."""
+        return any(what.startswith("its ") for what in said)
+
+    def decided(self, entry: Entry) -> str:
+        return next(iter(self._said[entry.name]))
+
+    def _sources(self) -> dict[str, list[Path]]:
+        """Part -> its folder or files; '' where the part is written in labels or arrays."""
+        if self.root.is_file():
+            return {"": [self.root]}
+        named = {s: [p for p in sorted(self.root.glob(f"{s}*")) if p.suffix.lower() == ".npz" or (p.is_dir() and p.name == s)] for s in SPLITS}
+        if any(named.values()):
+            return {split: paths for split, paths in named.items() if paths}
+        return {"": find_files(self.root, ".npz", below=False) or [self.root]}
+
+    def _of_npz(self, found: Found, key: str):
+        """A video's entry of an array of its container; None where there is none."""
+        path = next((files[0] for files in found.files.values()), None) if found.row >= 0 else None
+        npz = self.container(path) if path else None
+        return npz.array(key)[found.row] if npz and key in npz.headers and npz.require(key, 1) else None
+
+    def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
+        entries, problems, seen, everywhere = [], [], {}, {}
+        for part, paths in self._sources().items():
+            for path in paths:
+                videos, wrong = self.gather(path)
+                problems += wrong if part in (split, "") else []
+                for name, found in videos.items():
+                    label, own, classes = self.rows.get(name, (None, "", ()))
+                    label = self._of_npz(found, "label") if label is None else label
+                    said = {f"{'folder' if path.is_dir() else 'file'} {path.name!r}": part, f"its row in {LABELS}": own,
+                            "its array split": str(self._of_npz(found, "split") or "")}  # fmt: skip
+                    said = {what: value for what, value in said.items() if value}
+                    own = next(iter(said.values()), "")
+                    if own not in SPLITS:
+                        detail = (
+                            f"part {own!r}; expected train or test, by folder, {LABELS} or array"
+                        )
+                        problems.append(Problem("split", True, name, detail))
+                    elif own == split and name in seen:
+                        problems.append(
+                            Problem(
+                                "duplicated",
+                                True,
+                                name,
+                                f"in {seen[name]} and {path}; expected it once: remove one",
+                            )
+                        )
+                    elif own == split:
+                        self._said[name] = {**self._said.get(name, {}), **said}
+                        seen[name] = path
+                        entries.append(Entry(name, split, -1 if label is None else int(label), classes, found.files, found.row))
+                        if (
+                            split == "train"
+                            and part_of_name(name) == "test"
+                            and self._written(said)
+                        ):
+                            problems.append(
+                                Problem(
+                                    "split",
+                                    False,
+                                    name,
+                                    f"called so, but for training by {next(iter(said))}",
+                                )
+                            )
+                    everywhere.setdefault(name, path)
+        lost = [name for name, row in self.rows.items() if row[1] == split and name not in seen]
+        free = [name for name in everywhere if name not in self.rows]
+        for i, name in enumerate(lost):
+            hint = near(name, free) if i < HINTS else ""
+            detail = (
+                f"its features are in {everywhere[name]}"
+                if name in everywhere
+                else f"without features{hint}"
+            )
+            problems.append(
+                Problem(
+                    "missing",
+                    True,
+                    self.rows.spelt(name),
+                    f"for {split} by its row in {LABELS}, but {detail}",
+                )
+            )
+        return entries, [
+            *problems,
+            *self._foreign(split),
+            *(p for e in entries for p in self._label_problems(e)),
+        ]
+
+    def _foreign(self, split: str) -> list[Problem]:
+        """Files beside the folders train and test, which nothing reads."""
+        folders = [
+            path
+            for part, paths in self._sources().items()
+            if part
+            for path in paths
+            if path.is_dir()
+        ]
+        files = find_files(self.root) if split == "train" and folders else []
+        beside = [
+            path for path in files if not any(path.is_relative_to(folder) for folder in folders)
+        ]
+        return [
+            Problem("foreign", False, str(path), "in no folder train or test; left out")
+            for path in beside
+        ]
+
+    def _label_problems(self, entry: Entry) -> list[Problem]:
+        if entry.label not in (0, 1):
+            return [Problem("annotation", True, entry.name, f"label {entry.label}; expected 0 or 1 in {LABELS} or the array label")]
+        if entry.split == "test" and bool(entry.label) != (entry.name in self.spans):
+            return [Problem("annotation", True, entry.name, f"label {entry.label} and {'no' if entry.label else 'a'} span in {SPANS}")]
+        if entry.label == 0 and entry.name in self.spans:
+            return [Problem("annotation", True, entry.name, f"label 0 and a span in {SPANS}")]
+        if self.counts and entry.split == "test" and entry.name not in self.counts:
+            return [Problem("annotation", True, entry.name, f"no line in {COUNTS}")]
+        return []
+
+    def stated(self, entry: Entry) -> Stated:
+        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64).reshape(-1, 2)
+        files = {"frames_source": COUNTS, "spans_source": SPANS, "rows_source": TIMES}
+        return Stated(self.counts.get(entry.name), spans, rows=self.timed.get(entry.name), **{key: str(self.folder / f) for key, f in files.items()})
+
+    def truth(self, entry: Entry, units: int) -> Truth:
+        frames = self.counts.get(entry.name, units * SNIPPET)
+        spans = self.spans.get(entry.name, [])
+        if any(end > frames + SNIPPET for _, end, _ in spans):
+            last = max(end for _, end, _ in spans)
+            raise DataError(f"{self.folder / SPANS}: {entry.name} has a span to frame {last} of {frames}; expected spans "
+                            f"inside the video ({units} rows of 16 frames, or {COUNTS})")  # fmt: skip
+        kept = [(start, min(end, frames), cls) for start, end, cls in spans if start < frames]
+        return Truth(frames, np.array([k[:2] for k in kept], np.int64).reshape(-1, 2) if kept else EMPTY, tuple(k[2] for k in kept))

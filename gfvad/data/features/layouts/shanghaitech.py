@@ -1,0 +1,94 @@
+"""ShanghaiTech, weakly supervised split: NAME_i3d.npy [T, 10, 2048], ten crops in one file (RTFM and its descendants).
+
+The split comes from *.list files in the root (shanghai-i3d-train-10crop.list, shanghai-i3d-test-10crop.list) or from folders with 'train'
+and 'test' in their names. test_frame_mask/NAME.npy holds the set's own frame labels of the 107 abnormal videos.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+from gfvad.base.names import canonical
+from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
+from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem
+from gfvad.data.features.layouts.grouping import group_crops, missing_names
+from gfvad.data.features.layouts.parts import without_npy
+from gfvad.data.features.layouts.rules import ShanghaiRules
+from gfvad.data.features.layouts.splits import read_lists, split_of_path
+from gfvad.base.types import DataError
+
+SUFFIX = "_i3d"
+
+
+def name_of(file: str) -> str:
+    """'01_0015_i3d.npy' -> '01_0015'."""
+    return canonical(without_npy(file).removesuffix("_i3d"))
+
+
+class ShanghaiTech(Layout):
+    """Modality i3d, and text from captions."""
+
+    kind = "shanghaitech"
+    dims = {"i3d": 2048}
+    ndims = {"i3d": (3,)}
+    fps = ShanghaiRules.fps
+
+    def open(self) -> None:
+        super().open()
+        self.rules = ShanghaiRules(self.root)
+        if not self.rules.files:
+            raise DataError(
+                f"{self.rules.folder}: no frame masks; "
+                "expected NAME.npy of the set's test part (test_frame_mask of ShanghaiTech)"
+            )
+        self._files = [p for p in find_files(self.root) if self.rules.folder not in p.parents]
+        self._lists = read_lists(self.root, name_of)
+        self.split_rule = (
+            " and ".join(self._lists.lists)
+            if self._lists
+            else "folders with 'train' or 'test' in their names"
+        )
+
+    def claims(self, entry: Entry) -> dict[str, str]:
+        return {**super().claims(entry), **(self._lists.claims(entry.name) if self._lists else {})}
+
+    def tables(self):
+        return self.rules.tables()
+
+    def annotation_files(self) -> list[Path]:
+        return self.rules.files
+
+    def truth(self, entry: Entry, units: int) -> Truth:
+        return self.rules.truth(entry.name, units)
+
+    @property
+    def ground_truth(self) -> str:
+        """Which of the three published ground truths (or none of them) these features have: reads the header of every test file."""
+        total = sum(self.headers(entry, "i3d")[0][1].shape[0] for entry in self.entries("test")) * SNIPPET
+        which = "published length" if total in SHANGHAI_TOTALS else f"none of the published {', '.join(f'{n:,}' for n in SHANGHAI_TOTALS)}"
+        return f"{self.rules.ground_truth}: {total:,} frames ({which})"
+
+    def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
+        problems, files = [], []
+        for path in self._files:
+            name = name_of(path.name)
+            if not without_npy(path.name).endswith(SUFFIX) or self.rules.label(name) is None:
+                if split == "train":
+                    problems.append(Problem("foreign", False, str(path), "not named like 01_0015_i3d.npy; left out"))
+                continue
+            part = self._lists.get(name) if self._lists else split_of_path(path, self.root)
+            if part == split:
+                files.append((name, 0, path))
+            elif split == "train" and part is None:
+                problems.append(Problem("split", True, name, f"{path} is in no list and no folder named train or test; expected one"))
+        table, wrong = group_crops(files)
+        entries = [Entry(name, split, *self.rules.label(name), {m: paths for m in self.on_disk}) for name, paths in table.items()]
+        uncovered = [(e.name, why) for e in entries if split == "test" and (why := self.rules.covers(e.name))]
+        problems += wrong + [Problem("annotation", True, name, why) for name, why in uncovered]
+        listed = self._lists.names(split) if self._lists else set()
+        problems += missing_names(
+            listed,
+            table,
+            f"in the {split} list but without features",
+            map(name_of, (p.name for p in self._files)),
+        )
+        return entries, problems

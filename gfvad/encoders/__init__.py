@@ -1,0 +1,1 @@
+"""Frozen networks and hand-made features, by name."""

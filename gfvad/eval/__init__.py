@@ -1,1 +1,0 @@
-"""Evaluation: frame scores, every protocol, results and figures."""

@@ -1,0 +1,1 @@
+"""What is measured of scores and maps, by numpy alone."""

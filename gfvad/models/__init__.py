@@ -1,1 +1,0 @@
-"""Detectors: features and mask of one video in, unit scores out."""

@@ -1,0 +1,1 @@
+"""What can be learnt: each folder is one task."""

@@ -1,0 +1,1 @@
+"""Feature sets of videos with video labels."""

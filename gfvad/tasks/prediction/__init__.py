@@ -1,0 +1,1 @@
+"""The next frame and description, learnt from normal video."""
