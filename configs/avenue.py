@@ -4,6 +4,7 @@
 
 Variants: as configs/ped2.py. Without descriptions on disk the model goes without text.
 """
+
 from configs.predictive import get_config as defaults
 from configs.predictive_variants import VARIANTS
 from configs.variants import choose

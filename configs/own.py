@@ -1,13 +1,17 @@
-"""Your own videos: features of `python -m gfvad.extract`, labels of whole videos. The way there, and what to expect: docs/your_own_video.md.
+"""Your own videos: features of `python -m gfvad.extract`, labels of whole videos. The way there,
+and what to expect: docs/your_own_video.md.
 
     python -m gfvad.main --config=configs/own.py:clips --config.data.root=runs/fights/features --workdir=runs/fights/model
 
-Variants: all (default: motion, appearance, audio) or any of them joined by _ (motion_audio); clips, for videos that are wholly of one kind; paper; foil_KIND. They go
+Variants: all (default: motion, appearance, audio) or any of them joined by _ (motion_audio); clips,
+for videos that are wholly of one kind; paper; foil_KIND. They go
 together: clips+motion_audio.
 
-Settings of clips were chosen by five-fold cross-validation on the 80 training clips of the page's example (AUC of clips, one seed): weight decay 0.05 to 30, learning rate 0.002
-and 0.005, cross entropy of normal units 0 and 1; from 0.70 as in configs/ucf.py to 0.76.
+Settings of clips were chosen by five-fold cross-validation on the 80 training clips of the page's
+example (AUC of clips, one seed): weight decay 0.05 to 30, learning rate 0.002 and 0.005, cross
+entropy of normal units 0 and 1; from 0.70 as in configs/ucf.py to 0.76.
 """
+
 from configs.common import get_config as defaults
 from configs.ucf import side_by_side
 from configs.variants import FOILS, choose, paper
@@ -26,7 +30,8 @@ def get_config(variant: str | None = None):
     c.data.validation_fraction = 0.0  # few videos: none to spare; the last checkpoint counts
     c.eval.metric = "auc"
     side_by_side(c)
-    c.model.confidence, c.model.head.gates, c.model.head.absent = (), (), 0.0  # no text that fades, no modality is known to be the better one
+    # no text that fades, no modality is known to be the better one
+    c.model.confidence, c.model.head.gates, c.model.head.absent = (), (), 0.0
     c.model.head.prior = 0.5
     c.loss.consistency = 0.0
     c.loss.topk_divisor = 4
@@ -50,4 +55,9 @@ def _subset(*modalities: str):
 
 
 SUBSETS = ("motion", "appearance", "audio", "motion_appearance", "motion_audio", "appearance_audio")
-VARIANTS = {name: _subset(*name.split("_")) for name in SUBSETS} | {"all": _subset(*MODALITIES), "clips": _clips, "paper": paper, **FOILS}
+VARIANTS = {name: _subset(*name.split("_")) for name in SUBSETS} | {
+    "all": _subset(*MODALITIES),
+    "clips": _clips,
+    "paper": paper,
+    **FOILS,
+}

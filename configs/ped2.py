@@ -3,9 +3,11 @@
     python -m gfvad.main --config=configs/ped2.py:small --config.data.root=/data/ped2
     python -m gfvad.main --config=configs/ped2.py:small+frames --config.data.root=/data/ped2     (no optical flow: the paper's own inputs)
 
-Variants: small (2 CPU cores), paper (448 x 448, for a GPU); joined by '+' with frames (without optical flow), no_text, no_motion, no_filter,
-bottleneck, memae, mnad, experts1, experts7, no_pace, no_relations, causal.
+Variants: small (2 CPU cores), paper (448 x 448, for a GPU); joined by '+' with frames (without
+optical flow), no_text, no_motion, no_filter, bottleneck, memae, mnad, experts1, experts7, no_pace,
+no_relations, causal.
 """
+
 from configs.predictive import get_config as defaults
 from configs.predictive_variants import VARIANTS
 from configs.variants import choose

@@ -1,7 +1,10 @@
-"""Every default of the predictive model (trained on normal video only), once, with what it means. A dataset's file states only what differs.
+"""Every default of the predictive model (trained on normal video only), once, with what it means. A
+dataset's file states only what differs.
 
-What it shares with the fusion of features (expansion, fusion, optim, train, eval, parallel) is that of configs/common.py.
+What it shares with the fusion of features (expansion, fusion, optim, train, eval, parallel) is that
+of configs/common.py.
 """
+
 from ml_collections import ConfigDict
 
 from configs.common import get_config as common
@@ -17,26 +20,36 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.dataset = "ped2"
     c.data.test_name = "test"
-    c.data.layout = "frames"  # frames (training/frames/01/000.jpg) | ucsd (Train/Train001/001.tif) | videos (training/videos/*) | auto
+    # frames (training/frames/01/000.jpg) | ucsd (Train/Train001/001.tif) | videos
+    # (training/videos/*) | auto
+    c.data.layout = "frames"
     c.data.root = ""  # folder of the set; has no stand-in
     c.data.height = 120  # frames are resized to height x width, by area
     c.data.width = 180
     c.data.channels = 1  # 1 grey | 3 RGB
     c.data.clip_frames = 4  # frames a prediction is made from
     c.data.stride = 1  # frames between the frames of a clip
-    c.data.store = "memmap"  # memmap (decoded once into the cache) | direct (decoded on demand: no disk, slower)
+    # memmap (decoded once into the cache) | direct (decoded on demand: no disk, slower)
+    c.data.store = "memmap"
     c.data.workers = 2  # threads that decode
     c.data.flow = True  # OpenCV DIS optical flow as a further motion input, target and score
-    c.data.flow_cell = 8  # flow is kept as means over cells of that many pixels of the original frame
-    c.data.train_descriptions = ""  # JSON lines of descriptions, relative to root; "" : the model goes without text
+    # flow is kept as means over cells of that many pixels of the original frame
+    c.data.flow_cell = 8
+    # JSON lines of descriptions, relative to root; "" : the model goes without text
+    c.data.train_descriptions = ""
     c.data.test_descriptions = ""
     c.data.text_encoder = "minilm"  # minilm | hash (weightless, for tests)
-    c.data.vision = "patches"  # patches (trained here) | tokens:FOLDER | transformers:FOLDER (frozen, see docs/data.md)
-    c.data.spans = ""  # ground truth, relative to root: spans of abnormal frames, 1-based, inclusive
+    # patches (trained here) | tokens:FOLDER | transformers:FOLDER (frozen, see docs/data.md)
+    c.data.vision = "patches"
+    # ground truth, relative to root: spans of abnormal frames, 1-based, inclusive
+    c.data.spans = ""
     c.data.masks = ""  # pixel masks, relative to root
-    c.data.validation_fraction = 0.2  # part of the training videos held out, by hash of the name: calibration and weights are made on it
+    # part of the training videos held out, by hash of the name: calibration and weights are made on
+    # it
+    c.data.validation_fraction = 0.2
     c.data.eval_batch_size = 16  # clips a step over all devices
-    c.data.cache_dir = ""  # decoded frames, flow, embeddings, tokens; "" means $GFVAD_CACHE or ~/.cache/gfvad
+    # decoded frames, flow, embeddings, tokens; "" means $GFVAD_CACHE or ~/.cache/gfvad
+    c.data.cache_dir = ""
 
     c.model = ConfigDict()
     c.model.name = "predictive"
@@ -50,15 +63,26 @@ def get_config() -> ConfigDict:
     c.model.motion_layers = 1
     c.model.joint_layers = 2  # gated cross-attention to text and motion
     c.model.decoder_layers = 2  # (block, filter) pairs
-    c.model.flow_input = False  # the flow into the input frames is an input too; without it the flow is a target and a score alone
-    c.model.flow_from = "frame"  # the next flow is predicted from: frame (the last frame alone: how what is seen usually moves) | joint (the decoder)
-    c.model.skip = "frame"  # what goes around the filters to the pixel head: patch (embeddings of the last frame's, as in the paper) | frame (itself) | none
+    # the flow into the input frames is an input too; without it the flow is a target and a score
+    # alone
+    c.model.flow_input = False
+    # the next flow is predicted from: frame (the last frame alone: how what is seen usually moves)
+    # | joint (the decoder)
+    c.model.flow_from = "frame"
+    # what goes around the filters to the pixel head: patch (embeddings of the last frame's, as in
+    # the paper) | frame (itself) | none
+    c.model.skip = "frame"
     c.model.pixel_width = 8  # channels of the two small convolutions of the pixel head
     c.model.text_hidden = 256  # hidden width of the text head
-    c.model.pace = True  # a small network that tells the normal pace from a faster one, trained on normal video played faster
-    c.model.pace_flow = True  # with data.flow it sees the flow too; a faster clip has its flow times the gap between its last frames
+    # a small network that tells the normal pace from a faster one, trained on normal video played
+    # faster
+    c.model.pace = True
+    # with data.flow it sees the flow too; a faster clip has its flow times the gap between its last
+    # frames
+    c.model.pace_flow = True
     c.model.pace_width = 64  # its channels; half of it in the first layer
-    c.model.relation_bias = True  # the fused graph of token relations biases the decoder's attention
+    # the fused graph of token relations biases the decoder's attention
+    c.model.relation_bias = True
     c.model.expansion = shared.model.expansion
     c.model.expansion.order = 2
     c.model.fusion = shared.model.fusion
@@ -69,17 +93,21 @@ def get_config() -> ConfigDict:
     c.model.filter.topk = 7
     c.model.filter.bottleneck = 8
     c.model.filter.scale = 2.0
-    c.model.filter.form = "auto"  # how the experts are evaluated: auto | loop | folded | grouped | blocks
-    c.model.filter.memory_items = 0  # memory items; 0: as in the kind's own paper (memae 2000, mnad 10)
+    # how the experts are evaluated: auto | loop | folded | grouped | blocks
+    c.model.filter.form = "auto"
+    # memory items; 0: as in the kind's own paper (memae 2000, mnad 10)
+    c.model.filter.memory_items = 0
     c.model.filter.shrink = 1.0  # hard-shrinkage threshold in units of 1 / items (memae)
 
     c.loss = ConfigDict()
     c.loss.frame = 1.0  # mean squared error of the next frame, pixels in [-1, 1]
     c.loss.text = 1.0  # 1 - cosine of the next description
-    c.loss.contrast = 1.0  # the prediction must be nearer the next frame than the last (motion frame-difference contrast)
+    # the prediction must be nearer the next frame than the last (motion frame-difference contrast)
+    c.loss.contrast = 1.0
     c.loss.flow = 0.1  # squared error of the next flow, in pixels a frame
     c.loss.pace = 1.0  # cross entropy of the pace network
-    c.loss.pace_motion = 0.02  # mean absolute frame difference (pixels in 0..1) above which a cell counts as moving
+    # mean absolute frame difference (pixels in 0..1) above which a cell counts as moving
+    c.loss.pace_motion = 0.02
     c.loss.pace_still = 0.1  # weight of cells that do not move
     c.loss.pace_fastest = 4  # a clip is played faster by frame gaps of 1 to that many
     c.loss.balance = 0.001  # auxiliary loss of the filters (expert balance)
@@ -96,8 +124,10 @@ def get_config() -> ConfigDict:
     c.train.checkpoint_every = 100
 
     c.score = ConfigDict()
-    c.score.terms = ("appearance", "pace", "speed", "relation", "semantic")  # of those that the model has; flow too, which sees what speed sees
-    c.score.weights = ()  # one a term; () are chosen on held-out normal video and perturbations of it
+    # of those that the model has; flow too, which sees what speed sees
+    c.score.terms = ("appearance", "pace", "speed", "relation", "semantic")
+    # one a term; () are chosen on held-out normal video and perturbations of it
+    c.score.weights = ()
     c.score.spatial = 3  # maps are averaged over that many cells square
     c.score.temporal = 13  # and the median is taken over that many frames
     c.score.text_frames = 15  # descriptions' residuals are averaged over that many frames

@@ -1,4 +1,6 @@
-"""Variants of the predictive model that mean the same on every dataset, applied by name: configs/NAME.py:VARIANT+VARIANT."""
+"""Variants of the predictive model that mean the same on every dataset, applied by name:
+configs/NAME.py:VARIANT+VARIANT."""
+
 from ml_collections import ConfigDict
 
 
@@ -7,12 +9,18 @@ def small(c: ConfigDict) -> None:
 
 
 def paper(c: ConfigDict) -> None:
-    """The authors' sizes: 448 x 448, patches of 14, width 256, batch 64; needs a GPU. Without frozen tokens the patch encoder is trained."""
+    """The authors' sizes: 448 x 448, patches of 14, width 256, batch 64; needs a GPU. Without
+    frozen tokens the patch encoder is trained."""
     c.data.height = c.data.width = 448
     c.data.channels = 3
     c.data.eval_batch_size = 32
     c.model.patch, c.model.cell, c.model.width = 14, 7, 256
-    c.model.vision_layers, c.model.motion_layers, c.model.joint_layers, c.model.decoder_layers = 2, 4, 4, 4
+    c.model.vision_layers, c.model.motion_layers, c.model.joint_layers, c.model.decoder_layers = (
+        2,
+        4,
+        4,
+        4,
+    )
     c.model.text_hidden = 1024
     c.model.skip = "patch"
     c.optim.learning_rate = 2e-4
@@ -67,7 +75,18 @@ def causal(c: ConfigDict) -> None:
 
 
 VARIANTS = {
-    "small": small, "paper": paper, "frames": frames, "no_text": no_text, "no_motion": no_motion, "no_filter": _filter("none"),
-    "bottleneck": _filter("bottleneck"), "memae": _filter("memae"), "mnad": _filter("mnad"), "experts1": _experts(1), "experts7": _experts(7),
-    "no_pace": no_pace, "no_relations": no_relations, "causal": causal,
-}  # fmt: skip
+    "small": small,
+    "paper": paper,
+    "frames": frames,
+    "no_text": no_text,
+    "no_motion": no_motion,
+    "no_filter": _filter("none"),
+    "bottleneck": _filter("bottleneck"),
+    "memae": _filter("memae"),
+    "mnad": _filter("mnad"),
+    "experts1": _experts(1),
+    "experts7": _experts(7),
+    "no_pace": no_pace,
+    "no_relations": no_relations,
+    "causal": causal,
+}

@@ -2,9 +2,10 @@
 
     python -m gfvad.main --config=configs/shanghaitech.py --config.data.root=/data/shanghaitech
 
-Variants: i3d (default), i3d_text (a folder of TEVAD text features beside the I3D ones), paper, foil_KIND (fusion of features
-in place of graphs, KIND as in model.foil.kind).
+Variants: i3d (default), i3d_text (a folder of TEVAD text features beside the I3D ones), paper,
+foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind).
 """
+
 from configs.common import get_config as defaults
 from configs.variants import FOILS, choose, paper
 

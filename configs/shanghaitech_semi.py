@@ -1,9 +1,11 @@
-"""ShanghaiTech Campus, semi-supervised split: the predictive model with sparse feature filters, trained on the normal videos.
+"""ShanghaiTech Campus, semi-supervised split: the predictive model with sparse feature filters,
+trained on the normal videos.
 
     python -m gfvad.main --config=configs/shanghaitech_semi.py:small --config.data.root=/data/shanghaitech
 
 Variants: as configs/ped2.py. Without descriptions on disk the model goes without text.
 """
+
 from configs.predictive import get_config as defaults
 from configs.predictive_variants import VARIANTS
 from configs.variants import choose

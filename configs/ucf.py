@@ -3,8 +3,10 @@
     python -m gfvad.main --config=configs/ucf.py --config.data.root=/data/ucf_crime
 
 Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
-i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind).
+i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND (fusion of features
+in place of graphs, KIND as in model.foil.kind).
 """
+
 from configs.common import get_config as defaults
 from configs.variants import FOILS, choose, paper
 
@@ -24,9 +26,11 @@ def get_config(variant: str | None = None):
 
 
 def side_by_side(c):
-    """A branch a modality with a loss of its own, their gated sum diffused over the fused graph; an ensemble of three.
+    """A branch a modality with a loss of its own, their gated sum diffused over the fused graph; an
+    ensemble of three.
 
-    How settings were chosen, on training videos and where not: docs/evidence.md. 300 steps take a minute or two on 2 cores; expected AUC 0.888 (sd 0.005).
+    How settings were chosen, on training videos and where not: docs/evidence.md. 300 steps take a
+    minute or two on 2 cores; expected AUC 0.888 (sd 0.005).
     """
     c.data.standardize = "standardize"
     c.data.text_assign = "decay"
@@ -39,7 +43,9 @@ def side_by_side(c):
     c.data.clock = True
     c.model.relation.temporal_seconds = 3.0  # events last seconds, however long the video is
     c.model.expansion.order = 2
-    c.model.expansion.zeroth = "identity"  # beside the diagonal every term is a product of all graphs, time among them: evidence spreads to near units only
+    # beside the diagonal every term is a product of all graphs, time among them: evidence spreads
+    # to near units only
+    c.model.expansion.zeroth = "identity"
     c.model.fusion.rank = 2
     c.model.fusion.parametrisation = "nonneg"
     c.model.head.kind = "branches"
@@ -47,7 +53,8 @@ def side_by_side(c):
     c.model.head.relations = False
     c.model.head.gates = (0.5, 1.0)  # class scores, sentences
     c.model.head.prior = 0.05
-    c.model.head.absent = 0.0067  # what text says of a unit that nobody described: the mean it says of units of normal videos
+    # what text says of a unit that nobody described: the mean it says of units of normal videos
+    c.model.head.absent = 0.0067
     c.model.head.detach = True
     c.loss.topk_divisor = 8
     c.loss.label_smoothing = 0.1
@@ -82,4 +89,11 @@ def _i3d(c):
     c.data.eval_lengths = (200, 400, 800)
 
 
-VARIANTS = {"scores_text": _scores_text, "scores": _scores, "text": _text, "i3d": _i3d, "paper": paper, **FOILS}
+VARIANTS = {
+    "scores_text": _scores_text,
+    "scores": _scores,
+    "text": _text,
+    "i3d": _i3d,
+    "paper": paper,
+    **FOILS,
+}

@@ -1,11 +1,13 @@
 """Variants that mean the same on every dataset, applied by name: configs/NAME.py:VARIANT."""
+
 from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
 
 def paper(c: ConfigDict) -> None:
-    """The first paper's plain form: 32 clips a video, cosine graphs, full A over random pairs, row head, degree variance."""
+    """The first paper's plain form: 32 clips a video, cosine graphs, full A over random pairs,
+    row head, degree variance."""
     c.data.train_units = 32
     c.data.train_sampling = "mean"
     c.data.eval_mode = "segments"
@@ -14,7 +16,8 @@ def paper(c: ConfigDict) -> None:
     c.model.relation.temporal_tau = c.model.relation.temporal_seconds = 0.0
     c.model.expansion.kind = "hadamard"
     c.model.expansion.order = 8
-    several = len(c.data.modalities) > 1  # one feature set has no pair to draw: its expansion is a polynomial of one graph
+    # one feature set has no pair to draw: its expansion is a polynomial of one graph
+    several = len(c.data.modalities) > 1
     c.model.fusion.form = "full" if several else "cp"
     c.model.fusion.rank = 1
     c.model.fusion.graphs = "random_pair" if several else "all"
@@ -30,7 +33,8 @@ def paper(c: ConfigDict) -> None:
 
 
 def foil(kind: str) -> Callable[[ConfigDict], None]:
-    """Variant: fusion of features of this kind (gfvad/tasks/fusion/foils.py) in place of graphs; all else stays as it is."""
+    """Variant: fusion of features of this kind (gfvad/tasks/fusion/foils.py) in place of graphs;
+    all else stays as it is."""
 
     def apply(c: ConfigDict) -> None:
         c.model.name = "feature_fusion"
@@ -39,18 +43,32 @@ def foil(kind: str) -> Callable[[ConfigDict], None]:
     return apply
 
 
-FOIL_KINDS = ("concat", "add", "product", "gated", "bilinear", "cross_attention", "mtn_concat", "mtn_add", "late")
+FOIL_KINDS = (
+    "concat",
+    "add",
+    "product",
+    "gated",
+    "bilinear",
+    "cross_attention",
+    "mtn_concat",
+    "mtn_add",
+    "late",
+)
 FOILS = {f"foil_{kind}": foil(kind) for kind in FOIL_KINDS}
 
 
-def choose(c: ConfigDict, variant: str | None, variants: Mapping[str, Callable[[ConfigDict], None]]) -> ConfigDict:
+def choose(
+    c: ConfigDict, variant: str | None, variants: Mapping[str, Callable[[ConfigDict], None]]
+) -> ConfigDict:
     """Applies variants by name, several joined by '+' from left to right.
 
     Raises ValueError with the valid names for an unknown one.
     """
     for name in filter(None, (variant or "").split("+")):
         if name not in variants:
-            raise ValueError(f"no variant {name!r}; valid: {', '.join(variants)} (several joined by '+')")
+            raise ValueError(
+                f"no variant {name!r}; valid: {', '.join(variants)} (several joined by '+')"
+            )
         variants[name](c)
     c.variant = variant or ""
     return c

@@ -3,9 +3,11 @@
     python -m gfvad.main --config=configs/xd.py                                       (no features: the simulated set)
     python -m gfvad.main --config=configs/xd.py --config.data.root=/data/xd_violence  (the real features, see docs/data.md)
 
-Variants: audio_visual (default), rgb, audio, flow, audio_visual_text, no_cross_terms, filter, paper,
-foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind); joined by '+', as in configs/xd.py:rgb+filter.
+Variants: audio_visual (default), rgb, audio, flow, audio_visual_text, no_cross_terms, filter,
+paper, foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind); joined by '+',
+as in configs/xd.py:rgb+filter.
 """
+
 from configs.common import get_config as defaults
 from configs.variants import FOILS, choose, paper
 
@@ -24,8 +26,9 @@ def get_config(variant: str | None = None):
 def branches(c):
     """Each modality, and the statistics of the fused graphs, as branches with losses of their own.
 
-    Four fused graphs start as the four ways in which two moments can be alike: in both modalities, in one, in the other, in none.
-    Chosen on simulated sets of other seeds (98, 99) than the default one; on real features nothing has been chosen yet.
+    Four fused graphs start as the four ways in which two moments can be alike: in both modalities,
+    in one, in the other, in none. Chosen on simulated sets of other seeds (98, 99) than the default
+    one; on real features nothing has been chosen yet.
     """
     c.model.embed_dim = 8
     c.model.input_dropout = 0.7
@@ -60,7 +63,8 @@ def _modalities(*names):
 
 
 def _no_cross_terms(c):
-    """Nothing sees two modalities at once: each fused graph is of one modality, and no message passing over joint content."""
+    """Nothing sees two modalities at once: each fused graph is of one modality, and no message
+    passing over joint content."""
     c.model.fusion.cross_terms = False
     c.model.fusion.separate = True
     c.model.fusion.start = "mean"

@@ -4,7 +4,8 @@ import sys
 
 __version__ = "0.1.0"
 
-if sys.argv[:1] == ["-m"]:  # `python -m gfvad...`: a command is about to start, its libraries are read first
+# `python -m gfvad...`: a command is about to start, its libraries are read first
+if sys.argv[:1] == ["-m"]:
     from gfvad.base import interrupts
 
     interrupts.leave_quietly()

@@ -1,10 +1,11 @@
 """The main job: train, evaluate or score.
 
-    python -m gfvad.main --config=configs/xd.py
-    python -m gfvad.main --mode=evaluate --workdir=runs/NAME
-    python -m gfvad.main --mode=evaluate --workdir=runs/NAME --data=OTHER --output=FOLDER
-    python -m gfvad.main --mode=score --workdir=runs/NAME --input=FILE_OR_FOLDER --output=scores.npz
+python -m gfvad.main --config=configs/xd.py
+python -m gfvad.main --mode=evaluate --workdir=runs/NAME
+python -m gfvad.main --mode=evaluate --workdir=runs/NAME --data=OTHER --output=FOLDER
+python -m gfvad.main --mode=score --workdir=runs/NAME --input=FILE_OR_FOLDER --output=scores.npz
 """
+
 from __future__ import annotations
 
 import sys
@@ -15,8 +16,10 @@ from gfvad.base.errors import command
 
 @command
 def main(argv: Sequence[str]) -> int:
-    """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143 interrupted and saved."""
-    from gfvad.settings import config as config_lib  # here, so that Ctrl-C at any moment is no traceback
+    """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143
+    interrupted and saved."""
+    # here, so that Ctrl-C at any moment is no traceback
+    from gfvad.settings import config as config_lib
 
     arguments = config_lib.parse(argv)
     if arguments is None:

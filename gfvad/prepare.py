@@ -6,6 +6,7 @@
 
 Exit codes: 0 done, 1 the check found errors, 2 bad arguments or unreadable input.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import command, ConfigError, Parser
+from gfvad.base.errors import ConfigError, Parser, command
 from gfvad.base.names import nearest
 
 SIMULATED = "xd_violence-simulated"
@@ -32,26 +33,55 @@ EXIT_ERRORS_FOUND = 1
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line. Raises ConfigError for a dataset that is not known (with the nearest that is) and for missing folders."""
+    """The command line. Raises ConfigError for a dataset that is not known (with the nearest
+    that is) and for missing folders."""
     description = "Check a folder of features, or write it as records (docs/data.md)."
     parser = Parser(prog="python -m gfvad.prepare", description=description)
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(DATASETS)}")
-    parser.add_argument("--source", required=True, help="folder of the features (generic: also one .npz)")
+    parser.add_argument(
+        "--source", required=True, help="folder of the features (generic: also one .npz)"
+    )
     parser.add_argument("--out", help="folder of the records to write")
-    parser.add_argument("--check", action="store_true", help="only check, and print what is wrong with file names")
-    parser.add_argument("--deep", action="store_true", help="read every value for NaN and infinity (the whole set once)")
-    parser.add_argument("--modalities", default="", help="modalities, joined by commas (default: those of the dataset)")
-    parser.add_argument("--captions", default="", help="JSON of timed sentences, relative to --source (default: captions.json there; ped2_weak: see docs/data.md)")
-    parser.add_argument("--text-encoder", default="minilm", choices=("minilm", "hash"), help="sentence encoder of the modality text")
-    parser.add_argument("--all", action="store_true", help="print every name, not the first five of a kind")
+    parser.add_argument(
+        "--check", action="store_true", help="only check, and print what is wrong with file names"
+    )
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="read every value for NaN and infinity (the whole set once)",
+    )
+    parser.add_argument(
+        "--modalities",
+        default="",
+        help="modalities, joined by commas (default: those of the dataset)",
+    )
+    parser.add_argument(
+        "--captions",
+        default="",
+        help=(
+            "JSON of timed sentences, relative to --source (default: captions.json there;"
+            " ped2_weak: see docs/data.md)"
+        ),
+    )
+    parser.add_argument(
+        "--text-encoder",
+        default="minilm",
+        choices=("minilm", "hash"),
+        help="sentence encoder of the modality text",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="print every name, not the first five of a kind"
+    )
     arguments = parser.parse_args(argv)
     if arguments.dataset not in DATASETS:
         raise ConfigError(
-            f"--dataset={arguments.dataset}: "
-            f"not a dataset{nearest(arguments.dataset, list(DATASETS))} (one of {', '.join(DATASETS)})"
+            f"--dataset={arguments.dataset}: not a"
+            f" dataset{nearest(arguments.dataset, list(DATASETS))} (one of {', '.join(DATASETS)})"
         )
     if not arguments.check and not arguments.out:
-        raise ConfigError("--out=DIR is missing: the folder of the records to write (or --check to only check)")
+        raise ConfigError(
+            "--out=DIR is missing: the folder of the records to write (or --check to only check)"
+        )
     return arguments
 
 
@@ -60,11 +90,15 @@ def data_config(arguments: argparse.Namespace):
     try:
         from configs.common import get_config
     except ImportError:
-        raise ConfigError("configs/common.py not found: run this in the checkout, as `python -m gfvad.prepare`") from None
+        raise ConfigError(
+            "configs/common.py not found: run this in the checkout, as `python -m gfvad.prepare`"
+        ) from None
     cfg = get_config().data
     cfg.dataset, (cfg.layout, modalities) = arguments.dataset, DATASETS[arguments.dataset]
     cfg.root = str(Path(arguments.source).expanduser())
-    cfg.modalities = tuple(m.strip() for m in arguments.modalities.split(",") if m.strip()) or modalities
+    cfg.modalities = (
+        tuple(m.strip() for m in arguments.modalities.split(",") if m.strip()) or modalities
+    )
     cfg.captions, cfg.text_encoder = arguments.captions, arguments.text_encoder
     return cfg
 

@@ -4,11 +4,15 @@
     python -m gfvad.report RUN --video-root=FOLDER     a trained run: its protocol numbers, and a timeline of each test video
     python -m gfvad.report RUNS                        a folder of runs: their headlines, mean and spread over seeds
 
-Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below --max-video-mb; beyond that it links to them. A video that
-cannot be shown does not keep the page from being written: its section says why. Needs launch/requirements-report.txt and launch/requirements-video.txt.
+Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below
+--max-video-mb; beyond that it links to them. A video that
+cannot be shown does not keep the page from being written: its section says why. Needs
+launch/requirements-report.txt and launch/requirements-video.txt.
 
-Exit codes: 0 done; 1 the page is written, but something was damaged (listed at the end with its reason); 2 bad arguments or nothing to report on.
+Exit codes: 0 done; 1 the page is written, but something was damaged (listed at the end with its
+reason); 2 bad arguments or nothing to report on.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,18 +20,40 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import command, EXIT_SOME_FAILED, Parser
+from gfvad.base.errors import EXIT_SOME_FAILED, Parser, command
 from gfvad.base.secrets import redact
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = Parser(prog="python -m gfvad.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("folder", metavar="DIR", type=Path, help="folder of scores, of a run, or of several runs")
+    made = Parser(
+        prog="python -m gfvad.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "folder", metavar="DIR", type=Path, help="folder of scores, of a run, or of several runs"
+    )
     made.add_argument("--out", type=Path, help="the page to write (default: DIR/report.html)")
-    made.add_argument("--videos", choices=("auto", "embed", "link"), default="auto", help="in the page, beside it, or in it up to --max-video-mb (default: auto)")
-    made.add_argument("--max-video-mb", type=float, default=100.0, metavar="MB", help="with --videos=auto: room for videos in the page (default: 100)")
-    made.add_argument("--video-root", type=Path, metavar="FOLDER", help="where videos lie whose place is not known, found by their names")
+    made.add_argument(
+        "--videos",
+        choices=("auto", "embed", "link"),
+        default="auto",
+        help="in the page, beside it, or in it up to --max-video-mb (default: auto)",
+    )
+    made.add_argument(
+        "--max-video-mb",
+        type=float,
+        default=100.0,
+        metavar="MB",
+        help="with --videos=auto: room for videos in the page (default: 100)",
+    )
+    made.add_argument(
+        "--video-root",
+        type=Path,
+        metavar="FOLDER",
+        help="where videos lie whose place is not known, found by their names",
+    )
     return made
 
 
@@ -37,12 +63,21 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     from gfvad.reporting.page import make_report
 
-    path, damaged = make_report(args.folder.expanduser(), args.out and args.out.expanduser(), args.videos, args.max_video_mb, args.video_root and args.video_root.expanduser())
+    path, damaged = make_report(
+        args.folder.expanduser(),
+        args.out and args.out.expanduser(),
+        args.videos,
+        args.max_video_mb,
+        args.video_root and args.video_root.expanduser(),
+    )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
     if damaged:
         print(f"{len(damaged)} damaged, and not or not wholly in the page:", file=sys.stderr)
     for what, reason in damaged:
-        print(redact(f"  {reason if reason.startswith(what) else f'{what}: {reason}'}"), file=sys.stderr)
+        print(
+            redact(f"  {reason if reason.startswith(what) else f'{what}: {reason}'}"),
+            file=sys.stderr,
+        )
     return EXIT_SOME_FAILED if damaged else 0
 
 

@@ -1,15 +1,20 @@
-"""Features, scores and alarms of videos in one go, by a trained run or an exported model; or of a camera as it films.
+"""Features, scores and alarms of videos in one go, by a trained run or an exported model; or of a
+camera as it films.
 
     python -m gfvad.score --model=RUN_OR_EXPORT VIDEO_OR_FOLDER... --out=DIR
     python -m gfvad.score --model=RUN_OR_EXPORT FEATURES --out=DIR             a folder of `python -m gfvad.extract`, labels and all
     python -m gfvad.score --model=RUN_OR_EXPORT --stream rtsp://HOST/PATH      or a file, or camera:0; add --out=DIR to keep the scores
 
-DIR gets scores.csv (seconds, score, what each modality adds), alarms.csv (start, end, peak), and what `python -m gfvad.report DIR` makes its page of.
-A model of fused features scores units of 16 frames; its features are made by the encoders of its training set, kept in DIR/features, and what is done is not
-done again. The predictive model scores every frame. The threshold of alarms comes from normal training videos; --threshold=X sets another.
+DIR gets scores.csv (seconds, score, what each modality adds), alarms.csv (start, end, peak), and
+what `python -m gfvad.report DIR` makes its page of. A model of fused features scores units of 16
+frames; its features are made by the encoders of its training set, kept in DIR/features, and what is
+done is not done again. The predictive model scores every frame. The threshold of alarms comes from
+normal training videos; --threshold=X sets another.
 
-One bad file does not stop the others. Exit codes: 0 done; 1 some files gave no scores (listed at the end with their reasons); 2 bad arguments; 130 / 143 interrupted.
+One bad file does not stop the others. Exit codes: 0 done; 1 some files gave no scores (listed at
+the end with their reasons); 2 bad arguments; 130 / 143 interrupted.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,23 +23,60 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import command, ConfigError, Parser
+from gfvad.base.errors import ConfigError, Parser, command
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = Parser(prog="python -m gfvad.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("inputs", nargs="+", metavar="VIDEO_OR_FOLDER", help="video files, folders of them, or one folder of features; with --stream one source")
-    made.add_argument("--model", required=True, type=Path, help="folder of a trained run, or of an export")
+    made = Parser(
+        prog="python -m gfvad.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="VIDEO_OR_FOLDER",
+        help="video files, folders of them, or one folder of features; with --stream one source",
+    )
+    made.add_argument(
+        "--model", required=True, type=Path, help="folder of a trained run, or of an export"
+    )
     made.add_argument("--out", type=Path, help="folder of the scores (needed but with --stream)")
-    made.add_argument("--checkpoint", default="last", help="of a run: last, best (on validation), or a step")
-    made.add_argument("--threshold", type=float, help="a score from which on it is an alarm (default: the model's own)")
-    made.add_argument("--descriptions", default="", help="JSON lines of descriptions, for a model that reads text")
-    made.add_argument("--path", action="append", default=[], metavar="MODALITY=FILE", help="where the weights of a modality's encoder lie on this machine")
-    made.add_argument("--workers", type=int, default=-1, help="processes that extract features (default: one a core; 0: no others than this one)")
-    made.add_argument("--stream", action="store_true", help="score as frames come, with no later ones in sight")
+    made.add_argument(
+        "--checkpoint", default="last", help="of a run: last, best (on validation), or a step"
+    )
+    made.add_argument(
+        "--threshold",
+        type=float,
+        help="a score from which on it is an alarm (default: the model's own)",
+    )
+    made.add_argument(
+        "--descriptions", default="", help="JSON lines of descriptions, for a model that reads text"
+    )
+    made.add_argument(
+        "--path",
+        action="append",
+        default=[],
+        metavar="MODALITY=FILE",
+        help="where the weights of a modality's encoder lie on this machine",
+    )
+    made.add_argument(
+        "--workers",
+        type=int,
+        default=-1,
+        help="processes that extract features (default: one a core; 0: no others than this one)",
+    )
+    made.add_argument(
+        "--stream", action="store_true", help="score as frames come, with no later ones in sight"
+    )
     made.add_argument("--loop", action="store_true", help="with --stream: a file again and again")
-    made.add_argument("--seconds", type=float, default=0.0, help="with --stream: end after so many seconds of video (default: never)")
+    made.add_argument(
+        "--seconds",
+        type=float,
+        default=0.0,
+        help="with --stream: end after so many seconds of video (default: never)",
+    )
     return made
 
 
@@ -47,7 +89,10 @@ def main(argv: Sequence[str]) -> int:
     from gfvad.scoring import job
 
     if args.threshold is not None and not math.isfinite(args.threshold):
-        raise ConfigError(f"--threshold={args.threshold}: expected a finite number on the scale of the model's scores")
+        raise ConfigError(
+            f"--threshold={args.threshold}: expected a finite number on the scale of the model's"
+            " scores"
+        )
     if not 0 <= args.seconds < math.inf:
         raise ConfigError(f"--seconds={args.seconds}: expected seconds of video, 0 for no end")
     paths = {}
@@ -58,7 +103,16 @@ def main(argv: Sequence[str]) -> int:
         paths[modality] = path
     if args.out is None and not args.stream:
         raise ConfigError("--out is missing; expected a folder for the scores: give --out=DIR")
-    request = job.Request(args.model.expanduser(), tuple(args.inputs), args.out and args.out.expanduser(), args.checkpoint, args.threshold, args.descriptions, args.workers, paths)
+    request = job.Request(
+        args.model.expanduser(),
+        tuple(args.inputs),
+        args.out and args.out.expanduser(),
+        args.checkpoint,
+        args.threshold,
+        args.descriptions,
+        args.workers,
+        paths,
+    )
     if args.stream:
         from gfvad.scoring import stream
 

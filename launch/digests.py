@@ -1,10 +1,13 @@
-"""What the main commands give, as digests: run it before and after a change that must not move a number, then compare.
+"""What the main commands give, as digests: run it before and after a change that must not move a
+number, then compare.
 
     python launch/digests.py run ../shared/data before      trains, scores, streams (about 15 minutes on 2 cores)
     python launch/digests.py compare before after   0 where all is equal to the bit, else what differs
 
-Parameters are those of the last checkpoint; scores, logged losses and the values of results.json are taken as they are written.
+Parameters are those of the last checkpoint; scores, logged losses and the values of results.json
+are taken as they are written.
 """
+
 from __future__ import annotations
 
 import csv
@@ -24,7 +27,11 @@ RUNS = {  # name -> arguments of gfvad.main; {data} is the folder of the real se
     "xd": ["--config=configs/xd.py"],
     "ucf": ["--config=configs/ucf.py", "--config.data.root={data}/ucf_crime"],
     "ped2_weak": ["--config=configs/ped2_weak.py", "--config.data.root={data}/ped2"],
-    "ped2_small": ["--config=configs/ped2.py:small", "--config.data.root={data}/ped2", "--config.train.steps=60"],
+    "ped2_small": [
+        "--config=configs/ped2.py:small",
+        "--config.data.root={data}/ped2",
+        "--config.train.steps=60",
+    ],
     "own": ["--config=configs/own.py:clips", "--config.data.root={out}/features"],
 }
 SWEEP = """def get_sweep(config):
@@ -36,17 +43,58 @@ def commands(data: Path, out: Path) -> Iterator[tuple[str, list[str]]]:
     """(name, arguments after `python -m`) in the order they need each other."""
     for name, arguments in RUNS.items():
         if name == "own":
-            clips = ["gfvad.extract", f"{data}/fight_clips", f"--out={out}/features", "--normal=noFight", "--abnormal=fight"]
+            clips = [
+                "gfvad.extract",
+                f"{data}/fight_clips",
+                f"--out={out}/features",
+                "--normal=noFight",
+                "--abnormal=fight",
+            ]
             yield "extract", clips
         filled = [a.format(data=data, out=out) for a in arguments]
         yield name, ["gfvad.main", *filled, f"--workdir={out}/{name}", *QUICK]
     (out / "sweep.py").write_text(SWEEP)
-    yield "ablation", ["gfvad.ablate", "--config=configs/xd.py", f"--sweep={out}/sweep.py", f"--workdir={out}/ablation", "--seeds=2",
-                       "--config.train.steps=20", *QUICK]  # fmt: skip
-    yield "export", ["gfvad.export", f"--workdir={out}/own", f"--out={out}/export", "--platforms=cpu"]
-    yield "exported", ["gfvad.score", f"--model={out}/export", f"{out}/features", f"--out={out}/exported"]
+    yield (
+        "ablation",
+        [
+            "gfvad.ablate",
+            "--config=configs/xd.py",
+            f"--sweep={out}/sweep.py",
+            f"--workdir={out}/ablation",
+            "--seeds=2",
+            "--config.train.steps=20",
+            *QUICK,
+        ],
+    )
+    yield (
+        "export",
+        [
+            "gfvad.export",
+            f"--workdir={out}/own",
+            f"--out={out}/export",
+            "--platforms=cpu",
+        ],
+    )
+    yield (
+        "exported",
+        [
+            "gfvad.score",
+            f"--model={out}/export",
+            f"{out}/features",
+            f"--out={out}/exported",
+        ],
+    )
     clip = sorted((data / "fight_clips" / "fight").glob("*.mp4"))[0]
-    yield "stream", ["gfvad.score", f"--model={out}/own", "--stream", str(clip), f"--out={out}/stream"]
+    yield (
+        "stream",
+        [
+            "gfvad.score",
+            f"--model={out}/own",
+            "--stream",
+            str(clip),
+            f"--out={out}/stream",
+        ],
+    )
 
 
 def run(data: Path, out: Path) -> int:
@@ -56,7 +104,9 @@ def run(data: Path, out: Path) -> int:
     for name, arguments in commands(data.resolve(), out.resolve()):
         started = time.monotonic()
         with open(out / f"{name}.log", "w") as log:
-            code = subprocess.run([sys.executable, "-m", *arguments], stdout=log, stderr=log).returncode
+            code = subprocess.run(
+                [sys.executable, "-m", *arguments], stdout=log, stderr=log
+            ).returncode
         failed += code != 0
         print(f"{name}: exit code {code}, {time.monotonic() - started:.0f} s", flush=True)
     (out / "digests.json").write_text(json.dumps(digests(out), indent=1, sort_keys=True))
@@ -69,16 +119,35 @@ def digests(out: Path) -> dict[str, str]:
     for checkpoint in sorted(out.rglob("checkpoints")):
         steps = [p for p in checkpoint.iterdir() if p.name.isdigit()]
         if steps:
-            found[f"parameters {checkpoint.parent.relative_to(out)}"] = parameters(max(steps, key=lambda p: int(p.name)))
+            found[f"parameters {checkpoint.parent.relative_to(out)}"] = parameters(
+                max(steps, key=lambda p: int(p.name))
+            )
     for path in sorted(out.rglob("scores.npz")):
         with np.load(path) as arrays:
-            found[str(path.relative_to(out))] = of({name: arrays[name].tobytes().hex() for name in arrays.files})
+            found[str(path.relative_to(out))] = of(
+                {name: arrays[name].tobytes().hex() for name in arrays.files}
+            )
     for path in sorted(out.rglob("metrics.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         found[str(path.relative_to(out))] = of(rows)
     for path in sorted(out.rglob("results.json")):
         tree = json.loads(path.read_text())
-        found[str(path.relative_to(out))] = of([[r[k] for k in ("metric", "aggregation", "normalisation", "smoothing", "checkpoint", "value")] for r in tree["records"]])
+        found[str(path.relative_to(out))] = of(
+            [
+                [
+                    r[k]
+                    for k in (
+                        "metric",
+                        "aggregation",
+                        "normalisation",
+                        "smoothing",
+                        "checkpoint",
+                        "value",
+                    )
+                ]
+                for r in tree["records"]
+            ]
+        )
     for path in sorted([*out.rglob("scores.csv"), *out.rglob("alarms.csv")]):
         found[str(path.relative_to(out))] = of(list(csv.reader(path.read_text().splitlines())))
     for path in sorted((out / "features").rglob("*.npy")):
@@ -102,7 +171,9 @@ def of(tree: Any) -> str:
 def compare(before: Path, after: Path) -> int:
     """Prints what differs; returns how many."""
     trees = [json.loads((folder / "digests.json").read_text()) for folder in (before, after)]
-    differing = sorted(key for key in {*trees[0], *trees[1]} if trees[0].get(key) != trees[1].get(key))
+    differing = sorted(
+        key for key in {*trees[0], *trees[1]} if trees[0].get(key) != trees[1].get(key)
+    )
     for key in differing:
         print(f"{key}: {trees[0].get(key)} before, {trees[1].get(key)} after")
     print(f"{len(trees[0])} digests before, {len(trees[1])} after, {len(differing)} differ")

@@ -1,4 +1,6 @@
-"""Shared fixtures. Eight emulated CPU devices are set up before jax starts, so that device-mapping tests run anywhere."""
+"""Shared fixtures. Eight emulated CPU devices are set up before jax starts, so that
+device-mapping tests run anywhere."""
+
 import atexit
 import os
 import shutil
@@ -10,10 +12,14 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-# compiling is most of the tests' time, and most of it is optimisation that tiny programs do not need; commands that tests start inherit this
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    )
+# compiling is most of the tests' time, and most of it is optimisation that tiny programs do not
+# need; commands that tests start inherit this
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# what one test or command has compiled, the others read: a folder for this run, which its workers and commands inherit
+# what one test or command has compiled, the others read: a folder for this run, which its workers
+# and commands inherit
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="gfvad-compiled-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
@@ -40,7 +46,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="module")
 def bounded_memory():
-    """Compiled programs are let go after each file of tests: kept until the end they come to several gigabytes a process."""
+    """Compiled programs are let go after each file of tests: kept until the end they come to
+    several gigabytes a process."""
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()

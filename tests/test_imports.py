@@ -1,4 +1,6 @@
-"""The import rules of docs/architecture.md, file lengths and other rules of the house, read from the source."""
+"""The import rules of docs/architecture.md, file lengths and other rules of the house, read from
+the source."""
+
 import ast
 import re
 
@@ -11,21 +13,47 @@ ONE_IMPORTER = {
     "tensorflow_datasets": "gfvad/data/features/records.py",
 }
 IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
-    "torch": {"gfvad/encoders/vision.py", "gfvad/extraction/describe.py", "gfvad/encoders/networks.py"},
-    "transformers": {"gfvad/encoders/vision.py", "gfvad/extraction/describe.py", "gfvad/encoders/networks.py"},
+    "torch": {
+        "gfvad/encoders/vision.py",
+        "gfvad/extraction/describe.py",
+        "gfvad/encoders/networks.py",
+    },
+    "transformers": {
+        "gfvad/encoders/vision.py",
+        "gfvad/extraction/describe.py",
+        "gfvad/encoders/networks.py",
+    },
     "onnxruntime": {"gfvad/encoders/networks.py"},
-    "av": {"gfvad/bench/fuzz/media.py", "gfvad/bench/kills.py", "gfvad/data/frames/decode.py", "gfvad/figures/video.py", "gfvad/extraction/media.py",
-           "gfvad/reporting/transcode.py"},  # reads frames, writes a video, reads frames and sound, encodes anew
+    "av": {
+        "gfvad/bench/fuzz/media.py",
+        "gfvad/bench/kills.py",
+        "gfvad/data/frames/decode.py",
+        "gfvad/figures/video.py",
+        "gfvad/extraction/media.py",
+        # reads frames, writes a video, reads frames and sound, encodes anew
+        "gfvad/reporting/transcode.py",
+    },
     "plotly": {"gfvad/reporting/page.py"},
 }
 AT_THE_TOP = {"av"}
 JAX_IN_DATA = {"gfvad/encoders/minilm.py", "gfvad/encoders/efficientnet_network.py"}
 RUN_THE_MODEL = {"gfvad/tasks/fusion/evaluate.py", "gfvad/tasks/prediction/frame_errors.py"}
-ENTRY_POINTS = {"gfvad.main", "gfvad.prepare", "gfvad.ablate", "gfvad.extract", "gfvad.score", "gfvad.export", "gfvad.report"}
+ENTRY_POINTS = {
+    "gfvad.main",
+    "gfvad.prepare",
+    "gfvad.ablate",
+    "gfvad.extract",
+    "gfvad.score",
+    "gfvad.export",
+    "gfvad.report",
+}
 
 
 def _sources(repository):
-    return {str(p.relative_to(repository)): p.read_text() for p in sorted((repository / "gfvad").rglob("*.py"))}
+    return {
+        str(p.relative_to(repository)): p.read_text()
+        for p in sorted((repository / "gfvad").rglob("*.py"))
+    }
 
 
 def _imports(text):
@@ -41,34 +69,59 @@ def _imports(text):
 
 @pytest.mark.parametrize("library", sorted(ONE_IMPORTER))
 def test_one_importer(repository, library):
-    found = [path for path, text in _sources(repository).items() if any(n.split(".")[0] == library for n in _imports(text))]
+    found = [
+        path
+        for path, text in _sources(repository).items()
+        if any(n.split(".")[0] == library for n in _imports(text))
+    ]
     assert found == [ONE_IMPORTER[library]]
 
 
 @pytest.mark.parametrize("library", sorted(IMPORTERS))
 def test_few_importers(repository, library):
-    found = {path for path, text in _sources(repository).items() if any(n.split(".")[0] == library for n in _imports(text))}
+    found = {
+        path
+        for path, text in _sources(repository).items()
+        if any(n.split(".")[0] == library for n in _imports(text))
+    }
     assert found == IMPORTERS[library]
     for path in () if library in AT_THE_TOP else found:
         # optional: the file itself has to import without it
-        top = [node for node in ast.parse((repository / path).read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        assert not [n for node in top for n in _imports(ast.unparse(node)) if n.split(".")[0] == library], path
+        top = [
+            node
+            for node in ast.parse((repository / path).read_text()).body
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
+        assert not [
+            n for node in top for n in _imports(ast.unparse(node)) if n.split(".")[0] == library
+        ], path
 
 
 def test_only_parallel_maps_over_devices(repository):
     pattern = re.compile(r"\b(pmap|shard_map)\s*\(|jax\.(pmap|shard_map)|import (pmap|shard_map)")
-    code = {path: re.sub(r'""".*?"""|#[^\n]*', "", text, flags=re.S) for path, text in _sources(repository).items()}
-    assert [path for path, text in code.items() if pattern.search(text)] == ["gfvad/train/parallel.py"]
+    code = {
+        path: re.sub(r'""".*?"""|#[^\n]*', "", text, flags=re.S)
+        for path, text in _sources(repository).items()
+    }
+    assert [path for path, text in code.items() if pattern.search(text)] == [
+        "gfvad/train/parallel.py"
+    ]
 
 
 @pytest.mark.parametrize(
     "folder, forbidden",
     [
-        ("gfvad/graphs/", ("gfvad.fusion", "gfvad.models", "gfvad.train", "gfvad.data", "gfvad.eval")),
+        (
+            "gfvad/graphs/",
+            ("gfvad.fusion", "gfvad.models", "gfvad.train", "gfvad.data", "gfvad.eval"),
+        ),
         ("gfvad/fusion/", ("gfvad.models", "gfvad.train", "gfvad.data", "gfvad.eval")),
         ("gfvad/models/", ("gfvad.train", "gfvad.data", "gfvad.eval")),
         ("gfvad/data/", ("gfvad.models", "gfvad.train")),
-        ("gfvad/extraction/", ("gfvad.models", "gfvad.train", "gfvad.eval", "gfvad.scoring", "gfvad.train.parallel")),
+        (
+            "gfvad/extraction/",
+            ("gfvad.models", "gfvad.train", "gfvad.eval", "gfvad.scoring", "gfvad.train.parallel"),
+        ),
         ("gfvad/train/", ("gfvad.tasks.fusion.job",)),
     ],
 )
@@ -79,33 +132,59 @@ def test_layers(repository, folder, forbidden):
 
 
 def test_evaluation_stands_alone(repository):
-    """What is measured of scores and maps needs no jax, no model, no training code: two files of eval run a model, and the rest do not import them."""
+    """What is measured of scores and maps needs no jax, no model, no training code: two files of
+    eval run a model, and the rest do not import them."""
     sources = _sources(repository)
     runners = {path.removesuffix(".py").replace("/", ".") for path in RUN_THE_MODEL}
-    assert RUN_THE_MODEL <= set(sources)
+    assert set(sources) >= RUN_THE_MODEL
     for path, text in sources.items():
         if path.startswith("gfvad/eval/") and path not in RUN_THE_MODEL:
             names = _imports(text)
-            assert not [n for n in names if n.startswith(("gfvad.models", "gfvad.train", "gfvad.tasks.fusion.losses", "gfvad.train.parallel")) or n in runners], path
+            assert not [
+                n
+                for n in names
+                if n.startswith(
+                    (
+                        "gfvad.models",
+                        "gfvad.train",
+                        "gfvad.tasks.fusion.losses",
+                        "gfvad.train.parallel",
+                    )
+                )
+                or n in runners
+            ], path
             assert not [n for n in names if n.split(".")[0] in ("jax", "flax", "optax")], path
 
 
-@pytest.mark.parametrize("folder", ["gfvad/data/frames/", "gfvad/eval/", "gfvad/extraction/", "gfvad/reporting/"])
+@pytest.mark.parametrize(
+    "folder", ["gfvad/data/frames/", "gfvad/eval/", "gfvad/extraction/", "gfvad/reporting/"]
+)
 def test_numpy_parts_load_no_jax(repository, folder):
     """Also not through what they import: in a fresh interpreter."""
     import subprocess
     import sys
 
-    modules = [path.removesuffix(".py").replace("/", ".") for path in _sources(repository) if path.startswith(folder) and path not in RUN_THE_MODEL]
-    code = f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print([m for m in ('jax', 'flax', 'torch') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
+    modules = [
+        path.removesuffix(".py").replace("/", ".")
+        for path in _sources(repository)
+        if path.startswith(folder) and path not in RUN_THE_MODEL
+    ]
+    code = (
+        f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print([m for m in"
+        " ('jax', 'flax', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_jax_stays_out_of_data(repository):
     for path, text in _sources(repository).items():
         if path.startswith("gfvad/data/") and path not in JAX_IN_DATA:
-            assert not [n for n in _imports(text) if n.split(".")[0] in ("jax", "flax", "optax")], path
+            assert not [n for n in _imports(text) if n.split(".")[0] in ("jax", "flax", "optax")], (
+                path
+            )
 
 
 def test_nobody_imports_the_entry_points(repository):
@@ -123,19 +202,41 @@ def test_top_level(repository):
     """The design card's top level and what the project adds to it, nothing else."""
     import subprocess
 
-    tracked = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=False)
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=False
+    )
     if tracked.returncode:
         pytest.skip("not a git checkout")
-    allowed = {"gfvad", "configs", "launch", "tests", "requirements.txt", "README.md", "docs", "LICENSE", "pyproject.toml", ".ci", ".gitignore"}
+    allowed = {
+        "gfvad",
+        "configs",
+        "launch",
+        "tests",
+        "requirements.txt",
+        "README.md",
+        "docs",
+        "LICENSE",
+        "pyproject.toml",
+        ".ci",
+        ".gitignore",
+    }
     assert {line.split("/")[0] for line in tracked.stdout.split("\n") if line} <= allowed
 
 
 def test_architecture_names_existing_files(repository):
-    """Every file and symbol the architecture page names exists; in a row of two files ';' parts the symbols of each."""
+    """Every file and symbol the architecture page names exists; in a row of two files ';' parts
+    the symbols of each."""
     page = (repository / "docs" / "architecture.md").read_text()
     package = repository / "gfvad"
     for name in set(re.findall(r"`((?:gfvad/)?[a-z_]+(?:/[a-z_]+)*\.py)`", page)):
-        assert any((base / name.removeprefix("gfvad/")).is_file() for base in (package, repository, *(package / folder for folder in ("data", "eval", "extraction", "scoring")))), name
+        assert any(
+            (base / name.removeprefix("gfvad/")).is_file()
+            for base in (
+                package,
+                repository,
+                *(package / folder for folder in ("data", "eval", "extraction", "scoring")),
+            )
+        ), name
     rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| (.+) \|$", page, flags=re.M)
     assert len(rows) > 20
     for files, symbols in rows:
@@ -143,7 +244,11 @@ def test_architecture_names_existing_files(repository):
         assert len(parts) == len(files), symbols
         for file, part in zip(files, parts):
             for symbol in re.findall(r"`([A-Za-z_]+)`", part):
-                assert re.search(rf"^(def|class) {symbol}\b|^{symbol}\b", (package / file).read_text(), flags=re.M), f"{file}: {symbol}"
+                assert re.search(
+                    rf"^(def|class) {symbol}\b|^{symbol}\b",
+                    (package / file).read_text(),
+                    flags=re.M,
+                ), f"{file}: {symbol}"
 
 
 def test_architecture_is_one_page(repository):

@@ -1,12 +1,27 @@
 """Order, kind and zeroth term of the expansion of relationship graphs.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/expansion.py --workdir=runs/expansion --config.data.root=/data/ucf_crime
+python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/expansion.py --workdir=runs/expansion --config.data.root=/data/ucf_crime
 """
+
 from gfvad.ablation.subsets import plain_start
 
 
 def get_sweep(config):
     start = plain_start(config)  # walks and the identity cannot start as minterms
-    kinds = {name: {"model.expansion.kind": name, **(start if name != "hadamard" else {})} for name in ("hadamard", "walk", "diffusion")}
-    zeroth = {"ones": {"model.expansion.zeroth": "ones"}, "identity": {"model.expansion.zeroth": "identity", **start}}
-    return {"axes": {"model.expansion.order": tuple(range(1, 11)), "kind": kinds, "zeroth": zeroth, "start": {"start-mean": start} if start else {}}, "seeds": 5}
+    kinds = {
+        name: {"model.expansion.kind": name, **(start if name != "hadamard" else {})}
+        for name in ("hadamard", "walk", "diffusion")
+    }
+    zeroth = {
+        "ones": {"model.expansion.zeroth": "ones"},
+        "identity": {"model.expansion.zeroth": "identity", **start},
+    }
+    return {
+        "axes": {
+            "model.expansion.order": tuple(range(1, 11)),
+            "kind": kinds,
+            "zeroth": zeroth,
+            "start": {"start-mean": start} if start else {},
+        },
+        "seeds": 5,
+    }

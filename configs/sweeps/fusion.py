@@ -1,10 +1,21 @@
 """What graph fusion is worth: against fusions of features (the foils) and each modality by itself.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/fusion.py --workdir=runs/fusion --config.data.root=/data/ucf_crime
+python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/fusion.py --workdir=runs/fusion --config.data.root=/data/ucf_crime
 """
+
 from gfvad.ablation.subsets import keep
 
-FOILS = ("concat", "add", "product", "gated", "bilinear", "cross_attention", "mtn_concat", "mtn_add", "late")
+FOILS = (
+    "concat",
+    "add",
+    "product",
+    "gated",
+    "bilinear",
+    "cross_attention",
+    "mtn_concat",
+    "mtn_add",
+    "late",
+)
 
 
 def get_sweep(config):

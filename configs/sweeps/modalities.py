@@ -1,7 +1,8 @@
 """Every subset of the modalities.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/modalities.py --workdir=runs/modalities --config.data.root=/data/ucf_crime
+python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/modalities.py --workdir=runs/modalities --config.data.root=/data/ucf_crime
 """
+
 from itertools import combinations
 
 from gfvad.ablation.subsets import keep
@@ -9,6 +10,10 @@ from gfvad.ablation.subsets import keep
 
 def get_sweep(config):
     names = config.data.modalities
-    subsets = [places for count in range(1, len(names)) for places in combinations(range(len(names)), count)]
+    subsets = [
+        places
+        for count in range(1, len(names))
+        for places in combinations(range(len(names)), count)
+    ]
     parts = {"+".join(names[i] for i in places): keep(config, places) for places in subsets}
     return {"base": "all", "settings": {"all": {}, **parts}, "seeds": 5}

@@ -1,6 +1,6 @@
 """What each part of the model with branches is worth, one taken away at a time.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/parts.py --workdir=runs/parts --config.data.root=/data/ucf_crime
+python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/parts.py --workdir=runs/parts --config.data.root=/data/ucf_crime
 """
 
 
@@ -13,8 +13,12 @@ def get_sweep(config):
             "no-consistency": {"loss.consistency": 0.0},
             "no-graph-no-consistency": {"model.head.mix": 0.0, "loss.consistency": 0.0},
             "one-member": {"train.members": 1},
-            "own-constant": {"model.head.absent": 0.0},  # a unit that does not count is given the branch's own constant
-            "time-in-units": {"model.relation.temporal_seconds": 0.0, "model.relation.temporal_tau": 4.0},
+            # a unit that does not count is given the branch's own constant
+            "own-constant": {"model.head.absent": 0.0},
+            "time-in-units": {
+                "model.relation.temporal_seconds": 0.0,
+                "model.relation.temporal_tau": 4.0,
+            },
             "no-branch-loss": {"loss.branch": 0.0},
             "no-unit-losses": {"loss.unit_normal": 0.0, "loss.unit_abnormal": 0.0},
         },

@@ -1,7 +1,9 @@
-"""A modality missing, noisy, shifted in time or swapped with another video's: in the test videos of a model that was trained on sound ones, and in training.
+"""A modality missing, noisy, shifted in time or swapped with another video's: in the test videos of
+a model that was trained on sound ones, and in training.
 
     python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/robustness.py --workdir=runs/robustness --config.data.root=/data/ucf_crime
 """
+
 AMOUNTS = {  # kind -> at test, in training (where half of the videos stay as they are)
     "missing": (1.0, 0.5),
     "noise": (1.0, 1.0),
@@ -16,6 +18,9 @@ def get_sweep(config):
         for kind, amounts in AMOUNTS.items():
             for at, amount in zip(("test", "train"), amounts):
                 settings[f"{at}-{name}-{kind}"] = {
-                    "data.corruption.at": at, "data.corruption.modality": name, "data.corruption.kind": kind, "data.corruption.amount": amount,
-                }  # fmt: skip
+                    "data.corruption.at": at,
+                    "data.corruption.modality": name,
+                    "data.corruption.kind": kind,
+                    "data.corruption.amount": amount,
+                }
     return {"settings": settings, "seeds": 5}

@@ -1,13 +1,14 @@
 """The command line of `python -m gfvad.ablate`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.ablation.sweep import read_sweep, Source, Sweep
-from gfvad.settings.config import nearest
+from gfvad.ablation.sweep import Source, Sweep, read_sweep
 from gfvad.base.types import ConfigError
+from gfvad.settings.config import nearest
 
 USAGE = """usage: python -m gfvad.ablate --config=configs/NAME.py[:VARIANT] [--config.KEY=VALUE ...] --sweep=configs/sweeps/NAME.py --workdir=DIR
 
@@ -17,7 +18,8 @@ USAGE = """usage: python -m gfvad.ablate --config=configs/NAME.py[:VARIANT] [--c
   --resamples=N  of the test videos, for the paired bootstrap (default 2000)
 """
 NUMBERS = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
-WORDS = ("config", "sweep", "workdir", "group")  # group: the one to train, given by the process that shares groups out
+# group: the one to train, given by the process that shares groups out
+WORDS = ("config", "sweep", "workdir", "group")
 
 
 class Arguments(NamedTuple):
@@ -33,7 +35,8 @@ class Arguments(NamedTuple):
 
 
 def parse(argv: Sequence[str]) -> Arguments | None:
-    """Parses a command line (without the program's name) and reads its sweep; None where only the help was asked for.
+    """Parses a command line (without the program's name) and reads its sweep; None where only the
+    help was asked for.
 
     Raises ConfigError naming the option, the setting or the key.
     """
@@ -50,14 +53,28 @@ def parse(argv: Sequence[str]) -> Arguments | None:
             given[name] = value
         else:
             valid = [f"--{n}" for n in (*WORDS[:3], *NUMBERS)]
-            raise ConfigError(f"unexpected argument {word!r}{nearest(word.split('=', 1)[0], valid)}; options are written --name=value (see --help)")
+            raise ConfigError(
+                f"unexpected argument {word!r}{nearest(word.split('=', 1)[0], valid)}; options are"
+                " written --name=value (see --help)"
+            )
     for name in WORDS[:3]:
         if not given.get(name):
             raise ConfigError(f"--{name}=... is missing\n{USAGE}")
-    numbers = {name: whole(name, given[name]) if name in given else default for name, default in NUMBERS.items()}
+    numbers = {
+        name: whole(name, given[name]) if name in given else default
+        for name, default in NUMBERS.items()
+    }
     file, _, variant = given["config"].partition(":")
     sweep = read_sweep(given["sweep"], Source(file, variant, tuple(flags)), numbers["seeds"])
-    return Arguments(sweep, Path(given["workdir"]), numbers["at_once"], numbers["processes"], numbers["resamples"], given.get("group"), tuple(argv))
+    return Arguments(
+        sweep,
+        Path(given["workdir"]),
+        numbers["at_once"],
+        numbers["processes"],
+        numbers["resamples"],
+        given.get("group"),
+        tuple(argv),
+    )
 
 
 def whole(name: str, text: str) -> int:

@@ -1,8 +1,12 @@
-"""Which settings and seeds are trained together, what of a sweep is done already, and where everything lies.
+"""Which settings and seeds are trained together, what of a sweep is done already, and where
+everything lies.
 
-DIR/settings/SETTING/seedK/   an ordinary run folder; results.json in it says that it is finished, failed.json that training broke off
-DIR/groups/ID/                a group in training: group.json, its checkpoints and logs; gone when all its runs are finished
+DIR/settings/SETTING/seedK/   an ordinary run folder; results.json in it says that it is finished,
+                              failed.json that training broke off
+DIR/groups/ID/                a group in training: group.json, its checkpoints and logs; gone when
+                              all its runs are finished
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -13,22 +17,23 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from gfvad.settings import config as config_lib
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.traced import structure
-from gfvad.base.files import read_json
 from gfvad.base import run_files
+from gfvad.base.files import read_json
+from gfvad.base.types import ConfigError, DataError
 from gfvad.measure.results import atomically
+from gfvad.settings import config as config_lib
 from gfvad.train.checkpoint import describe_differences, hash_of, training_leaves
 from gfvad.train.loop import CHECKPOINTS
-from gfvad.base.types import ConfigError, DataError
 
 SETTINGS, GROUPS, RECORD = "settings", "groups", "group.json"
 RESULTS, FAILED = "results.json", "failed.json"
 
 
 class Group(NamedTuple):
-    """Settings of one structure with the seeds they share: U seeds times K settings in one program."""
+    """Settings of one structure with the seeds they share: U seeds times K settings in one
+    program."""
 
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
@@ -40,12 +45,18 @@ class Group(NamedTuple):
 
     @property
     def config(self) -> ConfigDict:
-        """The config that the group's program is made from, its first setting's with its first seed."""
+        """The config that the group's program is made from, its first setting's with its first
+        seed."""
         return with_seed(self.settings[0].config, self.seeds[0])
 
     def record(self) -> dict[str, Any]:
         """What group.json says: enough to know the group again."""
-        return {"seeds": list(self.seeds), "settings": {s.name: hash_of(training_leaves(with_seed(s.config, 0))) for s in self.settings}}
+        return {
+            "seeds": list(self.seeds),
+            "settings": {
+                s.name: hash_of(training_leaves(with_seed(s.config, 0))) for s in self.settings
+            },
+        }
 
     @property
     def id(self) -> str:
@@ -66,47 +77,69 @@ def run_folder(workdir: Path, setting: str, seed: int) -> Path:
 
 
 def is_done(workdir: Path, setting: Setting, seed: int) -> bool:
-    """Whether a setting and seed need no training any more. Raises ConfigError where its folder holds a run of another config."""
+    """Whether a setting and seed need no training any more. Raises ConfigError where its folder
+    holds a run of another config."""
     folder = run_folder(workdir, setting.name, seed)
     if not (folder / RESULTS).is_file() and not (folder / FAILED).is_file():
         return False
-    found, expected = training_leaves(config_lib.load(str(folder))), training_leaves(with_seed(setting.config, seed))
+    found, expected = (
+        training_leaves(config_lib.load(str(folder))),
+        training_leaves(with_seed(setting.config, seed)),
+    )
     if found != expected:
         raise ConfigError(
-            f"{folder}: setting {setting.name!r} was trained with another configuration: {describe_differences(found, expected)}; "
-            "give the setting another name, remove its folder, or give another --workdir"
+            f"{folder}: setting {setting.name!r} was trained with another configuration:"
+            f" {describe_differences(found, expected)}; give the setting another name, remove its"
+            " folder, or give another --workdir"
         )
     return True
 
 
 def require_own(workdir: Path, setting: Setting, seed: int) -> None:
-    """Raises DataError where the folder of a run that is to be written holds somebody else's files, or checkpoints of another run."""
+    """Raises DataError where the folder of a run that is to be written holds somebody else's
+    files, or checkpoints of another run."""
     folder = run_folder(workdir, setting.name, seed)
     run_files.run(folder).claim(run_files.RUN_FILES)
     if not (folder / CHECKPOINTS).is_dir():
         return
-    ours = (folder / "config.json").is_file() and training_leaves(config_lib.load(str(folder))) == training_leaves(with_seed(setting.config, seed))
+    ours = (folder / "config.json").is_file() and training_leaves(
+        config_lib.load(str(folder))
+    ) == training_leaves(with_seed(setting.config, seed))
     if not ours:
-        raise DataError(f"{folder / CHECKPOINTS}: checkpoints of another run than setting {setting.name!r}, seed {seed}; expected none, or those of this ablation: "
-                        "move them away, or give another --workdir")  # fmt: skip
+        raise DataError(
+            f"{folder / CHECKPOINTS}: checkpoints of another run than setting {setting.name!r},"
+            f" seed {seed}; expected none, or those of this ablation: move them away, or give"
+            " another --workdir"
+        )
 
 
-def plan(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int], at_once: int) -> list[Group]:
-    """The groups that are left to train: those in training on disk as they are, then new ones of all that is in none.
+def plan(
+    workdir: Path, settings: Sequence[Setting], seeds: Sequence[int], at_once: int
+) -> list[Group]:
+    """The groups that are left to train: those in training on disk as they are, then new ones of
+    all that is in none.
 
     at_once: most runs in one program. Raises ConfigError as `is_done`.
     """
-    missing = {setting.name: [seed for seed in seeds if not is_done(workdir, setting, seed)] for setting in settings}
+    missing = {
+        setting.name: [seed for seed in seeds if not is_done(workdir, setting, seed)]
+        for setting in settings
+    }
     groups = []
     for group in begun(workdir, settings, seeds):
         if any(seed in missing[s.name] for s in group.settings for seed in group.seeds):
             groups.append(group)
             for setting in group.settings:
-                missing[setting.name] = [seed for seed in missing[setting.name] if seed not in group.seeds]
+                missing[setting.name] = [
+                    seed for seed in missing[setting.name] if seed not in group.seeds
+                ]
     together: dict[tuple, list[Setting]] = {}
     for setting in settings:
         if missing[setting.name]:
-            key = json.dumps(structure(setting.config), sort_keys=True, default=list), tuple(missing[setting.name])
+            key = (
+                json.dumps(structure(setting.config), sort_keys=True, default=list),
+                tuple(missing[setting.name]),
+            )
             together.setdefault(key, []).append(setting)
     for (_, left), members in together.items():
         for part in portions(members, max(1, at_once // len(left))):
@@ -122,13 +155,19 @@ def portions(items: Sequence[Any], most: int) -> list[Sequence[Any]]:
 
 
 def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> list[Group]:
-    """Groups on disk whose settings and seeds are all still asked for; others are passed over (and trained anew)."""
+    """Groups on disk whose settings and seeds are all still asked for; others are passed over
+    (and trained anew)."""
     by_name = {setting.name: setting for setting in settings}
     groups = []
     for path in sorted((workdir / GROUPS).glob(f"*/{RECORD}")):
         record: Mapping[str, Any] = read_json(path, "the record of a group of runs")
-        if not isinstance(record.get("settings"), (list, dict)) or not isinstance(record.get("seeds"), list):
-            raise DataError(f"{path}: no record of a group of runs; expected settings and seeds: remove its folder, and its runs are trained anew")
+        if not isinstance(record.get("settings"), (list, dict)) or not isinstance(
+            record.get("seeds"), list
+        ):
+            raise DataError(
+                f"{path}: no record of a group of runs; expected settings and seeds: remove its"
+                " folder, and its runs are trained anew"
+            )
         if not set(record["settings"]) <= set(by_name) or not set(record["seeds"]) <= set(seeds):
             continue
         group = Group(tuple(by_name[name] for name in record["settings"]), tuple(record["seeds"]))
@@ -140,5 +179,7 @@ def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> l
 def begin(workdir: Path, group: Group) -> Path:
     """Makes a group's folder, with its record; returns it."""
     folder = workdir / GROUPS / group.id
-    atomically(folder / RECORD, lambda file: file.write(json.dumps(group.record(), indent=1).encode()))
+    atomically(
+        folder / RECORD, lambda file: file.write(json.dumps(group.record(), indent=1).encode())
+    )
     return folder

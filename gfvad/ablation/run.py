@@ -1,4 +1,6 @@
-"""An ablation from its sweep to its report: what is missing is trained, group by group, in this process or in several; then all is compared."""
+"""An ablation from its sweep to its report: what is missing is trained, group by group, in this
+process or in several; then all is compared."""
+
 from __future__ import annotations
 
 import json
@@ -10,25 +12,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.settings import config as config_lib
-from gfvad.tasks.fusion import job
-from gfvad.train import parallel
 from gfvad.ablation import finish, groups, report
 from gfvad.ablation import training as training_lib
 from gfvad.ablation.arguments import Arguments
 from gfvad.ablation.groups import Group
 from gfvad.ablation.stacked import Stack
 from gfvad.ablation.sweep import Sweep
-from gfvad.base.owned import remove_tree
-from gfvad.data.features import records
-from gfvad.data.features.source import fit_lengths, resolve, Source
 from gfvad.base import run_files
-from gfvad.measure.results import plain
-from gfvad.train.identity import alone, refuse_other_data, stated
+from gfvad.base.owned import remove_tree
 from gfvad.base.progress import Progress
-from gfvad.train import loop
-from gfvad.train.stop import StopRequest
 from gfvad.base.types import ConfigError
+from gfvad.data.features import records
+from gfvad.data.features.source import Source, fit_lengths, resolve
+from gfvad.measure.results import plain
+from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion import job
+from gfvad.train import loop, parallel
+from gfvad.train.identity import alone, refuse_other_data, stated
+from gfvad.train.stop import StopRequest
 
 CORES_EACH = 4  # of a group's process, where several are trained at a time
 
@@ -36,7 +37,8 @@ Say = Callable[[str], None]
 
 
 def ablate(arguments: Arguments) -> int:
-    """Runs a command line; returns the exit code. Raises ConfigError and DataError before anything is trained where the input is wrong."""
+    """Runs a command line; returns the exit code. Raises ConfigError and DataError before
+    anything is trained where the input is wrong."""
     say = loop.to_stderr
     if not arguments.group:
         own = run_files.ablation(arguments.workdir)
@@ -60,7 +62,10 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
     keep_sweep(plan)
     runs = sum(group.size for group in todo)
     asked = len(plan.sweep.settings) * len(plan.sweep.seeds)
-    say(f"ablation {plan.sweep.name}: {len(plan.sweep.settings)} settings x {len(plan.sweep.seeds)} seeds; {asked - runs} runs are there, {runs} to train in {len(todo)} groups")
+    say(
+        f"ablation {plan.sweep.name}: {len(plan.sweep.settings)} settings x {len(plan.sweep.seeds)}"
+        f" seeds; {asked - runs} runs are there, {runs} to train in {len(todo)} groups"
+    )
     count = min(arguments.processes or free_processes(), len(todo))
     if count > 1:
         code = train_in_processes(plan, arguments.command, count, say)
@@ -73,16 +78,23 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
 
 
 def refuse_other_data_of(plan: Plan) -> None:
-    """Raises ConfigError where finished runs are on data of another content than what is given now: a table would mix them."""
+    """Raises ConfigError where finished runs are on data of another content than what is given
+    now: a table would mix them."""
     for setting in plan.sweep.settings:
         path, cfg = plan.sources[setting.name].records, setting.config.data
-        splits = {split: records.open_records(path, split, cfg.modalities, cfg.on_corrupt) for split in ("train", "test")}
+        splits = {
+            split: records.open_records(path, split, cfg.modalities, cfg.on_corrupt)
+            for split in ("train", "test")
+        }
         for seed in plan.sweep.seeds:
-            refuse_other_data(groups.run_folder(plan.workdir, setting.name, seed), stated(**splits)["content"])
+            refuse_other_data(
+                groups.run_folder(plan.workdir, setting.name, seed), stated(**splits)["content"]
+            )
 
 
 def free_processes() -> int:
-    """How many groups to train at a time: one where they would share an accelerator, or two cores."""
+    """How many groups to train at a time: one where they would share an accelerator, or two
+    cores."""
     import jax
 
     cores = os.cpu_count() or 1
@@ -99,13 +111,17 @@ class Plan(NamedTuple):
 
 
 def prepare(sweep: Sweep, workdir: Path, at_once: int, say: Say) -> Plan:
-    """Finds (or makes) the data of every setting and refuses what cannot work, before anything is trained."""
+    """Finds (or makes) the data of every setting and refuses what cannot work, before anything
+    is trained."""
     found: dict[str, Source] = {}
     sources = {}
     for setting in sweep.settings:
         config = setting.config
         if config.eval.every_on_test:
-            raise ConfigError("config.eval.every_on_test: a sweep does not follow the test split while it trains; leave it False")
+            raise ConfigError(
+                "config.eval.every_on_test: a sweep does not follow the test split while it trains;"
+                " leave it False"
+            )
         key = json.dumps(config.data.to_dict() | {"corruption": None}, sort_keys=True, default=list)
         if key not in found:
             found[key] = resolve(config, say)
@@ -118,7 +134,8 @@ def prepare(sweep: Sweep, workdir: Path, at_once: int, say: Say) -> Plan:
 
 
 def train_missing(plan: Plan, only: str | None, say: Say) -> None:
-    """Trains and evaluates the groups that are not finished, one after the other; only: the id of the one to take.
+    """Trains and evaluates the groups that are not finished, one after the other; only: the id of
+    the one to take.
 
     Raises Interrupted after SIGTERM or Ctrl-C, when all is saved.
     """
@@ -130,7 +147,10 @@ def train_missing(plan: Plan, only: str | None, say: Say) -> None:
     with Progress(total, f"ablation {plan.sweep.name}", "steps") as progress:
         for number, group in enumerate(todo, 1):
             names = ", ".join(setting.name for setting in group.settings)
-            say(f"group {number} of {len(todo)} ({group.id}): {len(group.settings)} settings x {len(group.seeds)} seeds: {names}")
+            say(
+                f"group {number} of {len(todo)} ({group.id}): {len(group.settings)} settings x"
+                f" {len(group.seeds)} seeds: {names}"
+            )
             train_group(plan, group, progress, say)
 
 
@@ -145,30 +165,44 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
     config = group.config
     mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
     if mapper.process_count > 1:
-        raise ConfigError(f"an ablation runs in one process, found {mapper.process_count}; give each process a --workdir of its own, or start one")
+        raise ConfigError(
+            f"an ablation runs in one process, found {mapper.process_count}; give each process a"
+            " --workdir of its own, or start one"
+        )
     job.check_batches(config, mapper)
     parts = job.assemble(config, plan.workdir, plan.sources[group.settings[0].name], mapper, say)
-    stack = Stack(group, parts.train.dims, records.feature_stats(parts.source.records, config.data.on_corrupt))
+    stack = Stack(
+        group, parts.train.dims, records.feature_stats(parts.source.records, config.data.on_corrupt)
+    )
     folder = groups.begin(plan.workdir, group)
-    trained = training_lib.train(stack, folder, parts.train, mapper, say=say, advance=progress.advance)
-    finish.finish(stack, trained, parts, plan.workdir, (time.monotonic() - started) / group.size, say)
+    trained = training_lib.train(
+        stack, folder, parts.train, mapper, say=say, advance=progress.advance
+    )
+    finish.finish(
+        stack, trained, parts, plan.workdir, (time.monotonic() - started) / group.size, say
+    )
     remove_tree(folder, (groups.RECORD, training_lib.LOG, training_lib.TIMING, loop.CHECKPOINTS))
 
 
 def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say) -> int:
-    """The same in up to `count` processes at a time, a group each; command: the command line that started this one.
+    """The same in up to `count` processes at a time, a group each; command: the command line that
+    started this one.
 
-    A signal to this process is passed on, and every process saves. Returns the first exit code that is not 0.
+    A signal to this process is passed on, and every process saves. Returns the first exit code that
+    is not 0.
     """
     todo = missing(plan)
     for group in todo:
-        groups.begin(plan.workdir, group)  # on disk, so that every process makes the same groups of what is left
+        # on disk, so that every process makes the same groups of what is left
+        groups.begin(plan.workdir, group)
     waiting, running, code = [group.id for group in todo], {}, 0
     with StopRequest() as stop:
         while waiting or running:
             while waiting and len(running) < count and not code and not stop.signum:
                 name = waiting.pop(0)
-                running[name] = subprocess.Popen([sys.executable, "-m", "gfvad.ablate", *command, f"--group={name}"])
+                running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "gfvad.ablate", *command, f"--group={name}"]
+                )
             for name, process in list(running.items()):
                 if process.poll() is not None:
                     del running[name]
@@ -191,6 +225,14 @@ def keep_sweep(plan: Plan) -> None:
     """Leaves beside the results what was asked for: sweep.json."""
     sweep = plan.sweep
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
-    tree = {"sweep": sweep.name, "base": sweep.base, "seeds": list(sweep.seeds), "settings": {s.name: s.differs for s in sweep.settings},
-            "left_out": sweep.left_out, "config": config_lib.flatten(base.config)}  # fmt: skip
-    run_files.ablation(plan.workdir).write("sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode()))
+    tree = {
+        "sweep": sweep.name,
+        "base": sweep.base,
+        "seeds": list(sweep.seeds),
+        "settings": {s.name: s.differs for s in sweep.settings},
+        "left_out": sweep.left_out,
+        "config": config_lib.flatten(base.config),
+    }
+    run_files.ablation(plan.workdir).write(
+        "sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode())
+    )

@@ -1,4 +1,5 @@
 """Overrides that leave modalities out, for sweeps that know them by position only."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ from gfvad.tasks.fusion.registry import graph_names
 
 
 def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
-    """Overrides under which only the modalities at `places` (0 the first) are used, with all that has one entry a modality cut to them.
+    """Overrides under which only the modalities at `places` (0 the first) are used, with all that
+    has one entry a modality cut to them.
 
-    Where the graphs become too few for the fusion's form, it becomes cp over all of them; where fused graphs start as minterms, there are
-    as many for each graph left out as the base has.
+    Where the graphs become too few for the fusion's form, it becomes cp over all of them; where
+    fused graphs start as minterms, there are as many for each graph left out as the base has.
     """
     names = tuple(config.data.modalities)
     kept = tuple(names[i] for i in places)
@@ -24,9 +26,15 @@ def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
     if not found["model.filter.modalities"]:
         found["model.relation.sources"] = ("raw",)
     if model.head.gates:  # modalities first, then what the head has beside them
-        found["model.head.gates"] = tuple(model.head.gates[i] for i in places) + tuple(model.head.gates[len(names) :])
+        found["model.head.gates"] = tuple(model.head.gates[i] for i in places) + tuple(
+            model.head.gates[len(names) :]
+        )
     after = with_values(config, found)
-    if len(graph_names(after.model, kept)) != 2 and model.fusion.graphs == "all" or len(graph_names(after.model, kept)) < 2:
+    if (
+        len(graph_names(after.model, kept)) != 2
+        and model.fusion.graphs == "all"
+        or len(graph_names(after.model, kept)) < 2
+    ):
         found |= {"model.fusion.form": "cp", "model.fusion.graphs": "all"}
     if model.fusion.start == "minterms":
         found["model.fusion.channels"] = max(1, model.fusion.channels >> len(names) - len(kept))
@@ -46,5 +54,6 @@ def graph_count(config: ConfigDict) -> int:
 
 
 def plain_start(config: ConfigDict) -> dict[str, Any]:
-    """Overrides that let the fusion take any form: minterms are a start of free cp coefficients on hadamard powers alone."""
+    """Overrides that let the fusion take any form: minterms are a start of free cp coefficients
+    on hadamard powers alone."""
     return {"model.fusion.start": "mean"} if config.model.fusion.start == "minterms" else {}

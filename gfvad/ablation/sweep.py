@@ -1,16 +1,22 @@
-"""Reads a sweep: a plain Python file whose get_sweep(config) names settings; every one is checked before anything runs.
+"""Reads a sweep: a plain Python file whose get_sweep(config) names settings; every one is checked
+before anything runs.
 
 get_sweep is given a copy of the base config (the command line's) and returns a dict with any of
-    settings   {name: overrides}; overrides are {key: value}, a key being one of the config's ("optim.learning_rate") or "variant" (the name
-               of a variant of the config file, applied behind the command line's)
+    settings   {name: overrides}; overrides are {key: value}, a key being one of the config's
+               ("optim.learning_rate") or "variant" (the name of a variant of the config file,
+               applied behind the command line's)
     axes       {key: values}, or {title: {name: overrides}}
-    combine    how axes make settings: "each" (default: the base, and each value of each axis by itself) or "product"
-    base       name of the setting that the others are tested against; default: "base" for axes taken each, else the first one
+    combine    how axes make settings: "each" (default: the base, and each value of each axis by
+               itself) or "product"
+    base       name of the setting that the others are tested against; default: "base" for axes
+               taken each, else the first one
     seeds      how many seeds a setting is trained with (default 5)
     overrides  {key: value} for every setting; the command line wins
-    optional   names of settings that are left out, and not an error, where they are impossible for the data at hand
+    optional   names of settings that are left out, and not an error, where they are impossible for
+               the data at hand
 A setting that comes out the same as an earlier one is left out, and said so.
 """
+
 from __future__ import annotations
 
 import ast
@@ -22,9 +28,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from gfvad.settings import config as config_lib
 from gfvad.base.files import read_text
 from gfvad.base.types import ConfigError, DataError
+from gfvad.settings import config as config_lib
 
 KEYS = ("settings", "axes", "combine", "base", "seeds", "overrides", "optional")
 COMBINE = ("each", "product")
@@ -32,8 +38,9 @@ SEEDS = 5
 PLAIN = "base"  # name of the unchanged config among axes taken each
 NAME = re.compile(r"[A-Za-z0-9_.,=+-]+")  # a setting's name is a folder's
 VARIANT = "variant"
-# Of every run of a sweep, where neither the sweep nor the command line says otherwise: an interval over videos for every protocol of every run would
-# take longer than training, and the report has paired ones.
+# Of every run of a sweep, where neither the sweep nor the command line says otherwise: an interval
+# over videos for every protocol of every run would take longer than training, and the report has
+# paired ones.
 ALWAYS = {"eval.bootstrap": 0, "eval.figures": False}
 
 Overrides = Mapping[str, Any]
@@ -67,7 +74,9 @@ class Source(NamedTuple):
     def config(self, variant: str = "") -> ConfigDict:
         """The config with one more variant. Raises ConfigError as the command line does."""
         names = "+".join(filter(None, (self.variant, variant)))
-        return config_lib.parse([f"--config={self.file}" + (f":{names}" if names else ""), *self.flags]).config
+        return config_lib.parse(
+            [f"--config={self.file}" + (f":{names}" if names else ""), *self.flags]
+        ).config
 
     def fixed(self) -> set[str]:
         """Keys that the command line sets."""
@@ -75,14 +84,19 @@ class Source(NamedTuple):
 
 
 def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sweep:
-    """Runs get_sweep of a file and checks every setting. seeds: number that takes the place of the sweep's.
+    """Runs get_sweep of a file and checks every setting. seeds: number that takes the place of the
+    sweep's.
 
-    Raises ConfigError naming the file, the setting and the key: unknown keys, names that repeat or cannot be folders, impossible values.
+    Raises ConfigError naming the file, the setting and the key: unknown keys, names that repeat or
+    cannot be folders, impossible values.
     """
     path = Path(path)
     config = source.config()
     if config.get("kind", "weak") == "predictive":
-        raise ConfigError(f"{source.file}: sweeps are of the fusion of features; the predictive model has variants (docs/predictive.md)")
+        raise ConfigError(
+            f"{source.file}: sweeps are of the fusion of features; the predictive model has"
+            " variants (docs/predictive.md)"
+        )
     given = call(path, config.copy_and_resolve_references())
     known = config_lib.flatten(config)
     for key in given:
@@ -98,8 +112,14 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     optional = tuple(given.get("optional", ()))
     for name in optional:
         if name not in named:
-            raise ConfigError(f"{path}: optional names {name!r}{config_lib.nearest(str(name), list(named))}")
-    common = {key: value for key, value in (ALWAYS | dict(given.get("overrides", {}))).items() if key not in source.fixed()}
+            raise ConfigError(
+                f"{path}: optional names {name!r}{config_lib.nearest(str(name), list(named))}"
+            )
+    common = {
+        key: value
+        for key, value in (ALWAYS | dict(given.get("overrides", {}))).items()
+        if key not in source.fixed()
+    }
     check_keys(path, "overrides", common, known)
     settings, left_out = make_settings(path, source, named, base, common, optional, known)
     first = int(config.seed)
@@ -113,13 +133,20 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
     except DataError as e:
         if path.exists():
             raise ConfigError(str(e)) from None
-        found = sorted(str(p) for p in Path("configs/sweeps").glob("*.py") if not p.stem.startswith("_"))
-        raise ConfigError(f"--sweep={path}: file not found; sweeps here: {', '.join(found) or 'none, run this in the checkout'}") from e
+        found = sorted(
+            str(p) for p in Path("configs/sweeps").glob("*.py") if not p.stem.startswith("_")
+        )
+        raise ConfigError(
+            f"--sweep={path}: file not found; sweeps here:"
+            f" {', '.join(found) or 'none, run this in the checkout'}"
+        ) from e
     try:
         tree = ast.parse(text, str(path))
     except (SyntaxError, RecursionError, MemoryError) as e:
         line, message = getattr(e, "lineno", 0), getattr(e, "msg", type(e).__name__)
-        raise ConfigError(f"{path}, line {line}: {message}; expected Python with get_sweep(config)") from e
+        raise ConfigError(
+            f"{path}, line {line}: {message}; expected Python with get_sweep(config)"
+        ) from e
     refuse_repeated_names(path, tree)
     names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     try:
@@ -128,24 +155,34 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
     except Exception as e:
         raise ConfigError(f"{path}: get_sweep() failed: {type(e).__name__}: {e}") from e
     if not isinstance(given, Mapping) or not (given.get("settings") or given.get("axes")):
-        raise ConfigError(f"{path}: get_sweep(config) is missing or returned {type(given).__name__}; expected a dict with settings or axes (docs/ablation.md)")
+        raise ConfigError(
+            f"{path}: get_sweep(config) is missing or returned {type(given).__name__}; expected a"
+            " dict with settings or axes (docs/ablation.md)"
+        )
     return given
 
 
 def refuse_repeated_names(path: Path, tree: ast.AST) -> None:
-    """Raises ConfigError where a dict display of the file has a name twice: Python would silently keep the last."""
+    """Raises ConfigError where a dict display of the file has a name twice: Python would
+    silently keep the last."""
     for node in (n for n in ast.walk(tree) if isinstance(n, ast.Dict)):
         keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
         for key in keys:
             if keys.count(key) > 1:
-                raise ConfigError(f"{path}, line {node.lineno}: {key!r} stands {keys.count(key)} times in one dict; give each setting a name of its own")
+                raise ConfigError(
+                    f"{path}, line {node.lineno}: {key!r} stands {keys.count(key)} times in one"
+                    " dict; give each setting a name of its own"
+                )
 
 
 def name_settings(path: Path, given: Mapping[str, Any]) -> dict[str, Overrides]:
-    """Name -> overrides of all settings. Raises ConfigError for a name that repeats or cannot be a folder."""
+    """Name -> overrides of all settings. Raises ConfigError for a name that repeats or cannot be
+    a folder."""
     combine = given.get("combine", "each")
     if combine not in COMBINE:
-        raise ConfigError(f"{path}: combine = {combine!r}{config_lib.nearest(str(combine), COMBINE)}")
+        raise ConfigError(
+            f"{path}: combine = {combine!r}{config_lib.nearest(str(combine), COMBINE)}"
+        )
     axes = [axis(path, title, values) for title, values in given.get("axes", {}).items()]
     pairs: list[tuple[str, Overrides]] = []
     if axes and combine == "each":
@@ -162,11 +199,17 @@ def name_settings(path: Path, given: Mapping[str, Any]) -> dict[str, Overrides]:
     named = dict(pairs)
     for name, overrides in pairs:
         if not isinstance(name, str) or not NAME.fullmatch(name) or name.startswith("."):
-            raise ConfigError(f"{path}: setting {name!r}: a name is also a folder's; use letters, digits and any of _ . , = + -")
+            raise ConfigError(
+                f"{path}: setting {name!r}: a name is also a folder's; use letters, digits and any"
+                " of _ . , = + -"
+            )
         if sum(name.lower() == other.lower() for other, _ in pairs) > 1:
             raise ConfigError(f"{path}: setting {name!r} stands twice; give each a name of its own")
         if not isinstance(overrides, Mapping):
-            raise ConfigError(f"{path}: setting {name!r}: found {overrides!r}, expected a dict of config keys and values")
+            raise ConfigError(
+                f"{path}: setting {name!r}: found {overrides!r}, expected a dict of config keys and"
+                " values"
+            )
     return named
 
 
@@ -175,8 +218,14 @@ def axis(path: Path, title: str, values: Any) -> dict[str, Overrides]:
     if isinstance(values, Mapping):
         return dict(values)
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ConfigError(f"{path}: axis {title!r}: found {values!r}, expected values of that key, or a dict of named overrides")
-    return {f"{title.removeprefix('config.').rsplit('.', 1)[-1]}={spell(value)}": {title: value} for value in values}
+        raise ConfigError(
+            f"{path}: axis {title!r}: found {values!r}, expected values of that key, or a dict of"
+            " named overrides"
+        )
+    return {
+        f"{title.removeprefix('config.').rsplit('.', 1)[-1]}={spell(value)}": {title: value}
+        for value in values
+    }
 
 
 def spell(value: Any) -> str:
@@ -191,18 +240,32 @@ def check_keys(path: Path, name: str, overrides: Overrides, known: Mapping[str, 
     for key in overrides:
         key = str(key).removeprefix("config.")
         if key == "seed":
-            raise ConfigError(f"{path}: setting {name!r} sets the seed; every setting is trained with the sweep's seeds")
+            raise ConfigError(
+                f"{path}: setting {name!r} sets the seed; every setting is trained with the sweep's"
+                " seeds"
+            )
         if key != VARIANT and key not in known:
-            raise ConfigError(f"{path}: setting {name!r}: no such key {key!r}{config_lib.nearest(key, list(known))}")
+            raise ConfigError(
+                f"{path}: setting {name!r}: no such key"
+                f" {key!r}{config_lib.nearest(key, list(known))}"
+            )
 
 
 def make_settings(
-    path: Path, source: Source, named: Mapping[str, Overrides], base: str, common: Overrides, optional: Sequence[str], known: Mapping[str, Any]
-) -> tuple[tuple[Setting, ...], dict[str, str]]:  # fmt: skip
-    """(all settings, {name: why it is left out}). Raises ConfigError for one that cannot work and is not optional."""
+    path: Path,
+    source: Source,
+    named: Mapping[str, Overrides],
+    base: str,
+    common: Overrides,
+    optional: Sequence[str],
+    known: Mapping[str, Any],
+) -> tuple[tuple[Setting, ...], dict[str, str]]:
+    """(all settings, {name: why it is left out}). Raises ConfigError for one that cannot work
+    and is not optional."""
     made: dict[str, ConfigDict] = {}
     left_out: dict[str, str] = {}
-    for name in sorted(named, key=lambda n: n != base):  # the base first, so that it is never the one left out; else in order
+    # the base first, so that it is never the one left out; else in order
+    for name in sorted(named, key=lambda n: n != base):
         check_keys(path, name, named[name], known)
         try:
             config = apply(source.config, {**common, **named[name]})
@@ -211,12 +274,18 @@ def make_settings(
                 raise ConfigError(f"{path}: setting {name!r}: {error}") from error
             left_out[name] = f"impossible here: {error}"
             continue
-        same = next((other for other, c in made.items() if differences(c, config).keys() <= {VARIANT}), None)
+        same = next(
+            (other for other, c in made.items() if differences(c, config).keys() <= {VARIANT}), None
+        )
         if same is None:
             made[name] = config
         else:
             left_out[name] = f"the same as {same!r}"
-    settings = tuple(Setting(name, made[name], differences(made[base], made[name])) for name in named if name in made)
+    settings = tuple(
+        Setting(name, made[name], differences(made[base], made[name]))
+        for name in named
+        if name in made
+    )
     return settings, left_out
 
 
@@ -234,7 +303,10 @@ def apply(make: Callable[[str], ConfigDict], overrides: Overrides) -> ConfigDict
         try:
             owner[leaf] = value
         except (TypeError, ValueError) as e:
-            raise ConfigError(f"config.{key} = {value!r}: expected a value like {owner[leaf]!r} ({type(owner[leaf]).__name__})") from e
+            raise ConfigError(
+                f"config.{key} = {value!r}: expected a value like {owner[leaf]!r}"
+                f" ({type(owner[leaf]).__name__})"
+            ) from e
     config_lib.validate(config)
     return config
 

@@ -1,10 +1,13 @@
-"""What settings may differ in and still share one compiled program, and how such values get into it.
+"""What settings may differ in and still share one compiled program, and how such values get into
+it.
 
-A number of the config is a constant of the program unless the settings of a group differ in it: then it is an argument, one value a
-setting, and the config that losses, optimiser and model read is an `Overlay` whose attribute is the traced value. A term of the loss is
-in the program where any setting of the group has it on (losses.switched_on). Every other key is *structural*: it decides shapes or the
-program itself, and settings that differ in one are trained in different programs.
+A number of the config is a constant of the program unless the settings of a group differ in it:
+then it is an argument, one value a setting, and the config that losses, optimiser and model read is
+an `Overlay` whose attribute is the traced value. A term of the loss is in the program where any
+setting of the group has it on (losses.switched_on). Every other key is *structural*: it decides
+shapes or the program itself, and settings that differ in one are trained in different programs.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +17,37 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.settings.config import flatten
 from gfvad.fusion.coefficients import Choice
+from gfvad.settings.config import flatten
 from gfvad.tasks.fusion.losses import Bounded
 
 # Keys whose values are arguments of the program where settings differ in them.
 TRACED = (
-    "loss.label_smoothing", "loss.variance", "loss.variance_alpha", "loss.variance_k", "loss.smoothness", "loss.sparsity", "loss.branch",
-    "loss.unit_normal", "loss.unit_abnormal", "loss.unit_abnormal_steps", "loss.consistency", "loss.balance", "loss.reconstruction",
-    "optim.learning_rate", "optim.graph_rate", "optim.weight_decay", "optim.clip_norm",
-    "model.relation.threshold", "model.fusion.parametrisation", "model.head.alpha", "model.head.gates", "model.head.mix",
-)  # fmt: skip
-# Keys that only decide where parameters and random numbers start, which each setting and seed gets from its own config.
+    "loss.label_smoothing",
+    "loss.variance",
+    "loss.variance_alpha",
+    "loss.variance_k",
+    "loss.smoothness",
+    "loss.sparsity",
+    "loss.branch",
+    "loss.unit_normal",
+    "loss.unit_abnormal",
+    "loss.unit_abnormal_steps",
+    "loss.consistency",
+    "loss.balance",
+    "loss.reconstruction",
+    "optim.learning_rate",
+    "optim.graph_rate",
+    "optim.weight_decay",
+    "optim.clip_norm",
+    "model.relation.threshold",
+    "model.fusion.parametrisation",
+    "model.head.alpha",
+    "model.head.gates",
+    "model.head.mix",
+)
+# Keys that only decide where parameters and random numbers start, which each setting and seed gets
+# from its own config.
 STARTING = ("seed", "model.fusion.start", "model.head.prior")
 LABELS = ("variant",)  # says what a run is called
 PARAMETRISATION, LARGEST = "model.fusion.parametrisation", "loss.variance_k"
@@ -33,13 +55,18 @@ CORRUPTION = "data.corruption."  # of the test split alone, it does not concern 
 
 
 def structure(config: ConfigDict) -> dict[str, Any]:
-    """Key -> value of all that must be equal in one program; of tuples that may be traced, their length."""
+    """Key -> value of all that must be equal in one program; of tuples that may be traced, their
+    length."""
     leaves = flatten(config)
     left_out = {*STARTING, *LABELS}
     if leaves.get(f"{CORRUPTION}at") in ("none", "test"):
         left_out |= {key for key in leaves if key.startswith(CORRUPTION)}
     shape = lambda value: len(value) if isinstance(value, tuple) else "traced"  # noqa: E731
-    return {key: shape(value) if key in TRACED else value for key, value in leaves.items() if key not in left_out}
+    return {
+        key: shape(value) if key in TRACED else value
+        for key, value in leaves.items()
+        if key not in left_out
+    }
 
 
 class Varying(NamedTuple):
@@ -53,7 +80,11 @@ class Varying(NamedTuple):
 def varying(configs: Sequence[ConfigDict]) -> Varying:
     """Which traced keys differ between the configs of a group, and their values."""
     leaves = [flatten(config) for config in configs]
-    differing = [key for key in TRACED if key in leaves[0] and any(other[key] != leaves[0][key] for other in leaves)]
+    differing = [
+        key
+        for key in TRACED
+        if key in leaves[0] and any(other[key] != leaves[0][key] for other in leaves)
+    ]
     names = tuple(sorted({str(other.get(PARAMETRISATION)) for other in leaves}))
     values = {key: _array(key, [other[key] for other in leaves], names) for key in differing}
     return Varying(values, names, max(int(other[LARGEST]) for other in leaves))
@@ -66,7 +97,8 @@ def _array(key: str, column: list[Any], names: tuple[str, ...]) -> np.ndarray:
 
 
 class Overlay:
-    """A config, or a group of one, with some leaves replaced; all else is read through. Reads as a ConfigDict does."""
+    """A config, or a group of one, with some leaves replaced; all else is read through. Reads as
+    a ConfigDict does."""
 
     def __init__(self, config: Any, replaced: Mapping[str, Any]):
         """replaced: dotted key below `config` -> value."""
@@ -77,7 +109,11 @@ class Overlay:
             raise AttributeError(name)
         if name in self._replaced:
             return self._replaced[name]
-        below = {key.removeprefix(f"{name}."): value for key, value in self._replaced.items() if key.startswith(f"{name}.")}
+        below = {
+            key.removeprefix(f"{name}."): value
+            for key, value in self._replaced.items()
+            if key.startswith(f"{name}.")
+        }
         value = getattr(self._config, name)
         return Overlay(value, below) if below else value
 
@@ -93,7 +129,8 @@ class Overlay:
 
 
 def overlay(config: ConfigDict, values: Mapping[str, jax.Array], found: Varying) -> Any:
-    """The config that one setting's part of the program reads: its values (one of each, traced) in place of the group's."""
+    """The config that one setting's part of the program reads: its values (one of each, traced)
+    in place of the group's."""
     replaced: dict[str, Any] = {}
     for key, value in values.items():
         if key == PARAMETRISATION:
@@ -105,10 +142,17 @@ def overlay(config: ConfigDict, values: Mapping[str, jax.Array], found: Varying)
     return Overlay(config, replaced) if replaced else config
 
 
-def bind(model: Any, config: ConfigDict, values: Mapping[str, jax.Array], found: Varying) -> tuple[Any, Any]:
-    """(model, config) of one setting of a group. The model reads its traced values from its field `config` (config.model)."""
+def bind(
+    model: Any, config: ConfigDict, values: Mapping[str, jax.Array], found: Varying
+) -> tuple[Any, Any]:
+    """(model, config) of one setting of a group. The model reads its traced values from its
+    field `config` (config.model)."""
     whole = overlay(config, values, found)
     if any(key.startswith("model.") for key in values):
-        below = {key.removeprefix("model."): value for key, value in whole._replaced.items() if key.startswith("model.")}
+        below = {
+            key.removeprefix("model."): value
+            for key, value in whole._replaced.items()
+            if key.startswith("model.")
+        }
         model = model.clone(config=Overlay(model.config, below))
     return model, whole

@@ -1,1 +1,2 @@
-"""What every part of the project stands on: errors, files, names, locks, secrets. Imports nothing of ours."""
+"""What every part of the project stands on: errors, files, names, locks, secrets. Imports
+nothing of ours."""

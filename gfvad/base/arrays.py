@@ -1,9 +1,12 @@
-"""The one guarded reader of .npy and .npz files: headers without the data, whole arrays, maps of files.
+"""The one guarded reader of .npy and .npz files: headers without the data, whole arrays, maps of
+files.
 
-What a file claims is held against its size before memory is asked for. Headers are parsed here, under a lock, and data are read by
-`np.fromfile`: `np.load` from several threads crashes at random on Python 3.11.7 (its parse of the header is not thread-safe there,
-CPython gh-106905). Nothing is ever unpickled.
+What a file claims is held against its size before memory is asked for. Headers are parsed here,
+under a lock, and data are read by `np.fromfile`: `np.load` from several threads crashes at random
+on Python 3.11.7 (its parse of the header is not thread-safe there, CPython gh-106905). Nothing is
+ever unpickled.
 """
+
 from __future__ import annotations
 
 import io
@@ -20,7 +23,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import cannot_read, DataError
+from gfvad.base.errors import DataError, cannot_read
 from gfvad.base.files import require_regular
 from gfvad.base.names import Names
 
@@ -32,9 +35,20 @@ COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy wr
 DEFLATE_RATIO = 1040  # no deflated byte stands for more than 1032
 PIECE = 8 << 20  # bytes that are read at once from a container
 FOREIGN = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
 )  # what zipfile raises for damaged, encrypted and odd containers
-HEADERS = {(1, 0): ("<H", np.lib.format.read_array_header_1_0), (2, 0): ("<I", np.lib.format.read_array_header_2_0)}
+HEADERS = {
+    (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+    (2, 0): ("<I", np.lib.format.read_array_header_2_0),
+}
 
 
 class Header(NamedTuple):
@@ -53,43 +67,78 @@ class Header(NamedTuple):
 
 
 def parse_header(file: IO[bytes], where: str, size: int) -> Header:
-    """Header at the start of an open .npy stream of `size` bytes. Raises DataError for anything but a plain array."""
+    """Header at the start of an open .npy stream of `size` bytes. Raises DataError for anything
+    but a plain array."""
     if not size:
         raise DataError(f"{where}: empty file; expected a .npy array, copy or extract it again")
     begin = file.read(8)
     if len(begin) < 8 or not begin.startswith(np.lib.format.MAGIC_PREFIX):
-        raise DataError(f"{where}: not a whole .npy file (it begins with {begin[:6].hex(' ')}); copy or extract it again")
+        raise DataError(
+            f"{where}: not a whole .npy file (it begins with {begin[:6].hex(' ')}); copy or extract"
+            " it again"
+        )
     version = (begin[6], begin[7])
     if version not in HEADERS:
-        raise DataError(f"{where}: .npy format {version}; expected 1.0 or 2.0, write it again with numpy.save")
+        raise DataError(
+            f"{where}: .npy format {version}; expected 1.0 or 2.0, write it again with numpy.save"
+        )
     width, parse = HEADERS[version]
     field = file.read(struct.calcsize(width))
-    length = struct.unpack(width, field)[0] if len(field) == struct.calcsize(width) else LONGEST_HEADER + 1
+    length = (
+        struct.unpack(width, field)[0]
+        if len(field) == struct.calcsize(width)
+        else LONGEST_HEADER + 1
+    )
     if length > min(LONGEST_HEADER, size):
-        raise DataError(f"{where}: not a whole .npy file (a header of {length:,} bytes); copy or extract it again")
+        raise DataError(
+            f"{where}: not a whole .npy file (a header of {length:,} bytes); copy or extract it"
+            " again"
+        )
     content = file.read(length)
     try:
         with LOCK:
-            shape, fortran, dtype = parse(io.BytesIO(field + content), max_header_size=LONGEST_HEADER)
-    except (ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError, AttributeError, KeyError, tokenize.TokenError) as error:
+            shape, fortran, dtype = parse(
+                io.BytesIO(field + content), max_header_size=LONGEST_HEADER
+            )
+    except (
+        ValueError,
+        TypeError,
+        EOFError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+        OverflowError,
+        AttributeError,
+        KeyError,
+        tokenize.TokenError,
+    ) as error:
         text = (str(error) or type(error).__name__).split("\n")[0][:200]
-        raise DataError(f"{where}: not a whole .npy file ({text}); copy or extract it again") from None
+        raise DataError(
+            f"{where}: not a whole .npy file ({text}); copy or extract it again"
+        ) from None
     if dtype.hasobject:
         raise DataError(
             f"{where}: holds pickled Python objects, which are never loaded; "
             "expected a plain float array, convert it with numpy.save"
         )
     if dtype.names or dtype.subdtype or not dtype.itemsize:
-        raise DataError(f"{where}: type {str(dtype)[:80]}; expected plain numbers or text, convert it with numpy.save")
+        raise DataError(
+            f"{where}: type {str(dtype)[:80]}; expected plain numbers or text, convert it with"
+            " numpy.save"
+        )
     if len(shape) > MOST_AXES or any(isinstance(n, bool) or n < 0 for n in shape):
-        raise DataError(f"{where}: shape {str(shape)[:80]}; expected at most {MOST_AXES} sizes from 0: write it again with numpy.save")
+        raise DataError(
+            f"{where}: shape {str(shape)[:80]}; expected at most {MOST_AXES} sizes from 0: write it"
+            " again with numpy.save"
+        )
     return Header(tuple(shape), dtype, bool(fortran), len(begin) + len(field) + length, size)
 
 
 def read_header(path: str | os.PathLike) -> Header:
     """Header of a .npy file; the data are not touched.
 
-    Raises DataError for an absent, empty or foreign file, for what is no regular file, and for pickled objects.
+    Raises DataError for an absent, empty or foreign file, for what is no regular file, and for
+    pickled objects.
     """
     size = require_regular(path, "a .npy array")
     try:
@@ -110,7 +159,8 @@ def require_size(path: str | os.PathLike, header: Header) -> None:
 
 
 def read_array(path: str | os.PathLike, header: Header) -> np.ndarray:
-    """The whole array of a file whose header was read. Raises DataError where the file's size is another than the header's."""
+    """The whole array of a file whose header was read. Raises DataError where the file's size is
+    another than the header's."""
     require_size(path, header)
     count = math.prod(header.shape)
     try:
@@ -139,13 +189,15 @@ def map_npy(path: str | os.PathLike) -> np.ndarray:
     return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
 
 
-# ---- npz -------------------------------------------------------------------------------------------------------------------------------
+# ---- npz
+# -------------------------------------------------------------------------------------------------------------------------------
 
 
 class Npz:
     """An .npz container: headers at once, arrays when asked (kept, so that rows are cheap).
 
-    Raises DataError for a container that is damaged, encrypted, packed in a way numpy does not, or whose members claim more than they hold.
+    Raises DataError for a container that is damaged, encrypted, packed in a way numpy does not, or
+    whose members claim more than they hold.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -164,21 +216,39 @@ class Npz:
         except DataError:
             raise
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected an .npz of arrays: copy it again") from None
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror or error}); expected an .npz of arrays:"
+                " copy it again"
+            ) from None
         except FOREIGN as error:
-            raise DataError(f"{path}: not a whole .npz file ({error or type(error).__name__}); copy it again") from None
+            raise DataError(
+                f"{path}: not a whole .npz file ({error or type(error).__name__}); copy it again"
+            ) from None
 
     def _take(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         where, key = f"{self.path}:{ascii(info.filename)[1:-1]}", info.filename.removesuffix(".npy")
         if info.flag_bits & 0x1:
-            raise DataError(f"{where}: encrypted; expected an .npz without a password: write it again with numpy.savez")
+            raise DataError(
+                f"{where}: encrypted; expected an .npz without a password: write it again with"
+                " numpy.savez"
+            )
         if info.compress_type not in COMPRESSIONS:
-            raise DataError(f"{where}: packed by method {info.compress_type}; expected stored or deflated: write it again with numpy.savez")
+            raise DataError(
+                f"{where}: packed by method {info.compress_type}; expected stored or deflated:"
+                " write it again with numpy.savez"
+            )
         if key in self.headers:
-            raise DataError(f"{where}: two arrays of that name; expected one: write it again with numpy.savez")
-        most = info.compress_size * (DEFLATE_RATIO if info.compress_type == zipfile.ZIP_DEFLATED else 1)
+            raise DataError(
+                f"{where}: two arrays of that name; expected one: write it again with numpy.savez"
+            )
+        most = info.compress_size * (
+            DEFLATE_RATIO if info.compress_type == zipfile.ZIP_DEFLATED else 1
+        )
         if info.file_size > most:
-            raise DataError(f"{where}: {info.file_size:,} bytes out of {info.compress_size:,}; expected a whole array: copy it again")
+            raise DataError(
+                f"{where}: {info.file_size:,} bytes out of {info.compress_size:,}; expected a whole"
+                " array: copy it again"
+            )
         with archive.open(info) as member:
             header = parse_header(member, where, info.file_size)
         require_size(where, header)
@@ -187,16 +257,24 @@ class Npz:
     def require(self, key: str, ndim: int) -> Header:
         """Header of a member. Raises DataError where it is absent or has another number of axes."""
         if key not in self.headers:
-            raise DataError(f"{self.path}: no array {key!r}; found {', '.join(sorted(self.headers)[:12]) or 'none'}")
+            raise DataError(
+                f"{self.path}: no array {key!r}; found"
+                f" {', '.join(sorted(self.headers)[:12]) or 'none'}"
+            )
         if len(self.headers[key].shape) != ndim:
-            raise DataError(f"{self.path}:{key}: shape {self.headers[key].shape}; expected {ndim} axes")
+            raise DataError(
+                f"{self.path}:{key}: shape {self.headers[key].shape}; expected {ndim} axes"
+            )
         return self.headers[key]
 
     def array(self, key: str) -> np.ndarray:
         """A whole member. Raises DataError where it is absent or the archive is damaged."""
         if key not in self._arrays:
             if key not in self.headers:
-                raise DataError(f"{self.path}: no array {key!r}; found {', '.join(sorted(self.headers)[:12]) or 'none'}")
+                raise DataError(
+                    f"{self.path}: no array {key!r}; found"
+                    f" {', '.join(sorted(self.headers)[:12]) or 'none'}"
+                )
             self._fill([key])
         return self._arrays[key]
 
@@ -214,7 +292,9 @@ class Npz:
         except DataError:
             raise
         except (*FOREIGN, OSError) as error:
-            raise DataError(f"{self.path}:{key}: damaged ({error or type(error).__name__}); copy it again") from None
+            raise DataError(
+                f"{self.path}:{key}: damaged ({error or type(error).__name__}); copy it again"
+            ) from None
 
     def _read(self, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         header = self.headers[key]
@@ -233,19 +313,28 @@ class Npz:
         return flat.reshape(header.shape, order="F" if header.fortran else "C")
 
     def names(self, key: str = "name") -> list[str]:
-        """The video names of a container, as they are spelt. Raises DataError where they are no strings or a video stands twice."""
+        """The video names of a container, as they are spelt. Raises DataError where they are no
+        strings or a video stands twice."""
         header = self.require(key, 1)
         if header.dtype.kind not in "US":
-            raise DataError(f"{self.path}:{key}: type {header.dtype}; expected strings, one a video")
+            raise DataError(
+                f"{self.path}:{key}: type {header.dtype}; expected strings, one a video"
+            )
         if header.dtype.kind == "U" and len(array := self.array(key)):
             codes = array.view(np.dtype("u4").newbyteorder(header.dtype.byteorder))
             if codes.max() > LAST_CHARACTER:  # which Python itself stumbles over
-                raise DataError(f"{self.path}:{key}: a name that is no text; expected Unicode: write the container again")
+                raise DataError(
+                    f"{self.path}:{key}: a name that is no text; expected Unicode: write the"
+                    " container again"
+                )
         try:
             names = [n.decode() if isinstance(n, bytes) else str(n) for n in self.array(key)]
             "".join(names).encode()
         except ValueError as error:  # not UTF-8, half a character, or no character at all
-            raise DataError(f"{self.path}:{key}: a name that is no text ({error}); expected Unicode: write the container again") from None
+            raise DataError(
+                f"{self.path}:{key}: a name that is no text ({error}); expected Unicode: write the"
+                " container again"
+            ) from None
         table = Names(self.path.name)
         for i, name in enumerate(names):
             table.add(f"{self.path}:{key}, row {i}", name, i)
@@ -261,4 +350,7 @@ def require_memory(where: str, size: int) -> None:
     """Raises DataError for more bytes than this machine has memory."""
     here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > here:
-        raise DataError(f"{where}: {size:,} bytes; expected an array that fits into memory ({here:,} bytes here): split it")
+        raise DataError(
+            f"{where}: {size:,} bytes; expected an array that fits into memory ({here:,} bytes"
+            " here): split it"
+        )

@@ -1,4 +1,6 @@
-"""Errors that a user can mend, exit codes, and the frame around every command that turns errors into one line."""
+"""Errors that a user can mend, exit codes, and the frame around every command that turns errors
+into one line."""
+
 from __future__ import annotations
 
 import argparse
@@ -17,13 +19,25 @@ EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_INTERRUPTED = 130
 LONGEST_MESSAGE = 4000  # characters
-INTERRUPTED = "interrupted: what was saved before is whole; the same command begins or goes on from there"
+INTERRUPTED = (
+    "interrupted: what was saved before is whole; the same command begins or goes on from there"
+)
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
 LIBRARY_ERRORS = (
-    ValueError, OSError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, AssertionError, EOFError, MemoryError, OverflowError,
+    ValueError,
+    OSError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+    OverflowError,
     StopIteration,
-)  # fmt: skip
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -33,7 +47,8 @@ class DataError(ValueError):
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot work. The message names the key, the value and what would be valid."""
+    """A configuration that cannot work. The message names the key, the value and what would be
+    valid."""
 
 
 def cannot_write(path: str | os.PathLike, error: OSError) -> DataError:
@@ -41,13 +56,19 @@ def cannot_write(path: str | os.PathLike, error: OSError) -> DataError:
     where = error.filename if isinstance(error.filename, (str, os.PathLike)) else path
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     if error.errno in FULL:
-        advice = "expected room on that disk: make some, or give a folder on another disk; what was saved before is whole"
+        advice = (
+            "expected room on that disk: make some, or give a folder on another disk; what was"
+            " saved before is whole"
+        )
     elif error.errno in FORBIDDEN:
         advice = "expected the right to write there: give another folder, or change its permissions"
     elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         advice = "expected a folder whose parts are all folders: give another path"
     elif error.errno in (errno.ENOENT, errno.ESTALE):
-        advice = "expected the folder that was there before: was it removed meanwhile? Run the command again"
+        advice = (
+            "expected the folder that was there before: was it removed meanwhile? Run the command"
+            " again"
+        )
     elif error.errno == errno.ENAMETOOLONG:
         advice = "expected a shorter name: rename the video or the folder"
     else:
@@ -70,7 +91,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
-    """A command's `main(argv)`, with what a user can mend turned into one line on standard error and exit code 2, and Ctrl-C into 130."""
+    """A command's `main(argv)`, with what a user can mend turned into one line on standard error
+    and exit code 2, and Ctrl-C into 130."""
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str]) -> int:
@@ -88,7 +110,8 @@ def readable(message: str) -> str:
 
 
 def run_command(body: Callable[[], int]) -> int:
-    """Runs a command; returns its exit code. What a user can mend becomes one line on standard error and exit code 2, Ctrl-C 130."""
+    """Runs a command; returns its exit code. What a user can mend becomes one line on standard
+    error and exit code 2, Ctrl-C 130."""
     from gfvad.base import interrupts  # stands on this module
 
     try:
@@ -101,11 +124,17 @@ def run_command(body: Callable[[], int]) -> int:
         sys.stdout = open(os.devnull, "w")
         return EXIT_DONE
     except OSError as error:
-        message = f"error: {cannot_write(error.filename or 'a file', error)}".replace("cannot be written", "cannot be used")
+        message = f"error: {cannot_write(error.filename or 'a file', error)}".replace(
+            "cannot be written", "cannot be used"
+        )
         print(redact(message), file=sys.stderr)
         return EXIT_BAD_INPUT
     except MemoryError as error:
-        print(f"error: out of memory ({error or 'no size given'}); expected input that fits: score fewer or shorter videos at once", file=sys.stderr)
+        print(
+            f"error: out of memory ({error or 'no size given'}); expected input that fits: score"
+            " fewer or shorter videos at once",
+            file=sys.stderr,
+        )
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print(f"\n{INTERRUPTED}", file=sys.stderr)

@@ -1,8 +1,9 @@
 """The one atomic writer and the guarded readers of text, JSON and tables.
 
-A reader takes regular files only (a FIFO would hang it), looks at the size before it asks for memory, and says the file, the place, what
-was found, what was expected and what to do.
+A reader takes regular files only (a FIFO would hang it), looks at the size before it asks for
+memory, and says the file, the place, what was found, what was expected and what to do.
 """
+
 from __future__ import annotations
 
 import codecs
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gfvad.base.errors import cannot_read, cannot_write, DataError
+from gfvad.base.errors import DataError, cannot_read, cannot_write
 from gfvad.base.json_text import parse_json as parse_json
 
 LARGEST_TEXT = 2 << 30  # bytes of a text file that is read at once
@@ -28,13 +29,16 @@ WIDEST_FIELD = 1 << 20  # characters of a field of a table
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-# ---- writing ---------------------------------------------------------------------------------------------------------------------------
+# ---- writing
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> Path:
-    """Writes a file whole or not at all, folders above included; returns its path. `write(file)` gives the content.
+    """Writes a file whole or not at all, folders above included; returns its path. `write(file)`
+    gives the content.
 
-    Raises DataError where it cannot be written (full disk, no right, a file where a folder should be).
+    Raises DataError where it cannot be written (full disk, no right, a file where a folder should
+    be).
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name[-100:]}.{os.getpid()}.partial")
@@ -61,7 +65,9 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 def write_json(path: str | os.PathLike, tree: Any, indent: int | None = 1) -> Path:
     """JSON in ASCII, without NaN. Raises ValueError for numbers that are not finite."""
-    return atomically(path, lambda file: file.write(json.dumps(tree, indent=indent, allow_nan=False).encode()))
+    return atomically(
+        path, lambda file: file.write(json.dumps(tree, indent=indent, allow_nan=False).encode())
+    )
 
 
 def write_sealed(path: str | os.PathLike, tree: dict[str, Any]) -> Path:
@@ -70,7 +76,8 @@ def write_sealed(path: str | os.PathLike, tree: dict[str, Any]) -> Path:
 
 
 def read_sealed(path: str | os.PathLike, what: str) -> dict[str, Any]:
-    """What `write_sealed` wrote, without the checksum; one of an earlier version has none. Raises as `read_json`, and where it differs."""
+    """What `write_sealed` wrote, without the checksum; one of an earlier version has none.
+    Raises as `read_json`, and where it differs."""
     tree = read_json(path, what)
     found = tree.pop(SEAL, None)
     if found is not None and found != _seal(tree):
@@ -82,7 +89,9 @@ def _seal(tree: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-def write_table(path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+def write_table(
+    path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Path:
     """A CSV whose text cells no spreadsheet runs as formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -91,7 +100,8 @@ def write_table(path: str | os.PathLike, header: Sequence[str], rows: Sequence[S
 
 
 def safe_cell(cell: Any) -> Any:
-    """A cell of a CSV; text that a spreadsheet would run (it begins with = + - @, tab or return) gets an apostrophe before it.
+    """A cell of a CSV; text that a spreadsheet would run (it begins with = + - @, tab or return)
+    gets an apostrophe before it.
 
     Text that is a number stays as it is.
     """
@@ -109,16 +119,19 @@ def raw_cell(cell: str) -> str:
     return cell[1:] if len(cell) > 1 and cell[0] == "'" and cell[1] in "=+-@\t\r\n" else cell
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------------------------
+# ---- reading
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def lies_at(path: str | os.PathLike) -> bool:
-    """Whether anything lies there: a file, but also a folder, a pipe, a link to nothing. What lies there is then read, or refused, never taken for absent."""
+    """Whether anything lies there: a file, but also a folder, a pipe, a link to nothing. What
+    lies there is then read, or refused, never taken for absent."""
     return os.path.lexists(path)
 
 
 def require_regular(path: str | os.PathLike, what: str) -> int:
-    """Size in bytes of a regular file. Raises DataError for anything else: absent, a folder, a FIFO, a device, a loop of links."""
+    """Size in bytes of a regular file. Raises DataError for anything else: absent, a folder, a
+    FIFO, a device, a loop of links."""
     try:
         found = os.stat(path)
     except OSError as error:
@@ -126,7 +139,9 @@ def require_regular(path: str | os.PathLike, what: str) -> int:
     except ValueError as error:  # a null byte in the path
         raise DataError(f"{path!r}: no path ({error}); expected {what}") from None
     if not stat.S_ISREG(found.st_mode):
-        raise DataError(f"{path}: {describe_mode(found.st_mode)}; expected {what}, in a regular file")
+        raise DataError(
+            f"{path}: {describe_mode(found.st_mode)}; expected {what}, in a regular file"
+        )
     return found.st_size
 
 
@@ -140,15 +155,24 @@ def present(path: str | os.PathLike, what: str) -> bool:
 
 def describe_mode(mode: int) -> str:
     """'a folder', 'a named pipe', ..."""
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
     return kinds.get(stat.S_IFMT(mode), "no regular file")
 
 
 def read_bytes(path: str | os.PathLike, what: str, largest: int = LARGEST_TEXT) -> bytes:
-    """A whole regular file. Raises DataError where it is none, is larger than `largest`, or cannot be read."""
+    """A whole regular file. Raises DataError where it is none, is larger than `largest`, or
+    cannot be read."""
     size = require_regular(path, what)
     if size > largest:
-        raise DataError(f"{path}: {size:,} bytes; expected {what} of at most {largest:,}: is it the right file?")
+        raise DataError(
+            f"{path}: {size:,} bytes; expected {what} of at most {largest:,}: is it the right file?"
+        )
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -156,56 +180,79 @@ def read_bytes(path: str | os.PathLike, what: str, largest: int = LARGEST_TEXT) 
 
 
 def read_text(path: str | os.PathLike, what: str) -> str:
-    """A UTF-8 text, with or without a byte order mark. Raises DataError, with line and byte, for any other encoding."""
+    """A UTF-8 text, with or without a byte order mark. Raises DataError, with line and byte, for
+    any other encoding."""
     content = read_bytes(path, what)
     if content.startswith(UTF16) or content[:4].count(0) >= 2:
-        raise DataError(f"{path}: text in UTF-16, or no text; expected {what} in UTF-8: save it again as UTF-8")
+        raise DataError(
+            f"{path}: text in UTF-16, or no text; expected {what} in UTF-8: save it again as UTF-8"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         begin = content.rfind(b"\n", 0, error.start) + 1  # of the line
         number = content.count(b"\n", 0, begin) + 1
         place = f"line {number}, byte {error.start - begin + 1} (0x{content[error.start]:02x})"
-        raise DataError(f"{path}, {place}: not UTF-8 (Latin-1 or Windows text?); expected {what} in UTF-8: save it again as UTF-8") from None
+        raise DataError(
+            f"{path}, {place}: not UTF-8 (Latin-1 or Windows text?); expected {what} in UTF-8: save"
+            " it again as UTF-8"
+        ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{path}, line {line}: a null byte; expected {what} as plain text: write it again")
+        raise DataError(
+            f"{path}, line {line}: a null byte; expected {what} as plain text: write it again"
+        )
     return text
 
 
 def read_json(path: str | os.PathLike, what: str, kind: type = dict, finite: bool = True) -> Any:
     """The content of a JSON file whose top level is a `kind`.
 
-    Raises DataError for text that is no JSON, a repeated key, text with half a character (a lone surrogate), absurd depth, another top
-    level, and (finite) numbers that are none or infinite.
+    Raises DataError for text that is no JSON, a repeated key, text with half a character (a lone
+    surrogate), absurd depth, another top level, and (finite) numbers that are none or infinite.
     """
     return parse_json(read_text(path, what), str(path), what, kind, finite)
 
 
-def read_json_lines(path: str | os.PathLike, what: str, torn: bool = False, finite: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, object) of the non-blank lines of a file with a JSON object a line. Raises DataError as `read_json`.
+def read_json_lines(
+    path: str | os.PathLike, what: str, torn: bool = False, finite: bool = True
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, object) of the non-blank lines of a file with a JSON object a line. Raises DataError
+    as `read_json`.
 
     torn: a last line without its end, of a writer that was killed or is at work, is passed over.
     """
     lines = read_text(path, what).split("\n")
     for number, line in enumerate(lines[:-1] if torn else lines, 1):
         if line.strip():
-            yield f"{path}, line {number}", parse_json(line, f"{path}, line {number}", what, finite=finite)
+            yield (
+                f"{path}, line {number}",
+                parse_json(line, f"{path}, line {number}", what, finite=finite),
+            )
 
 
 def read_lines(path: str | os.PathLike, what: str) -> list[tuple[int, str]]:
-    """(number, text) of the non-blank lines that are no comment ('# ...'). Raises DataError as `read_text`, and where there are none."""
+    """(number, text) of the non-blank lines that are no comment ('# ...'). Raises DataError as
+    `read_text`, and where there are none."""
     text = read_text(path, what).replace("\r\n", "\n").replace("\r", "\n")
-    lines = [(i, line.strip()) for i, line in enumerate(text.split("\n"), 1) if line.strip() and not line.lstrip().startswith("# ")]
+    lines = [
+        (i, line.strip())
+        for i, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not line.lstrip().startswith("# ")
+    ]
     if not lines:
         raise DataError(f"{path}: empty; expected {what}")
     return lines
 
 
-def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a CSV with a header as (where, {column: stripped text}); absent optional columns are ''.
+def read_table(
+    path: str | os.PathLike, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of a CSV with a header as (where, {column: stripped text}); absent optional columns are
+    ''.
 
-    Raises DataError for missing or repeated columns, a row with another number of fields, an open quote, or a field of absurd length.
+    Raises DataError for missing or repeated columns, a row with another number of fields, an open
+    quote, or a field of absurd length.
     """
     expected = ",".join(columns) + "".join(f"[,{c}]" for c in optional)
     text = read_text(path, f"a CSV with the columns {expected}")
@@ -219,7 +266,10 @@ def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequen
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise DataError(f"{path}, line {number}: {error}; expected {expected}, fields with commas or quotes in quotes, none above {WIDEST_FIELD:,} characters") from None
+            raise DataError(
+                f"{path}, line {number}: {error}; expected {expected}, fields with commas or quotes"
+                f" in quotes, none above {WIDEST_FIELD:,} characters"
+            ) from None
         if row is None:
             break
         fields = [raw_cell(field.strip()) for field in row]
@@ -228,7 +278,10 @@ def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequen
         if not header:
             header = fields
             if not set(columns) <= set(header) or len(set(header)) < len(header):
-                raise DataError(f"{path}, line {number}: columns {','.join(header)}; expected {expected}, each once, in the first line")
+                raise DataError(
+                    f"{path}, line {number}: columns {','.join(header)}; expected {expected}, each"
+                    " once, in the first line"
+                )
             for column in set(header) - {*columns, *optional}:
                 if close := difflib.get_close_matches(column.lower(), optional, n=1, cutoff=0.75):
                     raise DataError(
@@ -236,12 +289,17 @@ def read_table(path: str | os.PathLike, columns: Sequence[str], optional: Sequen
                         f"call it {close[0]!r}, or otherwise if it is something else"
                     )
         elif len(fields) != len(header):
-            raise DataError(f"{path}, line {number}: {len(fields)} fields; expected {len(header)} ({','.join(header)})")
+            raise DataError(
+                f"{path}, line {number}: {len(fields)} fields; expected {len(header)}"
+                f" ({','.join(header)})"
+            )
         else:
-            yield f"{path}, line {number}", {c: "" for c in optional} | dict(zip(header, fields))
+            yield f"{path}, line {number}", dict.fromkeys(optional, "") | dict(zip(header, fields))
 
 
-def number(text: Any, where: str, what: str, least: float = -math.inf, most: float = math.inf) -> float:
+def number(
+    text: Any, where: str, what: str, least: float = -math.inf, most: float = math.inf
+) -> float:
     """A finite number in [least, most] from text in plain digits. Raises DataError."""
     try:
         value = float(text) if str(text).isascii() and "_" not in str(text) else math.nan
@@ -253,7 +311,8 @@ def number(text: Any, where: str, what: str, least: float = -math.inf, most: flo
 
 
 def whole_number(text: str) -> int | None:
-    """A whole number of at most 18 digits 0 to 9, 0 or more; None for other text ('²', '３' and '' too)."""
+    """A whole number of at most 18 digits 0 to 9, 0 or more; None for other text ('²', '３' and
+    '' too)."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 

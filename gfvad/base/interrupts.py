@@ -1,4 +1,6 @@
-"""Ctrl-C at any moment of a command is one line and exit code 130: while its libraries are read, and where an error would be lost."""
+"""Ctrl-C at any moment of a command is one line and exit code 130: while its libraries are read,
+and where an error would be lost."""
+
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +13,8 @@ from types import FrameType
 
 from gfvad.base.errors import EXIT_INTERRUPTED, INTERRUPTED
 
-LOSE_ERRORS = {"_xla_gc_callback", "__del__", "_run_finalizers"}  # functions whose errors Python prints and forgets
+# functions whose errors Python prints and forgets
+LOSE_ERRORS = {"_xla_gc_callback", "__del__", "_run_finalizers"}
 AGAIN = 0.02  # seconds
 
 
@@ -23,7 +26,8 @@ def leave_quietly() -> None:
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """While the block runs, Ctrl-C raises KeyboardInterrupt where it is not lost. Nothing changes where somebody else has taken the signal."""
+    """While the block runs, Ctrl-C raises KeyboardInterrupt where it is not lost. Nothing
+    changes where somebody else has taken the signal."""
     before = signal.getsignal(signal.SIGINT)
     if not _ours_to_set():
         yield
@@ -37,7 +41,10 @@ def raised() -> Iterator[None]:
 
 def _ours_to_set() -> bool:
     ours = (signal.default_int_handler, _leave)
-    return threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) in ours
+    return (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) in ours
+    )
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

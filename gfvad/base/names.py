@@ -1,8 +1,10 @@
 """One spelling of a video's name, used by every table, layout and list.
 
-Two spellings are one video where they differ in a suffix of video files, in the Unicode form of their letters (a folder copied from
-another system has decomposed accents), or in blanks around them.
+Two spellings are one video where they differ in a suffix of video files, in the Unicode form of
+their letters (a folder copied from another system has decomposed accents), or in blanks around
+them.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -13,16 +15,48 @@ from typing import Any
 from gfvad.base.errors import DataError
 
 VIDEO_SUFFIXES = (
-    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".3gp", ".3g2", ".gif", ".dav",
-    ".ogv", ".ogg", ".asf", ".vob", ".mxf", ".f4v", ".m2v", ".mpe", ".h264", ".h265", ".hevc", ".y4m", ".divx", ".rm", ".rmvb",
-)  # fmt: skip
+    ".mp4",
+    ".avi",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".m2ts",
+    ".mts",
+    ".flv",
+    ".wmv",
+    ".3gp",
+    ".3g2",
+    ".gif",
+    ".dav",
+    ".ogv",
+    ".ogg",
+    ".asf",
+    ".vob",
+    ".mxf",
+    ".f4v",
+    ".m2v",
+    ".mpe",
+    ".h264",
+    ".h265",
+    ".hevc",
+    ".y4m",
+    ".divx",
+    ".rm",
+    ".rmvb",
+)
 SHOWN = 5
 
 
 def canonical(name: str) -> str:
-    """The spelling of a video's name that all its other spellings are brought to; of that one it is the same."""
+    """The spelling of a video's name that all its other spellings are brought to; of that one it
+    is the same."""
     name, before = unicodedata.normalize("NFC", name).strip(), ""
-    while name != before:  # 'a.avi.mp4' is 'a': what was brought to its spelling once is found again
+    # 'a.avi.mp4' is 'a': what was brought to its spelling once is found again
+    while name != before:
         before, lower = name, name.lower()
         suffix = next((s for s in VIDEO_SUFFIXES if lower.endswith(s) and len(name) > len(s)), "")
         name = name[: len(name) - len(suffix)].strip()
@@ -30,7 +64,8 @@ def canonical(name: str) -> str:
 
 
 class Names(Mapping[str, Any]):
-    """{canonical name: value} of a table that remembers how its names were spelt. Looking up takes any spelling.
+    """{canonical name: value} of a table that remembers how its names were spelt. Looking up takes
+    any spelling.
 
     `add` raises DataError where a video stands twice, whatever the spellings.
     """
@@ -47,7 +82,11 @@ class Names(Mapping[str, Any]):
             raise DataError(f"{where}: a blank name; expected the name of a video")
         if key in self._values:
             other = self._spelt[key]
-            spelt = f"video {name!r} stands twice" if other == name else f"{name!r} and {other!r} are one video"
+            spelt = (
+                f"video {name!r} stands twice"
+                if other == name
+                else f"{name!r} and {other!r} are one video"
+            )
             raise DataError(f"{where}: {spelt}; expected one line a video: remove one")
         self._values[key], self._spelt[key] = value, name
 
@@ -71,7 +110,9 @@ class Names(Mapping[str, Any]):
 def some(names: Iterable[str]) -> str:
     """The first few of some names, for a message."""
     names = sorted(names)
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:SHOWN]) + (
+        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    )
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -86,23 +127,36 @@ def near(name: str, known: Iterable[str]) -> str:
 def nearest(name: str, valid: Sequence[str]) -> str:
     """'; did you mean X?' for a misspelt name, else the valid ones (at most twelve)."""
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    if not close:  # the last part alone often tells: train.lr -> optim.learning_rate does not, model.experts -> model.filter.experts does
+    # the last part alone often tells: train.lr -> optim.learning_rate does not, model.experts ->
+    # model.filter.experts does
+    if not close:
         tails = {key.rsplit(".", 1)[-1]: key for key in valid}
-        close = [tails[tail] for tail in difflib.get_close_matches(name.rsplit(".", 1)[-1], list(tails), n=1, cutoff=0.6)]
-    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"
+        close = [
+            tails[tail]
+            for tail in difflib.get_close_matches(
+                name.rsplit(".", 1)[-1], list(tails), n=1, cutoff=0.6
+            )
+        ]
+    return (
+        f"; did you mean {close[0]!r}?"
+        if close
+        else f"; valid: {', '.join(list(valid)[:12])}{', ...' if len(valid) > 12 else ''}"
+    )
 
 
 def matched(file: str, table: Mapping[str, Any], videos: Mapping[str, Any], what: str) -> str:
-    """A note on the names of a table that no video has ('' where every one has): how many, the first ones, what they may mean.
+    """A note on the names of a table that no video has ('' where every one has): how many, the
+    first ones, what they may mean.
 
-    table, videos: each finds a name in any spelling (`Names`). what: 'spans', 'captions', ... Raises DataError where no name of a
-    table fits any video.
+    table, videos: each finds a name in any spelling (`Names`). what: 'spans', 'captions', ...
+    Raises DataError where no name of a table fits any video.
     """
     lost = [name for name in table if name not in videos]
     if table and videos and len(lost) == len(table):
         raise DataError(
-            f"{file}: none of its {len(table)} names is of a video here. It has {some(spelt(table))}; the videos are {some(videos)}; "
-            f"expected {what} of these videos: correct the names, or give the file that belongs to them"
+            f"{file}: none of its {len(table)} names is of a video here. It has"
+            f" {some(spelt(table))}; the videos are {some(videos)}; expected {what} of these"
+            " videos: correct the names, or give the file that belongs to them"
         )
     if not lost:
         return ""

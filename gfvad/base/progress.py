@@ -1,4 +1,6 @@
-"""Progress of anything long: done / total, rate, time left. A live line on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of anything long: done / total, rate, time left. A live line on a terminal, a plain
+line every few seconds elsewhere."""
+
 from __future__ import annotations
 
 import sys
@@ -10,7 +12,8 @@ PLAIN_SECONDS = 5.0  # between two lines of a log file
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as 'M:SS' or 'H:MM:SS' (rounded up, so that work left is never shown as 0:00); '?' where not finite or negative."""
+    """Seconds as 'M:SS' or 'H:MM:SS' (rounded up, so that work left is never shown as 0:00); '?'
+    where not finite or negative."""
     if not 0 <= seconds < float("inf"):
         return "?"
     whole = int(-(-seconds // 1))
@@ -21,16 +24,24 @@ def format_duration(seconds: float) -> str:
 def format_progress(label: str, done: int, total: int, unit: str, seconds: float) -> str:
     """One line of progress after `seconds` of work; total 0 means unknown.
 
-    Unfinished: 'train: 120/400 videos (30 %), 35.2 videos/s, 0:08 left'. Finished: 'train: 400 videos in 0:12, 35.2 videos/s'.
+    Unfinished: 'train: 120/400 videos (30 %), 35.2 videos/s, 0:08 left'. Finished: 'train: 400
+    videos in 0:12, 35.2 videos/s'.
     """
     rate = done / seconds if seconds > 0 else 0.0
-    speed = f"{rate:,.1f} {unit}/s" if rate >= 1 or not rate else f"{1 / rate:,.1f} s a {unit.removesuffix('s')}"
+    speed = (
+        f"{rate:,.1f} {unit}/s"
+        if rate >= 1 or not rate
+        else f"{1 / rate:,.1f} s a {unit.removesuffix('s')}"
+    )
     if not total:
         return f"{label}: {done:,} {unit}, {speed}"
     if done >= total:
         return f"{label}: {done:,} {unit} in {format_duration(seconds)}, {speed}"
     left = (total - done) / rate if rate else float("inf")
-    return f"{label}: {done:,}/{total:,} {unit} ({100 * done // total} %), {speed}, {format_duration(left)} left"
+    return (
+        f"{label}: {done:,}/{total:,} {unit} ({100 * done // total} %), {speed},"
+        f" {format_duration(left)} left"
+    )
 
 
 class Progress:
@@ -62,7 +73,9 @@ class Progress:
         self._print(end="\n")
 
     def _print(self, end: str) -> None:
-        line = format_progress(self.label, self.done, self.total, self.unit, time.monotonic() - self._start)
+        line = format_progress(
+            self.label, self.done, self.total, self.unit, time.monotonic() - self._start
+        )
         # \x1b[K clears what a longer line left behind
         self._stream.write(f"\r{line}\x1b[K{end}" if self._live else line + end)
         self._stream.flush()

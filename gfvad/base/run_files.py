@@ -1,4 +1,6 @@
-"""Which files of a run's folder, and of `--mode=score`, are this project's own: `base/owned.py` told what they look like."""
+"""Which files of a run's folder, and of `--mode=score`, are this project's own: `base/owned.py`
+told what they look like."""
+
 from __future__ import annotations
 
 import functools
@@ -13,13 +15,27 @@ from gfvad.base.owned import Owned
 
 RESULTS = ("results.json", "results.md", "scores.npz")
 LOGS = ("metrics.jsonl", "timing.jsonl")
-FIGURES = tuple(f"figures/{name}.png" for name in ("score_timelines", "learning_curves", "fused_graph", "coefficients", "expert_usage", "terms", "experts"))
+FIGURES = tuple(
+    f"figures/{name}.png"
+    for name in (
+        "score_timelines",
+        "learning_curves",
+        "fused_graph",
+        "coefficients",
+        "expert_usage",
+        "terms",
+        "experts",
+    )
+)
 EVALUATED = (*RESULTS, "calibration.json", *FIGURES)
 RUN_FILES = ("config.json", "features.json", *LOGS, *EVALUATED)
 KEYS = {  # of a JSON file of a run
-    "config.json": {"data", "model", "train", "seed"}, "results.json": {"schema", "records", "headline"}, "calibration.json": {"step", "threshold", "rule"},
-    "features.json": {"encoders"}, "sweep.json": {"sweep", "base", "seeds", "settings"},
-}  # fmt: skip
+    "config.json": {"data", "model", "train", "seed"},
+    "results.json": {"schema", "records", "headline"},
+    "calibration.json": {"step", "threshold", "rule"},
+    "features.json": {"encoders"},
+    "sweep.json": {"sweep", "base", "seeds", "settings"},
+}
 PNG, MATPLOTLIB = b"\x89PNG\r\n\x1a\n", b"Matplotlib"
 
 Job = Callable[[Any], int]
@@ -37,7 +53,9 @@ def ablation(workdir: Path) -> Owned:
 
 def frame_scores(output: Path) -> Owned:
     """What --mode=score wrote into the folder of its output."""
-    return Owned(output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_no_runs_scores)
+    return Owned(
+        output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_no_runs_scores
+    )
 
 
 def is_of_a_run(path: Path) -> bool:
@@ -47,7 +65,12 @@ def is_of_a_run(path: Path) -> bool:
     if path.suffix in (".png", ".mp4"):
         with open(path, "rb") as file:
             head = file.read(2000)
-        return head.startswith(PNG) and MATPLOTLIB in head or path.suffix == ".mp4" and head[4:8] == b"ftyp"
+        return (
+            head.startswith(PNG)
+            and MATPLOTLIB in head
+            or path.suffix == ".mp4"
+            and head[4:8] == b"ftyp"
+        )
     if path.name == "scores.npz":
         return is_frame_scores(path)
     with open(path, encoding="utf-8") as file:
@@ -56,28 +79,39 @@ def is_of_a_run(path: Path) -> bool:
         if not first.endswith("\n"):  # cut short
             return not first or first.startswith('{"step"')
         return {"step", "kind"} <= set(json.loads(first))
-    return first.startswith({"results.md": "**HEADLINE", "ablation.md": "# Ablation ", "ablation.csv": "setting,seed,metric,"}[path.name])
+    return first.startswith(
+        {
+            "results.md": "**HEADLINE",
+            "ablation.md": "# Ablation ",
+            "ablation.csv": "setting,seed,metric,",
+        }[path.name]
+    )
 
 
 def is_frame_scores(path: Path) -> bool:
-    """Whether a file is an archive of one array of frame scores a video, as `results.write_scores` writes them."""
+    """Whether a file is an archive of one array of frame scores a video, as
+    `results.write_scores` writes them."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         found = archive.infolist()
         heads = [archive.open(info).read(128) for info in found[:20]]
-    compressed = all(info.compress_type == zipfile.ZIP_DEFLATED and info.date_time[0] == 1980 for info in found)
+    compressed = all(
+        info.compress_type == zipfile.ZIP_DEFLATED and info.date_time[0] == 1980 for info in found
+    )
     return compressed and all(b"'descr': '<f4'" in head and b",), }" in head for head in heads)
 
 
 def is_no_runs_scores(path: Path) -> bool:
-    """Whether a file is an archive of frame scores that is not that of a run's test part (earlier versions kept no record)."""
+    """Whether a file is an archive of frame scores that is not that of a run's test part
+    (earlier versions kept no record)."""
     of_a_run = path.name == "scores.npz" and (path.parent / "checkpoints").is_dir()
     return not of_a_run and is_frame_scores(path)
 
 
 def claims_run(job: Job) -> Job:
-    """A job that writes into arguments.workdir, which is refused where somebody else's file is in the place of one of a run's."""
+    """A job that writes into arguments.workdir, which is refused where somebody else's file is
+    in the place of one of a run's."""
 
     @functools.wraps(job)
     def claimed(arguments: Any) -> int:
@@ -100,12 +134,15 @@ def claims_results(job: Job) -> Job:
 
 
 def claims_output(job: Job) -> Job:
-    """A job that writes arguments.output, which is refused where somebody else's file is in its place, or another process writes it."""
+    """A job that writes arguments.output, which is refused where somebody else's file is in its
+    place, or another process writes it."""
 
     @functools.wraps(job)
     def claimed(arguments: Any) -> int:
         output: Path = arguments.output
-        with frame_scores(output).locked("output", [output.name], lock=f".{output.name[-100:]}.lock"):
+        with frame_scores(output).locked(
+            "output", [output.name], lock=f".{output.name[-100:]}.lock"
+        ):
             return job(arguments)
 
     return claimed

@@ -1,10 +1,13 @@
-"""How often the 95 % intervals over videos hold the true value: sets of videos drawn from populations whose frame AUC and AP are known.
+"""How often the 95 % intervals over videos hold the true value: sets of videos drawn from
+populations whose frame AUC and AP are known.
 
-Each population says what share of its videos holds an event, how far events stand out, and how much videos differ in their level and in
-how clear their event is; frames of a video are correlated in time. The truth is that of TRUTH videos of it. Printed: the share of the
-drawn sets whose interval, as the evaluation computes it (measure/protocols.py, `micro`), holds the truth, its mean width, and what plain
-percentiles of the same resamples would cover. No data set takes part.
+Each population says what share of its videos holds an event, how far events stand out, and how much
+videos differ in their level and in how clear their event is; frames of a video are correlated in
+time. The truth is that of TRUTH videos of it. Printed: the share of the drawn sets whose interval,
+as the evaluation computes it (measure/protocols.py, `micro`), holds the truth, its mean width, and
+what plain percentiles of the same resamples would cover. No data set takes part.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,7 +19,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from gfvad.measure import bootstrap
-from gfvad.measure.frames import compress, Runs
+from gfvad.measure.frames import Runs, compress
 from gfvad.measure.metrics import ranking_metrics
 from gfvad.measure.protocols import micro
 
@@ -68,8 +71,13 @@ def draw_videos(population: Population, count: int, rng: np.random.Generator) ->
             labels[start : start + length] = 1
         noise, memory = rng.normal(size=frames), population.memory
         noise[1:] *= np.sqrt(1 - memory**2)  # every frame of deviation 1
-        level, strength = population.level * rng.normal(), population.strength + population.clear * rng.normal()
-        videos.append(compress(level + lfilter([1], [1, -memory], noise) + strength * labels, labels))
+        level, strength = (
+            population.level * rng.normal(),
+            population.strength + population.clear * rng.normal(),
+        )
+        videos.append(
+            compress(level + lfilter([1], [1, -memory], noise) + strength * labels, labels)
+        )
     return videos
 
 
@@ -81,7 +89,8 @@ def truth_of(name: str, seed: int) -> dict[str, float]:
 
 
 def measure(name: str, videos: int, trials: int, seed: int = 0) -> list[Coverage]:
-    """Coverage of METRICS over `trials` sets of so many videos; sets of one class, which get no interval, are drawn again."""
+    """Coverage of METRICS over `trials` sets of so many videos; sets of one class, which get no
+    interval, are drawn again."""
     population, truth = POPULATIONS[name], truth_of(name, seed)
     rng, held, widths, plain = np.random.default_rng((seed, 2, videos)), [], [], []
     while len(held) < trials:
@@ -97,27 +106,55 @@ def measure(name: str, videos: int, trials: int, seed: int = 0) -> list[Coverage
         widths.append([own[1] - own[0] for own, _ in ends])
         plain.append([p[0] <= truth[m] <= p[1] for m, (_, p) in zip(METRICS, ends)])
     columns = (np.mean(held, 0), np.mean(widths, 0), np.mean(plain, 0))
-    return [Coverage(name, videos, m, truth[m], *(float(c[i]) for c in columns)) for i, m in enumerate(METRICS)]
+    return [
+        Coverage(name, videos, m, truth[m], *(float(c[i]) for c in columns))
+        for i, m in enumerate(METRICS)
+    ]
 
 
 def run(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m gfvad.bench coverage", description="Coverage of the 95 % intervals over videos.")
-    parser.add_argument("--videos", default="12,18,24,30,60", help="sizes of the test sets (default: 12,18,24,30,60)")
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.bench coverage",
+        description="Coverage of the 95 % intervals over videos.",
+    )
+    parser.add_argument(
+        "--videos",
+        default="12,18,24,30,60",
+        help="sizes of the test sets (default: 12,18,24,30,60)",
+    )
     parser.add_argument("--trials", type=int, default=400, help="sets drawn of each (default: 400)")
-    parser.add_argument("--populations", default=",".join(POPULATIONS), help=f"some of {', '.join(POPULATIONS)} (default: all)")
+    parser.add_argument(
+        "--populations",
+        default=",".join(POPULATIONS),
+        help=f"some of {', '.join(POPULATIONS)} (default: all)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     names, sizes = args.populations.split(","), args.videos.split(",")
     if unknown := sorted(set(names) - set(POPULATIONS)):
-        parser.error(f"--populations: {', '.join(unknown)}; expected some of {', '.join(POPULATIONS)}")
+        parser.error(
+            f"--populations: {', '.join(unknown)}; expected some of {', '.join(POPULATIONS)}"
+        )
     if not all(s.isdecimal() and int(s) >= 2 for s in sizes) or args.trials < 1:
-        parser.error(f"--videos={args.videos} --trials={args.trials}; expected whole numbers of 2 or more videos, and 1 or more trials")
+        parser.error(
+            f"--videos={args.videos} --trials={args.trials}; expected whole numbers of 2 or more"
+            " videos, and 1 or more trials"
+        )
     started = time.monotonic()
-    print(f"{args.trials} sets each, {RESAMPLES} resamples; one standard error at 0.95: {np.sqrt(0.95 * 0.05 / args.trials):.3f}")
-    print(f"{'videos':>6}  {'population':<10} {'metric':<6} {'truth':>6} {'covered':>8} {'width':>6} {'percentiles':>12}  method")
+    print(
+        f"{args.trials} sets each, {RESAMPLES} resamples; one standard error at 0.95:"
+        f" {np.sqrt(0.95 * 0.05 / args.trials):.3f}"
+    )
+    print(
+        f"{'videos':>6}  {'population':<10} {'metric':<6} {'truth':>6} {'covered':>8} {'width':>6}"
+        f" {'percentiles':>12}  method"
+    )
     for size in map(int, sizes):
         for name in names:
             for c in measure(name, size, args.trials, args.seed):
-                print(f"{size:6}  {name:<10} {c.metric.upper():<6} {c.truth:6.3f} {c.covered:8.3f} {c.width:6.3f} {c.percentiles:12.3f}  "
-                      f"{bootstrap.method(size)}", flush=True)  # fmt: skip
+                print(
+                    f"{size:6}  {name:<10} {c.metric.upper():<6} {c.truth:6.3f} {c.covered:8.3f}"
+                    f" {c.width:6.3f} {c.percentiles:12.3f}  {bootstrap.method(size)}",
+                    flush=True,
+                )
     print(f"{time.monotonic() - started:.0f} s")

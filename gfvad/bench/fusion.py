@@ -1,17 +1,22 @@
-"""The fused operator, forward and backward, three ways side by side: what the custom gradient of `fusion/polynomial.py` is worth.
+"""The fused operator, forward and backward, three ways side by side: what the custom gradient of
+`fusion/polynomial.py` is worth.
 
-Every variant computes G = sum_pq A[p, q] Ra^p Rb^q over a batch with one shared A, and the gradients of A, Ra and Rb for a given
-gradient of G. The variants take turns, so a busy machine slows all of them; compare ratios, not milliseconds of different runs.
-A turn is one uncounted call and CALLS counted ones: what another variant leaves behind (half a gigabyte just freed, cold caches) would
-otherwise be counted against the next, and three times over for the fastest.
+Every variant computes G = sum_pq A[p, q] Ra^p Rb^q over a batch with one shared A, and the
+gradients of A, Ra and Rb for a given gradient of G. The variants take turns, so a busy machine
+slows all of them; compare ratios, not milliseconds of different runs.
+A turn is one uncounted call and CALLS counted ones: what another variant leaves behind (half a
+gigabyte just freed, cold caches) would otherwise be counted against the next, and three times over
+for the fastest.
 """
+
 from __future__ import annotations
 
 import argparse
 import os
 import statistics
 import time
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +33,13 @@ class Result(NamedTuple):
     name: str
     milliseconds: float  # median of forward + backward
     temporary: float  # MB of temporary memory of the compiled program
-    difference: float  # largest difference of a gradient from ours, relative to the largest entry of that gradient
+    # largest difference of a gradient from ours, relative to the largest entry of that gradient
+    difference: float
 
 
 def naive(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
     """All powers stacked, then einsum."""
+
     def powers(x, terms):
         stack = [jnp.ones_like(x)]
         for _ in range(terms - 1):
@@ -44,6 +51,7 @@ def naive(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
 
 def horner(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
     """Horner's rule, differentiated automatically."""
+
     def nested(c, x):
         value = c[-1]
         for p in reversed(range(len(c) - 1)):
@@ -53,7 +61,11 @@ def horner(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
     return nested([nested(row, Rb) for row in A], Ra)
 
 
-VARIANTS: dict[str, Callable] = {"naive (stack, einsum)": naive, "Horner, autodiff": horner, OURS: full_polynomial}
+VARIANTS: dict[str, Callable] = {
+    "naive (stack, einsum)": naive,
+    "Horner, autodiff": horner,
+    OURS: full_polynomial,
+}
 
 
 def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
@@ -64,7 +76,10 @@ def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
     Ra, Rb = (jax.random.uniform(key, (batch, n, n), minval=-1.0) for key in keys[1:3])
     weight = jax.random.normal(keys[3], (batch, n, n))
     programs = {name: compiled(f, A, Ra, Rb, weight) for name, f in VARIANTS.items()}
-    gradients = {name: jax.block_until_ready(program(A, Ra, Rb, weight))[1] for name, program in programs.items()}
+    gradients = {
+        name: jax.block_until_ready(program(A, Ra, Rb, weight))[1]
+        for name, program in programs.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(repeats):
         for name, program in programs.items():
@@ -74,14 +89,22 @@ def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
                 jax.block_until_ready(program(A, Ra, Rb, weight))
                 seconds[name].append(time.perf_counter() - start)
     return [
-        Result(name, 1e3 * statistics.median(seconds[name]), program.memory_analysis().temp_size_in_bytes / 1e6,
-               max(float(abs(a - b).max() / abs(b).max()) for a, b in zip(gradients[name], gradients[OURS])))
+        Result(
+            name,
+            1e3 * statistics.median(seconds[name]),
+            program.memory_analysis().temp_size_in_bytes / 1e6,
+            max(
+                float(abs(a - b).max() / abs(b).max())
+                for a, b in zip(gradients[name], gradients[OURS])
+            ),
+        )
         for name, program in programs.items()
-    ]  # fmt: skip
+    ]
 
 
 def compiled(f: Callable, *arguments: jax.Array):
     """The compiled program (A, Ra, Rb, gradient of G) -> (G, gradients)."""
+
     def both(A, Ra, Rb, weight):
         G, pull = jax.vjp(jax.vmap(f, (None, 0, 0)), A, Ra, Rb)
         return G, pull(weight)
@@ -91,18 +114,37 @@ def compiled(f: Callable, *arguments: jax.Array):
 
 def run(argv: list[str]) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m gfvad.bench fusion", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.bench fusion", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--n", type=int, nargs="+", default=[32, 200], help="units N of a graph")
     parser.add_argument("--batch", type=int, default=64, help="videos B")
     parser.add_argument("--order", type=int, default=8, help="P = Q")
-    parser.add_argument("--repeats", type=int, default=5, help=f"turns a variant takes, {CALLS} counted calls each; the median counts")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        help=f"turns a variant takes, {CALLS} counted calls each; the median counts",
+    )
     options = parser.parse_args(argv)
-    load = f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
-    print(f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of {CALLS * options.repeats}, "
-          f"float32, {jax.devices()[0].device_kind}{load}")  # fmt: skip
-    print(f"{'N':>5}  {'variant':<24}{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}")
+    load = (
+        f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        if hasattr(os, "getloadavg")
+        else ""
+    )
+    print(
+        f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of"
+        f" {CALLS * options.repeats}, float32, {jax.devices()[0].device_kind}{load}"
+    )
+    print(
+        f"{'N':>5} "
+        f" {'variant':<24}{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}"
+    )
     for n in options.n:
         results = measure(n, options.batch, options.order, options.repeats)
         ours = next(r.milliseconds for r in results if r.name == OURS)
         for r in results:
-            print(f"{n:>5}  {r.name:<24}{r.milliseconds:>10.2f}{r.milliseconds / ours:>12.2f}{r.temporary:>14.2f}{r.difference:>16.1e}")
+            print(
+                f"{n:>5} "
+                f" {r.name:<24}{r.milliseconds:>10.2f}{r.milliseconds / ours:>12.2f}{r.temporary:>14.2f}{r.difference:>16.1e}"
+            )

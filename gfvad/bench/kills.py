@@ -1,8 +1,11 @@
-"""`python -m gfvad.bench kills --cases=20 --seed=0`: SIGKILL at random moments of training, extraction and scoring; all must end in the bits of an undisturbed run.
+"""`python -m gfvad.bench kills --cases=20 --seed=0`: SIGKILL at random moments of training,
+extraction and scoring; all must end in the bits of an undisturbed run.
 
-After each kill of training one random byte of the newest checkpoint is turned over. Commands are forks of one process that has read the
-libraries and started no backend. Exit code 1 where a single byte of an output differs.
+After each kill of training one random byte of the newest checkpoint is turned over. Commands are
+forks of one process that has read the libraries and started no backend. Exit code 1 where a single
+byte of an output differs.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,10 +25,24 @@ from pathlib import Path
 import numpy as np
 
 WORK = ("train", "extract", "score")
-SMALL = ["--config=configs/xd.py", "--config.data.simulated.train_videos=12", "--config.data.simulated.test_videos=4", "--config.data.simulated.crops=1",
-         "--config.data.simulated.units=8", "--config.data.eval_batch_size=4", "--config.model.embed_dim=4", "--config.model.head.hidden=4",
-         "--config.train.steps=60", "--config.train.batch_size=4", "--config.train.log_every=3", "--config.train.eval_every=10", "--config.parallel.devices=1",
-         "--config.train.checkpoint_every=5", "--config.eval.bootstrap=0", "--config.eval.figures=False"]  # fmt: skip
+SMALL = [
+    "--config=configs/xd.py",
+    "--config.data.simulated.train_videos=12",
+    "--config.data.simulated.test_videos=4",
+    "--config.data.simulated.crops=1",
+    "--config.data.simulated.units=8",
+    "--config.data.eval_batch_size=4",
+    "--config.model.embed_dim=4",
+    "--config.model.head.hidden=4",
+    "--config.train.steps=60",
+    "--config.train.batch_size=4",
+    "--config.train.log_every=3",
+    "--config.train.eval_every=10",
+    "--config.parallel.devices=1",
+    "--config.train.checkpoint_every=5",
+    "--config.eval.bootstrap=0",
+    "--config.eval.figures=False",
+]
 VIDEOS, FRAMES = 6, 64  # made for extraction
 
 
@@ -59,7 +76,8 @@ class Child:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def finish(self) -> float:
-        """Waits; returns its seconds. Raises RuntimeError where it ended with another exit code than 0."""
+        """Waits; returns its seconds. Raises RuntimeError where it ended with another exit code
+        than 0."""
         while (code := self.done()) is None:
             time.sleep(0.01)
         if code:
@@ -67,7 +85,8 @@ class Child:
         return time.monotonic() - self.began
 
     def kill_after(self, seconds: float, ready: Callable[[], bool] = lambda: True) -> bool:
-        """SIGKILL so many seconds after `ready()`; False where it was done before. Raises as `finish`."""
+        """SIGKILL so many seconds after `ready()`; False where it was done before. Raises as
+        `finish`."""
         said, since = False, time.monotonic()
         while (code := self.done()) is None:
             if not said and ready():
@@ -83,9 +102,17 @@ class Child:
 
 
 def flip_newest(workdir: Path, rng: random.Random) -> str:
-    """Turns one bit of a random file of the newest checkpoint over; says where. '' where there is none."""
-    folders = sorted((p for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()), key=lambda p: int(p.name))
-    files = sorted(p for p in folders[-1].rglob("*") if p.is_file() and p.stat().st_size) if folders else []
+    """Turns one bit of a random file of the newest checkpoint over; says where. '' where there
+    is none."""
+    folders = sorted(
+        (p for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()),
+        key=lambda p: int(p.name),
+    )
+    files = (
+        sorted(p for p in folders[-1].rglob("*") if p.is_file() and p.stat().st_size)
+        if folders
+        else []
+    )
     if not files:
         return ""
     weights = [p.stat().st_size for p in files]
@@ -99,7 +126,12 @@ def flip_newest(workdir: Path, rng: random.Random) -> str:
 
 def same(found: Path, expected: Path, names: Sequence[str]) -> list[str]:
     """The files of `names` that differ, by bytes."""
-    return [name for name in names if not (found / name).is_file() or (found / name).read_bytes() != (expected / name).read_bytes()]
+    return [
+        name
+        for name in names
+        if not (found / name).is_file()
+        or (found / name).read_bytes() != (expected / name).read_bytes()
+    ]
 
 
 def rows(workdir: Path) -> int:
@@ -110,7 +142,10 @@ def rows(workdir: Path) -> int:
 
 def parameters(workdir: Path) -> dict[str, str]:
     """Digests of the arrays of the last checkpoint."""
-    last = max((p for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+    last = max(
+        (p for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()),
+        key=lambda p: int(p.name),
+    )
     return json.loads((last / "meta" / "metadata").read_text())["arrays"]
 
 
@@ -120,7 +155,8 @@ def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
 
     whole, log = folder / "whole", folder / "train.log"
     command = [*SMALL, f"--workdir={whole}"]
-    Child(main, command, log).finish()  # the first one also makes the data and the compiled programs
+    # the first one also makes the data and the compiled programs
+    Child(main, command, log).finish()
     shutil.rmtree(whole)
     child = Child(main, command, log)
     began = None
@@ -136,12 +172,19 @@ def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
         again = True
         while again:
             child = Child(main, [*SMALL, f"--workdir={workdir}"], log)
-            # every fourth one anywhere from the first step to the end of the evaluation, the others while steps are taken
+            # every fourth one anywhere from the first step to the end of the evaluation, the others
+            # while steps are taken
             if rng.random() < 0.25:
-                moment = rng.random() * seconds * 0.8, lambda: "train:" in log.read_text(errors="replace")
+                moment = (
+                    rng.random() * seconds * 0.8,
+                    lambda: "train:" in log.read_text(errors="replace"),
+                )
             else:
                 line = rng.randint(min(rows(workdir), total), total)
-                moment = rng.random() * 0.1, lambda: "train: " in log.read_text(errors="replace") and rows(workdir) >= line  # noqa: B023
+                moment = (
+                    rng.random() * 0.1,
+                    lambda: "train: " in log.read_text(errors="replace") and rows(workdir) >= line,
+                )  # noqa: B023
             again = kills < cases and child.kill_after(*moment)
             if again:
                 kills += 1
@@ -153,8 +196,14 @@ def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
         wrong = same(workdir, whole, ("metrics.jsonl", "scores.npz"))
         wrong += [] if parameters(workdir) == parameters(whole) else ["checkpoints"]
         differ += len(wrong)
-        say(f"train: run {rounds} ended {'in the same bits' if not wrong else 'DIFFERENT: ' + ', '.join(wrong)}")
-    say(f"train: {kills} kills, {damaged} with a flipped byte in the newest checkpoint, {rounds} runs, {differ} files differ")
+        say(
+            f"train: run {rounds} ended"
+            f" {'in the same bits' if not wrong else 'DIFFERENT: ' + ', '.join(wrong)}"
+        )
+    say(
+        f"train: {kills} kills, {damaged} with a flipped byte in the newest checkpoint, {rounds}"
+        f" runs, {differ} files differ"
+    )
     return differ
 
 
@@ -189,9 +238,18 @@ def extract(folder: Path, cases: int, rng: random.Random, say: Callable[[str], N
 
     videos, log, whole = folder / "videos", folder / "extract.log", folder / "features"
     write_videos(videos)
-    command = lambda out: [str(videos), f"--out={out}", "--modalities=motion,appearance", "--workers=0"]  # noqa: E731
+    command = lambda out: [
+        str(videos),
+        f"--out={out}",
+        "--modalities=motion,appearance",
+        "--workers=0",
+    ]  # noqa: E731
     seconds = Child(main, command(whole), log).finish()
-    names = [str(p.relative_to(whole)) for p in sorted(whole.rglob("*")) if p.is_file() and p.suffix in (".npy", ".csv", ".txt")]
+    names = [
+        str(p.relative_to(whole))
+        for p in sorted(whole.rglob("*"))
+        if p.is_file() and p.suffix in (".npy", ".csv", ".txt")
+    ]
     kills = differ = rounds = 0
     while kills < cases:
         out, rounds = folder / f"features{rounds}", rounds + 1
@@ -211,7 +269,12 @@ def score(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
     if not run.exists():
         Child(main, [*SMALL, f"--workdir={run}"], log).finish()
     root = next((Path(os.environ["GFVAD_CACHE"]) / "simulated").iterdir())
-    command = lambda out: ["--mode=score", f"--workdir={run}", f"--input={root}", f"--output={out}"]  # noqa: E731
+    command = lambda out: [
+        "--mode=score",
+        f"--workdir={run}",
+        f"--input={root}",
+        f"--output={out}",
+    ]  # noqa: E731
     expected, out = folder / "expected.npz", folder / "scores.npz"
     Child(main, command(expected), log).finish()
     seconds = Child(main, command(expected), log).finish()
@@ -230,24 +293,37 @@ def score(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
 
 def run(argv: Sequence[str]) -> None:
     """Kills what was asked for; exits with 1 where a bit differs."""
-    parser = argparse.ArgumentParser(prog="python -m gfvad.bench kills", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.bench kills", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--cases", type=int, default=20, help="kills of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and bytes")
-    parser.add_argument("--work", default=",".join(WORK), help=f"some of {','.join(WORK)}, joined by commas")
+    parser.add_argument(
+        "--work", default=",".join(WORK), help=f"some of {','.join(WORK)}, joined by commas"
+    )
     arguments = parser.parse_args(argv)
     chosen = [name for name in arguments.work.split(",") if name]
     if not chosen or set(chosen) - set(WORK) or arguments.cases < 1:
-        parser.error(f"--work={arguments.work}: expected some of {', '.join(WORK)}, and --cases of at least 1")
+        parser.error(
+            f"--work={arguments.work}: expected some of {', '.join(WORK)}, and --cases of at"
+            " least 1"
+        )
     with tempfile.TemporaryDirectory(prefix="gfvad-kills-") as name:
         folder = Path(name)
-        os.environ |= {"GFVAD_CACHE": str(folder / "cache"), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
-                       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
-        from gfvad.tasks.fusion import job  # noqa: F401  read once for all forks
+        os.environ |= {
+            "GFVAD_CACHE": str(folder / "cache"),
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
         from gfvad.extraction import job as extraction  # noqa: F401
+        from gfvad.tasks.fusion import job  # noqa: F401  read once for all forks
 
         work = {"train": train, "extract": extract, "score": score}
         say = lambda text: print(text, flush=True)  # noqa: E731
-        differ = sum(work[one](folder, arguments.cases, random.Random(f"{arguments.seed} {one}"), say) for one in chosen)
+        differ = sum(
+            work[one](folder, arguments.cases, random.Random(f"{arguments.seed} {one}"), say)
+            for one in chosen
+        )
     print("all in the same bits" if not differ else f"{differ} outputs DIFFER")
     if differ:
         sys.exit(1)

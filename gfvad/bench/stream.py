@@ -1,7 +1,10 @@
-"""`python -m gfvad.bench stream`: the predictive model on one video: frames a second of whole-video scoring, delay of a paced stream, memory over a long looped one.
+"""`python -m gfvad.bench stream`: the predictive model on one video: frames a second of whole-video
+scoring, delay of a paced stream, memory over a long looped one.
 
-Everything is counted: decoding, resizing, optical flow, the model, the score. Compilation is not (its seconds are printed).
+Everything is counted: decoding, resizing, optical flow, the model, the score. Compilation is not
+(its seconds are printed).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,27 +16,33 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.progress import Progress
 from gfvad.data.frames import decode
 from gfvad.data.frames.layouts import VideoFile
-from gfvad.base.progress import Progress
-from gfvad.tasks.prediction.stream import ClipStreamer, FRAMES
-from gfvad.tasks.prediction.score import one_video, PredictiveScorer
+from gfvad.tasks.prediction.score import PredictiveScorer, one_video
+from gfvad.tasks.prediction.stream import FRAMES, ClipStreamer
 
 MEGABYTE = 1 << 20
 
 
 def resident() -> float:
-    """Megabytes of this process in memory (the most so far, where the system does not tell the present ones)."""
+    """Megabytes of this process in memory (the most so far, where the system does not tell the
+    present ones)."""
     status = Path("/proc/self/statm")
     if status.is_file():
         return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MEGABYTE
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+        / MEGABYTE
+    )
 
 
 def looped(video: VideoFile, fps: float, seconds: float) -> Iterator[tuple[float, np.ndarray]]:
-    """(time, frame [H, W, 3]) of a video again and again, decoded anew each time, for so many seconds of it."""
+    """(time, frame [H, W, 3]) of a video again and again, decoded anew each time, for so many
+    seconds of it."""
     count, frames = int(seconds * fps), iter(())
     for i in range(count):
         frame = next(frames, None)
@@ -44,7 +53,8 @@ def looped(video: VideoFile, fps: float, seconds: float) -> Iterator[tuple[float
 
 
 def whole(scorer: PredictiveScorer, video: VideoFile, repeats: int) -> tuple[int, float, float]:
-    """(frames, seconds of the first scoring, with compilation; median seconds of `repeats` further ones)."""
+    """(frames, seconds of the first scoring, with compilation; median seconds of `repeats`
+    further ones)."""
     taken = []
     for _ in range(1 + repeats):
         start = time.perf_counter()
@@ -54,7 +64,8 @@ def whole(scorer: PredictiveScorer, video: VideoFile, repeats: int) -> tuple[int
 
 
 def paced(streamer: ClipStreamer, video: VideoFile, fps: float, seconds: float) -> np.ndarray:
-    """Seconds from the moment a frame was due to its row, of every frame of a stream at its own pace. What comes late, because the last frame took long, counts as late."""
+    """Seconds from the moment a frame was due to its row, of every frame of a stream at its own
+    pace. What comes late, because the last frame took long, counts as late."""
     streamer.restart()
     delays, first = [], streamer.number
     start = time.perf_counter()
@@ -66,14 +77,18 @@ def paced(streamer: ClipStreamer, video: VideoFile, fps: float, seconds: float) 
     return np.array(delays)
 
 
-def endurance(streamer: ClipStreamer, video: VideoFile, fps: float, seconds: float) -> tuple[list[tuple[float, float]], float]:
-    """((stream seconds, megabytes in memory) at start, middle and end of a stream as fast as it goes; frames a second)."""
+def endurance(
+    streamer: ClipStreamer, video: VideoFile, fps: float, seconds: float
+) -> tuple[list[tuple[float, float]], float]:
+    """((stream seconds, megabytes in memory) at start, middle and end of a stream as fast as it
+    goes; frames a second)."""
     total, marks, rows = int(seconds * fps), [], 0
     started = time.perf_counter()
     with Progress(total, "stream", "frames") as progress:
         for i, (at, frame) in enumerate(looped(video, fps, seconds)):
             rows += len(streamer.push(frame, at))
-            if i in (min(total - 1, int(60 * fps)), total // 2, total - 1):  # not at once: the first minute fills buffers
+            # not at once: the first minute fills buffers
+            if i in (min(total - 1, int(60 * fps)), total // 2, total - 1):
                 marks.append((at, resident()))
             progress.advance()
     rows += len(streamer.finish())
@@ -86,30 +101,61 @@ def run(argv: Sequence[str]) -> int:
     """Prints a line a figure."""
     parser = argparse.ArgumentParser(prog="gfvad.bench stream", description=__doc__)
     parser.add_argument("--workdir", required=True, help="folder of a run of the predictive model")
-    parser.add_argument("--video", required=True, type=Path, help="a video file, or a folder of numbered images")
+    parser.add_argument(
+        "--video", required=True, type=Path, help="a video file, or a folder of numbered images"
+    )
     parser.add_argument("--checkpoint", default="last")
-    parser.add_argument("--frames", type=int, default=FRAMES, help="that a stream brings to the model together")
+    parser.add_argument(
+        "--frames", type=int, default=FRAMES, help="that a stream brings to the model together"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="timed scorings of the whole video")
-    parser.add_argument("--paced", type=float, default=60.0, help="seconds of the stream whose delays are taken; 0: not")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="of stream whose memory is looked at; 0: not")
+    parser.add_argument(
+        "--paced",
+        type=float,
+        default=60.0,
+        help="seconds of the stream whose delays are taken; 0: not",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=3600.0, help="of stream whose memory is looked at; 0: not"
+    )
     arguments = parser.parse_args(list(argv))
     start = time.perf_counter()
     scorer = PredictiveScorer.open(arguments.workdir, arguments.checkpoint)
     video = one_video(arguments.video.expanduser())
     fps = decode.frame_rate(video) or decode.DEFAULT_FPS
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(f"{scorer.name}; {os.cpu_count()} cores{load}; opened in {time.perf_counter() - start:.1f} s", flush=True)
+    print(
+        f"{scorer.name}; {os.cpu_count()} cores{load}; opened in"
+        f" {time.perf_counter() - start:.1f} s",
+        flush=True,
+    )
     if arguments.repeats:
         frames, first, again = whole(scorer, video, arguments.repeats)
-        print(f"whole video: {frames} frames at {fps:g} a second: {frames / again:.1f} frames/s, {frames / again / fps:.2f} times real time; the first took {first:.1f} s", flush=True)
+        print(
+            f"whole video: {frames} frames at {fps:g} a second: {frames / again:.1f} frames/s,"
+            f" {frames / again / fps:.2f} times real time; the first took {first:.1f} s",
+            flush=True,
+        )
     start = time.perf_counter()
     streamer = ClipStreamer(scorer, arguments.frames)
-    print(f"stream in groups of {arguments.frames} frames, made ready in {time.perf_counter() - start:.1f} s", flush=True)
+    print(
+        f"stream in groups of {arguments.frames} frames, made ready in"
+        f" {time.perf_counter() - start:.1f} s",
+        flush=True,
+    )
     if arguments.paced:
         delays = paced(streamer, video, fps, arguments.paced)
-        print(f"delay of {len(delays)} frames paced at {fps:g} a second: median {np.median(delays):.3f} s, 95 % below {np.quantile(delays, 0.95):.3f} s, longest {delays.max():.3f} s", flush=True)
+        print(
+            f"delay of {len(delays)} frames paced at {fps:g} a second: median"
+            f" {np.median(delays):.3f} s, 95 % below {np.quantile(delays, 0.95):.3f} s, longest"
+            f" {delays.max():.3f} s",
+            flush=True,
+        )
     if arguments.seconds:
         marks, rate = endurance(streamer, video, fps, arguments.seconds)
         sizes = ", ".join(f"{size:,.1f} MB in memory at {at:,.0f} s" for at, size in marks)
-        print(f"looped stream of {arguments.seconds:,.0f} s at {rate:.1f} frames/s: {sizes}", flush=True)
+        print(
+            f"looped stream of {arguments.seconds:,.0f} s at {rate:.1f} frames/s: {sizes}",
+            flush=True,
+        )
     return 0

@@ -1,8 +1,11 @@
-"""The folder of a prepared set: what it must hold to be complete, how it is put in place in one step, and its errors.
+"""The folder of a prepared set: what it must hold to be complete, how it is put in place in one
+step, and its errors.
 
-manifest.json (written last) names every file, its size and SHA-256; a folder without it was never finished and is never opened. Shards
+manifest.json (written last) names every file, its size and SHA-256; a folder without it was never
+finished and is never opened. Shards
 of large sets have no digest of their own: every video has (in the index), compared when it is read.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -25,10 +28,13 @@ from gfvad.base.types import DataError
 FORMAT = 1  # of the folder; raise it when its content changes meaning
 MANIFEST, INDEX, STATISTICS = "manifest.json", "index.json", "feature_stats.npz"
 SPLITS = ("train", "test")
-IDENTITY = ("format", "dataset", "modalities", "splits", "source")  # what decides whether a finished folder is the one asked for
+# what decides whether a finished folder is the one asked for
+IDENTITY = ("format", "dataset", "modalities", "splits", "source")
 SEAL = "seal"  # key of the manifest: its own checksum
 SHARD = ".array_record"  # in the names of files that hold features
-READ_AT_ONCE = 1 << 30  # bytes of a set whose files are all compared with their checksums when it is opened (below a second)
+# bytes of a set whose files are all compared with their checksums when it is opened (below a
+# second)
+READ_AT_ONCE = 1 << 30
 REDO = "prepare it again (python -m gfvad.prepare, or delete the folder and rerun)"
 _digests: dict[tuple, str] = {}  # state of a file -> its SHA-256
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -42,41 +48,73 @@ def digest(lines: Sequence[str]) -> str:
 def describe(layout) -> dict:
     """The identity of the set a layout gives: the IDENTITY keys of its manifest. Reads no features.
 
-    Raises DataError where there is no video, two videos of a split share a name, or a modality's name is unusable.
+    Raises DataError where there is no video, two videos of a split share a name, or a modality's
+    name is unusable.
     """
     bad = [m for m in layout.modalities if not NAME.fullmatch(m)]
     if bad or not layout.modalities:
         found = list(layout.modalities)
-        raise DataError(f"{layout.name}: modalities {found}; expected at least one, each named by letters, digits, '_', '-' or '.'")
+        raise DataError(
+            f"{layout.name}: modalities {found}; expected at least one, each named by letters,"
+            " digits, '_', '-' or '.'"
+        )
     entries = {split: list(layout.entries(split)) for split in SPLITS}
     if not any(entries.values()):
-        raise DataError(f"{layout.name}: no videos in {' or '.join(SPLITS)}; check config.data.root and the layout's file names")
+        raise DataError(
+            f"{layout.name}: no videos in {' or '.join(SPLITS)}; check config.data.root and the"
+            " layout's file names"
+        )
     for split, videos in entries.items():
         names = [entry.name for entry in videos]
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        twice = (
+            sorted({name for name in names if names.count(name) > 1})
+            if len(set(names)) < len(names)
+            else []
+        )
         if twice:
             found = f"{len(twice)} names stand for more than one video, e.g. {twice[0]!r}"
             raise DataError(f"{layout.name}/{split}: {found}; rename or remove all but one of each")
-    splits = {split: {"videos": len(v), "names_sha256": digest([e.name for e in v])} for split, v in entries.items() if v}
+    splits = {
+        split: {"videos": len(v), "names_sha256": digest([e.name for e in v])}
+        for split, v in entries.items()
+        if v
+    }
     modalities = {m: int(d) for m, d in layout.modalities.items()}
-    return {"format": FORMAT, "dataset": layout.name, "modalities": modalities, "splits": splits, "source": fingerprint(layout, entries)}
+    return {
+        "format": FORMAT,
+        "dataset": layout.name,
+        "modalities": modalities,
+        "splits": splits,
+        "source": fingerprint(layout, entries),
+    }
 
 
 def fingerprint(layout, entries: Mapping[str, Sequence]) -> str:
-    """Hash that changes with the source: the layout's own where it gives one, else names, sizes and times of the entries' files."""
+    """Hash that changes with the source: the layout's own where it gives one, else names, sizes
+    and times of the entries' files."""
     if hasattr(layout, "fingerprint"):
         return str(layout.fingerprint())
     lines = []
     for split, videos in entries.items():
         for entry in videos:
-            stats = [(path.name, path.stat()) for path in sorted(_paths(getattr(entry, "files", ())))]
-            lines += [f"{split} {entry.name}"] + [f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats]
+            stats = [
+                (path.name, path.stat()) for path in sorted(_paths(getattr(entry, "files", ())))
+            ]
+            lines += [f"{split} {entry.name}"] + [
+                f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats
+            ]
     return digest(lines)
 
 
 def source_bytes(entries: Mapping[str, Sequence]) -> int:
-    """Size of the files of all splits; 0 where the entries name none. A file of many videos counts once."""
-    paths = {path for videos in entries.values() for entry in videos for path in _paths(getattr(entry, "files", ()))}
+    """Size of the files of all splits; 0 where the entries name none. A file of many videos
+    counts once."""
+    paths = {
+        path
+        for videos in entries.values()
+        for entry in videos
+        for path in _paths(getattr(entry, "files", ()))
+    }
     return sum(path.stat().st_size for path in paths)
 
 
@@ -99,17 +137,34 @@ def write_json(path: Path, content) -> None:
 
 def finish(folder: Path, identity: Mapping, details: Mapping) -> None:
     """Writes the manifest of a folder whose other files are complete."""
-    files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = {
+        str(p.relative_to(folder)): p.stat().st_size
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
     whole = sum(files.values()) <= READ_AT_ONCE
-    digests = {name: file_digest(folder / name) for name, size in files.items() if whole or (SHARD not in name and size <= READ_AT_ONCE)}
+    digests = {
+        name: file_digest(folder / name)
+        for name, size in files.items()
+        if whole or (SHARD not in name and size <= READ_AT_ONCE)
+    }
     date = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    manifest = {**identity, **details, "files": files, "sha256": digests, "gfvad": gfvad.__version__, "date": date}
+    manifest = {
+        **identity,
+        **details,
+        "files": files,
+        "sha256": digests,
+        "gfvad": gfvad.__version__,
+        "date": date,
+    }
     write_json(folder / MANIFEST, {**manifest, SEAL: seal_of(manifest)})
 
 
 def seal_of(manifest: Mapping) -> str:
     """SHA-256 of a manifest without its seal."""
-    text = json.dumps({key: value for key, value in manifest.items() if key != SEAL}, sort_keys=True)
+    text = json.dumps(
+        {key: value for key, value in manifest.items() if key != SEAL}, sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -124,27 +179,44 @@ def file_digest(path: Path) -> str:
 
 
 def read(folder: Path, shards: bool = True) -> dict:
-    """The manifest of a complete folder of this version; DataError, saying what to do, for anything else, and for a damaged file.
+    """The manifest of a complete folder of this version; DataError, saying what to do, for anything
+    else, and for a damaged file.
 
     shards: False leaves those out, for a set that is used as far as it can be read.
     """
     path = folder / MANIFEST
     if not path.is_file():
         found = "an unfinished or foreign folder" if folder.is_dir() else "no such folder"
-        raise DataError(f"{folder} is not a prepared set: {found} (expected {MANIFEST} in it); {REDO}")
+        raise DataError(
+            f"{folder} is not a prepared set: {found} (expected {MANIFEST} in it); {REDO}"
+        )
     manifest = _read_json(path)
     if manifest.get("format") != FORMAT:
-        raise DataError(f"{path} is of format {manifest.get('format')!r} (gfvad reads {FORMAT}); {REDO}")
+        raise DataError(
+            f"{path} is of format {manifest.get('format')!r} (gfvad reads {FORMAT}); {REDO}"
+        )
     sealed = SEAL in manifest or "sha256" in manifest  # else of an earlier version
     if sealed and manifest.get(SEAL) != seal_of(manifest):
         raise DataError(f"{path} is damaged (its checksum differs); {REDO}")
     absent = [key for key in (*IDENTITY, "files") if key not in manifest]
-    if absent or not all(isinstance(manifest[key], dict) for key in ("modalities", "splits", "files")):
-        raise DataError(f"{path} is damaged (lacks {', '.join(absent) or 'what it should hold'}); {REDO}")
-    wrong = [name for part in ("modalities", "files") for name, n in manifest[part].items() if type(n) is not int]
+    if absent or not all(
+        isinstance(manifest[key], dict) for key in ("modalities", "splits", "files")
+    ):
+        raise DataError(
+            f"{path} is damaged (lacks {', '.join(absent) or 'what it should hold'}); {REDO}"
+        )
+    wrong = [
+        name
+        for part in ("modalities", "files")
+        for name, n in manifest[part].items()
+        if type(n) is not int
+    ]
     wrong += [name for name, split in manifest["splits"].items() if not isinstance(split, dict)]
     if wrong or not isinstance(manifest.get("sha256", {}), dict):
-        raise DataError(f"{path} is damaged ({', '.join(wrong[:3]) or 'sha256'}: not what is written there); {REDO}")
+        raise DataError(
+            f"{path} is damaged ({', '.join(wrong[:3]) or 'sha256'}: not what is written there);"
+            f" {REDO}"
+        )
     for name, size in manifest["files"].items():
         if not shards and SHARD in name:
             continue
@@ -159,7 +231,8 @@ def read(folder: Path, shards: bool = True) -> dict:
 
 
 class DamagedFile(DataError):
-    """A file of a prepared set with other content than was written. Field name: of the file, in the folder."""
+    """A file of a prepared set with other content than was written. Field name: of the file, in
+    the folder."""
 
     def __init__(self, text: str, name: str):
         super().__init__(text)
@@ -183,7 +256,8 @@ def _read_json(path: Path) -> dict:
 
 
 def stale(folder: Path, identity: Mapping) -> str | None:
-    """Why a folder has to be prepared (again); None where it is complete and holds exactly this set. '' where there is nothing yet."""
+    """Why a folder has to be prepared (again); None where it is complete and holds exactly this
+    set. '' where there is nothing yet."""
     if not folder.exists():
         return ""
     try:
@@ -197,7 +271,8 @@ def stale(folder: Path, identity: Mapping) -> str | None:
 
 
 def is_current(folder: Path, identity: Mapping) -> bool:
-    """True where the folder is complete and holds exactly this set; also one of an earlier version, without checksums."""
+    """True where the folder is complete and holds exactly this set; also one of an earlier
+    version, without checksums."""
     try:
         manifest = read(folder)
     except DataError:
@@ -206,12 +281,13 @@ def is_current(folder: Path, identity: Mapping) -> bool:
 
 
 def refuse_foreign(folder: Path, dataset: str, own: bool = False) -> None:
-    """Raises DataError where writing would destroy something other than an earlier preparation of the same dataset.
+    """Raises DataError where writing would destroy something other than an earlier preparation of
+    the same dataset.
 
     own: the folder is in our cache, where a damaged manifest does not make it somebody else's.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+        return None
     path = folder / MANIFEST
     found, files = None, None
     if path.is_file():
@@ -223,15 +299,26 @@ def refuse_foreign(folder: Path, dataset: str, own: bool = False) -> None:
     if own and path.is_file() and (folder / INDEX).is_file():
         return None
     what = f"the prepared set {found!r}" if found else "files that are no prepared set"
-    raise DataError(f"{folder} already holds {what}; expected nothing or an earlier {dataset!r}. Choose another folder or delete it")
+    raise DataError(
+        f"{folder} already holds {what}; expected nothing or an earlier {dataset!r}. Choose another"
+        " folder or delete it"
+    )
 
 
 def require_own(folder: Path, files: Collection[str]) -> None:
-    """Raises DataError where a folder that is to be replaced holds other files than these: somebody put them there."""
-    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if (not path.is_dir() or path.is_symlink()) and str(path.relative_to(folder)) not in files)
+    """Raises DataError where a folder that is to be replaced holds other files than these:
+    somebody put them there."""
+    others = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if (not path.is_dir() or path.is_symlink()) and str(path.relative_to(folder)) not in files
+    )
     if others:
-        raise DataError(f"{folder} is to be written anew, and {len(others)} files in it are not this project's: {some(others)}; expected those that were written alone: "
-                        "move them away, or choose another folder")  # fmt: skip
+        raise DataError(
+            f"{folder} is to be written anew, and {len(others)} files in it are not this project's:"
+            f" {some(others)}; expected those that were written alone: move them away, or choose"
+            " another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -241,7 +328,10 @@ def locked(folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = open(folder.parent / f".{folder.name}.lock", "a+")
     except OSError as error:
-        message = f"cannot write to {folder.parent} ({error.strerror}); choose another folder (config.data.cache_dir, --out)"
+        message = (
+            f"cannot write to {folder.parent} ({error.strerror}); choose another folder"
+            " (config.data.cache_dir, --out)"
+        )
         raise DataError(message) from error
     with lock:  # released when the file is closed, also by a killed process
         wait_for(lock, Path(lock.name), folder)
@@ -250,9 +340,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when the block ends, or vanishes where it raises. Needs the lock."""
+    """A new folder beside `folder` that takes its place when the block ends, or vanishes where
+    it raises. Needs the lock."""
     prefix = f".{folder.name}.partial-"
-    for stale in folder.parent.glob(f"{prefix}*"):  # left by a killed process: nobody else writes under the lock
+    # left by a killed process: nobody else writes under the lock
+    for stale in folder.parent.glob(f"{prefix}*"):
         shutil.rmtree(stale)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
@@ -267,7 +359,11 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """DataError where the disk of a folder has less than `needed` bytes (and a margin of 64 MiB) left."""
+    """DataError where the disk of a folder has less than `needed` bytes (and a margin of 64 MiB)
+    left."""
     free = shutil.disk_usage(folder).free
     if free < needed + (64 << 20):
-        raise DataError(f"{folder.parent}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed; free some space or choose another disk")
+        raise DataError(
+            f"{folder.parent}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed; free some"
+            " space or choose another disk"
+        )

@@ -1,7 +1,11 @@
-"""From records to batches: shuffling, sharding by process, crops, static lengths. The only importer of grain.
+"""From records to batches: shuffling, sharding by process, crops, static lengths. The only importer
+of grain.
 
-Everything is a function of a place in one global stream of examples (gfvad/data/features/streams.py), so a position is one number. grain maps batch numbers to batches on its threads and keeps that number.
+Everything is a function of a place in one global stream of examples
+(gfvad/data/features/streams.py), so a position is one number. grain maps batch numbers to batches
+on its threads and keeps that number.
 """
+
 from __future__ import annotations
 
 import os
@@ -11,9 +15,21 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from gfvad.data import sampling
-from gfvad.data.features.streams import (ClipStream, crops, Examples, local_size, modalities, reader, require_finite, stack, TRAIN_CACHE_BYTES, TrainStream, width)  # fmt: skip
 from gfvad.base.types import Batch, DataError
+from gfvad.data import sampling
+from gfvad.data.features.streams import (
+    TRAIN_CACHE_BYTES,
+    ClipStream,
+    Examples,
+    TrainStream,
+    crops,
+    local_size,
+    modalities,
+    reader,
+    require_finite,
+    stack,
+    width,
+)
 
 __all__ = ["Examples", "clip_iterator", "eval_batches", "eval_plan", "stack", "train_iterator"]
 
@@ -22,64 +38,114 @@ MAX_PLACE = 2**31 - 1  # Batch.position is int32
 
 
 class TrainIterator(Iterator[Batch]):
-    """Endless iterator over a TrainStream or ClipStream whose position can be saved and restored, on any number of processes."""
+    """Endless iterator over a TrainStream or ClipStream whose position can be saved and
+    restored, on any number of processes."""
 
     def __init__(self, stream: TrainStream | ClipStream, threads: int):
         self._identity = stream.identity
-        # building ahead on threads changes nothing but the time: a batch is a function of its number
+        # building ahead on threads changes nothing but the time: a batch is a function of its
+        # number
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2, threads))
-        batches = grain.MapDataset.range(MAX_PLACE // stream.identity["batch_size"]).map(stream.local_batch)
+        batches = grain.MapDataset.range(MAX_PLACE // stream.identity["batch_size"]).map(
+            stream.local_batch
+        )
         self._iterator = iter(batches.to_iter_dataset(options))
 
     def __next__(self) -> Batch:
         state = self._iterator.get_state()
         try:
             return next(self._iterator)
-        except BaseException:  # also an interrupt: grain has lost the batch it was waiting for, so go back to it
+        except BaseException:
+            # also an interrupt: grain has lost the batch it was waiting for, so go back to it
             self._iterator.set_state(state)
             raise
 
     def get_state(self) -> dict:
-        """The position as plain numbers and strings (JSON): the next batch and what the stream consists of."""
+        """The position as plain numbers and strings (JSON): the next batch and what the stream
+        consists of."""
         return {"next_batch": int(self._iterator.get_state()["next_index"]), **self._identity}
 
     def set_state(self, state: Mapping) -> None:
-        """Continues at a saved position, bitwise. Raises DataError where the stream is another one."""
+        """Continues at a saved position, bitwise. Raises DataError where the stream is another
+        one."""
         differ = [key for key, value in self._identity.items() if state.get(key) != value]
         if differ:
-            found = ", ".join(f"{key} {state.get(key)!r} (now {self._identity[key]!r})" for key in differ)
-            raise DataError(f"the saved data position belongs to another stream: {found}. Restore what it was, or start a new run")
+            found = ", ".join(
+                f"{key} {state.get(key)!r} (now {self._identity[key]!r})" for key in differ
+            )
+            raise DataError(
+                f"the saved data position belongs to another stream: {found}. Restore what it was,"
+                " or start a new run"
+            )
         self._iterator.set_state({"next_index": int(state["next_batch"])})
 
 
 def train_iterator(
-    records, indices, data_cfg, batch_size: int, seed: int, process_index: int = 0, process_count: int = 1,
-    *, cache_bytes: int = TRAIN_CACHE_BYTES, threads: int | None = None, examples: Examples | None = None,
-) -> TrainIterator:  # fmt: skip
-    """Endless, deterministic iterator of local training batches (numpy, [batch_size / process_count]); see TrainStream.
+    records,
+    indices,
+    data_cfg,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    *,
+    cache_bytes: int = TRAIN_CACHE_BYTES,
+    threads: int | None = None,
+    examples: Examples | None = None,
+) -> TrainIterator:
+    """Endless, deterministic iterator of local training batches (numpy, [batch_size /
+    process_count]); see TrainStream.
 
-    `indices` are those of the training part in `records`; `data_cfg` is config.data. Videos are kept decoded where they fit in
-    `cache_bytes` (`examples`: of the same arguments, to share them between iterators). threads=0 builds each batch when it is asked for; None: one, or as many as cores (at most 8) where videos are read.
-    Raises DataError for no or unlabelled videos, a missing modality or NaN features (on drawing them), ConfigError where batch_size is no
-    multiple of process_count.
+    `indices` are those of the training part in `records`; `data_cfg` is config.data. Videos are
+    kept decoded where they fit in `cache_bytes` (`examples`: of the same arguments, to share them
+    between iterators). threads=0 builds each batch when it is asked for; None: one, or as many as
+    cores (at most 8) where videos are read.
+    Raises DataError for no or unlabelled videos, a missing modality or NaN features (on drawing
+    them), ConfigError where batch_size is no multiple of process_count.
     """
     if threads is None:
         threads = 1 if records.nbytes(indices) <= cache_bytes else min(8, os.cpu_count() or 1)
-    return TrainIterator(TrainStream(records, indices, data_cfg, batch_size, seed, process_index, process_count, cache_bytes, examples), threads)
+    return TrainIterator(
+        TrainStream(
+            records,
+            indices,
+            data_cfg,
+            batch_size,
+            seed,
+            process_index,
+            process_count,
+            cache_bytes,
+            examples,
+        ),
+        threads,
+    )
 
 
 def clip_iterator(
-    make_example: Callable[[int, int], Any], size: int, batch_size: int, seed: int, process_index: int = 0, process_count: int = 1,
-    *, identity: Mapping[str, Any] = {}, threads: int = 1,
-) -> TrainIterator:  # fmt: skip
-    """Endless, deterministic iterator of local batches over examples 0 ... size - 1, made by make_example(i, place) on grain's threads.
+    make_example: Callable[[int, int], Any],
+    size: int,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    *,
+    identity: Mapping[str, Any] = {},
+    threads: int = 1,
+) -> TrainIterator:
+    """Endless, deterministic iterator of local batches over examples 0 ... size - 1, made by
+    make_example(i, place) on grain's threads.
 
-    `place` is the example's in the global stream, to draw random numbers from (`sampling.example_rng`). An example is a dict of numpy
-    arrays, or a NamedTuple with a field `position`, and may be nested; the batch is the same, stacked, with `position` int32 [B] the places.
-    `identity` (JSON) says what the examples are: a saved position is refused by an iterator of another one.
+    `place` is the example's in the global stream, to draw random numbers from
+    (`sampling.example_rng`). An example is a dict of numpy arrays, or a NamedTuple with a field
+    `position`, and may be nested; the batch is the same, stacked, with `position` int32 [B] the
+    places. `identity` (JSON) says what the examples are: a saved position is refused by an iterator
+    of another one.
     Raises DataError for no examples, ConfigError where batch_size is no multiple of process_count.
     """
-    return TrainIterator(ClipStream(make_example, size, batch_size, seed, process_index, process_count, identity), threads)
+    return TrainIterator(
+        ClipStream(make_example, size, batch_size, seed, process_index, process_count, identity),
+        threads,
+    )
 
 
 class EvalGroup(NamedTuple):
@@ -91,13 +157,16 @@ class EvalGroup(NamedTuple):
 
 
 def eval_plan(records, indices, data_cfg) -> list[EvalGroup]:
-    """All windows of the given videos, grouped by static shape: shortest length first, videos in the given order."""
+    """All windows of the given videos, grouped by static shape: shortest length first, videos in
+    the given order."""
     by_shape: dict[tuple, list] = {}
     names = modalities(records, data_cfg)
     for i in map(int, indices):
         n, shown = int(records.lengths[i]), tuple(int(crops(records, m)[i]) for m in names)
         whole = [sampling.Window(0, n, int(data_cfg.train_units))]
-        for window in sampling.windows(n, data_cfg.eval_lengths) if data_cfg.eval_mode == "full" else whole:
+        for window in (
+            sampling.windows(n, data_cfg.eval_lengths) if data_cfg.eval_mode == "full" else whole
+        ):
             by_shape.setdefault((window.length, shown), []).append((i, window))
     size = int(data_cfg.eval_batch_size)
     return [
@@ -108,38 +177,75 @@ def eval_plan(records, indices, data_cfg) -> list[EvalGroup]:
 
 
 class EvalBatches:
-    """Iterable of local evaluation batches; len() is their number, the same on every process, and so are their shapes."""
+    """Iterable of local evaluation batches; len() is their number, the same on every process,
+    and so are their shapes."""
 
-    def __init__(self, records, indices, data_cfg, process_index: int, process_count: int, cache_bytes: int, threads: int):
+    def __init__(
+        self,
+        records,
+        indices,
+        data_cfg,
+        process_index: int,
+        process_count: int,
+        cache_bytes: int,
+        threads: int,
+    ):
         self._records, self._threads = records, threads
         self._mode, self._size = data_cfg.eval_mode, int(data_cfg.eval_batch_size)
-        self._rows = process_index + process_count * np.arange(local_size(self._size, process_count, "data.eval_batch_size"))
+        self._rows = process_index + process_count * np.arange(
+            local_size(self._size, process_count, "data.eval_batch_size")
+        )
         indices = np.asarray(indices, np.int64)
         self._plan = eval_plan(records, indices, data_cfg)
-        self._read = reader(records, indices, modalities(records, data_cfg), cache_bytes, data_cfg) if self._plan else None
+        self._read = (
+            reader(records, indices, modalities(records, data_cfg), cache_bytes, data_cfg)
+            if self._plan
+            else None
+        )
 
     def __len__(self) -> int:
         return len(self._plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=max(1, self._threads))
-        return iter(grain.MapDataset.range(len(self)).map(self.local_batch).to_iter_dataset(options))
+        options = grain.ReadOptions(
+            num_threads=self._threads, prefetch_buffer_size=max(1, self._threads)
+        )
+        return iter(
+            grain.MapDataset.range(len(self)).map(self.local_batch).to_iter_dataset(options)
+        )
 
     def local_batch(self, k: int) -> Batch:
-        """This process's part of global batch k; rows without a window have valid False, video -1 and label -1."""
+        """This process's part of global batch k; rows without a window have valid False, video
+        -1 and label -1."""
         group, rows = self._plan[k], len(self._rows)
-        features = {m: np.zeros((rows, c, group.length, width(self._records, m)), np.float32) for m, c in group.crops.items()}  # [B, C, N, D]
+        # [B, C, N, D]
+        features = {
+            m: np.zeros((rows, c, group.length, width(self._records, m)), np.float32)
+            for m, c in group.crops.items()
+        }
         mask, valid = np.zeros((rows, group.length), bool), self._rows < len(group.windows)
         video, start = np.full(rows, -1, np.int32), np.zeros(rows, np.int32)
         for row in np.flatnonzero(valid):
             video[row], window = group.windows[self._rows[row]]
             start[row] = window.start
-            mask[row] = self._fill({m: x[row] for m, x in features.items()}, int(video[row]), window)
+            mask[row] = self._fill(
+                {m: x[row] for m, x in features.items()}, int(video[row]), window
+            )
         require_finite(features, video, self._records)
         label = np.where(valid, self._records.labels[video], -1).astype(np.float32)
-        return Batch(features, mask, label, valid, video, start, (k * self._size + self._rows).astype(np.int32))
+        return Batch(
+            features,
+            mask,
+            label,
+            valid,
+            video,
+            start,
+            (k * self._size + self._rows).astype(np.int32),
+        )
 
-    def _fill(self, out: Mapping[str, np.ndarray], video: int, window: sampling.Window) -> np.ndarray:
+    def _fill(
+        self, out: Mapping[str, np.ndarray], video: int, window: sampling.Window
+    ) -> np.ndarray:
         """Writes a window's units into {modality: [C, N, D]} and returns their mask [N]."""
         source = self._read(video)
         if self._mode == "full":
@@ -153,13 +259,24 @@ class EvalBatches:
 
 
 def eval_batches(
-    records, indices, data_cfg, process_index: int = 0, process_count: int = 1, *, cache_bytes: int = EVAL_CACHE_BYTES, threads: int = 1
+    records,
+    indices,
+    data_cfg,
+    process_index: int = 0,
+    process_count: int = 1,
+    *,
+    cache_bytes: int = EVAL_CACHE_BYTES,
+    threads: int = 1,
 ) -> EvalBatches:
-    """Iterable of numpy batches (features [B / P, C_m, N, D_m]) that hold every unit of every given video exactly once over all processes.
+    """Iterable of numpy batches (features [B / P, C_m, N, D_m]) that hold every unit of every given
+    video exactly once over all processes.
 
-    eval_mode 'full': own length, padded to one of eval_lengths, or cut into windows (one example each, with `start`) where it is longer
-    than the last. 'segments': train_units segment means, one example a video. All processes get the same number of batches of the same
-    shapes. Order is fixed; few batches are in memory at a time. Raises DataError as train_iterator does, ConfigError for an indivisible
-    batch size.
+    eval_mode 'full': own length, padded to one of eval_lengths, or cut into windows (one example
+    each, with `start`) where it is longer than the last. 'segments': train_units segment means, one
+    example a video. All processes get the same number of batches of the same shapes. Order is
+    fixed; few batches are in memory at a time. Raises DataError as train_iterator does, ConfigError
+    for an indivisible batch size.
     """
-    return EvalBatches(records, indices, data_cfg, process_index, process_count, cache_bytes, threads)
+    return EvalBatches(
+        records, indices, data_cfg, process_index, process_count, cache_bytes, threads
+    )

@@ -1,7 +1,9 @@
-"""Static lengths from videos of any length, the shuffling order, and the validation split. Pure numpy, no state.
+"""Static lengths from videos of any length, the shuffling order, and the validation split. Pure
+numpy, no state.
 
 N is the static length of an example, n the number of units of a video.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -16,7 +18,8 @@ MODES = ("uniform", "window", "mean")
 
 
 class Units(NamedTuple):
-    """Which units of a video make up an example: slot k is the mean of units [start_k, stop_k), nothing where mask is False."""
+    """Which units of a video make up an example: slot k is the mean of units [start_k, stop_k),
+    nothing where mask is False."""
 
     start: np.ndarray  # int64 [N]
     stop: np.ndarray  # int64 [N]
@@ -34,11 +37,13 @@ class Window(NamedTuple):
 def sample_units(n: int, target: int, mode: str, rng: np.random.Generator | None = None) -> Units:
     """Chooses `target` slots from the n >= 1 units of a video.
 
-    uniform: evenly spaced units, the floors of linspace(0, n - 1, target) (the sampling of XD-Violence's published baselines).
+    uniform: evenly spaced units, the floors of linspace(0, n - 1, target) (the sampling of
+    XD-Violence's published baselines).
     window: a random run of consecutive units; needs `rng`.
     Both keep a shorter video as it is and pad it (mask False).
-    mean: means of `target` segments cut at the floors of linspace(0, n, target + 1); a segment without a unit of its own repeats
-    the one at its start (the segments of RTFM, Tian et al. 2021, `process_feat`). No slot is masked.
+    mean: means of `target` segments cut at the floors of linspace(0, n, target + 1); a segment
+    without a unit of its own repeats the one at its start (the segments of RTFM, Tian et al. 2021,
+    `process_feat`). No slot is masked.
     """
     if mode not in MODES:
         raise ConfigError(f"data.train_sampling is {mode!r}; valid: {', '.join(MODES)}")
@@ -56,12 +61,14 @@ def sample_units(n: int, target: int, mode: str, rng: np.random.Generator | None
 
 
 def take(x: np.ndarray, units: Units) -> np.ndarray:
-    """Features [..., n, D] of a video -> float32 [..., N, D] of an example; masked slots are 0. Means are taken in float64."""
+    """Features [..., n, D] of a video -> float32 [..., N, D] of an example; masked slots are 0.
+    Means are taken in float64."""
     if (units.stop - units.start <= 1).all():
         taken = x[..., units.start, :].astype(np.float32)  # [..., N, D]
         taken[..., ~units.mask, :] = 0
         return taken
-    # reduceat sums [start_k, start_k+1) and gives the unit at start_k itself where that is empty: exactly the segments of `mean`
+    # reduceat sums [start_k, start_k+1) and gives the unit at start_k itself where that is empty:
+    # exactly the segments of `mean`
     total = np.add.reduceat(x, units.start, axis=-2, dtype=np.float64)  # [..., N, D]
     return (total / (units.stop - units.start)[:, None]).astype(np.float32)
 
@@ -74,40 +81,55 @@ def pad(x: np.ndarray, length: int) -> np.ndarray:
 
 
 def windows(n: int, lengths: Sequence[int]) -> list[Window]:
-    """Cuts a video of n >= 1 units into windows that hold each unit exactly once, each padded to the smallest static length that fits.
+    """Cuts a video of n >= 1 units into windows that hold each unit exactly once, each padded to
+    the smallest static length that fits.
 
-    A video no longer than the longest length is one window. A longer one is cut into the fewest windows possible, of equal size up to one
+    A video no longer than the longest length is one window. A longer one is cut into the fewest
+    windows possible, of equal size up to one
     unit: a rest of a few units would have next to nothing to relate to.
     """
     lengths = sorted(lengths)
     pieces = -(-n // lengths[-1])
-    edges = [k * n // pieces for k in range(pieces + 1)]  # whole numbers: a rounding error must not make a window longer than lengths[-1]
+    # whole numbers: a rounding error must not make a window longer than lengths[-1]
+    edges = [k * n // pieces for k in range(pieces + 1)]
     counts = [b - a for a, b in zip(edges, edges[1:])]
-    return [Window(start, count, next(length for length in lengths if length >= count)) for start, count in zip(edges, counts)]
+    return [
+        Window(start, count, next(length for length in lengths if length >= count))
+        for start, count in zip(edges, counts)
+    ]
 
 
 def epoch_order(n: int, seed: int, stream: int, epoch: int) -> np.ndarray:
-    """Order of n examples in one pass of a stream: int64 [n], a permutation fixed by (seed, stream, epoch)."""
+    """Order of n examples in one pass of a stream: int64 [n], a permutation fixed by (seed,
+    stream, epoch)."""
     return np.random.default_rng((seed, 1, stream, epoch)).permutation(n)
 
 
 def example_rng(seed: int, position: int) -> np.random.Generator:
-    """Random numbers of the example at a place in the global stream, the same on any number of processes."""
+    """Random numbers of the example at a place in the global stream, the same on any number of
+    processes."""
     return np.random.default_rng((seed, 2, position))
 
 
-def split_validation(names: Sequence[str], labels: Sequence[int], fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """(train, validation) indices, int64, ascending: of every label, `fraction` of the videos are held out.
+def split_validation(
+    names: Sequence[str], labels: Sequence[int], fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(train, validation) indices, int64, ascending: of every label, `fraction` of the videos are
+    held out.
 
-    The held-out ones are those with the smallest SHA-256 of the name, so the split depends on neither the order of the videos nor a seed.
-    Each label gives the nearest whole number, at least 1 where fraction > 0 and it has 2 videos or more, and keeps at least 1 for training.
+    The held-out ones are those with the smallest SHA-256 of the name, so the split depends on
+    neither the order of the videos nor a seed. Each label gives the nearest whole number, at least
+    1 where fraction > 0 and it has 2 videos or more, and keeps at least 1 for training.
     """
     if not 0 <= fraction < 1:
         raise ConfigError(f"data.validation_fraction is {fraction}; expected 0 <= fraction < 1")
     labels = np.asarray(labels)
     held_out: list[int] = []
     for label in np.unique(labels):
-        stratum = sorted(np.flatnonzero(labels == label), key=lambda i: hashlib.sha256(names[i].encode()).digest())
+        stratum = sorted(
+            np.flatnonzero(labels == label),
+            key=lambda i: hashlib.sha256(names[i].encode()).digest(),
+        )
         count = int(fraction * len(stratum) + 0.5)
         count = min(max(count, 1 if fraction > 0 else 0), len(stratum) - 1)
         held_out += stratum[:count]

@@ -1,8 +1,10 @@
 """Timed sentences of a video -> one embedding a unit, with a cache of embeddings on disk.
 
-Captions are a JSON object {video: {"duration": s, "timestamps": [[start, end], ...], "sentences": ["...", ...]}}, times in seconds (the
-format of the UCA annotation of UCF-Crime). Sentences may overlap, leave gaps and come in any order.
+Captions are a JSON object {video: {"duration": s, "timestamps": [[start, end], ...], "sentences":
+["...", ...]}}, times in seconds (the format of the UCA annotation of UCF-Crime). Sentences may
+overlap, leave gaps and come in any order.
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -26,7 +28,8 @@ GAP_SECONDS = 1.0  # of 'decay', chosen on held-out training videos of UCF-Crime
 LEAST_FADE = 1e-6  # a faded description never is an absent one (all zero)
 RULES = 2  # version of `text_features`: features made by another one are made anew
 MAGIC = b"gfvad text embeddings 1\n"
-FLUSH = 512  # sentences embedded between two saves (and calls of progress): an interrupted run loses little
+# sentences embedded between two saves (and calls of progress): an interrupted run loses little
+FLUSH = 512
 LOG = logging.getLogger(__name__)
 
 
@@ -54,43 +57,70 @@ class TextCache(NamedTuple):
     vectors: dict[bytes, np.ndarray]  # key of the sentence -> float32 [dim]
 
 
-# ---- captions --------------------------------------------------------------------------------------------------------------------------
+# ---- captions
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 def load_captions(path: str | os.PathLike) -> dict[str, Captions]:
     """Captions by video name.
 
-    Two repairs, both silent because they lose nothing: an end beyond the duration is cut to it, and blank sentences are dropped.
-    Everything else that is wrong raises DataError naming the file, the video and the sentence: unreadable file or JSON, a repeated video,
-    missing keys, lengths that differ, a time that is negative, not finite or reversed, a start beyond the duration, text that is no string.
+    Two repairs, both silent because they lose nothing: an end beyond the duration is cut to it, and
+    blank sentences are dropped.
+    Everything else that is wrong raises DataError naming the file, the video and the sentence:
+    unreadable file or JSON, a repeated video, missing keys, lengths that differ, a time that is
+    negative, not finite or reversed, a start beyond the duration, text that is no string.
     """
     path = Path(path)
     what = "timed sentences {video: {duration, timestamps, sentences}}"
-    content = read_json(path, what if path.exists() else f"{what}: check data.captions and data.root", finite=False)
-    return {name: _parse_captions(f"{path}: video {name!r}", entry) for name, entry in content.items()}
+    content = read_json(
+        path, what if path.exists() else f"{what}: check data.captions and data.root", finite=False
+    )
+    return {
+        name: _parse_captions(f"{path}: video {name!r}", entry) for name, entry in content.items()
+    }
 
 
 def _parse_captions(where: str, entry: object) -> Captions:
     """One validated entry; `where` starts every message."""
     if not isinstance(entry, dict) or not {"duration", "timestamps", "sentences"} <= set(entry):
         found = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
-        raise DataError(f"{where}: found {found}, expected an object with duration, timestamps and sentences")
+        raise DataError(
+            f"{where}: found {found}, expected an object with duration, timestamps and sentences"
+        )
     duration, times, sentences = entry["duration"], entry["timestamps"], entry["sentences"]
     if not _is_time(duration) or duration <= 0:
         raise DataError(f"{where}: duration {duration!r}, expected seconds > 0")
-    if not isinstance(times, list) or not isinstance(sentences, list) or len(times) != len(sentences):
-        sizes = " and ".join(str(len(part)) if isinstance(part, list) else type(part).__name__ for part in (times, sentences))
-        raise DataError(f"{where}: timestamps and sentences are {sizes}, expected two lists of one length")
+    if (
+        not isinstance(times, list)
+        or not isinstance(sentences, list)
+        or len(times) != len(sentences)
+    ):
+        sizes = " and ".join(
+            str(len(part)) if isinstance(part, list) else type(part).__name__
+            for part in (times, sentences)
+        )
+        raise DataError(
+            f"{where}: timestamps and sentences are {sizes}, expected two lists of one length"
+        )
     for place, (span, text) in enumerate(zip(times, sentences)):
         if not isinstance(text, str):
             raise DataError(f"{where}, sentence {place}: {text!r}, expected a string")
         if not isinstance(span, list) or len(span) != 2 or not all(map(_is_time, span)):
-            raise DataError(f"{where}, sentence {place}: timestamp {span!r}, expected [start, end] in seconds")
+            raise DataError(
+                f"{where}, sentence {place}: timestamp {span!r}, expected [start, end] in seconds"
+            )
         if not 0 <= span[0] <= span[1] or span[0] > duration:
-            raise DataError(f"{where}, sentence {place}: timestamp {span}, expected 0 <= start <= end and start <= duration {duration}: correct it")
+            raise DataError(
+                f"{where}, sentence {place}: timestamp {span}, expected 0 <= start <= end and start"
+                f" <= duration {duration}: correct it"
+            )
     kept = [place for place, text in enumerate(sentences) if text.strip()]
     spans = np.array([times[place] for place in kept], np.float64).reshape(-1, 2)
-    return Captions(float(duration), np.minimum(spans, duration), tuple(sentences[place].strip() for place in kept))
+    return Captions(
+        float(duration),
+        np.minimum(spans, duration),
+        tuple(sentences[place].strip() for place in kept),
+    )
 
 
 def _is_time(value: object) -> bool:
@@ -98,23 +128,31 @@ def _is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# ---- units -----------------------------------------------------------------------------------------------------------------------------
+# ---- units
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def assignment_weights(unit_spans: np.ndarray, spans: np.ndarray, assign: str) -> np.ndarray:
-    """[N, S] float64 weights of sentences in units: rows sum to 1, to less where 'decay' fades them, or to 0 where a unit takes none.
+    """[N, S] float64 weights of sentences in units: rows sum to 1, to less where 'decay' fades
+    them, or to 0 where a unit takes none.
 
-    A unit takes the plain mean of the sentences that overlap its span (annotators time sentences loosely, so the length of the overlap says
-    little); a sentence of no duration overlaps the unit that contains it. Without one, 'nearest' takes the sentence with the smallest gap
-    in time (the mean of several at the same gap), 'decay' the same times exp(-gap / GAP_SECONDS), so that a description fades where nobody
-    found anything to describe, 'overlap' none. Unit spans and sentence spans are [., 2] in seconds. Ours.
+    A unit takes the plain mean of the sentences that overlap its span (annotators time sentences
+    loosely, so the length of the overlap says little); a sentence of no duration overlaps the unit
+    that contains it. Without one, 'nearest' takes the sentence with the smallest gap in time (the
+    mean of several at the same gap), 'decay' the same times exp(-gap / GAP_SECONDS), so that a
+    description fades where nobody found anything to describe, 'overlap' none. Unit spans and
+    sentence spans are [., 2] in seconds. Ours.
     """
     if assign not in ASSIGNMENTS:
-        raise ConfigError(f"data.text_assign is {assign!r}, expected one of {', '.join(ASSIGNMENTS)}")
+        raise ConfigError(
+            f"data.text_assign is {assign!r}, expected one of {', '.join(ASSIGNMENTS)}"
+        )
     start, end = unit_spans[:, :1], unit_spans[:, 1:]  # [N, 1]
     first, last = spans[:, 0], spans[:, 1]  # [S]
     # [N, S]: a gap is 0 where the spans touch or overlap
-    taken = (np.minimum(end, last) > np.maximum(start, first)) | ((first == last) & (start <= first) & (first < end))
+    taken = (np.minimum(end, last) > np.maximum(start, first)) | (
+        (first == last) & (start <= first) & (first < end)
+    )
     own, fade = taken.any(1, keepdims=True), 1.0
     if assign in ("nearest", "decay") and spans.size:
         gap = np.maximum(np.maximum(first - end, start - last), 0.0)
@@ -127,13 +165,19 @@ def assignment_weights(unit_spans: np.ndarray, spans: np.ndarray, assign: str) -
 
 
 def text_features(
-    captions: Captions | None, unit_spans: np.ndarray, encoder: SentenceEncoder, assign: str = "nearest", cache: TextCache | None = None
+    captions: Captions | None,
+    unit_spans: np.ndarray,
+    encoder: SentenceEncoder,
+    assign: str = "nearest",
+    cache: TextCache | None = None,
 ) -> np.ndarray:
-    """Text features [N, D] float32 of units with spans [N, 2] in seconds; zeros without captions. See `assignment_weights`.
+    """Text features [N, D] float32 of units with spans [N, 2] in seconds; zeros without captions.
+    See `assignment_weights`.
 
-    A mean of unit vectors is shorter than 1 where sentences disagree; it is left so, except with 'decay': there the length of a feature is
-    the weight exp(-gap / GAP_SECONDS) alone, in (0, 1], which `model.confidence` reads as how much the description counts. For many videos call `embed` once with all sentences
-    before (full batches), then this for each video with the same cache.
+    A mean of unit vectors is shorter than 1 where sentences disagree; it is left so, except with
+    'decay': there the length of a feature is the weight exp(-gap / GAP_SECONDS) alone, in (0, 1],
+    which `model.confidence` reads as how much the description counts. For many videos call `embed`
+    once with all sentences before (full batches), then this for each video with the same cache.
     """
     unit_spans = np.asarray(unit_spans, np.float64).reshape(-1, 2)
     spans, sentences = (captions.spans, captions.sentences) if captions else (np.zeros((0, 2)), ())
@@ -143,11 +187,14 @@ def text_features(
     # [N, S] [S, D] -> [N, D]
     features = weights @ embed(sentences, encoder, cache)
     if assign == "decay":
-        features *= weights.sum(1, keepdims=True) / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), LEAST_FADE**2)
+        features *= weights.sum(1, keepdims=True) / np.maximum(
+            np.linalg.norm(features, axis=1, keepdims=True), LEAST_FADE**2
+        )
     return features.astype(np.float32)
 
 
-# ---- cache -----------------------------------------------------------------------------------------------------------------------------
+# ---- cache
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def text_key(encoder_id: str, text: str) -> bytes:
@@ -156,7 +203,8 @@ def text_key(encoder_id: str, text: str) -> bytes:
 
 
 def open_cache(cache_dir: str | os.PathLike | None, encoder: SentenceEncoder) -> TextCache:
-    """The cache of `encoder` in `cache_dir` (None: in memory only), one file an encoder. A damaged file is named in a warning and rebuilt."""
+    """The cache of `encoder` in `cache_dir` (None: in memory only), one file an encoder. A
+    damaged file is named in a warning and rebuilt."""
     if cache_dir is None:
         return TextCache(None, {})
     path = Path(cache_dir) / f"text-{encoder.id}.bin"
@@ -164,27 +212,42 @@ def open_cache(cache_dir: str | os.PathLike | None, encoder: SentenceEncoder) ->
 
 
 def embed(
-    texts: Sequence[str], encoder: SentenceEncoder, cache: TextCache | None = None, progress: Callable[[int, int], None] | None = None
+    texts: Sequence[str],
+    encoder: SentenceEncoder,
+    cache: TextCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Embeddings [n, dim] float32 of `texts` in their order; each distinct text not in the cache is embedded once and saved.
+    """Embeddings [n, dim] float32 of `texts` in their order; each distinct text not in the cache is
+    embedded once and saved.
 
     `progress(done, total)` counts the texts embedded here; it is not called when all are cached.
     """
     cache = TextCache(None, {}) if cache is None else cache
     keys = [text_key(encoder.id, text) for text in texts]
     # by length, so that each chunk fills batches of few static lengths
-    missing = sorted({key: text for key, text in zip(keys, texts) if key not in cache.vectors}.items(), key=lambda item: len(item[1]))
+    missing = sorted(
+        {key: text for key, text in zip(keys, texts) if key not in cache.vectors}.items(),
+        key=lambda item: len(item[1]),
+    )
     for start in range(0, len(missing), FLUSH):
         chunk = missing[start : start + FLUSH]
-        cache.vectors.update(zip((key for key, _ in chunk), encoder.encode([text for _, text in chunk])))
+        cache.vectors.update(
+            zip((key for key, _ in chunk), encoder.encode([text for _, text in chunk]))
+        )
         if cache.path:
             _merge(cache.path, cache.vectors, encoder.dim)
         if progress:
             progress(start + len(chunk), len(missing))
-    return np.stack([cache.vectors[key] for key in keys]) if keys else np.zeros((0, encoder.dim), np.float32)
+    return (
+        np.stack([cache.vectors[key] for key in keys])
+        if keys
+        else np.zeros((0, encoder.dim), np.float32)
+    )
 
 
-def encode_cached(texts: Sequence[str], encoder: SentenceEncoder, cache_dir: str | os.PathLike | None = None) -> np.ndarray:
+def encode_cached(
+    texts: Sequence[str], encoder: SentenceEncoder, cache_dir: str | os.PathLike | None = None
+) -> np.ndarray:
     """`embed` with the cache opened from `cache_dir`: [n, dim] float32."""
     return embed(texts, encoder, open_cache(cache_dir, encoder))
 
@@ -195,20 +258,30 @@ def _row(dim: int) -> np.dtype:
 
 
 def _read(path: Path, dim: int) -> dict[bytes, np.ndarray]:
-    """Vectors of a cache file: magic, sha256 of the rest, then n rows of key (32 bytes) and vector (dim float32, little-endian)."""
+    """Vectors of a cache file: magic, sha256 of the rest, then n rows of key (32 bytes) and
+    vector (dim float32, little-endian)."""
     if not path.is_file():
         return {}
     content = path.read_bytes()
     digest, body = content[len(MAGIC) : len(MAGIC) + 32], content[len(MAGIC) + 32 :]
-    if not content.startswith(MAGIC) or hashlib.sha256(body).digest() != digest or len(body) % _row(dim).itemsize:
-        LOG.warning("%s: damaged or of another version (%d bytes), its sentences are embedded again", path, len(content))
+    if (
+        not content.startswith(MAGIC)
+        or hashlib.sha256(body).digest() != digest
+        or len(body) % _row(dim).itemsize
+    ):
+        LOG.warning(
+            "%s: damaged or of another version (%d bytes), its sentences are embedded again",
+            path,
+            len(content),
+        )
         return {}
     rows = np.frombuffer(body, _row(dim))
     return {key.tobytes(): vector for key, vector in zip(rows["key"], rows["vector"])}
 
 
 def _merge(path: Path, vectors: dict[bytes, np.ndarray], dim: int) -> None:
-    """Save `vectors` with what other processes saved meanwhile, and take that in. A lock keeps writers apart, a rename keeps readers safe."""
+    """Save `vectors` with what other processes saved meanwhile, and take that in. A lock keeps
+    writers apart, a rename keeps readers safe."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):
@@ -218,7 +291,10 @@ def _merge(path: Path, vectors: dict[bytes, np.ndarray], dim: int) -> None:
             rows["vector"] = np.stack(list(vectors.values()))
             _replace(path, MAGIC + hashlib.sha256(rows.tobytes()).digest() + rows.tobytes())
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}): set data.cache_dir to a folder with write access and space") from None
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}): set data.cache_dir to a folder with"
+            " write access and space"
+        ) from None
 
 
 @contextmanager
@@ -241,6 +317,13 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def all_sentences(captions: Mapping[str, Captions], names: Sequence[str] | None = None) -> list[str]:
+def all_sentences(
+    captions: Mapping[str, Captions], names: Sequence[str] | None = None
+) -> list[str]:
     """Every sentence of `names` (None: of all videos), to be embedded in one go."""
-    return [text for name in (captions if names is None else names) if name in captions for text in captions[name].sentences]
+    return [
+        text
+        for name in (captions if names is None else names)
+        if name in captions
+        for text in captions[name].sentences
+    ]

@@ -1,4 +1,6 @@
-"""Appearance of a unit without weights: outlines by place and direction (histograms of oriented gradients, Dalal and Triggs 2005) and colours of its middle frame."""
+"""Appearance of a unit without weights: outlines by place and direction (histograms of oriented
+gradients, Dalal and Triggs 2005) and colours of its middle frame."""
+
 from __future__ import annotations
 
 import cv2
@@ -13,7 +15,8 @@ HUES, SATURATIONS, BRIGHTNESSES = 8, 6, 6
 
 
 class Appearance(Plain):
-    """Outlines of each cell [144, each cell of unit length], of the whole picture [9], colours [20]."""
+    """Outlines of each cell [144, each cell of unit length], of the whole picture [9], colours
+    [20]."""
 
     name = modality = "appearance"
     width = GRID * GRID * ORIENTATIONS + ORIENTATIONS + HUES + SATURATIONS + BRIGHTNESSES
@@ -21,22 +24,42 @@ class Appearance(Plain):
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [width]."""
         frame = np.ascontiguousarray(unit.frames[len(unit.frames) // 2])
-        outlines = oriented(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255)  # [4, 4, 9]
+        # [4, 4, 9]
+        outlines = oriented(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255)
         by_cell = outlines / (np.linalg.norm(outlines, axis=-1, keepdims=True) + 1e-2)
-        return np.concatenate([by_cell.ravel(), np.sqrt(outlines.mean((0, 1))), colours(frame)]).astype(np.float32)
+        return np.concatenate(
+            [by_cell.ravel(), np.sqrt(outlines.mean((0, 1))), colours(frame)]
+        ).astype(np.float32)
 
 
 def oriented(picture: np.ndarray) -> np.ndarray:
-    """Mean gradient of each cell by orientation, float32 [h, w] in [0, 1] -> [GRID, GRID, ORIENTATIONS]; bin 0 from 0 to 20 degrees."""
-    dx, dy = (cv2.Sobel(picture, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    """Mean gradient of each cell by orientation, float32 [h, w] in [0, 1] -> [GRID, GRID,
+    ORIENTATIONS]; bin 0 from 0 to 20 degrees."""
+    dx, dy = (
+        cv2.Sobel(picture, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1))
+    )
     strength = np.hypot(dx, dy)
-    bins = np.floor(np.mod(np.arctan2(dy, dx), np.pi) / np.pi * ORIENTATIONS).astype(int) % ORIENTATIONS
-    return np.stack([cv2.resize(np.where(bins == k, strength, 0), (GRID, GRID), interpolation=cv2.INTER_AREA) for k in range(ORIENTATIONS)], -1)
+    bins = (
+        np.floor(np.mod(np.arctan2(dy, dx), np.pi) / np.pi * ORIENTATIONS).astype(int)
+        % ORIENTATIONS
+    )
+    return np.stack(
+        [
+            cv2.resize(np.where(bins == k, strength, 0), (GRID, GRID), interpolation=cv2.INTER_AREA)
+            for k in range(ORIENTATIONS)
+        ],
+        -1,
+    )
 
 
 def colours(rgb: np.ndarray) -> np.ndarray:
-    """Square roots of the shares of hues (weighed by saturation), saturations and brightnesses of the pixels [20]."""
+    """Square roots of the shares of hues (weighed by saturation), saturations and brightnesses
+    of the pixels [20]."""
     h, s, v = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     hues = np.histogram(h, HUES, (0, 180), weights=s.astype(np.float64))[0] / 255
-    parts = (hues, np.histogram(s, SATURATIONS, (0, 256))[0], np.histogram(v, BRIGHTNESSES, (0, 256))[0])
+    parts = (
+        hues,
+        np.histogram(s, SATURATIONS, (0, 256))[0],
+        np.histogram(v, BRIGHTNESSES, (0, 256))[0],
+    )
     return np.sqrt(np.concatenate(parts) / h.size)

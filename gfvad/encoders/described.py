@@ -1,4 +1,6 @@
-"""Text of a unit: the sentence embedding of its descriptions, from a file or from a vision-language model in a local folder."""
+"""Text of a unit: the sentence embedding of its descriptions, from a file or from a
+vision-language model in a local folder."""
+
 from __future__ import annotations
 
 import copy
@@ -11,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.names import matched
-from gfvad.data.frames.layouts import match_names
-from gfvad.encoders.registry import Encoder, Plain
-from gfvad.encoders.networks import file_hash, middle
-from gfvad.encoders.units import FRAMES, Unit
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data.frames.layouts import match_names
+from gfvad.encoders.networks import file_hash, middle
+from gfvad.encoders.registry import Encoder, Plain
+from gfvad.encoders.units import FRAMES, Unit
 
 ENCODERS = {"minilm": 384, "hash": 384}
 
@@ -23,9 +25,11 @@ ENCODERS = {"minilm": 384, "hash": 384}
 class Described(Plain):
     """Mean over a unit's frames of their descriptions' embeddings.
 
-    path: JSON lines (gfvad/data/frames/descriptions.py), or the folder of an image-text-to-text model, which describes the middle frame.
-    A frame without a description takes the last one before it, so nothing comes from the future; before the first one there is no text.
-    Raises DataError for a file with a line that cannot be read, or with two descriptions of one frame.
+    path: JSON lines (gfvad/data/frames/descriptions.py), or the folder of an image-text-to-text
+    model, which describes the middle frame. A frame without a description takes the last one before
+    it, so nothing comes from the future; before the first one there is no text.
+    Raises DataError for a file with a line that cannot be read, or with two descriptions of one
+    frame.
     """
 
     name = modality = "text"
@@ -33,8 +37,15 @@ class Described(Plain):
     def __init__(self, path: str, encoder: str = "minilm", prompt: str = "") -> None:
         super().__init__()
         if encoder not in ENCODERS:
-            raise ConfigError(f"encoder text: sentence encoder {encoder!r}; valid: {', '.join(ENCODERS)}")
-        self.path, self.encoder, self.prompt, self.width = Path(path), encoder, prompt, ENCODERS[encoder]
+            raise ConfigError(
+                f"encoder text: sentence encoder {encoder!r}; valid: {', '.join(ENCODERS)}"
+            )
+        self.path, self.encoder, self.prompt, self.width = (
+            Path(path),
+            encoder,
+            prompt,
+            ENCODERS[encoder],
+        )
         what = "JSON lines of descriptions, or the folder of a vision-language model"
         self.settings = {"path": path, "encoder": encoder, "prompt": prompt}
         if not self.path.is_dir():
@@ -101,9 +112,10 @@ class Described(Plain):
         for line in self._own:
             if line.end > frames:
                 raise DataError(
-                    f"{self.path}, line {line.number}: frames {line.start} to {line.end} of video "
-                    f"{line.video!r}, which has frames 1 to {frames}; expected frames of the video, "
-                    "counted from 1: correct the line, or give the file that belongs to the video"
+                    f"{self.path}, line {line.number}: frames {line.start} to {line.end} of video"
+                    f" {line.video!r}, which has frames 1 to {frames}; expected frames of the"
+                    " video, counted from 1: correct the line, or give the file that belongs to"
+                    " the video"
                 )
 
     def encode(self, unit: Unit) -> np.ndarray | None:

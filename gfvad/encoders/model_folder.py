@@ -1,4 +1,6 @@
-"""What the folder of a pretrained vision model says, read from its JSON files and the headers of its weights: no torch, no transformers."""
+"""What the folder of a pretrained vision model says, read from its JSON files and the headers of
+its weights: no torch, no transformers."""
+
 from __future__ import annotations
 
 import json
@@ -12,18 +14,31 @@ from gfvad.base.types import ConfigError, DataError
 LONGEST_HEADER = 100 << 20  # bytes, of safetensors: as its own reader has it
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-# Model types of transformers that need no code from the folder -> (width, patch, image size) where config.json leaves out its defaults.
+# Model types of transformers that need no code from the folder -> (width, patch, image size) where
+# config.json leaves out its defaults.
 KNOWN = {
-    "vit": (768, 16, 224), "deit": (768, 16, 224), "dinov2": (768, 14, 224), "dinov2_with_registers": (768, 14, 224), "clip": (768, 32, 224),
-    "clip_vision_model": (768, 32, 224), "siglip": (768, 16, 224), "siglip_vision_model": (768, 16, 224), "internvl_vision": (1024, 14, 448),
-}  # fmt: skip
-FETCH = f"fetch {CONFIG}, {PROCESSORS[0]} and {WEIGHTS} (or its shards and {INDEX}) of the model on a machine with access and put them there"
+    "vit": (768, 16, 224),
+    "deit": (768, 16, 224),
+    "dinov2": (768, 14, 224),
+    "dinov2_with_registers": (768, 14, 224),
+    "clip": (768, 32, 224),
+    "clip_vision_model": (768, 32, 224),
+    "siglip": (768, 16, 224),
+    "siglip_vision_model": (768, 16, 224),
+    "internvl_vision": (1024, 14, 448),
+}
+FETCH = (
+    f"fetch {CONFIG}, {PROCESSORS[0]} and {WEIGHTS} (or its shards and {INDEX}) of the model on a"
+    " machine with access and put them there"
+)
 
 
 class Preprocessing(NamedTuple):
-    """Frames -> model input: the WHOLE frame is resized (no crop, so that the grid covers it), clipped to 0..255, scaled, normalised.
+    """Frames -> model input: the WHOLE frame is resized (no crop, so that the grid covers it),
+    clipped to 0..255, scaled, normalised.
 
-    Resampling, scale, mean and deviation are the model's own, from its processor file; only its centre crop is not taken over.
+    Resampling, scale, mean and deviation are the model's own, from its processor file; only its
+    centre crop is not taken over.
     """
 
     size: tuple[int, int]  # rows, columns in pixels
@@ -41,81 +56,174 @@ def read_json(path: Path, redo: str) -> dict:
 
 
 def remote_code(folder: Path, config: dict, trust: bool) -> bool:
-    """Whether the model is built by Python files in its folder. ConfigError where that is not allowed, DataError where they are not there."""
+    """Whether the model is built by Python files in its folder. ConfigError where that is not
+    allowed, DataError where they are not there."""
     names = config.get("auto_map") or {}
     if "AutoModel" not in names or config.get("model_type") in KNOWN:
         return False
-    files = sorted({f"{str(name).split('--')[-1].rpartition('.')[0]}.py" for name in names.values() if isinstance(name, str)})
+    files = sorted(
+        {
+            f"{str(name).split('--')[-1].rpartition('.')[0]}.py"
+            for name in names.values()
+            if isinstance(name, str)
+        }
+    )
     if not trust:
-        raise ConfigError(f"{folder}: its model type {config.get('model_type')!r} runs {', '.join(files)} from that folder: read them, then set trust")
+        raise ConfigError(
+            f"{folder}: its model type {config.get('model_type')!r} runs {', '.join(files)} from"
+            " that folder: read them, then set trust"
+        )
     missing = [file for file in files if not (folder / file).is_file()]
     foreign = [name for name in names.values() if "--" in str(name)]
     if missing or foreign:
-        found = f"{', '.join(missing)} not found" if missing else f"auto_map names code of another repository ({foreign[0]})"
-        raise DataError(f"{folder}: {found}, expected the model's code beside {CONFIG}: put it there, without 'REPOSITORY--' in auto_map")
+        found = (
+            f"{', '.join(missing)} not found"
+            if missing
+            else f"auto_map names code of another repository ({foreign[0]})"
+        )
+        raise DataError(
+            f"{folder}: {found}, expected the model's code beside {CONFIG}: put it there, without"
+            " 'REPOSITORY--' in auto_map"
+        )
     return True
 
 
 def pair(value: Any) -> tuple[int, int] | None:
-    """(rows, columns) of the ways a size is written: n, [n, n], {"height": n, "width": n}, {"shortest_edge": n}; None for anything else."""
+    """(rows, columns) of the ways a size is written: n, [n, n], {"height": n, "width": n},
+    {"shortest_edge": n}; None for anything else."""
     if isinstance(value, dict):
-        value = [value.get("height"), value.get("width")] if "height" in value else value.get("shortest_edge")
+        value = (
+            [value.get("height"), value.get("width")]
+            if "height" in value
+            else value.get("shortest_edge")
+        )
     both = list(value) if isinstance(value, (list, tuple)) else [value, value]
-    return (both[0], both[1]) if len(both) == 2 and all(type(n) is int and n > 0 for n in both) else None
+    return (
+        (both[0], both[1])
+        if len(both) == 2 and all(type(n) is int and n > 0 for n in both)
+        else None
+    )
 
 
 def geometry(folder: Path, config: dict) -> tuple[dict, int, tuple[int, int], tuple[int, int]]:
-    """(configuration of the part that sees, width, patch, image size) by config.json. DataError where the model has no patches."""
+    """(configuration of the part that sees, width, patch, image size) by config.json. DataError
+    where the model has no patches."""
     vision = config["vision_config"] if isinstance(config.get("vision_config"), dict) else config
-    width, patch, image = KNOWN.get(vision.get("model_type", config.get("model_type")), (None, None, None))
-    width, patch, image = vision.get("hidden_size", width), pair(vision.get("patch_size", patch)), pair(vision.get("image_size", image))
+    width, patch, image = KNOWN.get(
+        vision.get("model_type", config.get("model_type")), (None, None, None)
+    )
+    width, patch, image = (
+        vision.get("hidden_size", width),
+        pair(vision.get("patch_size", patch)),
+        pair(vision.get("image_size", image)),
+    )
     if type(width) is not int or patch is None or image is None:
-        lacking = [name for name, value in (("hidden_size", width), ("patch_size", patch), ("image_size", image)) if not value]
+        lacking = [
+            name
+            for name, value in (
+                ("hidden_size", width),
+                ("patch_size", patch),
+                ("image_size", image),
+            )
+            if not value
+        ]
         found = f"model type {config.get('model_type')!r} without a usable {' and '.join(lacking)}"
-        raise DataError(f"{folder / CONFIG}: {found}, so it has no patch tokens: choose a vision transformer (ViT, CLIP, DINOv2, InternViT)")
+        raise DataError(
+            f"{folder / CONFIG}: {found}, so it has no patch tokens: choose a vision transformer"
+            " (ViT, CLIP, DINOv2, InternViT)"
+        )
     return vision, width, patch, image
 
 
-def preprocessing(folder: Path, size: int | tuple[int, int] | None, image: tuple[int, int]) -> Preprocessing:
-    """The rule of the processor file. Size: the argument, else the processor's crop or size, else the model's image size."""
-    path = next((folder / name for name in PROCESSORS if (folder / name).is_file()), folder / PROCESSORS[0])
+def preprocessing(
+    folder: Path, size: int | tuple[int, int] | None, image: tuple[int, int]
+) -> Preprocessing:
+    """The rule of the processor file. Size: the argument, else the processor's crop or size,
+    else the model's image size."""
+    path = next(
+        (folder / name for name in PROCESSORS if (folder / name).is_file()), folder / PROCESSORS[0]
+    )
     content = read_json(path, FETCH)
     content = content.get("image_processor", content)
-    target = pair(size) if size is not None else next(filter(None, map(pair, (content.get("crop_size"), content.get("size"), image))))
+    target = (
+        pair(size)
+        if size is not None
+        else next(filter(None, map(pair, (content.get("crop_size"), content.get("size"), image))))
+    )
     if target is None:
         raise ConfigError(f"{folder}: size {size!r}, expected pixels or (rows, columns) of them")
     mean, deviation = content.get("image_mean"), content.get("image_std")
     if content.get("do_normalize", True) is False:
         mean, deviation = [0.0] * 3, [1.0] * 3
     for key, part in (("image_mean", mean), ("image_std", deviation)):
-        if not isinstance(part, list) or len(part) != 3 or not all(isinstance(v, (int, float)) and (v > 0 or key == "image_mean") for v in part):
-            raise DataError(f"{path}: {key} is {part!r}, expected three numbers (red, green, blue; deviations above 0): {FETCH}")
-    scale = float(content.get("rescale_factor") or 1 / 255) if content.get("do_rescale", True) else 1.0
-    return Preprocessing(target, "bilinear" if content.get("resample") == 2 else "bicubic", scale, tuple(mean), tuple(deviation))
+        if (
+            not isinstance(part, list)
+            or len(part) != 3
+            or not all(isinstance(v, (int, float)) and (v > 0 or key == "image_mean") for v in part)
+        ):
+            raise DataError(
+                f"{path}: {key} is {part!r}, expected three numbers (red, green, blue; deviations"
+                f" above 0): {FETCH}"
+            )
+    scale = (
+        float(content.get("rescale_factor") or 1 / 255) if content.get("do_rescale", True) else 1.0
+    )
+    return Preprocessing(
+        target,
+        "bilinear" if content.get("resample") == 2 else "bicubic",
+        scale,
+        tuple(mean),
+        tuple(deviation),
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model, each whole by its header. DataError names what is missing, truncated or only a pointer."""
+    """The safetensors files of a model, each whole by its header. DataError names what is
+    missing, truncated or only a pointer."""
     files = [folder / WEIGHTS]
     if not files[0].is_file() and (folder / INDEX).is_file():
         shards = read_json(folder / INDEX, FETCH).get("weight_map")
         if not isinstance(shards, dict) or not shards:
-            raise DataError(f"{folder / INDEX}: no weight_map, expected the list of shards: {FETCH}")
+            raise DataError(
+                f"{folder / INDEX}: no weight_map, expected the list of shards: {FETCH}"
+            )
         files = [folder / str(name) for name in sorted(set(shards.values()))]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        hint = "; pickled weights are not loaded, save them with save_pretrained" if list(folder.glob("*.bin")) else ""
+        hint = (
+            "; pickled weights are not loaded, save them with save_pretrained"
+            if list(folder.glob("*.bin"))
+            else ""
+        )
         raise DataError(f"{folder}: weights {missing[0]} not found (found {held}){hint}: {FETCH}")
     for file in files:
         size = require_regular(file, "weights")
         with open(file, "rb") as content:
             length = int.from_bytes(content.read(8), "little")
             try:
-                header = json.loads(content.read(length)) if 8 + length <= min(size, LONGEST_HEADER) else None
-                end = 8 + length + max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+                header = (
+                    json.loads(content.read(length))
+                    if 8 + length <= min(size, LONGEST_HEADER)
+                    else None
+                )
+                end = (
+                    8
+                    + length
+                    + max(
+                        entry["data_offsets"][1]
+                        for name, entry in header.items()
+                        if name != "__metadata__"
+                    )
+                )
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
-                raise DataError(f"{file}: {size:,} bytes without a safetensors header (a cut download or a Git LFS pointer?): fetch it again") from None
+                raise DataError(
+                    f"{file}: {size:,} bytes without a safetensors header (a cut download or a Git"
+                    " LFS pointer?): fetch it again"
+                ) from None
         if end != size:
-            raise DataError(f"{file}: found {size:,} bytes, expected {end:,} by its header (a cut download?): fetch it again")
+            raise DataError(
+                f"{file}: found {size:,} bytes, expected {end:,} by its header (a cut download?):"
+                " fetch it again"
+            )
     return files

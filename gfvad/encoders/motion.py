@@ -1,8 +1,12 @@
-"""Motion of a unit without weights: statistics of optical flow (DIS, Kroeger et al. 2016), of its change, and of frame differences.
+"""Motion of a unit without weights: statistics of optical flow (DIS, Kroeger et al. 2016), of its
+change, and of frame differences.
 
-Flow is taken at SIDE pixels of width, freed of the camera's own motion (the median over the picture), and read as a share of the picture's width a second,
-so that size and frame rate of a video do not matter. Then, over CELLS of the picture, quantiles of the logarithm: mean, maximum and spread over the frames.
+Flow is taken at SIDE pixels of width, freed of the camera's own motion (the median over the
+picture), and read as a share of the picture's width a second, so that size and frame rate of a
+video do not matter. Then, over CELLS of the picture, quantiles of the logarithm: mean, maximum and
+spread over the frames.
 """
+
 from __future__ import annotations
 
 import cv2
@@ -15,7 +19,9 @@ SIDE = 192  # pixels of the width that flow is taken at
 CELLS = (20, 12)  # columns, rows
 QUANTILES = (0.5, 0.75, 0.9, 0.97, 1.0)
 DIRECTIONS = 8
-FLOOR = {"flow": 0.5, "change": 5.0, "difference": 0.5}  # added before the logarithm: below it is noise; % of the width a second, the same a second, grey levels
+# added before the logarithm: below it is noise; % of the width a second, the same a second, grey
+# levels
+FLOOR = {"flow": 0.5, "change": 5.0, "difference": 0.5}
 STATISTICS = 3 * len(QUANTILES)  # of one kind
 SMALLEST = 16  # pixels a side that DIS needs
 
@@ -27,8 +33,11 @@ class Motion(Plain):
     width = 3 * STATISTICS + DIRECTIONS + 2 + 2
 
     def encode(self, unit: Unit) -> np.ndarray:
-        """float32 [width]. A single frame without one before it has no motion: the values of stillness."""
-        frames = [grey(f) for f in (() if unit.before is None else (unit.before,))] + [grey(f) for f in unit.frames]
+        """float32 [width]. A single frame without one before it has no motion: the values of
+        stillness."""
+        frames = [grey(f) for f in (() if unit.before is None else (unit.before,))] + [
+            grey(f) for f in unit.frames
+        ]
         seconds = max((unit.end - unit.start) / len(unit.frames), 1e-3)  # a frame
         flows, differences = [], []
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -52,30 +61,50 @@ def cells(x: np.ndarray) -> np.ndarray:
 
 
 def statistics(flows: np.ndarray, differences: np.ndarray, seconds: float) -> np.ndarray:
-    """Flows [T, h, w, 2] in % of the width a second and differences [T, 12, 20] in grey levels -> float32 [Motion.width]."""
+    """Flows [T, h, w, 2] in % of the width a second and differences [T, 12, 20] in grey levels
+    -> float32 [Motion.width]."""
     if not len(flows):
-        flows, differences = np.zeros((1, 1, 1, 2), np.float32), np.zeros((1, *CELLS[::-1]), np.float32)
+        flows, differences = (
+            np.zeros((1, 1, 1, 2), np.float32),
+            np.zeros((1, *CELLS[::-1]), np.float32),
+        )
     camera = np.median(flows, axis=(1, 2))  # [T, 2]
     own = flows - camera[:, None, None]
     speed = np.hypot(own[..., 0], own[..., 1])
     change = np.diff(flows, axis=0) / seconds
-    changes = [cells(np.hypot(*x.transpose(2, 0, 1))) for x in change] or [np.zeros(CELLS[::-1], np.float32)]
+    changes = [cells(np.hypot(*x.transpose(2, 0, 1))) for x in change] or [
+        np.zeros(CELLS[::-1], np.float32)
+    ]
     pan = np.hypot(*camera.T)
-    parts = [spread(np.stack([cells(s) for s in speed]), FLOOR["flow"]), spread(np.stack(changes), FLOOR["change"]), spread(differences, FLOOR["difference"]),
-             directions(own, speed), np.log([pan.mean() + FLOOR["flow"], pan.max() + FLOOR["flow"]])]  # fmt: skip
+    parts = [
+        spread(np.stack([cells(s) for s in speed]), FLOOR["flow"]),
+        spread(np.stack(changes), FLOOR["change"]),
+        spread(differences, FLOOR["difference"]),
+        directions(own, speed),
+        np.log([pan.mean() + FLOOR["flow"], pan.max() + FLOOR["flow"]]),
+    ]
     return np.concatenate(parts).astype(np.float32)
 
 
 def spread(x: np.ndarray, floor: float) -> np.ndarray:
-    """Maps [T, a, b] -> of the logarithm of each quantile over the map: mean, maximum, standard deviation over frames [3 * quantiles]."""
+    """Maps [T, a, b] -> of the logarithm of each quantile over the map: mean, maximum, standard
+    deviation over frames [3 * quantiles]."""
     q = np.log(np.quantile(x.reshape(len(x), -1), QUANTILES, axis=1).T + floor)  # [T, Q]
     return np.concatenate([q.mean(0), q.max(0), q.std(0)])
 
 
 def directions(flow: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """Share of the motion in each direction, from the least to the largest (a mirrored or turned picture is the same), their entropy and their change in time: [10]."""
-    place = np.floor((np.arctan2(flow[..., 1], flow[..., 0]) + np.pi) / (2 * np.pi) * DIRECTIONS).astype(int) % DIRECTIONS
-    rows = np.stack([np.bincount(p.ravel(), s.ravel(), DIRECTIONS) / s.size for p, s in zip(place, speed)])
+    """Share of the motion in each direction, from the least to the largest (a mirrored or turned
+    picture is the same), their entropy and their change in time: [10]."""
+    place = (
+        np.floor(
+            (np.arctan2(flow[..., 1], flow[..., 0]) + np.pi) / (2 * np.pi) * DIRECTIONS
+        ).astype(int)
+        % DIRECTIONS
+    )
+    rows = np.stack(
+        [np.bincount(p.ravel(), s.ravel(), DIRECTIONS) / s.size for p, s in zip(place, speed)]
+    )
     shares = rows / (rows.sum(1, keepdims=True) + FLOOR["flow"] / 100)
     entropy = -(shares * np.log(shares + 1e-6)).sum(1).mean()
     return np.concatenate([np.sort(shares.mean(0)), [entropy, shares.std(0).mean()]])

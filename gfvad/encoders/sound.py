@@ -1,8 +1,11 @@
-"""Sound of a unit: the front end of VGGish (Hershey et al. 2017, CNN architectures for large-scale audio classification), its network where weights are at hand, statistics where not.
+"""Sound of a unit: the front end of VGGish (Hershey et al. 2017, CNN architectures for large-scale
+audio classification), its network where weights are at hand, statistics where not.
 
-The front end: 0.96 s of mono sound at 16 kHz, windows of 25 ms (periodic Hann) every 10 ms, magnitudes of an FFT of 512, 64 mel bands from 125 to 7,500 Hz
-(HTK's mel, triangles in mel, no constant component), log(x + 0.01): [96, 64].
+The front end: 0.96 s of mono sound at 16 kHz, windows of 25 ms (periodic Hann) every 10 ms,
+magnitudes of an FFT of 512, 64 mel bands from 125 to 7,500 Hz (HTK's mel, triangles in mel, no
+constant component), log(x + 0.01): [96, 64].
 """
+
 from __future__ import annotations
 
 from functools import cached_property
@@ -31,7 +34,10 @@ def mel_bands() -> np.ndarray:
     """Weights of the FFT's bins in the mel bands, float64 [FFT / 2 + 1, BANDS]."""
     edges = np.linspace(mel(LOW), mel(HIGH), BANDS + 2)
     bins = mel(np.arange(FFT // 2 + 1) * RATE / FFT)[:, None]
-    rising, falling = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    rising, falling = (
+        (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]),
+        (edges[2:] - bins) / (edges[2:] - edges[1:-1]),
+    )
     weights = np.maximum(0.0, np.minimum(rising, falling))
     weights[0] = 0.0
     return weights
@@ -40,17 +46,22 @@ def mel_bands() -> np.ndarray:
 def log_mel(samples: np.ndarray) -> np.ndarray:
     """Sound float32 [n] at RATE -> log-mel windows float32 [(n - WINDOW) // HOP + 1, BANDS]."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), WINDOW)[::HOP] * hann
+    windows = (
+        np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), WINDOW)[::HOP]
+        * hann
+    )
     return np.log(np.abs(np.fft.rfft(windows, FFT)) @ mel_bands() + OFFSET).astype(np.float32)
 
 
 def patch(samples: np.ndarray) -> np.ndarray:
-    """VGGish's input of a unit's sound [PATCH * RATE]: [STEPS, BANDS]. The last windows reach over the end, into silence."""
+    """VGGish's input of a unit's sound [PATCH * RATE]: [STEPS, BANDS]. The last windows reach
+    over the end, into silence."""
     return log_mel(np.pad(samples, (0, WINDOW - HOP)))[:STEPS]
 
 
 class LogMel(Plain):
-    """Cepstra of the log-mel patch: mean, spread and mean change over its windows [60]; its loudness: mean, spread, largest, least [4]."""
+    """Cepstra of the log-mel patch: mean, spread and mean change over its windows [60]; its
+    loudness: mean, spread, largest, least [4]."""
 
     name = modality = "audio"
     width = 3 * CEPSTRA + 4
@@ -62,12 +73,18 @@ class LogMel(Plain):
         x = patch(unit.sound)  # [96, 64]
         cepstra = dct(x, axis=1, norm="ortho")[:, :CEPSTRA]
         loud = x.mean(1)
-        parts = (cepstra.mean(0), cepstra.std(0), np.abs(np.diff(cepstra, axis=0)).mean(0), [loud.mean(), loud.std(), loud.max(), loud.min()])
+        parts = (
+            cepstra.mean(0),
+            cepstra.std(0),
+            np.abs(np.diff(cepstra, axis=0)).mean(0),
+            [loud.mean(), loud.std(), loud.max(), loud.min()],
+        )
         return np.concatenate(parts).astype(np.float32)
 
 
 class Vggish(Plain):
-    """VGGish's network, as an ONNX file that takes [1, 96, 64], [1, 1, 96, 64] or [1, 96, 64, 1] and gives 128 numbers."""
+    """VGGish's network, as an ONNX file that takes [1, 96, 64], [1, 1, 96, 64] or [1, 96, 64, 1]
+    and gives 128 numbers."""
 
     name, modality, width = "vggish", "audio", EMBEDDING
 
@@ -77,7 +94,14 @@ class Vggish(Plain):
 
         self.path = path
         self._open = open_onnx
-        self.settings = {"path": path, "sha256": file_hash(path, "VGGish's network as an ONNX file (export the published TensorFlow or PyTorch weights by their owners' tools)")}
+        self.settings = {
+            "path": path,
+            "sha256": file_hash(
+                path,
+                "VGGish's network as an ONNX file (export the published TensorFlow or PyTorch"
+                " weights by their owners' tools)",
+            ),
+        }
 
     @cached_property
     def session(self) -> Any:
@@ -91,7 +115,11 @@ class Vggish(Plain):
         from gfvad.encoders.networks import run_onnx
 
         shape = {3: (1, STEPS, BANDS)}.get(len(self.session.get_inputs()[0].shape))
-        shape = shape or ((1, 1, STEPS, BANDS) if self.session.get_inputs()[0].shape[1] in (1, "1") else (1, STEPS, BANDS, 1))
+        shape = shape or (
+            (1, 1, STEPS, BANDS)
+            if self.session.get_inputs()[0].shape[1] in (1, "1")
+            else (1, STEPS, BANDS, 1)
+        )
         return run_onnx(self.session, self.path, patch(unit.sound).reshape(shape), EMBEDDING)
 
 

@@ -1,7 +1,10 @@
-"""Reads the tensors of a PyTorch weight file without PyTorch: the format before version 1.6, pickles followed by the raw storages.
+"""Reads the tensors of a PyTorch weight file without PyTorch: the format before version 1.6,
+pickles followed by the raw storages.
 
-Only what such a file of weights needs is unpickled; any other name in it is refused, so a file cannot run a program.
+Only what such a file of weights needs is unpickled; any other name in it is refused, so a file
+cannot run a program.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,7 +20,13 @@ from gfvad.base.files import require_regular
 from gfvad.base.types import DataError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-TYPES = {"FloatStorage": np.dtype("<f4"), "DoubleStorage": np.dtype("<f8"), "HalfStorage": np.dtype("<f2"), "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4")}
+TYPES = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+}
 
 
 class Storage:
@@ -30,17 +39,25 @@ class Storage:
 class Tensor:
     """A view of a storage."""
 
-    def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
+    def __init__(
+        self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    ):
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def array(self) -> np.ndarray:
         """Its numbers, a copy. Raises ValueError where it reaches beyond its storage."""
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides))
-        beyond = last >= len(self.storage.values) or math.prod(self.shape) > len(self.storage.values)
-        if min((self.offset, last, *self.strides, *self.shape)) < 0 or (0 not in self.shape and beyond):
+        beyond = last >= len(self.storage.values) or math.prod(self.shape) > len(
+            self.storage.values
+        )
+        if min((self.offset, last, *self.strides, *self.shape)) < 0 or (
+            0 not in self.shape and beyond
+        ):
             raise ValueError("a tensor reaches beyond its storage")
         own = self.storage.values[self.offset :]
-        return np.lib.stride_tricks.as_strided(own, self.shape, [s * own.itemsize for s in self.strides]).copy()
+        return np.lib.stride_tricks.as_strided(
+            own, self.shape, [s * own.itemsize for s in self.strides]
+        ).copy()
 
 
 class Reader(pickle.Unpickler):
@@ -55,7 +72,9 @@ class Reader(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, strides, *rest: Tensor(storage, offset, shape, strides)
+            return lambda storage, offset, shape, strides, *rest: Tensor(
+                storage, offset, shape, strides
+            )
         if module == "torch" and name in TYPES:
             return TYPES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -69,7 +88,8 @@ class Reader(pickle.Unpickler):
 
 
 def read_torch(path: str | Path) -> dict[str, np.ndarray]:
-    """{name: tensor} of a state dict that torch.save wrote before 1.6 (or by _use_new_zipfile_serialization=False).
+    """{name: tensor} of a state dict that torch.save wrote before 1.6 (or by
+    _use_new_zipfile_serialization=False).
 
     Raises DataError for a file that is missing, truncated or of another kind.
     """
@@ -84,13 +104,31 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
             for key in Reader(file).load():
                 storage = reader.storages[key]
                 (size,) = struct.unpack("<q", file.read(8))
-                whole = 0 <= size * storage.dtype.itemsize <= length - file.tell()  # looked at before memory is asked for
+                # looked at before memory is asked for
+                whole = 0 <= size * storage.dtype.itemsize <= length - file.tell()
                 raw = file.read(size * storage.dtype.itemsize) if whole else b""
                 if size != storage.size or not whole:
                     raise ValueError(f"it ends in a storage of {storage.size} numbers")
                 storage.values = np.frombuffer(raw, storage.dtype)
             return {name: tensor.array() for name, tensor in tree.items()}
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected weights of PyTorch") from None
-    except (pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, struct.error, OverflowError, MemoryError, RecursionError) as error:
-        raise DataError(f"{path}: not a usable PyTorch file of weights in the format before 1.6 ({error or type(error).__name__}): get it again") from None
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); expected weights of PyTorch"
+        ) from None
+    except (
+        pickle.UnpicklingError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        IndexError,
+        struct.error,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as error:
+        raise DataError(
+            f"{path}: not a usable PyTorch file of weights in the format before 1.6"
+            f" ({error or type(error).__name__}): get it again"
+        ) from None

@@ -1,9 +1,12 @@
-"""Pictures and sound of one video, in the order of time, cut into units of 16 frames as they come: the same for a file and for a camera.
+"""Pictures and sound of one video, in the order of time, cut into units of 16 frames as they come:
+the same for a file and for a camera.
 
-A unit is 16 frames as they were decoded, whatever the frame rate; its place in time is that of its frames. Its sound is the PATCH = 0.96 s around its middle,
-moved to where there is sound at both ends of a video, so that a unit is complete once its frames and 0.48 s of sound behind its middle (the first: 0.96 s of sound)
-are there.
+A unit is 16 frames as they were decoded, whatever the frame rate; its place in time is that of its
+frames. Its sound is the PATCH = 0.96 s around its middle, moved to where there is sound at both
+ends of a video, so that a unit is complete once its frames and 0.48 s of sound behind its middle
+(the first: 0.96 s of sound) are there.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -35,27 +38,33 @@ class Unit(NamedTuple):
 
     index: int
     start: float  # seconds: time of its first frame
-    end: float  # seconds: time of the frame behind its last one (of the last unit: its last frame and one frame more)
+    # seconds: time of the frame behind its last one (of the last unit: its last frame and one frame
+    # more)
+    end: float
     frames: np.ndarray  # uint8 [T, h, w, 3]; T = 16, fewer in a video's last unit
     before: np.ndarray | None  # uint8 [h, w, 3]: the frame before its first; None in the first unit
     sound: np.ndarray | None  # float32 [PATCH * RATE]; None where the video has no sound there
 
 
 class Grouper:
-    """Cuts a stream into units. `push` and `finish` give the units that became complete; memory is bounded by a unit and its sound.
+    """Cuts a stream into units. `push` and `finish` give the units that became complete; memory is
+    bounded by a unit and its sound.
 
-    sound: whether the video has a sound track (else units do not wait for any); fps: to tell the end of the last unit of a video of one frame.
+    sound: whether the video has a sound track (else units do not wait for any); fps: to tell the
+    end of the last unit of a video of one frame.
     """
 
     def __init__(self, sound: bool, fps: float = 25.0):
         self.sound, self._gap = sound, 1.0 / fps
         self._pictures: deque[Picture] = deque()
         self._before: np.ndarray | None = None
-        self._samples, self._from = np.zeros(0, np.float32), 0  # what is kept of the sound, and the number of its first sample
+        # what is kept of the sound, and the number of its first sample
+        self._samples, self._from = np.zeros(0, np.float32), 0
         self._index = 0
 
     def push(self, piece: Picture | Sound) -> list[Unit]:
-        """One more frame or piece of sound. Times of frames count up; a gap in the sound is silence, what overlaps is heard once."""
+        """One more frame or piece of sound. Times of frames count up; a gap in the sound is
+        silence, what overlaps is heard once."""
         if isinstance(piece, Sound):
             self._hear(piece)
         else:
@@ -82,27 +91,45 @@ class Grouper:
         while len(self._pictures) > FRAMES or (last and self._pictures):
             count = min(FRAMES, len(self._pictures))
             start = self._pictures[0].time
-            end = self._pictures[count].time if len(self._pictures) > count else self._pictures[count - 1].time + self._gap
+            end = (
+                self._pictures[count].time
+                if len(self._pictures) > count
+                else self._pictures[count - 1].time + self._gap
+            )
             middle = (start + end) / 2
-            if self.sound and not last and (self._from + len(self._samples)) / RATE < max(middle + PATCH / 2, PATCH):
+            if (
+                self.sound
+                and not last
+                and (self._from + len(self._samples)) / RATE < max(middle + PATCH / 2, PATCH)
+            ):
                 break
             frames = [self._pictures.popleft().rgb for _ in range(count)]
-            found.append(Unit(self._index, start, end, np.stack(frames), self._before, self._patch(middle)))
+            found.append(
+                Unit(self._index, start, end, np.stack(frames), self._before, self._patch(middle))
+            )
             self._before, self._index = frames[-1], self._index + 1
             self._forget(middle)
         return found
 
     def _patch(self, middle: float) -> np.ndarray | None:
-        """The sound around a moment, moved inside of what there is, silence where there is less than a patch; None where there is none."""
+        """The sound around a moment, moved inside of what there is, silence where there is less
+        than a patch; None where there is none."""
         length = round(PATCH * RATE)
-        start = min(max(round((middle - PATCH / 2) * RATE), 0), max(self._from + len(self._samples) - length, 0)) - self._from
+        start = (
+            min(
+                max(round((middle - PATCH / 2) * RATE), 0),
+                max(self._from + len(self._samples) - length, 0),
+            )
+            - self._from
+        )
         found = self._samples[max(start, 0) : max(start + length, 0)]
         if not self.sound or not len(found):
             return None
         return np.pad(found, (0, length - len(found)))
 
     def _forget(self, middle: float) -> None:
-        """Drops sound that no later patch can reach, also not one that is moved back at the end of the video."""
+        """Drops sound that no later patch can reach, also not one that is moved back at the end
+        of the video."""
         keep = round((middle - PATCH) * RATE) - self._from
         if keep > 0:
             self._samples, self._from = self._samples[keep:], self._from + keep

@@ -1,12 +1,16 @@
-"""Frozen vision encoders as plugs: patch tokens of single frames. `open_encoder` reads a spec string; `gfvad/data/frames/tokens.py` caches the tokens.
+"""Frozen vision encoders as plugs: patch tokens of single frames. `open_encoder` reads a spec
+string; `gfvad/data/frames/tokens.py` caches the tokens.
 
-    transformers:FOLDER   a model in the Hugging Face format in a local folder (ViT, CLIP, SigLIP, DINOv2, InternViT, ...), run by torch
+    transformers:FOLDER   a model in the Hugging Face format in a local folder (ViT, CLIP, SigLIP,
+                          DINOv2, InternViT, ...), run by torch
     tokens:FOLDER         tokens made elsewhere, FOLDER/VIDEO.npy [T, L, D]
     patches               no frozen encoder: the predictive model trains its own patch embedding
 
-Nothing is ever downloaded. A folder is judged by its JSON files and the headers of its weights before torch is imported, which happens at the
+Nothing is ever downloaded. A folder is judged by its JSON files and the headers of its weights
+before torch is imported, which happens at the
 first frame: a finished cache of tokens is opened without torch and transformers.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -20,19 +24,30 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gfvad.base.arrays import map_npy
-from gfvad.data.manifest import digest
-from gfvad.encoders.model_folder import CONFIG, FETCH, geometry, preprocessing, read_json, remote_code, weight_files
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data.manifest import digest
+from gfvad.encoders.model_folder import (
+    CONFIG,
+    FETCH,
+    geometry,
+    preprocessing,
+    read_json,
+    remote_code,
+    weight_files,
+)
 
 SPECS = "'transformers:FOLDER', 'tokens:FOLDER' or 'patches'"
 INSTALL = "`pip install -r launch/requirements-encoders.txt`"
-RULES = 1  # version of preprocessing and token choice; raise it when the same weights would give other tokens
+# version of preprocessing and token choice; raise it when the same weights would give other tokens
+RULES = 1
 TOWERS = ("vision_model", "vision_tower")  # where models of images and text keep the part that sees
-UNUSED = ("pooler", "mask_token", "head.")  # weights behind or beside the tokens: a checkpoint may lack them
+# weights behind or beside the tokens: a checkpoint may lack them
+UNUSED = ("pooler", "mask_token", "head.")
 
 
 class VisionEncoder(Protocol):
-    """What a frozen encoder is to the rest: [n, h, w, 3] uint8 frames -> [n, L, D] float32 tokens, L = rows * columns, row by row, no class token."""
+    """What a frozen encoder is to the rest: [n, h, w, 3] uint8 frames -> [n, L, D] float32
+    tokens, L = rows * columns, row by row, no class token."""
 
     name: str
     width: int  # D
@@ -43,13 +58,21 @@ class VisionEncoder(Protocol):
 
 
 def open_encoder(
-    spec: str, *, size: int | tuple[int, int] | None = None, batch: int = 16, device: str | None = None, trust: bool = False
+    spec: str,
+    *,
+    size: int | tuple[int, int] | None = None,
+    batch: int = 16,
+    device: str | None = None,
+    trust: bool = False,
 ) -> VisionEncoder | None:
-    """The encoder that `spec` names (forms: head of this file); None for 'patches', where there is nothing to precompute.
+    """The encoder that `spec` names (forms: head of this file); None for 'patches', where there is
+    nothing to precompute.
 
-    For 'transformers:' only: `size` is what frames are resized to, pixels or (rows, columns) of them (None: what the model's processor says);
-    `batch` frames go through at a time on `device` (None: a GPU where torch sees one); `trust` runs model code that lies in the folder.
-    Raises ConfigError for a spec or setting that cannot work, DataError for a folder that lacks something, saying what to fetch.
+    For 'transformers:' only: `size` is what frames are resized to, pixels or (rows, columns) of
+    them (None: what the model's processor says); `batch` frames go through at a time on `device`
+    (None: a GPU where torch sees one); `trust` runs model code that lies in the folder.
+    Raises ConfigError for a spec or setting that cannot work, DataError for a folder that lacks
+    something, saying what to fetch.
     """
     kind, colon, path = str(spec).partition(":")
     if kind == "patches" and not colon:
@@ -59,7 +82,10 @@ def open_encoder(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         fetch = FETCH if kind == "transformers" else "put one VIDEO.npy [T, L, D] a video there"
-        raise DataError(f"vision encoder {spec!r}: found {'a file' if folder.exists() else 'nothing'} at {folder}, expected a folder: {fetch}")
+        raise DataError(
+            f"vision encoder {spec!r}: found {'a file' if folder.exists() else 'nothing'} at"
+            f" {folder}, expected a folder: {fetch}"
+        )
     if kind == "tokens":
         return open_token_folder(folder)
     if batch < 1:
@@ -67,11 +93,13 @@ def open_encoder(
     return TransformersEncoder(folder, size, batch, device, trust)
 
 
-# ---- tokens made elsewhere ---------------------------------------------------------------------------------------------------------------
+# ---- tokens made elsewhere
+# ---------------------------------------------------------------------------------------------------------------
 
 
 class TokenFolder(NamedTuple):
-    """Precomputed tokens FOLDER/VIDEO.npy; `tokens.open_tokens` checks and opens them. Has no weights, so it cannot encode frames."""
+    """Precomputed tokens FOLDER/VIDEO.npy; `tokens.open_tokens` checks and opens them. Has no
+    weights, so it cannot encode frames."""
 
     folder: Path
     name: str
@@ -80,51 +108,91 @@ class TokenFolder(NamedTuple):
     fingerprint: str  # of names, sizes and times of the files
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        raise ConfigError(f"vision encoder 'tokens:{self.folder}' holds tokens of its own videos and cannot encode other frames")
+        raise ConfigError(
+            f"vision encoder 'tokens:{self.folder}' holds tokens of its own videos and cannot"
+            " encode other frames"
+        )
 
 
 def open_token_folder(folder: Path) -> TokenFolder:
-    """The tokens in a folder: width and L from its first file, the grid from grid.json {"grid": [rows, columns]} or, without it, a square."""
+    """The tokens in a folder: width and L from its first file, the grid from grid.json {"grid":
+    [rows, columns]} or, without it, a square."""
     files = sorted(folder.rglob("*.npy"))
     if not files:
-        raise DataError(f"{folder}: found no .npy file, expected one VIDEO.npy [T, L, D] a video: export the tokens there")
+        raise DataError(
+            f"{folder}: found no .npy file, expected one VIDEO.npy [T, L, D] a video: export the"
+            " tokens there"
+        )
     _, length, width = token_file(files[0]).shape
     stated = folder / "grid.json"
     if stated.is_file():
         content = read_json(stated, 'write {"grid": [rows, columns]}')
         grid = content.get("grid")
-        if not isinstance(grid, list) or len(grid) != 2 or not all(type(n) is int and n > 0 for n in grid) or math.prod(grid) != length:
-            raise DataError(f'{stated}: grid {grid!r}, expected [rows, columns] with rows * columns = {length}, the L of {files[0].name}')
+        if (
+            not isinstance(grid, list)
+            or len(grid) != 2
+            or not all(type(n) is int and n > 0 for n in grid)
+            or math.prod(grid) != length
+        ):
+            raise DataError(
+                f"{stated}: grid {grid!r}, expected [rows, columns] with rows * columns = {length},"
+                f" the L of {files[0].name}"
+            )
     else:
         grid = [math.isqrt(length)] * 2
         if math.prod(grid) != length:
-            raise DataError(f'{files[0]}: L = {length} is no square: write {stated} as {{"grid": [rows, columns]}} (class tokens left out of L)')
-    lines = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    return TokenFolder(folder, folder.resolve().name, width, (grid[0], grid[1]), digest([f"tokens {grid}", *lines]))
+            raise DataError(
+                f'{files[0]}: L = {length} is no square: write {stated} as {{"grid": [rows,'
+                " columns]} (class tokens left out of L)"
+            )
+    lines = [
+        f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        for file in files
+    ]
+    return TokenFolder(
+        folder, folder.resolve().name, width, (grid[0], grid[1]), digest([f"tokens {grid}", *lines])
+    )
 
 
 def token_file(path: Path) -> np.ndarray:
-    """Memory map [T, L, D] of one file of tokens; DataError for anything but float16 or float32 of three axes."""
+    """Memory map [T, L, D] of one file of tokens; DataError for anything but float16 or float32
+    of three axes."""
     try:
         array = map_npy(path)
     except DataError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise DataError(f"{path}: unreadable ({reason}), expected float tokens [T, L, D] of numpy.save: write it again") from None
+        raise DataError(
+            f"{path}: unreadable ({reason}), expected float tokens [T, L, D] of numpy.save: write"
+            " it again"
+        ) from None
     if array.ndim != 3 or not array.size or array.dtype not in (np.float16, np.float32):
-        raise DataError(f"{path}: {array.dtype} {list(array.shape)}, expected float16 or float32 tokens [T, L, D]: export it again")
+        raise DataError(
+            f"{path}: {array.dtype} {list(array.shape)}, expected float16 or float32 tokens [T, L,"
+            " D]: export it again"
+        )
     return array
 
 
-# ---- transformers --------------------------------------------------------------------------------------------------------------------------
+# ---- transformers
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 class TransformersEncoder:
-    """A vision transformer of the `transformers` library from a local folder. The model is loaded at the first call.
+    """A vision transformer of the `transformers` library from a local folder. The model is loaded
+    at the first call.
 
-    Tokens are the last hidden state; patch tokens are its last rows * columns entries (class, distillation and register tokens stand before).
+    Tokens are the last hidden state; patch tokens are its last rows * columns entries (class,
+    distillation and register tokens stand before).
     """
 
-    def __init__(self, folder: Path, size: int | tuple[int, int] | None, batch: int, device: str | None, trust: bool):
+    def __init__(
+        self,
+        folder: Path,
+        size: int | tuple[int, int] | None,
+        batch: int,
+        device: str | None,
+        trust: bool,
+    ):
         self.folder, self.batch, self.device = folder, batch, device
         self.name = folder.resolve().name
         self.config = read_json(folder / CONFIG, FETCH)
@@ -133,15 +201,20 @@ class TransformersEncoder:
         self.preprocessing = preprocessing(folder, size, self.image)
         rows, columns = self.preprocessing.size
         if rows % patch[0] or columns % patch[1] or not rows or not columns:
-            raise ConfigError(f"{folder}: frames of {rows} x {columns} pixels do not divide into patches of {patch[0]} x {patch[1]}: set another size")
+            raise ConfigError(
+                f"{folder}: frames of {rows} x {columns} pixels do not divide into patches of"
+                f" {patch[0]} x {patch[1]}: set another size"
+            )
         self.grid = (rows // patch[0], columns // patch[1])
-        # tokens before the patches that a vision transformer may have: class, distillation, registers
+        # tokens before the patches that a vision transformer may have: class, distillation,
+        # registers
         self.extra = {0, 1, 2, 1 + int(vision.get("num_register_tokens") or 0)}
         self.weights = weight_files(folder)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the configuration, the weights, the model's code where it is in the folder, and the preprocessing."""
+        """Hash of the configuration, the weights, the model's code where it is in the folder,
+        and the preprocessing."""
         code = sorted(self.folder.glob("*.py")) if self.remote else []
         lines = [f"{RULES} {self.preprocessing}"]
         for file in (self.folder / CONFIG, *self.weights, *code):
@@ -155,33 +228,53 @@ class TransformersEncoder:
         return load_model(self.folder, self.weights, self.remote, self.device)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Tokens [n, L, D] float32 of frames [n, h, w, 3] uint8. DataError where the model gives no patch tokens."""
+        """Tokens [n, L, D] float32 of frames [n, h, w, 3] uint8. DataError where the model gives
+        no patch tokens."""
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-            raise DataError(f"vision encoder {self.name}: frames {frames.dtype} {list(frames.shape)}, expected uint8 [n, h, w, 3]")
+            raise DataError(
+                f"vision encoder {self.name}: frames {frames.dtype} {list(frames.shape)}, expected"
+                " uint8 [n, h, w, 3]"
+            )
         torch, model = self._model
         out = np.empty((len(frames), math.prod(self.grid), self.width), np.float32)
         device = next(model.parameters()).device
         options = {}
-        if self.preprocessing.size != self.image and "interpolate_pos_encoding" in inspect.signature(model.forward).parameters:
+        if (
+            self.preprocessing.size != self.image
+            and "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        ):
             options["interpolate_pos_encoding"] = True
         for start in range(0, len(frames), self.batch):
             with torch.inference_mode():
-                pixels = self._pixels(torch, torch.from_numpy(np.array(frames[start : start + self.batch])).to(device))
+                pixels = self._pixels(
+                    torch, torch.from_numpy(np.array(frames[start : start + self.batch])).to(device)
+                )
                 try:
-                    states = getattr(model(pixel_values=pixels, **options), "last_hidden_state", None)
+                    states = getattr(
+                        model(pixel_values=pixels, **options), "last_hidden_state", None
+                    )
                 except (RuntimeError, ValueError, TypeError) as error:
                     shape = " x ".join(map(str, self.preprocessing.size))
-                    raise DataError(f"{self.folder}: {type(model).__name__} fails on {len(pixels)} frames of {shape} pixels ({error}): set another size or batch") from error
+                    raise DataError(
+                        f"{self.folder}: {type(model).__name__} fails on {len(pixels)} frames of"
+                        f" {shape} pixels ({error}): set another size or batch"
+                    ) from error
                 out[start : start + self.batch] = self._patches(model, states).float().cpu().numpy()
         return out
 
     def _pixels(self, torch: Any, frames: Any) -> Any:
-        """Model input [n, 3, rows, columns] float32 from frames [n, h, w, 3] uint8 on the same device."""
+        """Model input [n, 3, rows, columns] float32 from frames [n, h, w, 3] uint8 on the same
+        device."""
         rule = self.preprocessing
         x = frames.permute(0, 3, 1, 2).float()
         if tuple(x.shape[-2:]) != rule.size:
-            x = torch.nn.functional.interpolate(x, rule.size, mode=rule.resample, antialias=True, align_corners=False).clamp(0, 255)
-        mean, deviation = (torch.tensor(part, device=x.device).view(1, 3, 1, 1) for part in (rule.mean, rule.deviation))
+            x = torch.nn.functional.interpolate(
+                x, rule.size, mode=rule.resample, antialias=True, align_corners=False
+            ).clamp(0, 255)
+        mean, deviation = (
+            torch.tensor(part, device=x.device).view(1, 3, 1, 1)
+            for part in (rule.mean, rule.deviation)
+        )
         return (x * rule.scale - mean) / deviation
 
     def _patches(self, model: Any, states: Any) -> Any:
@@ -189,15 +282,22 @@ class TransformersEncoder:
         length, shape = math.prod(self.grid), list(getattr(states, "shape", ()))
         if len(shape) != 3 or shape[2] != self.width or shape[1] - length not in self.extra:
             found = f"{type(model).__name__} gives {shape or 'no last hidden state'}"
-            expected = f"[n, {length} patch tokens of a {self.grid[0]} x {self.grid[1]} grid and a class token at most, {self.width}]"
-            raise DataError(f"{self.folder}: {found}, expected {expected}: choose a plain vision transformer (ViT, CLIP, DINOv2, InternViT)")
+            expected = (
+                f"[n, {length} patch tokens of a {self.grid[0]} x {self.grid[1]} grid and a class"
+                f" token at most, {self.width}]"
+            )
+            raise DataError(
+                f"{self.folder}: {found}, expected {expected}: choose a plain vision transformer"
+                " (ViT, CLIP, DINOv2, InternViT)"
+            )
         return states[:, shape[1] - length :]
 
 
 def build_remote(folder: Path, weights: list[Path]) -> tuple[Any, set[str]]:
     """(model, names of the tensors its weights lack) by the Python files of the folder.
 
-    Not by `from_pretrained`: that builds models without numbers, at which code published for transformers 4 (InternViT's among it) fails.
+    Not by `from_pretrained`: that builds models without numbers, at which code published for
+    transformers 4 (InternViT's among it) fails.
     """
     import torch
     from safetensors.torch import load_file
@@ -216,35 +316,64 @@ def build_known(folder: Path) -> tuple[Any, set[str]]:
     import torch
     from transformers import AutoModel
 
-    options = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+    options = {
+        "local_files_only": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "dtype": torch.float32,
+    }
     model, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
     return model, set(report["missing_keys"])
 
 
-def load_model(folder: Path, weights: list[Path], remote: bool, device: str | None) -> tuple[Any, Any]:
-    """(torch, vision model) from a folder, float32, never from the network. Raises DataError that says what to install or fetch."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first imported; local_files_only covers the case that it was before
+def load_model(
+    folder: Path, weights: list[Path], remote: bool, device: str | None
+) -> tuple[Any, Any]:
+    """(torch, vision model) from a folder, float32, never from the network. Raises DataError
+    that says what to install or fetch."""
+    # read when huggingface_hub is first imported; local_files_only covers the case that it was
+    # before
+    os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         import torch
         import transformers
     except ImportError as error:
-        raise DataError(f"vision encoder {folder}: package {error.name} not found: run {INSTALL}") from None
+        raise DataError(
+            f"vision encoder {folder}: package {error.name} not found: run {INSTALL}"
+        ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
         model, lacking = build_remote(folder, weights) if remote else build_known(folder)
-    except Exception as error:  # whatever the library or a model's own code raises: ImportError, OSError, ValueError, SafetensorError, ...
+    except Exception as error:
+        # whatever the library or a model's own code raises: ImportError, OSError, ValueError,
+        # SafetensorError, ...
         first = (str(error).strip() or repr(error)).splitlines()[0]
-        found = f"transformers {transformers.__version__} cannot load it ({type(error).__name__}: {first})"
+        found = (
+            f"transformers {transformers.__version__} cannot load it ({type(error).__name__}:"
+            f" {first})"
+        )
         raise DataError(f"{folder}: {found}; expected a vision transformer: {FETCH}") from error
-    part = next((name for name in TOWERS if isinstance(getattr(model, name, None), torch.nn.Module)), None)
+    part = next(
+        (name for name in TOWERS if isinstance(getattr(model, name, None), torch.nn.Module)), None
+    )
     prefix = f"{part}." if part else ""
-    missing = sorted(key for key in lacking if key.startswith(prefix) and not any(f".{unused}" in f".{key}" for unused in UNUSED))
+    missing = sorted(
+        key
+        for key in lacking
+        if key.startswith(prefix) and not any(f".{unused}" in f".{key}" for unused in UNUSED)
+    )
     if missing:  # the library would go on with random numbers
-        raise DataError(f"{folder}: its weights lack {len(missing)} tensors of {type(model).__name__}, e.g. {missing[0]}: {FETCH}")
+        raise DataError(
+            f"{folder}: its weights lack {len(missing)} tensors of {type(model).__name__}, e.g."
+            f" {missing[0]}: {FETCH}"
+        )
     tower = getattr(model, part) if part else model
     try:
         return torch, tower.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
-        raise ConfigError(f"vision encoder {folder}: device {device!r} cannot be used ({first}); expected 'cpu', 'cuda' or None") from None
+        raise ConfigError(
+            f"vision encoder {folder}: device {device!r} cannot be used ({first}); expected 'cpu',"
+            " 'cuda' or None"
+        ) from None

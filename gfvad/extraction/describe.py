@@ -1,10 +1,13 @@
-"""Descriptions of frames by a vision-language model on this machine, written as the JSON lines that `descriptions.py` reads.
+"""Descriptions of frames by a vision-language model on this machine, written as the JSON lines that
+`descriptions.py` reads.
 
     python -m gfvad.extraction.describe --root=/data/ped2 --split=test --model=/models/NAME --out=/data/ped2/descriptions_test.jsonl --every=8
 
-The model is any of transformers' image-text-to-text models, in a folder (nothing is downloaded). Needs torch, transformers
-(launch/requirements-encoders.txt) and pillow. What was written is kept: a later call goes on behind it.
+The model is any of transformers' image-text-to-text models, in a folder (nothing is downloaded).
+Needs torch, transformers (launch/requirements-encoders.txt) and pillow. What was written is kept: a
+later call goes on behind it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,55 +20,83 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base import files
-from gfvad.data.frames.cache import Say, say_on_stderr
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data.frames.cache import Say, say_on_stderr
 
-PROMPT = "Describe in two sentences who and what moves in this surveillance frame, how fast and in which direction."
+PROMPT = (
+    "Describe in two sentences who and what moves in this surveillance frame, how fast and in which"
+    " direction."
+)
 MAX_NEW_TOKENS = 96
 REQUIREMENTS = "launch/requirements-encoders.txt"
 Captioner = Callable[[np.ndarray, str], str]  # (uint8 [h, w, 3], prompt) -> a description
 
 
 def describe(
-    store, model_path: str | os.PathLike, out_jsonl: str | os.PathLike, *, every: int = 1, prompt: str = PROMPT,
-    captioner: Captioner | None = None, say: Say = say_on_stderr,
-) -> Path:  # fmt: skip
-    """Describes frames 1, 1 + every, ... of each video of `store` (`open_frames` with 3 channels, or 1 shown as grey) into `out_jsonl`.
+    store,
+    model_path: str | os.PathLike,
+    out_jsonl: str | os.PathLike,
+    *,
+    every: int = 1,
+    prompt: str = PROMPT,
+    captioner: Captioner | None = None,
+    say: Say = say_on_stderr,
+) -> Path:
+    """Describes frames 1, 1 + every, ... of each video of `store` (`open_frames` with 3 channels,
+    or 1 shown as grey) into `out_jsonl`.
 
-    A line is of one frame where every is 1, else of the clip from that frame up to the next described one. Lines already there are kept; a
-    last line that was cut off by an interruption is written again. `captioner` replaces the model (for tests).
-    Raises DataError where the model, its packages or the output folder are missing, or the file is of another `every` or set.
+    A line is of one frame where every is 1, else of the clip from that frame up to the next
+    described one. Lines already there are kept; a last line that was cut off by an interruption is
+    written again. `captioner` replaces the model (for tests).
+    Raises DataError where the model, its packages or the output folder are missing, or the file is
+    of another `every` or set.
     """
     if every < 1:
         raise ConfigError(f"describe: every {every}; expected a whole number of frames, at least 1")
     out = Path(out_jsonl).expanduser()
     done = finished(out)
-    wanted = [(i, t) for i, length in enumerate(store.lengths) for t in range(0, int(length), every)]
+    wanted = [
+        (i, t) for i, length in enumerate(store.lengths) for t in range(0, int(length), every)
+    ]
     keys = {(i, t): json.dumps(_where(store, i, t, every)) for i, t in wanted}
     unknown = done - set(keys.values())
     if unknown:
-        raise DataError(f"{out}: holds {len(unknown)} lines of other frames, e.g. {min(unknown)}; expected those of {store!r} with every={every}: give another file")
+        raise DataError(
+            f"{out}: holds {len(unknown)} lines of other frames, e.g. {min(unknown)}; expected"
+            f" those of {store!r} with every={every}: give another file"
+        )
     rest = [place for place in wanted if keys[place] not in done]
     if not rest:
         say(f"describe: all {len(wanted)} descriptions are in {out}")
         return out
     captioner = load_captioner(model_path) if captioner is None else captioner
-    with out.open("a", encoding="utf-8") as file, Progress(len(rest), "describe", "descriptions") as progress:
+    with (
+        out.open("a", encoding="utf-8") as file,
+        Progress(len(rest), "describe", "descriptions") as progress,
+    ):
         for i, t in rest:
             text = " ".join(captioner(rgb(store.clip(i, [t])[0]), prompt).split())
             if not text:
-                raise DataError(f"{store.names[i]}, frame {t + 1}: the model gave no text to {prompt!r}; expected a description: give another prompt or model")
-            file.write(json.dumps(_where(store, i, t, every) | {"text": text}, ensure_ascii=False) + "\n")
+                raise DataError(
+                    f"{store.names[i]}, frame {t + 1}: the model gave no text to {prompt!r};"
+                    " expected a description: give another prompt or model"
+                )
+            file.write(
+                json.dumps(_where(store, i, t, every) | {"text": text}, ensure_ascii=False) + "\n"
+            )
             file.flush()
             progress.advance()
     return out
 
 
 def finished(path: Path) -> set[str]:
-    """What a file already describes, as JSON without the text; cuts off a last line that has no end. Empty where there is no file."""
+    """What a file already describes, as JSON without the text; cuts off a last line that has no
+    end. Empty where there is no file."""
     if not path.parent.is_dir():
-        raise DataError(f"{path.parent}: no such folder; expected one to write {path.name} to: make it")
+        raise DataError(
+            f"{path.parent}: no such folder; expected one to write {path.name} to: make it"
+        )
     if not path.is_file():
         return set()
     content = files.read_bytes(path, "JSON lines of descriptions")
@@ -73,15 +104,26 @@ def finished(path: Path) -> set[str]:
     try:
         rows = enumerate(content[:whole].decode().split("\n"), 1)
         what = "a line of descriptions that this command wrote: give another file"
-        lines = [files.parse_json(line, f"{path}, line {i}", what) for i, line in rows if line.strip()]
-        done = {json.dumps({key: value for key, value in line.items() if key != "text"}) for line in lines}
-        if whole < len(content):  # of a process that was killed, once it is known to be this command's file
+        lines = [
+            files.parse_json(line, f"{path}, line {i}", what) for i, line in rows if line.strip()
+        ]
+        done = {
+            json.dumps({key: value for key, value in line.items() if key != "text"})
+            for line in lines
+        }
+        # of a process that was killed, once it is known to be this command's file
+        if whole < len(content):
             if not content[whole:].startswith(b"{"):
-                raise DataError(f"{path}: its last line begins with {content[whole:][:20]!r}; expected {what}")
+                raise DataError(
+                    f"{path}: its last line begins with {content[whole:][:20]!r}; expected {what}"
+                )
             os.truncate(path, whole)
         return done
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not JSON lines of descriptions ({error}); expected a file this command wrote: give another one") from None
+        raise DataError(
+            f"{path}: not JSON lines of descriptions ({error}); expected a file this command wrote:"
+            " give another one"
+        ) from None
 
 
 def rgb(frame: np.ndarray) -> np.ndarray:
@@ -90,39 +132,59 @@ def rgb(frame: np.ndarray) -> np.ndarray:
 
 
 def load_captioner(model_path: str | os.PathLike) -> Captioner:
-    """A local transformers image-text-to-text model as a function. Greedy decoding, so a frame always gets the same text.
+    """A local transformers image-text-to-text model as a function. Greedy decoding, so a frame
+    always gets the same text.
 
-    Raises DataError where the folder or the packages are missing, or the folder holds no such model.
+    Raises DataError where the folder or the packages are missing, or the folder holds no such
+    model.
     """
     folder = Path(model_path).expanduser()
     if not (folder / "config.json").is_file():
         raise DataError(
-            f"{folder / 'config.json'}: not found; expected the folder of an image-text-to-text model (config.json, *.safetensors, the "
-            f"tokenizer's and processor's files): fetch one, e.g. by `huggingface-cli download OWNER/NAME --local-dir {folder}`"
+            f"{folder / 'config.json'}: not found; expected the folder of an image-text-to-text"
+            " model (config.json, *.safetensors, the tokenizer's and processor's files): fetch"
+            f" one, e.g. by `huggingface-cli download OWNER/NAME --local-dir {folder}`"
         )
     try:
         import torch
         from PIL import Image
         from transformers import AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:
-        raise DataError(f"describe: {error}; expected torch, transformers and pillow: run `pip install pillow -r {REQUIREMENTS}`") from None
+        raise DataError(
+            f"describe: {error}; expected torch, transformers and pillow: run `pip install pillow"
+            f" -r {REQUIREMENTS}`"
+        ) from None
     try:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype="auto")
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, local_files_only=True, dtype="auto"
+        )
     except (OSError, ValueError, ImportError) as error:
         first = str(error).strip().split("\n")[0]
-        raise DataError(f"{folder}: not usable as an image-text-to-text model ({first}); expected all files of one: fetch it again") from None
+        raise DataError(
+            f"{folder}: not usable as an image-text-to-text model ({first}); expected all files of"
+            " one: fetch it again"
+        ) from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
 
     def caption(frame: np.ndarray, prompt: str) -> str:
-        content = [{"type": "image", "image": Image.fromarray(frame)}, {"type": "text", "text": prompt}]
+        content = [
+            {"type": "image", "image": Image.fromarray(frame)},
+            {"type": "text", "text": prompt},
+        ]
         inputs = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
         ).to(device, dtype=model.dtype)
         with torch.inference_mode():
             tokens = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-        return processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+        return processor.batch_decode(
+            tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )[0]
 
     return caption
 
@@ -138,19 +200,42 @@ def main(argv: list[str]) -> int:
     """The command; 2 where its input is unusable."""
     from gfvad.data.frames.store import open_frames
 
-    parser = argparse.ArgumentParser(prog="python -m gfvad.extraction.describe", description=(__doc__ or "").split("\n")[0])
-    for name, about in (("root", "the set's folder"), ("model", "folder of the model"), ("out", "JSON lines to write")):
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.extraction.describe", description=(__doc__ or "").split("\n")[0]
+    )
+    for name, about in (
+        ("root", "the set's folder"),
+        ("model", "folder of the model"),
+        ("out", "JSON lines to write"),
+    ):
         parser.add_argument(f"--{name}", required=True, help=about)
     parser.add_argument("--split", default="test", choices=("train", "test"))
     parser.add_argument("--layout", default="auto")
-    parser.add_argument("--every", type=int, default=1, help="frames from one description to the next")
+    parser.add_argument(
+        "--every", type=int, default=1, help="frames from one description to the next"
+    )
     parser.add_argument("--prompt", default=PROMPT)
-    parser.add_argument("--size", type=int, nargs=2, default=(384, 576), metavar=("HEIGHT", "WIDTH"), help="pixels of the frames shown")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=(384, 576),
+        metavar=("HEIGHT", "WIDTH"),
+        help="pixels of the frames shown",
+    )
     parser.add_argument("--cache", default=os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad")
     args = parser.parse_args(argv)
     try:
         height, width = args.size
-        store = open_frames(args.root, args.layout, args.split, height=height, width=width, channels=3, cache=args.cache)
+        store = open_frames(
+            args.root,
+            args.layout,
+            args.split,
+            height=height,
+            width=width,
+            channels=3,
+            cache=args.cache,
+        )
         describe(store, args.model, args.out, every=args.every, prompt=args.prompt)
     except (DataError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,8 +1,10 @@
-"""Labels of whole videos and the split into train and test: from a table, from the names of folders, or (layout xd) from the videos' names.
+"""Labels of whole videos and the split into train and test: from a table, from the names of
+folders, or (layout xd) from the videos' names.
 
-The split is by SHA-256 of the file's name, so it does not change with the machine or the order: of each label the smallest hashes are the test part, or,
-for cross-validation, those of another fold.
+The split is by SHA-256 of the file's name, so it does not change with the machine or the order: of
+each label the smallest hashes are the test part, or, for cross-validation, those of another fold.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -11,14 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfvad.base.names import near, some
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.base import SPLITS
 from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
 from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr
 from gfvad.extraction.manifest import save_bytes, save_table
-from gfvad.extraction.videos import name_of, Source
-from gfvad.base.types import ConfigError, DataError
+from gfvad.extraction.videos import Source, name_of
 
 
 class Label(NamedTuple):
@@ -29,21 +31,38 @@ class Label(NamedTuple):
     classes: tuple[str, ...] = ()
 
 
-def from_folders(videos: Sequence[Source], normal: Sequence[str], abnormal: Sequence[str], fraction: float, fold: int = 0) -> dict[str, Label]:
-    """{name: Label} by the folders that videos lie in; the class of an abnormal one is its folder's name.
+def from_folders(
+    videos: Sequence[Source],
+    normal: Sequence[str],
+    abnormal: Sequence[str],
+    fraction: float,
+    fold: int = 0,
+) -> dict[str, Label]:
+    """{name: Label} by the folders that videos lie in; the class of an abnormal one is its folder's
+    name.
 
-    Raises ConfigError where a folder is named on both sides, DataError for videos in none of them or on both sides.
+    Raises ConfigError where a folder is named on both sides, DataError for videos in none of them
+    or on both sides.
     """
     if set(normal) & set(abnormal) or not normal or not abnormal:
-        raise ConfigError(f"--normal={','.join(normal)} --abnormal={','.join(abnormal)}: expected names of different folders in both")
-    sides = {v.name: ([f for f in v.folders if f in normal], [f for f in v.folders if f in abnormal]) for v in videos}
+        raise ConfigError(
+            f"--normal={','.join(normal)} --abnormal={','.join(abnormal)}: expected names of"
+            " different folders in both"
+        )
+    sides = {
+        v.name: ([f for f in v.folders if f in normal], [f for f in v.folders if f in abnormal])
+        for v in videos
+    }
     wrong = [v.path for v in videos if bool(sides[v.name][0]) == bool(sides[v.name][1])]
     if wrong:
         raise DataError(
-            f"{len(wrong)} videos lie in folders of neither or both labels: {some(map(str, wrong))}; expected each below one named {', '.join(normal)} (normal) "
-            f"or {', '.join(abnormal)} (abnormal): move them, or give --labels=FILE"
+            f"{len(wrong)} videos lie in folders of neither or both labels:"
+            f" {some(map(str, wrong))}; expected each below one named {', '.join(normal)} (normal)"
+            f" or {', '.join(abnormal)} (abnormal): move them, or give --labels=FILE"
         )
-    found = {v.name: Label(int(bool(sides[v.name][1])), "", tuple(sides[v.name][1][-1:])) for v in videos}
+    found = {
+        v.name: Label(int(bool(sides[v.name][1])), "", tuple(sides[v.name][1][-1:])) for v in videos
+    }
     return with_split(found, videos, fraction, fold)
 
 
@@ -54,17 +73,22 @@ def from_table(
     fold: int = 0,
     say: Callable[[str], None] = say_on_stderr,
 ) -> dict[str, Label]:
-    """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and suffix. `say` is told of lines of other videos.
+    """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and
+    suffix. `say` is told of lines of other videos.
 
-    Raises DataError for a line that cannot be read, two lines of one video, a line that fits several, a split for some videos only, one that
-    a video's folder contradicts, and videos without a line.
+    Raises DataError for a line that cannot be read, two lines of one video, a line that fits
+    several, a split for some videos only, one that a video's folder contradicts, and videos without
+    a line.
     """
     table: dict[str, Label] = {}
     spelt: dict[str, str] = {}
     for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
         name = name_of(row["name"])
         if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or not row["name"]:
-            raise DataError(f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; expected each name once, 0 or 1, train or test")
+            raise DataError(
+                f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r};"
+                " expected each name once, 0 or 1, train or test"
+            )
         if name in table:
             both = row["name"] == spelt[name]
             said = (
@@ -89,26 +113,32 @@ def from_table(
             "",
         )
         raise DataError(
-            f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}{like}; expected a label for each, by its name. "
-            f"Lines of no video: {some(unused) or 'none'}"
+            f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}{like}; expected"
+            f" a label for each, by its name. Lines of no video: {some(unused) or 'none'}"
         )
     if unused:
         say(
-            f"note: {path}: {len(unused)} of {len(table)} lines are of no video that was given, and are left out: {some(unused)}"
+            f"note: {path}: {len(unused)} of {len(table)} lines are of no video that was given, and"
+            f" are left out: {some(unused)}"
         )
     require_places(found, videos, f"its line in {path}")
     without = [name for name, line in found.items() if not line.split]
     if without and len(without) < len(found):
-        raise DataError(f"{path}: no split for {len(without)} of {len(found)} videos: {some(without)}; expected train or test for all, or for none")
+        raise DataError(
+            f"{path}: no split for {len(without)} of {len(found)} videos: {some(without)}; expected"
+            " train or test for all, or for none"
+        )
     if fold and not without:
         raise ConfigError(f"--fold={fold}: {path} states a split; leave its column `split` out")
     return with_split(found, videos, fraction, fold) if without else found
 
 
 def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str, str]:
-    """{video: the name of a table that is its}: its own, or that of its file without folders, where no other video has it.
+    """{video: the name of a table that is its}: its own, or that of its file without folders, where
+    no other video has it.
 
-    Raises DataError where a name without folders fits several videos, or a video is there with its folders and without.
+    Raises DataError where a name without folders fits several videos, or a video is there with its
+    folders and without.
     """
     names, own = set(names), {video.name for video in videos}
     found: dict[str, str] = {}
@@ -129,12 +159,14 @@ def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str,
             and short not in bare
         ):
             raise DataError(
-                f"{file}: {short!r} and {video.name!r} are both of {video.path}; expected one name a video: remove the other"
+                f"{file}: {short!r} and {video.name!r} are both of {video.path}; expected one name"
+                " a video: remove the other"
             )
     for short, fits in bare.items():
         if len(fits) > 1:
             raise DataError(
-                f"{file}: {short!r} fits {len(fits)} videos: {some(fits)}; expected a line for each, with its folder"
+                f"{file}: {short!r} fits {len(fits)} videos: {some(fits)}; expected a line for"
+                " each, with its folder"
             )
     return found
 
@@ -142,7 +174,8 @@ def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str,
 def require_places(
     labels: Mapping[str, Label], videos: Sequence[Source], decided: str, lenient: bool = False
 ) -> None:
-    """Raises DataError where a video lies in a folder of the other part. lenient: only for test videos in training."""
+    """Raises DataError where a video lies in a folder of the other part. lenient: only for test
+    videos in training."""
     wrong = {}
     for video in videos:
         said = {f: part for f in video.folders[1:] if (part := part_of_folder(f))}
@@ -156,8 +189,9 @@ def require_places(
     if wrong:
         first = sorted(wrong)[0]
         raise DataError(
-            f"{len(wrong)} videos are of one part by their folder and of the other otherwise: {some(wrong)}: {first} is for {wrong[first]}; "
-            "expected them to agree: correct the split, give one by --labels=FILE, or move the videos"
+            f"{len(wrong)} videos are of one part by their folder and of the other otherwise:"
+            f" {some(wrong)}: {first} is for {wrong[first]}; expected them to agree: correct the"
+            " split, give one by --labels=FILE, or move the videos"
         )
 
 
@@ -166,28 +200,51 @@ def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
     found = {v.name: annotations.xd_classes(v.name) for v in videos}
     wrong = [name for name, known in found.items() if known is None or name.split() != [name]]
     if wrong:
-        raise DataError(f"--layout=xd: {len(wrong)} names are not of XD-Violence's form: {some(wrong)}; expected no blanks and _label_A or e.g. _label_B1-0-0 "
-                        f"at the end: rename the files, or use --layout=generic")  # fmt: skip
+        raise DataError(
+            f"--layout=xd: {len(wrong)} names are not of XD-Violence's form: {some(wrong)};"
+            " expected no blanks and _label_A or e.g. _label_B1-0-0 at the end: rename the files,"
+            " or use --layout=generic"
+        )
     return {name: Label(known[0], "", known[1]) for name, known in found.items()}
 
 
-def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: float, fold: int = 0) -> dict[str, Label]:
-    """The same with a split: of each label round(fraction * n) test videos, at least one and not all where there are two.
+def with_split(
+    labels: Mapping[str, Label], videos: Sequence[Source], fraction: float, fold: int = 0
+) -> dict[str, Label]:
+    """The same with a split: of each label round(fraction * n) test videos, at least one and not
+    all where there are two.
 
-    fold k of round(1 / fraction): the k-th such part in the order of the hashes, the last one with what is left over. Raises ConfigError for a fold
-    that there is not, DataError where a video in a folder called test would be trained on.
+    fold k of round(1 / fraction): the k-th such part in the order of the hashes, the last one with
+    what is left over. Raises ConfigError for a fold that there is not, DataError where a video in a
+    folder called test would be trained on.
     """
     folds = round(1 / fraction) if fraction > 0 else 1
     if not 0 <= fold < folds:
-        raise ConfigError(f"--fold={fold}: expected 0 to {folds - 1} for --test-fraction={fraction}")
+        raise ConfigError(
+            f"--fold={fold}: expected 0 to {folds - 1} for --test-fraction={fraction}"
+        )
     files = {v.name: v.path.name for v in videos}
     test: set[str] = set()
     for label in (0, 1):
-        own = sorted((hashlib.sha256(files[n].encode("utf-8", "surrogateescape")).hexdigest(), n) for n, line in labels.items() if line.label == label)
-        count = min(max(round(fraction * len(own)), 1), len(own) - 1) if 0 < fraction < 1 else round(fraction * len(own))
-        first, last = fold * count, (fold + 1) * count if fold < folds - 1 or folds == 1 else len(own)
+        own = sorted(
+            (hashlib.sha256(files[n].encode("utf-8", "surrogateescape")).hexdigest(), n)
+            for n, line in labels.items()
+            if line.label == label
+        )
+        count = (
+            min(max(round(fraction * len(own)), 1), len(own) - 1)
+            if 0 < fraction < 1
+            else round(fraction * len(own))
+        )
+        first, last = (
+            fold * count,
+            ((fold + 1) * count if fold < folds - 1 or folds == 1 else len(own)),
+        )
         if own and fold and not first < last <= len(own):
-            raise ConfigError(f"--fold={fold}: {len(own)} videos of label {label} are too few for {folds} folds; give a larger --test-fraction")
+            raise ConfigError(
+                f"--fold={fold}: {len(own)} videos of label {label} are too few for {folds} folds;"
+                " give a larger --test-fraction"
+            )
         test |= {name for _, name in own[first:last]}
     found = {
         name: line._replace(split="test" if name in test else "train")
@@ -197,20 +254,50 @@ def with_split(labels: Mapping[str, Label], videos: Sequence[Source], fraction: 
     return found
 
 
-def write(out: Path, layout: str, videos: Mapping[str, Mapping[str, Any]], spans: Mapping[str, Sequence[tuple[int, int, str]]]) -> None:
-    """The tables of a layout from records of the manifest: frame counts and, of what has labels, labels, split and spans. Raises NoRoom.
+def write(
+    out: Path,
+    layout: str,
+    videos: Mapping[str, Mapping[str, Any]],
+    spans: Mapping[str, Sequence[tuple[int, int, str]]],
+) -> None:
+    """The tables of a layout from records of the manifest: frame counts and, of what has labels,
+    labels, split and spans. Raises NoRoom.
 
-    spans {name: [(start, end, class)]} in frames: an abnormal test video without any counts as abnormal from end to end, as its label says.
+    spans {name: [(start, end, class)]} in frames: an abnormal test video without any counts as
+    abnormal from end to end, as its label says.
     """
-    labelled = {name: Label(r["label"], r["split"], tuple(r["classes"])) for name, r in videos.items() if "label" in r}
+    labelled = {
+        name: Label(r["label"], r["split"], tuple(r["classes"]))
+        for name, r in videos.items()
+        if "label" in r
+    }
     abnormal = [name for name, line in labelled.items() if line.label and line.split == "test"]
-    whole = {name: [(0, videos[name]["frames"], ";".join(labelled[name].classes))] for name in abnormal}
+    whole = {
+        name: [(0, videos[name]["frames"], ";".join(labelled[name].classes))] for name in abnormal
+    }
     chosen = {name: spans.get(name) or whole[name] for name in abnormal}
-    counted = [name for name in videos if layout == "generic" or (name in labelled and labelled[name].split == "test")]
-    save_bytes(out / COUNTS, "".join(f"{name}@{videos[name]['frames']}\n" for name in counted).encode())
+    counted = [
+        name
+        for name in videos
+        if layout == "generic" or (name in labelled and labelled[name].split == "test")
+    ]
+    save_bytes(
+        out / COUNTS, "".join(f"{name}@{videos[name]['frames']}\n" for name in counted).encode()
+    )
     if layout == "xd":
-        lines = [" ".join(map(str, (name, *(t for span in chosen[name] for t in span[:2])))) for name in abnormal]
+        lines = [
+            " ".join(map(str, (name, *(t for span in chosen[name] for t in span[:2]))))
+            for name in abnormal
+        ]
         save_bytes(out / "annotations.txt", "".join(f"{line}\n" for line in lines).encode())
     elif labelled:
-        save_table(out / LABELS, ("name", "label", "split", "class"), [(n, line.label, line.split, ";".join(line.classes)) for n, line in labelled.items()])
-        save_table(out / SPANS, ("name", "start", "end", "class"), [(name, *span) for name in abnormal for span in chosen[name]])
+        save_table(
+            out / LABELS,
+            ("name", "label", "split", "class"),
+            [(n, line.label, line.split, ";".join(line.classes)) for n, line in labelled.items()],
+        )
+        save_table(
+            out / SPANS,
+            ("name", "start", "end", "class"),
+            [(name, *span) for name in abnormal for span in chosen[name]],
+        )

@@ -1,13 +1,17 @@
-"""The folder of extracted features: what is done, with hashes, versions and settings, so that a second call does the rest only.
+"""The folder of extracted features: what is done, with hashes, versions and settings, so that a
+second call does the rest only.
 
-    MODALITY/NAME.npy    float32 [N, D]               (layout xd: the folders and names of XD-Violence)
+    MODALITY/NAME.npy    float32 [N, D]               (layout xd: the folders and names of
+                         XD-Violence)
     units.csv            name,unit,start,end          seconds, 6 decimals
     frame_counts.txt     NAME@frames                  (layout xd: of the test part alone)
     manifest.json        see `Book.close`; its `videos` and `failed` say everything of a file
-    .journal.jsonl       what was done since the manifest was written: a line a file, so that an interrupt loses nothing
+    .journal.jsonl       what was done since the manifest was written: a line a file, so that an
+                         interrupt loses nothing
 
 Every file is written under another name and then put in place.
 """
+
 from __future__ import annotations
 
 import csv
@@ -27,21 +31,21 @@ import numpy as np
 
 import gfvad
 from gfvad.base import locks
-from gfvad.base.errors import cannot_write, FULL
+from gfvad.base.errors import FULL, cannot_write
 from gfvad.base.files import parse_json, read_text, safe_cell
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.feature_files import EXTRACTED
 from gfvad.data.frames.layouts import natural
+from gfvad.encoders.registry import SIDE, Encoder
+from gfvad.encoders.units import FRAMES, PATCH, RATE
 from gfvad.extraction import media
-from gfvad.encoders.registry import Encoder, SIDE
 from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
 from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import JOURNAL, MANIFEST, OwnFeatures, sha256, UNITS, whole
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
 from gfvad.extraction.ownership import LABELS as LABELS
 from gfvad.extraction.ownership import SPANS as SPANS
-from gfvad.encoders.units import FRAMES, PATCH, RATE
-from gfvad.extraction.videos import Extracted, Source, VERSION
-from gfvad.base.types import ConfigError, DataError
+from gfvad.extraction.videos import VERSION, Extracted, Source
 
 FORMAT = 1
 LOCK = locks.LOCK
@@ -54,7 +58,19 @@ XD_FOLDERS = {
 }
 
 
-NEEDED = {"path", "size", "mtime_ns", "sha256", "fps", "frames", "units", "missing", "encoders", "files"}  # of a video's record
+# of a video's record
+NEEDED = {
+    "path",
+    "size",
+    "mtime_ns",
+    "sha256",
+    "fps",
+    "frames",
+    "units",
+    "missing",
+    "encoders",
+    "files",
+}
 
 
 class NoRoom(Exception):
@@ -79,25 +95,36 @@ def stamp(path: Path) -> Stamp:
 
 
 def encoder_id(encoder: Encoder) -> str:
-    """16 hexadecimal digits that change with everything that makes an encoder's numbers; not with where weights lie whose hash is known."""
-    settings = {key: value for key, value in encoder.settings.items() if key != "path" or "sha256" not in encoder.settings}
+    """16 hexadecimal digits that change with everything that makes an encoder's numbers; not
+    with where weights lie whose hash is known."""
+    settings = {
+        key: value
+        for key, value in encoder.settings.items()
+        if key != "path" or "sha256" not in encoder.settings
+    }
     facts = [VERSION, encoder.name, encoder.version, encoder.width, settings]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def feature_file(layout: str, modality: str, name: str, split: str) -> str:
-    """Where a video's features lie below the folder. Raises ConfigError for a modality that XD-Violence has no folder for."""
+    """Where a video's features lie below the folder. Raises ConfigError for a modality that
+    XD-Violence has no folder for."""
     if layout == "generic":
         return f"{modality}/{name}.npy"
     if modality not in XD_FOLDERS:
-        raise ConfigError(f"--layout=xd has no folder for {modality!r}; expected {', '.join(XD_FOLDERS)}: use --layout=generic")
+        raise ConfigError(
+            f"--layout=xd has no folder for {modality!r}; expected {', '.join(XD_FOLDERS)}: use"
+            " --layout=generic"
+        )
     train, test, pattern = XD_FOLDERS[modality]
     return f"{test if split == 'test' else train}/{pattern.format(name)}"
 
 
 def save_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a file whole or not at all. Raises NoRoom where the disk is full."""
-    partial = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{os.getpid()}{PARTIAL}")
+    partial = path.with_name(
+        f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{os.getpid()}{PARTIAL}"
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial, content)
@@ -118,26 +145,42 @@ def write(path: Path, content: bytes | memoryview) -> None:
 def save_features(path: Path, features: np.ndarray) -> str:
     """A .npy of float32 [N, D]; returns its SHA-256. Raises NoRoom."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(features, np.float32), version=(1, 0), allow_pickle=False)
+    np.lib.format.write_array(
+        buffer, np.ascontiguousarray(features, np.float32), version=(1, 0), allow_pickle=False
+    )
     save_bytes(path, buffer.getbuffer())
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
-def record_of(found: Extracted, path: Path, known: Stamp, digest: str, seconds: float) -> dict[str, Any]:
+def record_of(
+    found: Extracted, path: Path, known: Stamp, digest: str, seconds: float
+) -> dict[str, Any]:
     """What the manifest says of a video, but for its features."""
     facts = found.info
     return {
-        "path": os.path.abspath(path), **known._asdict(), "sha256": digest, "duration": round(facts.duration, 6), "fps": round(facts.fps, 6),
-        "frames": found.frames, "units": len(found.start), "width": facts.width, "height": facts.height, "rotation": facts.rotation,
-        "sound": facts.sound, "missing": list(found.missing), "seconds": round(seconds, 3),
-        "start": [round(float(t), 6) for t in found.start], "end": [round(float(t), 6) for t in found.end],
-    }  # fmt: skip
+        "path": os.path.abspath(path),
+        **known._asdict(),
+        "sha256": digest,
+        "duration": round(facts.duration, 6),
+        "fps": round(facts.fps, 6),
+        "frames": found.frames,
+        "units": len(found.start),
+        "width": facts.width,
+        "height": facts.height,
+        "rotation": facts.rotation,
+        "sound": facts.sound,
+        "missing": list(found.missing),
+        "seconds": round(seconds, 3),
+        "start": [round(float(t), 6) for t in found.start],
+        "end": [round(float(t), 6) for t in found.end],
+    }
 
 
 class Book:
     """What is done in a folder; a context manager that keeps others out of it.
 
-    videos {name: record}, failed {name: {path, size, reason}}. Raises DataError where another call works there, or it holds something else.
+    videos {name: record}, failed {name: {path, size, reason}}. Raises DataError where another call
+    works there, or it holds something else.
     """
 
     def __init__(self, out: Path, layout: str):
@@ -151,8 +194,12 @@ class Book:
         self.own = OwnFeatures(self.out)
         self._stack.enter_context(self.own.files.locked("folder of features"))
         try:
-            earlier = any((self.out / name).is_file() for name in (MANIFEST, JOURNAL, self.own.files.record.name))
-            for stale in self.out.rglob(f".*{PARTIAL}") if earlier else ():  # left by a killed process: nobody else writes under the lock
+            earlier = any(
+                (self.out / name).is_file()
+                for name in (MANIFEST, JOURNAL, self.own.files.record.name)
+            )
+            # left by a killed process: nobody else writes under the lock
+            for stale in self.out.rglob(f".*{PARTIAL}") if earlier else ():
                 stale.unlink(missing_ok=True)
             self._read()
         except OSError as error:
@@ -167,7 +214,8 @@ class Book:
         self._stack.close()
 
     def begin(self, tables: Sequence[str], features: Sequence[str]) -> None:
-        """Claims the files that a call will write. Raises DataError where one of them is somebody else's, or was changed by somebody."""
+        """Claims the files that a call will write. Raises DataError where one of them is
+        somebody else's, or was changed by somebody."""
         self.own.begin(self.videos, tables, features)
 
     def _read(self) -> None:
@@ -175,14 +223,25 @@ class Book:
         if path.is_file():
             known = _parse(path)
             if known.get("layout") != self.layout:
-                raise DataError(f"{path}: features in layout {known.get('layout')}, asked for {self.layout}: give another --out, or --layout={known.get('layout')}")
+                raise DataError(
+                    f"{path}: features in layout {known.get('layout')}, asked for {self.layout}:"
+                    f" give another --out, or --layout={known.get('layout')}"
+                )
             times = _read_units(self.out / UNITS)
             try:
                 self.encoders, self.failed = dict(known["encoders"]), dict(known["failed"])
-                self.videos = {name: {**r, **times[name]} for name, r in known["videos"].items() if len(times.get(name, {}).get("start", ())) == r["units"]}
-                self.videos = {name: r for name, r in self.videos.items() if not NEEDED - set(r)}  # others are done again
+                self.videos = {
+                    name: {**r, **times[name]}
+                    for name, r in known["videos"].items()
+                    if len(times.get(name, {}).get("start", ())) == r["units"]
+                }
+                # others are done again
+                self.videos = {name: r for name, r in self.videos.items() if not NEEDED - set(r)}
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise DataError(f"{path}: damaged ({type(error).__name__}: {error}); expected the manifest of python -m gfvad.extract: give another --out, or bring back an earlier copy") from None
+                raise DataError(
+                    f"{path}: damaged ({type(error).__name__}: {error}); expected the manifest of"
+                    " python -m gfvad.extract: give another --out, or bring back an earlier copy"
+                ) from None
         journal = self.out / JOURNAL
         if journal.is_file():
             for line in journal.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -191,14 +250,19 @@ class Book:
                 except (ValueError, TypeError):  # the last line of a killed process
                     continue
 
-    def _take(self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None) -> None:
+    def _take(
+        self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None
+    ) -> None:
         for table, entry in ((self.videos, record), (self.failed, failure)):
             table.pop(name, None)
             if entry is not None:
                 table[name] = entry
 
-    def add(self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None = None) -> None:
-        """Takes down that a video is done, or why it failed; features of it that are no longer wanted are removed. Raises NoRoom."""
+    def add(
+        self, name: str, record: dict[str, Any] | None, failure: dict[str, Any] | None = None
+    ) -> None:
+        """Takes down that a video is done, or why it failed; features of it that are no longer
+        wanted are removed. Raises NoRoom."""
         old = self.videos.get(name, {})
         for m, file in old.get("files", {}).items():
             if file not in (record or {}).get("files", {}).values():
@@ -209,10 +273,15 @@ class Book:
             with open(self.out / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write(line)
         except OSError as error:
-            raise NoRoom(str(self.out / JOURNAL), len(line)) if error.errno in FULL else cannot_write(self.out / JOURNAL, error) from None
+            raise (
+                NoRoom(str(self.out / JOURNAL), len(line))
+                if error.errno in FULL
+                else cannot_write(self.out / JOURNAL, error)
+            ) from None
 
     def same(self, source: Source) -> bool:
-        """Whether a video is the file whose features are here: by size and time of change, else by its content. Takes down where it lies now."""
+        """Whether a video is the file whose features are here: by size and time of change, else
+        by its content. Takes down where it lies now."""
         record = self.videos.get(source.name)
         found = stamp(source.path)
         if record is None or record["size"] != found.size:
@@ -225,12 +294,17 @@ class Book:
         return True
 
     def lacking(self, source: Source, ids: Mapping[str, str], split: str) -> list[str]:
-        """Modalities of a video that are still to be extracted: all where it changed, else those whose encoder changed or whose file is not whole."""
+        """Modalities of a video that are still to be extracted: all where it changed, else those
+        whose encoder changed or whose file is not whole."""
         if not self.same(source):
             return list(ids)
         record = self.videos[source.name]
         files = {m: feature_file(self.layout, m, source.name, split) for m in ids}
-        done = {m for m in ids if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]}
+        done = {
+            m
+            for m in ids
+            if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]
+        }
         return [m for m in ids if m not in done or not whole(self.out / files[m], record["units"])]
 
     def sorted(self) -> dict[str, dict[str, Any]]:
@@ -238,21 +312,41 @@ class Book:
         return {name: self.videos[name] for name in sorted(self.videos, key=natural)}
 
     def close(self) -> None:
-        """Writes the tables and the manifest: format, kind, layout, versions, encoders {modality: name, version, width, settings, id}, units, videos, failed.
+        """Writes the tables and the manifest: format, kind, layout, versions, encoders {modality:
+        name, version, width, settings, id}, units, videos, failed.
 
         Raises NoRoom; the journal stays then.
         """
         self.require_folder()
         done = self.sorted()
-        rows = [(n, k, f"{a:.6f}", f"{b:.6f}") for n, r in done.items() for k, (a, b) in enumerate(zip(r["start"], r["end"]))]
+        rows = [
+            (n, k, f"{a:.6f}", f"{b:.6f}")
+            for n, r in done.items()
+            for k, (a, b) in enumerate(zip(r["start"], r["end"]))
+        ]
         save_table(self.out / UNITS, ("name", "unit", "start", "end"), rows)
-        videos = {n: {key: value for key, value in r.items() if key not in ("start", "end")} for n, r in done.items()}
+        videos = {
+            n: {key: value for key, value in r.items() if key not in ("start", "end")}
+            for n, r in done.items()
+        }
         held = {m for r in videos.values() for m in r["encoders"]}
         content = {
-            "format": FORMAT, "kind": EXTRACTED, "layout": self.layout, "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions(),
-            "units": {"frames": FRAMES, "side": SIDE, "sound_rate": RATE, "sound_patch": PATCH, "version": VERSION},
-            "encoders": {m: e for m, e in self.encoders.items() if m in held}, "videos": videos, "failed": dict(sorted(self.failed.items())),
-        }  # fmt: skip
+            "format": FORMAT,
+            "kind": EXTRACTED,
+            "layout": self.layout,
+            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": versions(),
+            "units": {
+                "frames": FRAMES,
+                "side": SIDE,
+                "sound_rate": RATE,
+                "sound_patch": PATCH,
+                "version": VERSION,
+            },
+            "encoders": {m: e for m, e in self.encoders.items() if m in held},
+            "videos": videos,
+            "failed": dict(sorted(self.failed.items())),
+        }
         save_bytes(self.out / MANIFEST, json.dumps(content, indent=1).encode())
         (self.out / JOURNAL).unlink(missing_ok=True)
         self.own.finish(done)
@@ -260,30 +354,58 @@ class Book:
     def require_folder(self) -> None:
         """Raises DataError where the folder was removed since it was locked."""
         if not (self.out / LOCK).is_file():
-            raise DataError(f"{self.out}: the folder was removed or replaced while features were written to it; expected it to stay: run the same command again")
+            raise DataError(
+                f"{self.out}: the folder was removed or replaced while features were written to it;"
+                " expected it to stay: run the same command again"
+            )
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, Any]:
     """An encoder in the manifest."""
-    return {"name": encoder.name, "version": encoder.version, "width": encoder.width, "settings": encoder.settings, "id": encoder_id(encoder)}
+    return {
+        "name": encoder.name,
+        "version": encoder.version,
+        "width": encoder.width,
+        "settings": encoder.settings,
+        "id": encoder_id(encoder),
+    }
 
 
 def versions() -> dict[str, str]:
     """Of what takes part."""
-    return {"gfvad": gfvad.__version__, "python": platform.python_version(), "numpy": np.__version__, "opencv": cv2.__version__, **media.versions()}
+    return {
+        "gfvad": gfvad.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        **media.versions(),
+    }
 
 
 def save_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A CSV with a header. Raises NoRoom."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[safe_cell(cell) for cell in row] for row in [columns, *rows]])
+    csv.writer(text, lineterminator="\n").writerows(
+        [[safe_cell(cell) for cell in row] for row in [columns, *rows]]
+    )
     save_bytes(path, text.getvalue().encode())
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    known = parse_json(read_text(path, "a manifest of features"), str(path), "a manifest of features, or an empty folder (give another --out)")
-    if known.get("kind") != EXTRACTED or known.get("format") != FORMAT or not isinstance(known.get("videos"), dict):
-        raise DataError(f"{path}: not a manifest of features in format {FORMAT}; expected an empty folder or one of this command: give another --out")
+    known = parse_json(
+        read_text(path, "a manifest of features"),
+        str(path),
+        "a manifest of features, or an empty folder (give another --out)",
+    )
+    if (
+        known.get("kind") != EXTRACTED
+        or known.get("format") != FORMAT
+        or not isinstance(known.get("videos"), dict)
+    ):
+        raise DataError(
+            f"{path}: not a manifest of features in format {FORMAT}; expected an empty folder or"
+            " one of this command: give another --out"
+        )
     return known
 
 

@@ -1,4 +1,6 @@
-"""Which files of a folder of features are this command's own: tables by their record, features by the manifest's hashes."""
+"""Which files of a folder of features are this command's own: tables by their record, features
+by the manifest's hashes."""
+
 from __future__ import annotations
 
 import hashlib
@@ -12,19 +14,31 @@ import numpy as np
 
 from gfvad.base.errors import cannot_write
 from gfvad.base.owned import Owned
-from gfvad.data.features.layouts import arrays
 from gfvad.base.types import DataError
+from gfvad.data.features.layouts import arrays
 
 MANIFEST, JOURNAL = "manifest.json", ".journal.jsonl"
-UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS = "units.csv", "frame_counts.txt", "labels.csv", "spans.csv", "annotations.txt"
-BEGINS = {UNITS: "name,unit,start,end", LABELS: "name,label,split,class", SPANS: "name,start,end,class"}  # the first line of a table
+UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS = (
+    "units.csv",
+    "frame_counts.txt",
+    "labels.csv",
+    "spans.csv",
+    "annotations.txt",
+)
+# the first line of a table
+BEGINS = {
+    UNITS: "name,unit,start,end",
+    LABELS: "name,label,split,class",
+    SPANS: "name,start,end,class",
+}
 
 
 class OwnFeatures:
     """The files of `python -m gfvad.extract` in a folder.
 
-    Features are told by the hashes that videos have in the manifest; one that is cut short was so by nobody's will and may be done
-    again. Field files: the record of tables, and of what a call has begun.
+    Features are told by the hashes that videos have in the manifest; one that is cut short was so
+    by nobody's will and may be done again. Field files: the record of tables, and of what a call
+    has begun.
     """
 
     def __init__(self, out: Path):
@@ -34,27 +48,54 @@ class OwnFeatures:
         self._pending: set[str] = set()
         self._listed: dict[str, str | None] = {}  # file -> SHA-256
 
-    def begin(self, videos: Mapping[str, Mapping[str, Any]], tables: Sequence[str], features: Sequence[str]) -> None:
-        """Claims what a call will write; videos: records of the manifest. Raises DataError where a file is somebody else's."""
+    def begin(
+        self,
+        videos: Mapping[str, Mapping[str, Any]],
+        tables: Sequence[str],
+        features: Sequence[str],
+    ) -> None:
+        """Claims what a call will write; videos: records of the manifest. Raises DataError where
+        a file is somebody else's."""
         self._tables, self._pending = list(tables), set(self.files.pending())
-        self._listed = {file: r.get("hashes", {}).get(m) for r in videos.values() for m, file in r["files"].items()}
-        self.files.forget(f for f in features if f in self._listed and (self.out / f).is_file() and cut(self.out / f))
+        self._listed = {
+            file: r.get("hashes", {}).get(m)
+            for r in videos.values()
+            for m, file in r["files"].items()
+        }
+        self.files.forget(
+            f
+            for f in features
+            if f in self._listed and (self.out / f).is_file() and cut(self.out / f)
+        )
         self.files.begin([*tables, *features])
 
     def finish(self, videos: Mapping[str, Mapping[str, Any]]) -> None:
         """Takes down what there is now."""
-        hashes = {file: r.get("hashes", {}).get(m) for r in videos.values() for m, file in r["files"].items()}
-        known = {f: [(self.out / f).stat().st_size, mark] for f, mark in hashes.items() if mark and (self.out / f).is_file()}
+        hashes = {
+            file: r.get("hashes", {}).get(m)
+            for r in videos.values()
+            for m, file in r["files"].items()
+        }
+        known = {
+            f: [(self.out / f).stat().st_size, mark]
+            for f, mark in hashes.items()
+            if mark and (self.out / f).is_file()
+        }
         self.files.finish(self._tables, known)
 
     def remove(self, file: str, known: str | None) -> None:
-        """Removes features that are no longer wanted; what somebody changed (known: its SHA-256) stays, and a line says so."""
+        """Removes features that are no longer wanted; what somebody changed (known: its SHA-256)
+        stays, and a line says so."""
         path = self.out / file
         try:
             if path.is_file() and not path.is_symlink() and known in (None, sha256(path)):
                 path.unlink()
             elif os.path.lexists(path):
-                print(f"note: {path} was changed since python -m gfvad.extract wrote it: it stays, but is no longer in {self.out / MANIFEST}", file=sys.stderr)
+                print(
+                    f"note: {path} was changed since python -m gfvad.extract wrote it: it stays,"
+                    f" but is no longer in {self.out / MANIFEST}",
+                    file=sys.stderr,
+                )
         except OSError as error:
             raise cannot_write(path, error) from None
 
@@ -68,7 +109,9 @@ class OwnFeatures:
             return first.startswith(BEGINS[file]) if file in BEGINS else begun or not first
         if file in self._listed:
             return self._listed[file] is None or cut(path) or sha256(path) == self._listed[file]
-        killed = file in self._pending or ((self.out / JOURNAL).is_file() and not self.files.record.is_file())
+        killed = file in self._pending or (
+            (self.out / JOURNAL).is_file() and not self.files.record.is_file()
+        )
         return killed and arrays.read_header(path).dtype == np.float32
 
 
@@ -88,7 +131,8 @@ def whole(path: Path, units: int) -> bool:
 
 
 def cut(path: Path) -> bool:
-    """Whether a file is the beginning of an array, or empty: what is left by a full disk or a copy that broke off."""
+    """Whether a file is the beginning of an array, or empty: what is left by a full disk or a
+    copy that broke off."""
     with open(path, "rb") as file:
         magic = file.read(len(np.lib.format.MAGIC_PREFIX))
     if not np.lib.format.MAGIC_PREFIX.startswith(magic):

@@ -1,4 +1,6 @@
-"""Live sources: a camera, a stream of a network, or a file that is played once or again and again, as one run of pictures and sound whose times count up."""
+"""Live sources: a camera, a stream of a network, or a file that is played once or again and
+again, as one run of pictures and sound whose times count up."""
+
 from __future__ import annotations
 
 import os
@@ -11,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.secrets import redact
-from gfvad.extraction import media
-from gfvad.encoders.registry import SIDE
-from gfvad.extraction.media import Media, MediaInfo
-from gfvad.encoders.units import PATCH, Picture, RATE, Sound
 from gfvad.base.types import DataError
+from gfvad.encoders.registry import SIDE
+from gfvad.encoders.units import PATCH, RATE, Picture, Sound
+from gfvad.extraction import media
+from gfvad.extraction.media import Media, MediaInfo
 
 CAMERA = re.compile(r"camera:(\d+)")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
@@ -23,15 +25,25 @@ LONGEST_WAIT = 30.0  # seconds between two attempts
 
 
 def live(
-    source: str | os.PathLike, side: int = SIDE, *, reconnect: float = LONGEST_WAIT, loop: bool = False, say: Callable[[str], None] = lambda line: None,
-    max_retries: int | None = None, opener: Callable[[str, int], Media] | None = None, sleep: Callable[[float], None] = time.sleep,
-) -> Live:  # fmt: skip
-    """Pictures and sound of a video file, `camera:0` (/dev/video0) or a URL (rtsp://, http://, ...), with `info` of what was opened.
+    source: str | os.PathLike,
+    side: int = SIDE,
+    *,
+    reconnect: float = LONGEST_WAIT,
+    loop: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    max_retries: int | None = None,
+    opener: Callable[[str, int], Media] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Live:
+    """Pictures and sound of a video file, `camera:0` (/dev/video0) or a URL (rtsp://, http://,
+    ...), with `info` of what was opened.
 
-    A camera or a stream that is not there yet, breaks off, or ends without having stated its length, is opened again after 1 s, 2 s, 4 s, ... at most
-    `reconnect` (0: never); max_retries: attempts without a picture before giving up (None: none are too many). A file ends, or with `loop` begins anew.
-    `say` is told of waits and breaks. Times count on over a break, which itself takes none. opener(source, side), sleep: what is called to open and to
-    wait; what they raise but DataError ends it all. Messages hold no password.
+    A camera or a stream that is not there yet, breaks off, or ends without having stated its
+    length, is opened again after 1 s, 2 s, 4 s, ... at most `reconnect` (0: never); max_retries:
+    attempts without a picture before giving up (None: none are too many). A file ends, or with
+    `loop` begins anew. `say` is told of waits and breaks. Times count on over a break, which itself
+    takes none. opener(source, side), sleep: what is called to open and to wait; what they raise but
+    DataError ends it all. Messages hold no password.
     Raises DataError where a file cannot be opened or read to its end, or the attempts are used up.
     """
     return Live(str(source), side, reconnect, loop, say, max_retries, opener or open_source, sleep)
@@ -49,18 +61,26 @@ def open_source(source: str, side: int = SIDE) -> Media:
     if camera := CAMERA.fullmatch(source):
         device = f"/dev/video{camera[1]}"
         if not os.path.exists(device):
-            raise DataError(f"{source}: no such device {device}; expected a camera there: connect it, or give its number")
+            raise DataError(
+                f"{source}: no such device {device}; expected a camera there: connect it, or give"
+                " its number"
+            )
         if not stat.S_ISCHR(os.stat(device).st_mode):
-            raise DataError(f"{source}: {device} is no device; expected a camera there: connect it, or give its number")
+            raise DataError(
+                f"{source}: {device} is no device; expected a camera there: connect it, or give its"
+                " number"
+            )
         return media.open_url(device, side, format="v4l2")
     return media.open_url(source, side)
 
 
 class Live:
-    """Iterator of Picture and Sound; `close()` lets go of the source. Fields: info (sound, fps, ...), breaks (how often it was opened again)."""
+    """Iterator of Picture and Sound; `close()` lets go of the source. Fields: info (sound, fps,
+    ...), breaks (how often it was opened again)."""
 
     def __init__(self, source, side, reconnect, loop, say, max_retries, opener, sleep):
-        self.source, self._shown = source, redact(source)  # what messages call it: a password is for the source alone
+        # what messages call it: a password is for the source alone
+        self.source, self._shown = source, redact(source)
         self._side, self._reconnect, self._loop, self._say = side, reconnect, loop, say
         self._retries, self._opener, self._sleep = max_retries, opener, sleep
         self._shown = redact(source)  # in messages
@@ -68,7 +88,9 @@ class Live:
         self._media = self._begin()
         self.info: MediaInfo = self._media.info
         # a camera and a stream of unknown length have no end: what looks like one is a break
-        self._endless = not is_file(source) and (self.info.duration == 0 or source.lower().startswith("rtsp"))
+        self._endless = not is_file(source) and (
+            self.info.duration == 0 or source.lower().startswith("rtsp")
+        )
         self._pieces = self._run()
 
     def __iter__(self) -> Live:
@@ -93,15 +115,19 @@ class Live:
             return self._media
 
     def _run(self) -> Iterator[Picture | Sound]:
-        began, tries = 0.0, 0  # time of the run of pieces that is played now; attempts since the last picture
+        # time of the run of pieces that is played now; attempts since the last picture
+        began, tries = 0.0, 0
         while True:
             end, reason = began, "it ended"
             try:
                 for piece in self._media:
                     if isinstance(piece, Picture):
                         end, tries = began + piece.time + 1 / self.info.fps, 0
-                        if self.info.sound and not self._media.info.sound:  # the track is gone since the break: nobody should wait for it
-                            yield Sound(began + piece.time, np.zeros(round(PATCH * RATE), np.float32))
+                        # the track is gone since the break: nobody should wait for it
+                        if self.info.sound and not self._media.info.sound:
+                            yield Sound(
+                                began + piece.time, np.zeros(round(PATCH * RATE), np.float32)
+                            )
                     if self.info.sound or isinstance(piece, Picture):
                         yield piece._replace(time=began + piece.time)
             except DataError as error:
@@ -115,16 +141,23 @@ class Live:
             elif self._loop and end > 0:
                 self._media = self._opener(self.source, self._side)
             elif reason != "it ended":
-                raise DataError(f"{self._shown}: the stream broke ({reason}); expected one that goes on: allow it to connect again, or check the source")
+                raise DataError(
+                    f"{self._shown}: the stream broke ({reason}); expected one that goes on: allow"
+                    " it to connect again, or check the source"
+                )
             else:
                 return
 
     def _connect(self, reason: str, tries: int, state: str = "the stream broke") -> int:
-        """Opens the source (again); the attempts since the last picture. Raises DataError where they are used up."""
+        """Opens the source (again); the attempts since the last picture. Raises DataError where
+        they are used up."""
         while self._retries is None or tries < self._retries:
-            wait = min(2.0**min(tries, 30), self._reconnect)
+            wait = min(2.0 ** min(tries, 30), self._reconnect)
             tries += 1
-            self._say(f"{self._shown}: {state} ({reason.removeprefix(f'{self._shown}: ')}); connecting again in {wait:g} s")
+            self._say(
+                f"{self._shown}: {state} ({reason.removeprefix(f'{self._shown}: ')}); connecting"
+                f" again in {wait:g} s"
+            )
             self._sleep(wait)
             try:
                 self._media = self._opener(self.source, self._side)
@@ -133,4 +166,7 @@ class Live:
                 continue
             self.breaks += 1
             return tries
-        raise DataError(f"{self._shown}: {state} ({reason}) and {tries} attempts to connect again failed; expected a source that is there: check it")
+        raise DataError(
+            f"{self._shown}: {state} ({reason}) and {tries} attempts to connect again failed;"
+            " expected a source that is there: check it"
+        )

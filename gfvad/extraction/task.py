@@ -1,4 +1,6 @@
-"""One video of a job: decoded, encoded and written by whatever process does it; the same on one machine and in a Beam pipeline."""
+"""One video of a job: decoded, encoded and written by whatever process does it; the same on one
+machine and in a Beam pipeline."""
+
 from __future__ import annotations
 
 import threading
@@ -7,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.data.frames.flow import one_thread_each
-from gfvad.extraction import manifest, workers
-from gfvad.encoders.registry import Encoder, open_encoder
-from gfvad.extraction.media import MediaInfo
-from gfvad.encoders.units import Unit
-from gfvad.extraction.videos import extract_video
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data.frames.flow import one_thread_each
+from gfvad.encoders.registry import Encoder, open_encoder
+from gfvad.encoders.units import Unit
+from gfvad.extraction import manifest, workers
+from gfvad.extraction.media import MediaInfo
+from gfvad.extraction.videos import extract_video
 
 
 class Spec(NamedTuple):
@@ -37,7 +39,8 @@ class Task(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why there is nothing of a file. kind: 'bad' (the file), 'full' (the disk; `needed` bytes did not fit), 'stopped'."""
+    """Why there is nothing of a file. kind: 'bad' (the file), 'full' (the disk; `needed` bytes
+    did not fit), 'stopped'."""
 
     kind: str
     reason: str
@@ -52,7 +55,8 @@ _OPENED = threading.local()  # encoders may hold state
 
 
 def open_spec(spec: Spec) -> Encoder:
-    """The encoder, opened once a thread. Raises ConfigError, also where it is of another modality than asked for."""
+    """The encoder, opened once a thread. Raises ConfigError, also where it is of another
+    modality than asked for."""
     opened = _OPENED.__dict__.setdefault("encoders", {})
     if spec not in opened:
         opened[spec] = _open(spec)
@@ -62,7 +66,10 @@ def open_spec(spec: Spec) -> Encoder:
 def _open(spec: Spec) -> Encoder:
     encoder = spec.opener(spec.name, **dict(spec.settings))
     if encoder.modality != spec.modality:
-        raise ConfigError(f"--encoder={spec.modality}={spec.name}: that encoder gives {encoder.modality}; expected --encoder={encoder.modality}={spec.name}")
+        raise ConfigError(
+            f"--encoder={spec.modality}={spec.name}: that encoder gives {encoder.modality};"
+            f" expected --encoder={encoder.modality}={spec.name}"
+        )
     return encoder
 
 
@@ -83,7 +90,8 @@ def notes_on(specs: Iterable[Spec], videos: Sequence[str], own: bool) -> list[st
 
 
 def work(task: Task) -> dict[str, Any] | Failure:
-    """Extracts and writes; returns the record of the manifest (with the times of units), or why there is none. Raises nothing."""
+    """Extracts and writes; returns the record of the manifest (with the times of units), or why
+    there is none. Raises nothing."""
     began, told = time.monotonic(), 0.0
     path = Path(task.path)
     size = 0
@@ -100,11 +108,25 @@ def work(task: Task) -> dict[str, Any] | Failure:
             told = max(told, share * size)
 
         with one_thread_each():
-            found = extract_video(path, [open_spec(spec) for spec in task.specs], name=task.name, threads=task.threads, watch=watch)
-        record = manifest.record_of(found, path, known, manifest.sha256(path), time.monotonic() - began)
+            found = extract_video(
+                path,
+                [open_spec(spec) for spec in task.specs],
+                name=task.name,
+                threads=task.threads,
+                watch=watch,
+            )
+        record = manifest.record_of(
+            found, path, known, manifest.sha256(path), time.monotonic() - began
+        )
         if manifest.stamp(path) != known:
-            raise DataError(f"{path}: changed while it was read; expected a finished file: run the same command again when it is")
-        hashes = {m: manifest.save_features(Path(task.out, file), found.features[m]) for m, file in task.files.items()}
+            raise DataError(
+                f"{path}: changed while it was read; expected a finished file: run the same command"
+                " again when it is"
+            )
+        hashes = {
+            m: manifest.save_features(Path(task.out, file), found.features[m])
+            for m, file in task.files.items()
+        }
         ids = {spec.modality: manifest.encoder_id(open_spec(spec)) for spec in task.specs}
         return {**record, "encoders": ids, "files": dict(task.files), "hashes": hashes}
     except Stopped:
@@ -114,7 +136,11 @@ def work(task: Task) -> dict[str, Any] | Failure:
     except (DataError, ConfigError) as error:
         return Failure("bad", str(error))
     except OSError as error:
-        return Failure("bad", f"{path}: cannot be read ({error.strerror or error}); expected a video file: check it and its rights")
+        return Failure(
+            "bad",
+            f"{path}: cannot be read ({error.strerror or error}); expected a video file: check it"
+            " and its rights",
+        )
     except Exception as error:  # a library's, of whatever kind: this file fails, the others go on
         return Failure("bad", f"{path}: {type(error).__name__}: {error}")
     finally:
@@ -122,10 +148,13 @@ def work(task: Task) -> dict[str, Any] | Failure:
 
 
 def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """A video's record after further modalities: those of before stay where the file is the same, its label in any case."""
+    """A video's record after further modalities: those of before stay where the file is the
+    same, its label in any case."""
     kept = {key: old[key] for key in ("label", "split", "classes") if key in old} if old else {}
     if old is None or old["sha256"] != new["sha256"]:
         return {**new, **kept}
     missing = [m for m in old["missing"] if m not in new["encoders"]] + list(new["missing"])
-    both = {key: {**old.get(key, {}), **new.get(key, {})} for key in ("encoders", "files", "hashes")}
+    both = {
+        key: {**old.get(key, {}), **new.get(key, {})} for key in ("encoders", "files", "hashes")
+    }
     return {**new, **both, **kept, "missing": sorted(missing)}

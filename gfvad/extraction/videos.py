@@ -1,4 +1,5 @@
 """Which files are videos and what they are called, and one of them to the features of its units."""
+
 from __future__ import annotations
 
 import hashlib
@@ -13,13 +14,13 @@ import numpy as np
 
 from gfvad.base.files import require_regular
 from gfvad.base.names import canonical
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import finding
 from gfvad.data.frames.layouts import natural
-from gfvad.extraction import media
 from gfvad.encoders.registry import Encoder
-from gfvad.extraction.media import MediaInfo
 from gfvad.encoders.units import Grouper, Picture, Sound, Unit
-from gfvad.base.types import ConfigError, DataError
+from gfvad.extraction import media
+from gfvad.extraction.media import MediaInfo
 
 VERSION = 1  # of how frames and sound reach encoders: raise it when equal files give other units
 LONGEST = 200  # bytes of a name; file systems take 255 with what is put around it
@@ -30,7 +31,8 @@ class Source(NamedTuple):
 
     name: str
     path: Path
-    folders: tuple[str, ...]  # names of the folders it lies in: those below the given one, and that one itself
+    # names of the folders it lies in: those below the given one, and that one itself
+    folders: tuple[str, ...]
 
 
 class Extracted(NamedTuple):
@@ -44,25 +46,37 @@ class Extracted(NamedTuple):
     missing: tuple[str, ...]  # modalities that no unit has
 
 
-def find_videos(inputs: Sequence[str | os.PathLike], passed: list[Path] | None = None) -> list[Source]:
-    """The video files among files and folders (searched through, what is hidden passed over), by name; a file named twice counts once.
+def find_videos(
+    inputs: Sequence[str | os.PathLike], passed: list[Path] | None = None
+) -> list[Source]:
+    """The video files among files and folders (searched through, what is hidden passed over), by
+    name; a file named twice counts once.
 
-    A file that is given is a video whatever its name; in folders see `finding.is_video`. passed: gets what was passed over in folders.
-    Raises DataError where a path is not there or no regular file, a folder holds no video, or two files would get one name.
+    A file that is given is a video whatever its name; in folders see `finding.is_video`. passed:
+    gets what was passed over in folders.
+    Raises DataError where a path is not there or no regular file, a folder holds no video, or two
+    files would get one name.
     """
     found: dict[str, Source] = {}
     passed = [] if passed is None else passed
-    for source in (source for path in inputs for source in _below(Path(os.path.expanduser(path)), passed)):
+    for source in (
+        source for path in inputs for source in _below(Path(os.path.expanduser(path)), passed)
+    ):
         other = found.setdefault(source.name, source)
         if other.path.resolve() != source.path.resolve():
-            raise DataError(f"{source.path} and {other.path}: both would be called {source.name!r}; expected names of their own: rename one, or give the folder above both")
+            raise DataError(
+                f"{source.path} and {other.path}: both would be called {source.name!r}; expected"
+                " names of their own: rename one, or give the folder above both"
+            )
     return sorted(found.values(), key=lambda source: natural(source.name))
 
 
 def _below(path: Path, passed: list[Path]) -> Iterator[Source]:
     if not path.is_dir():
         if not os.path.lexists(path):
-            raise DataError(f"{path}: not found; expected a video file or a folder of them: check the path")
+            raise DataError(
+                f"{path}: not found; expected a video file or a folder of them: check the path"
+            )
         require_regular(path, "a video file or a folder of them")
         yield Source(name_of(path.name), path, (path.absolute().parent.name,))
         return
@@ -72,13 +86,18 @@ def _below(path: Path, passed: list[Path]) -> Iterator[Source]:
         yield Source(name_of(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
     if none:
         said = finding.passed_over(passed[before:]) or "it is empty"
-        raise DataError(f"{path}: no videos in it ({said}); expected files that FFmpeg decodes: give the folder they are in")
+        raise DataError(
+            f"{path}: no videos in it ({said}); expected files that FFmpeg decodes: give the folder"
+            " they are in"
+        )
 
 
 def name_of(path: str) -> str:
-    """A path below its input folder to a name that can be a file's and a field in every table: no suffix, '__' for '/', one spelling of each letter.
+    """A path below its input folder to a name that can be a file's and a field in every table: no
+    suffix, '__' for '/', one spelling of each letter.
 
-    What cannot be written there is replaced: control characters, bytes that are no text, blanks at the ends; the end of a very long name by a hash.
+    What cannot be written there is replaced: control characters, bytes that are no text, blanks at
+    the ends; the end of a very long name by a hash.
     """
     stem = path.removesuffix(finding.suffix_of(path))
     name = stem.replace(os.sep, "__").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -86,7 +105,11 @@ def name_of(path: str) -> str:
     name = re.sub(r"^#\s+", "#", canonical(name)) or "video"  # tables take '# ' for a comment
     if len(name.encode()) <= LONGEST:
         return name
-    return name.encode()[: LONGEST - 20].decode("utf-8", "ignore") + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return (
+        name.encode()[: LONGEST - 20].decode("utf-8", "ignore")
+        + "-"
+        + hashlib.sha256(name.encode()).hexdigest()[:16]
+    )
 
 
 def grouped(source: Iterable[Picture | Sound], sound: bool, fps: float) -> Iterator[Unit]:
@@ -107,19 +130,31 @@ def by_modality(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
     """{modality: encoder}. Raises ConfigError for none, and for two of one modality."""
     table = {encoder.modality: encoder for encoder in encoders}
     if not table or len(table) < len(encoders):
-        raise ConfigError(f"encoders of {', '.join(e.modality for e in encoders) or 'nothing'}; expected at least one, and one a modality")
+        raise ConfigError(
+            f"encoders of {', '.join(e.modality for e in encoders) or 'nothing'}; expected at least"
+            " one, and one a modality"
+        )
     return table
 
 
 def extract_video(
-    path: str | os.PathLike, encoders: Sequence[Encoder], *, name: str = "", threads: int = 0, watch: Callable[[Unit, MediaInfo], None] | None = None
+    path: str | os.PathLike,
+    encoders: Sequence[Encoder],
+    *,
+    name: str = "",
+    threads: int = 0,
+    watch: Callable[[Unit, MediaInfo], None] | None = None,
 ) -> Extracted:
     """Features of a video file by encoders of distinct modalities.
 
-    name: what the video is called where an encoder looks something up (default: `name_of` its file). threads: of the decoder. watch: told of every
-    unit that is done; what it raises ends the work. Raises DataError as `media.pieces` does, and for features that are not finite numbers.
+    name: what the video is called where an encoder looks something up (default: `name_of` its
+    file). threads: of the decoder. watch: told of every unit that is done; what it raises ends the
+    work. Raises DataError as `media.pieces` does, and for features that are not finite numbers.
     """
-    bound = {m: encoder.of(name or name_of(Path(path).name)) for m, encoder in by_modality(encoders).items()}
+    bound = {
+        m: encoder.of(name or name_of(Path(path).name))
+        for m, encoder in by_modality(encoders).items()
+    }
     rows: dict[str, list[np.ndarray | None]] = {m: [] for m in bound}
     times: list[tuple[float, float]] = []
     frames = 0
@@ -135,16 +170,24 @@ def extract_video(
     for encoder in bound.values():
         encoder.require_frames(frames)
     absent = tuple(m for m in bound if all(row is None for row in rows[m]))
-    features = {m: np.stack([np.zeros(e.width, np.float32) if row is None else row for row in rows[m]]) for m, e in bound.items()}
+    features = {
+        m: np.stack([np.zeros(e.width, np.float32) if row is None else row for row in rows[m]])
+        for m, e in bound.items()
+    }
     start, end = np.array(times, np.float64).T
     return Extracted(features, start, end, frames, facts, absent)
 
 
-def _checked(row: np.ndarray | None, encoder: Encoder, path: str | os.PathLike, unit: Unit) -> np.ndarray | None:
+def _checked(
+    row: np.ndarray | None, encoder: Encoder, path: str | os.PathLike, unit: Unit
+) -> np.ndarray | None:
     if row is None:
         return None
     row = np.asarray(row, np.float32)
     if row.shape != (encoder.width,) or not np.isfinite(row).all():
-        raise DataError(f"{path}: {encoder.modality} of unit {unit.index} is {list(row.shape)} numbers, {int((~np.isfinite(row)).sum())} of them not finite; "
-                        f"expected {encoder.width} finite ones of encoder {encoder.name!r}: check its weights")  # fmt: skip
+        raise DataError(
+            f"{path}: {encoder.modality} of unit {unit.index} is {list(row.shape)} numbers,"
+            f" {int((~np.isfinite(row)).sum())} of them not finite; expected {encoder.width} finite"
+            f" ones of encoder {encoder.name!r}: check its weights"
+        )
     return row

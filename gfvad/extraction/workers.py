@@ -1,7 +1,10 @@
-"""Work spread over processes that may die: what crashes a process fails alone, and a request to stop reaches all of them.
+"""Work spread over processes that may die: what crashes a process fails alone, and a request to
+stop reaches all of them.
 
-In a worker `stopped()` says that the work should end and `report(amount)` adds to what the parent reads as progress.
+In a worker `stopped()` says that the work should end and `report(amount)` adds to what the parent
+reads as progress.
 """
+
 from __future__ import annotations
 
 import multiprocessing
@@ -29,7 +32,8 @@ class Died(Exception):
 
 
 class Stop:
-    """Context in which Ctrl-C and SIGTERM only set `signum` (a second Ctrl-C ends everything at once). Main thread only; elsewhere it does nothing.
+    """Context in which Ctrl-C and SIGTERM only set `signum` (a second Ctrl-C ends everything at
+    once). Main thread only; elsewhere it does nothing.
 
     now: whether to begin nothing further, by a signal or because somebody set it.
     """
@@ -54,7 +58,10 @@ class Stop:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
         self.signum, self.now = self.signum or signum, True
-        sys.stderr.write(f"\n{signal.Signals(signum).name}: stopping; what is done stays (Ctrl-C again leaves at once)\n")
+        sys.stderr.write(
+            f"\n{signal.Signals(signum).name}: stopping; what is done stays (Ctrl-C again leaves at"
+            " once)\n"
+        )
 
 
 def stopped() -> bool:
@@ -70,21 +77,33 @@ def report(amount: float) -> None:
 
 
 def spread(
-    function: Callable[[Any], Any], tasks: Sequence[Any], workers: int, stop: Stop, tick: Callable[[float], None] = lambda done: None
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    workers: int,
+    stop: Stop,
+    tick: Callable[[float], None] = lambda done: None,
 ) -> Iterator[tuple[Any, Any]]:
-    """(task, function(task)) as they are done, by spawned processes (workers 0: in this one); an exception stands for the result of what raised it,
-    `Died` for a task whose process died (again, on its own, where others were in work too). `tick` is told what was reported, a few times a second.
+    """(task, function(task)) as they are done, by spawned processes (workers 0: in this one); an
+    exception stands for the result of what raised it, `Died` for a task whose process died (again,
+    on its own, where others were in work too). `tick` is told what was reported, a few times a
+    second.
 
-    Once `stop.now` is set no task is begun, and those in work are waited for: they look at `stopped()`.
+    Once `stop.now` is set no task is begun, and those in work are waited for: they look at
+    `stopped()`.
     """
     done = counter()
-    yield from _here(function, tasks, stop, done, tick) if workers < 1 else _Pool(function, tasks, workers, stop, done, tick).run()
+    yield from (
+        _here(function, tasks, stop, done, tick)
+        if workers < 1
+        else _Pool(function, tasks, workers, stop, done, tick).run()
+    )
     tick(done.value)
 
 
 @contextmanager
 def sharing(stop: Stop, done: Any) -> Iterator[None]:
-    """`stopped` and `report` of work that is done in this process. done: a multiprocessing value of floats."""
+    """`stopped` and `report` of work that is done in this process. done: a multiprocessing value
+    of floats."""
     before = dict(_SHARED)
     _SHARED.update(stop=lambda: stop.now, done=done)
     try:
@@ -113,10 +132,17 @@ def _here(function, tasks, stop, done, tick) -> Iterator[tuple[Any, Any]]:
 
 
 class _Pool:
-    """The processes and who works on what: as many tasks are handed out as there are processes, so that few are under suspicion when one dies."""
+    """The processes and who works on what: as many tasks are handed out as there are processes,
+    so that few are under suspicion when one dies."""
 
     def __init__(self, function, tasks, workers: int, stop: Stop, done, tick):
-        self.function, self.workers, self.stop, self.done, self.tick = function, workers, stop, done, tick
+        self.function, self.workers, self.stop, self.done, self.tick = (
+            function,
+            workers,
+            stop,
+            done,
+            tick,
+        )
         self.waiting, self.suspects = deque(tasks), deque()
         self.context = multiprocessing.get_context("spawn")
         self.event = self.context.Event()
@@ -141,7 +167,9 @@ class _Pool:
 
     def _hand_out(self) -> None:
         if self.pool is None:
-            self.pool = ProcessPoolExecutor(self.workers, self.context, _set_up, (self.event, self.done))
+            self.pool = ProcessPoolExecutor(
+                self.workers, self.context, _set_up, (self.event, self.done)
+            )
         if not self.running:
             self.alone = bool(self.suspects)
         queue = self.suspects if self.suspects else self.waiting
@@ -172,7 +200,10 @@ class _Pool:
         self.pool.shutdown(wait=True)
         self.pool = None
         if self.alone or len(broken) == 1:
-            yield broken[0], Died("its process died: out of memory, or a crash in a decoder or an encoder")
+            yield (
+                broken[0],
+                Died("its process died: out of memory, or a crash in a decoder or an encoder"),
+            )
         else:
             self.suspects.extend(broken)
 

@@ -1,8 +1,11 @@
-"""Figures of a run as PNG files 1000 pixels wide: learning curves and score timelines. Graphs, coefficients and experts: figures_model.py.
+"""Figures of a run as PNG files 1000 pixels wide: learning curves and score timelines. Graphs,
+coefficients and experts: figures_model.py.
 
-No pyplot and no change of matplotlib's settings: each figure is an object of its own, drawn by Agg. Colours are those of Okabe and Ito,
-which colour-blind readers can tell apart; curves differ in their marks or dashes too. Every title starts with the dataset's name as given.
+No pyplot and no change of matplotlib's settings: each figure is an object of its own, drawn by Agg.
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; curves differ in
+their marks or dashes too. Every title starts with the dataset's name as given.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +17,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gfvad.base.files import parse_json, read_text
+from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.annotations import spans_of
 from gfvad.measure.frames import compress
 from gfvad.measure.metrics import cumulative_counts, ranking_metrics
-from gfvad.base.types import DataError, ScoredVideo
 
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+)
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":")
 PREDICTED = ("appearance", "flow", "text")  # errors that the predictive model is followed by
@@ -54,7 +65,8 @@ def style(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines log; an unfinished last line is left out. Raises DataError where another line cannot be read."""
+    """Rows of a JSON-lines log; an unfinished last line is left out. Raises DataError where
+    another line cannot be read."""
     what = "the log of a run, one object a line; train again to write it anew"
     rows, lines = [], read_text(path, what).splitlines()
     for i, line in enumerate(lines):
@@ -68,48 +80,99 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
 def curve(rows: Sequence[Mapping[str, Any]], kind: str, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps [L], values [L]) of one number in the log rows of one kind."""
-    points = [(row["step"], row[key]) for row in rows if row.get("kind") == kind and isinstance(row.get(key), (int, float))]
+    points = [
+        (row["step"], row[key])
+        for row in rows
+        if row.get("kind") == kind and isinstance(row.get(key), (int, float))
+    ]
     steps, values = zip(*points) if points else ((), ())
     return np.array(steps, np.float64), np.array(values, np.float64)
 
 
 def _lines(axes: Axes, rows, curves: Sequence[tuple[str, str, str]]) -> None:
-    """Draws (kind, key, label) curves that have points, each in its own colour and dash, with a legend."""
+    """Draws (kind, key, label) curves that have points, each in its own colour and dash, with a
+    legend."""
     for i, (kind, key, label) in enumerate(curves):
         steps, values = curve(rows, kind, key)
         if len(steps):
             mark = None if kind == "train" else "o"  # an evaluation is rare: mark its points
-            axes.plot(steps, values, DASHES[i % 4], color=CYCLE[i % 7], label=label, linewidth=1.8, marker=mark, markersize=5)
+            axes.plot(
+                steps,
+                values,
+                DASHES[i % 4],
+                color=CYCLE[i % 7],
+                label=label,
+                linewidth=1.8,
+                marker=mark,
+                markersize=5,
+            )
     if axes.lines:
         many = len(axes.lines) > 4
         if many:  # room above the curves for a legend of several rows
             low, high = axes.get_ylim()
             axes.set_ylim(low, high + 0.15 * (high - low) * -(-len(axes.lines) // 2))
-        axes.legend(fontsize=10, frameon=False, ncols=2 if many else 1, loc="upper center" if many else "best")
+        axes.legend(
+            fontsize=10,
+            frameon=False,
+            ncols=2 if many else 1,
+            loc="upper center" if many else "best",
+        )
     else:
-        axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color="0.4", fontsize=11)
+        axes.text(
+            0.5,
+            0.5,
+            "not in the log",
+            transform=axes.transAxes,
+            ha="center",
+            color="0.4",
+            fontsize=11,
+        )
 
 
-def learning_curves(log: str | Path | Sequence[Mapping[str, Any]], dataset: str, path: str | Path) -> Path:
-    """Losses, held-out metrics, learning rate and norms over steps, from metrics.jsonl (or its rows; see train/logs.py)."""
+def learning_curves(
+    log: str | Path | Sequence[Mapping[str, Any]], dataset: str, path: str | Path
+) -> Path:
+    """Losses, held-out metrics, learning rate and norms over steps, from metrics.jsonl (or its
+    rows; see train/logs.py)."""
     rows = read_log(log) if isinstance(log, (str, Path)) else log
     terms = sorted({k for row in rows for k in row if k.startswith("loss/")})
     figure = new_figure(f"{dataset}: learning curves", 7.0)
     (top_left, top_right), (left, right) = figure.subplots(2, 2, sharex=True)
-    losses = [("train", "loss", "total, training"), ("validation", "loss", "classification, validation")]
+    losses = [
+        ("train", "loss", "total, training"),
+        ("validation", "loss", "classification, validation"),
+    ]
     _lines(top_left, rows, losses + [("train", k, k.removeprefix("loss/")) for k in terms])
     style(top_left, "", "loss", "Losses (terms before their weight)" if terms else "Losses")
-    # the held-out training videos have video labels, the test split has frame labels: not the same AUC
-    held_out = [("validation", "auc", "AUC, validation videos"), ("validation", "ap", "AP, validation videos")]
+    # the held-out training videos have video labels, the test split has frame labels: not the same
+    # AUC
+    held_out = [
+        ("validation", "auc", "AUC, validation videos"),
+        ("validation", "ap", "AP, validation videos"),
+    ]
     # the predictive model is followed by the errors of its predictions
-    errors = sorted({k for row in rows for k in row if row.get("kind") == "validation"} & set(PREDICTED))
+    errors = sorted(
+        {k for row in rows for k in row if row.get("kind") == "validation"} & set(PREDICTED)
+    )
     held_out += [("validation", k, f"error of {k}, held-out videos") for k in errors]
-    _lines(top_right, rows, held_out + [("test", "auc", "AUC, test frames (extra)"), ("test", "ap", "AP, test frames (extra)")])
+    _lines(
+        top_right,
+        rows,
+        held_out
+        + [("test", "auc", "AUC, test frames (extra)"), ("test", "ap", "AP, test frames (extra)")],
+    )
     style(top_right, "", "error" if errors else "AUC, AP", "Held-out metrics")
     _lines(left, rows, [("train", "learning_rate", "learning rate")])
     style(left, "step", "learning rate", "Learning rate")
     left.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
-    _lines(right, rows, [("train", "gradient_norm", "gradient, before clipping"), ("train", "update_norm", "update")])
+    _lines(
+        right,
+        rows,
+        [
+            ("train", "gradient_norm", "gradient, before clipping"),
+            ("train", "update_norm", "update"),
+        ],
+    )
     style(right, "step", "global L2 norm (log scale)", "Norms")
     if right.lines and all(np.all(line.get_ydata() > 0) for line in right.lines):
         right.set_yscale("log")
@@ -127,7 +190,8 @@ def video_error(video: ScoredVideo) -> tuple[str, float]:
 
 
 def pick(videos: Sequence[ScoredVideo]) -> list[tuple[str, ScoredVideo, str]]:
-    """(best | median | worst, video, 'AUC 0.93') by AUC over videos with an event; by mean error where no video has one."""
+    """(best | median | worst, video, 'AUC 0.93') by AUC over videos with an event; by mean error
+    where no video has one."""
     rated = [(video, *video_error(video)) for video in videos if len(video.labels)]
     by_auc = sorted((r for r in rated if r[1] == "AUC"), key=lambda r: -r[2])
     ranked = by_auc or sorted(rated, key=lambda r: r[2])
@@ -140,38 +204,61 @@ def pick(videos: Sequence[ScoredVideo]) -> list[tuple[str, ScoredVideo, str]]:
 
 
 def time_axis(video: ScoredVideo) -> tuple[float, str]:
-    """(factor from frames to the axis, label of the axis): seconds where the frame rate is known."""
+    """(factor from frames to the axis, label of the axis): seconds where the frame rate is
+    known."""
     return (1 / video.fps, "time (s)") if video.fps > 0 else (1.0, "time (frames)")
 
 
 def shade(axes: Axes, spans: np.ndarray, factor: float, label: str = "true event") -> None:
     """Shades half-open spans [S, 2] of frames, labelled once."""
     for i, (start, end) in enumerate(np.asarray(spans).reshape(-1, 2)):
-        axes.axvspan(start * factor, end * factor, color=ORANGE, alpha=0.3, linewidth=0, label=label if i == 0 else None)
+        axes.axvspan(
+            start * factor,
+            end * factor,
+            color=ORANGE,
+            alpha=0.3,
+            linewidth=0,
+            label=label if i == 0 else None,
+        )
 
 
 def shorten(name: str, width: int = 60) -> str:
     """A name of at most `width` characters, cut in its middle."""
-    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-(width // 2 - 1):]}"
+    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-(width // 2 - 1) :]}"
 
 
-def score_timelines(videos: Sequence[ScoredVideo], dataset: str, path: str | Path, threshold: float = 0.5) -> Path:
-    """Frame scores of the best, median and worst video with the true spans (the labels) shaded and the alarm threshold.
+def score_timelines(
+    videos: Sequence[ScoredVideo], dataset: str, path: str | Path, threshold: float = 0.5
+) -> Path:
+    """Frame scores of the best, median and worst video with the true spans (the labels) shaded and
+    the alarm threshold.
 
     Raises DataError where no video has labels.
     """
     chosen = pick(videos)
     if not chosen:
-        raise DataError("score timelines: no video with frame labels; expected the scored videos of an evaluation")
+        raise DataError(
+            "score timelines: no video with frame labels; expected the scored videos of an"
+            " evaluation"
+        )
     by = "AUC within the video" if chosen[0][2].startswith("AUC") else "mean error"
-    ranked = sum(v.labels.any() and not v.labels.all() for v in videos if len(v.labels)) or len(videos)
-    figure = new_figure(f"{dataset}: {' / '.join(c[0] for c in chosen)} of {ranked} videos by {by}", 2.6 * len(chosen) + 0.6)
-    for axes, (label, video, value) in zip(figure.subplots(len(chosen), 1, squeeze=False)[:, 0], chosen):
+    ranked = sum(v.labels.any() and not v.labels.all() for v in videos if len(v.labels)) or len(
+        videos
+    )
+    figure = new_figure(
+        f"{dataset}: {' / '.join(c[0] for c in chosen)} of {ranked} videos by {by}",
+        2.6 * len(chosen) + 0.6,
+    )
+    for axes, (label, video, value) in zip(
+        figure.subplots(len(chosen), 1, squeeze=False)[:, 0], chosen
+    ):
         factor, xlabel = time_axis(video)
         edges = np.r_[np.arange(len(video.scores)), len(video.scores)] * factor
         shade(axes, spans_of(video.labels), factor)
         axes.stairs(video.scores, edges, baseline=None, color=BLUE, linewidth=1.5, label="score")
-        axes.axhline(threshold, color=BLACK, linestyle="--", linewidth=1, label=f"threshold {threshold:g}")
+        axes.axhline(
+            threshold, color=BLACK, linestyle="--", linewidth=1, label=f"threshold {threshold:g}"
+        )
         classes = f" ({', '.join(video.classes)})" if video.classes else ""
         style(axes, xlabel, "anomaly score", f"{label}: {shorten(video.name)}{classes}, {value}")
         axes.set_xlim(0, edges[-1])

@@ -1,8 +1,10 @@
-"""Pictures of a model that scores places: overlays of score maps, pages of frames, timelines by term, use of experts. Rules as in figures.py.
+"""Pictures of a model that scores places: overlays of score maps, pages of frames, timelines by
+term, use of experts. Rules as in figures.py.
 
-Colours: scores run from dark to light in figures_model.VALUES and cover the frame more the higher they are; the truth is ORANGE or, as a line
-over a frame, RED; terms take TERM_COLOURS in order.
+Colours: scores run from dark to light in figures_model.VALUES and cover the frame more the higher
+they are; the truth is ORANGE or, as a line over a frame, RED; terms take TERM_COLOURS in order.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +17,28 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from gfvad.figures.curves import BLACK, BLUE, CYCLE, GREEN, new_figure, ORANGE, PURPLE, RED, save, shade, shorten, SKY, style
+from gfvad.base.types import DataError
+from gfvad.figures.curves import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    new_figure,
+    save,
+    shade,
+    shorten,
+    style,
+)
 from gfvad.figures.model import VALUES
 from gfvad.measure.pixel import bilinear, cell_of
-from gfvad.base.types import DataError
 
-OPACITY = 0.75  # of the highest score over the frame; it grows with the root of the score, so that middle scores are seen on grey
+# of the highest score over the frame; it grows with the root of the score, so that middle scores
+# are seen on grey
+OPACITY = 0.75
 CLEAR = 0.9  # share of the places of a video that stays clear under an overlay
 TERM_COLOURS = (BLUE, GREEN, PURPLE, SKY)  # none of those of the truth
 NEUTRAL = "0.8"  # experts without a colour of their own
@@ -28,11 +46,14 @@ MAX_BARS = 4  # layers that still get bars of their own
 
 
 def rgb(frame: np.ndarray) -> np.ndarray:
-    """uint8 [H, W], [H, W, 1] or [H, W, 3] -> uint8 [H, W, 3]; raises DataError for anything else."""
+    """uint8 [H, W], [H, W, 1] or [H, W, 3] -> uint8 [H, W, 3]; raises DataError for anything
+    else."""
     frame = np.asarray(frame)
     frame = frame[..., None] if frame.ndim == 2 else frame
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (1, 3):
-        raise DataError(f"frame: {frame.dtype} {frame.shape}, expected uint8 [H, W, 3] or [H, W, 1]")
+        raise DataError(
+            f"frame: {frame.dtype} {frame.shape}, expected uint8 [H, W, 3] or [H, W, 1]"
+        )
     return np.broadcast_to(frame, (*frame.shape[:2], 3))
 
 
@@ -43,31 +64,45 @@ def enlarge(values: np.ndarray, height: int, width: int, resize: str = "nearest"
     return values[cell_of(height, values.shape[0])][:, cell_of(width, values.shape[1])]
 
 
-def overlay(frame: np.ndarray, values: np.ndarray, low: float, high: float, resize: str = "bilinear") -> np.ndarray:
-    """Frame uint8 [H, W, 3 or 1] under its scores [h, w] -> uint8 [H, W, 3]: at `low` and below it is clear, at `high` it is OPACITY covered.
+def overlay(
+    frame: np.ndarray, values: np.ndarray, low: float, high: float, resize: str = "bilinear"
+) -> np.ndarray:
+    """Frame uint8 [H, W, 3 or 1] under its scores [h, w] -> uint8 [H, W, 3]: at `low` and below it
+    is clear, at `high` it is OPACITY covered.
 
-    resize: 'bilinear' to look at, 'nearest' to see the cells that metrics see. Raises DataError for another frame or high <= low.
+    resize: 'bilinear' to look at, 'nearest' to see the cells that metrics see. Raises DataError for
+    another frame or high <= low.
     """
     frame = rgb(frame)
     if not high > low:
         raise DataError(f"overlay: scores from {low} to {high}, expected low < high")
-    share = np.clip((enlarge(np.asarray(values, np.float64), *frame.shape[:2], resize) - low) / (high - low), 0, 1)  # [H, W]
+    # [H, W]
+    share = np.clip(
+        (enlarge(np.asarray(values, np.float64), *frame.shape[:2], resize) - low) / (high - low),
+        0,
+        1,
+    )
     cover = OPACITY * np.sqrt(share)[..., None]
     mixed = (1 - cover) * frame + cover * 255 * colormaps[VALUES](share)[..., :3]
     return np.round(mixed).astype(np.uint8)
 
 
 def limits_of(maps: np.ndarray, clear: float = 0.5) -> tuple[float, float]:
-    """(quantile `clear`, 99.9 % quantile) of maps: the ends of their colours, without the few extreme places. Always low < high."""
+    """(quantile `clear`, 99.9 % quantile) of maps: the ends of their colours, without the few
+    extreme places. Always low < high."""
     low, high = np.quantile(maps, [clear, 0.999])
     high = high if high > low else maps.max()
     return float(low), float(high if high > low else low + 1)
 
 
 def pick_frames(scores: np.ndarray, labels: np.ndarray) -> dict[int, str]:
-    """Frame -> why it is shown, in time order: the most and the least suspicious frame of either class. scores [T], labels bool [T]."""
+    """Frame -> why it is shown, in time order: the most and the least suspicious frame of either
+    class. scores [T], labels bool [T]."""
     chosen: dict[int, str] = {}
-    for inside, name in ((np.asarray(labels, bool), "event"), (~np.asarray(labels, bool), "normal")):
+    for inside, name in (
+        (np.asarray(labels, bool), "event"),
+        (~np.asarray(labels, bool), "normal"),
+    ):
         where = np.flatnonzero(inside)
         if len(where):
             chosen.setdefault(int(where[np.argmax(scores[where])]), f"{name}, highest score")
@@ -75,12 +110,20 @@ def pick_frames(scores: np.ndarray, labels: np.ndarray) -> dict[int, str]:
     return dict(sorted(chosen.items()))
 
 
-def _picture(axes: Axes, image: np.ndarray, mask: np.ndarray | None, title: str, size: tuple[int, int], **how) -> None:
-    """Draws [H, W, 3] or values [h, w] over a frame of `size` pixels with the outline of the mask [H, W]."""
-    axes.imshow(image, extent=(0, size[1], size[0], 0), interpolation="nearest", aspect="equal", **how)
+def _picture(
+    axes: Axes, image: np.ndarray, mask: np.ndarray | None, title: str, size: tuple[int, int], **how
+) -> None:
+    """Draws [H, W, 3] or values [h, w] over a frame of `size` pixels with the outline of the
+    mask [H, W]."""
+    axes.imshow(
+        image, extent=(0, size[1], size[0], 0), interpolation="nearest", aspect="equal", **how
+    )
     if mask is not None and mask.any() and not mask.all():
-        outer = (-0.5, size[1] + 0.5, -0.5, size[0] + 0.5)  # centres of the outermost pixels of the padded mask
-        axes.contour(np.pad(mask, 1).astype(float), [0.5], colors=[RED], linewidths=1.6, extent=outer)
+        # centres of the outermost pixels of the padded mask
+        outer = (-0.5, size[1] + 0.5, -0.5, size[0] + 0.5)
+        axes.contour(
+            np.pad(mask, 1).astype(float), [0.5], colors=[RED], linewidths=1.6, extent=outer
+        )
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -88,17 +131,32 @@ def _picture(axes: Axes, image: np.ndarray, mask: np.ndarray | None, title: str,
     axes.set_ylim(size[0], 0)
 
 
-def heatmap_page(path: str | Path, frames: Sequence[np.ndarray], maps: np.ndarray, masks: np.ndarray | None, scores: np.ndarray, title: str,
-                 terms: Mapping[str, np.ndarray] | None = None, chosen: Mapping[int, str] | Sequence[int] | None = None,
-                 limits: tuple[float, float] | None = None) -> Path:  # fmt: skip
-    """A row a chosen frame of one video: the frame with the outline of the truth, the overlay, and the map of every term.
+def heatmap_page(
+    path: str | Path,
+    frames: Sequence[np.ndarray],
+    maps: np.ndarray,
+    masks: np.ndarray | None,
+    scores: np.ndarray,
+    title: str,
+    terms: Mapping[str, np.ndarray] | None = None,
+    chosen: Mapping[int, str] | Sequence[int] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Path:
+    """A row a chosen frame of one video: the frame with the outline of the truth, the overlay, and
+    the map of every term.
 
-    frames: T of uint8 [H, W, 3 or 1]; maps [T, h, w] of total scores; masks bool [T, H, W] or None; scores [T] of frames; terms: name ->
-    [T, h, w]; chosen: frames, or frame -> caption; `pick_frames` where None. limits: (low, high) of the overlay; `limits_of` where None.
-    Colours of a column are comparable between rows. Raises DataError where lengths differ or a chosen frame does not exist.
+    frames: T of uint8 [H, W, 3 or 1]; maps [T, h, w] of total scores; masks bool [T, H, W] or None;
+    scores [T] of frames; terms: name -> [T, h, w]; chosen: frames, or frame -> caption;
+    `pick_frames` where None. limits: (low, high) of the overlay; `limits_of` where None. Colours of
+    a column are comparable between rows. Raises DataError where lengths differ or a chosen frame
+    does not exist.
     """
     terms, total = dict(terms or {}), len(maps)
-    lengths = {"frames": len(frames), "masks": total if masks is None else len(masks), "scores": len(scores)}
+    lengths = {
+        "frames": len(frames),
+        "masks": total if masks is None else len(masks),
+        "scores": len(scores),
+    }
     lengths |= {name: len(values) for name, values in terms.items()}
     if wrong := {n: k for n, k in lengths.items() if k != total}:
         raise DataError(f"{title}: {total} maps, but {wrong}; expected one of each a frame")
@@ -106,18 +164,32 @@ def heatmap_page(path: str | Path, frames: Sequence[np.ndarray], maps: np.ndarra
     chosen = pick_frames(np.asarray(scores), labels) if chosen is None else chosen
     chosen = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, "")
     if not chosen or not 0 <= min(chosen) <= max(chosen) < total:
-        raise DataError(f"{title}: frames {list(chosen)} of {total}, expected at least one of 0 .. {total - 1}")
+        raise DataError(
+            f"{title}: frames {list(chosen)} of {total}, expected at least one of 0 .. {total - 1}"
+        )
     low, high = limits or limits_of(maps, CLEAR)
     size = rgb(frames[0]).shape[:2]
     columns = 2 + len(terms)
     figure = new_figure(title, len(chosen) * (10 / columns * size[0] / size[1] + 0.45) + 1.0)
-    grid = figure.subplots(len(chosen) + 1, columns, squeeze=False, height_ratios=[1] * len(chosen) + [0.06])
+    grid = figure.subplots(
+        len(chosen) + 1, columns, squeeze=False, height_ratios=[1] * len(chosen) + [0.06]
+    )
     for i, (t, why) in enumerate(chosen.items()):
         row, mask = grid[i], None if masks is None else np.asarray(masks[t], bool)
         _picture(row[0], rgb(frames[t]), mask, f"frame {t}\n{why}" if why else f"frame {t}", size)
-        _picture(row[1], overlay(frames[t], maps[t], low, high), mask, f"score {scores[t]:.3g}", size)
+        _picture(
+            row[1], overlay(frames[t], maps[t], low, high), mask, f"score {scores[t]:.3g}", size
+        )
         for axes, (name, values) in zip(row[2:], terms.items()):
-            _picture(axes, values[t], mask, shorten(name, 28) if i == 0 else "", size, cmap=VALUES, norm=Normalize(*limits_of(values)))
+            _picture(
+                axes,
+                values[t],
+                mask,
+                shorten(name, 28) if i == 0 else "",
+                size,
+                cmap=VALUES,
+                norm=Normalize(*limits_of(values)),
+            )
     _bar(figure, grid[-1, 1], low, high, "score of the place")
     for axes, values in zip(grid[-1, 2:], terms.values()):
         _bar(figure, axes, *limits_of(values), "value of the term")
@@ -130,21 +202,37 @@ def heatmap_page(path: str | Path, frames: Sequence[np.ndarray], maps: np.ndarra
 
 def _bar(figure: Figure, axes: Axes, low: float, high: float, label: str) -> None:
     """Fills `axes`, flat and below a column, with the colours of its pictures."""
-    bar = figure.colorbar(ScalarMappable(Normalize(low, high), VALUES), cax=axes, orientation="horizontal", extend="both")
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(low, high), VALUES),
+        cax=axes,
+        orientation="horizontal",
+        extend="both",
+    )
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.ax.locator_params(nbins=4)
 
 
-def term_timeline(path: str | Path, name: str, total: np.ndarray, terms: Mapping[str, np.ndarray], spans: np.ndarray, fps: float) -> Path:
-    """Frame score [T] of one video and below it each term's part in it, {name: [T]}, with the true spans [S, 2] shaded.
+def term_timeline(
+    path: str | Path,
+    name: str,
+    total: np.ndarray,
+    terms: Mapping[str, np.ndarray],
+    spans: np.ndarray,
+    fps: float,
+) -> Path:
+    """Frame score [T] of one video and below it each term's part in it, {name: [T]}, with the true
+    spans [S, 2] shaded.
 
-    The terms share one scale, so that a large part looks large. Beside each stands its share of the score's rise: (mean inside the spans
-    less mean outside) of the term over that of the score. fps 0: the axis is in frames. Raises DataError for lengths that differ.
+    The terms share one scale, so that a large part looks large. Beside each stands its share of the
+    score's rise: (mean inside the spans less mean outside) of the term over that of the score. fps
+    0: the axis is in frames. Raises DataError for lengths that differ.
     """
     total = np.asarray(total, np.float64)
     if wrong := {n: np.shape(v) for n, v in terms.items() if np.shape(v) != total.shape}:
-        raise DataError(f"term timeline of {name!r}: terms {wrong}, expected {total.shape} as the score")
+        raise DataError(
+            f"term timeline of {name!r}: terms {wrong}, expected {total.shape} as the score"
+        )
     factor, xlabel = (1 / fps, "time (s)") if fps > 0 else (1.0, "time (frames)")
     edges, spans = np.arange(len(total) + 1) * factor, np.asarray(spans, np.int64).reshape(-1, 2)
     inside = np.zeros(len(total), bool)
@@ -152,35 +240,64 @@ def term_timeline(path: str | Path, name: str, total: np.ndarray, terms: Mapping
         inside[start:end] = True
     both = inside.any() and not inside.all()
     rise = total[inside].mean() - total[~inside].mean() if both else 0.0
-    figure = new_figure(f"{shorten(name)}: score and the part of each term", 2.4 + 1.45 * len(terms) + 0.5)
-    rows = figure.subplots(1 + len(terms), 1, sharex=True, squeeze=False, height_ratios=[1.6] + [1] * len(terms))[:, 0]
+    figure = new_figure(
+        f"{shorten(name)}: score and the part of each term", 2.4 + 1.45 * len(terms) + 0.5
+    )
+    rows = figure.subplots(
+        1 + len(terms), 1, sharex=True, squeeze=False, height_ratios=[1.6] + [1] * len(terms)
+    )[:, 0]
     values = np.concatenate([np.zeros(1), *(np.asarray(v, np.float64) for v in terms.values())])
     margin = 0.05 * (values.max() - values.min() or 1.0)
     for i, (axes, (label, part)) in enumerate(zip(rows, [("score", total), *terms.items()])):
         part = np.asarray(part, np.float64)
         shade(axes, spans, factor)
         colour = TERM_COLOURS[(i - 1) % len(TERM_COLOURS)] if i else BLACK
-        axes.stairs(part, edges, baseline=None, color=colour, linewidth=1.6, label=None if i else "score")
+        axes.stairs(
+            part, edges, baseline=None, color=colour, linewidth=1.6, label=None if i else "score"
+        )
         title = label
         if i:
             axes.axhline(0, color="0.4", linewidth=0.8)
             axes.set_ylim(values.min() - margin, values.max() + margin)
-            title += f": {100 * (part[inside].mean() - part[~inside].mean()) / rise:.0f} % of the score's rise in the event" if rise else ""
-        style(axes, xlabel if i == len(terms) else "", "score" if i == 0 else "part", "" if i == 0 else title)
+            title += (
+                f": {100 * (part[inside].mean() - part[~inside].mean()) / rise:.0f} % of the"
+                " score's rise in the event"
+                if rise
+                else ""
+            )
+        style(
+            axes,
+            xlabel if i == len(terms) else "",
+            "score" if i == 0 else "part",
+            "" if i == 0 else title,
+        )
     rows[0].set_xlim(0, edges[-1])
     rows[0].legend(fontsize=10, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, path)
 
 
 def _layers(figure: SubFigure, usage: np.ndarray) -> None:
-    """Share of each expert [L, E] in per cent: bars a layer, or one map of layers and experts where there are many layers."""
+    """Share of each expert [L, E] in per cent: bars a layer, or one map of layers and experts
+    where there are many layers."""
     layers, experts = usage.shape
     share = 100 * usage / np.maximum(usage.sum(axis=1, keepdims=True), 1e-12)
     dead = (usage <= 0).sum(axis=1)
     if layers > MAX_BARS:
         axes = figure.subplots()
-        drawn = axes.imshow(share, cmap=VALUES, aspect="auto", interpolation="nearest", vmin=0, extent=(-0.5, experts - 0.5, layers + 0.5, 0.5))
-        style(axes, "expert", "layer", f"{layers} layers of {experts} experts, {int(dead.sum())} dead in all")
+        drawn = axes.imshow(
+            share,
+            cmap=VALUES,
+            aspect="auto",
+            interpolation="nearest",
+            vmin=0,
+            extent=(-0.5, experts - 0.5, layers + 0.5, 0.5),
+        )
+        style(
+            axes,
+            "expert",
+            "layer",
+            f"{layers} layers of {experts} experts, {int(dead.sum())} dead in all",
+        )
         axes.grid(False)
         axes.locator_params(integer=True)
         figure.colorbar(drawn, ax=axes).set_label("slots (%)", fontsize=10)
@@ -188,40 +305,75 @@ def _layers(figure: SubFigure, usage: np.ndarray) -> None:
     for i, axes in enumerate(figure.subplots(1, layers, sharey=True, squeeze=False)[0]):
         axes.bar(np.arange(experts), share[i], color=BLUE, width=0.8)
         axes.axhline(100 / experts, color=ORANGE, linestyle="--", linewidth=2, label="even share")
-        style(axes, "expert", "slots (%)" if i == 0 else "", f"layer {i + 1}: {dead[i]} of {experts} dead")
+        style(
+            axes,
+            "expert",
+            "slots (%)" if i == 0 else "",
+            f"layer {i + 1}: {dead[i]} of {experts} dead",
+        )
         axes.locator_params(axis="x", integer=True, nbins=8)
     axes.legend(fontsize=10, frameon=False, loc="upper right")
 
 
 def _place(axes: Axes, by_place: np.ndarray) -> None:
-    """Map [h, w]: integers are the most used expert of each place, numbers a quantity such as the entropy of the routing."""
+    """Map [h, w]: integers are the most used expert of each place, numbers a quantity such as
+    the entropy of the routing."""
     if not np.issubdtype(by_place.dtype, np.integer):
         drawn = axes.imshow(by_place, cmap=VALUES, interpolation="nearest")
-        axes.figure.colorbar(drawn, ax=axes, shrink=0.8).set_label("entropy of the routing", fontsize=10)
+        axes.figure.colorbar(drawn, ax=axes, shrink=0.8).set_label(
+            "entropy of the routing", fontsize=10
+        )
         style(axes, "column", "row", "by place: entropy")
     else:
         experts, places = np.unique(by_place, return_counts=True)
-        named = experts[np.sort(np.argsort(-places, kind="stable")[: len(CYCLE)])]  # the most frequent get a colour each
+        # the most frequent get a colour each
+        named = experts[np.sort(np.argsort(-places, kind="stable")[: len(CYCLE)])]
         index = np.where(np.isin(by_place, named), np.searchsorted(named, by_place), len(named))
         others = len(named) < len(experts)
         colours = ListedColormap([*CYCLE[: len(named)], *([NEUTRAL] if others else [])])
-        drawn = axes.imshow(index, cmap=colours, norm=BoundaryNorm(np.arange(colours.N + 1) - 0.5, colours.N), interpolation="nearest")
+        drawn = axes.imshow(
+            index,
+            cmap=colours,
+            norm=BoundaryNorm(np.arange(colours.N + 1) - 0.5, colours.N),
+            interpolation="nearest",
+        )
         bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=range(colours.N))
-        bar.set_ticklabels([*map(str, named), *([f"{len(experts) - len(named)} others"] if others else [])])
+        bar.set_ticklabels(
+            [*map(str, named), *([f"{len(experts) - len(named)} others"] if others else [])]
+        )
         style(axes, "column", "row", "by place: most used expert")
     axes.grid(False)
 
 
-def expert_usage(path: str | Path, usage: np.ndarray, by_place: np.ndarray, by_time: np.ndarray, name: str = "experts", fps: float = 0.0) -> Path:
+def expert_usage(
+    path: str | Path,
+    usage: np.ndarray,
+    by_place: np.ndarray,
+    by_time: np.ndarray,
+    name: str = "experts",
+    fps: float = 0.0,
+) -> Path:
     """Use of experts of a model: by layer, by place of the frame and by time of a clip.
 
-    usage: [L, E] slots or shares of each layer; by_place: [h, w] int (most used expert) or float (entropy); by_time: [T, E] slots or shares
-    of each frame, or [T] entropy. name starts the title; fps 0: time in frames. Raises DataError for other shapes.
+    usage: [L, E] slots or shares of each layer; by_place: [h, w] int (most used expert) or float
+    (entropy); by_time: [T, E] slots or shares of each frame, or [T] entropy. name starts the title;
+    fps 0: time in frames. Raises DataError for other shapes.
     """
-    usage, by_place, by_time = np.atleast_2d(np.asarray(usage, np.float64)), np.asarray(by_place), np.asarray(by_time, np.float64)
-    if usage.ndim != 2 or by_place.ndim != 2 or by_time.ndim not in (1, 2) or (by_time.ndim == 2 and by_time.shape[1] != usage.shape[1]):
-        raise DataError(f"expert usage: usage {usage.shape}, by place {by_place.shape}, by time {by_time.shape}; "
-                        "expected [L, E], [h, w] and [T, E] or [T]")  # fmt: skip
+    usage, by_place, by_time = (
+        np.atleast_2d(np.asarray(usage, np.float64)),
+        np.asarray(by_place),
+        np.asarray(by_time, np.float64),
+    )
+    if (
+        usage.ndim != 2
+        or by_place.ndim != 2
+        or by_time.ndim not in (1, 2)
+        or (by_time.ndim == 2 and by_time.shape[1] != usage.shape[1])
+    ):
+        raise DataError(
+            f"expert usage: usage {usage.shape}, by place {by_place.shape}, by time"
+            f" {by_time.shape}; expected [L, E], [h, w] and [T, E] or [T]"
+        )
     factor, xlabel = (1 / fps, "time (s)") if fps > 0 else (1.0, "time (frames)")
     figure = new_figure(f"{shorten(name)}: use of experts", 7.0)
     top, bottom = figure.subfigures(2, 1)
@@ -229,12 +381,16 @@ def expert_usage(path: str | Path, usage: np.ndarray, by_place: np.ndarray, by_t
     left, right = bottom.subplots(1, 2)
     _place(left, by_place)
     if by_time.ndim == 1:
-        right.stairs(by_time, np.arange(len(by_time) + 1) * factor, baseline=None, color=BLUE, linewidth=1.6)
+        right.stairs(
+            by_time, np.arange(len(by_time) + 1) * factor, baseline=None, color=BLUE, linewidth=1.6
+        )
         style(right, xlabel, "entropy of the routing", "by time: entropy")
     else:
         share = 100 * by_time / np.maximum(by_time.sum(axis=1, keepdims=True), 1e-12)
         extent = (0, len(share) * factor, usage.shape[1] - 0.5, -0.5)
-        drawn = right.imshow(share.T, cmap=VALUES, aspect="auto", interpolation="nearest", vmin=0, extent=extent)
+        drawn = right.imshow(
+            share.T, cmap=VALUES, aspect="auto", interpolation="nearest", vmin=0, extent=extent
+        )
         bottom.colorbar(drawn, ax=right).set_label("slots of the frame (%)", fontsize=10)
         style(right, xlabel, "expert", "by time: share of each expert")
         right.grid(False)

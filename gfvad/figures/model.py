@@ -1,4 +1,6 @@
-"""Figures of what a model learned: fused graph around an event, fusion coefficients A, use of experts. Rules as in figures.py."""
+"""Figures of what a model learned: fused graph around an event, fusion coefficients A, use of
+experts. Rules as in figures.py."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -8,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gfvad.figures.curves import BLUE, new_figure, ORANGE, save, shorten, style, time_axis
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.figures.curves import BLUE, ORANGE, new_figure, save, shorten, style, time_axis
 
 VALUES = "viridis"  # sequential, even for colour-blind readers
 SIGNED = "PuOr_r"  # diverging, safe for colour-blind readers; white is 0
@@ -18,18 +20,26 @@ MAX_ANNOTATED = 17  # coefficients a side that still get their value written in 
 
 
 def unit_starts(video: ScoredVideo, n_units: int) -> np.ndarray:
-    """[N + 1] frame at which each unit starts, and the end of the last. unit_frames 0: the units are equal spans of the video."""
+    """[N + 1] frame at which each unit starts, and the end of the last. unit_frames 0: the units
+    are equal spans of the video."""
     step = video.unit_frames or len(video.scores) / n_units
     return np.arange(n_units + 1) * float(step)
 
 
-def event_window(spans: np.ndarray, starts: np.ndarray, widest: int = 32) -> tuple[slice, slice] | None:
-    """(units before, units from the start of) the event with the longest equal windows of at most `widest` units; None where none fits.
+def event_window(
+    spans: np.ndarray, starts: np.ndarray, widest: int = 32
+) -> tuple[slice, slice] | None:
+    """(units before, units from the start of) the event with the longest equal windows of at most
+    `widest` units; None where none fits.
 
-    spans [S, 2] in frames, starts [N + 1] of units. A window before never reaches into another event; one after lies inside its event.
+    spans [S, 2] in frames, starts [N + 1] of units. A window before never reaches into another
+    event; one after lies inside its event.
     """
     best: tuple[int, slice, slice] | None = None
-    taken = [(int(np.searchsorted(starts, a, "right")) - 1, int(np.searchsorted(starts, b, "left"))) for a, b in spans]
+    taken = [
+        (int(np.searchsorted(starts, a, "right")) - 1, int(np.searchsorted(starts, b, "left")))
+        for a, b in spans
+    ]
     taken = [(first, min(end, len(starts) - 1)) for first, end in taken]
     for first, end in taken:
         free = first - max((e for f, e in taken if f < first), default=0)
@@ -39,53 +49,88 @@ def event_window(spans: np.ndarray, starts: np.ndarray, widest: int = 32) -> tup
     return best[1:] if best else None
 
 
-def _heat(axes: Axes, values: np.ndarray, extent: Sequence[float], limits: tuple[float, float], colours: str, label: str) -> None:
+def _heat(
+    axes: Axes,
+    values: np.ndarray,
+    extent: Sequence[float],
+    limits: tuple[float, float],
+    colours: str,
+    label: str,
+) -> None:
     """Draws [w, w] values over `extent` (start, end) of both axes, with its colour bar."""
-    image = axes.imshow(values, origin="lower", extent=(*extent, *extent), cmap=colours, interpolation="nearest")
+    image = axes.imshow(
+        values, origin="lower", extent=(*extent, *extent), cmap=colours, interpolation="nearest"
+    )
     image.set_clim(*limits)
     figure: Figure = axes.figure
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, extend="max" if values.max() > limits[1] else "neither")
+    bar = figure.colorbar(
+        image, ax=axes, shrink=0.85, extend="max" if values.max() > limits[1] else "neither"
+    )
     bar.set_label(label, fontsize=10)
     axes.locator_params(nbins=6)
 
 
 def _mark_events(axes: Axes, spans: np.ndarray, end: float, factor: float) -> None:
-    """Dashed white lines at the first and last frame of each span [S, 2], in both directions; a legend on dark ground."""
-    edges = [edge * factor for span in spans if span[0] < end for edge in (span[0], min(span[1], end))]
+    """Dashed white lines at the first and last frame of each span [S, 2], in both directions; a
+    legend on dark ground."""
+    edges = [
+        edge * factor for span in spans if span[0] < end for edge in (span[0], min(span[1], end))
+    ]
     for i, edge in enumerate(edges):
-        axes.axhline(edge, color="white", linewidth=1.4, linestyle="--", label="start and end of a true event" if i == 0 else None)
+        axes.axhline(
+            edge,
+            color="white",
+            linewidth=1.4,
+            linestyle="--",
+            label="start and end of a true event" if i == 0 else None,
+        )
         axes.axvline(edge, color="white", linewidth=1.4, linestyle="--")
     if edges:
-        axes.legend(fontsize=10, loc="upper left", facecolor="0.2", labelcolor="white", framealpha=0.9)
+        axes.legend(
+            fontsize=10, loc="upper left", facecolor="0.2", labelcolor="white", framealpha=0.9
+        )
 
 
-def fused_graph(graph: np.ndarray, video: ScoredVideo, dataset: str, path: str | Path, channel: int = 0) -> Path:
-    """The fused graph of a video with its events marked, its parts before and in an event, and their difference.
+def fused_graph(
+    graph: np.ndarray, video: ScoredVideo, dataset: str, path: str | Path, channel: int = 0
+) -> Path:
+    """The fused graph of a video with its events marked, its parts before and in an event, and
+    their difference.
 
-    graph: [N, N] or [G, N, N] (one channel is drawn) over the video's first N units. "In" starts with the event, "before" are as
-    many units just before it; without an event that has two units on either side, only the whole graph is drawn.
+    graph: [N, N] or [G, N, N] (one channel is drawn) over the video's first N units. "In" starts
+    with the event, "before" are as many units just before it; without an event that has two units
+    on either side, only the whole graph is drawn.
     Raises DataError for a graph that is not square.
     """
     graph = np.asarray(graph, np.float64)
     which = f", channel {channel + 1} of {len(graph)}" if graph.ndim == 3 and len(graph) > 1 else ""
     graph = graph[channel] if graph.ndim == 3 else graph
     if graph.ndim != 2 or graph.shape[0] != graph.shape[1]:
-        raise DataError(f"fused graph of {video.name!r}: shape {graph.shape}, expected [N, N] or [G, N, N]")
+        raise DataError(
+            f"fused graph of {video.name!r}: shape {graph.shape}, expected [N, N] or [G, N, N]"
+        )
     factor, label = time_axis(video)
     starts = unit_starts(video, len(graph))  # [N + 1] frames
     spans = np.asarray(video.spans, np.int64).reshape(-1, 2)
     windows = event_window(spans, starts)
-    figure = new_figure(f"{dataset}: fused graph{which}\n{shorten(video.name, 60)}", 8.6 if windows else 7.6)
+    figure = new_figure(
+        f"{dataset}: fused graph{which}\n{shorten(video.name, 60)}", 8.6 if windows else 7.6
+    )
     panels = figure.subplots(2, 2).ravel() if windows else np.array([figure.subplots()])
-    # the diagonal relates a unit to itself and is far above the rest: colours end at the largest edge between two units
+    # the diagonal relates a unit to itself and is far above the rest: colours end at the largest
+    # edge between two units
     off = graph[~np.eye(len(graph), dtype=bool)]
     limits = (float(off.min()), float(off.max())) if len(off) else (0.0, 1.0)
-    _heat(panels[0], graph, (starts[0] * factor, starts[-1] * factor), limits, VALUES, "edge weight")
+    _heat(
+        panels[0], graph, (starts[0] * factor, starts[-1] * factor), limits, VALUES, "edge weight"
+    )
     style(panels[0], label, label, "whole video")
     _mark_events(panels[0], spans, starts[-1], factor)
     if windows:
         blocks = [graph[w, w] for w in windows]  # [w, w] each
-        for axes, block, window, name in zip(panels[1:], blocks, windows, ("before the event", "in the event, from its start")):
+        for axes, block, window, name in zip(
+            panels[1:], blocks, windows, ("before the event", "in the event, from its start")
+        ):
             extent = (starts[window.start] * factor, starts[window.stop] * factor)
             _heat(axes, block, extent, limits, VALUES, "edge weight")
             style(axes, label, label, f"{name} ({window.stop - window.start} units)")
@@ -101,7 +146,8 @@ def fused_graph(graph: np.ndarray, video: ScoredVideo, dataset: str, path: str |
 
 
 def _coefficient_slices(a: np.ndarray) -> list[tuple[tuple[int, ...], np.ndarray]]:
-    """[P+1] * M tensor -> (powers of graphs 3.., [P+1, Q+1]) of at most MAX_SLICES slices of largest norm, in order of the powers."""
+    """[P+1] * M tensor -> (powers of graphs 3.., [P+1, Q+1]) of at most MAX_SLICES slices of
+    largest norm, in order of the powers."""
     if a.ndim <= 2:
         return [((), a.reshape(1, -1) if a.ndim == 1 else a)]
     slices = [(rest, a[(slice(None), slice(None), *rest)]) for rest in np.ndindex(a.shape[2:])]
@@ -109,16 +155,22 @@ def _coefficient_slices(a: np.ndarray) -> list[tuple[tuple[int, ...], np.ndarray
     return sorted(largest, key=lambda s: s[0])
 
 
-def coefficients(a: np.ndarray, dataset: str, path: str | Path, names: Sequence[str] = (), channels: int = 1) -> Path:
+def coefficients(
+    a: np.ndarray, dataset: str, path: str | Path, names: Sequence[str] = (), channels: int = 1
+) -> Path:
     """A as a heat map with its values: rows are powers of the first graph, columns of the second.
 
-    a: [P+1] (one graph), [P+1, Q+1], or for M > 2 graphs [P+1, Q+1, ...]: slices at fixed powers of the other graphs, the MAX_SLICES of
-    largest norm. names: of the M graphs; channels: G, of which this is the first. Raises DataError where names are given and are not M.
+    a: [P+1] (one graph), [P+1, Q+1], or for M > 2 graphs [P+1, Q+1, ...]: slices at fixed powers of
+    the other graphs, the MAX_SLICES of largest norm. names: of the M graphs; channels: G, of which
+    this is the first. Raises DataError where names are given and are not M.
     """
     a = np.asarray(a, np.float64)
     names = tuple(names) or tuple(f"graph {i + 1}" for i in range(a.ndim))
     if len(names) != a.ndim:
-        raise DataError(f"coefficients: {len(names)} names {names} for {a.ndim} graphs (shape {a.shape}); expected one a graph")
+        raise DataError(
+            f"coefficients: {len(names)} names {names} for {a.ndim} graphs (shape {a.shape});"
+            " expected one a graph"
+        )
     slices = _coefficient_slices(a)
     n_slices = int(np.prod(a.shape[2:])) if a.ndim > 2 else 1
     columns = min(3, len(slices)) if len(slices) > 1 else 1
@@ -140,7 +192,7 @@ def coefficients(a: np.ndarray, dataset: str, path: str | Path, names: Sequence[
         axes.grid(False)
         if max(values.shape) <= MAX_ANNOTATED:
             _annotate(axes, values, reach, 11 if len(slices) == 1 and max(values.shape) <= 9 else 8)
-    for axes in grid[len(slices):]:
+    for axes in grid[len(slices) :]:
         axes.set_visible(False)
     bar = figure.colorbar(image, ax=list(grid), shrink=0.8)
     bar.set_label(f"coefficient A[{', '.join('pqrstuvw'[: a.ndim])}]", fontsize=11)
@@ -148,27 +200,51 @@ def coefficients(a: np.ndarray, dataset: str, path: str | Path, names: Sequence[
 
 
 def _annotate(axes: Axes, values: np.ndarray, reach: float, size: int) -> None:
-    """Writes each value into its cell, white on dark, with as many decimals as tell the largest, `reach`, to three digits."""
+    """Writes each value into its cell, white on dark, with as many decimals as tell the largest,
+    `reach`, to three digits."""
     decimals = int(np.clip(2 - np.floor(np.log10(reach)), 0, 4))
     for (i, j), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 * reach else "black"
-        axes.text(j, i, f"{round(value, decimals) + 0.0:.{decimals}f}", ha="center", va="center", fontsize=size, color=colour)
+        axes.text(
+            j,
+            i,
+            f"{round(value, decimals) + 0.0:.{decimals}f}",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=colour,
+        )
 
 
 def expert_usage(usage: Mapping[str, np.ndarray], dataset: str, path: str | Path) -> Path:
-    """Share of routed slots of each expert [E], a panel a modality, beside the even share; experts without any are counted as dead.
+    """Share of routed slots of each expert [E], a panel a modality, beside the even share; experts
+    without any are counted as dead.
 
     Raises DataError without a modality.
     """
     if not usage:
-        raise DataError("expert usage: no modality; expected shares of experts from a model with a sparse feature filter")
-    figure = new_figure(f"{dataset}: use of experts in the sparse feature filter", 2.9 * len(usage) + 0.6)
-    for axes, (name, shares) in zip(figure.subplots(len(usage), 1, squeeze=False)[:, 0], usage.items()):
+        raise DataError(
+            "expert usage: no modality; expected shares of experts from a model with a sparse"
+            " feature filter"
+        )
+    figure = new_figure(
+        f"{dataset}: use of experts in the sparse feature filter", 2.9 * len(usage) + 0.6
+    )
+    for axes, (name, shares) in zip(
+        figure.subplots(len(usage), 1, squeeze=False)[:, 0], usage.items()
+    ):
         shares = np.asarray(shares, np.float64)
         share = shares / max(shares.sum(), 1e-12) * 100  # [E] per cent
         axes.bar(np.arange(len(share)), share, color=BLUE, width=0.8, label="share of routed slots")
-        axes.axhline(100 / len(share), color=ORANGE, linestyle="--", linewidth=2, label="even share")
-        style(axes, "expert", "slots (%)", f"{name}: {len(share)} experts, {int(np.sum(shares <= 0))} dead")
+        axes.axhline(
+            100 / len(share), color=ORANGE, linestyle="--", linewidth=2, label="even share"
+        )
+        style(
+            axes,
+            "expert",
+            "slots (%)",
+            f"{name}: {len(share)} experts, {int(np.sum(shares <= 0))} dead",
+        )
         axes.set_xlim(-0.7, len(share) - 0.3)
         axes.legend(fontsize=10, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, path)

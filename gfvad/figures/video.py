@@ -1,9 +1,13 @@
-"""A clip with what a model thought of it, as a short mp4: frames under their score maps, and below them the score and its terms over time.
+"""A clip with what a model thought of it, as a short mp4: frames under their score maps, and below
+them the score and its terms over time.
 
-Needs the video extra (launch/requirements-video.txt): PyAV to encode, OpenCV to draw. Colours as in heatmaps.py: the truth is RED.
-From top to bottom: the frame, at least SCALE times as large, with a red border where the truth is abnormal; the score up to this frame with
-a red mark below it for every abnormal frame; a bar a term.
+Needs the video extra (launch/requirements-video.txt): PyAV to encode, OpenCV to draw. Colours as in
+heatmaps.py: the truth is RED.
+From top to bottom: the frame, at least SCALE times as large, with a red border where the truth is
+abnormal; the score up to this frame with a red mark below it for every abnormal frame; a bar a
+term.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +20,16 @@ import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from gfvad.figures.curves import RED, shorten
-from gfvad.measure.frames import labels_from_spans
-from gfvad.figures.heatmaps import CLEAR, limits_of, overlay, rgb, TERM_COLOURS
-from gfvad.measure.results import atomically
 from gfvad.base.types import DataError
+from gfvad.figures.curves import RED, shorten
+from gfvad.figures.heatmaps import CLEAR, TERM_COLOURS, limits_of, overlay, rgb
+from gfvad.measure.frames import labels_from_spans
+from gfvad.measure.results import atomically
 
 SCALE = 2  # least enlargement of a frame
 MIN_WIDTH = 640  # pixels; smaller frames are enlarged until text beside them has room
-CURVE, ROW, MARGIN = 130, 26, 12  # pixels: height of the score's panel, of a term's row, space around them
+# pixels: height of the score's panel, of a term's row, space around them
+CURVE, ROW, MARGIN = 130, 26, 12
 LABEL = 210  # pixels left of a term's bar for its name
 CRF = 20  # constant quality of x264: lower is better and larger
 INK, PAPER, GRID = (30, 30, 30), (255, 255, 255), (225, 225, 225)
@@ -36,12 +41,25 @@ def _colour(name: str) -> tuple[int, int, int]:
 
 
 def _text(canvas: np.ndarray, text: str, x: int, y: int, colour=INK, size: float = 0.55) -> None:
-    """Writes ASCII text with its base line at (x, y). Other characters become '?': OpenCV has no glyphs for them."""
-    cv2.putText(canvas, text.encode("ascii", "replace").decode(), (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+    """Writes ASCII text with its base line at (x, y). Other characters become '?': OpenCV has no
+    glyphs for them."""
+    cv2.putText(
+        canvas,
+        text.encode("ascii", "replace").decode(),
+        (x, y),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size,
+        colour,
+        1,
+        cv2.LINE_AA,
+    )
 
 
-def _tag(canvas: np.ndarray, text: str, x: int, colour: tuple[int, int, int], right: bool = False) -> None:
-    """White text on a filled box at the top, readable on any picture; x is its left or, with `right`, its right end."""
+def _tag(
+    canvas: np.ndarray, text: str, x: int, colour: tuple[int, int, int], right: bool = False
+) -> None:
+    """White text on a filled box at the top, readable on any picture; x is its left or, with
+    `right`, its right end."""
     (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
     x = x - width - 16 if right else x
     cv2.rectangle(canvas, (x, 10), (x + width + 16, 36), colour, -1)
@@ -60,8 +78,11 @@ def size_of(height: int, width: int, n_terms: int) -> tuple[int, int]:
     return tuple(-(-side // 2) * 2 for side in (height * scale + below, width * scale))
 
 
-def _draw_frame(canvas: np.ndarray, picture: np.ndarray, t: int, fps: float, abnormal: bool) -> None:
-    """Puts the enlarged picture [H, W, 3] at the top, with its time and, where the truth is abnormal, the red border and a word."""
+def _draw_frame(
+    canvas: np.ndarray, picture: np.ndarray, t: int, fps: float, abnormal: bool
+) -> None:
+    """Puts the enlarged picture [H, W, 3] at the top, with its time and, where the truth is
+    abnormal, the red border and a word."""
     scale = scale_of(picture.shape[1])
     height, width = picture.shape[0] * scale, picture.shape[1] * scale
     canvas[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -71,24 +92,46 @@ def _draw_frame(canvas: np.ndarray, picture: np.ndarray, t: int, fps: float, abn
         _tag(canvas, "true event", width - MARGIN, _colour(RED), right=True)
 
 
-def _draw_curve(canvas: np.ndarray, top: int, scores: np.ndarray, labels: np.ndarray, t: int, low: float, high: float) -> None:
-    """The score [T] up to frame t in the panel that starts at row `top`; the whole clip is as wide as the panel."""
+def _draw_curve(
+    canvas: np.ndarray,
+    top: int,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    t: int,
+    low: float,
+    high: float,
+) -> None:
+    """The score [T] up to frame t in the panel that starts at row `top`; the whole clip is as
+    wide as the panel."""
     left, right = MARGIN, canvas.shape[1] - MARGIN
     upper, lower = top + 34, top + CURVE - 24  # room for the number above and the marks below
-    x = np.round(left + (np.arange(len(scores)) + 0.5) / len(scores) * (right - left)).astype(np.int32)
+    x = np.round(left + (np.arange(len(scores)) + 0.5) / len(scores) * (right - left)).astype(
+        np.int32
+    )
     y = np.round(lower - (scores - low) / (high - low) * (lower - upper)).astype(np.int32)
     for level in (upper, (upper + lower) // 2, lower):
         cv2.line(canvas, (left, level), (right, level), GRID, 1)
-    edges = np.round(left + np.arange(len(scores) + 1) / len(scores) * (right - left)).astype(np.int32)
+    edges = np.round(left + np.arange(len(scores) + 1) / len(scores) * (right - left)).astype(
+        np.int32
+    )
     for i in np.flatnonzero(labels[: t + 1]):
         canvas[lower + 6 : lower + 16, edges[i] : max(edges[i + 1], edges[i] + 1)] = _colour(RED)
     cv2.polylines(canvas, [np.stack([x, y], axis=1)[: t + 1]], False, INK, 2, cv2.LINE_AA)
     cv2.circle(canvas, (int(x[t]), int(y[t])), 5, INK, -1, cv2.LINE_AA)
     _text(canvas, f"score {scores[t]:.3g}", left, top + 22)
-    _text(canvas, f"range of the clip {low:.3g} to {high:.3g}; red: true event", left + 140, top + 22, (110, 110, 110), 0.45)
+    _text(
+        canvas,
+        f"range of the clip {low:.3g} to {high:.3g}; red: true event",
+        left + 140,
+        top + 22,
+        (110, 110, 110),
+        0.45,
+    )
 
 
-def _draw_terms(canvas: np.ndarray, top: int, terms: Mapping[str, np.ndarray], t: int, reach: float) -> None:
+def _draw_terms(
+    canvas: np.ndarray, top: int, terms: Mapping[str, np.ndarray], t: int, reach: float
+) -> None:
     """A bar a term at frame t, of one scale: `reach` is the whole width on either side of 0."""
     left, right = LABEL, canvas.shape[1] - 90
     signed = any(np.min(v) < 0 for v in terms.values())
@@ -97,7 +140,13 @@ def _draw_terms(canvas: np.ndarray, top: int, terms: Mapping[str, np.ndarray], t
         y = top + i * ROW
         end = zero + round(float(values[t]) / reach * (right - zero))
         cv2.rectangle(canvas, (left, y + 4), (right, y + ROW - 6), (240, 240, 240), -1)
-        cv2.rectangle(canvas, (min(zero, end), y + 4), (max(zero, end), y + ROW - 6), _colour(TERM_COLOURS[i % len(TERM_COLOURS)]), -1)
+        cv2.rectangle(
+            canvas,
+            (min(zero, end), y + 4),
+            (max(zero, end), y + ROW - 6),
+            _colour(TERM_COLOURS[i % len(TERM_COLOURS)]),
+            -1,
+        )
         cv2.line(canvas, (zero, y + 1), (zero, y + ROW - 3), INK, 1)
         _text(canvas, shorten(name, 22).replace("…", ".."), MARGIN, y + ROW - 8, size=0.5)
         _text(canvas, f"{values[t]:.3g}", right + 10, y + ROW - 8, size=0.5)
@@ -108,21 +157,40 @@ def _checked(frames, maps, scores, terms: Mapping[str, np.ndarray], fps: float, 
     lengths = {"maps": len(maps), "scores": len(scores), **{n: len(v) for n, v in terms.items()}}
     wrong = {n: k for n, k in lengths.items() if k != len(frames)}
     if wrong or not len(frames):
-        raise DataError(f"{path}: {len(frames)} frames and {wrong or 'nothing to draw'}; expected at least one frame and one of each a frame")
+        raise DataError(
+            f"{path}: {len(frames)} frames and {wrong or 'nothing to draw'}; expected at least one"
+            " frame and one of each a frame"
+        )
     if not fps > 0:
-        raise DataError(f"{path}: {fps} frames a second, expected a number above 0; give the rate the clip is to be shown at")
+        raise DataError(
+            f"{path}: {fps} frames a second, expected a number above 0; give the rate the clip is"
+            " to be shown at"
+        )
 
 
-def write_annotated(path: str | Path, frames: Sequence[np.ndarray], maps: np.ndarray, scores: np.ndarray, spans: np.ndarray,
-                    terms: Mapping[str, np.ndarray] | None = None, fps: float = 10.0, limits: tuple[float, float] | None = None) -> Path:  # fmt: skip
-    """Writes the annotated clip (h264, yuv420p, even sides) and returns its path; nobody ever sees half a file.
+def write_annotated(
+    path: str | Path,
+    frames: Sequence[np.ndarray],
+    maps: np.ndarray,
+    scores: np.ndarray,
+    spans: np.ndarray,
+    terms: Mapping[str, np.ndarray] | None = None,
+    fps: float = 10.0,
+    limits: tuple[float, float] | None = None,
+) -> Path:
+    """Writes the annotated clip (h264, yuv420p, even sides) and returns its path; nobody ever sees
+    half a file.
 
-    frames: T of uint8 [H, W, 3 or 1]; maps [T, h, w]; scores [T] of frames; spans [S, 2] abnormal frames, half-open; terms: name -> [T] part
-    in the score; fps of the clip; limits: (low, high) of the overlay, the clip's own where None. Raises DataError for lengths that differ.
+    frames: T of uint8 [H, W, 3 or 1]; maps [T, h, w]; scores [T] of frames; spans [S, 2] abnormal
+    frames, half-open; terms: name -> [T] part in the score; fps of the clip; limits: (low, high) of
+    the overlay, the clip's own where None. Raises DataError for lengths that differ.
     """
     terms = {name: np.asarray(values, np.float64) for name, values in (terms or {}).items()}
     _checked(frames, maps, scores, terms, fps, path)
-    scores, labels = np.asarray(scores, np.float64), labels_from_spans(spans, len(frames)).astype(bool)
+    scores, labels = (
+        np.asarray(scores, np.float64),
+        labels_from_spans(spans, len(frames)).astype(bool),
+    )
     height, width = rgb(frames[0]).shape[:2]
     low, high = limits or limits_of(maps, CLEAR)
     bottom, top = float(scores.min()), float(scores.max())
@@ -142,7 +210,11 @@ def write_annotated(path: str | Path, frames: Sequence[np.ndarray], maps: np.nda
     def write(file: BinaryIO) -> None:
         """Encodes every picture into the open file."""
         with av.open(file, "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(CRF), "preset": "veryfast"})
+            stream = container.add_stream(
+                "libx264",
+                rate=Fraction(fps).limit_denominator(1001),
+                options={"crf": str(CRF), "preset": "veryfast"},
+            )
             stream.width, stream.height, stream.pix_fmt = columns, rows, "yuv420p"
             for t in range(len(frames)):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t), format="rgb24")))

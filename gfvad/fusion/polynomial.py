@@ -1,39 +1,52 @@
-"""Polynomials of relationship graphs by Horner's rule, with their own gradients: no power of a graph is ever kept.
+"""Polynomials of relationship graphs by Horner's rule, with their own gradients: no power of a
+graph is ever kept.
 
-Paper: "Learnable Expansion of Graph Operators" (ICLR 2025), G = sum_pq A[p, q] Ra^p . Rb^q with element-wise powers. The CP
-form for M graphs, the nested evaluation and the gradients are ours. Automatic differentiation of the same Horner chain would
-keep every intermediate value ([N, N] each, about (P + 1)(Q + 1) of them); here the backward pass keeps A and the graphs only:
+Paper: "Learnable Expansion of Graph Operators" (ICLR 2025), G = sum_pq A[p, q] Ra^p . Rb^q with
+element-wise powers. The CP form for M graphs, the nested evaluation and the gradients are ours.
+Automatic differentiation of the same Horner chain would keep every intermediate value ([N, N] each,
+about (P + 1)(Q + 1) of them); here the backward pass keeps A and the graphs only:
 
-- the graphs' gradients are again Horner chains, element by element (one fused loop that reads Ra, Rb, g and writes two arrays);
-- A's gradient, dA[p, q] = sum_ij g_ij Ra_ij^p Rb_ij^q, is a product (P + 1, m) (m, Q + 1) over chunks of m elements whose powers
-  stay in cache. Under vmap the chunks of all examples are walked by one loop; a vmapped loop would take the same chunk of every
-  example at once and leave the cache.
+- the graphs' gradients are again Horner chains, element by element (one fused loop that reads Ra,
+  Rb, g and writes two arrays);
+- A's gradient, dA[p, q] = sum_ij g_ij Ra_ij^p Rb_ij^q, is a product (P + 1, m) (m, Q + 1) over
+  chunks of m elements whose powers stay in cache. Under vmap the chunks of all examples are walked
+  by one loop; a vmapped loop would take the same chunk of every example at once and leave the
+  cache.
 
-Every function is element-wise in the graphs: any shape [...] serves, [N, N] graphs as well as a diagonal [N]. The zeroth power is
-1 everywhere, so the caller masks the result. Gradients are reverse mode, first order. float32 and float64.
+Every function is element-wise in the graphs: any shape [...] serves, [N, N] graphs as well as a
+diagonal [N]. The zeroth power is 1 everywhere, so the caller masks the result. Gradients are
+reverse mode, first order. float32 and float64.
 """
+
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-CACHE_CHUNK = 16384  # elements whose P + Q + 2 powers about fit a core's second-level cache (1 MB) in float32
+# elements whose P + Q + 2 powers about fit a core's second-level cache (1 MB) in float32
+CACHE_CHUNK = 16384
 DEVICE_CHUNK = 1 << 20  # accelerators: few large steps instead (72 MB of powers at P = Q = 8)
 
 
-# ---- full coefficient matrix, two graphs ------------------------------------------------------------------------------------
+# ---- full coefficient matrix, two graphs
+# ------------------------------------------------------------------------------------
+
 
 def full_polynomial(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
     """G = sum_pq A[p, q] Ra^p Rb^q, element by element (paper, fusion operator with a full A).
 
-    A [P + 1, Q + 1], Ra and Rb [...] of one shape -> [...]. Raises ValueError where the shapes do not fit.
+    A [P + 1, Q + 1], Ra and Rb [...] of one shape -> [...]. Raises ValueError where the shapes do
+    not fit.
     """
     A, Ra, Rb = _alike(A, Ra, Rb)
     if A.ndim != 2 or 0 in A.shape or Ra.shape != Rb.shape:
-        raise ValueError(f"full_polynomial: A {A.shape}, Ra {Ra.shape}, Rb {Rb.shape}; expected A [P + 1, Q + 1], graphs of one shape")
+        raise ValueError(
+            f"full_polynomial: A {A.shape}, Ra {Ra.shape}, Rb {Rb.shape}; expected A [P + 1, Q +"
+            " 1], graphs of one shape"
+        )
     return _full(A, Ra, Rb)
 
 
@@ -53,34 +66,45 @@ def _full_backward(kept, g):
     _, slope_a = _horner_slope([value for value, _ in rows], Ra)
     slope_b = _horner([slope for _, slope in rows], Ra)
     # each field [1, n]: the batch of one example that this trace sees
-    dA = _sum_over_elements(_full_chunk, A[None], Ra.reshape(1, -1), Rb.reshape(1, -1), g.reshape(1, -1))[0]
+    dA = _sum_over_elements(
+        _full_chunk, A[None], Ra.reshape(1, -1), Rb.reshape(1, -1), g.reshape(1, -1)
+    )[0]
     return dA, g * slope_a, g * slope_b
 
 
 def _full_chunk(A, Ra, Rb, g):
-    """A [b, P + 1, Q + 1] (its shape alone counts), Ra, Rb, g [b, m] -> sum_m g Ra^p Rb^q as [b, P + 1, Q + 1]."""
+    """A [b, P + 1, Q + 1] (its shape alone counts), Ra, Rb, g [b, m] -> sum_m g Ra^p Rb^q as [b,
+    P + 1, Q + 1]."""
     return _inner(_powers(Ra, A.shape[1]) * g, _powers(Rb, A.shape[2]))
 
 
 _full.defvjp(_full_forward, _full_backward)
 
 
-# ---- CP form, any number of graphs ------------------------------------------------------------------------------------------
+# ---- CP form, any number of graphs
+# ------------------------------------------------------------------------------------------
+
 
 def cp_polynomial(a: jax.Array, R: jax.Array) -> jax.Array:
-    """G = sum_r prod_m (sum_p a[r, m, p] R_m^p), element by element: the CP (rank r) form of the full (P + 1)^M tensor (ours).
+    """G = sum_r prod_m (sum_p a[r, m, p] R_m^p), element by element: the CP (rank r) form of the
+    full (P + 1)^M tensor (ours).
 
     a [r, M, P + 1], R [M, ...] -> [...]. Raises ValueError where the shapes do not fit.
     """
     a, R = _alike(a, R)
     if a.ndim != 3 or 0 in a.shape or R.ndim < 1 or a.shape[1] != R.shape[0]:
-        raise ValueError(f"cp_polynomial: a {a.shape}, R {R.shape}; expected a [r, M, P + 1] and R [M, ...]")
+        raise ValueError(
+            f"cp_polynomial: a {a.shape}, R {R.shape}; expected a [r, M, P + 1] and R [M, ...]"
+        )
     return _cp(a, R)
 
 
 @jax.custom_vjp
 def _cp(a, R):
-    return reduce(jnp.add, [reduce(jnp.multiply, [_horner(c, x) for c, x in zip(component, R)]) for component in a])
+    return reduce(
+        jnp.add,
+        [reduce(jnp.multiply, [_horner(c, x) for c, x in zip(component, R)]) for component in a],
+    )
 
 
 def _cp_forward(a, R):
@@ -101,24 +125,36 @@ def _cp_backward(kept, g):
 
 
 def _cp_chunk(a, R, g):
-    """a [b, r, M, P + 1], R [b, M, m], g [b, m] -> sum_m g R_m^p prod_{l != m} f_rl(R_l) as [b, r, M, P + 1]."""
+    """a [b, r, M, P + 1], R [b, M, m], g [b, m] -> sum_m g R_m^p prod_{l != m} f_rl(R_l) as [b,
+    r, M, P + 1]."""
     rank, graphs, terms = a.shape[1:]
     weights = []  # [r][M] of [b, m]
     for r in range(rank):
-        factors = [_horner([a[:, r, m, p, None] for p in range(terms)], R[:, m]) for m in range(graphs)]
+        factors = [
+            _horner([a[:, r, m, p, None] for p in range(terms)], R[:, m]) for m in range(graphs)
+        ]
         weights.append([g * rest for rest in _leave_one_out(factors)])
     # for each graph [r, b, m] and [P + 1, b, m] -> [b, r, P + 1]
-    return jnp.stack([_inner(jnp.stack([w[m] for w in weights]), _powers(R[:, m], terms)) for m in range(graphs)], axis=2)
+    return jnp.stack(
+        [
+            _inner(jnp.stack([w[m] for w in weights]), _powers(R[:, m], terms))
+            for m in range(graphs)
+        ],
+        axis=2,
+    )
 
 
 _cp.defvjp(_cp_forward, _cp_backward)
 
 
-# ---- pieces -----------------------------------------------------------------------------------------------------------------
+# ---- pieces
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def _alike(*arrays):
-    """The arrays in their common floating type, and varying over the same mapped axes: shard_map's checks ask that of a custom
-    gradient. zeros_like takes the axes over which its argument varies, so adding it hands them on."""
+    """The arrays in their common floating type, and varying over the same mapped axes:
+    shard_map's checks ask that of a custom gradient. zeros_like takes the axes over which its
+    argument varies, so adding it hands them on."""
     arrays = [jnp.asarray(x, jnp.result_type(jnp.float32, *arrays)) for x in arrays]
     zero = sum(jnp.zeros_like(x, shape=()) for x in arrays)
     return [x + zero for x in arrays]
@@ -144,8 +180,9 @@ def _horner_slope(c: Sequence[jax.Array], x: jax.Array) -> tuple[jax.Array, jax.
 def _powers(x: jax.Array, terms: int) -> jax.Array:
     """x [...] -> [terms, ...]: x^0 .. x^(terms - 1).
 
-    By the binary digits of the exponent, x^p = prod_b (x^(2^b) or 1), as one loop over the result: stacking a chain of products would be
-    a loop for each power and a copy, which costs half as much time again for chunks this small.
+    By the binary digits of the exponent, x^p = prod_b (x^(2^b) or 1), as one loop over the result:
+    stacking a chain of products would be a loop for each power and a copy, which costs half as much
+    time again for chunks this small.
     """
     exponent = jnp.arange(terms).reshape(-1, *[1] * x.ndim)
     powers, square = jnp.ones((terms, *x.shape), x.dtype), x
@@ -156,7 +193,8 @@ def _powers(x: jax.Array, terms: int) -> jax.Array:
 
 
 def _leave_one_out(factors: Sequence[jax.Array]) -> list[jax.Array]:
-    """Product of all factors but the m-th, for each m; without division, so zero factors are exact."""
+    """Product of all factors but the m-th, for each m; without division, so zero factors are
+    exact."""
     ones = jnp.ones_like(factors[0])
     before, after = [ones], [ones]
     for left, right in zip(factors[:-1], factors[:0:-1]):
@@ -166,23 +204,36 @@ def _leave_one_out(factors: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _inner(u: jax.Array, v: jax.Array) -> jax.Array:
-    """u [k, b, m], v [l, b, m] -> [b, k, l], summed over m at full precision (accelerators round products by default)."""
-    return jax.lax.dot_general(u, v, (((2,), (2,)), ((1,), (1,))), precision=jax.lax.Precision.HIGHEST)
+    """u [k, b, m], v [l, b, m] -> [b, k, l], summed over m at full precision (accelerators round
+    products by default)."""
+    return jax.lax.dot_general(
+        u, v, (((2,), (2,)), ((1,), (1,))), precision=jax.lax.Precision.HIGHEST
+    )
 
 
-def _sum_over_elements(chunk_sum: Callable, coefficients: jax.Array, *fields: jax.Array) -> jax.Array:
-    """coefficients [B, ...], fields [B, ..., n] each -> chunk_sum(coefficients, *fields) like coefficients, in small chunks of n.
+def _sum_over_elements(
+    chunk_sum: Callable, coefficients: jax.Array, *fields: jax.Array
+) -> jax.Array:
+    """coefficients [B, ...], fields [B, ..., n] each -> chunk_sum(coefficients, *fields) like
+    coefficients, in small chunks of n.
 
-    `chunk_sum` must be a sum over n that is linear in the last field. Under vmap the mapped axis joins B, whatever the nesting.
+    `chunk_sum` must be a sum over n that is linear in the last field. Under vmap the mapped axis
+    joins B, whatever the nesting.
     """
+
     @jax.custom_batching.custom_vmap
     def run(coefficients, *fields):
         walk = lambda chunk: partial(_walk, chunk_sum, chunk)
-        return jax.lax.platform_dependent(coefficients, *fields, cpu=walk(CACHE_CHUNK), default=walk(DEVICE_CHUNK))
+        return jax.lax.platform_dependent(
+            coefficients, *fields, cpu=walk(CACHE_CHUNK), default=walk(DEVICE_CHUNK)
+        )
 
     @run.def_vmap
     def merge(size, batched, *arrays):
-        arrays = [x if is_batched else jnp.broadcast_to(x, (size, *x.shape)) for x, is_batched in zip(arrays, batched)]
+        arrays = [
+            x if is_batched else jnp.broadcast_to(x, (size, *x.shape))
+            for x, is_batched in zip(arrays, batched)
+        ]
         # [V, B, ...] -> [V B, ...]
         sums = run(*(x.reshape(-1, *x.shape[2:]) for x in arrays))
         return sums.reshape(arrays[0].shape), True
@@ -190,8 +241,11 @@ def _sum_over_elements(chunk_sum: Callable, coefficients: jax.Array, *fields: ja
     return run(coefficients, *fields)
 
 
-def _walk(chunk_sum: Callable, chunk: int, coefficients: jax.Array, *fields: jax.Array) -> jax.Array:
-    """`chunk_sum` over pieces of at most about `chunk` elements: parts of one example, or several small examples together."""
+def _walk(
+    chunk_sum: Callable, chunk: int, coefficients: jax.Array, *fields: jax.Array
+) -> jax.Array:
+    """`chunk_sum` over pieces of at most about `chunk` elements: parts of one example, or
+    several small examples together."""
     batch, n = fields[-1].shape
     pieces = -(-n // chunk)
     length = -(-n // pieces)
@@ -199,9 +253,15 @@ def _walk(chunk_sum: Callable, chunk: int, coefficients: jax.Array, *fields: jax
 
     def step(i):
         first, start = (i // pieces) * group, (i % pieces) * length
-        # the last piece reaches back into the one before it instead of past the end; what that one counted weighs 0
+        # the last piece reaches back into the one before it instead of past the end; what that one
+        # counted weighs 0
         begin = jnp.minimum(start, n - length)
-        cut = [jax.lax.dynamic_slice(x, (first, *[0] * (x.ndim - 2), begin), (group, *x.shape[1:-1], length)) for x in fields]
+        cut = [
+            jax.lax.dynamic_slice(
+                x, (first, *[0] * (x.ndim - 2), begin), (group, *x.shape[1:-1], length)
+            )
+            for x in fields
+        ]
         cut[-1] = jnp.where(begin + jnp.arange(length) >= start, cut[-1], 0.0)
         return chunk_sum(jax.lax.dynamic_slice_in_dim(coefficients, first, group), *cut)
 

@@ -1,1 +1,2 @@
-"""Relationship graphs, their sparsification, expansion and jraph form (graph_fusion sections 1 and 2)."""
+"""Relationship graphs, their sparsification, expansion and jraph form (graph_fusion sections 1
+and 2)."""

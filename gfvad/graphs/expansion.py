@@ -1,9 +1,12 @@
-"""Expansion of a relationship graph into a family of graphs: R^(p + 1) = R^(p) * R. r [N, N], mask [N] -> [order + 1, N, N].
+"""Expansion of a relationship graph into a family of graphs: R^(p + 1) = R^(p) * R. r [N, N], mask
+[N] -> [order + 1, N, N].
 
-Paper ("Learnable Expansion of Graph Operators", ICLR 2025): `hadamard` in its final version, `walk` in its first; `diffusion` is ours.
-Rows and columns of padded units are 0 in every term. The fusion operator evaluates hadamard terms by Horner's rule instead
-(`fusion/polynomial.py`); the stacks here serve walk and diffusion, figures and tests.
+Paper ("Learnable Expansion of Graph Operators", ICLR 2025): `hadamard` in its final version, `walk`
+in its first; `diffusion` is ours. Rows and columns of padded units are 0 in every term. The fusion
+operator evaluates hadamard terms by Horner's rule instead (`fusion/polynomial.py`); the stacks here
+serve walk and diffusion, figures and tests.
 """
+
 from __future__ import annotations
 
 import jax
@@ -18,11 +21,14 @@ ZEROTH = ("ones", "identity")
 def hadamard(r: jax.Array, mask: jax.Array, order: int, zeroth: str = "ones") -> jax.Array:
     """Element-wise powers r_ij^p (paper, final version). r [N, N], mask [N] -> [order + 1, N, N].
 
-    zeroth "ones": R^(0) = 1 for every pair of real units, the monomial reading. "identity": R^(0) = I on real units and R^(1) = R; the
-    recurrence starts at R, since I . R would leave the diagonal only. Raises ConfigError for another `zeroth`.
+    zeroth "ones": R^(0) = 1 for every pair of real units, the monomial reading. "identity": R^(0) =
+    I on real units and R^(1) = R; the recurrence starts at R, since I . R would leave the diagonal
+    only. Raises ConfigError for another `zeroth`.
     """
     if zeroth not in ZEROTH:
-        raise ConfigError(f"config.model.expansion.zeroth is {zeroth!r}; valid: {', '.join(ZEROTH)}")
+        raise ConfigError(
+            f"config.model.expansion.zeroth is {zeroth!r}; valid: {', '.join(ZEROTH)}"
+        )
     pairs = real_pairs(mask)
     r = jnp.where(pairs, r, 0.0)
     terms = [pairs.astype(r.dtype) if zeroth == "ones" else identity(mask, r.dtype), r]
@@ -32,7 +38,8 @@ def hadamard(r: jax.Array, mask: jax.Array, order: int, zeroth: str = "ones") ->
 
 
 def walk(r: jax.Array, mask: jax.Array, order: int) -> jax.Array:
-    """Matrix powers of the normalised graph: relations over p hops (paper, first version), R^(0) = I. -> [order + 1, N, N]."""
+    """Matrix powers of the normalised graph: relations over p hops (paper, first version), R^(0)
+    = I. -> [order + 1, N, N]."""
     step = normalised(r, mask)
     terms = [identity(mask, step.dtype)]
     for _ in range(order):
@@ -41,7 +48,8 @@ def walk(r: jax.Array, mask: jax.Array, order: int) -> jax.Array:
 
 
 def diffusion(r: jax.Array, mask: jax.Array, order: int, restart: float) -> jax.Array:
-    """Personalised-PageRank recurrence S <- (1 - a) R S + a I from S = I, R normalised as in `walk` (ours). -> [order + 1, N, N].
+    """Personalised-PageRank recurrence S <- (1 - a) R S + a I from S = I, R normalised as in `walk`
+    (ours). -> [order + 1, N, N].
 
     restart: a in [0, 1]; 0 is `walk`, 1 the identity.
     """
@@ -54,10 +62,11 @@ def diffusion(r: jax.Array, mask: jax.Array, order: int, restart: float) -> jax.
 
 
 def normalised(r: jax.Array, mask: jax.Array) -> jax.Array:
-    """D^-1/2 R D^-1/2 with D_i = sum_j |r_ij| -> [N, N]; eigenvalues in [-1, 1], so powers stay bounded.
+    """D^-1/2 R D^-1/2 with D_i = sum_j |r_ij| -> [N, N]; eigenvalues in [-1, 1], so powers stay
+    bounded.
 
-    The degree counts absolute relations, since cosines may be negative; for non-negative graphs it is the usual one. A unit of
-    degree 0 keeps a zero row, with gradient 0.
+    The degree counts absolute relations, since cosines may be negative; for non-negative graphs it
+    is the usual one. A unit of degree 0 keeps a zero row, with gradient 0.
     """
     r = jnp.where(real_pairs(mask), r, 0.0)
     degree = jnp.abs(r).sum(-1)

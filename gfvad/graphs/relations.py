@@ -1,12 +1,16 @@
-"""Relationship graphs: how alike the units of one video are. x [N, D], mask bool [N] -> [N, N], to be vmapped over B.
+"""Relationship graphs: how alike the units of one video are. x [N, D], mask bool [N] -> [N, N], to
+be vmapped over B.
 
-Paper: "Learnable Expansion of Graph Operators" (ICLR 2025), relation = cosine similarity of unit features. The other relations are
-ours. The same functions serve clips, frames, patches and tokens, since they see only [N, D].
+Paper: "Learnable Expansion of Graph Operators" (ICLR 2025), relation = cosine similarity of unit
+features. The other relations are ours. The same functions serve clips, frames, patches and tokens,
+since they see only [N, D].
 
-All relations share three rules. Rows and columns of padded units are exactly 0, whatever those units contain. A real unit whose
-features are all zero (a silent second, a dropped modality) has relation 0 to every unit, itself included. Every gradient is finite:
-the value of a norm or a root at zero is replaced before the operation, so that no NaN meets a zero on the way back.
+All relations share three rules. Rows and columns of padded units are exactly 0, whatever those
+units contain. A real unit whose features are all zero (a silent second, a dropped modality) has
+relation 0 to every unit, itself included. Every gradient is finite: the value of a norm or a root
+at zero is replaced before the operation, so that no NaN meets a zero on the way back.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,9 +18,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gfvad.graphs.sparsify import knn_mask, threshold
-from gfvad.graphs.units import (cosine_of, directions, median_distance, positions, products, rbf_of, square_distances)
 from gfvad.base.types import ConfigError
+from gfvad.graphs.sparsify import knn_mask, threshold
+from gfvad.graphs.units import (
+    cosine_of,
+    directions,
+    median_distance,
+    positions,
+    products,
+    rbf_of,
+    square_distances,
+)
 
 SIMILARITIES = ("cosine", "cosine01", "rbf")
 
@@ -36,52 +48,74 @@ def cosine01(x: jax.Array, mask: jax.Array) -> jax.Array:
 def rbf(x: jax.Array, mask: jax.Array, sigma: jax.Array | float | None = None) -> jax.Array:
     """exp(-|x_i - x_j|^2 / (2 sigma^2)) in (0, 1], diagonal 1 (ours). x [N, D], mask [N] -> [N, N].
 
-    sigma, in units of x: None takes the median distance over pairs of different real, non-zero units; a number fixes it; an array
-    makes it learnable. The gradient runs through the median too. Raises ConfigError for a number that is not positive.
+    sigma, in units of x: None takes the median distance over pairs of different real, non-zero
+    units; a number fixes it; an array makes it learnable. The gradient runs through the median too.
+    Raises ConfigError for a number that is not positive.
     """
     if isinstance(sigma, (int, float)) and not sigma > 0:
-        raise ConfigError(f"config.model.relation.sigma is {sigma}; a fixed rbf width is positive (None takes the median distance)")
+        raise ConfigError(
+            f"config.model.relation.sigma is {sigma}; a fixed rbf width is positive (None takes the"
+            " median distance)"
+        )
     u, live = positions(x, mask)
     same = jnp.eye(u.shape[0], dtype=bool)
-    squared = square_distances(u, u)  # [N, N]; right to a few roundings on rows of any mix of scales
+    # [N, N]; right to a few roundings on rows of any mix of scales
+    squared = square_distances(u, u)
     width = median_distance(squared, _pairs(live) & ~same) if sigma is None else sigma
     return _finish(rbf_of(squared, width), live)
 
 
 def temporal_seconds(clock: jax.Array, mask: jax.Array, seconds: float) -> jax.Array:
-    """exp(-|t_i - t_j| / seconds) of units at times clock [N] in seconds; mask [N] -> [N, N] (graph_fusion section 1, in time instead of units).
+    """exp(-|t_i - t_j| / seconds) of units at times clock [N] in seconds; mask [N] -> [N, N]
+    (graph_fusion section 1, in time instead of units).
 
-    Events last seconds: units of long videos, cut into as many units as short ones, are further apart.
+    Events last seconds: units of long videos, cut into as many units as short ones, are further
+    apart.
     Raises ConfigError for seconds that are not positive.
     """
     if seconds <= 0:
-        raise ConfigError(f"config.model.relation.temporal_seconds is {seconds}; the temporal graph needs a positive value (0 leaves it out)")
+        raise ConfigError(
+            f"config.model.relation.temporal_seconds is {seconds}; the temporal graph needs a"
+            " positive value (0 leaves it out)"
+        )
     t = jnp.where(mask, clock, 0.0)
     return jnp.where(_pairs(mask), jnp.exp(-jnp.abs(t[:, None] - t) / seconds), 0.0)
 
 
 def temporal(mask: jax.Array, tau: float) -> jax.Array:
-    """exp(-|i - j| / tau), tau in units (snippets), diagonal 1 (ours). mask [N] -> float32 [N, N]. Raises ConfigError for tau <= 0."""
+    """exp(-|i - j| / tau), tau in units (snippets), diagonal 1 (ours). mask [N] -> float32 [N,
+    N]. Raises ConfigError for tau <= 0."""
     if isinstance(tau, (int, float)) and not tau > 0:
-        raise ConfigError(f"config.model.relation.temporal_tau is {tau}; the temporal graph needs a positive value (0 leaves it out)")
+        raise ConfigError(
+            f"config.model.relation.temporal_tau is {tau}; the temporal graph needs a positive"
+            " value (0 leaves it out)"
+        )
     index = jnp.arange(mask.shape[0], dtype=jnp.float32)
     return _finish(jnp.exp(-jnp.abs(index[:, None] - index) / tau), jnp.asarray(mask, bool))
 
 
-def relationship_graph(x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array | None = None) -> jax.Array:
-    """The graph that `config.model.relation` asks for: similarity, then threshold, then nearest neighbours.
+def relationship_graph(
+    x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array | None = None
+) -> jax.Array:
+    """The graph that `config.model.relation` asks for: similarity, then threshold, then nearest
+    neighbours.
 
-    x [N, D], mask [N], sigma: the learnable rbf width, needed where cfg.sigma < 0 -> [N, N]. Raises ConfigError for values that
-    mean nothing. The learned projection is the caller's: pass projected features.
+    x [N, D], mask [N], sigma: the learnable rbf width, needed where cfg.sigma < 0 -> [N, N]. Raises
+    ConfigError for values that mean nothing. The learned projection is the caller's: pass projected
+    features.
     """
     check_relation(cfg)
     if cfg.similarity == "rbf":
         if cfg.sigma < 0 and sigma is None:
-            raise ConfigError(f"config.model.relation.sigma is {cfg.sigma} (learnable): relationship_graph needs the width as sigma")
+            raise ConfigError(
+                f"config.model.relation.sigma is {cfg.sigma} (learnable): relationship_graph needs"
+                " the width as sigma"
+            )
         graph = rbf(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
     else:
         graph = {"cosine": cosine, "cosine01": cosine01}[cfg.similarity](x, mask)
-    if isinstance(cfg.threshold, jax.Array) or cfg.threshold > -1.0:  # an array: of one of several settings side by side (gfvad/ablation)
+    # an array: of one of several settings side by side (gfvad/ablation)
+    if isinstance(cfg.threshold, jax.Array) or cfg.threshold > -1.0:
         graph = threshold(graph, cfg.threshold)
     if cfg.knn > 0:
         graph = jnp.where(knn_mask(graph, cfg.knn, mask), graph, 0.0)
@@ -89,13 +123,22 @@ def relationship_graph(x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array
 
 
 def check_relation(cfg: Any) -> None:
-    """Raises ConfigError where `config.model.relation` holds a value without meaning; cheap, for use before any device work."""
+    """Raises ConfigError where `config.model.relation` holds a value without meaning; cheap, for
+    use before any device work."""
     if cfg.similarity not in SIMILARITIES:
-        raise ConfigError(f"config.model.relation.similarity is {cfg.similarity!r}; valid: {', '.join(SIMILARITIES)}")
+        raise ConfigError(
+            f"config.model.relation.similarity is {cfg.similarity!r}; valid:"
+            f" {', '.join(SIMILARITIES)}"
+        )
     if not isinstance(cfg.threshold, jax.Array) and not -1.0 <= cfg.threshold <= 1.0:
-        raise ConfigError(f"config.model.relation.threshold is {cfg.threshold}; relations lie in [-1, 1], so it must too (-1 keeps all)")
+        raise ConfigError(
+            f"config.model.relation.threshold is {cfg.threshold}; relations lie in [-1, 1], so it"
+            " must too (-1 keeps all)"
+        )
     if cfg.knn < 0:
-        raise ConfigError(f"config.model.relation.knn is {cfg.knn}; it counts neighbours (0 keeps all)")
+        raise ConfigError(
+            f"config.model.relation.knn is {cfg.knn}; it counts neighbours (0 keeps all)"
+        )
 
 
 def _pairs(live: jax.Array) -> jax.Array:

@@ -1,7 +1,10 @@
-"""Fewer edges: a threshold, the k nearest neighbours of a dense graph, and neighbour lists for videos too long for a dense one (ours).
+"""Fewer edges: a threshold, the k nearest neighbours of a dense graph, and neighbour lists for
+videos too long for a dense one (ours).
 
-Dense forms keep [N, N] and set edges to 0; `Edges` lists k neighbours a unit, and leaves through `graphs/tuples.py` as jraph graphs.
+Dense forms keep [N, N] and set edges to 0; `Edges` lists k neighbours a unit, and leaves through
+`graphs/tuples.py` as jraph graphs.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -9,12 +12,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gfvad.graphs.units import cosine_of, directions, largest, positions, products, rbf_of, square_distances
 from gfvad.base.types import ConfigError
+from gfvad.graphs.units import (
+    cosine_of,
+    directions,
+    largest,
+    positions,
+    products,
+    rbf_of,
+    square_distances,
+)
 
 
 class Edges(NamedTuple):
-    """k directed edges for each unit, from its neighbours to it. Slots without an edge (padding, too few units) have valid False."""
+    """k directed edges for each unit, from its neighbours to it. Slots without an edge (padding,
+    too few units) have valid False."""
 
     neighbour: jax.Array  # int32 [N, k] index of the neighbour; 0 where not valid
     weight: jax.Array  # float32 [N, k] relation; 0 where not valid
@@ -27,16 +39,18 @@ def threshold(r: jax.Array, alpha: float) -> jax.Array:
 
 
 def knn_mask(r: jax.Array, k: int, mask: jax.Array) -> jax.Array:
-    """Which edges join a unit and one of its k most related others, in either direction; r [N, N], mask [N] -> bool [N, N].
+    """Which edges join a unit and one of its k most related others, in either direction; r [N, N],
+    mask [N] -> bool [N, N].
 
-    Symmetric; the diagonal of real units stays. Ties at the k-th relation are all kept, so that the choice commutes with permuting
-    the units. Raises ConfigError for k < 1.
+    Symmetric; the diagonal of real units stays. Ties at the k-th relation are all kept, so that the
+    choice commutes with permuting the units. Raises ConfigError for k < 1.
     """
     _check_k(k)
     mask = jnp.asarray(mask, bool)
     n = mask.shape[0]
     others = mask[:, None] & mask & ~jnp.eye(n, dtype=bool)
-    if not isinstance(n, int) or k < n - 1:  # a symbol where the model is exported for any number of units
+    # a symbol where the model is exported for any number of units
+    if not isinstance(n, int) or k < n - 1:
         # [N] relation of the k-th neighbour; -inf where a unit has fewer, which keeps all of them
         relation = jnp.where(others, jax.lax.stop_gradient(r), -jnp.inf)
         others &= relation >= largest(relation, k)[:, -1:]
@@ -46,7 +60,8 @@ def knn_mask(r: jax.Array, k: int, mask: jax.Array) -> jax.Array:
 def top_edges(r: jax.Array, k: int, mask: jax.Array, *, loops: bool = False) -> Edges:
     """The k strongest edges into each unit of a dense graph; r [N, N], mask [N] -> Edges [N, k].
 
-    loops: whether a unit may be its own neighbour; k = N with loops lists the whole graph. Ties go to the lower index.
+    loops: whether a unit may be its own neighbour; k = N with loops lists the whole graph. Ties go
+    to the lower index.
     Raises ConfigError for k < 1.
     """
     _check_k(k)
@@ -56,20 +71,31 @@ def top_edges(r: jax.Array, k: int, mask: jax.Array, *, loops: bool = False) -> 
     return _edges(neighbour, jnp.take_along_axis(r, neighbour, axis=1), valid)
 
 
-def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosine", sigma: float | jax.Array | None = None,
-              chunk: int = 256) -> Edges:
-    """The k most related others of each unit, without any [N, N] array; x [N, D], mask [N] -> Edges [N, k].
+def knn_edges(
+    x: jax.Array,
+    k: int,
+    mask: jax.Array,
+    *,
+    similarity: str = "cosine",
+    sigma: float | jax.Array | None = None,
+    chunk: int = 256,
+) -> Edges:
+    """The k most related others of each unit, without any [N, N] array; x [N, D], mask [N] -> Edges
+    [N, k].
 
-    Rows are compared `chunk` at a time: memory O(chunk N) forward and O(chunk k D) backward, so N may reach tens of thousands. The
-    gradient runs through the weights, not through the choice. Ties go to the lower index. Relations and their rules as in
-    `graphs/relations.py`; rbf needs its sigma, since a median over all pairs would need all pairs.
+    Rows are compared `chunk` at a time: memory O(chunk N) forward and O(chunk k D) backward, so N
+    may reach tens of thousands. The gradient runs through the weights, not through the choice. Ties
+    go to the lower index. Relations and their rules as in `graphs/relations.py`; rbf needs its
+    sigma, since a median over all pairs would need all pairs.
     Raises ConfigError for k < 1, an unknown similarity, or rbf without sigma.
     """
     _check_k(k)
     if similarity not in ("cosine", "cosine01", "rbf"):
         raise ConfigError(f"knn_edges: similarity is {similarity!r}; valid: cosine, cosine01, rbf")
     if similarity == "rbf" and sigma is None:
-        raise ConfigError("knn_edges: similarity 'rbf' needs sigma (the median distance would take all pairs)")
+        raise ConfigError(
+            "knn_edges: similarity 'rbf' needs sigma (the median distance would take all pairs)"
+        )
     u, live = positions(x, mask) if similarity == "rbf" else directions(x, mask)
     mask, n = jnp.asarray(mask, bool), u.shape[0]
     chunk = min(chunk, n)
@@ -92,7 +118,9 @@ def knn_edges(x: jax.Array, k: int, mask: jax.Array, *, similarity: str = "cosin
         if similarity == "rbf":
             compared = jnp.square(u[rows][:, None] - u[neighbour]).sum(-1)
         else:
-            compared = jnp.einsum("cd,ckd->ck", u[rows], u[neighbour], precision=jax.lax.Precision.HIGHEST)
+            compared = jnp.einsum(
+                "cd,ckd->ck", u[rows], u[neighbour], precision=jax.lax.Precision.HIGHEST
+            )
         relation = _relation(similarity, compared, sigma)
         return jnp.where(live[rows][:, None] & live[neighbour], relation, 0.0)
 
@@ -109,16 +137,21 @@ def _relation(similarity, compared, sigma):
 
 
 def _top(relation: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """relation [n, N], -inf where there is no edge -> (index int32 [n, k], valid bool [n, k]), also for k > N."""
+    """relation [n, N], -inf where there is no edge -> (index int32 [n, k], valid bool [n, k]),
+    also for k > N."""
     value, index = jax.lax.top_k(relation, min(k, relation.shape[1]))
     missing = ((0, 0), (0, k - value.shape[1]))
     return jnp.pad(index, missing), jnp.pad(value > -jnp.inf, missing)
 
 
 def _edges(neighbour: jax.Array, weight: jax.Array, valid: jax.Array) -> Edges:
-    return Edges(jnp.where(valid, neighbour, 0).astype(jnp.int32), jnp.where(valid, weight, 0.0), valid)
+    return Edges(
+        jnp.where(valid, neighbour, 0).astype(jnp.int32), jnp.where(valid, weight, 0.0), valid
+    )
 
 
 def _check_k(k: int) -> None:
     if k < 1:
-        raise ConfigError(f"config.model.relation.knn is {k}; a nearest-neighbour graph needs 1 or more")
+        raise ConfigError(
+            f"config.model.relation.knn is {k}; a nearest-neighbour graph needs 1 or more"
+        )

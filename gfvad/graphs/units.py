@@ -1,7 +1,10 @@
-"""What every relation is made of: cleaned unit vectors, products, squared distances and the median distance. Pure, masked, vmappable.
+"""What every relation is made of: cleaned unit vectors, products, squared distances and the median
+distance. Pure, masked, vmappable.
 
-A unit is *live* when it is real and not all zero; relations are taken between live units only (graph_fusion, Symbols).
+A unit is *live* when it is real and not all zero; relations are taken between live units only
+(graph_fusion, Symbols).
 """
+
 from __future__ import annotations
 
 import jax
@@ -13,8 +16,9 @@ TERMS = 16  # features whose squared differences are added up at once
 def directions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x [N, D], mask [N] -> (unit vectors [N, D], 0 where not live; live bool [N]).
 
-    Each row is first divided by its largest entry, held constant: the direction does not depend on it, and neither very small nor very
-    large features leave the range of squares. The root is taken of 1 where a unit is not live, so its gradient is 0 and not NaN.
+    Each row is first divided by its largest entry, held constant: the direction does not depend on
+    it, and neither very small nor very large features leave the range of squares. The root is taken
+    of 1 where a unit is not live, so its gradient is 0 and not NaN.
     """
     x, live = _clean(x, mask)
     top = jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True, initial=0.0))
@@ -24,24 +28,28 @@ def directions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def positions(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x [N, D], mask [N] -> (x [N, D], 0 where not live; live bool [N]). No mean is taken: it would round small rows beside large ones."""
+    """x [N, D], mask [N] -> (x [N, D], 0 where not live; live bool [N]). No mean is taken: it
+    would round small rows beside large ones."""
     x, live = _clean(x, mask)
     return jnp.where(live[:, None], x, 0.0), live
 
 
 def products(u: jax.Array, v: jax.Array) -> jax.Array:
-    """u [n, D], v [N, D] -> [n, N] scalar products at full precision (accelerators would round the factors to fewer bits)."""
+    """u [n, D], v [N, D] -> [n, N] scalar products at full precision (accelerators would round
+    the factors to fewer bits)."""
     return jnp.matmul(u, v.T, precision=jax.lax.Precision.HIGHEST)
 
 
 def cosine_of(product: jax.Array) -> jax.Array:
-    """Product of unit vectors -> [-1, 1]; rounding may leave the interval. Beyond it the true gradient is 0, as clip gives."""
+    """Product of unit vectors -> [-1, 1]; rounding may leave the interval. Beyond it the true
+    gradient is 0, as clip gives."""
     return jnp.clip(product, -1.0, 1.0)
 
 
 @jax.custom_vjp
 def square_distances(u: jax.Array, v: jax.Array) -> jax.Array:
-    """u [n, D], v [N, D] -> [n, N] squared distances |u_i - v_j|^2, from the differences themselves.
+    """u [n, D], v [N, D] -> [n, N] squared distances |u_i - v_j|^2, from the differences
+    themselves.
 
     |u|^2 + |v|^2 - 2 u.v would lose every digit of the distance of two near rows among large ones (their relation by 0.6 of 1 in
     float32). No array is larger than [n, N] or those given, also on the way back.
@@ -49,7 +57,9 @@ def square_distances(u: jax.Array, v: jax.Array) -> jax.Array:
     first, *more = _feature_groups(u, v)
     total = _square_differences(*first)
     if more:
-        total, _ = jax.lax.scan(lambda total, pair: (total + _square_differences(*pair), None), total, more[0])
+        total, _ = jax.lax.scan(
+            lambda total, pair: (total + _square_differences(*pair), None), total, more[0]
+        )
     return total
 
 
@@ -57,8 +67,11 @@ def _square_distances_forward(u: jax.Array, v: jax.Array):
     return square_distances(u, v), (u, v)
 
 
-def _square_distances_backward(rows: tuple[jax.Array, jax.Array], weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gradients of both sides, again from the differences: 2 sum_j w_ij (u_i - v_j), and the same for v with w transposed."""
+def _square_distances_backward(
+    rows: tuple[jax.Array, jax.Array], weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Gradients of both sides, again from the differences: 2 sum_j w_ij (u_i - v_j), and the
+    same for v with w transposed."""
     u, v = rows
     return _weighted_differences(u, v, 2.0 * weight), _weighted_differences(v, u, 2.0 * weight.T)
 
@@ -67,24 +80,30 @@ square_distances.defvjp(_square_distances_forward, _square_distances_backward)
 
 
 def _feature_groups(u: jax.Array, v: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
-    """u [n, D], v [N, D] -> [the first TERMS features of both, [TERMS, n] and [TERMS, N]; the others, [groups, TERMS, ...], if any].
+    """u [n, D], v [N, D] -> [the first TERMS features of both, [TERMS, n] and [TERMS, N]; the
+    others, [groups, TERMS, ...], if any].
 
     Features beyond D are 0 in both, which adds nothing to a distance.
     """
     wide = u.shape[1]
     groups = max(1, -(-wide // TERMS))
-    pair = tuple(jnp.pad(a.T, ((0, groups * TERMS - wide), (0, 0))).reshape(groups, TERMS, a.shape[0]) for a in (u, v))
+    pair = tuple(
+        jnp.pad(a.T, ((0, groups * TERMS - wide), (0, 0))).reshape(groups, TERMS, a.shape[0])
+        for a in (u, v)
+    )
     first, others = tuple(a[0] for a in pair), tuple(a[1:] for a in pair)
     return [first, others] if groups > 1 else [first]
 
 
 def _square_differences(u: jax.Array, v: jax.Array) -> jax.Array:
-    """u [TERMS, n], v [TERMS, N] -> [n, N]; term by term, so that one pass over [n, N] does them all."""
+    """u [TERMS, n], v [TERMS, N] -> [n, N]; term by term, so that one pass over [n, N] does them
+    all."""
     return sum(jnp.square(a[:, None] - b) for a, b in zip(u, v))
 
 
 def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
-    """sum_j w_ij (u_i - v_j): u [n, D], v [N, D], weight [n, N] -> [n, D]; TERMS rows of v in one pass over [n, D]."""
+    """sum_j w_ij (u_i - v_j): u [n, D], v [N, D], weight [n, N] -> [n, D]; TERMS rows of v in
+    one pass over [n, D]."""
     groups = max(1, -(-v.shape[0] // TERMS))
     more = groups * TERMS - v.shape[0]
     others = jnp.pad(v, ((0, more), (0, 0))).reshape(groups, TERMS, -1)
@@ -92,7 +111,9 @@ def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.
     pull = lambda pair: sum(w[:, None] * (u - row) for row, w in zip(*pair))  # noqa: E731
     total = pull((others[0], weights[0]))  # begun by the data: a zero would lack its mapped axes
     if groups > 1:
-        total, _ = jax.lax.scan(lambda total, pair: (total + pull(pair), None), total, (others[1:], weights[1:]))
+        total, _ = jax.lax.scan(
+            lambda total, pair: (total + pull(pair), None), total, (others[1:], weights[1:])
+        )
     return total
 
 
@@ -104,8 +125,8 @@ def rbf_of(squared: jax.Array, sigma: jax.Array | float) -> jax.Array:
 def median_distance(squared: jax.Array, pairs: jax.Array) -> jax.Array:
     """Median of sqrt(squared) where `pairs` (symmetric) holds -> []; differentiable.
 
-    Where more than half of the pairs coincide the median is 0 and no width: then the root mean square serves, and 1 where that is 0
-    too or there is no pair.
+    Where more than half of the pairs coincide the median is 0 and no width: then the root mean
+    square serves, and 1 where that is 0 too or there is no pair.
     """
     count = pairs.sum()
     lower, upper = (_ranked(squared, pairs, rank) for rank in ((count - 1) // 2, count // 2))
@@ -115,7 +136,8 @@ def median_distance(squared: jax.Array, pairs: jax.Array) -> jax.Array:
 
 
 def _clean(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """x in at least float32 with padded units 0, and which units are live (below the root of the smallest float a square is 0)."""
+    """x in at least float32 with padded units 0, and which units are live (below the root of the
+    smallest float a square is 0)."""
     mask = jnp.asarray(mask, bool)
     x = jnp.where(mask[:, None], x, 0.0).astype(jnp.result_type(x, jnp.float32))
     tiny = float(jnp.finfo(x.dtype).tiny) ** 0.5
@@ -130,8 +152,9 @@ def _root(x: jax.Array) -> jax.Array:
 def _ranked(values: jax.Array, valid: jax.Array, rank: jax.Array) -> jax.Array:
     """The valid value (>= 0) of that rank, 0 for the smallest; differentiable in `values`.
 
-    Bisection on the bit pattern, which orders floats from 0 up as integers: sorting the [N, N] pairs takes 25 times as long on a
-    processor (N = 200), which would cost more than the whole training step.
+    Bisection on the bit pattern, which orders floats from 0 up as integers: sorting the [N, N]
+    pairs takes 25 times as long on a processor (N = 200), which would cost more than the whole
+    training step.
     """
     integer = jnp.int64 if values.dtype == jnp.float64 else jnp.int32
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(values), integer)
@@ -153,9 +176,12 @@ def _ranked(values: jax.Array, valid: jax.Array, rank: jax.Array) -> jax.Array:
 def largest(x: jax.Array, k: int) -> jax.Array:
     """The k largest entries along the last axis, in order: [..., N] -> [..., min(k, N)].
 
-    Where N is a symbol, as in a model exported for any number of units, [..., k] with -inf for what is not there.
+    Where N is a symbol, as in a model exported for any number of units, [..., k] with -inf for what
+    is not there.
     """
     n = x.shape[-1]
     if isinstance(n, int):
         return jax.lax.top_k(x, min(k, n))[0]
-    return jax.lax.top_k(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, k)], constant_values=-jnp.inf), k)[0]
+    return jax.lax.top_k(
+        jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, k)], constant_values=-jnp.inf), k
+    )[0]

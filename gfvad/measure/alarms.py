@@ -1,4 +1,5 @@
 """Alarms: runs of units whose score reaches the threshold, joined over short gaps."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -22,7 +23,8 @@ class Alarm(NamedTuple):
 
 
 def find_alarms(video: VideoScores, threshold: float, gap: float = GAP) -> list[Alarm]:
-    """The alarms of a video in the order of time: score >= threshold, less than `gap` seconds apart are one."""
+    """The alarms of a video in the order of time: score >= threshold, less than `gap` seconds
+    apart are one."""
     spans: list[list[int]] = []  # first and last unit
     for i in np.flatnonzero(np.asarray(video.score) >= threshold):
         if spans and video.start[i] - video.end[spans[-1][1]] < gap:
@@ -34,5 +36,14 @@ def find_alarms(video: VideoScores, threshold: float, gap: float = GAP) -> list[
         peak = first + int(np.argmax(video.score[first : last + 1]))
         parts = {name: float(x[peak]) for name, x in video.contributions.items()}
         middle = (video.start[peak] + video.end[peak]) / 2
-        found.append(Alarm(video.name, float(video.start[first]), float(video.end[last]), float(video.score[peak]), float(middle), parts))
+        found.append(
+            Alarm(
+                video.name,
+                float(video.start[first]),
+                float(video.end[last]),
+                float(video.score[peak]),
+                float(middle),
+                parts,
+            )
+        )
     return found

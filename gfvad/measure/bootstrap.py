@@ -1,21 +1,30 @@
-"""95 % intervals over videos: frames of one video belong together, so whole videos are drawn with replacement.
+"""95 % intervals over videos: frames of one video belong together, so whole videos are drawn with
+replacement.
 
-From FEW videos on the interval is the central 95 % of the resamples (percentile). Fewer videos spread wider than their resamples say, and
-more so where one or two of them decide: percentiles of 12 videos cover 67 to 90 % of the time. There the interval is taken on the logit
-scale (so that it stays within 0 and 1): centre -+ t sqrt(n / (n - 2)) s. The centre is the value less the bias that resampling shows, s the
-deviation of the resamples; two means are held against each other, hence n - 2, as in a two-sample t-test. t has the degrees of freedom
-of s itself, 2 n / (k - 1) with k the kurtosis of the videos' influences (ours: so uncertain is a variance of n values of kurtosis k),
-from 2 to n - 2. It always holds the value. `python -m gfvad.bench coverage` measures what either kind covers.
+From FEW videos on the interval is the central 95 % of the resamples (percentile). Fewer videos
+spread wider than their resamples say, and
+more so where one or two of them decide: percentiles of 12 videos cover 67 to 90 % of the time.
+There the interval is taken on the logit scale (so that it stays within 0 and 1): centre -+ t sqrt(n
+/ (n - 2)) s. The centre is the value less the bias that resampling shows, s the deviation of the
+resamples; two means are held against each other, hence n - 2, as in a two-sample t-test. t has the
+degrees of freedom of s itself, 2 n / (k - 1) with k the kurtosis of the videos' influences (ours:
+so uncertain is a variance of n values of kurtosis k), from 2 to n - 2. It always holds the value.
+`python -m gfvad.bench coverage` measures what either kind covers.
 
-Not stratified: how many abnormal videos a test set holds is chance too, and belongs in the interval. A resample whose frames are all of one
-class has no value and is drawn again. The same seed draws the same resamples, so that protocols are compared on the same ones.
+Not stratified: how many abnormal videos a test set holds is chance too, and belongs in the
+interval. A resample whose frames are all of one class has no value and is drawn again. The same
+seed draws the same resamples, so that protocols are compared on the same ones.
 
-The ranking metrics need, for each resample, the counts of positives and negatives above each threshold. Each video's own histogram over
-thresholds is taken once; a resample is then (times each video was drawn) @ (histograms), one matrix product for all resamples together.
-Exact where there are at most `bins` distinct scores. With more, neighbouring scores share a bin of at most 2 / bins of each class, and what
-that changes in the metric of the whole set is taken off every resample: on XD-Violence (800 videos, 145 thousand distinct scores, 4096
-bins) no end of an interval moved by more than 2e-5. The metric itself, beside the interval, is always exact.
+The ranking metrics need, for each resample, the counts of positives and negatives above each
+threshold. Each video's own histogram over thresholds is taken once; a resample is then (times each
+video was drawn) @ (histograms), one matrix product for all resamples together. Exact where there
+are at most `bins` distinct scores. With more, neighbouring scores share a bin of at most 2 / bins
+of each class, and what
+that changes in the metric of the whole set is taken off every resample: on XD-Violence (800 videos,
+145 thousand distinct scores, 4096 bins) no end of an interval moved by more than 2e-5. The metric
+itself, beside the interval, is always exact.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,15 +34,21 @@ import numpy as np
 from scipy import stats
 
 from gfvad.measure.frames import Runs
-from gfvad.measure.metrics import Counts, counts_of_sorted, RANKING, ranking_metrics
+from gfvad.measure.metrics import RANKING, Counts, counts_of_sorted, ranking_metrics
 
 BINS = 4096
 CHUNK = 125  # resamples at once: 125 x 4096 float64 are 4 MB
 LEVEL = 95.0  # per cent
-FEW = 200  # videos from which percentiles are kept; where a few videos decide they still cover less than they say there (0.88, 200 sets)
+# videos from which percentiles are kept; where a few videos decide they still cover less than they
+# say there (0.88, 200 sets)
+FEW = 200
 EDGE = 1e-4  # from 0 and 1, where a logit would be infinite
-METHODS = ("logit scale, t by the videos' influences", "percentile")  # below FEW videos, from FEW on
-CI_METHOD = f"95 % over videos, drawn with replacement; below {FEW} videos on the {METHODS[0]}; from {FEW} on: {METHODS[1]}"
+# below FEW videos, from FEW on
+METHODS = ("logit scale, t by the videos' influences", "percentile")
+CI_METHOD = (
+    f"95 % over videos, drawn with replacement; below {FEW} videos on the {METHODS[0]}; from {FEW}"
+    f" on: {METHODS[1]}"
+)
 
 
 class Pool(NamedTuple):
@@ -68,9 +83,11 @@ def presence(p: Pool) -> np.ndarray:
 
 
 def draw(present: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """float64 [R, V]: how often each video is drawn. present [V, 2] as `presence`; no row holds one class only.
+    """float64 [R, V]: how often each video is drawn. present [V, 2] as `presence`; no row holds one
+    class only.
 
-    R = 0 where fewer than two videos hold a class: nothing says how such videos differ, so no interval can be given.
+    R = 0 where fewer than two videos hold a class: nothing says how such videos differ, so no
+    interval can be given.
     """
     n = len(present)
     if n < 2 or present.sum(axis=0).min() < 2:
@@ -81,24 +98,34 @@ def draw(present: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     while len(again := np.flatnonzero(~present[chosen].any(axis=1).all(axis=1))):
         chosen[again] = rng.integers(0, n, (len(again), n))
     row = np.arange(resamples)[:, None] * n
-    return np.bincount((chosen + row).ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
+    return (
+        np.bincount((chosen + row).ravel(), minlength=resamples * n)
+        .reshape(resamples, n)
+        .astype(np.float64)
+    )
 
 
 def _bins(total: Counts, bins: int) -> np.ndarray:
-    """int32 [distinct scores] -> index of its group, 0 .. K - 1 with K <= bins, highest score first."""
+    """int32 [distinct scores] -> index of its group, 0 .. K - 1 with K <= bins, highest score
+    first."""
     if len(total.thresholds) <= bins:
         return np.arange(len(total.thresholds), dtype=np.int32)
-    # equal shares of each class a bin, and ties never split: the share up to a distinct score decides its bin
-    share = total.positives / max(1, total.positives[-1]) + total.negatives / max(1, total.negatives[-1])
+    # equal shares of each class a bin, and ties never split: the share up to a distinct score
+    # decides its bin
+    share = total.positives / max(1, total.positives[-1]) + total.negatives / max(
+        1, total.negatives[-1]
+    )
     place = np.minimum((share / share[-1] * bins).astype(np.int32), bins - 1)
     return np.cumsum(np.r_[False, np.diff(place) > 0], dtype=np.int32)
 
 
 def histograms(p: Pool, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of each video in each of K <= bins groups of scores, highest first: positives [V, K] and negatives [V, K], float64."""
+    """Frames of each video in each of K <= bins groups of scores, highest first: positives [V,
+    K] and negatives [V, K], float64."""
     bin_of = _bins(counts(p), bins)  # [distinct scores]
     k = int(bin_of[-1]) + 1
-    rank = np.cumsum(np.r_[False, p.scores[1:] != p.scores[:-1]], dtype=np.int32)  # [E] which distinct score
+    # [E] which distinct score
+    rank = np.cumsum(np.r_[False, p.scores[1:] != p.scores[:-1]], dtype=np.int32)
     # [E] cell of a [2, V, K] table, class first
     cell = p.labels.astype(np.int64)
     cell *= p.n_videos
@@ -106,12 +133,15 @@ def histograms(p: Pool, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
     cell *= k
     cell += bin_of[rank]
     del rank  # millions of entries: what is not needed any more goes before the table comes
-    negatives, positives = np.bincount(cell, p.weights, 2 * p.n_videos * k).reshape(2, p.n_videos, k)
+    negatives, positives = np.bincount(cell, p.weights, 2 * p.n_videos * k).reshape(
+        2, p.n_videos, k
+    )
     return positives, negatives
 
 
 def percentiles(values: np.ndarray) -> list[float] | None:
-    """[R] values of resamples -> [low, high] of the central 95 %; None without resamples or where one is undefined."""
+    """[R] values of resamples -> [low, high] of the central 95 %; None without resamples or
+    where one is undefined."""
     if not len(values) or np.isnan(values).any():
         return None
     return [float(v) for v in np.percentile(values, [50 - LEVEL / 2, 50 + LEVEL / 2])]
@@ -123,20 +153,24 @@ def method(videos: int) -> str:
 
 
 def interval(value: float, values: np.ndarray, drawn: np.ndarray) -> list[float] | None:
-    """95 % interval of a rate in [0, 1] over V videos; None without resamples or where one is undefined.
+    """95 % interval of a rate in [0, 1] over V videos; None without resamples or where one is
+    undefined.
 
-    Args: its value on all videos, on each resample [R], and how often each video was drawn [R, V]. See the top of this file. Where no
-    resample differs from 0 or 1, n videos that all agree: the other end is that of n draws without the other outcome (Clopper-Pearson).
+    Args: its value on all videos, on each resample [R], and how often each video was drawn [R, V].
+    See the top of this file. Where no resample differs from 0 or 1, n videos that all agree: the
+    other end is that of n draws without the other outcome (Clopper-Pearson).
     """
     resamples, n = drawn.shape
     if n >= FEW or not len(values) or np.isnan(values).any():
         return percentiles(values)
     if values.min() == values.max():
         unseen = (0.5 - LEVEL / 200) ** (1 / n)
-        return [unseen, 1.0] if value == 1 else [0.0, 1 - unseen] if value == 0 else None  # nothing says how videos differ
+        # nothing says how videos differ
+        return [unseen, 1.0] if value == 1 else [0.0, 1 - unseen] if value == 0 else None
     spread = _logit(values)
     centre = 2 * _logit(np.float64(value)) - spread.mean()
-    influence = (spread - spread.mean()) @ (drawn - 1) / resamples  # [V] covariance of the metric and the times a video is drawn
+    # [V] covariance of the metric and the times a video is drawn
+    influence = (spread - spread.mean()) @ (drawn - 1) / resamples
     influence -= influence.mean()
     squares = influence @ influence
     kurtosis = n * np.sum(influence**4) / squares**2 if squares else np.inf
@@ -152,8 +186,11 @@ def _logit(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
 
-def resampled_ranking(p: Pool, drawn: np.ndarray, bins: int = BINS, names: Sequence[str] = tuple(RANKING)) -> dict[str, np.ndarray]:
-    """Value [R] of ranking metrics (all of them) on each resample; drawn [R, V] as `draw` gives it."""
+def resampled_ranking(
+    p: Pool, drawn: np.ndarray, bins: int = BINS, names: Sequence[str] = tuple(RANKING)
+) -> dict[str, np.ndarray]:
+    """Value [R] of ranking metrics (all of them) on each resample; drawn [R, V] as `draw` gives
+    it."""
     wanted = {name: RANKING[name] for name in names}
     values = {name: np.zeros(len(drawn)) for name in wanted}
     if not len(drawn):
@@ -162,7 +199,8 @@ def resampled_ranking(p: Pool, drawn: np.ndarray, bins: int = BINS, names: Seque
     positives, negatives = histograms(p, bins)  # [V, K]
     for start in range(0, len(drawn), CHUNK):
         part = drawn[start : start + CHUNK]  # [r, V]
-        tp, fp = np.cumsum(part @ positives, axis=-1), np.cumsum(part @ negatives, axis=-1)  # [r, K]
+        # [r, K]
+        tp, fp = np.cumsum(part @ positives, axis=-1), np.cumsum(part @ negatives, axis=-1)
         for name, metric in wanted.items():
             values[name][start : start + CHUNK] = metric(tp, fp)
     tp, fp = np.cumsum(positives.sum(axis=0)), np.cumsum(negatives.sum(axis=0))  # [K]
@@ -177,7 +215,10 @@ def resampled_mean(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return drawn @ values / drawn.sum(axis=1)
 
 
-def resampled_ratio(numerator: np.ndarray, denominator: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """[V] counts a video -> [R] sum(numerator) / sum(denominator) of each resample, NaN where the denominator is 0."""
+def resampled_ratio(
+    numerator: np.ndarray, denominator: np.ndarray, drawn: np.ndarray
+) -> np.ndarray:
+    """[V] counts a video -> [R] sum(numerator) / sum(denominator) of each resample, NaN where
+    the denominator is 0."""
     below = drawn @ denominator
     return np.divide(drawn @ numerator, below, out=np.full(len(drawn), np.nan), where=below > 0)

@@ -2,10 +2,13 @@
 
     python -m gfvad.measure.breakdown RUNS_A [RUNS_B ...]
 
-Each argument is a run folder or a folder of seed runs, of one test set; values are means over seeds. Of a class: frame AUC of its videos together
-with all normal videos. Of a video: its share of the set's pairs of an abnormal and a normal frame that are ordered wrongly, as the abnormal side
-(missed) and as the normal side (false alarms), each pair counted half to either side of it; a set's shares sum to 1 - AUC.
+Each argument is a run folder or a folder of seed runs, of one test set; values are means over
+seeds. Of a class: frame AUC of its videos together with all normal videos. Of a video: its share of
+the set's pairs of an abnormal and a normal frame that are ordered wrongly, as the abnormal side
+(missed) and as the normal side (false alarms), each pair counted half to either side of it; a set's
+shares sum to 1 - AUC.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.measure.compare import find_runs, frame_labels, split_of
 from gfvad.measure.metrics import roc_auc
 from gfvad.measure.results import read_scores
-from gfvad.base.types import ConfigError, DataError, ScoredVideo
 
 SHOWN = 12  # videos in the table, those that cost the most
 
@@ -26,8 +29,11 @@ Scores = Mapping[str, np.ndarray]  # video -> [T]
 Labels = Mapping[str, np.ndarray]  # video -> uint8 [T]
 
 
-def pairs_lost(video: ScoredVideo, normal: np.ndarray, abnormal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(normal frames of the set scored above each abnormal frame [T], abnormal ones scored below each normal frame [T]); 0 elsewhere.
+def pairs_lost(
+    video: ScoredVideo, normal: np.ndarray, abnormal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(normal frames of the set scored above each abnormal frame [T], abnormal ones scored below
+    each normal frame [T]); 0 elsewhere.
 
     normal, abnormal: the scores of all frames of the set of either kind, ascending.
     """
@@ -37,7 +43,8 @@ def pairs_lost(video: ScoredVideo, normal: np.ndarray, abnormal: np.ndarray) -> 
 
 
 def lost_shares(scores: Scores, labels: Labels) -> dict[str, tuple[float, float]]:
-    """Video -> (missed, false alarms): shares of all abnormal-normal pairs of frames, ties half; all of them sum to 1 - AUC."""
+    """Video -> (missed, false alarms): shares of all abnormal-normal pairs of frames, ties half;
+    all of them sum to 1 - AUC."""
     y = np.concatenate([labels[name] for name in labels]).astype(bool)
     z = np.concatenate([scores[name] for name in labels])
     normal, abnormal = np.sort(z[~y]), np.sort(z[y])
@@ -45,13 +52,19 @@ def lost_shares(scores: Scores, labels: Labels) -> dict[str, tuple[float, float]
     found = {}
     for name, own in labels.items():
         positive = own.astype(bool)
-        above = len(normal) - 0.5 * sum(np.searchsorted(normal, scores[name][positive], side) for side in ("left", "right"))
-        below = 0.5 * sum(np.searchsorted(abnormal, scores[name][~positive], side) for side in ("left", "right"))
+        above = len(normal) - 0.5 * sum(
+            np.searchsorted(normal, scores[name][positive], side) for side in ("left", "right")
+        )
+        below = 0.5 * sum(
+            np.searchsorted(abnormal, scores[name][~positive], side) for side in ("left", "right")
+        )
         found[name] = (float(above.sum()) / pairs / 2, float(below.sum()) / pairs / 2)
     return found
 
 
-def class_auc(scores: Scores, labels: Labels, classes: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[int, float]]:
+def class_auc(
+    scores: Scores, labels: Labels, classes: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[int, float]]:
     """Class -> (its videos, frame AUC of them and all videos without a class)."""
     normal = [name for name in labels if not classes[name]]
     found = {}
@@ -63,17 +76,34 @@ def class_auc(scores: Scores, labels: Labels, classes: Mapping[str, tuple[str, .
     return found
 
 
-def tables(runs: Mapping[str, Sequence[Scores]], labels: Labels, classes: Mapping[str, tuple[str, ...]]) -> str:
+def tables(
+    runs: Mapping[str, Sequence[Scores]], labels: Labels, classes: Mapping[str, tuple[str, ...]]
+) -> str:
     """Markdown of both tables. runs: setting -> the scores of each seed."""
-    by_class = {name: [class_auc(scores, labels, classes) for scores in seeds] for name, seeds in runs.items()}
+    by_class = {
+        name: [class_auc(scores, labels, classes) for scores in seeds]
+        for name, seeds in runs.items()
+    }
     first = next(iter(by_class.values()))[0]
     lines = [["class", "videos", *runs], ["---"] * (2 + len(runs))]
     for kind, (count, _) in first.items():
-        lines.append([kind, str(count), *(f"{np.mean([one[kind][1] for one in seeds]):.3f}" for seeds in by_class.values())])
+        lines.append(
+            [
+                kind,
+                str(count),
+                *(f"{np.mean([one[kind][1] for one in seeds]):.3f}" for seeds in by_class.values()),
+            ]
+        )
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    by_video = {name: {v: np.mean([lost_shares(s, labels)[v] for s in seeds], axis=0) for v in labels} for name, seeds in runs.items()}
+    by_video = {
+        name: {v: np.mean([lost_shares(s, labels)[v] for s in seeds], axis=0) for v in labels}
+        for name, seeds in runs.items()
+    }
     worst = sorted(labels, key=lambda v: -max(by_video[name][v].sum() for name in runs))[:SHOWN]
-    lines = [["video", "frames", "abnormal", *(f"{name}: missed / false alarms" for name in runs)], ["---"] * (3 + len(runs))]
+    lines = [
+        ["video", "frames", "abnormal", *(f"{name}: missed / false alarms" for name in runs)],
+        ["---"] * (3 + len(runs)),
+    ]
     for v in worst:
         cells = (" / ".join(f"{100 * x:.2f}" for x in by_video[name][v]) for name in runs)
         lines.append([v, f"{len(labels[v]):,}", f"{int(labels[v].sum()):,}", *cells])
@@ -81,19 +111,35 @@ def tables(runs: Mapping[str, Sequence[Scores]], labels: Labels, classes: Mappin
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gfvad.measure.breakdown", description="Per class and per video, over seeds.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="a run folder, or a folder of seed runs")
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.measure.breakdown", description="Per class and per video, over seeds."
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUNS", help="a run folder, or a folder of seed runs"
+    )
     options = parser.parse_args(argv)
     try:
         found = {folder.name: find_runs(folder) for folder in options.runs}
         split = split_of(next(iter(next(iter(found.values())).values())))
-        labels, classes = frame_labels(split), {video.name: tuple(video.classes) for video in (split.meta(i) for i in range(len(split)))}
-        read = {name: [read_scores(path / "scores.npz") for path in seeds.values()] for name, seeds in found.items()}
+        labels, classes = (
+            frame_labels(split),
+            {
+                video.name: tuple(video.classes)
+                for video in (split.meta(i) for i in range(len(split)))
+            },
+        )
+        read = {
+            name: [read_scores(path / "scores.npz") for path in seeds.values()]
+            for name, seeds in found.items()
+        }
         print(tables(read, labels, classes))
     except (DataError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\nclasses: frame AUC with all normal videos; videos: per cent of all abnormal-normal pairs of frames that are lost; means over seeds, last checkpoint")
+    print(
+        "\nclasses: frame AUC with all normal videos; videos: per cent of all abnormal-normal pairs"
+        " of frames that are lost; means over seeds, last checkpoint"
+    )
     return 0
 
 

@@ -2,19 +2,25 @@
 
     python -m gfvad.measure.compare RUNS_A RUNS_B
 
-Each argument is a run folder or a folder of seed runs (config.json, results.json, scores.npz); frame labels come from the data of the first
-run's config. Two sources of chance are looked at one by one, since they answer different questions:
+Each argument is a run folder or a folder of seed runs (config.json, results.json, scores.npz);
+frame labels come from the data of the first run's config. Two sources of chance are looked at one
+by one, since they answer different questions:
 
-- seeds: would another start of training change the sign? Paired t-test over the seeds that both settings have (two-sided, n - 1 degrees of
-  freedom), with the interval of the mean difference.
-- test videos: would other videos? Paired bootstrap (Efron and Tibshirani, 1993, ch. 13 and 16): whole videos are drawn with replacement, the
-  same for both settings and every seed; the statistic is the difference of the metric's mean over seeds. p is twice the smaller share of
-  resamples on one side of 0, with one added to count and number so that it is never 0 (Davison and Hinkley, 1997, eq. 4.11).
+- seeds: would another start of training change the sign? Paired t-test over the seeds that both
+  settings have (two-sided, n - 1 degrees of freedom), with the interval of the mean difference.
+- test videos: would other videos? Paired bootstrap (Efron and Tibshirani, 1993, ch. 13 and 16):
+  whole videos are drawn with replacement, the same for both settings and every seed; the statistic
+  is the difference of the metric's mean over seeds. p is twice the smaller share of resamples on
+  one side of 0, with one added to count and number so that it is never 0 (Davison and Hinkley,
+  1997, eq. 4.11).
 
-Intervals over videos are percentiles of the resamples: below bootstrap.FEW videos they are narrower than they say, which is printed.
+Intervals over videos are percentiles of the resamples: below bootstrap.FEW videos they are narrower
+than they say, which is printed.
 
-Metrics are micro over frames, not normalised, not smoothed, of the last checkpoint. Intervals are 95 %. No correction is made for how many settings are tested.
+Metrics are micro over frames, not normalised, not smoothed, of the last checkpoint. Intervals are
+95 %. No correction is made for how many settings are tested.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,14 +34,15 @@ import numpy as np
 from scipy import stats
 
 from gfvad.base.names import some
+from gfvad.base.types import ConfigError, DataError
 from gfvad.measure import bootstrap
-from gfvad.measure.frames import compress, labels_from_spans, Runs
+from gfvad.measure.frames import Runs, compress, labels_from_spans
 from gfvad.measure.metrics import RANKING, ranking_metrics
 from gfvad.measure.results import find_results, left_out, read_results, read_scores
-from gfvad.base.types import ConfigError, DataError
 
 METRICS = ("auc", "ap")
-OF_VIDEOS = "auc_video"  # of whole videos, each by its highest score; where both kinds of video are there
+# of whole videos, each by its highest score; where both kinds of video are there
+OF_VIDEOS = "auc_video"
 LEVEL = 0.95
 RESAMPLES = 2000
 
@@ -73,16 +80,23 @@ class Resampled(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation and 95 % t-interval of the mean of rates, mean +- t(0.975, n - 1) sd / sqrt(n), cut at 0 and 1."""
+    """Mean, sample standard deviation and 95 % t-interval of the mean of rates, mean +- t(0.975,
+    n - 1) sd / sqrt(n), cut at 0 and 1."""
     v = np.asarray(values, np.float64)
     if len(v) < 2:
         return Spread(float(v.mean()) if len(v) else np.nan, np.nan, (np.nan, np.nan), len(v))
     half = stats.t.ppf(0.5 + LEVEL / 2, len(v) - 1) * v.std(ddof=1) / np.sqrt(len(v))
-    return Spread(float(v.mean()), float(v.std(ddof=1)), (float(max(v.mean() - half, 0.0)), float(min(v.mean() + half, 1.0))), len(v))
+    return Spread(
+        float(v.mean()),
+        float(v.std(ddof=1)),
+        (float(max(v.mean() - half, 0.0)), float(min(v.mean() + half, 1.0))),
+        len(v),
+    )
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """(two-sided p, 95 % interval of the mean of a - b) of pairs [n]; NaN for n < 2. Pairs that all differ alike: p 0, or 1 where they are equal."""
+    """(two-sided p, 95 % interval of the mean of a - b) of pairs [n]; NaN for n < 2. Pairs that
+    all differ alike: p 0, or 1 where they are equal."""
     d = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     if len(d) < 2:
         return np.nan, (np.nan, np.nan)
@@ -94,7 +108,8 @@ def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[float
 
 
 def bootstrap_p(differences: np.ndarray) -> float:
-    """Two-sided p of [R] resampled differences: 2 (1 + resamples on the rarer side of 0) / (R + 1), at most 1; NaN without resamples."""
+    """Two-sided p of [R] resampled differences: 2 (1 + resamples on the rarer side of 0) / (R +
+    1), at most 1; NaN without resamples."""
     if not len(differences):
         return np.nan
     rarer = min((differences <= 0).sum(), (differences >= 0).sum())
@@ -105,70 +120,122 @@ class Videos:
     """The test set: frame labels, and one set of resamples that every run is evaluated on."""
 
     def __init__(self, labels: Mapping[str, np.ndarray], resamples: int = RESAMPLES, seed: int = 0):
-        """labels: video -> uint8 [T], of the videos whose labels are known; the order of the names decides the resamples."""
-        self.labels = {name: np.asarray(x, np.uint8) for name, x in sorted(labels.items()) if len(x)}
-        present = np.array([[(x == kind).any() for kind in (0, 1)] for x in self.labels.values()]).reshape(-1, 2)
+        """labels: video -> uint8 [T], of the videos whose labels are known; the order of the
+        names decides the resamples."""
+        self.labels = {
+            name: np.asarray(x, np.uint8) for name, x in sorted(labels.items()) if len(x)
+        }
+        present = np.array(
+            [[(x == kind).any() for kind in (0, 1)] for x in self.labels.values()]
+        ).reshape(-1, 2)
         self._drawn = bootstrap.draw(present, resamples, seed)
 
     def resample(self, scores: Scores, what: str = "scores") -> Resampled:
-        """One run, on all videos and on each resample. Raises DataError where a video is missing or as long as it should not be."""
+        """One run, on all videos and on each resample. Raises DataError where a video is missing
+        or as long as it should not be."""
         for name, labels in self.labels.items():
             found = len(scores[name]) if name in scores else 0
             if found != len(labels):
-                raise DataError(f"{what}: video {name!r} has {found} frame scores, expected {len(labels)}; evaluate the run on this test set")
-        pooled = bootstrap.pool([compress(scores[name], labels) for name, labels in self.labels.items()])
+                raise DataError(
+                    f"{what}: video {name!r} has {found} frame scores, expected {len(labels)};"
+                    " evaluate the run on this test set"
+                )
+        pooled = bootstrap.pool(
+            [compress(scores[name], labels) for name, labels in self.labels.items()]
+        )
         values = ranking_metrics(bootstrap.counts(pooled))
         drawn = bootstrap.resampled_ranking(pooled, self._drawn, names=METRICS)
-        peaks = bootstrap.pool([Runs(np.array([scores[name].max()]), np.array([x.any()], np.uint8), np.ones(1, np.int32)) for name, x in self.labels.items()])
-        values = {name: values[name] for name in RANKING} | {OF_VIDEOS: ranking_metrics(bootstrap.counts(peaks))["auc"]}
-        return Resampled(values, drawn | {OF_VIDEOS: bootstrap.resampled_ranking(peaks, self._drawn, names=("auc",))["auc"]})
+        peaks = bootstrap.pool(
+            [
+                Runs(
+                    np.array([scores[name].max()]),
+                    np.array([x.any()], np.uint8),
+                    np.ones(1, np.int32),
+                )
+                for name, x in self.labels.items()
+            ]
+        )
+        values = {name: values[name] for name in RANKING} | {
+            OF_VIDEOS: ranking_metrics(bootstrap.counts(peaks))["auc"]
+        }
+        return Resampled(
+            values,
+            drawn
+            | {OF_VIDEOS: bootstrap.resampled_ranking(peaks, self._drawn, names=("auc",))["auc"]},
+        )
 
 
-def compare(a: Mapping[int, Resampled], b: Mapping[int, Resampled], metric: str = "auc") -> Comparison:
-    """Setting a against setting b; each {seed: run}, evaluated by one `Videos`. Raises DataError where they share no seed."""
+def compare(
+    a: Mapping[int, Resampled], b: Mapping[int, Resampled], metric: str = "auc"
+) -> Comparison:
+    """Setting a against setting b; each {seed: run}, evaluated by one `Videos`. Raises DataError
+    where they share no seed."""
     both = sorted(set(a) & set(b))
     if not both:
-        raise DataError(f"no seed in common: {sorted(a)} and {sorted(b)}; train both settings with the same seeds")
+        raise DataError(
+            f"no seed in common: {sorted(a)} and {sorted(b)}; train both settings with the same"
+            " seeds"
+        )
     of = lambda runs, seeds: [runs[seed].values[metric] for seed in seeds]  # noqa: E731
     t_p, t_interval = paired_t(of(a, both), of(b, both))
-    t_interval = tuple(float(np.clip(end, -1.0, 1.0)) for end in t_interval)  # rates do not differ by more; NaN stays
+    # rates do not differ by more; NaN stays
+    t_interval = tuple(float(np.clip(end, -1.0, 1.0)) for end in t_interval)
     mean = lambda runs: np.mean([runs[seed].resamples[metric] for seed in both], axis=0)  # noqa: E731  [R]
     differences = mean(a) - mean(b)
     interval = bootstrap.percentiles(differences) or [np.nan, np.nan]
     difference = float(np.mean(of(a, both)) - np.mean(of(b, both)))
-    return Comparison(metric, spread(of(a, sorted(a))), spread(of(b, sorted(b))), difference, len(both), t_p, t_interval,
-                      bootstrap_p(differences), (interval[0], interval[1]))  # fmt: skip
+    return Comparison(
+        metric,
+        spread(of(a, sorted(a))),
+        spread(of(b, sorted(b))),
+        difference,
+        len(both),
+        t_p,
+        t_interval,
+        bootstrap_p(differences),
+        (interval[0], interval[1]),
+    )
 
 
 def caveat(videos: int) -> str:
     """What is to be said of intervals and p over so many videos; '' of many."""
     if videos >= bootstrap.FEW:
         return ""
-    return f"percentiles over {videos} videos are narrower than 95 % (python -m gfvad.bench coverage), and p over videos smaller than it should be"
+    return (
+        f"percentiles over {videos} videos are narrower than 95 % (python -m gfvad.bench coverage),"
+        " and p over videos smaller than it should be"
+    )
 
 
 def find_runs(folder: Path) -> dict[int, Path]:
-    """Seed -> run folder, of a run folder or of a folder of them. Raises DataError for none, or a seed twice."""
+    """Seed -> run folder, of a run folder or of a folder of them. Raises DataError for none, or
+    a seed twice."""
     paths, without = find_results(folder) if folder.is_dir() else ([], [])
     found = [path.parent for path in paths]
     if found and without:
         print(f"left out: {left_out(without)} (in {folder})", file=sys.stderr)
     if not found:
-        raise DataError(f"{folder}: no results.json in it or in its sub-folders; expected finished runs of one setting over seeds")
+        raise DataError(
+            f"{folder}: no results.json in it or in its sub-folders; expected finished runs of one"
+            " setting over seeds"
+        )
     runs: dict[int, Path] = {}
     for path in found:
         seed = int(read_results(path / "results.json")["seed"])
         if seed in runs:
-            raise DataError(f"{path}: seed {seed} stands in {runs[seed]} too; give the runs of one setting, each seed once")
+            raise DataError(
+                f"{path}: seed {seed} stands in {runs[seed]} too; give the runs of one setting,"
+                " each seed once"
+            )
         runs[seed] = path
     return runs
 
 
 def split_of(run: Path) -> Any:
     """Records of a run's test split, from the data that its config names."""
-    from gfvad.settings import config as config_lib
     from gfvad.data.features import records
     from gfvad.data.features.source import resolve
+    from gfvad.settings import config as config_lib
 
     config = config_lib.load(str(run))
     if not reads_features(config):
@@ -176,7 +243,9 @@ def split_of(run: Path) -> Any:
             f"{run}: a run of the predictive model, whose frames have no classes; "
             "expected runs on features: `python -m gfvad.report` shows this one"
         )
-    return records.open_records(resolve(config, lambda text: None).records, "test", config.data.modalities)
+    return records.open_records(
+        resolve(config, lambda text: None).records, "test", config.data.modalities
+    )
 
 
 def labels_of(run: Path) -> dict[str, np.ndarray]:
@@ -193,7 +262,8 @@ def reads_features(config: Any) -> bool:
 
 
 def clip_labels(run: Path, config: Any) -> dict[str, np.ndarray]:
-    """Frame labels of the test videos of a predictive run, as long as their scores, video -> uint8 [T]. Raises DataError where there are none."""
+    """Frame labels of the test videos of a predictive run, as long as their scores, video ->
+    uint8 [T]. Raises DataError where there are none."""
     from gfvad.data.frames.layouts import open_layout
     from gfvad.data.frames.source import set_root
     from gfvad.data.frames.truth import find_truth
@@ -201,17 +271,33 @@ def clip_labels(run: Path, config: Any) -> dict[str, np.ndarray]:
     root, scores = set_root(config.data), read_scores(run / "scores.npz")
     videos = open_layout(config.data.layout, root).videos("test")
     if absent := [video.name for video in videos if video.name not in scores]:
-        raise DataError(f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected the set that the run was evaluated on")
-    truth = find_truth(root, videos, [len(scores[video.name]) for video in videos], spans=config.data.spans, masks=config.data.masks)
+        raise DataError(
+            f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
+            " the set that the run was evaluated on"
+        )
+    truth = find_truth(
+        root,
+        videos,
+        [len(scores[video.name]) for video in videos],
+        spans=config.data.spans,
+        masks=config.data.masks,
+    )
     if truth is None:
-        raise DataError(f"{root}: no ground truth found; expected spans or masks of the test videos (docs/data.md)")
+        raise DataError(
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md)"
+        )
     return {video.name: labels for video, labels in zip(videos, truth.labels)}
 
 
 def frame_labels(split) -> dict[str, np.ndarray]:
     """Frame labels of the videos of a split whose label is known, video -> uint8 [T]."""
     metas = (split.meta(i) for i in range(len(split)))
-    return {video.name: labels_from_spans(video.spans, video.num_frames) for video in metas if video.label >= 0}
+    return {
+        video.name: labels_from_spans(video.spans, video.num_frames)
+        for video in metas
+        if video.label >= 0
+    }
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -228,17 +314,29 @@ def text(result: Comparison, names: tuple[str, str]) -> str:
     """A comparison in words."""
     lines = [f"{result.metric.upper()}"]
     for name, s in zip(names, (result.a, result.b)):
-        lines.append(f"  {name}: {number(s.mean)} sd {number(s.deviation)} over {s.count} seeds, 95 % {number(s.interval[0])} to {number(s.interval[1])}")
-    lines.append(f"  difference {number(result.difference, True)} over the {result.seeds} seeds of both")
-    for what, p, (low, high) in (("paired t-test over seeds", result.t_p, result.t_interval),
-                                 ("paired bootstrap over test videos", result.bootstrap_p, result.bootstrap_interval)):  # fmt: skip
+        lines.append(
+            f"  {name}: {number(s.mean)} sd {number(s.deviation)} over {s.count} seeds, 95 %"
+            f" {number(s.interval[0])} to {number(s.interval[1])}"
+        )
+    lines.append(
+        f"  difference {number(result.difference, True)} over the {result.seeds} seeds of both"
+    )
+    for what, p, (low, high) in (
+        ("paired t-test over seeds", result.t_p, result.t_interval),
+        ("paired bootstrap over test videos", result.bootstrap_p, result.bootstrap_interval),
+    ):
         lines.append(f"  {what}: p {p_value(p)}, 95 % {number(low, True)} to {number(high, True)}")
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gfvad.measure.compare", description="Compares two settings over seeds by paired tests.")
-    parser.add_argument("a", type=Path, metavar="RUNS_A", help="a run folder, or a folder of seed runs")
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.measure.compare",
+        description="Compares two settings over seeds by paired tests.",
+    )
+    parser.add_argument(
+        "a", type=Path, metavar="RUNS_A", help="a run folder, or a folder of seed runs"
+    )
     parser.add_argument("b", type=Path, metavar="RUNS_B", help="the same of the other setting")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the test videos")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -246,7 +344,13 @@ def main(argv: Sequence[str]) -> int:
     try:
         runs = [find_runs(folder) for folder in (options.a, options.b)]
         videos = Videos(labels_of(next(iter(runs[0].values()))), options.resamples)
-        a, b = ({seed: videos.resample(read_scores(path / "scores.npz"), str(path)) for seed, path in found.items()} for found in runs)
+        a, b = (
+            {
+                seed: videos.resample(read_scores(path / "scores.npz"), str(path))
+                for seed, path in found.items()
+            }
+            for found in runs
+        )
         results = [compare(a, b, metric) for metric in METRICS]
     except (DataError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -254,10 +358,17 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         from gfvad.measure.results import plain
 
-        print(json.dumps([plain(r._asdict() | {"a": r.a._asdict(), "b": r.b._asdict()}) for r in results]))
+        print(
+            json.dumps(
+                [plain(r._asdict() | {"a": r.a._asdict(), "b": r.b._asdict()}) for r in results]
+            )
+        )
     else:
         print("\n".join(text(result, (str(options.a), str(options.b))) for result in results))
-        print("micro frame metrics, last checkpoint, no normalisation, no smoothing; p of each test by itself")
+        print(
+            "micro frame metrics, last checkpoint, no normalisation, no smoothing; p of each test"
+            " by itself"
+        )
         if note := caveat(len(videos.labels)):
             print(note)
     return 0

@@ -1,9 +1,13 @@
-"""Floors that need no training: the largest window average of optical flow magnitude. What a model adds must be shown beside them.
+"""Floors that need no training: the largest window average of optical flow magnitude. What a model
+adds must be shown beside them.
 
-Magnitude is averaged in windows of 16 x 16 pixels at steps of 8 (2 x 2 cells of 8 pixels), the median is taken over time in each window, then
-the mean over neighbouring window positions, then the largest. Ends and edges are mirrored. The settings beyond the first were compared on the
-test labels of Ped2 by those who published them, so they say how far this clue alone can go, not what a method would reach.
+Magnitude is averaged in windows of 16 x 16 pixels at steps of 8 (2 x 2 cells of 8 pixels), the
+median is taken over time in each window, then the mean over neighbouring window positions, then the
+largest. Ends and edges are mirrored. The settings beyond the first were compared on the test labels
+of Ped2 by those who published them, so they say how far this clue alone can go, not what a method
+would reach.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -18,13 +22,15 @@ FLOORS = (  # name, frames of the median, window positions of the mean
 
 
 def flow_windows(magnitude: np.ndarray) -> np.ndarray:
-    """Cell means of flow magnitude [T, a, b] -> means over 2 x 2 cells at every position [T, a - 1, b - 1]."""
+    """Cell means of flow magnitude [T, a, b] -> means over 2 x 2 cells at every position [T, a -
+    1, b - 1]."""
     m = magnitude.astype(np.float32)
     return 0.25 * (m[:, :-1, :-1] + m[:, 1:, :-1] + m[:, :-1, 1:] + m[:, 1:, 1:])
 
 
 def flow_floor(magnitude: np.ndarray, frames: int, side: int) -> np.ndarray:
-    """Map of a floor [T, a - 1, b - 1] of one video; its frame scores are the largest value of each frame."""
+    """Map of a floor [T, a - 1, b - 1] of one video; its frame scores are the largest value of
+    each frame."""
     x = flow_windows(magnitude)
     x = median_filter(x, (frames, 1, 1), mode="reflect") if frames > 1 else x
     return uniform_filter(x, (1, side, side), mode="reflect") if side > 1 else x

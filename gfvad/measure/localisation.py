@@ -1,24 +1,30 @@
-"""Temporal localisation: proposals from frame scores, and mean average precision at temporal overlaps.
+"""Temporal localisation: proposals from frame scores, and mean average precision at temporal
+overlaps.
 
 Scheme (ours, from the parts in common use):
-1. Proposals: a video's score is cut at LEVELS of its own range; each maximal run of frames at or above a level is a proposal. A constant
-   score proposes the whole video. Levels are relative so that a score need not be calibrated to be cut; confidences are not.
-2. Confidence: mean score inside less the mean score in the margins, a quarter of the run's length on either side (outer-inner contrast,
-   AutoLoc, Shou et al. 2018, Eq. 4). A run without margins, the whole video, is held against the lowest score of the set instead.
+1. Proposals: a video's score is cut at LEVELS of its own range; each maximal run of frames at or
+   above a level is a proposal. A constant score proposes the whole video. Levels are relative so
+   that a score need not be calibrated to be cut; confidences are not.
+2. Confidence: mean score inside less the mean score in the margins, a quarter of the run's length
+   on either side (outer-inner contrast, AutoLoc, Shou et al. 2018, Eq. 4). A run without margins,
+   the whole video, is held against the lowest score of the set instead.
 3. Greedy non-maximum suppression within the video at IoU > NMS_IOU.
-4. Detections of all videos, highest confidence first, each take the best still free true span of their video with IoU >= the threshold, or
-   are false. The average precision is step-wise, ties in confidence share one threshold, and its recall counts every true span.
-Class-agnostic where only an anomaly score exists: any abnormal span is a target (one "class"). With scores per class, each class is
-evaluated on its own spans and the mean is taken over classes that have a span.
+4. Detections of all videos, highest confidence first, each take the best still free true span of
+   their video with IoU >= the threshold, or are false. The average precision is step-wise, ties in
+   confidence share one threshold, and its recall counts every true span.
+Class-agnostic where only an anomaly score exists: any abnormal span is a target (one "class"). With
+scores per class, each class is evaluated on its own spans and the mean is taken over classes that
+have a span.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gfvad.measure.metrics import cumulative_counts
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.measure.metrics import cumulative_counts
 
 IOUS = (0.1, 0.2, 0.3, 0.4, 0.5)
 LEVELS = tuple(i / 10 for i in range(1, 10))  # of the video's own range
@@ -41,7 +47,8 @@ def runs_above(scores: np.ndarray, level: float) -> np.ndarray:
 
 
 def proposals(scores: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [T] -> spans [A, 2] and confidences [A], suppressed, highest confidence first. floor: lowest score of the whole set."""
+    """Scores [T] -> spans [A, 2] and confidences [A], suppressed, highest confidence first.
+    floor: lowest score of the whole set."""
     if not len(scores):
         return np.zeros((0, 2), np.int64), np.zeros(0)
     low, high = float(scores.min()), float(scores.max())
@@ -61,7 +68,8 @@ def proposals(scores: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def suppress(spans: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Greedy non-maximum suppression of spans [A, 2]: keeps the most confident, drops what overlaps it by more than NMS_IOU."""
+    """Greedy non-maximum suppression of spans [A, 2]: keeps the most confident, drops what
+    overlaps it by more than NMS_IOU."""
     order = np.argsort(-confidence, kind="stable")
     kept: list[int] = []
     for i in order:
@@ -71,14 +79,20 @@ def suppress(spans: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def is_of_class(video: ScoredVideo, name: str) -> np.ndarray:
-    """bool [S]: spans of class `name`. A span whose own class is unknown counts for every class of its video."""
+    """bool [S]: spans of class `name`. A span whose own class is unknown counts for every class
+    of its video."""
     if name not in video.classes:
         return np.array([c == name for c in video.span_classes], bool).reshape(-1)
-    return np.array([c == name or c not in video.classes for c in video.span_classes], bool).reshape(-1)
+    return np.array(
+        [c == name or c not in video.classes for c in video.span_classes], bool
+    ).reshape(-1)
 
 
-def detection_ap(found: Sequence[tuple[np.ndarray, np.ndarray]], truth: Sequence[np.ndarray], iou: float) -> float:
-    """Average precision of proposals against true spans [S_v, 2] a video at one overlap; NaN without a true span."""
+def detection_ap(
+    found: Sequence[tuple[np.ndarray, np.ndarray]], truth: Sequence[np.ndarray], iou: float
+) -> float:
+    """Average precision of proposals against true spans [S_v, 2] a video at one overlap; NaN
+    without a true span."""
     n_true = sum(len(t) for t in truth)
     if not n_true:
         return float("nan")
@@ -86,7 +100,8 @@ def detection_ap(found: Sequence[tuple[np.ndarray, np.ndarray]], truth: Sequence
     for (spans, conf), true in zip(found, truth, strict=True):
         hits = np.zeros(len(spans), bool)
         overlap = iou_matrix(spans, true)  # [A, S]
-        for i in range(len(spans) if len(true) else 0):  # highest confidence first; videos do not share true spans
+        # highest confidence first; videos do not share true spans
+        for i in range(len(spans) if len(true) else 0):
             best = int(np.argmax(overlap[i]))
             if overlap[i, best] >= iou:
                 hits[i] = True
@@ -95,29 +110,45 @@ def detection_ap(found: Sequence[tuple[np.ndarray, np.ndarray]], truth: Sequence
         hit.append(hits)
     counts = cumulative_counts(np.concatenate(confidence), np.concatenate(hit))
     steps = np.diff(np.r_[0, counts.positives])
-    return float(np.sum(steps * counts.positives / np.maximum(counts.positives + counts.negatives, 1)) / n_true)
+    return float(
+        np.sum(steps * counts.positives / np.maximum(counts.positives + counts.negatives, 1))
+        / n_true
+    )
 
 
 def mean_average_precision(
-    videos: Sequence[ScoredVideo], ious: Sequence[float] = IOUS, class_scores: Mapping[str, Sequence[np.ndarray]] | None = None
+    videos: Sequence[ScoredVideo],
+    ious: Sequence[float] = IOUS,
+    class_scores: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> dict[float, float]:
     """mAP at each overlap, for V videos and their true spans.
 
-    class_scores: class -> V arrays [T] of that class's frame scores; None uses the videos' anomaly scores, class-agnostic.
-    NaN where no video has a span. Raises DataError where the number of score arrays is not V or a length differs.
+    class_scores: class -> V arrays [T] of that class's frame scores; None uses the videos' anomaly
+    scores, class-agnostic. NaN where no video has a span. Raises DataError where the number of
+    score arrays is not V or a length differs.
     """
-    cut = [np.minimum(np.asarray(v.spans, np.int64).reshape(-1, 2), len(v.scores)) for v in videos]  # [S, 2]: annotations may run on
+    # [S, 2]: annotations may run on
+    cut = [np.minimum(np.asarray(v.spans, np.int64).reshape(-1, 2), len(v.scores)) for v in videos]
     if class_scores is None:
         tasks = [([v.scores for v in videos], cut)]
     else:
-        tasks = [(list(scores), [c[is_of_class(v, name)] for v, c in zip(videos, cut)]) for name, scores in class_scores.items()]
+        tasks = [
+            (list(scores), [c[is_of_class(v, name)] for v, c in zip(videos, cut)])
+            for name, scores in class_scores.items()
+        ]
     values: dict[float, list[float]] = {iou: [] for iou in ious}
     for scores, truth in tasks:
         if [len(s) for s in scores] != [len(v.scores) for v in videos]:
-            raise DataError(f"class scores of {len(scores)} videos: expected one array a video ({len(videos)}), as long as its scores")
+            raise DataError(
+                f"class scores of {len(scores)} videos: expected one array a video ({len(videos)}),"
+                " as long as its scores"
+            )
         truth = [t[t[:, 1] > t[:, 0]] for t in truth]
         floor = min((float(s.min()) for s in scores if len(s)), default=0.0)
         found = [proposals(np.asarray(s, np.float64), floor) for s in scores]
         for iou in ious:
             values[iou].append(detection_ap(found, truth, iou))
-    return {iou: float(np.nanmean(v)) if not np.isnan(v).all() else float("nan") for iou, v in values.items()}
+    return {
+        iou: float(np.nanmean(v)) if not np.isnan(v).all() else float("nan")
+        for iou, v in values.items()
+    }

@@ -1,18 +1,27 @@
-"""Pixel, region and track metrics of score maps [T, h, w] against masks [T, H, W]: where in the frame was the anomaly found?
+"""Pixel, region and track metrics of score maps [T, h, w] against masks [T, H, W]: where in the
+frame was the anomaly found?
 
-Resolution. Everything is measured in pixels of the mask. A map is brought there by one of two rules, both with half-pixel centres:
-  nearest    mask pixel (y, x) takes cell (floor((y + 0.5) h / H), floor((x + 0.5) w / W)). Nothing is enlarged: a cell counts for the
-             pixels it covers, and as every cell covers some, 8-connected cells are 8-connected pixels. Exact, and the default.
-  bilinear   linear between the centres of cells, constant beyond the outermost. Costs H W / (h w) times as much.
-Truth. A region is an 8-connected component of a frame's mask, specks of an annotation included. Masks name no tracks, so a track is a
-set of regions linked over consecutive frames of one video by at least one shared pixel, directly or through others: objects whose masks
-touch or cross share a track, an object whose mask pauses for a frame gets two.
-Criteria. RBDC and TBDC are those of Ramachandra & Jones (WACV 2020, Street Scene) with thresholded maps as the detector. Their areas are
-step-wise, as the field's published programs take them: a rate is held until the next operating point. `rbdc_interpolated` and
-`tbdc_interpolated` join the same points by straight lines (ours; a little higher, since thresholds leave gaps between points).
-Regions are compared as sets of pixels. Published detectors of objects compare boxes, whose IoU differs: name the rule beside a number.
-Undefined values (no region, no abnormal or no normal frame or pixel) are NaN, and null in records.
+Resolution. Everything is measured in pixels of the mask. A map is brought there by one of two
+rules, both with half-pixel centres:
+  nearest    mask pixel (y, x) takes cell (floor((y + 0.5) h / H), floor((x + 0.5) w / W)). Nothing
+             is enlarged: a cell counts for the pixels it covers, and as every cell covers some,
+             8-connected cells are 8-connected pixels. Exact, and the default.
+  bilinear   linear between the centres of cells, constant beyond the outermost. Costs H W / (h w)
+             times as much.
+Truth. A region is an 8-connected component of a frame's mask, specks of an annotation included.
+Masks name no tracks, so a track is a
+set of regions linked over consecutive frames of one video by at least one shared pixel, directly or
+through others: objects whose masks touch or cross share a track, an object whose mask pauses for a
+frame gets two.
+Criteria. RBDC and TBDC are those of Ramachandra & Jones (WACV 2020, Street Scene) with thresholded
+maps as the detector. Their areas are step-wise, as the field's published programs take them: a rate
+is held until the next operating point. `rbdc_interpolated` and `tbdc_interpolated` join the same
+points by straight lines (ours; a little higher, since thresholds leave gaps between points).
+Regions are compared as sets of pixels. Published detectors of objects compare boxes, whose IoU
+differs: name the rule beside a number. Undefined values (no region, no abnormal or no normal frame
+or pixel) are NaN, and null in records.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,17 +32,18 @@ from scipy.ndimage import label
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from gfvad.measure import bootstrap
-from gfvad.measure.frames import compress, Runs
-from gfvad.measure.protocols import HEADLINE, micro, Record
 from gfvad.base.types import DataError
+from gfvad.measure import bootstrap
+from gfvad.measure.frames import Runs, compress
+from gfvad.measure.protocols import HEADLINE, Record, micro
 
 RESIZES = ("nearest", "bilinear")
 PIXEL_SHARE = 0.4  # of a frame's abnormal pixels that have to be detected (Mahadevan et al. 2010)
 ALPHA = 0.1  # share of a track's regions that have to be detected (Ramachandra & Jones 2020)
 BETA = 0.1  # IoU from which a region is detected (the same)
 THRESHOLDS = 400
-WITHIN_FRAME = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])  # 8 neighbours in the frame, none in time
+# 8 neighbours in the frame, none in time
+WITHIN_FRAME = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
 class MappedVideo(NamedTuple):
@@ -45,10 +55,14 @@ class MappedVideo(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A video's maps and the truth at the resolution they are thresholded at, h' x w'. Z pairs of a cell and a region, R regions."""
+    """A video's maps and the truth at the resolution they are thresholded at, h' x w'. Z pairs
+    of a cell and a region, R regions."""
 
-    maps: np.ndarray  # float [T, h, w] as given; `values` enlarges them to [T, h', w'], so that no set of large maps is held
-    pixels: np.ndarray  # int64 [h', w'] mask pixels of each cell; h' = h, w' = w by 'nearest', H and W by 'bilinear'
+    # float [T, h, w] as given; `values` enlarges them to [T, h', w'], so that no set of large maps
+    # is held
+    maps: np.ndarray
+    # int64 [h', w'] mask pixels of each cell; h' = h, w' = w by 'nearest', H and W by 'bilinear'
+    pixels: np.ndarray
     cell: np.ndarray  # int64 [Z] index into the flat values
     region: np.ndarray  # int64 [Z]
     shared: np.ndarray  # int64 [Z] pixels of the region in the cell
@@ -57,7 +71,8 @@ class Cells(NamedTuple):
 
 
 def check(videos: Sequence[MappedVideo], resize: str) -> None:
-    """Raises DataError for no video, a repeated name, shapes that do not fit, maps finer than masks or not finite, an unknown resize."""
+    """Raises DataError for no video, a repeated name, shapes that do not fit, maps finer than
+    masks or not finite, an unknown resize."""
     if resize not in RESIZES:
         raise DataError(f"resize {resize!r}: expected one of {', '.join(RESIZES)}")
     if not videos:
@@ -68,24 +83,43 @@ def check(videos: Sequence[MappedVideo], resize: str) -> None:
         if v.name in names:
             raise DataError(f"video {v.name!r} has score maps twice: expected every video once")
         names.add(v.name)
-        if len(m) != 3 or len(t) != 3 or m[0] != t[0] or not np.prod(m) or m[1] > t[1] or m[2] > t[2]:
-            raise DataError(f"video {v.name!r}: maps {m} and masks {t}, expected [T, h, w] and [T, H, W] with T >= 1, 1 <= h <= H, 1 <= w <= W")
+        if (
+            len(m) != 3
+            or len(t) != 3
+            or m[0] != t[0]
+            or not np.prod(m)
+            or m[1] > t[1]
+            or m[2] > t[2]
+        ):
+            raise DataError(
+                f"video {v.name!r}: maps {m} and masks {t}, expected [T, h, w] and [T, H, W] with T"
+                " >= 1, 1 <= h <= H, 1 <= w <= W"
+            )
         if not np.isfinite(v.maps).all():
-            raise DataError(f"video {v.name!r}: {int((~np.isfinite(v.maps)).sum())} map values are not finite, expected numbers; check the model")
+            raise DataError(
+                f"video {v.name!r}: {int((~np.isfinite(v.maps)).sum())} map values are not finite,"
+                " expected numbers; check the model"
+            )
 
 
 def _axis_linear(values: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Linear enlargement of one axis to `size`; a + f (b - a) leaves equal neighbours exactly equal."""
+    """Linear enlargement of one axis to `size`; a + f (b - a) leaves equal neighbours exactly
+    equal."""
     n = values.shape[axis]
     place = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1)
     low = np.minimum(place.astype(np.int64), max(n - 2, 0))
-    share = (place - low).astype(values.dtype).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    share = (
+        (place - low)
+        .astype(values.dtype)
+        .reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    )
     first, second = np.take(values, low, axis), np.take(values, np.minimum(low + 1, n - 1), axis)
     return first + share * (second - first)
 
 
 def bilinear(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps [T, h, w] -> [T, height, width] by the rule of this file; the type stays where it is a float."""
+    """Maps [T, h, w] -> [T, height, width] by the rule of this file; the type stays where it is
+    a float."""
     maps = np.asarray(maps)
     maps = maps if np.issubdtype(maps.dtype, np.floating) else maps.astype(np.float64)
     return _axis_linear(_axis_linear(maps, width, 2), height, 1)
@@ -97,14 +131,18 @@ def cell_of(size: int, cells: int) -> np.ndarray:
 
 
 def _tracks(labels: np.ndarray, n: int) -> np.ndarray:
-    """int64 [R]: track of each of n regions; labels int [T, H, W], 0 outside and 1 .. n in a region."""
+    """int64 [R]: track of each of n regions; labels int [T, H, W], 0 outside and 1 .. n in a
+    region."""
     both = (labels[:-1] > 0) & (labels[1:] > 0)
     a, b = labels[:-1][both] - 1, labels[1:][both] - 1
-    return connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n)), directed=False)[1].astype(np.int64)
+    return connected_components(
+        coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n)), directed=False
+    )[1].astype(np.int64)
 
 
 def cells(video: MappedVideo, resize: str = "nearest") -> Cells:
-    """A checked video's maps and truth at their common resolution. The truth is kept as its few pixels, not as frames."""
+    """A checked video's maps and truth at their common resolution. The truth is kept as its few
+    pixels, not as frames."""
     maps, masks = np.asarray(video.maps), np.asarray(video.masks, bool)
     height, width = masks.shape[1:] if resize == "bilinear" else maps.shape[1:]
     labels, n = label(masks, WITHIN_FRAME)  # [T, H, W]
@@ -115,7 +153,15 @@ def cells(video: MappedVideo, resize: str = "nearest") -> Cells:
     pixels = np.outer(np.bincount(rows), np.bincount(columns))
     cell, region = np.divmod(pairs, max(n, 1))
     area = np.bincount(region, shared, n).astype(np.int64)
-    return Cells(maps, pixels, cell, region, shared.astype(np.int64), area, _tracks(labels, n) if n else np.zeros(0, np.int64))
+    return Cells(
+        maps,
+        pixels,
+        cell,
+        region,
+        shared.astype(np.int64),
+        area,
+        _tracks(labels, n) if n else np.zeros(0, np.int64),
+    )
 
 
 def values(c: Cells) -> np.ndarray:
@@ -124,21 +170,27 @@ def values(c: Cells) -> np.ndarray:
 
 
 def _true_pixels(c: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """(cells that hold truth [A] as index into the flat maps, ascending; their pixels of truth [A])."""
+    """(cells that hold truth [A] as index into the flat maps, ascending; their pixels of truth
+    [A])."""
     where, inverse = np.unique(c.cell, return_inverse=True)
     return where, np.bincount(inverse, c.shared, len(where)).astype(np.int64)
 
 
 def pixel_auc_of(parts: Sequence[Cells]) -> float:
-    """Area under the ROC curve of all pixels of all frames pooled; exact, ties count half; NaN with one class.
+    """Area under the ROC curve of all pixels of all frames pooled; exact, ties count half; NaN with
+    one class.
 
-    The pixel-level AUROC of anomaly segmentation (Bergmann et al. 2021, MVTec AD), all frames as one image; large objects and the mass of
-    normal pixels dominate it. As P(abnormal pixel above normal one): the abnormal pixels of all videos are looked up among the sorted normal
-    ones of one video after the other, so that bilinear maps of a whole set need not fit memory.
+    The pixel-level AUROC of anomaly segmentation (Bergmann et al. 2021, MVTec AD), all frames as
+    one image; large objects and the mass of normal pixels dominate it. As P(abnormal pixel above
+    normal one): the abnormal pixels of all videos are looked up among the sorted normal ones of one
+    video after the other, so that bilinear maps of a whole set need not fit memory.
     """
     truth = [_true_pixels(c) for c in parts]
-    scores = np.concatenate([values(c).ravel()[where] for c, (where, _) in zip(parts, truth, strict=True)])
-    weights = np.concatenate([true for _, true in truth]).astype(np.float64)  # [A] pixels; their products leave int64
+    scores = np.concatenate(
+        [values(c).ravel()[where] for c, (where, _) in zip(parts, truth, strict=True)]
+    )
+    # [A] pixels; their products leave int64
+    weights = np.concatenate([true for _, true in truth]).astype(np.float64)
     order = np.argsort(scores)
     scores, weights = scores[order], weights[order]
     below, normal = 0.0, 0
@@ -148,7 +200,16 @@ def pixel_auc_of(parts: Sequence[Cells]) -> float:
         order = np.argsort(flat)
         flat, sums = flat[order], np.r_[0, np.cumsum(other[order])]
         # each abnormal pixel: normal pixels below it and half of those level with it
-        below += float(weights @ (sums[np.searchsorted(flat, scores)] + sums[np.searchsorted(flat, scores, "right")])) / 2
+        below += (
+            float(
+                weights
+                @ (
+                    sums[np.searchsorted(flat, scores)]
+                    + sums[np.searchsorted(flat, scores, "right")]
+                )
+            )
+            / 2
+        )
         normal += int(sums[-1])
     return below / (float(weights.sum()) * normal) if normal and len(weights) else float("nan")
 
@@ -156,7 +217,8 @@ def pixel_auc_of(parts: Sequence[Cells]) -> float:
 def criterion_scores(c: Cells, share: float = PIXEL_SHARE) -> Runs:
     """Frames as scores and labels whose ROC is that of the pixel-level criterion.
 
-    An abnormal frame is a true positive at every threshold up to the score that `share` of its abnormal pixels reach, a normal one a false
+    An abnormal frame is a true positive at every threshold up to the score that `share` of its
+    abnormal pixels reach, a normal one a false
     positive up to its maximum: these are the frames' scores, and no threshold has to be chosen.
     """
     frames, per_frame = len(c.maps), c.pixels.size
@@ -177,8 +239,9 @@ def criterion_scores(c: Cells, share: float = PIXEL_SHARE) -> Runs:
 def thresholds(maps: Sequence[np.ndarray], count: int = THRESHOLDS) -> np.ndarray:
     """[K] descending values of the maps to cut at, K <= count.
 
-    Half are quantiles of each frame's maximum (they part the first alarms of frames, the range FPR <= 1 is about), half quantiles of all
-    values pooled at shares above that rise geometrically from one value to all; the lowest and the highest value are among them.
+    Half are quantiles of each frame's maximum (they part the first alarms of frames, the range FPR
+    <= 1 is about), half quantiles of all values pooled at shares above that rise geometrically from
+    one value to all; the lowest and the highest value are among them.
     """
     tops = np.sort(np.concatenate([m.max(axis=(1, 2)) for m in maps]))[::-1]
     pooled = np.sort(np.concatenate([m.ravel() for m in maps]))[::-1]
@@ -188,12 +251,16 @@ def thresholds(maps: Sequence[np.ndarray], count: int = THRESHOLDS) -> np.ndarra
     return np.unique(np.r_[by_frame, by_value])[::-1]
 
 
-def region_counts(c: Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float = BETA) -> np.ndarray:
-    """int64 [K, 3]: (false regions, true regions detected, tracks detected) of one video at each threshold (Ramachandra & Jones 2020).
+def region_counts(
+    c: Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float = BETA
+) -> np.ndarray:
+    """int64 [K, 3]: (false regions, true regions detected, tracks detected) of one video at each
+    threshold (Ramachandra & Jones 2020).
 
-    Detected regions are the 8-connected components of map >= threshold. A true region is detected where its IoU with one of them is at
-    least beta; a track where at least alpha of its regions are. A detected region is false where its IoU with every true region of its
-    frame is below beta; one may detect several true regions.
+    Detected regions are the 8-connected components of map >= threshold. A true region is detected
+    where its IoU with one of them is at least beta; a track where at least alpha of its regions
+    are. A detected region is false where its IoU with every true region of its frame is below beta;
+    one may detect several true regions.
     """
     found = np.zeros((len(cuts), 3), np.int64)
     maps, of_track = values(c), np.bincount(c.track)
@@ -203,7 +270,9 @@ def region_counts(c: Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float 
         flat = labels.ravel()
         hit = flat[c.cell]  # [Z] detected region at each pair, 0 for none
         on = hit > 0
-        pairs, inverse = np.unique(hit[on] * np.int64(len(c.area)) + c.region[on], return_inverse=True)
+        pairs, inverse = np.unique(
+            hit[on] * np.int64(len(c.area)) + c.region[on], return_inverse=True
+        )
         shared = np.bincount(inverse, c.shared[on], len(pairs))
         one, true = np.divmod(pairs, max(len(c.area), 1))
         area = np.bincount(flat) * c.pixels.flat[0] if pixels is None else np.bincount(flat, pixels)
@@ -215,9 +284,11 @@ def region_counts(c: Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float 
 
 
 def unbeaten(false_rate: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False regions a frame [K] and detection rate [K] -> the operating points that no other beats, [k] each, from (0, 0) upwards.
+    """False regions a frame [K] and detection rate [K] -> the operating points that no other beats,
+    [k] each, from (0, 0) upwards.
 
-    Lower thresholds merge regions, so neither count is monotone. A point is beaten by a rate as high with no more false regions.
+    Lower thresholds merge regions, so neither count is monotone. A point is beaten by a rate as
+    high with no more false regions.
     """
     order = np.lexsort((-rate, false_rate))
     x, y = false_rate[order], rate[order]
@@ -226,10 +297,11 @@ def unbeaten(false_rate: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def area_to_one(false_rate: np.ndarray, rate: np.ndarray) -> float:
-    """Step-wise area under detection rate [K] over false regions a frame [K] from 0 to 1 (Ramachandra & Jones 2020); [0, 1].
+    """Step-wise area under detection rate [K] over false regions a frame [K] from 0 to 1
+    (Ramachandra & Jones 2020); [0, 1].
 
-    A rate holds from its operating point to the next, the last one below 1 up to 1: what programs that walk detection by detection give,
-    whose curve only goes right or up.
+    A rate holds from its operating point to the next, the last one below 1 up to 1: what programs
+    that walk detection by detection give, whose curve only goes right or up.
     """
     x, y = unbeaten(false_rate, rate)
     inside = x < 1
@@ -237,7 +309,8 @@ def area_to_one(false_rate: np.ndarray, rate: np.ndarray) -> float:
 
 
 def area_interpolated(false_rate: np.ndarray, rate: np.ndarray) -> float:
-    """The same with straight lines between operating points (ours): level after the last one, and cut at 1 on its line."""
+    """The same with straight lines between operating points (ours): level after the last one,
+    and cut at 1 on its line."""
     x, y = unbeaten(false_rate, rate)
     inside = x < 1
     return float(np.trapezoid(np.r_[y[inside], np.interp(1.0, x, y)], np.r_[x[inside], 1.0]))
@@ -251,9 +324,14 @@ CRITERIA = {  # metric -> (column of `region_counts`, its area)
 }
 
 
-def _criteria(parts: Sequence[Cells], count: int, resamples: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
+def _criteria(
+    parts: Sequence[Cells], count: int, resamples: int, seed: int
+) -> dict[str, tuple[float, list[float] | None]]:
     """Metric of CRITERIA -> (value of all videos pooled, its 95 % interval over videos)."""
-    totals = np.array([[len(c.maps), len(c.area), len(np.unique(c.track))] for c in parts], np.float64)  # [V, 3]
+    # [V, 3]
+    totals = np.array(
+        [[len(c.maps), len(c.area), len(np.unique(c.track))] for c in parts], np.float64
+    )
     if not totals[:, 1].any():
         return dict.fromkeys(CRITERIA, (float("nan"), None))
     cuts = thresholds([c.maps for c in parts], count)
@@ -264,11 +342,15 @@ def _criteria(parts: Sequence[Cells], count: int, resamples: int, seed: int) -> 
         rates = np.tensordot(times, found, 1) / (times @ totals)  # [K, 3]
         return [area(rates[:, 0], rates[:, i]) for i, area in CRITERIA.values()]
 
-    present = np.stack([np.ones(len(parts), bool), totals[:, 1] > 0], axis=1)  # a resample needs a true region
+    # a resample needs a true region
+    present = np.stack([np.ones(len(parts), bool), totals[:, 1] > 0], axis=1)
     drawn = bootstrap.draw(present, resamples, seed)
     spread = np.array([areas(times) for times in drawn]).reshape(-1, len(CRITERIA))
     values = areas(np.ones(len(parts)))
-    return {n: (v, bootstrap.interval(v, spread[:, i], drawn)) for i, (n, v) in enumerate(zip(CRITERIA, values))}
+    return {
+        n: (v, bootstrap.interval(v, spread[:, i], drawn))
+        for i, (n, v) in enumerate(zip(CRITERIA, values))
+    }
 
 
 def pixel_auc(videos: Sequence[MappedVideo], resize: str = "nearest") -> float:
@@ -277,36 +359,58 @@ def pixel_auc(videos: Sequence[MappedVideo], resize: str = "nearest") -> float:
     return pixel_auc_of([cells(v, resize) for v in videos])
 
 
-def pixel_level_criterion(videos: Sequence[MappedVideo], resize: str = "nearest") -> tuple[float, float]:
-    """(AUC, EER) of frames under the pixel-level criterion (Mahadevan et al. 2010; Li et al. 2014). Raises as `check`.
+def pixel_level_criterion(
+    videos: Sequence[MappedVideo], resize: str = "nearest"
+) -> tuple[float, float]:
+    """(AUC, EER) of frames under the pixel-level criterion (Mahadevan et al. 2010; Li et al. 2014).
+    Raises as `check`.
 
-    An abnormal frame is a true positive where at least PIXEL_SHARE of its abnormal pixels are detected, a normal frame a false positive
-    where any pixel is. False detections in abnormal frames cost nothing: a map that marks whole frames does as well as its frame scores.
+    An abnormal frame is a true positive where at least PIXEL_SHARE of its abnormal pixels are
+    detected, a normal frame a false positive where any pixel is. False detections in abnormal
+    frames cost nothing: a map that marks whole frames does as well as its frame scores.
     """
     check(videos, resize)
     found = micro([criterion_scores(cells(v, resize)) for v in videos], 0, 0)
     return found["auc"][0], found["eer"][0]
 
 
-def rbdc_tbdc(videos: Sequence[MappedVideo], resize: str = "nearest", count: int = THRESHOLDS) -> tuple[float, float]:
-    """(RBDC, TBDC) of `count` thresholds: areas of `area_to_one` over true regions and over tracks. Raises as `check`."""
+def rbdc_tbdc(
+    videos: Sequence[MappedVideo], resize: str = "nearest", count: int = THRESHOLDS
+) -> tuple[float, float]:
+    """(RBDC, TBDC) of `count` thresholds: areas of `area_to_one` over true regions and over
+    tracks. Raises as `check`."""
     check(videos, resize)
     found = _criteria([cells(v, resize) for v in videos], count, 0, 0)
     return found["rbdc"][0], found["tbdc"][0]
 
 
 def records(
-    videos: Sequence[MappedVideo], checkpoint: str = "last", resize: str = "nearest", *, resamples: int = 0, seed: int = 0, count: int = THRESHOLDS
-) -> list[Record]:  # fmt: skip
-    """Records (see protocols.py) of pixel_auc, pixel_criterion_auc, pixel_criterion_eer and each of CRITERIA; maps as they come.
+    videos: Sequence[MappedVideo],
+    checkpoint: str = "last",
+    resize: str = "nearest",
+    *,
+    resamples: int = 0,
+    seed: int = 0,
+    count: int = THRESHOLDS,
+) -> list[Record]:
+    """Records (see protocols.py) of pixel_auc, pixel_criterion_auc, pixel_criterion_eer and each of
+    CRITERIA; maps as they come.
 
-    resamples, seed: of the intervals over videos, which pixel_auc goes without. Raises DataError as `check`.
+    resamples, seed: of the intervals over videos, which pixel_auc goes without. Raises DataError as
+    `check`.
     """
     check(videos, resize)
     parts = [cells(v, resize) for v in videos]
     frames = micro([criterion_scores(c) for c in parts], resamples, seed)
-    found = {"pixel_auc": (pixel_auc_of(parts), None), "pixel_criterion_auc": frames["auc"], "pixel_criterion_eer": frames["eer"],
-             **_criteria(parts, count, resamples, seed)}  # fmt: skip
+    found = {
+        "pixel_auc": (pixel_auc_of(parts), None),
+        "pixel_criterion_auc": frames["auc"],
+        "pixel_criterion_eer": frames["eer"],
+        **_criteria(parts, count, resamples, seed),
+    }
     shared = {**HEADLINE, "checkpoint": checkpoint}
     size = {"n_videos": len(videos), "n_frames": sum(len(v.maps) for v in videos)}
-    return [{"metric": m, **shared, "value": None if np.isnan(v) else float(v), "ci95": ci, **size} for m, (v, ci) in found.items()]
+    return [
+        {"metric": m, **shared, "value": None if np.isnan(v) else float(v), "ci95": ci, **size}
+        for m, (v, ci) in found.items()
+    ]

@@ -1,20 +1,28 @@
-"""The protocol matrix: every score file under every aggregation, normalisation and smoothing; the honest default is the headline.
+"""The protocol matrix: every score file under every aggregation, normalisation and smoothing; the
+honest default is the headline.
 
-Order of operations: normalise a video's frame scores, then smooth them, then aggregate. Videos are taken one at a time and kept as run
-lengths (frames.py); where smoothing leaves no runs, one protocol of 2.3 million frames peaks at about 0.2 GB beside the scores.
+Order of operations: normalise a video's frame scores, then smooth them, then aggregate. Videos are
+taken one at a time and kept as run lengths (frames.py); where smoothing leaves no runs, one
+protocol of 2.3 million frames peaks at about 0.2 GB beside the scores.
 
-A record is a dict: metric, aggregation, normalisation, smoothing, checkpoint, value (null where undefined), ci95 ([low, high] or null),
-n_videos and n_frames the value was taken over. Metrics:
+A record is a dict: metric, aggregation, normalisation, smoothing, checkpoint, value (null where
+undefined), ci95 ([low, high] or null), n_videos and n_frames the value was taken over. Metrics:
   auc, ap, pr_trapezoid, eer     under every protocol
-  far@0.5                        share of frames of normal videos scored 0.5 or more; scores in [0, 1] as they come (no normalisation)
-  auc_abnormal                   auc of the frames of abnormal videos alone: is the event found, apart from the video (micro, none, none)
-  auc_video                      auc of whole videos, each by its highest score: is the alarm raised in the right videos (micro, none, none)
-  class_ap/NAME                  frames of that class against the frames of all normal videos and the normal frames of its own; other
-                                 classes' abnormal frames are left out (micro, none, none; ours)
-  map@0.1 .. map@0.5, map@avg    temporal localisation, see localisation.py (scores as they come; no interval)
-Where every video is wholly normal or wholly abnormal, macro, min-max, auc_abnormal and map@ say nothing and are left out; whole_clips.py
-has what says more.
+  far@0.5                        share of frames of normal videos scored 0.5 or more; scores in [0,
+                                 1] as they come (no normalisation)
+  auc_abnormal                   auc of the frames of abnormal videos alone: is the event found,
+                                 apart from the video (micro, none, none)
+  auc_video                      auc of whole videos, each by its highest score: is the alarm raised
+                                 in the right videos (micro, none, none)
+  class_ap/NAME                  frames of that class against the frames of all normal videos and
+                                 the normal frames of its own; other classes' abnormal frames are
+                                 left out (micro, none, none; ours)
+  map@0.1 .. map@0.5, map@avg    temporal localisation, see localisation.py (scores as they come; no
+  interval)
+Where every video is wholly normal or wholly abnormal, macro, min-max, auc_abnormal and map@ say
+nothing and are left out; whole_clips.py has what says more.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,15 +32,16 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
-from gfvad.measure import bootstrap
-from gfvad.measure.frames import compress, labels_from_spans, Runs
-from gfvad.measure.localisation import is_of_class, mean_average_precision
-from gfvad.measure.metrics import cumulative_counts, false_alarm_rate, RANKING, ranking_metrics
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.measure import bootstrap
+from gfvad.measure.frames import Runs, compress, labels_from_spans
+from gfvad.measure.localisation import is_of_class, mean_average_precision
+from gfvad.measure.metrics import RANKING, cumulative_counts, false_alarm_rate, ranking_metrics
 
 Record = dict[str, Any]
 FAR_THRESHOLD = 0.5
-BEST_ON_TEST = "best-on-test"  # checkpoint chosen on the labels it is evaluated with: an extra, never a headline
+# checkpoint chosen on the labels it is evaluated with: an extra, never a headline
+BEST_ON_TEST = "best-on-test"
 
 
 def none(scores: np.ndarray, *_: float) -> np.ndarray:
@@ -41,13 +50,15 @@ def none(scores: np.ndarray, *_: float) -> np.ndarray:
 
 
 def min_max(scores: np.ndarray, *_: float) -> np.ndarray:
-    """[T] -> [0, 1] by the video's own extremes; 0 where it is constant. Needs the whole future and assumes an anomaly in each video."""
+    """[T] -> [0, 1] by the video's own extremes; 0 where it is constant. Needs the whole future
+    and assumes an anomaly in each video."""
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
 
 
 def training_statistics(scores: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """[T] -> (score - mean) / std of the scores on the training split. One map for all videos: rankings, and so AUC and AP, stay as raw."""
+    """[T] -> (score - mean) / std of the scores on the training split. One map for all videos:
+    rankings, and so AUC and AP, stay as raw."""
     return (scores - mean) / std
 
 
@@ -59,41 +70,70 @@ def causal_ema(scores: np.ndarray, decay: float) -> np.ndarray:
 
 
 def gaussian(scores: np.ndarray, sigma: float) -> np.ndarray:
-    """[T] -> Gaussian average, sigma in frames; ends mirrored (scipy's mode 'reflect', the default published code relies on)."""
+    """[T] -> Gaussian average, sigma in frames; ends mirrored (scipy's mode 'reflect', the
+    default published code relies on)."""
     return gaussian_filter1d(np.asarray(scores, np.float64), sigma, mode="reflect")
 
 
-def micro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
+def micro(
+    runs: Sequence[Runs], resamples: int, seed: int
+) -> dict[str, tuple[float, list[float] | None]]:
     """All frames of all videos pooled: metric -> (value, 95 % interval over videos)."""
     pooled = bootstrap.pool(list(runs))
     values = ranking_metrics(bootstrap.counts(pooled))
     drawn = bootstrap.draw(bootstrap.presence(pooled), resamples, seed)
     spread = bootstrap.resampled_ranking(pooled, drawn)
-    return {name: (values[name], bootstrap.interval(values[name], spread[name], drawn)) for name in RANKING}
+    return {
+        name: (values[name], bootstrap.interval(values[name], spread[name], drawn))
+        for name in RANKING
+    }
 
 
-def macro(runs: Sequence[Runs], resamples: int, seed: int) -> dict[str, tuple[float, list[float] | None]]:
-    """Mean over videos of each video's metric, with one normal and one abnormal frame added to each so that it is defined.
+def macro(
+    runs: Sequence[Runs], resamples: int, seed: int
+) -> dict[str, tuple[float, list[float] | None]]:
+    """Mean over videos of each video's metric, with one normal and one abnormal frame added to each
+    so that it is defined.
 
-    The added normal frame scores below, the added abnormal one above every frame. Published code (Georgescu et al. 2021) gives them 0 and
-    1, which is the same unless a score touches 0 or 1. A video without anomaly has AUC 1 whatever its scores, so macro flatters sets with
-    many normal videos; no per-video normalisation changes it. Where all frames of all videos are of one kind, it is undefined as micro is.
+    The added normal frame scores below, the added abnormal one above every frame. Published code
+    (Georgescu et al. 2021) gives them 0 and 1, which is the same unless a score touches 0 or 1. A
+    video without anomaly has AUC 1 whatever its scores, so macro flatters sets with many normal
+    videos; no per-video normalisation changes it. Where all frames of all videos are of one kind,
+    it is undefined as micro is.
     """
     if len({int(label) for r in runs for label in np.unique(r.labels)}) < 2:
         return {name: (float("nan"), None) for name in RANKING}
     rows = []
     for r in runs:
         low, high = r.scores.min() - 1, r.scores.max() + 1
-        rows.append(ranking_metrics(cumulative_counts(np.r_[r.scores, low, high], np.r_[r.labels, 0, 1], np.r_[r.weights, 1, 1])))
+        rows.append(
+            ranking_metrics(
+                cumulative_counts(
+                    np.r_[r.scores, low, high], np.r_[r.labels, 0, 1], np.r_[r.weights, 1, 1]
+                )
+            )
+        )
     drawn = bootstrap.draw(np.ones((len(rows), 2), bool), resamples, seed)
     table = {name: np.array([row[name] for row in rows]) for name in RANKING}  # [V] each
-    return {n: (m := float(v.mean()), bootstrap.interval(m, bootstrap.resampled_mean(v, drawn), drawn)) for n, v in table.items()}
+    return {
+        n: (m := float(v.mean()), bootstrap.interval(m, bootstrap.resampled_mean(v, drawn), drawn))
+        for n, v in table.items()
+    }
 
 
-NORMALISATIONS: dict[str, Callable] = {"none": none, "minmax": min_max, "train": training_statistics}
+NORMALISATIONS: dict[str, Callable] = {
+    "none": none,
+    "minmax": min_max,
+    "train": training_statistics,
+}
 SMOOTHINGS: dict[str, Callable] = {"none": none, "ema": causal_ema, "gaussian": gaussian}
 AGGREGATIONS: dict[str, Callable] = {"micro": micro, "macro": macro}
-HEADLINE = {"aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last"}
+HEADLINE = {
+    "aggregation": "micro",
+    "normalisation": "none",
+    "smoothing": "none",
+    "checkpoint": "last",
+}
 
 
 def smoothing_names(eval_cfg) -> dict[str, tuple[str, float]]:
@@ -103,18 +143,22 @@ def smoothing_names(eval_cfg) -> dict[str, tuple[str, float]]:
     return named | {f"gaussian{sigma:g}": ("gaussian", float(sigma)) for sigma in eval_cfg.gaussian}
 
 
-def transform(scores: np.ndarray, normalisation: str, smoothing: tuple[str, float], train_stats=(0.0, 1.0)) -> np.ndarray:
+def transform(
+    scores: np.ndarray, normalisation: str, smoothing: tuple[str, float], train_stats=(0.0, 1.0)
+) -> np.ndarray:
     """Frame scores [T] -> normalised, then smoothed, [T]."""
     scores = NORMALISATIONS[normalisation](np.asarray(scores, np.float64), *train_stats)
     if smoothing[0] == "none":
         return scores
-    # 40 of 53 bits: a filter leaves noise in the last ones, which would break the ties of a constant score at random
+    # 40 of 53 bits: a filter leaves noise in the last ones, which would break the ties of a
+    # constant score at random
     mantissa, exponent = np.frexp(SMOOTHINGS[smoothing[0]](scores, smoothing[1]))
     return np.ldexp(np.round(mantissa * 2.0**40), exponent - 40)
 
 
 def check(videos: Sequence[ScoredVideo]) -> None:
-    """Raises DataError for no video, a repeated name, an empty one, scores not finite, or labels missing, too short or too long."""
+    """Raises DataError for no video, a repeated name, an empty one, scores not finite, or labels
+    missing, too short or too long."""
     if not videos:
         raise DataError("no scored video: expected at least one; check the split and its records")
     seen: set[str] = set()
@@ -123,11 +167,17 @@ def check(videos: Sequence[ScoredVideo]) -> None:
             raise DataError(f"video {v.name!r} was scored twice: expected every video once")
         seen.add(v.name)
         if len(v.labels) != len(v.scores) or not len(v.scores):
-            raise DataError(f"video {v.name!r}: {len(v.scores)} frame scores and {len(v.labels)} frame labels, expected one label a frame; "
-                            "videos without labels can be scored (--mode=score), not evaluated")  # fmt: skip
+            raise DataError(
+                f"video {v.name!r}: {len(v.scores)} frame scores and {len(v.labels)} frame labels,"
+                " expected one label a frame; videos without labels can be scored (--mode=score),"
+                " not evaluated"
+            )
         if not np.isfinite(v.scores).all():
             bad = int((~np.isfinite(v.scores)).sum())
-            raise DataError(f"video {v.name!r}: {bad} of {len(v.scores)} scores are not finite, expected numbers; check the model")
+            raise DataError(
+                f"video {v.name!r}: {bad} of {len(v.scores)} scores are not finite, expected"
+                " numbers; check the model"
+            )
 
 
 def one_class_each(videos: Sequence[ScoredVideo]) -> bool:
@@ -136,68 +186,118 @@ def one_class_each(videos: Sequence[ScoredVideo]) -> bool:
 
 
 def class_runs(video: ScoredVideo, name: str) -> Runs:
-    """Runs of a video with class `name` positive and the abnormal frames of other classes left out."""
-    own = labels_from_spans(np.asarray(video.spans).reshape(-1, 2)[is_of_class(video, name)], len(video.labels)).astype(bool)
+    """Runs of a video with class `name` positive and the abnormal frames of other classes left
+    out."""
+    own = labels_from_spans(
+        np.asarray(video.spans).reshape(-1, 2)[is_of_class(video, name)], len(video.labels)
+    ).astype(bool)
     abnormal = np.asarray(video.labels, bool)
     keep = own | ~abnormal
     return compress(np.asarray(video.scores)[keep], (own & abnormal)[keep])
 
 
-def false_alarms(videos: Sequence[ScoredVideo], runs: Sequence[Runs], resamples: int, seed: int) -> Record | None:
-    """far@0.5 over normal videos; None without one, or where scores leave [0, 1] so that 0.5 means nothing."""
+def false_alarms(
+    videos: Sequence[ScoredVideo], runs: Sequence[Runs], resamples: int, seed: int
+) -> Record | None:
+    """far@0.5 over normal videos; None without one, or where scores leave [0, 1] so that 0.5
+    means nothing."""
     normal = [r for v, r in zip(videos, runs, strict=True) if v.label == 0]
     if not normal or any(r.scores.min() < 0 or r.scores.max() > 1 for r in runs):
         return None
     frames = np.array([r.weights.sum() for r in normal], np.float64)  # [V]
-    alarms = np.array([false_alarm_rate(r.scores, r.weights, FAR_THRESHOLD) for r in normal]) * frames
+    alarms = (
+        np.array([false_alarm_rate(r.scores, r.weights, FAR_THRESHOLD) for r in normal]) * frames
+    )
     drawn = bootstrap.draw(np.ones((len(normal), 2), bool), resamples, seed)
     value = float(alarms.sum() / frames.sum())
     interval = bootstrap.interval(value, bootstrap.resampled_ratio(alarms, frames, drawn), drawn)
-    return {"metric": f"far@{FAR_THRESHOLD:g}", "value": value, "ci95": interval, "n_videos": len(normal),
-            "n_frames": int(frames.sum())}  # fmt: skip
+    return {
+        "metric": f"far@{FAR_THRESHOLD:g}",
+        "value": value,
+        "ci95": interval,
+        "n_videos": len(normal),
+        "n_frames": int(frames.sum()),
+    }
 
 
-def _record(protocol: Mapping[str, str], metric: str, value: float, ci95, runs: Sequence[Runs]) -> Record:
+def _record(
+    protocol: Mapping[str, str], metric: str, value: float, ci95, runs: Sequence[Runs]
+) -> Record:
     value = None if np.isnan(value) else float(value)
     frames = int(sum(r.weights.sum() for r in runs))
-    return {"metric": metric, **protocol, "value": value, "ci95": ci95, "n_videos": len(runs), "n_frames": frames}
+    return {
+        "metric": metric,
+        **protocol,
+        "value": value,
+        "ci95": ci95,
+        "n_videos": len(runs),
+        "n_frames": frames,
+    }
 
 
-def extra_records(videos: Sequence[ScoredVideo], protocol: Mapping[str, str], resamples: int, seed: int, class_scores=None) -> list[Record]:
-    """auc_abnormal, auc_video, class_ap/NAME and map@IOU, each where its videos, classes or spans exist and it says something."""
+def extra_records(
+    videos: Sequence[ScoredVideo],
+    protocol: Mapping[str, str],
+    resamples: int,
+    seed: int,
+    class_scores=None,
+) -> list[Record]:
+    """auc_abnormal, auc_video, class_ap/NAME and map@IOU, each where its videos, classes or
+    spans exist and it says something."""
     records = []
     inside = not one_class_each(videos)
     abnormal = [compress(v.scores, v.labels) for v in videos if v.label == 1]
     if abnormal and inside:
-        records.append(_record(protocol, "auc_abnormal", *micro(abnormal, resamples, seed)["auc"], abnormal))
+        records.append(
+            _record(protocol, "auc_abnormal", *micro(abnormal, resamples, seed)["auc"], abnormal)
+        )
     if {v.label for v in videos} >= {0, 1}:
-        peaks = [Runs(np.array([v.scores.max()]), np.array([v.label], np.uint8), np.array([1], np.int32)) for v in videos if v.label in (0, 1)]
+        peaks = [
+            Runs(np.array([v.scores.max()]), np.array([v.label], np.uint8), np.array([1], np.int32))
+            for v in videos
+            if v.label in (0, 1)
+        ]
         records.append(_record(protocol, "auc_video", *micro(peaks, resamples, seed)["auc"], peaks))
     for name in sorted({c for v in videos for c in v.classes}):
         runs = [class_runs(v, name) for v in videos if v.label == 0 or name in v.classes]
-        records.append(_record(protocol, f"class_ap/{name}", *micro(runs, resamples, seed)["ap"], runs))
+        records.append(
+            _record(protocol, f"class_ap/{name}", *micro(runs, resamples, seed)["ap"], runs)
+        )
     if inside and any(len(v.spans) for v in videos):
         values = mean_average_precision(videos, class_scores=class_scores)
         runs = [compress(v.labels, v.labels) for v in videos]
-        named = {f"map@{iou:g}": value for iou, value in values.items()} | {"map@avg": float(np.mean(list(values.values())))}
+        named = {f"map@{iou:g}": value for iou, value in values.items()} | {
+            "map@avg": float(np.mean(list(values.values())))
+        }
         records += [_record(protocol, name, value, None, runs) for name, value in named.items()]
     return records
 
 
 def protocol_matrix(
-    videos: Iterable[ScoredVideo], eval_cfg, train_stats: tuple[float, float] | None = None, *, checkpoint: str = "last", seed: int = 0,
+    videos: Iterable[ScoredVideo],
+    eval_cfg,
+    train_stats: tuple[float, float] | None = None,
+    *,
+    checkpoint: str = "last",
+    seed: int = 0,
     class_scores=None,
-) -> list[Record]:  # fmt: skip
-    """Records of every protocol for V scored videos, headline protocol first; without macro and min-max where `one_class_each`.
+) -> list[Record]:
+    """Records of every protocol for V scored videos, headline protocol first; without macro and
+    min-max where `one_class_each`.
 
-    eval_cfg: `ema`, `gaussian`, `bootstrap` of config.eval. train_stats: (mean, std) of frame scores on the training split; None, or a std of
-    0 (a model that scores everything alike), leaves the normalisation 'train' out. checkpoint: the rule that chose the weights (last, best, best-on-test, a step). seed: of the resamples.
+    eval_cfg: `ema`, `gaussian`, `bootstrap` of config.eval. train_stats: (mean, std) of frame
+    scores on the training split; None, or a std of 0 (a model that scores everything alike), leaves
+    the normalisation 'train' out. checkpoint: the rule that chose the weights (last, best,
+    best-on-test, a step). seed: of the resamples.
     Raises DataError as `check`, and for statistics that are not finite.
     """
     videos = list(videos)
     check(videos)
     if train_stats is not None and not np.isfinite(train_stats).all():
-        raise DataError(f"training statistics: mean {train_stats[0]}, std {train_stats[1]}, expected numbers; check the model's scores")
+        raise DataError(
+            f"training statistics: mean {train_stats[0]}, std {train_stats[1]}, expected numbers;"
+            " check the model's scores"
+        )
     records: list[Record] = []
     inside = not one_class_each(videos)
     for normalisation in NORMALISATIONS:
@@ -207,22 +307,45 @@ def protocol_matrix(
             continue
         for smoothing, chosen in smoothing_names(eval_cfg).items():
             runs = []  # lets go of the last protocol's before the next are made
-            runs = [compress(transform(v.scores, normalisation, chosen, train_stats or (0.0, 1.0)), v.labels) for v in videos]
+            runs = [
+                compress(
+                    transform(v.scores, normalisation, chosen, train_stats or (0.0, 1.0)), v.labels
+                )
+                for v in videos
+            ]
             for aggregation, aggregate in AGGREGATIONS.items():
                 if aggregation == "macro" and not inside:
                     continue
-                protocol = {"aggregation": aggregation, "normalisation": normalisation, "smoothing": smoothing, "checkpoint": checkpoint}
+                protocol = {
+                    "aggregation": aggregation,
+                    "normalisation": normalisation,
+                    "smoothing": smoothing,
+                    "checkpoint": checkpoint,
+                }
                 for metric, (value, ci95) in aggregate(runs, eval_cfg.bootstrap, seed).items():
                     records.append(_record(protocol, metric, value, ci95, runs))
-            if normalisation == "none" and (alarm := false_alarms(videos, runs, eval_cfg.bootstrap, seed)):
-                records.append({"metric": alarm.pop("metric"), **protocol, "aggregation": "micro", **alarm})
+            if normalisation == "none" and (
+                alarm := false_alarms(videos, runs, eval_cfg.bootstrap, seed)
+            ):
+                records.append(
+                    {"metric": alarm.pop("metric"), **protocol, "aggregation": "micro", **alarm}
+                )
     plain = {**HEADLINE, "checkpoint": checkpoint}
     return records + extra_records(videos, plain, eval_cfg.bootstrap, seed, class_scores)
 
 
 def headline(records: Sequence[Record], metric: str) -> Record | None:
-    """The record of `metric` (config.eval.metric) under the default protocol: of the last checkpoint, or of the one that was evaluated
-    instead. Never of a checkpoint chosen on the test split; None where there is no such record."""
+    """The record of `metric` (config.eval.metric) under the default protocol: of the last
+    checkpoint, or of the one that was evaluated instead. Never of a checkpoint chosen on the
+    test split; None where there is no such record."""
     fixed = {k: v for k, v in HEADLINE.items() if k != "checkpoint"}
-    found = [r for r in records if r["metric"] == metric and r["checkpoint"] != BEST_ON_TEST and all(r[k] == v for k, v in fixed.items())]
-    return next((r for r in found if r["checkpoint"] == HEADLINE["checkpoint"]), found[0] if found else None)
+    found = [
+        r
+        for r in records
+        if r["metric"] == metric
+        and r["checkpoint"] != BEST_ON_TEST
+        and all(r[k] == v for k, v in fixed.items())
+    ]
+    return next(
+        (r for r in found if r["checkpoint"] == HEADLINE["checkpoint"]), found[0] if found else None
+    )

@@ -6,16 +6,23 @@ results.json:
   split             test | validation | dev | ...
   ground_truth_frames, n_videos   what the values were taken on
   seed, config_hash, code_version, device, wall_seconds
-  headline          the record of the default protocol (micro, none, none; last checkpoint) in meta's `metric`
+  headline          the record of the default protocol (micro, none, none; last checkpoint) in
+                    meta's `metric`
   ci_method         which 95 % interval ci95 is
-  records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint, value, ci95, n_videos, n_frames
-  extras            records of a checkpoint chosen on the test split itself (best-on-test): to compare with papers, not results
-  ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated set, ground_truth (its name), notes
+  records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint,
+                    value, ci95, n_videos, n_frames
+  extras            records of a checkpoint chosen on the test split itself (best-on-test): to
+                    compare with papers, not results
+  ...               whatever else `meta` holds, e.g. bayes_optimal {metric: value} of the simulated
+                    set, ground_truth (its name), notes
 Values that are undefined are null; there is no NaN.
 
-scores.npz: one float32 array of frame scores [T] a video, under the video's name. Where videos were scored without a modality of the model,
-the comment of the archive is JSON: {"missing": {modality: [videos], or [] where no video had it}}; readers of arrays do not see it.
+scores.npz: one float32 array of frame scores [T] a video, under the video's name. Where videos were
+scored without a modality of the model,
+the comment of the archive is JSON: {"missing": {modality: [videos], or [] where no video had it}};
+readers of arrays do not see it.
 """
+
 from __future__ import annotations
 
 import json
@@ -29,29 +36,41 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import gfvad
-from gfvad.base.arrays import load_npz, Npz
+from gfvad.base.arrays import Npz, load_npz
 from gfvad.base.files import atomically, lies_at, parse_json, read_json
 from gfvad.base.names import some
-from gfvad.measure import bootstrap
-from gfvad.measure.protocols import BEST_ON_TEST, HEADLINE, headline, Record
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
+from gfvad.measure import bootstrap
+from gfvad.measure.protocols import BEST_ON_TEST, HEADLINE, Record, headline
 
 SCHEMA = 1
 RESULTS = "results.json"
 MAX_COMMENT = 65535  # bytes, of the zip format
-REQUIRED = ("dataset", "split", "ground_truth_frames", "seed", "config_hash", "device", "wall_seconds")
+REQUIRED = (
+    "dataset",
+    "split",
+    "ground_truth_frames",
+    "seed",
+    "config_hash",
+    "device",
+    "wall_seconds",
+)
 RECORD_KEYS = ("metric", *HEADLINE, "value", "ci95", "n_videos", "n_frames")
 
 
 def code_version() -> str:
-    """`git describe` of the checkout the package lies in (with -dirty), else the package's version."""
+    """`git describe` of the checkout the package lies in (with -dirty), else the package's
+    version."""
     root = Path(gfvad.__file__).resolve().parent.parent
 
     def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
 
     try:
-        inside = Path(git("rev-parse", "--show-toplevel")).resolve() == root  # an environment within another repository is not ours
+        # an environment within another repository is not ours
+        inside = Path(git("rev-parse", "--show-toplevel")).resolve() == root
         return git("describe", "--always", "--tags", "--dirty") if inside else gfvad.__version__
     except (OSError, subprocess.SubprocessError):
         return gfvad.__version__
@@ -69,22 +88,38 @@ def plain(tree: Any) -> Any:
 
 
 def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree of results.json. meta["metric"]: metric of the headline (config.eval.metric); the first record's where absent.
+    """The tree of results.json. meta["metric"]: metric of the headline (config.eval.metric); the
+    first record's where absent.
 
-    Raises ConfigError where meta lacks one of REQUIRED, a record lacks one of RECORD_KEYS, or no record can be the headline.
+    Raises ConfigError where meta lacks one of REQUIRED, a record lacks one of RECORD_KEYS, or no
+    record can be the headline.
     """
     missing = [k for k in REQUIRED if k not in meta]
     if missing:
-        raise ConfigError(f"results: meta lacks {', '.join(missing)}; every result names {', '.join(REQUIRED)}")
+        raise ConfigError(
+            f"results: meta lacks {', '.join(missing)}; every result names {', '.join(REQUIRED)}"
+        )
     for r in records:
         if lacking := [k for k in RECORD_KEYS if k not in r]:
-            raise ConfigError(f"results: record {r.get('metric')!r} lacks {', '.join(lacking)}; a record holds {', '.join(RECORD_KEYS)}")
+            raise ConfigError(
+                f"results: record {r.get('metric')!r} lacks {', '.join(lacking)}; a record holds"
+                f" {', '.join(RECORD_KEYS)}"
+            )
     metric = meta.get("metric") or (records[0]["metric"] if records else "")
     first = headline(records, metric)
     if first is None:
         found = sorted({r["metric"] for r in records})
-        raise ConfigError(f"results: no record of metric {metric!r} under the default protocol {HEADLINE}; metrics found: {found}")
-    tree = {"schema": SCHEMA, **{k: meta[k] for k in REQUIRED}, "n_videos": first["n_videos"], "code_version": code_version(), **meta}
+        raise ConfigError(
+            f"results: no record of metric {metric!r} under the default protocol {HEADLINE};"
+            f" metrics found: {found}"
+        )
+    tree = {
+        "schema": SCHEMA,
+        **{k: meta[k] for k in REQUIRED},
+        "n_videos": first["n_videos"],
+        "code_version": code_version(),
+        **meta,
+    }
     tree["ci_method"] = bootstrap.CI_METHOD
     tree["headline"] = first
     tree["records"] = [r for r in records if r["checkpoint"] != BEST_ON_TEST]
@@ -92,7 +127,9 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
     return plain(tree)
 
 
-def write_results(path: str | Path, records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:
+def write_results(
+    path: str | Path, records: Sequence[Record], meta: Mapping[str, Any]
+) -> dict[str, Any]:
     """Writes results.json and returns its tree. Raises as `build_results`."""
     return write_tree(path, build_results(records, meta))
 
@@ -105,8 +142,13 @@ def write_tree(path: str | Path, tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def name_areas(tree: dict[str, Any]) -> dict[str, Any]:
-    """A results tree whose interpolated RBDC and TBDC are called so: earlier versions had those alone, as rbdc and tbdc. Changes the tree."""
-    records = [r for r in [*tree.get("records", ()), *tree.get("extras", ()), tree.get("headline")] if isinstance(r, dict)]
+    """A results tree whose interpolated RBDC and TBDC are called so: earlier versions had those
+    alone, as rbdc and tbdc. Changes the tree."""
+    records = [
+        r
+        for r in [*tree.get("records", ()), *tree.get("extras", ()), tree.get("headline")]
+        if isinstance(r, dict)
+    ]
     if any(r.get("metric") == "rbdc_interpolated" for r in records):
         return tree
     for r in records:
@@ -114,7 +156,10 @@ def name_areas(tree: dict[str, Any]) -> dict[str, Any]:
             r["metric"] += "_interpolated"
     if isinstance(tree.get("named"), dict):
         areas = ("floor, rbdc/", "floor, tbdc/")
-        tree["named"] = {n.replace("bdc/", "bdc_interpolated/", 1) if n.startswith(areas) else n: v for n, v in tree["named"].items()}
+        tree["named"] = {
+            n.replace("bdc/", "bdc_interpolated/", 1) if n.startswith(areas) else n: v
+            for n, v in tree["named"].items()
+        }
     return tree
 
 
@@ -122,7 +167,10 @@ def read_results(path: str | Path) -> dict[str, Any]:
     """The tree of a results.json; raises DataError where it is not one of this schema."""
     tree = read_json(path, "the results.json of an evaluation by this project")
     if tree.get("schema") != SCHEMA:
-        raise DataError(f"{path}: schema {tree.get('schema')!r}, expected {SCHEMA}; evaluate again to write it anew")
+        raise DataError(
+            f"{path}: schema {tree.get('schema')!r}, expected {SCHEMA}; evaluate again to write it"
+            " anew"
+        )
     return name_areas(tree)
 
 
@@ -133,7 +181,9 @@ def find_results(folder: Path) -> tuple[list[Path], list[str]]:
     """
     if lies_at(folder / RESULTS):
         return [folder / RESULTS], []
-    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    inside = sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     found = [path / RESULTS for path in inside if lies_at(path / RESULTS)]
     return found, [path.name for path in inside if path / RESULTS not in found]
 
@@ -144,22 +194,37 @@ def left_out(names: Sequence[str]) -> str:
 
 
 def write_scores(
-    path: str | Path, videos: Sequence[ScoredVideo] | Mapping[str, np.ndarray], missing: Mapping[str, Sequence[str]] = {}
+    path: str | Path,
+    videos: Sequence[ScoredVideo] | Mapping[str, np.ndarray],
+    missing: Mapping[str, Sequence[str]] = {},
 ) -> Path:
     """Frame scores [T] of each video as float32, one array a name; equal scores give equal bytes.
 
-    missing: {modality: videos that were scored without it, () for all of them}, see `read_missing`; where the names do not fit into the
-    comment of an archive, it holds their number. Raises DataError for a repeated name or an array that is not one-dimensional.
+    missing: {modality: videos that were scored without it, () for all of them}, see `read_missing`;
+    where the names do not fit into the comment of an archive, it holds their number. Raises
+    DataError for a repeated name or an array that is not one-dimensional.
     """
-    pairs = list(videos.items()) if isinstance(videos, Mapping) else [(v.name, v.scores) for v in videos]
+    pairs = (
+        list(videos.items())
+        if isinstance(videos, Mapping)
+        else [(v.name, v.scores) for v in videos]
+    )
     if len({name for name, _ in pairs}) < len(pairs):
-        raise DataError(f"{path}: {len(pairs)} score arrays under {len({n for n, _ in pairs})} names; expected every video once")
+        raise DataError(
+            f"{path}: {len(pairs)} score arrays under {len({n for n, _ in pairs})} names; expected"
+            " every video once"
+        )
     arrays = {name: np.ascontiguousarray(scores, np.float32) for name, scores in pairs}
     for name, scores in arrays.items():
         if scores.ndim != 1:
-            raise DataError(f"{path}: scores of {name!r} have shape {scores.shape}, expected [frames]")
+            raise DataError(
+                f"{path}: scores of {name!r} have shape {scores.shape}, expected [frames]"
+            )
         if not np.isfinite(scores).all():
-            raise DataError(f"{path}: scores of {name!r} are not all finite numbers; expected finite ones: nothing is written")
+            raise DataError(
+                f"{path}: scores of {name!r} are not all finite numbers; expected finite ones:"
+                " nothing is written"
+            )
 
     def write(file: BinaryIO) -> None:
         # not np.savez: it refuses a video called 'file' and stamps the time into the archive
@@ -177,19 +242,27 @@ def write_scores(
 
 def _missing_text(missing: Mapping[str, Sequence[str]]) -> bytes:
     text = json.dumps({"missing": {m: list(names) for m, names in missing.items()}}).encode()
-    return text if len(text) <= MAX_COMMENT else json.dumps({"missing": {m: len(names) or [] for m, names in missing.items()}}).encode()
+    return (
+        text
+        if len(text) <= MAX_COMMENT
+        else json.dumps({"missing": {m: len(names) or [] for m, names in missing.items()}}).encode()
+    )
 
 
 def read_missing(path: str | Path) -> dict[str, list[str] | int]:
-    """{modality: videos of a scores.npz that were scored without it (their number where they are very many), [] for all}; {} for none."""
+    """{modality: videos of a scores.npz that were scored without it (their number where they are
+    very many), [] for all}; {} for none."""
     comment = Npz(path).comment
     if not comment:
         return {}
-    return parse_json(comment.decode("utf-8", "replace"), f"{path}, its comment", "{modality: videos without it}").get("missing", {})
+    return parse_json(
+        comment.decode("utf-8", "replace"), f"{path}, its comment", "{modality: videos without it}"
+    ).get("missing", {})
 
 
 def read_scores(path: str | Path) -> dict[str, np.ndarray]:
-    """Video name -> its array [T], as stored (float32 where this project wrote it); raises DataError where it is not one."""
+    """Video name -> its array [T], as stored (float32 where this project wrote it); raises
+    DataError where it is not one."""
     if not Path(path).is_file() or not zipfile.is_zipfile(path):
         found = "not an .npz archive" if Path(path).is_file() else "not found"
         raise DataError(f"{path}: {found}; expected one array of frame scores a video")

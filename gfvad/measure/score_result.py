@@ -1,4 +1,5 @@
 """What is said of one scored video, whatever model said it."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,8 +17,10 @@ class VideoScores(NamedTuple):
     frames: int
     start: np.ndarray  # float64 [N] seconds
     end: np.ndarray  # float64 [N]
-    score: np.ndarray  # float64 [N]; in [0, 1] for weak models, any non-negative number for the predictive one
-    contributions: Mapping[str, np.ndarray]  # modality or term -> float64 [N]: what the score (weak: its logit) would lack without it
+    # float64 [N]; in [0, 1] for weak models, any non-negative number for the predictive one
+    score: np.ndarray
+    # modality or term -> float64 [N]: what the score (weak: its logit) would lack without it
+    contributions: Mapping[str, np.ndarray]
     graph: np.ndarray | None = None  # float32 [N, N] fused relationship graph
     heat: np.ndarray | None = None  # uint8 [H, g, g'], where in the picture
     heat_time: np.ndarray | None = None  # float64 [H] seconds

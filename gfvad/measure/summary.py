@@ -2,9 +2,12 @@
 
     python -m gfvad.measure.summary FOLDER [FOLDER ...]
 
-Each FOLDER holds results.json or sub-folders that do. Runs whose configs differ only in the seed are one row. Runs of the predictive model get a
-second table, a column a setting: other protocols, pixel metrics, and every value that results.json has by name (floors, terms alone, ...).
+Each FOLDER holds results.json or sub-folders that do. Runs whose configs differ only in the seed
+are one row. Runs of the predictive model get a
+second table, a column a setting: other protocols, pixel metrics, and every value that results.json
+has by name (floors, terms alone, ...).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,16 +19,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import command, DataError
+from gfvad.base.errors import DataError, command
 from gfvad.base.files import lies_at, read_json
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import find_results, left_out, name_areas
 from gfvad.measure.tables import title
 
 COLUMNS = ("auc", "ap")
-PIXEL = ("pixel_auc", "pixel_criterion_auc", "pixel_criterion_eer", "rbdc", "tbdc", "rbdc_interpolated", "tbdc_interpolated")
+PIXEL = (
+    "pixel_auc",
+    "pixel_criterion_auc",
+    "pixel_criterion_eer",
+    "rbdc",
+    "tbdc",
+    "rbdc_interpolated",
+    "tbdc_interpolated",
+)
 BESIDE = {  # rows of the second table ahead of those by name -> the record
-    "AUC, min-max a video, Gaussian of sigma 5": HEADLINE | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"},
+    "AUC, min-max a video, Gaussian of sigma 5": (
+        HEADLINE | {"metric": "auc", "normalisation": "minmax", "smoothing": "gaussian5"}
+    ),
     **{title(metric): HEADLINE | {"metric": metric} for metric in PIXEL},
 }
 
@@ -36,51 +49,77 @@ class Row(NamedTuple):
     label: str
     dataset: str
     seeds: tuple[int, ...]
-    values: dict[str, np.ndarray]  # metric -> [seeds] micro, no normalisation, no smoothing, last checkpoint
-    beside: dict[str, np.ndarray]  # of a predictive model: what else was measured -> [seeds], NaN where a run lacks it; else empty
+    # metric -> [seeds] micro, no normalisation, no smoothing, last checkpoint
+    values: dict[str, np.ndarray]
+    # of a predictive model: what else was measured -> [seeds], NaN where a run lacks it; else empty
+    beside: dict[str, np.ndarray]
 
 
 def read(path: Path) -> dict:
     """One results.json. Raises DataError where it is missing or not whole."""
     if not lies_at(path):
-        raise DataError(f"{path}: not found; expected a finished run (python -m gfvad.main writes it at the end)")
+        raise DataError(
+            f"{path}: not found; expected a finished run (python -m gfvad.main writes it at the"
+            " end)"
+        )
     results = read_json(path, "the results of a run: evaluate it again with --mode=evaluate")
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
     if missing:
-        raise DataError(f"{path}: keys {sorted(missing)} are missing; expected a results.json of this project; evaluate the run again")
+        raise DataError(
+            f"{path}: keys {sorted(missing)} are missing; expected a results.json of this project;"
+            " evaluate the run again"
+        )
     return name_areas(results)
 
 
 def find(folder: Path) -> list[Path]:
     """results.json of a folder, or of its sub-folders."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected one with results.json in it or in its sub-folders")
+        raise DataError(
+            f"{folder}: no such folder; expected one with results.json in it or in its sub-folders"
+        )
     found, without = find_results(folder)
     if found and without:
         print(f"left out: {left_out(without)} (in {folder})", file=sys.stderr)
     if not found:
-        raise DataError(f"{folder}: no results.json in it or in its sub-folders; expected finished runs")
+        raise DataError(
+            f"{folder}: no results.json in it or in its sub-folders; expected finished runs"
+        )
     return found
 
 
 def value_of(results: dict, wanted: Mapping[str, str]) -> float:
     """Value of the first record with these entries; NaN where there is none or it is undefined."""
-    values = [r["value"] for r in results["records"] if all(r.get(k) == v for k, v in wanted.items())]
+    values = [
+        r["value"] for r in results["records"] if all(r.get(k) == v for k, v in wanted.items())
+    ]
     return np.nan if not values or values[0] is None else float(values[0])
 
 
 def values_beside(runs: Sequence[dict]) -> dict[str, np.ndarray]:
-    """Name -> [seeds] of what runs with `named` values hold beside the plain metrics, records first; rows that no run has are left out."""
+    """Name -> [seeds] of what runs with `named` values hold beside the plain metrics, records
+    first; rows that no run has are left out."""
     if not any("named" in results for results in runs):
         return {}
     names = dict.fromkeys(name for results in runs for name in results.get("named", ()))
-    found = {name: np.array([value_of(results, wanted) for results in runs]) for name, wanted in BESIDE.items()}
-    by_name = {n: np.array([np.nan if (v := r.get("named", {}).get(n)) is None else v for r in runs], np.float64) for n in names}
-    return {name: values for name, values in (found | by_name).items() if not np.isnan(values).all()}
+    found = {
+        name: np.array([value_of(results, wanted) for results in runs])
+        for name, wanted in BESIDE.items()
+    }
+    by_name = {
+        n: np.array(
+            [np.nan if (v := r.get("named", {}).get(n)) is None else v for r in runs], np.float64
+        )
+        for n in names
+    }
+    return {
+        name: values for name, values in (found | by_name).items() if not np.isnan(values).all()
+    }
 
 
 def summarise(paths: Sequence[Path]) -> list[Row]:
-    """Groups runs by their config without the seed. Raises DataError where one seed stands twice in a group."""
+    """Groups runs by their config without the seed. Raises DataError where one seed stands twice
+    in a group."""
     groups = defaultdict(list)
     for path in paths:
         groups[read(path)["group"]].append((path, read(path)))
@@ -88,31 +127,53 @@ def summarise(paths: Sequence[Path]) -> list[Row]:
     for members in groups.values():
         seeds = [results["seed"] for _, results in members]
         if len(set(seeds)) < len(seeds):
-            raise DataError(f"{members[0][0]} and others: seeds {sorted(seeds)} repeat within one setting; give each run once")
+            raise DataError(
+                f"{members[0][0]} and others: seeds {sorted(seeds)} repeat within one setting; give"
+                " each run once"
+            )
         members = [m for _, m in sorted(zip(seeds, members, strict=True), key=lambda pair: pair[0])]
         runs = [results for _, results in members]
-        values = {m: np.array([value_of(r, HEADLINE | {"metric": m}) for r in runs]) for m in COLUMNS}
+        values = {
+            m: np.array([value_of(r, HEADLINE | {"metric": m}) for r in runs]) for m in COLUMNS
+        }
         first = members[0][1]
-        rows.append(Row(first.get("label") or str(members[0][0].parent), first["dataset"], tuple(sorted(seeds)), values, values_beside(runs)))
+        rows.append(
+            Row(
+                first.get("label") or str(members[0][0].parent),
+                first["dataset"],
+                tuple(sorted(seeds)),
+                values,
+                values_beside(runs),
+            )
+        )
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown: setting, seeds, mean ± sample standard deviation and range of each metric."""
-    lines = ["| dataset | setting | seeds | " + " | ".join(f"{m.upper()} mean ± sd (min to max)" for m in COLUMNS) + " |",
-             "|---|---|---|" + "---|" * len(COLUMNS)]  # fmt: skip
+    lines = [
+        "| dataset | setting | seeds | "
+        + " | ".join(f"{m.upper()} mean ± sd (min to max)" for m in COLUMNS)
+        + " |",
+        "|---|---|---|" + "---|" * len(COLUMNS),
+    ]
     for row in rows:
         cells = []
         for metric in COLUMNS:
             v = row.values[metric]
-            spread = f" ± {v.std(ddof=1):.4f} ({v.min():.4f} to {v.max():.4f})" if len(v) > 1 else ""
+            spread = (
+                f" ± {v.std(ddof=1):.4f} ({v.min():.4f} to {v.max():.4f})" if len(v) > 1 else ""
+            )
             cells.append(f"{v.mean():.4f}{spread}")
-        lines.append(f"| {row.dataset} | {row.label} | {len(row.seeds)} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {row.dataset} | {row.label} | {len(row.seeds)} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines)
 
 
 def table_beside(rows: Sequence[Row]) -> str:
-    """Markdown: a line a value by name, a column a setting, mean ± sample standard deviation over its seeds; '' without such settings."""
+    """Markdown: a line a value by name, a column a setting, mean ± sample standard deviation
+    over its seeds; '' without such settings."""
     rows = [row for row in rows if row.beside]
     several = len({row.dataset for row in rows}) > 1
     settings = [(f"{row.dataset}: " if several else "") + row.label for row in rows]
@@ -123,24 +184,35 @@ def table_beside(rows: Sequence[Row]) -> str:
 
 
 def cell(values: np.ndarray) -> str:
-    """'0.9474 ± 0.0012'; of the seeds that have the value, and how many where some lack it; '-' where none has."""
+    """'0.9474 ± 0.0012'; of the seeds that have the value, and how many where some lack it; '-'
+    where none has."""
     known = values[~np.isnan(values)]
     if not len(known):
         return "-"
     spread = f" ± {known.std(ddof=1):.4f}" if len(known) > 1 else ""
-    return f"{known.mean():.4f}{spread}" + (f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else "")
+    return f"{known.mean():.4f}{spread}" + (
+        f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
+    )
 
 
 @command
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gfvad.measure.summary", description="Mean and spread over seeds of finished runs.")
-    parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders of run folders")
+    parser = argparse.ArgumentParser(
+        prog="python -m gfvad.measure.summary",
+        description="Mean and spread over seeds of finished runs.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="run folders, or folders of run folders"
+    )
     folders = parser.parse_args(argv).folders
     rows = summarise([path for folder in folders for path in find(folder)])
     print(table(rows))
     print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
     if beside := table_beside(rows):
-        print(f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel metrics, which say so")
+        print(
+            f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel"
+            " metrics, which say so"
+        )
     return 0
 
 

@@ -1,7 +1,10 @@
-"""What stands beside the headline of a weakly supervised set: scores that needed no training, and other ground truths in use, as micro frame AUC by name.
+"""What stands beside the headline of a weakly supervised set: scores that needed no training, and
+other ground truths in use, as micro frame AUC by name.
 
-A layout gives both (`Layout.untrained`, `Layout.other_truths`); where it gives neither, nothing is added.
+A layout gives both (`Layout.untrained`, `Layout.other_truths`); where it gives neither, nothing is
+added.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -9,30 +12,59 @@ from typing import Any
 
 import numpy as np
 
+from gfvad.base.types import ScoredVideo
 from gfvad.measure.frames import unit_to_frames
 from gfvad.measure.metrics import roc_auc
-from gfvad.base.types import ScoredVideo
 
 MODEL = "this model"
 HEADLINE = "as the headline"
 Labels = Mapping[str, np.ndarray]  # video -> uint8 [T]
 
 
-def beside(videos: Sequence[ScoredVideo], untrained: Mapping[str, Mapping[str, np.ndarray]], truths: Mapping[str, Labels]) -> dict[str, Any]:
-    """{'named': {name: micro AUC}, 'tables': [one table]} for results.json; the model itself under its own ground truth is the headline, not named.
+def beside(
+    videos: Sequence[ScoredVideo],
+    untrained: Mapping[str, Mapping[str, np.ndarray]],
+    truths: Mapping[str, Labels],
+) -> dict[str, Any]:
+    """{'named': {name: micro AUC}, 'tables': [one table]} for results.json; the model itself under
+    its own ground truth is the headline, not named.
 
-    videos: the model's frame scores under the headline's ground truth; untrained {name: {video: unit scores [N]}}; truths {name: {video: labels [T]}}, with T
-    no longer than the headline's. A frame's score does not depend on the ground truth.
+    videos: the model's frame scores under the headline's ground truth; untrained {name: {video:
+    unit scores [N]}}; truths {name: {video: labels [T]}}, with T no longer than the headline's. A
+    frame's score does not depend on the ground truth.
     """
     every = {HEADLINE: {v.name: v.labels for v in videos}, **truths}
     scores = {MODEL: {v.name: v.scores for v in videos}}
     for name, units in untrained.items():
-        scores[f"floor/{name}"] = {v.name: unit_to_frames(units[v.name], len(v.scores), v.unit_frames or 1) for v in videos}
-    found = {name: {truth: micro_auc(frames, labels) for truth, labels in every.items()} for name, frames in scores.items()}
-    named = {key_of(name, truth): value for name, row in found.items() for truth, value in row.items() if (name, truth) != (MODEL, HEADLINE)}
-    sizes = [f"{truth} ({sum(map(len, labels.values())):,} frames, {sum(int(y.sum()) for y in labels.values()):,} abnormal)" for truth, labels in every.items()]
+        scores[f"floor/{name}"] = {
+            v.name: unit_to_frames(units[v.name], len(v.scores), v.unit_frames or 1) for v in videos
+        }
+    found = {
+        name: {truth: micro_auc(frames, labels) for truth, labels in every.items()}
+        for name, frames in scores.items()
+    }
+    named = {
+        key_of(name, truth): value
+        for name, row in found.items()
+        for truth, value in row.items()
+        if (name, truth) != (MODEL, HEADLINE)
+    }
+    sizes = [
+        f"{truth} ({sum(map(len, labels.values())):,} frames,"
+        f" {sum(int(y.sum()) for y in labels.values()):,} abnormal)"
+        for truth, labels in every.items()
+    ]
     rows = [[name, *(f"{value:.4f}" for value in row.values())] for name, row in found.items()]
-    return {"named": named, "tables": [{"title": "micro frame AUC by ground truth, beside what needs no training", "header": ["score", *sizes], "rows": rows}]}
+    return {
+        "named": named,
+        "tables": [
+            {
+                "title": "micro frame AUC by ground truth, beside what needs no training",
+                "header": ["score", *sizes],
+                "rows": rows,
+            }
+        ],
+    }
 
 
 def key_of(score: str, truth: str) -> str:
@@ -43,4 +75,9 @@ def key_of(score: str, truth: str) -> str:
 def micro_auc(scores: Mapping[str, np.ndarray], labels: Labels) -> float:
     """AUC over the frames of all videos; scores beyond a video's labels count nowhere."""
     names = sorted(labels)
-    return float(roc_auc(np.concatenate([scores[n][: len(labels[n])] for n in names]), np.concatenate([labels[n] for n in names])))
+    return float(
+        roc_auc(
+            np.concatenate([scores[n][: len(labels[n])] for n in names]),
+            np.concatenate([labels[n] for n in names]),
+        )
+    )

@@ -1,33 +1,41 @@
-"""Evaluates a mixture of narrow experts, y = sum_e weights[:, e] expert_e(x), in four forms that give the same numbers.
+"""Evaluates a mixture of narrow experts, y = sum_e weights[:, e] expert_e(x), in four forms that
+give the same numbers.
 
-Source: the experts of MemoryOut / SFN-VAD; the folded, grouped and blocked forms are ours. All forms have one signature,
-form(params, x [N, D], weights [N, 1 + E], index [N, K]) -> [N, D]. Expert 0 is the shared one, on for every unit; a unit's routed
-experts are 1 + index, no index twice, and weights[:, 1:] is 0 elsewhere. N are the units of one video, under jax.vmap over a batch,
-or all units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both. `folded` is 1.1 to 1.3 times faster flattened.
-`grouped` and `blocks` sort units by expert: they are faster flattened, for groups are longer then, and under vmap `blocks` holds a
-gradient of the parameters for each video.
-Axes: N units, D features, E routed experts, b bottleneck width, K experts kept for a unit, S = N K slots, G blocks of m slots.
+Source: the experts of MemoryOut / SFN-VAD; the folded, grouped and blocked forms are ours. All
+forms have one signature, form(params, x [N, D], weights [N, 1 + E], index [N, K]) -> [N, D]. Expert
+0 is the shared one, on for every unit; a unit's routed experts are 1 + index, no index twice, and
+weights[:, 1:] is 0 elsewhere. N are the units of one video, under jax.vmap over a batch, or all
+units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both. `folded` is 1.1 to 1.3 times
+faster flattened. `grouped` and `blocks` sort units by expert: they are faster flattened, for groups
+are longer then, and under vmap `blocks` holds a gradient of the parameters for each video.
+Axes: N units, D features, E routed experts, b bottleneck width, K experts kept for a unit, S = N K
+slots, G blocks of m slots.
 """
+
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gfvad.settings.config import nearest
 from gfvad.base.types import ConfigError
+from gfvad.settings.config import nearest
 
 NORM_EPSILON = 1e-6
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 16  # slots m of a block
-SORTING = 36  # what one slot costs `blocks` beyond its matmuls, in units of bottleneck width: measured, see `choose`
+# what one slot costs `blocks` beyond its matmuls, in units of bottleneck width: measured, see
+# `choose`
+SORTING = 36
 EXPERT_AXIS = "experts"
 
 
 class ExpertParams(NamedTuple):
-    """1 + E experts stacked on the leading axis E': LayerNorm(scale, shift) -> Dense(D, b) -> SiLU -> Dense(b, D)."""
+    """1 + E experts stacked on the leading axis E': LayerNorm(scale, shift) -> Dense(D, b) ->
+    SiLU -> Dense(b, D)."""
 
     scale: jax.Array  # [E', D]
     shift: jax.Array  # [E', D]
@@ -39,7 +47,8 @@ class ExpertParams(NamedTuple):
 
 @jax.custom_vjp
 def standardise_units(x: jax.Array) -> jax.Array:
-    """LayerNorm's statistics without scale and shift, [N, D] -> [N, D]. They are the same for every expert."""
+    """LayerNorm's statistics without scale and shift, [N, D] -> [N, D]. They are the same for
+    every expert."""
     return standardise_forward(x)[0]
 
 
@@ -52,7 +61,8 @@ def standardise_forward(x: jax.Array) -> tuple[jax.Array, tuple]:
 
 
 def standardise_backward(kept: tuple, g: jax.Array) -> tuple[jax.Array]:
-    """The gradient of x for g [N, D], in closed form: what autodiff takes from the two means costs passes over [N, D]."""
+    """The gradient of x for g [N, D], in closed form: what autodiff takes from the two means
+    costs passes over [N, D]."""
     s, scale = kept
     return (scale * (g - g.mean(-1, keepdims=True) - s * (g * s).mean(-1, keepdims=True)),)
 
@@ -61,14 +71,19 @@ standardise_units.defvjp(standardise_forward, standardise_backward)
 
 
 def fold_norm(params: ExpertParams) -> tuple[jax.Array, jax.Array]:
-    """Scale and shift of the LayerNorms folded into the first Dense: (w [E', D, b], bias [E', b]) on standardised units."""
-    return params.scale[:, :, None] * params.w_in, params.b_in + jnp.einsum("ed,edb->eb", params.shift, params.w_in)
+    """Scale and shift of the LayerNorms folded into the first Dense: (w [E', D, b], bias [E',
+    b]) on standardised units."""
+    return params.scale[:, :, None] * params.w_in, params.b_in + jnp.einsum(
+        "ed,edb->eb", params.shift, params.w_in
+    )
 
 
 def loop(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
-    """The plain form: one expert after another on all units. Slow, with the least memory: the other forms are checked against it.
+    """The plain form: one expert after another on all units. Slow, with the least memory: the other
+    forms are checked against it.
 
-    The loop keeps one expert's [N, D] alive, and recomputes it in the backward pass, instead of [E', N, D].
+    The loop keeps one expert's [N, D] alive, and recomputes it in the backward pass, instead of
+    [E', N, D].
     """
     del index  # the weights say it all
     # [N, D]
@@ -88,30 +103,38 @@ def loop(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Arra
 
 
 def folded(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
-    """All experts on all units by two matmuls: [N, D] @ [D, E' b], hidden units times their expert's weight, @ [E' b, D].
+    """All experts on all units by two matmuls: [N, D] @ [D, E' b], hidden units times their
+    expert's weight, @ [E' b, D].
 
-    It computes (1 + E) / (1 + K) times what is kept, but as dense matmuls, and holds [N, E' b] for the backward pass.
-    The one form to take with experts sharded over devices: each holds its own columns, and one sum joins them.
+    It computes (1 + E) / (1 + K) times what is kept, but as dense matmuls, and holds [N, E' b] for
+    the backward pass.
+    The one form to take with experts sharded over devices: each holds its own columns, and one sum
+    joins them.
     """
     del index
     experts, width, b = params.w_in.shape
     w_in, b_in = fold_norm(params)
     # [N, E' b]
-    hidden = nn.silu(standardise_units(x) @ w_in.transpose(1, 0, 2).reshape(width, -1) + b_in.reshape(-1))
+    hidden = nn.silu(
+        standardise_units(x) @ w_in.transpose(1, 0, 2).reshape(width, -1) + b_in.reshape(-1)
+    )
     hidden = (hidden.reshape(-1, experts, b) * weights[..., None]).reshape(hidden.shape)
     return hidden @ params.w_out.reshape(-1, width) + weights @ params.b_out
 
 
 def grouped(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
-    """Only what is kept: slots sorted by expert, two `jax.lax.ragged_dot`, and a scatter back to units.
+    """Only what is kept: slots sorted by expert, two `jax.lax.ragged_dot`, and a scatter back to
+    units.
 
-    For accelerators, where ragged_dot is a kernel. On CPU, jax 0.10.2 computes it densely, E times the work on [E, S, D]: take `blocks`.
+    For accelerators, where ragged_dot is a kernel. On CPU, jax 0.10.2 computes it densely, E times
+    the work on [E, S, D]: take `blocks`.
     """
     standardised = standardise_units(x)
     w_in, b_in = fold_norm(params)
     experts, kept = w_in.shape[0] - 1, index.shape[1]
     flat = index.reshape(-1)
-    # ragged_dot's vmap wants all operands batched: under vmap this copies the experts for each video, otherwise it adds nothing
+    # ragged_dot's vmap wants all operands batched: under vmap this copies the experts for each
+    # video, otherwise it adds nothing
     nothing = (0 * flat[0]).astype(x.dtype)
     w_in, w_out = w_in + nothing, params.w_out[1:] + nothing
     # [S]: slots in the order of their experts, and the unit, expert and weight of each
@@ -127,28 +150,53 @@ def grouped(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.A
 
 
 def blocks(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
-    """Only what is kept: slots sorted by expert into blocks of m, each of one expert, then one block after another.
+    """Only what is kept: slots sorted by expert into blocks of m, each of one expert, then one
+    block after another.
 
-    It stops after the last block in use. Its own gradient keeps [S, b], so that nothing of size [S, D] or [N, E' b] is ever held.
+    It stops after the last block in use. Its own gradient keeps [S, b], so that nothing of size [S,
+    D] or [N, E' b] is ever held.
     """
     standardised = standardise_units(x)
     w_in, b_in = fold_norm(params)
     # [G, m], [G], []
     slot, expert, used = plan_blocks(index, w_in.shape[0] - 1)
     # [S] -> [G, m]; a place without a slot has weight 0, and unit N, which is nobody
-    weight = jnp.take_along_axis(weights, 1 + index, axis=1).reshape(-1).at[slot].get(mode="fill", fill_value=0)
+    weight = (
+        jnp.take_along_axis(weights, 1 + index, axis=1)
+        .reshape(-1)
+        .at[slot]
+        .get(mode="fill", fill_value=0)
+    )
     shared = shared_part(params, w_in, b_in, standardised, weights)
-    return add_blocks(shared, standardised, w_in[1:], b_in[1:], params.w_out[1:], weight, slot // index.shape[1], expert, used)
+    return add_blocks(
+        shared,
+        standardised,
+        w_in[1:],
+        b_in[1:],
+        params.w_out[1:],
+        weight,
+        slot // index.shape[1],
+        expert,
+        used,
+    )
 
 
-def shared_part(params: ExpertParams, w_in: jax.Array, b_in: jax.Array, standardised: jax.Array, weights: jax.Array) -> jax.Array:
-    """What needs no sorting, [N, D]: the shared expert, and the output biases of all, as one matmul."""
+def shared_part(
+    params: ExpertParams,
+    w_in: jax.Array,
+    b_in: jax.Array,
+    standardised: jax.Array,
+    weights: jax.Array,
+) -> jax.Array:
+    """What needs no sorting, [N, D]: the shared expert, and the output biases of all, as one
+    matmul."""
     hidden = weights[:, :1] * nn.silu(standardised @ w_in[0] + b_in[0])
     return jnp.concatenate([hidden, weights], -1) @ jnp.concatenate([params.w_out[0], params.b_out])
 
 
 def plan_blocks(index: jax.Array, experts: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Places the S slots of index [N, K] into G blocks: (slot [G, m], S where a place is empty; expert of each block [G]; used []).
+    """Places the S slots of index [N, K] into G blocks: (slot [G, m], S where a place is empty;
+    expert of each block [G]; used []).
 
     The first `used` blocks hold at least one slot, the others none.
     """
@@ -171,7 +219,8 @@ def plan_blocks(index: jax.Array, experts: int) -> tuple[jax.Array, jax.Array, j
 def sort_slots(expert: jax.Array, experts: int) -> tuple[jax.Array, jax.Array]:
     """Slots in the order of their experts, and each one's expert: int [S] -> two int32 [S]. Stable.
 
-    Expert and slot are packed into one number where they fit: on a CPU, sorting numbers takes a fifth of a stable argsort's time.
+    Expert and slot are packed into one number where they fit: on a CPU, sorting numbers takes a
+    fifth of a stable argsort's time.
     """
     slots = expert.size
     bits = (slots - 1).bit_length() if isinstance(slots, int) else 31
@@ -183,9 +232,11 @@ def sort_slots(expert: jax.Array, experts: int) -> tuple[jax.Array, jax.Array]:
 
 
 def block_shape(slots: int, experts: int) -> tuple[int, int]:
-    """(m, G): m is the largest power of two up to the mean number of slots of an expert, within SMALLEST_BLOCK .. LARGEST_BLOCK.
+    """(m, G): m is the largest power of two up to the mean number of slots of an expert, within
+    SMALLEST_BLOCK .. LARGEST_BLOCK.
 
-    G = ceil(S / m) + E blocks are enough for any routing: each expert leaves at most one block partly empty.
+    G = ceil(S / m) + E blocks are enough for any routing: each expert leaves at most one block
+    partly empty.
     """
     if not isinstance(slots, int):  # a symbol, where a model is exported for any number of units
         return SMALLEST_BLOCK, -(-slots // SMALLEST_BLOCK) + experts
@@ -195,17 +246,21 @@ def block_shape(slots: int, experts: int) -> tuple[int, int]:
 
 @jax.custom_vjp
 def add_blocks(y, s, w_in, b_in, w_out, weight, unit, expert, used) -> jax.Array:
-    """y plus the sum over slots of weight * silu(s w_in + b_in) w_out, added to the slot's unit: [N, D].
+    """y plus the sum over slots of weight * silu(s w_in + b_in) w_out, added to the slot's unit:
+    [N, D].
 
-    Args: y, s [N, D]; w_in [E, D, b], b_in [E, b], w_out [E, b, D]; weight [G, m]; unit int [G, m], N where empty; expert int [G];
-    used int [], the blocks that hold a slot: the first ones.
+    Args: y, s [N, D]; w_in [E, D, b], b_in [E, b], w_out [E, b, D]; weight [G, m]; unit int [G, m],
+    N where empty; expert int [G]; used int [], the blocks that hold a slot: the first ones.
     """
     return forward_blocks(y, s, w_in, b_in, w_out, weight, unit, expert, used)[0]
 
 
 @jax.custom_batching.sequential_vmap
-def forward_blocks(y, s, w_in, b_in, w_out, weight, unit, expert, used) -> tuple[jax.Array, jax.Array]:
-    """(the sum of `add_blocks`, what goes into each SiLU [G, m, b]), one video after another under vmap: `used` differs."""
+def forward_blocks(
+    y, s, w_in, b_in, w_out, weight, unit, expert, used
+) -> tuple[jax.Array, jax.Array]:
+    """(the sum of `add_blocks`, what goes into each SiLU [G, m, b]), one video after another
+    under vmap: `used` differs."""
 
     def add(i: jax.Array, carry: tuple) -> tuple[jax.Array, jax.Array]:
         total, before = carry
@@ -218,9 +273,11 @@ def forward_blocks(y, s, w_in, b_in, w_out, weight, unit, expert, used) -> tuple
 
 
 @jax.custom_batching.sequential_vmap
-def backward_blocks(s, w_in, b_in, w_out, weight, unit, expert, used, before, g) -> tuple[jax.Array, ...]:
-    """Gradients of s, w_in (as [E, b, D]), b_in, w_out and weight for g [N, D], block by block: each adds to its units' rows and to
-    its expert's parameters."""
+def backward_blocks(
+    s, w_in, b_in, w_out, weight, unit, expert, used, before, g
+) -> tuple[jax.Array, ...]:
+    """Gradients of s, w_in (as [E, b, D]), b_in, w_out and weight for g [N, D], block by block:
+    each adds to its units' rows and to its expert's parameters."""
 
     def add(i: jax.Array, gradients: tuple) -> tuple:
         d_s, d_w_in, d_b_in, d_w_out, d_weight = gradients
@@ -240,7 +297,12 @@ def backward_blocks(s, w_in, b_in, w_out, weight, unit, expert, used, before, g)
             d_weight.at[i].set((d_weighted * hidden).sum(-1)),
         )
 
-    return jax.lax.fori_loop(0, used, add, tuple(jnp.zeros_like(a) for a in (s, w_in.swapaxes(1, 2), b_in, w_out, weight)))
+    return jax.lax.fori_loop(
+        0,
+        used,
+        add,
+        tuple(jnp.zeros_like(a) for a in (s, w_in.swapaxes(1, 2), b_in, w_out, weight)),
+    )
 
 
 def add_blocks_forward(y: jax.Array, *arguments: jax.Array) -> tuple[jax.Array, tuple]:
@@ -258,33 +320,47 @@ def add_blocks_backward(kept: tuple, g: jax.Array) -> tuple:
 add_blocks.defvjp(add_blocks_forward, add_blocks_backward)
 
 FORMS: dict[str, Callable[[ExpertParams, jax.Array, jax.Array, jax.Array], jax.Array]] = {
-    "loop": loop, "folded": folded, "grouped": grouped, "blocks": blocks,
-}  # fmt: skip
+    "loop": loop,
+    "folded": folded,
+    "grouped": grouped,
+    "blocks": blocks,
+}
 
 
-def choose(form: str, *, experts: int, bottleneck: int, width: int, topk: int, units: int, backend: str) -> str:
-    """The form to take: `form` itself or, for 'auto', the one expected to be the fastest. Raises ConfigError for an unknown one.
+def choose(
+    form: str, *, experts: int, bottleneck: int, width: int, topk: int, units: int, backend: str
+) -> str:
+    """The form to take: `form` itself or, for 'auto', the one expected to be the fastest. Raises
+    ConfigError for an unknown one.
 
-    Dense matmuls cost (1 + E) b a unit, sorting b + SORTING for each place in a block, both times D. Measured on a CPU of 2 cores,
-    forward + backward (`docs/benchmarks.md` has the published sizes): of 19 sizes (64 .. 4096 units, E 63 with K 7 and E 15 with K 4,
-    b 8 .. 64, D 256 and one of 1024) the rule took the slower form in 1, E 63, 256 units, b 8, by a factor of 1.05. With E 63 and b 8
-    it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against 8.0 ms at 1024). `blocks` has become faster since.
-    On accelerators it decides between `folded` and `grouped` by the same figures: not measured there.
-    Args: units N that one call sees (those of one video under vmap); width D cancels; backend as of jax.default_backend().
+    Dense matmuls cost (1 + E) b a unit, sorting b + SORTING for each place in a block, both times
+    D. Measured on a CPU of 2 cores, forward + backward (`docs/benchmarks.md` has the published
+    sizes): of 19 sizes (64 .. 4096 units, E 63 with K 7 and E 15 with K 4, b 8 .. 64, D 256 and one
+    of 1024) the rule took the slower form in 1, E 63, 256 units, b 8, by a factor of 1.05. With E
+    63 and b 8 it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against
+    8.0 ms at 1024). `blocks` has become faster since. On accelerators it decides between `folded`
+    and `grouped` by the same figures: not measured there.
+    Args: units N that one call sees (those of one video under vmap); width D cancels; backend as of
+    jax.default_backend().
     """
     if form in FORMS:
         return form
     if form != "auto":
-        raise ConfigError(f"config.model.filter.form = {form!r}{nearest(form, ('auto', *FORMS))} (one of auto, {', '.join(FORMS)})")
+        raise ConfigError(
+            f"config.model.filter.form = {form!r}{nearest(form, ('auto', *FORMS))} (one of auto,"
+            f" {', '.join(FORMS)})"
+        )
     m, count = block_shape(units * topk, experts)
-    # per slot-sized row: places of all blocks, of which some are empty, against what dense matmuls do for as many units
+    # per slot-sized row: places of all blocks, of which some are empty, against what dense matmuls
+    # do for as many units
     if units * (1 + experts) * bottleneck <= count * m * (bottleneck + SORTING):
         return "folded"
     return "blocks" if backend == "cpu" else "grouped"
 
 
 def expert_sharding(mesh: Mesh, params: Any) -> Any:
-    """Shardings that cut the expert axis of every array of `params` over the axis EXPERT_AXIS of a mesh, a tree like `params`.
+    """Shardings that cut the expert axis of every array of `params` over the axis EXPERT_AXIS of a
+    mesh, a tree like `params`.
 
     Raises ConfigError where the experts do not divide evenly.
     """
@@ -292,7 +368,10 @@ def expert_sharding(mesh: Mesh, params: Any) -> Any:
 
     def cut(leaf: jax.Array) -> NamedSharding:
         if leaf.shape[0] % devices:
-            raise ConfigError(f"{leaf.shape[0]} experts (1 + model.filter.experts) on {devices} devices: expected a multiple of {devices}")
+            raise ConfigError(
+                f"{leaf.shape[0]} experts (1 + model.filter.experts) on {devices} devices: expected"
+                f" a multiple of {devices}"
+            )
         return NamedSharding(mesh, PartitionSpec(EXPERT_AXIS))
 
     return jax.tree.map(cut, params)

@@ -1,10 +1,13 @@
-"""Sparse feature filter: a mixture of narrow experts without a residual path, so what the bottlenecks cannot carry is gone.
+"""Sparse feature filter: a mixture of narrow experts without a residual path, so what the
+bottlenecks cannot carry is gone.
 
-Source: MemoryOut / SFN-VAD (sparse feature filtering module); the numbers of its public configuration are the defaults of
-`model.filter`. Parameters at D = 256, E = 63: 0.33 M (b = 8), 0.59 M (b = 16), 6.4 M (b = 192).
-How the experts are evaluated stands in `experts.py`; other filters behind the same interface in `memory.py`.
+Source: MemoryOut / SFN-VAD (sparse feature filtering module); the numbers of its public
+configuration are the defaults of `model.filter`. Parameters at D = 256, E = 63: 0.33 M (b = 8),
+0.59 M (b = 16), 6.4 M (b = 192). How the experts are evaluated stands in `experts.py`; other
+filters behind the same interface in `memory.py`.
 Axes: N units, D features, E routed experts, K experts kept for a unit, b bottleneck width.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -13,18 +16,27 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfvad.nn.experts import choose, ExpertParams, FORMS
 from gfvad.base.types import ConfigError
+from gfvad.nn.experts import FORMS, ExpertParams, choose
 
 
 class FilterStats(NamedTuple):
-    """What a filter tells about one video. The E choices are the routed experts, or the items of a memory."""
+    """What a filter tells about one video. The E choices are the routed experts, or the items of
+    a memory."""
 
-    balance: jax.Array  # [] the filter's auxiliary loss, times `loss.balance` in training; 0 without a real unit. Balance loss
-    #                        of experts (1 when probabilities and slots are uniform); what a memory has instead is said there
-    usage: jax.Array  # [E] share of the routed slots (of a memory: of the addressing weight), sums to 1 (to 0 without a real unit)
-    router_entropy: jax.Array  # [] mean over units of the entropy of the router's (addressing) probabilities, in nats, 0 .. log E
-    dead: jax.Array  # [] share of the choices that no real unit took; 0 without a real unit. Over a set, average `usage` first
+    # [] the filter's auxiliary loss, times `loss.balance` in training; 0 without a real unit.
+    # Balance loss
+    balance: jax.Array
+    # of experts (1 when probabilities and slots are uniform); what a memory has instead is said
+    # there [E] share of the routed slots (of a memory: of the addressing weight), sums to 1 (to 0
+    # without a real unit)
+    usage: jax.Array
+    # [] mean over units of the entropy of the router's (addressing) probabilities, in nats, 0 ..
+    # log E
+    router_entropy: jax.Array
+    # [] share of the choices that no real unit took; 0 without a real unit. Over a set, average
+    # `usage` first
+    dead: jax.Array
 
 
 class Routing(NamedTuple):
@@ -53,7 +65,8 @@ def route(logits: jax.Array, topk: int, scale: float) -> Routing:
 def balance_loss(probabilities: jax.Array, kept: jax.Array, mask: jax.Array) -> jax.Array:
     """Balance loss of one sequence, sum_e f_e P_e, over real units only; [] (SFN-VAD).
 
-    f_e = (slots routed to e / units) * E / K and P_e = mean probability of e, so that uniform routing gives 1.
+    f_e = (slots routed to e / units) * E / K and P_e = mean probability of e, so that uniform
+    routing gives 1.
     Its gradient goes through P_e alone: f_e counts.
     Args: probabilities [N, E], kept bool [N, E] with K True a row, mask bool [N].
     """
@@ -64,7 +77,8 @@ def balance_loss(probabilities: jax.Array, kept: jax.Array, mask: jax.Array) -> 
 
 
 def slot_share(kept: jax.Array, mask: jax.Array) -> jax.Array:
-    """Share of the routed slots of real units that each expert got: bool [N, E], [N] -> [E], sums to 1."""
+    """Share of the routed slots of real units that each expert got: bool [N, E], [N] -> [E],
+    sums to 1."""
     slots = jnp.sum(kept & mask[:, None], axis=0).astype(jnp.float32)
     return slots / jnp.maximum(slots.sum(), 1.0)
 
@@ -82,13 +96,17 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def entropy(probabilities: jax.Array) -> jax.Array:
-    """Entropy of each row in nats, [N, E] -> [N]. x log x has the limit 0 at 0, and here the gradient 0 instead of an infinite one."""
+    """Entropy of each row in nats, [N, E] -> [N]. x log x has the limit 0 at 0, and here the
+    gradient 0 instead of an infinite one."""
     positive = probabilities > 0
-    return -jnp.where(positive, probabilities * jnp.log(jnp.where(positive, probabilities, 1.0)), 0.0).sum(-1)
+    return -jnp.where(
+        positive, probabilities * jnp.log(jnp.where(positive, probabilities, 1.0)), 0.0
+    ).sum(-1)
 
 
 def expert_params(module: nn.Module, experts: int, width: int, bottleneck: int) -> ExpertParams:
-    """Parameters of `experts` experts on [*, width] features, made in `module` under the names of ExpertParams' fields."""
+    """Parameters of `experts` experts on [*, width] features, made in `module` under the names
+    of ExpertParams' fields."""
     kernel = nn.initializers.lecun_normal(batch_axis=(0,))
     zeros, ones = nn.initializers.zeros_init(), nn.initializers.ones_init()
     return ExpertParams(
@@ -102,10 +120,12 @@ def expert_params(module: nn.Module, experts: int, width: int, bottleneck: int) 
 
 
 class SparseFeatureFilter(nn.Module):
-    """One shared expert, always on, and E routed ones of which each unit keeps `topk`: y = shared(x) + sum_k w_k expert_k(x).
+    """One shared expert, always on, and E routed ones of which each unit keeps `topk`: y =
+    shared(x) + sum_k w_k expert_k(x).
 
-    Masked units get output 0, whatever they hold, and enter no statistic. There is no residual path.
-    `form` says how experts are evaluated (`experts.py`); parameters and numbers are the same in every form.
+    Masked units get output 0, whatever they hold, and enter no statistic. There is no residual
+    path. `form` says how experts are evaluated (`experts.py`); parameters and numbers are the same
+    in every form.
     """
 
     experts: int = 63  # E
@@ -116,23 +136,39 @@ class SparseFeatureFilter(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, FilterStats]:
-        """x [N, D], mask bool [N] -> (y [N, D], FilterStats). Raises ConfigError where topk > experts or the form is unknown."""
+        """x [N, D], mask bool [N] -> (y [N, D], FilterStats). Raises ConfigError where topk >
+        experts or the form is unknown."""
         if not 1 <= self.topk <= self.experts:
-            raise ConfigError(f"model.filter.topk is {self.topk}, expected 1 .. model.filter.experts = {self.experts}")
+            raise ConfigError(
+                f"model.filter.topk is {self.topk}, expected 1 .. model.filter.experts ="
+                f" {self.experts}"
+            )
         units, width = x.shape
-        sizes = {"experts": self.experts, "bottleneck": self.bottleneck, "width": width, "topk": self.topk, "units": units}
+        sizes = {
+            "experts": self.experts,
+            "bottleneck": self.bottleneck,
+            "width": width,
+            "topk": self.topk,
+            "units": units,
+        }
         form = choose(self.form, **sizes, backend=jax.default_backend())
         x = jnp.where(mask[:, None], x, 0.0)
         # [N, E]; the router stays in float32 where features are narrower
         exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         router = self.param("router", nn.initializers.lecun_normal(), (width, self.experts))
         routing = route(exact @ router, self.topk, self.scale)
-        if not self.is_initializing():  # else it would be among the variables that training keeps and stores
-            self.sow("routing", "kept", routing.kept)  # for pictures of who uses which expert; costs nothing unless asked for
+        # else it would be among the variables that training keeps and stores
+        if not self.is_initializing():
+            # for pictures of who uses which expert; costs nothing unless asked for
+            self.sow("routing", "kept", routing.kept)
         # [N, 1 + E]: the shared expert always counts once
-        weights = jnp.concatenate([jnp.ones_like(routing.weights[:, :1]), routing.weights], -1).astype(x.dtype)
+        weights = jnp.concatenate(
+            [jnp.ones_like(routing.weights[:, :1]), routing.weights], -1
+        ).astype(x.dtype)
         # [N, D]
-        y = FORMS[form](expert_params(self, 1 + self.experts, width, self.bottleneck), x, weights, routing.index)
+        y = FORMS[form](
+            expert_params(self, 1 + self.experts, width, self.bottleneck), x, weights, routing.index
+        )
         return jnp.where(mask[:, None], y, 0.0), routing_stats(routing, mask)
 
 

@@ -1,11 +1,14 @@
-"""What the page is told of one scored video: its units, alarms, truth, and the arrays of its details, all of it JSON.
+"""What the page is told of one scored video: its units, alarms, truth, and the arrays of its
+details, all of it JSON.
 
 A clip is a dict, read by report.js:
   name, unit ('s' or 'frame': what times are counted in), duration, bounded (scores in [0, 1])
-  start, end, score [N]   contributions {name: [N]}   alarms [{start, end, peak, peak_time}]   spans [[start, end], ..] or null   label 0, 1 or null
-  descriptions [[time, text], ..]   missing [modality]   notes [text: what could not be shown]
-  graph {size, units, low, high, data} or null   heat {rows, columns, time [H], data} or null   (data: base64 of bytes 0 .. 255, row by row)
+  start, end, score [N]   contributions {name: [N]}   alarms [{start, end, peak, peak_time}]   spans
+  [[start, end], ..] or null   label 0, 1 or null descriptions [[time, text], ..]   missing
+  [modality]   notes [text: what could not be shown] graph {size, units, low, high, data} or
+  null   heat {rows, columns, time [H], data} or null   (data: base64 of bytes 0 .. 255, row by row)
 """
+
 from __future__ import annotations
 
 import base64
@@ -31,12 +34,27 @@ def clip_of(v: VideoScores, threshold: float | None, bounded: bool, unit: str = 
     """The clip of a video's scores; no alarms without a threshold."""
     alarms = [] if threshold is None else find_alarms(v, threshold)
     duration = max(float(v.end[-1]) if len(v.end) else 0.0, 1e-3)
-    return {"name": v.name, "unit": unit, "duration": duration, "bounded": bounded, "start": numbers(v.start, 7), "end": numbers(v.end, 7), "score": numbers(v.score),
-            "contributions": {name: numbers(x) for name, x in v.contributions.items()},
-            "alarms": [{"start": a.start, "end": a.end, "peak": a.peak, "peak_time": a.peak_time} for a in alarms],
-            "spans": None if v.spans is None else [[float(s), float(e)] for s, e in v.spans], "label": v.label,
-            "descriptions": [[float(t), text] for t, text in sorted(v.descriptions)], "missing": list(v.missing), "notes": [],
-            "graph": None if v.graph is None else graph_of(v.graph), "heat": None if v.heat is None else heat_of(v.heat, v.heat_time)}  # fmt: skip
+    return {
+        "name": v.name,
+        "unit": unit,
+        "duration": duration,
+        "bounded": bounded,
+        "start": numbers(v.start, 7),
+        "end": numbers(v.end, 7),
+        "score": numbers(v.score),
+        "contributions": {name: numbers(x) for name, x in v.contributions.items()},
+        "alarms": [
+            {"start": a.start, "end": a.end, "peak": a.peak, "peak_time": a.peak_time}
+            for a in alarms
+        ],
+        "spans": None if v.spans is None else [[float(s), float(e)] for s, e in v.spans],
+        "label": v.label,
+        "descriptions": [[float(t), text] for t, text in sorted(v.descriptions)],
+        "missing": list(v.missing),
+        "notes": [],
+        "graph": None if v.graph is None else graph_of(v.graph),
+        "heat": None if v.heat is None else heat_of(v.heat, v.heat_time),
+    }
 
 
 def line_of(clip: Clip) -> dict[str, Any]:
@@ -44,12 +62,21 @@ def line_of(clip: Clip) -> dict[str, Any]:
     score = np.asarray(clip["score"], np.float64)
     peak = int(np.argmax(score)) if len(score) else 0
     middle = (clip["start"][peak] + clip["end"][peak]) / 2 if len(score) else 0.0
-    return {"name": clip["name"], "unit": clip["unit"], "duration": clip["duration"], "label": clip["label"], "peak": float(score[peak]) if len(score) else 0.0,
-            "peak_time": middle, "alarms": len(clip["alarms"]), "spark": numbers(pooled(score, clip["start"], clip["end"]), 3)}  # fmt: skip
+    return {
+        "name": clip["name"],
+        "unit": clip["unit"],
+        "duration": clip["duration"],
+        "label": clip["label"],
+        "peak": float(score[peak]) if len(score) else 0.0,
+        "peak_time": middle,
+        "alarms": len(clip["alarms"]),
+        "spark": numbers(pooled(score, clip["start"], clip["end"]), 3),
+    }
 
 
 def pooled(score: np.ndarray, start: Sequence[float], end: Sequence[float]) -> np.ndarray:
-    """Scores [N] of units -> their highest in each of at most SPARKS equal parts of the video: no peak is lost."""
+    """Scores [N] of units -> their highest in each of at most SPARKS equal parts of the video:
+    no peak is lost."""
     if not len(score):
         return score
     parts = min(SPARKS, len(score) * 4)
@@ -64,11 +91,15 @@ def pooled(score: np.ndarray, start: Sequence[float], end: Sequence[float]) -> n
 
 def numbers(x: Any, digits: int = DIGITS) -> list[float]:
     """Numbers of so many significant digits, for JSON; what is not finite becomes 0."""
-    return [float(f"{value:.{digits}g}") for value in np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0).tolist()]
+    return [
+        float(f"{value:.{digits}g}")
+        for value in np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0).tolist()
+    ]
 
 
 def graph_of(graph: np.ndarray) -> dict[str, Any] | None:
-    """Relations [N, N] -> bytes of their own range, at most GRAPH_SIDE a side; None for an empty one."""
+    """Relations [N, N] -> bytes of their own range, at most GRAPH_SIDE a side; None for an empty
+    one."""
     graph = np.nan_to_num(np.asarray(graph, np.float64))
     units = len(graph)
     if graph.ndim != 2 or not units or graph.shape[1] != units:
@@ -79,16 +110,28 @@ def graph_of(graph: np.ndarray) -> dict[str, Any] | None:
         graph = sums / np.outer(np.diff(edges), np.diff(edges))
     low, high = float(graph.min()), float(graph.max())
     level = (graph - low) / (high - low) if high > low else np.zeros_like(graph)
-    return {"size": len(graph), "units": units, "low": low, "high": high, "data": packed(np.round(255 * level))}
+    return {
+        "size": len(graph),
+        "units": units,
+        "low": low,
+        "high": high,
+        "data": packed(np.round(255 * level)),
+    }
 
 
 def heat_of(heat: np.ndarray, time: np.ndarray | None) -> dict[str, Any] | None:
-    """Maps [H, g, g'] at their times [H] -> bytes, every k-th map where all would be too much; None where there is none."""
+    """Maps [H, g, g'] at their times [H] -> bytes, every k-th map where all would be too much;
+    None where there is none."""
     if heat.ndim != 3 or time is None or not heat.size or len(time) != len(heat):
         return None
     step = -(-heat.size // HEAT_BYTES)
     heat, time = heat[::step], np.asarray(time)[::step]
-    return {"rows": heat.shape[1], "columns": heat.shape[2], "time": numbers(time, 7), "data": packed(heat)}
+    return {
+        "rows": heat.shape[1],
+        "columns": heat.shape[2],
+        "time": numbers(time, 7),
+        "data": packed(heat),
+    }
 
 
 def packed(x: np.ndarray) -> str:

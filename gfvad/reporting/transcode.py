@@ -1,7 +1,9 @@
-"""A video file or a folder of frames as a small mp4 (H.264, yuv420p, AAC) that every browser plays and seeks in (PyAV).
+"""A video file or a folder of frames as a small mp4 (H.264, yuv420p, AAC) that every browser plays
+and seeks in (PyAV).
 
 Times are those of the units: from 0 at the first frame, a variable rate kept, frames upright.
 """
+
 from __future__ import annotations
 
 import io
@@ -12,11 +14,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from gfvad.data.frames.decode import DEFAULT_FPS, read_image, RGB
-from gfvad.data.frames.layouts import frames_of
-from gfvad.extraction import media
-from gfvad.encoders.units import Picture, RATE, Sound
 from gfvad.base.types import DataError
+from gfvad.data.frames.decode import DEFAULT_FPS, RGB, read_image
+from gfvad.data.frames.layouts import frames_of
+from gfvad.encoders.units import RATE, Picture, Sound
+from gfvad.extraction import media
 
 SIDE = 640  # pixels, of the long side at most
 CRF = 26  # constant quality of x264: lower is better and larger
@@ -31,7 +33,8 @@ class TooLarge(Exception):
 def to_mp4(source: Path, fps: float = 0.0, room: float = float("inf")) -> bytes:
     """The mp4 of a video file, or of a folder of frames at `fps` (0: DEFAULT_FPS).
 
-    Raises TooLarge as soon as it has more than `room` bytes, DataError where the source cannot be read to its end or not be encoded.
+    Raises TooLarge as soon as it has more than `room` bytes, DataError where the source cannot be
+    read to its end or not be encoded.
     """
     if source.is_dir():
         return encode(source, images(source, fps or DEFAULT_FPS), fps or DEFAULT_FPS, False, room)
@@ -40,7 +43,8 @@ def to_mp4(source: Path, fps: float = 0.0, room: float = float("inf")) -> bytes:
 
 
 def length_of(source: Path, fps: float = 0.0) -> tuple[float, float]:
-    """(seconds, frames a second) as stated by a video file; a folder of frames has its number of frames / fps. Raises DataError."""
+    """(seconds, frames a second) as stated by a video file; a folder of frames has its number of
+    frames / fps. Raises DataError."""
     if source.is_dir():
         return len(frames_of(source)) / (fps or DEFAULT_FPS), fps or DEFAULT_FPS
     info = media.info(source)
@@ -52,26 +56,41 @@ def images(folder: Path, fps: float) -> Iterator[Picture]:
     for number, path in enumerate(frames_of(folder)):
         frame = av.VideoFrame.from_ndarray(read_image(path, RGB), format="rgb24")
         scale = min(1.0, SIDE / max(frame.width, frame.height))
-        width, height = (max(2, int(side * scale + 0.5) // 2 * 2) for side in (frame.width, frame.height))
-        yield Picture(number / fps, frame.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray())
+        width, height = (
+            max(2, int(side * scale + 0.5) // 2 * 2) for side in (frame.width, frame.height)
+        )
+        yield Picture(
+            number / fps,
+            frame.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray(),
+        )
 
 
-def encode(source: Path, pieces: Iterator[Picture | Sound], fps: float, sound: bool, room: float) -> bytes:
+def encode(
+    source: Path, pieces: Iterator[Picture | Sound], fps: float, sound: bool, room: float
+) -> bytes:
     """Pictures and mono sound in the order of time -> mp4. Raises as `to_mp4`."""
     file = io.BytesIO()
     try:
         with av.open(file, "w", format="mp4") as container:
             # no frames that refer to later ones: they would shift the times by an edit list
             options = {"crf": str(CRF), "preset": "veryfast", "bf": "0", "g": str(KEY)}
-            video = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+            video = container.add_stream(
+                "libx264", rate=Fraction(fps).limit_denominator(1001), options=options
+            )
             video.codec_context.time_base = Fraction(1, TICKS)
             audio = container.add_stream("aac", rate=RATE, layout="mono") if sound else None
             heard, sized = 0, False
             for piece in pieces:
                 if isinstance(piece, Picture):
                     if not sized:
-                        video.height, video.width, video.pix_fmt, sized = *piece.rgb.shape[:2], "yuv420p", True
-                    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(piece.rgb), format="rgb24")
+                        video.height, video.width, video.pix_fmt, sized = (
+                            *piece.rgb.shape[:2],
+                            "yuv420p",
+                            True,
+                        )
+                    frame = av.VideoFrame.from_ndarray(
+                        np.ascontiguousarray(piece.rgb), format="rgb24"
+                    )
                     if (frame.width, frame.height) != (video.width, video.height):
                         frame = frame.reformat(video.width, video.height)
                     frame.pts, frame.time_base = round(piece.time * TICKS), Fraction(1, TICKS)
@@ -87,14 +106,18 @@ def encode(source: Path, pieces: Iterator[Picture | Sound], fps: float, sound: b
             if heard:
                 container.mux(audio.encode())
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{source}: cannot be encoded as H.264 ({error.strerror or error}); expected a video of PyAV's: link to it (--videos=link)") from None
+        raise DataError(
+            f"{source}: cannot be encoded as H.264 ({error.strerror or error}); expected a video of"
+            " PyAV's: link to it (--videos=link)"
+        ) from None
     if len(file.getvalue()) > room:
         raise TooLarge
     return file.getvalue()
 
 
 def aligned(sound: Sound, heard: int) -> np.ndarray:
-    """Samples that follow the `heard` ones: silence where a piece begins later, none of what was heard already (or lies before the first frame)."""
+    """Samples that follow the `heard` ones: silence where a piece begins later, none of what was
+    heard already (or lies before the first frame)."""
     late = round(sound.time * RATE) - heard
     samples = np.concatenate([np.zeros(max(late, 0), np.float32), sound.samples.astype(np.float32)])
     return np.clip(samples[max(-late, 0) :], -1.0, 1.0)

@@ -1,4 +1,5 @@
 """How the page gets at the videos: inside it, beside it, or not at all and why."""
+
 from __future__ import annotations
 
 import base64
@@ -15,7 +16,8 @@ from gfvad.base.types import ConfigError, DataError
 
 VIDEOS_BESIDE = "_videos"  # end of the name of the folder beside a page
 MODES = ("auto", "embed", "link")
-LEAST = 8_000  # bytes a second: below that no video of interest comes, so one that cannot fit is not tried
+# bytes a second: below that no video of interest comes, so one that cannot fit is not tried
+LEAST = 8_000
 
 
 class Source(NamedTuple):
@@ -53,14 +55,24 @@ def rate_of(path: Path | None) -> float:
         return 0.0
 
 
-def players(names: Sequence[str], sources: Sequence[Source], order: Sequence[int], place: Place, mode: str, max_mb: float,
-            show: Callable[..., Progress] = Progress) -> list[Player]:  # fmt: skip
+def players(
+    names: Sequence[str],
+    sources: Sequence[Source],
+    order: Sequence[int],
+    place: Place,
+    mode: str,
+    max_mb: float,
+    show: Callable[..., Progress] = Progress,
+) -> list[Player]:
     """A player a clip. order: indices in which the room for videos in the page is given away.
 
     Raises ConfigError for another mode or a limit below 0.
     """
     if mode not in MODES or not max_mb >= 0:
-        raise ConfigError(f"--videos={mode} --max-video-mb={max_mb}: expected one of {', '.join(MODES)}, and a number of megabytes of at least 0")
+        raise ConfigError(
+            f"--videos={mode} --max-video-mb={max_mb}: expected one of {', '.join(MODES)}, and a"
+            " number of megabytes of at least 0"
+        )
     room = 0.0 if mode == "link" else float("inf") if mode == "embed" else max_mb * 1e6
     found: dict[int, Player] = {}
     with show(len(order), "report", "videos") as progress:
@@ -72,36 +84,80 @@ def players(names: Sequence[str], sources: Sequence[Source], order: Sequence[int
 
 
 def player(name: str, source: Source, place: Place, room: float, mode: str) -> Player:
-    """Embedded where it fits into `room` bytes of base64, else linked; 'none' with the reason where neither can be."""
+    """Embedded where it fits into `room` bytes of base64, else linked; 'none' with the reason
+    where neither can be."""
     if source.path is None:
-        return Player("none", "", "The place of this video is not known; --video-root=FOLDER finds videos by their names.")
+        return Player(
+            "none",
+            "",
+            "The place of this video is not known; --video-root=FOLDER finds videos by their"
+            " names.",
+        )
     if not source.path.exists():
-        return Player("none", "", f"The video was not found at {source.path}; --video-root=FOLDER finds it elsewhere.")
+        return Player(
+            "none",
+            "",
+            f"The video was not found at {source.path}; --video-root=FOLDER finds it elsewhere.",
+        )
     try:
         from gfvad.reporting import transcode
     except ImportError as error:
         if source.path.is_file():
-            return Player("linked", address(source.path, place.out), f"Linked as it is: {error}; launch/requirements-video.txt brings what embeds it.")
-        return Player("none", "", f"A folder of frames cannot be played: {error}; launch/requirements-video.txt brings what encodes it.")
+            return Player(
+                "linked",
+                address(source.path, place.out),
+                f"Linked as it is: {error}; launch/requirements-video.txt brings what embeds it.",
+            )
+        return Player(
+            "none",
+            "",
+            f"A folder of frames cannot be played: {error}; launch/requirements-video.txt brings"
+            " what encodes it.",
+        )
     try:
         if mode != "link" and transcode.length_of(source.path, source.fps)[0] * LEAST <= room:
             try:
-                return Player("embedded", base64.b64encode(transcode.to_mp4(source.path, source.fps, room * 3 / 4)).decode(), "")
+                return Player(
+                    "embedded",
+                    base64.b64encode(
+                        transcode.to_mp4(source.path, source.fps, room * 3 / 4)
+                    ).decode(),
+                    "",
+                )
             except transcode.TooLarge:
                 pass
         if source.path.is_file():
-            return Player("linked", address(source.path, place.out), "" if mode == "link" else "Linked, not inside this page: the room for videos is used up (--max-video-mb).")
+            return Player(
+                "linked",
+                address(source.path, place.out),
+                (
+                    ""
+                    if mode == "link"
+                    else (
+                        "Linked, not inside this page: the room for videos is used up"
+                        " (--max-video-mb)."
+                    )
+                ),
+            )
         folder = f"{place.out.stem}{VIDEOS_BESIDE}"
         beside = f"{folder}/{name.replace('/', '__')}.mp4"
         if whose := place.own.whose(beside):
-            return Player("none", "", f"The video is not shown: {place.out.parent / beside} is in its place ({whose}).")
+            return Player(
+                "none",
+                "",
+                f"The video is not shown: {place.out.parent / beside} is in its place ({whose}).",
+            )
         content = transcode.to_mp4(source.path, source.fps)
         atomically(place.staging / beside, lambda file: file.write(content))
         return Player("linked", quote(beside), f"Plays from {folder}/, which belongs to this page.")
     except DataError as error:
         return Player("none", "", f"The video cannot be shown. {error}")
     except OSError as error:
-        return Player("none", "", f"The video cannot be shown: {error.filename or source.path} ({error.strerror}).")
+        return Player(
+            "none",
+            "",
+            f"The video cannot be shown: {error.filename or source.path} ({error.strerror}).",
+        )
 
 
 def address(path: Path, out: Path) -> str:

@@ -1,1 +1,2 @@
-"""From a trained model and videos to scores, alarms and what they are made of; offline and as frames come."""
+"""From a trained model and videos to scores, alarms and what they are made of; offline and as
+frames come."""

@@ -1,4 +1,6 @@
-"""Waiting for a camera or a stream that is not there yet: a signal ends it at once, and so does the time that a user gave."""
+"""Waiting for a camera or a stream that is not there yet: a signal ends it at once, and so does
+the time that a user gave."""
+
 from __future__ import annotations
 
 import threading
@@ -7,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gfvad.base.secrets import redact
-from gfvad.extraction.sources import is_file, open_source
 from gfvad.base.types import DataError
+from gfvad.extraction.sources import is_file, open_source
 
 TICK = 0.05  # seconds between two looks for a signal while a source is waited for
 
@@ -18,7 +20,8 @@ class Interrupted(Exception):
 
 
 class Patience:
-    """Waits for a source that is not there, but not after a signal, nor longer than `seconds` in a row (0: as long as it takes)."""
+    """Waits for a source that is not there, but not after a signal, nor longer than `seconds` in
+    a row (0: as long as it takes)."""
 
     def __init__(self, source: str, stopped: Sequence[int], seconds: float):
         self._source, self._stopped, self._seconds, self._waited = source, stopped, seconds, 0.0
@@ -33,7 +36,8 @@ class Patience:
         self._check()
 
     def open(self, source: str, side: int) -> Any:
-        """`open_source`, in a thread where it may take its time: the network knows no signals. Raises Interrupted, DataError."""
+        """`open_source`, in a thread where it may take its time: the network knows no signals.
+        Raises Interrupted, DataError."""
         if is_file(source):
             return open_source(source, side)
         found: list[Any] = []
@@ -59,4 +63,7 @@ class Patience:
         if self._stopped:
             raise Interrupted
         if 0 < self._seconds <= self._waited:
-            raise DataError(f"{redact(self._source)}: not there within {self._seconds:g} s; expected a source that is: check it, or give more --seconds")
+            raise DataError(
+                f"{redact(self._source)}: not there within {self._seconds:g} s; expected a source"
+                " that is: check it, or give more --seconds"
+            )

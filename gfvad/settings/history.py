@@ -1,8 +1,10 @@
-"""Keys that configurations have had: runs of earlier versions are read as they were meant, those of later ones are refused by name.
+"""Keys that configurations have had: runs of earlier versions are read as they were meant, those of
+later ones are refused by name.
 
 A test holds KNOWN against configs/; whoever adds a key adds it there, and to LATER with the value
 that does what was done before it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -90,7 +92,8 @@ score: causal clip_seconds floors perturbations ridge spatial temporal terms tex
 
 
 def _keys(table: str) -> frozenset[str]:
-    """Dotted keys of 'GROUP: KEY KEY ...' ('.' is the top level); a group may go on in further lines."""
+    """Dotted keys of 'GROUP: KEY KEY ...' ('.' is the top level); a group may go on in further
+    lines."""
     found, group = [], "."
     for word in table.split():
         if word.endswith(":"):
@@ -110,11 +113,17 @@ def defaults(kind: str) -> dict[str, Any]:
 
 def unknown(keys: Iterable[str], kind: str) -> list[str]:
     """The keys that no configuration of that kind has, in this version."""
-    return sorted(set(keys) - KNOWN.get(kind, KNOWN[WEAK]) - {"kind"})  # which the weak one may state
+    # which the weak one may state
+    return sorted(set(keys) - KNOWN.get(kind, KNOWN[WEAK]) - {"kind"})
 
 
 def filled(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves of an earlier version with the later keys that `expected` has, each with the value of its time (as JSON gives it)."""
+    """Leaves of an earlier version with the later keys that `expected` has, each with the value
+    of its time (as JSON gives it)."""
     kind = found.get("kind", expected.get("kind", WEAK))
-    later = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults(kind).items() if key in expected}
+    later = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in defaults(kind).items()
+        if key in expected
+    }
     return {**later, **found}

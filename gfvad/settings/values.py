@@ -1,8 +1,10 @@
-"""What kind of value each key of a configuration holds, and within which bounds: checked by key, before any work.
+"""What kind of value each key of a configuration holds, and within which bounds: checked by key,
+before any work.
 
 Rules that tie keys together, and names that are choices, lie in `config.py`, `config_predictive.py`
 and `tasks/fusion/registry.py`; a test holds KINDS against the keys of `config_history.py`.
 """
+
 from __future__ import annotations
 
 import math
@@ -100,9 +102,16 @@ WHOLE: dict[str, Bounds] = (
     | dict.fromkeys(DEPTHS, Bounds(0, DEEPEST))
     | dict.fromkeys(("model.fusion.channels", "model.fusion.rank"), Bounds(1, 4096))
     | dict.fromkeys(("data.simulated.crops", "data.simulated.units"), Bounds(1, 10_000))
-    | {"data.channels": Bounds(1, 3), "train.members": Bounds(1, 1000), "loss.pace_fastest": Bounds(2, DEEPEST)}
-    | {key: Bounds(1, 10_000) for key in ("score.perturbations", "score.spatial", "score.temporal", "score.text_frames")}
-)  # fmt: skip
+    | {
+        "data.channels": Bounds(1, 3),
+        "train.members": Bounds(1, 1000),
+        "loss.pace_fastest": Bounds(2, DEEPEST),
+    }
+    | {
+        key: Bounds(1, 10_000)
+        for key in ("score.perturbations", "score.spatial", "score.temporal", "score.text_frames")
+    }
+)
 NUMBERS: dict[str, Bounds] = (
     dict.fromkeys(AMOUNTS, Bounds(0, LARGEST))
     | dict.fromkeys(SIGNED, Bounds(-LARGEST, LARGEST))
@@ -111,8 +120,11 @@ NUMBERS: dict[str, Bounds] = (
     | dict.fromkeys(("model.expansion.restart", "model.head.mix", "model.head.prior"), Bounds(0, 1))
 )
 LISTS: dict[str, Bounds] = {
-    "eval.ema": Bounds(0, 1, below=True), "eval.gaussian": Bounds(0.01, 1e4), "model.head.gates": Bounds(0, LARGEST), "score.weights": Bounds(0, LARGEST),
-}  # fmt: skip
+    "eval.ema": Bounds(0, 1, below=True),
+    "eval.gaussian": Bounds(0.01, 1e4),
+    "model.head.gates": Bounds(0, LARGEST),
+    "score.weights": Bounds(0, LARGEST),
+}
 WHOLE_LISTS: dict[str, Bounds] = {"data.eval_lengths": Bounds(1, MOST)}
 KINDS = frozenset((*FLAGS, *TEXTS, *NAMES, *WHOLE, *NUMBERS, *LISTS, *WHOLE_LISTS))
 

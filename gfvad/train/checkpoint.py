@@ -1,13 +1,17 @@
 """Checkpoints of a run, and the only importer of orbax.
 
-A checkpoint holds one replica of the state as {path: array}, and beside it everything a restart needs to go on as if nothing
-had happened: position of the data, sums of the metrics since the last log row, and the configuration it belongs to. Nothing
-in it depends on devices or processes. The last `keep` are kept, and apart from them the best on the validation part
-(and on the test split, where it is followed).
+A checkpoint holds one replica of the state as {path: array}, and beside it everything a restart
+needs to go on as if nothing
+had happened: position of the data, sums of the metrics since the last log row, and the
+configuration it belongs to. Nothing in it depends on devices or processes. The last `keep` are
+kept, and apart from them the best on the validation part (and on the test split, where it is
+followed).
 
-Orbax writes into a temporary folder that it renames when all is on disk, so a save cut short is never seen; folders that are
-incomplete for another reason (a copy or a deletion cut short) are passed over here. Every array and the meta have checksums (sealed.py).
+Orbax writes into a temporary folder that it renames when all is on disk, so a save cut short is
+never seen; folders that are incomplete for another reason (a copy or a deletion cut short) are
+passed over here. Every array and the meta have checksums (sealed.py).
 """
+
 from __future__ import annotations
 
 import base64
@@ -27,14 +31,32 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 import gfvad
-from gfvad.base.errors import cannot_write, LIBRARY_ERRORS
+from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
+from gfvad.base.types import DataError
 from gfvad.train.identity import Learnt
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.sealed import PARTS as PARTS
-from gfvad.train.sealed import (aside, check_arrays, Damaged, lacks, left_of_one, numbered, read_meta, require_regular_files, seal, shape_text)
-from gfvad.train.settings import (describe_differences, hash_of, named_leaves, plain, refuse_others, training_leaves)
+from gfvad.train.sealed import (
+    Damaged,
+    aside,
+    check_arrays,
+    lacks,
+    left_of_one,
+    numbered,
+    read_meta,
+    require_regular_files,
+    seal,
+    shape_text,
+)
+from gfvad.train.settings import (
+    describe_differences,
+    hash_of,
+    named_leaves,
+    plain,
+    refuse_others,
+    training_leaves,
+)
 from gfvad.train.state import TrainState
-from gfvad.base.types import DataError
 
 VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
 BEST = {"best": VALIDATION, "best_on_test": TEST}
@@ -51,30 +73,43 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run's folder. Use as a context: leaving it waits for the save in flight.
+    """The checkpoints of one run's folder. Use as a context: leaving it waits for the save in
+    flight.
 
-    A damaged one is told on standard error, and is as if it had never been: the newest whole one takes its place. With several processes
-    all of them must make, save and restore together, on a file system they share.
-    Raises ConfigError on opening a folder of another configuration or data, DataError where there is none to read.
+    A damaged one is told on standard error, and is as if it had never been: the newest whole one
+    takes its place. With several processes all of them must make, save and restore together, on a
+    file system they share.
+    Raises ConfigError on opening a folder of another configuration or data, DataError where there
+    is none to read.
     """
 
-    def __init__(self, folder: Path, config: ConfigDict, data: Learnt | str = "", *, write: bool = False):
+    def __init__(
+        self, folder: Path, config: ConfigDict, data: Learnt | str = "", *, write: bool = False
+    ):
         """data: what the run learns from; compared like the config, where it is given.
 
-        write: the one training run of the folder, which also clears away what an earlier one left half-done and moves damaged ones to
-        damaged-STEP; without it nothing on disk is touched, so a run can be looked at while it trains.
+        write: the one training run of the folder, which also clears away what an earlier one left
+        half-done and moves damaged ones to damaged-STEP; without it nothing on disk is touched, so
+        a run can be looked at while it trains.
         """
         self.folder = Path(folder).absolute()
-        self.expected, self._data = training_leaves(config), Learnt(data) if isinstance(data, str) else data
+        self.expected, self._data = (
+            training_leaves(config),
+            (Learnt(data) if isinstance(data, str) else data),
+        )
         self._keep, self._write = config.train.keep, write
         if not write and not self.folder.is_dir():
-            raise DataError(f"{self.folder}: not found; expected the checkpoints of a run: train first, or give its --workdir")
+            raise DataError(
+                f"{self.folder}: not found; expected the checkpoints of a run: train first, or give"
+                " its --workdir"
+            )
         if write:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise cannot_write(self.folder, error) from None
-        self._manager: ocp.CheckpointManager | None = None  # made at the first save: by then damaged folders are out of its way
+        # made at the first save: by then damaged folders are out of its way
+        self._manager: ocp.CheckpointManager | None = None
         self._bad: set[int] = set()  # known to be damaged
         self._metas: dict[int, dict[str, Any]] = {}  # of those that were looked at, by step
         self._arrays: tuple[int, dict[str, np.ndarray]] | None = None  # the one read last
@@ -103,10 +138,15 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of all complete checkpoints that are not known to be damaged, in order."""
-        return sorted(step for step, path in numbered(self.folder).items() if step not in self._bad and not lacks(path))
+        return sorted(
+            step
+            for step, path in numbered(self.folder).items()
+            if step not in self._bad and not lacks(path)
+        )
 
     def step_of(self, which: str | int) -> int | None:
-        """The step of the whole checkpoint that 'last', 'best', 'best_on_test' or a number means; None where there is none.
+        """The step of the whole checkpoint that 'last', 'best', 'best_on_test' or a number means;
+        None where there is none.
 
         Raises DataError where a number is of a damaged one.
         """
@@ -116,30 +156,56 @@ class Checkpoints:
             return step
         step = int(which) if str(which).isdecimal() else None
         if step in self._bad or (step in self.steps() and not self._verify(step)):
-            raise DataError(f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of them, last or best")
+            raise DataError(
+                f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of"
+                " them, last or best"
+            )
         return step if step in self.steps() else None
 
     def _candidate(self, which: str) -> int | None:
         steps = [step for step in reversed(self.steps()) if self._meta(step)]
         if which == "last":
             return steps[0] if steps else None
-        value, step = max(((ranking(self._metas[step]["metrics"], BEST[which]), step) for step in steps), default=(-math.inf, 0))
+        value, step = max(
+            ((ranking(self._metas[step]["metrics"], BEST[which]), step) for step in steps),
+            default=(-math.inf, 0),
+        )
         return step if value > -math.inf else None  # of equal ones the newest
 
-    def save(self, step: int, state: TrainState, position: Any, pending: Any, metrics: Mapping[str, float]) -> None:
-        """Starts writing a checkpoint and returns; the arrays must not change afterwards (`Mapper.unreplicate` copies).
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        position: Any,
+        pending: Any,
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Starts writing a checkpoint and returns; the arrays must not change afterwards
+        (`Mapper.unreplicate` copies).
 
-        Args: state: one replica, numpy; position: bytes or what JSON can hold; pending: what JSON can hold;
-        metrics: {'validation': value, 'test': value}, higher is better, only those that were measured at this step.
+        Args: state: one replica, numpy; position: bytes or what JSON can hold; pending: what JSON
+        can hold;
+        metrics: {'validation': value, 'test': value}, higher is better, only those that were
+        measured at this step.
         Raises DataError where it, or the one before it, cannot be written.
         """
-        arrays = {path: x for path, x in named_leaves(state).items() if x.size}  # orbax refuses arrays without elements
-        meta = {"config": self.expected, "config_hash": hash_of(self.expected), "data": self._data.name, "content": dict(self._data.content)}
+        # orbax refuses arrays without elements
+        arrays = {path: x for path, x in named_leaves(state).items() if x.size}
+        meta = {
+            "config": self.expected,
+            "config_hash": hash_of(self.expected),
+            "data": self._data.name,
+            "content": dict(self._data.content),
+        }
         meta |= {"pending": pending, "position": _encode(position), "gfvad": gfvad.__version__}
         meta["shapes"] = {path: shape_text(x) for path, x in named_leaves(state).items()}
-        meta["metrics"] = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        meta["metrics"] = {
+            name: float(value) for name, value in metrics.items() if math.isfinite(value)
+        }
         sealed = plain(seal(plain(meta), arrays))
-        parts = ocp.args.Composite(state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed))
+        parts = ocp.args.Composite(
+            state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed)
+        )
         with self._saving():
             self._open_manager().save(step, args=parts, metrics=meta["metrics"], force=True)
         self._metas[step] = sealed
@@ -147,22 +213,32 @@ class Checkpoints:
         self._whole.add(step)
 
     def restore(self, which: str | int, template: TrainState) -> Restored:
-        """Reads a checkpoint: 'last', 'best', 'best_on_test' or a step, for any number of devices and processes.
+        """Reads a checkpoint: 'last', 'best', 'best_on_test' or a step, for any number of devices
+        and processes.
 
-        Args: template: a state of the same model and optimiser, for its structure; numpy arrays or anything with their shapes.
-        Raises DataError where there is no such checkpoint, it is damaged or its arrays do not fit the model, ConfigError where it
-        belongs to another configuration.
+        Args: template: a state of the same model and optimiser, for its structure; numpy arrays or
+        anything with their shapes.
+        Raises DataError where there is no such checkpoint, it is damaged or its arrays do not fit
+        the model, ConfigError where it belongs to another configuration.
         """
         self.wait()
         step = self.step_of(which)
         if step is None:
-            raise DataError(f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give last, best or one of them, or train first")
+            raise DataError(
+                f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give"
+                " last, best or one of them, or train first"
+            )
         meta = self._check_config(step)
         wanted = named_leaves(template)
-        self._check_shapes(step, meta["shapes"], {path: shape_text(x) for path, x in wanted.items()})
+        self._check_shapes(
+            step, meta["shapes"], {path: shape_text(x) for path, x in wanted.items()}
+        )
         arrays = self._arrays[1] if self._arrays and self._arrays[0] == step else self._read(step)
         self._arrays = None
-        leaves = [np.asarray(arrays[path]) if path in arrays else np.zeros(x.shape, x.dtype) for path, x in wanted.items()]
+        leaves = [
+            np.asarray(arrays[path]) if path in arrays else np.zeros(x.shape, x.dtype)
+            for path, x in wanted.items()
+        ]
         state = jax.tree.unflatten(jax.tree.structure(template), leaves)
         return Restored(step, state, _decode(meta["position"]), meta["pending"], meta["metrics"])
 
@@ -171,14 +247,19 @@ class Checkpoints:
         return self.restore("last", template) if self.step_of("last") is not None else None
 
     def feature_widths(self, which: str | int, modalities: Sequence[str]) -> dict[str, int]:
-        """{modality: D} of the features a checkpoint was trained on, by its feature statistics; {} where there is no such checkpoint."""
+        """{modality: D} of the features a checkpoint was trained on, by its feature statistics;
+        {} where there is no such checkpoint."""
         step = self.step_of(which)
         shapes = self._check_config(step)["shapes"] if step is not None else {}
-        found = {m: re.fullmatch(r"\w+\[(\d+)\]", shapes.get(f"constants.constants.mean_{m}", "")) for m in modalities}
+        found = {
+            m: re.fullmatch(r"\w+\[(\d+)\]", shapes.get(f"constants.constants.mean_{m}", ""))
+            for m in modalities
+        }
         return {m: int(match[1]) for m, match in found.items() if match}
 
     def wait(self) -> None:
-        """Returns when the save in flight is on disk. Raises DataError where it cannot be written."""
+        """Returns when the save in flight is on disk. Raises DataError where it cannot be
+        written."""
         if self._manager is not None:
             with self._saving():
                 self._manager.wait_until_finished()
@@ -188,7 +269,8 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
-        """What goes wrong with writing, in this thread or in the library's, as an error that says what to do."""
+        """What goes wrong with writing, in this thread or in the library's, as an error that
+        says what to do."""
         try:
             yield
         except DataError:
@@ -198,18 +280,25 @@ class Checkpoints:
         except LIBRARY_ERRORS as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise DataError(
-                f"{self.folder}: a checkpoint cannot be written ({reason}); expected room and the right to write there: what was saved before is whole,"
-                " and the same command goes on from it"
+                f"{self.folder}: a checkpoint cannot be written ({reason}); expected room and the"
+                " right to write there: what was saved before is whole, and the same command goes"
+                " on from it"
             ) from None
 
     def _open_manager(self) -> ocp.CheckpointManager:
         """Clears away what is half-done and damaged, then opens the folder for saving."""
         if self._manager is None:
             self._tidy()
-            best = [preserve.BestN(get_metric_fn=lambda m, name=name: ranking(m, name), n=1) for name in (VALIDATION, TEST)]
+            best = [
+                preserve.BestN(get_metric_fn=lambda m, name=name: ranking(m, name), n=1)
+                for name in (VALIDATION, TEST)
+            ]
             options = ocp.CheckpointManagerOptions(
-                # max_to_keep with best_fn would delete the newest ones; best_fn alone makes orbax store the metrics at all.
-                preservation_policy=preserve.AnyPreservationPolicy([preserve.LatestN(self._keep), *best]),
+                # max_to_keep with best_fn would delete the newest ones; best_fn alone makes orbax
+                # store the metrics at all.
+                preservation_policy=preserve.AnyPreservationPolicy(
+                    [preserve.LatestN(self._keep), *best]
+                ),
                 best_fn=lambda metrics: ranking(metrics, VALIDATION),
                 cleanup_tmp_directories=True,
                 create=True,
@@ -221,10 +310,13 @@ class Checkpoints:
         return self._manager
 
     def _tidy(self) -> None:
-        """Process 0 moves damaged checkpoints aside, and removes what a deletion cut short has left of older ones."""
+        """Process 0 moves damaged checkpoints aside, and removes what a deletion cut short has
+        left of older ones."""
         processes = jax.process_count() > 1
         if processes:
-            ocp.multihost.sync_global_processes("gfvad: every process has looked at the checkpoints")
+            ocp.multihost.sync_global_processes(
+                "gfvad: every process has looked at the checkpoints"
+            )
         if jax.process_index() == 0 and self.folder.is_dir():
             kept = self.steps()
             for step, path in numbered(self.folder).items():
@@ -264,39 +356,66 @@ class Checkpoints:
         """The verified arrays of a checkpoint. Raises Damaged."""
         require_regular_files(self.folder / str(step))
         try:
-            with quiet_library(), quiet_late_reads(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            with (
+                quiet_library(),
+                quiet_late_reads(),
+                ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader,
+            ):
                 arrays = reader.restore(self.folder / str(step) / "state")
             arrays = {path: np.asarray(x) for path, x in arrays.items()}
         except LIBRARY_ERRORS as error:
-            raise Damaged(f"its arrays cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
+            raise Damaged(
+                f"its arrays cannot be read ({type(error).__name__}:"
+                f" {' '.join(str(error).split())[:200]})"
+            ) from None
         check_arrays(self._metas[step], arrays)
         return arrays
 
     def _tell_incomplete(self, steps: Sequence[int]) -> None:
-        """A line about each checkpoint whose copy, or deletion, was cut short. steps: the complete ones."""
+        """A line about each checkpoint whose copy, or deletion, was cut short. steps: the
+        complete ones."""
         for step, path in numbered(self.folder).items():
             if step not in steps and (found := lacks(path)) and jax.process_index() == 0:
-                print(f"warning: {path}: not complete: {found}; it is passed over", file=sys.stderr, flush=True)
+                print(
+                    f"warning: {path}: not complete: {found}; it is passed over",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     def _tell(self, step: int, error: Damaged) -> None:
         self._bad.add(step)
         self._metas.pop(step, None)
         if jax.process_index() == 0:
-            end = "it is moved to damaged-STEP when this run saves" if self._write else "it is left as it is"
-            print(f"warning: {self.folder / str(step)}: damaged: {error}; the newest whole one before it is used, {end}", file=sys.stderr, flush=True)
+            end = (
+                "it is moved to damaged-STEP when this run saves"
+                if self._write
+                else "it is left as it is"
+            )
+            print(
+                f"warning: {self.folder / str(step)}: damaged: {error}; the newest whole one before"
+                f" it is used, {end}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _check_config(self, step: int) -> Mapping[str, Any]:
         meta = self._meta(step)
         if meta is None:
-            raise DataError(f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of them, last or best")
+            raise DataError(
+                f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of"
+                " them, last or best"
+            )
         refuse_others(self.folder / str(step), meta, self.expected, self._data)
         return meta
 
-    def _check_shapes(self, step: int, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    def _check_shapes(
+        self, step: int, found: Mapping[str, str], expected: Mapping[str, str]
+    ) -> None:
         if found != expected:
             raise DataError(
-                f"{self.folder / str(step)}: the checkpoint does not fit the model: {describe_differences(found, expected)};"
-                " use the features and the model it was trained with, or another --workdir"
+                f"{self.folder / str(step)}: the checkpoint does not fit the model:"
+                f" {describe_differences(found, expected)}; use the features and the model it was"
+                " trained with, or another --workdir"
             )
 
 
@@ -306,7 +425,11 @@ def ranking(metrics: Mapping[str, float] | None, name: str) -> float:
 
 
 def _encode(position: Any) -> Any:
-    return {"base64": base64.b64encode(position).decode()} if isinstance(position, bytes) else {"json": position}
+    return (
+        {"base64": base64.b64encode(position).decode()}
+        if isinstance(position, bytes)
+        else {"json": position}
+    )
 
 
 def _decode(position: Mapping[str, Any]) -> Any:

@@ -1,4 +1,6 @@
-"""What a run learns from and is evaluated on, by content: by the names of its videos alone, another set of the same names would pass for it."""
+"""What a run learns from and is evaluated on, by content: by the names of its videos alone,
+another set of the same names would pass for it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -12,7 +14,8 @@ from gfvad.base.locks import locked
 from gfvad.base.types import ConfigError, DataError
 
 RESULTS = "results.json"
-CONTENT, ON = "content", "evaluated_on"  # keys of results.json: digests of the data; the run and the folder, where that is not the run's own
+# keys of results.json: digests of the data; the run and the folder, where that is not the run's own
+CONTENT, ON = "content", "evaluated_on"
 WRITTEN = ("results.md", "scores.npz", "figures")  # what an evaluation writes besides
 
 
@@ -20,11 +23,15 @@ class Learnt(NamedTuple):
     """Data as a run's checkpoints and results know it."""
 
     name: str  # `repr` of its records: dataset, split, number and names of its videos, modalities
-    content: Mapping[str, str] = {}  # part ("rgb", "labels and spans", ...) -> digest; {} where it is not known (data of earlier versions)
+    # part ("rgb", "labels and spans", ...) -> digest; {} where it is not known (data of earlier
+    # versions)
+    content: Mapping[str, str] = {}
 
     def differences(self, other: Mapping[str, str]) -> list[str]:
         """The parts that both know and that differ."""
-        return sorted(part for part, digest in self.content.items() if part in other and other[part] != digest)
+        return sorted(
+            part for part, digest in self.content.items() if part in other and other[part] != digest
+        )
 
 
 def learnt(records: Any) -> Learnt:
@@ -33,9 +40,14 @@ def learnt(records: Any) -> Learnt:
 
 
 def stated(**splits: Any) -> dict[str, Any]:
-    """What results.json says of the data: {"content": {split: digests}}, and {"skipped": {split: {video: why}}} where videos were left out."""
+    """What results.json says of the data: {"content": {split: digests}}, and {"skipped": {split:
+    {video: why}}} where videos were left out."""
     found = {CONTENT: {name: dict(learnt(split).content) for name, split in splits.items()}}
-    skipped = {name: dict(split.skipped) for name, split in splits.items() if getattr(split, "skipped", None)}
+    skipped = {
+        name: dict(split.skipped)
+        for name, split in splits.items()
+        if getattr(split, "skipped", None)
+    }
     return {**found, "skipped": skipped} if skipped else found
 
 
@@ -43,16 +55,21 @@ def skipped_text(split: Any) -> str:
     """'2 of 17 videos of test are damaged and left out: a (...), b (...)'."""
     names = [f"{name} ({why})" for name, why in split.skipped.items()]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{len(names)} of {len(names) + len(split)} videos of {split.split} are damaged and left out: {', '.join(names[:5])}{more}"
+    return (
+        f"{len(names)} of {len(names) + len(split)} videos of {split.split} are damaged and left"
+        f" out: {', '.join(names[:5])}{more}"
+    )
 
 
 def alone(folder: Path, process_index: int = 0, what: str = "run") -> AbstractContextManager[None]:
-    """Keeps other jobs out of a run's folder; process 0 does it for all. Raises DataError where another one works there."""
+    """Keeps other jobs out of a run's folder; process 0 does it for all. Raises DataError where
+    another one works there."""
     return contextlib.nullcontext() if process_index else locked(folder, what)
 
 
 def refuse_other_data(workdir: Path, content: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises ConfigError where a folder has results on data of another content. content: split -> part -> digest."""
+    """Raises ConfigError where a folder has results on data of another content. content: split
+    -> part -> digest."""
     found = _results(workdir)
     differ = [
         f"{part} of {split}"
@@ -61,22 +78,34 @@ def refuse_other_data(workdir: Path, content: Mapping[str, Mapping[str, str]]) -
     ]
     if differ:
         raise ConfigError(
-            f"{workdir / RESULTS}: these results are on other data: {', '.join(differ)} differ in content from what is given now; give the same "
-            f"data, another --workdir, or evaluate this run on the other data by --mode=evaluate --workdir={workdir} --data=FOLDER --output=FOLDER"
+            f"{workdir / RESULTS}: these results are on other data: {', '.join(differ)} differ in"
+            " content from what is given now; give the same data, another --workdir, or evaluate"
+            f" this run on the other data by --mode=evaluate --workdir={workdir} --data=FOLDER"
+            " --output=FOLDER"
         )
 
 
 def claim_output(output: Path, workdir: Path, data: Path) -> None:
-    """Raises ConfigError where a folder is not free for the evaluation of a run on other data: a run's, another evaluation's, or somebody's."""
-    hint = "expected a new folder, or that of an earlier evaluation of the same run on the same data: give another --output"
-    if output.resolve() == workdir.resolve() or (output / "config.json").exists() or (output / "checkpoints").exists():
+    """Raises ConfigError where a folder is not free for the evaluation of a run on other data: a
+    run's, another evaluation's, or somebody's."""
+    hint = (
+        "expected a new folder, or that of an earlier evaluation of the same run on the same data:"
+        " give another --output"
+    )
+    if (
+        output.resolve() == workdir.resolve()
+        or (output / "config.json").exists()
+        or (output / "checkpoints").exists()
+    ):
         raise ConfigError(f"--output={output}: the folder of a run; {hint}")
     if output.exists() and not output.is_dir():
         raise ConfigError(f"--output={output}: a file; {hint}")
     found = _results(output)
     if found is not None and found.get(ON) != on(workdir, data):
         raise ConfigError(f"{output / RESULTS}: of {found.get(ON) or 'a run'}; {hint}")
-    others = [name for name in (RESULTS, *WRITTEN) if (output / name).exists()] if found is None else []
+    others = (
+        [name for name in (RESULTS, *WRITTEN) if (output / name).exists()] if found is None else []
+    )
     if others:
         raise ConfigError(f"{output / others[0]}: not of such an evaluation; {hint}")
 
@@ -87,7 +116,8 @@ def on(workdir: Path, data: Path) -> dict[str, str]:
 
 
 def _results(folder: Path) -> Mapping[str, Any] | None:
-    """The results of a folder; None where there are none, or none that can be read (they are written anew)."""
+    """The results of a folder; None where there are none, or none that can be read (they are
+    written anew)."""
     path = folder / RESULTS
     if not path.is_file():
         return None

@@ -1,9 +1,11 @@
 """Logs of a run's folder: metrics.jsonl, timing.jsonl and TensorBoard events.
 
-metrics.jsonl holds nothing but functions of the configuration, so that the logs of two runs can be compared byte by byte;
-what depends on the machine and the hour (rates, seconds) goes to timing.jsonl. A row is
-{"step": steps taken, "kind": "train" | "validation" | "test" | "fusion", NAME: number or list of numbers, ...}.
+metrics.jsonl holds nothing but functions of the configuration, so that the logs of two runs can be
+compared byte by byte; what depends on the machine and the hour (rates, seconds) goes to
+timing.jsonl. A row is {"step": steps taken, "kind": "train" | "validation" | "test" | "fusion",
+NAME: number or list of numbers, ...}.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -26,9 +28,11 @@ Row = dict[str, Any]
 
 
 class RunLog:
-    """Writes the logs of one run; on process 0 only, elsewhere every call does nothing. Use as a context.
+    """Writes the logs of one run; on process 0 only, elsewhere every call does nothing. Use as a
+    context.
 
-    Opening it for a run that goes on from `step` drops every row of a later step, so that nothing is logged twice.
+    Opening it for a run that goes on from `step` drops every row of a later step, so that nothing
+    is logged twice.
     Field rows: all rows of metrics.jsonl.
     """
 
@@ -51,7 +55,8 @@ class RunLog:
         self._files = {name: open(path, "a", encoding="utf-8") for name, path in paths.items()}
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
         self._writer = self._board.file_writer.event_writer
-        self._failed: BaseException | None = None  # of the thread that writes the events: without it the queue fills and blocks
+        # of the thread that writes the events: without it the queue fills and blocks
+        self._failed: BaseException | None = None
         before, worker = threading.excepthook, self._writer._worker
 
         def hook(found: threading.ExceptHookArgs) -> None:
@@ -77,7 +82,8 @@ class RunLog:
                     file.close()
             threading.excepthook = self._hook
         except DataError:
-            self._writer._closed = True  # else the library tries again when the program ends, with a traceback
+            # else the library tries again when the program ends, with a traceback
+            self._writer._closed = True
             self._writer._event_queue.cancel_join_thread()
             if kind is None:  # else the first error says more
                 raise
@@ -96,12 +102,22 @@ class RunLog:
             raise cannot_write(self._folder, error) from None
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
-        """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite are left out: JSON has no word for them."""
-        self._add("metrics", {"step": step, "kind": kind, **{k: plain(v) for k, v in values.items() if np.isfinite(v).all()}})
+        """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite
+        are left out: JSON has no word for them."""
+        self._add(
+            "metrics",
+            {
+                "step": step,
+                "kind": kind,
+                **{k: plain(v) for k, v in values.items() if np.isfinite(v).all()},
+            },
+        )
 
     def write_timing(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a row to timing.jsonl and TensorBoard."""
-        self._add("timing", {"step": step, "kind": "timing", **{k: float(v) for k, v in values.items()}})
+        self._add(
+            "timing", {"step": step, "kind": "timing", **{k: float(v) for k, v in values.items()}}
+        )
 
     def flush(self) -> None:
         """Brings all rows to the disk; to be called before a checkpoint that counts on them."""
@@ -139,7 +155,8 @@ def flat(tag: str, value: Any) -> list[tuple[str, float]]:
 
 
 def truncate(path: Path, step: int) -> list[Row]:
-    """Drops rows of later steps from a JSON-lines file, and a last line that was cut short; returns the rows kept.
+    """Drops rows of later steps from a JSON-lines file, and a last line that was cut short; returns
+    the rows kept.
 
     Raises DataError naming file and line where another line is broken.
     """
@@ -158,7 +175,8 @@ def truncate(path: Path, step: int) -> list[Row]:
         try:
             row = _row(line, f"{path}, line {number}") if line else None
         except DataError as error:
-            if number < len(lines):  # a whole line ends with a newline, so only the very last part can be cut short
+            # a whole line ends with a newline, so only the very last part can be cut short
+            if number < len(lines):
                 raise DataError(f"{error}; mend or remove the line") from None
             row = None
         if row is not None and row["step"] <= step:
@@ -175,5 +193,7 @@ def _row(line: bytes, where: str) -> Row:
     except UnicodeDecodeError:
         raise DataError(f"{where}: not UTF-8; expected {what}") from None
     if type(row.get("step")) is not int or not isinstance(row.get("kind"), str):
-        raise DataError(f"{where}: step {row.get('step')!r}, kind {row.get('kind')!r}; expected {what}")
+        raise DataError(
+            f"{where}: step {row.get('step')!r}, kind {row.get('kind')!r}; expected {what}"
+        )
     return row

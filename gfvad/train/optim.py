@@ -1,14 +1,19 @@
 """Optimiser and learning-rate schedule of a config.
 
-Update, in order: clip by the global gradient norm (optim.clip_norm, 0: off), the optimiser's own scaling, weight decay,
-times minus the learning rate.
-- adamw: Adam (0.9, 0.999, eps 1e-8) with decoupled decay (Loshchilov and Hutter, 2019); adam: without; sgd: momentum 0.9, without.
-- Decay concerns what `decayed` selects: matrices of dense layers. Biases, norm scales and shifts, and all fusion
-  coefficients are left alone: pulling the coefficients to 0 would pull the fused graph to nothing (or, through softplus and
-  softmax, to a constant that means nothing), which is a statement about the graph and not a preference for small functions.
-- optim.graph_rate multiplies the learning rate of the fusion coefficients, a handful of numbers that must move by about 1.
+Update, in order: clip by the global gradient norm (optim.clip_norm, 0: off), the optimiser's own
+scaling, weight decay, times minus the learning rate.
+- adamw: Adam (0.9, 0.999, eps 1e-8) with decoupled decay (Loshchilov and Hutter, 2019); adam:
+  without; sgd: momentum 0.9, without.
+- Decay concerns what `decayed` selects: matrices of dense layers. Biases, norm scales and shifts,
+  and all fusion
+  coefficients are left alone: pulling the coefficients to 0 would pull the fused graph to nothing
+  (or, through softplus and softmax, to a constant that means nothing), which is a statement about
+  the graph and not a preference for small functions.
+- optim.graph_rate multiplies the learning rate of the fusion coefficients, a handful of numbers
+  that must move by about 1.
 - Schedule: linear warm-up over optim.warmup_steps, then constant, or cosine to 0 at the last step.
 """
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -17,10 +22,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gfvad.tasks.fusion.losses import switched_on
 from gfvad.base.types import ConfigError
+from gfvad.tasks.fusion.losses import switched_on
 
-NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")  # ends of parameter names; stacked experts' biases have two axes
+# ends of parameter names; stacked experts' biases have two axes
+NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")
 
 
 class Optimiser(NamedTuple):
@@ -33,14 +39,22 @@ class Optimiser(NamedTuple):
 def make_optimiser(cfg: Any, steps: int) -> Optimiser:
     """cfg = config.optim, steps = config.train.steps. Raises ConfigError for an unknown name.
 
-    learning_rate, graph_rate, weight_decay and clip_norm may be arrays (one of several settings trained side by side, gfvad/ablation); their part
-    of the chain is then there whatever they are.
+    learning_rate, graph_rate, weight_decay and clip_norm may be arrays (one of several settings
+    trained side by side, gfvad/ablation); their part of the chain is then there whatever they are.
     """
     schedule = make_schedule(cfg, steps)
-    scalings = {"adamw": optax.scale_by_adam, "adam": optax.scale_by_adam, "sgd": lambda: optax.trace(decay=0.9)}
+    scalings = {
+        "adamw": optax.scale_by_adam,
+        "adam": optax.scale_by_adam,
+        "sgd": lambda: optax.trace(decay=0.9),
+    }
     if cfg.name not in scalings:
-        raise ConfigError(f"config.optim.name = {cfg.name!r}: expected one of {', '.join(scalings)}")
-    parts = [optax.clip_by_global_norm(clip_bound(cfg.clip_norm))] if switched_on(cfg.clip_norm) else []
+        raise ConfigError(
+            f"config.optim.name = {cfg.name!r}: expected one of {', '.join(scalings)}"
+        )
+    parts = (
+        [optax.clip_by_global_norm(clip_bound(cfg.clip_norm))] if switched_on(cfg.clip_norm) else []
+    )
     parts.append(scalings[cfg.name]())
     if cfg.name == "adamw" and switched_on(cfg.weight_decay):
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
@@ -55,7 +69,8 @@ def clip_bound(norm: Any) -> Any:
 
 
 def make_schedule(cfg: Any, steps: int) -> optax.Schedule:
-    """Step (0 for the first) -> learning rate; the warm-up is shortened to half of a shorter run."""
+    """Step (0 for the first) -> learning rate; the warm-up is shortened to half of a shorter
+    run."""
     warmup = min(cfg.warmup_steps, steps // 2)
     if cfg.schedule == "cosine":
         after = optax.cosine_decay_schedule(cfg.learning_rate, max(steps - warmup, 1))
@@ -75,7 +90,11 @@ def decayed(params: Any) -> Any:
 
     def rule(path: tuple, leaf: Any) -> bool:
         names = [str(getattr(part, "key", part)).lower() for part in path]
-        return leaf.ndim >= 2 and not names[-1].endswith(NOT_DECAYED) and not any("fusion" in name for name in names)
+        return (
+            leaf.ndim >= 2
+            and not names[-1].endswith(NOT_DECAYED)
+            and not any("fusion" in name for name in names)
+        )
 
     return jax.tree_util.tree_map_with_path(rule, params)
 

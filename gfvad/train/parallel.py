@@ -1,12 +1,16 @@
-"""Runs pure per-device functions over all devices: the only file that maps functions over devices or starts processes.
+"""Runs pure per-device functions over all devices: the only file that maps functions over devices
+or starts processes.
 
-A step is written once, for one device, over the named axis AXIS: it sees its own part of the batch and joins sums with
-`psum` / `pmean` over that axis. `Mapper` runs it by `jax.pmap` (default) or `jax.shard_map`; both give the same numbers.
+A step is written once, for one device, over the named axis AXIS: it sees its own part of the batch
+and joins sums with `psum` / `pmean` over that axis. `Mapper` runs it by `jax.pmap` (default) or
+`jax.shard_map`; both give the same numbers.
 
-Layouts. pmap wants a leading axis of this process's devices: state [n_local, ...] (a copy each), batch
-[n_local, B_local / n_local, ...]. shard_map sees global arrays: state whole on every device, batch [B, ...] cut along axis 0.
-Both are hidden behind `replicate`, `unreplicate`, `shard` and `to_host`, which speak numpy on the host side.
+Layouts. pmap wants a leading axis of this process's devices: state [n_local, ...] (a copy each),
+batch [n_local, B_local / n_local, ...]. shard_map sees global arrays: state whole on every device,
+batch [B, ...] cut along axis 0. Both are hidden behind `replicate`, `unreplicate`, `shard` and
+`to_host`, which speak numpy on the host side.
 """
+
 from __future__ import annotations
 
 import os
@@ -23,14 +27,17 @@ from gfvad.base.types import ConfigError
 
 AXIS = "devices"
 BACKENDS = ("pmap", "shard_map")
-HEARTBEAT_SECONDS = 10  # after a peer's death the others give up in this time, not in the default 91 s
+# after a peer's death the others give up in this time, not in the default 91 s
+HEARTBEAT_SECONDS = 10
 
 
 def initialise_distributed(environment: Mapping[str, str] = os.environ) -> None:
-    """Joins this process to its peers; does nothing for a single one. Call it before any other use of jax.
+    """Joins this process to its peers; does nothing for a single one. Call it before any other use
+    of jax.
 
-    GFVAD_COORDINATOR=HOST:PORT, GFVAD_PROCESSES=N and GFVAD_PROCESS=I name the peers (launch/cpu_pod.sh sets them);
-    GFVAD_DISTRIBUTED=auto leaves it to jax to find them (Cloud TPU, Slurm).
+    GFVAD_COORDINATOR=HOST:PORT, GFVAD_PROCESSES=N and GFVAD_PROCESS=I name the peers
+    (launch/cpu_pod.sh sets them); GFVAD_DISTRIBUTED=auto leaves it to jax to find them (Cloud TPU,
+    Slurm).
     Raises ConfigError where the variables do not fit together.
     """
     names = ("GFVAD_COORDINATOR", "GFVAD_PROCESSES", "GFVAD_PROCESS")
@@ -46,27 +53,43 @@ def initialise_distributed(environment: Mapping[str, str] = os.environ) -> None:
     coordinator, count, index = given
     if not (coordinator and count.isdigit() and index.isdigit() and int(index) < int(count)):
         found = ", ".join(f"{name}={value!r}" for name, value in zip(names, given))
-        raise ConfigError(f"{found}: expected all three, HOST:PORT, N and an index below N (see launch/cpu_pod.sh)")
-    jax.distributed.initialize(coordinator, int(count), int(index), heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        raise ConfigError(
+            f"{found}: expected all three, HOST:PORT, N and an index below N (see"
+            " launch/cpu_pod.sh)"
+        )
+    jax.distributed.initialize(
+        coordinator, int(count), int(index), heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+    )
 
 
 def make_mapper(backend: str = "pmap", devices: int = 0) -> Mapper:
-    """A mapper over `devices` devices of every process (0: all of them). Raises ConfigError where there are fewer."""
+    """A mapper over `devices` devices of every process (0: all of them). Raises ConfigError
+    where there are fewer."""
     if backend not in BACKENDS:
-        raise ConfigError(f"config.parallel.backend = {backend!r}: expected one of {', '.join(BACKENDS)}")
+        raise ConfigError(
+            f"config.parallel.backend = {backend!r}: expected one of {', '.join(BACKENDS)}"
+        )
     available = jax.local_device_count()
     if devices > available:
-        raise ConfigError(f"config.parallel.devices = {devices}: this process has {available}; use 0 for all of them")
+        raise ConfigError(
+            f"config.parallel.devices = {devices}: this process has {available}; use 0 for all of"
+            " them"
+        )
     taken = devices or available
-    each = [[d for d in jax.devices() if d.process_index == p][:taken] for p in range(jax.process_count())]
+    each = [
+        [d for d in jax.devices() if d.process_index == p][:taken]
+        for p in range(jax.process_count())
+    ]
     return Mapper(backend, [device for own in each for device in own])
 
 
 class Mapper:
     """Maps per-device functions over a fixed list of devices.
 
-    Fields: axis_name; n_local, n_global: devices of this process and of all; process_index, process_count;
-    traces: Counter of (function's name, shapes of the batch) -> how often it was traced (1 each, or something recompiles).
+    Fields: axis_name; n_local, n_global: devices of this process and of all; process_index,
+    process_count;
+    traces: Counter of (function's name, shapes of the batch) -> how often it was traced (1 each, or
+    something recompiles).
     """
 
     axis_name = AXIS
@@ -76,28 +99,45 @@ class Mapper:
         self.backend, self.devices = backend, devices
         self.n_local, self.n_global = len(own), len(devices)
         processes = sorted({d.process_index for d in devices})
-        self.process_count, self.process_index = len(processes), processes.index(jax.process_index())
+        self.process_count, self.process_index = (
+            len(processes),
+            processes.index(jax.process_index()),
+        )
         self.traces: Counter = Counter()
-        # Auto axes: `jax.make_mesh` would give Explicit ones, which put shardings into the types of traced values.
+        # Auto axes: `jax.make_mesh` would give Explicit ones, which put shardings into the types of
+        # traced values.
         self._mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         local_mesh = Mesh(np.array(own), (AXIS,), axis_types=(AxisType.Auto,))
-        # pmap is fed arrays that already lie as its results do; from numpy the second step would compile again.
+        # pmap is fed arrays that already lie as its results do; from numpy the second step would
+        # compile again.
         self._stacked = NamedSharding(local_mesh, PartitionSpec(AXIS))
         self._whole = NamedSharding(self._mesh, PartitionSpec())
         self._split = NamedSharding(self._mesh, PartitionSpec(AXIS))
 
     def local(self) -> Mapper:
-        """The same over this process's devices only: for evaluation, where processes need not keep step with each other."""
+        """The same over this process's devices only: for evaluation, where processes need not
+        keep step with each other."""
         if self.process_count == 1:
             return self
-        return Mapper(self.backend, [d for d in self.devices if d.process_index == jax.process_index()])
+        return Mapper(
+            self.backend, [d for d in self.devices if d.process_index == jax.process_index()]
+        )
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays [...] -> a copy on every device."""
         if self.backend == "pmap":
-            return jax.tree.map(lambda x: jax.device_put(np.stack([np.asarray(x)] * self.n_local), self._stacked), tree)
-        # A fresh copy: device_put may alias host memory on CPU, and a donated state is overwritten in place.
-        return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), self._whole, lambda _, x=x: np.array(x)), tree)
+            return jax.tree.map(
+                lambda x: jax.device_put(np.stack([np.asarray(x)] * self.n_local), self._stacked),
+                tree,
+            )
+        # A fresh copy: device_put may alias host memory on CPU, and a donated state is overwritten
+        # in place.
+        return jax.tree.map(
+            lambda x: jax.make_array_from_callback(
+                np.shape(x), self._whole, lambda _, x=x: np.array(x)
+            ),
+            tree,
+        )
 
     def unreplicate(self, tree: Any) -> Any:
         """A replicated tree -> numpy copies of one replica, which no later step can overwrite."""
@@ -112,12 +152,17 @@ class Mapper:
     def shard(self, batch: Any) -> Any:
         """Numpy leaves [B_local, ...] -> the device layout, each device an equal part in order.
 
-        Where B_local does not divide, zeros are appended: a zero `valid` and `mask` means an example that counts nowhere.
+        Where B_local does not divide, zeros are appended: a zero `valid` and `mask` means an
+        example that counts nowhere.
         """
 
         def place(x: np.ndarray) -> jax.Array:
             short = -len(x) % self.n_local
-            x = np.concatenate([x, np.zeros((short, *x.shape[1:]), x.dtype)]) if short else np.asarray(x)
+            x = (
+                np.concatenate([x, np.zeros((short, *x.shape[1:]), x.dtype)])
+                if short
+                else np.asarray(x)
+            )
             if self.backend == "pmap":
                 return jax.device_put(x.reshape(self.n_local, -1, *x.shape[1:]), self._stacked)
             return jax.make_array_from_process_local_data(self._split, x)
@@ -125,17 +170,25 @@ class Mapper:
         return jax.tree.map(place, batch)
 
     def to_host(self, tree: Any, count: int | None = None) -> Any:
-        """Results of `map_eval` -> numpy [count, ...], this process's examples in their order, without what `shard` appended."""
+        """Results of `map_eval` -> numpy [count, ...], this process's examples in their order,
+        without what `shard` appended."""
 
         def join(x: jax.Array) -> np.ndarray:
             parts = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
             whole = np.concatenate([np.asarray(part.data) for part in parts])
-            return (whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:]) if self.backend == "pmap" else whole)[:count]
+            return (
+                whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:])
+                if self.backend == "pmap"
+                else whole
+            )[:count]
 
         return jax.tree.map(join, tree)
 
-    def stream(self, mapped: Callable, state: Any, batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """(batch, its result on the host) of a function made by `map_eval`; the next batch is on the devices before a result is read."""
+    def stream(
+        self, mapped: Callable, state: Any, batches: Iterable[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """(batch, its result on the host) of a function made by `map_eval`; the next batch is on
+        the devices before a result is read."""
         replicated, before = self.replicate(state), None
         for batch in batches:
             now = (batch, mapped(replicated, self.shard(batch)))
@@ -148,37 +201,47 @@ class Mapper:
     def map_train(self, step: Callable) -> Callable:
         """step(state, batch) -> (state, metrics), one device's part -> the same over all devices.
 
-        The given state is donated: do not use it afterwards. Metrics must be equal on every device (psum'd or pmean'd);
-        read them by `unreplicate`.
+        The given state is donated: do not use it afterwards. Metrics must be equal on every device
+        (psum'd or pmean'd); read them by `unreplicate`.
         """
         return self._map(step, (PartitionSpec(), PartitionSpec()), donate=(0,))
 
     def map_eval(self, function: Callable) -> Callable:
-        """function(state, batch) -> tree of [B / n, ...] -> the same over all devices; read the result by `to_host`."""
+        """function(state, batch) -> tree of [B / n, ...] -> the same over all devices; read the
+        result by `to_host`."""
         return self._map(function, PartitionSpec(AXIS), donate=())
 
     def _map(self, function: Callable, out_specs: Any, donate: tuple[int, ...]) -> Callable:
-        name = getattr(function, "__name__", None) or function.func.__name__  # a partial has none of its own
+        # a partial has none of its own
+        name = getattr(function, "__name__", None) or function.func.__name__
 
         def counted(state: Any, batch: Any) -> Any:
-            self.traces[name, tuple(x.shape for x in jax.tree.leaves(batch))] += 1  # runs while tracing only
+            # runs while tracing only
+            self.traces[name, tuple(x.shape for x in jax.tree.leaves(batch))] += 1
             return function(state, batch)
 
         if self.backend == "pmap":
             return jax.pmap(counted, axis_name=AXIS, devices=self.devices, donate_argnums=donate)
-        # The body is pmap-style: it differentiates its local part and joins gradients by `pmean`. With check_vma=True
-        # shard_map would sum the gradient of replicated parameters by itself, and the result would be n times too large.
+        # The body is pmap-style: it differentiates its local part and joins gradients by `pmean`.
+        # With check_vma=True shard_map would sum the gradient of replicated parameters by itself,
+        # and the result would be n times too large.
         mapped = jax.shard_map(
-            counted, mesh=self._mesh, in_specs=(PartitionSpec(), PartitionSpec(AXIS)), out_specs=out_specs, check_vma=False
+            counted,
+            mesh=self._mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+            out_specs=out_specs,
+            check_vma=False,
         )
         return jax.jit(mapped, donate_argnums=donate)
 
     def gather(self, payload: bytes) -> list[bytes]:
-        """Every process's bytes, in the order of processes, on every process. All of them must call it."""
+        """Every process's bytes, in the order of processes, on every process. All of them must
+        call it."""
         if self.process_count == 1:
             return [payload]
         lengths = multihost_utils.process_allgather(np.array([len(payload)], np.int64))[:, 0]
-        room = 1 << int(max(lengths.max(), 1) - 1).bit_length()  # powers of two, so that few shapes are compiled
+        # powers of two, so that few shapes are compiled
+        room = 1 << int(max(lengths.max(), 1) - 1).bit_length()
         padded = np.zeros(room, np.uint8)
         padded[: len(payload)] = np.frombuffer(payload, np.uint8)
         rows = multihost_utils.process_allgather(padded)

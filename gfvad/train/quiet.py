@@ -1,4 +1,5 @@
 """What the library of checkpoints says that is nobody's concern."""
+
 from __future__ import annotations
 
 import contextlib
@@ -21,14 +22,16 @@ def quiet_library() -> Iterator[None]:
 
 
 def silence_threads() -> None:
-    """From now on the library's threads print no tracebacks of saves that fail: the error is raised, and told, when the save is waited for."""
+    """From now on the library's threads print no tracebacks of saves that fail: the error is
+    raised, and told, when the save is waited for."""
     logging.set_verbosity(logging.FATAL)
     _hush_closed_loops()
 
 
 @contextlib.contextmanager
 def quiet_late_reads() -> Iterator[None]:
-    """Reads that are under way when one fails end after the library has closed their event loop, which is nobody's concern."""
+    """Reads that are under way when one fails end after the library has closed their event loop,
+    which is nobody's concern."""
     before = sys.unraisablehook
     _hush_closed_loops()
     yield

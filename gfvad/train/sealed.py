@@ -1,8 +1,10 @@
 """Checksums of a checkpoint: what was saved is what is read, or it is damaged.
 
-The meta of a checkpoint holds the SHA-256 of every array and of itself. It is written before the folder gets its name, in the same save, so
-that a checkpoint that is there at all has them. Those of earlier versions have none: their arrays are read by the library's own checks.
+The meta of a checkpoint holds the SHA-256 of every array and of itself. It is written before the
+folder gets its name, in the same save, so that a checkpoint that is there at all has them. Those of
+earlier versions have none: their arrays are read by the library's own checks.
 """
+
 from __future__ import annotations
 
 import base64
@@ -22,7 +24,13 @@ import numpy as np
 from gfvad.base.files import describe_mode, read_bytes
 from gfvad.base.types import DataError
 
-PARTS = ("_CHECKPOINT_METADATA", "metrics/metrics", "meta/metadata", "state/_METADATA", "state/manifest.ocdbt")
+PARTS = (
+    "_CHECKPOINT_METADATA",
+    "metrics/metrics",
+    "meta/metadata",
+    "state/_METADATA",
+    "state/manifest.ocdbt",
+)
 SEAL, ARRAYS = "sha256", "arrays"  # keys of the meta: of the meta itself, of each array
 OF_META = ("config", "data", "pending", "position", "shapes")  # what every version's meta holds
 
@@ -51,7 +59,10 @@ def text_digest(tree: Any) -> str:
 
 def read_meta(folder: Path) -> dict[str, Any]:
     """The meta of a checkpoint's folder, with "metrics" (what it is ranked by). Raises Damaged."""
-    meta, metrics, _ = (_read_json(folder / name) for name in ("meta/metadata", "metrics/metrics", "_CHECKPOINT_METADATA"))
+    meta, metrics, _ = (
+        _read_json(folder / name)
+        for name in ("meta/metadata", "metrics/metrics", "_CHECKPOINT_METADATA")
+    )
     if SEAL in meta or ARRAYS in meta:
         found = text_digest({key: value for key, value in meta.items() if key != SEAL})
         if found != meta.get(SEAL):
@@ -69,14 +80,19 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _require_kinds(meta: Mapping[str, Any]) -> None:
-    """Raises Damaged for a meta of an earlier version, without checksums, that holds what is never saved."""
+    """Raises Damaged for a meta of an earlier version, without checksums, that holds what is
+    never saved."""
     position = meta["position"]
     wrong = ["position"] if not isinstance(position, dict) else []
     wrong += ["content"] if not isinstance(meta.get("content", {}), dict) else []
     wrong += ["shapes"] * (not all(isinstance(text, str) for text in meta["shapes"].values()))
     if not wrong:
         try:
-            base64.b64decode(position["base64"], validate=True) if "base64" in position else position["json"]
+            (
+                base64.b64decode(position["base64"], validate=True)
+                if "base64" in position
+                else position["json"]
+            )
         except (KeyError, TypeError, ValueError):
             wrong = ["position"]
     if wrong:
@@ -98,10 +114,22 @@ def check_arrays(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     """Raises Damaged where an array is absent or other than it was saved."""
     expected = meta.get(ARRAYS)
     if expected is None:  # of an earlier version
-        sized = {path: text for path, text in meta["shapes"].items() if not text.endswith("[0]") and ",0" not in text and "[0," not in text}
-        wrong = [path for path, text in sized.items() if path not in arrays or shape_text(arrays[path]) != text]
+        sized = {
+            path: text
+            for path, text in meta["shapes"].items()
+            if not text.endswith("[0]") and ",0" not in text and "[0," not in text
+        }
+        wrong = [
+            path
+            for path, text in sized.items()
+            if path not in arrays or shape_text(arrays[path]) != text
+        ]
     else:
-        wrong = [path for path, digest in expected.items() if path not in arrays or array_digest(arrays[path]) != digest]
+        wrong = [
+            path
+            for path, digest in expected.items()
+            if path not in arrays or array_digest(arrays[path]) != digest
+        ]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise Damaged(f"array {wrong[0]}{more} is not what was saved (its checksum differs)")
@@ -119,9 +147,14 @@ def aside(path: Path) -> Path:
 
 
 def left_of_one(folder: Path) -> bool:
-    """Whether a folder holds nothing but parts of a checkpoint, as a deletion that was cut short leaves it."""
+    """Whether a folder holds nothing but parts of a checkpoint, as a deletion that was cut short
+    leaves it."""
     parts = {"commit_success.txt", *(part.split("/")[0] for part in PARTS)}
-    return folder.is_dir() and not folder.is_symlink() and {path.name for path in folder.iterdir()} <= parts
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and {path.name for path in folder.iterdir()} <= parts
+    )
 
 
 def numbered(folder: Path) -> dict[int, Path]:
@@ -132,7 +165,8 @@ def numbered(folder: Path) -> dict[int, Path]:
 
 
 def lacks(folder: Path) -> str:
-    """Why a checkpoint's folder is not complete: the parts of a finished save that it lacks. '' where it has all."""
+    """Why a checkpoint's folder is not complete: the parts of a finished save that it lacks. ''
+    where it has all."""
     if not folder.is_dir():
         return "it is no folder"
     absent = [part for part in PARTS if not (folder / part).is_file()]

@@ -1,4 +1,5 @@
 """The settings that a checkpoint depends on, and how two sets of them differ."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,14 +11,29 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from gfvad.base.types import ConfigError
 from gfvad.settings.config import flatten
 from gfvad.settings.history import filled
 from gfvad.train.identity import Learnt
-from gfvad.base.types import ConfigError
 
-# What a run may be continued with although it differs: where things lie, how evaluation is done, what runs it.
-FREE = ("data.root", "data.cache_dir", "data.require_real", "data.eval_lengths", "data.eval_mode", "data.eval_batch_size")
-FREE += ("variant", "data.test_name", "train.log_every", "train.eval_every", "train.checkpoint_every", "train.keep")
+# What a run may be continued with although it differs: where things lie, how evaluation is done,
+# what runs it.
+FREE = (
+    "data.root",
+    "data.cache_dir",
+    "data.require_real",
+    "data.eval_lengths",
+    "data.eval_mode",
+    "data.eval_batch_size",
+)
+FREE += (
+    "variant",
+    "data.test_name",
+    "train.log_every",
+    "train.eval_every",
+    "train.checkpoint_every",
+    "train.keep",
+)
 FREE += ("data.store", "data.workers", "data.spans", "data.masks", "data.on_corrupt")
 FREE_GROUPS = ("eval.", "parallel.", "score.")
 NAMED = 5  # differences spelt out in an error
@@ -25,7 +41,9 @@ NAMED = 5  # differences spelt out in an error
 
 def training_leaves(config: ConfigDict) -> dict[str, Any]:
     """Dotted key -> value of all that a checkpoint depends on, as JSON gives it back."""
-    leaves = {k: v for k, v in flatten(config).items() if k not in FREE and not k.startswith(FREE_GROUPS)}
+    leaves = {
+        k: v for k, v in flatten(config).items() if k not in FREE and not k.startswith(FREE_GROUPS)
+    }
     return {key: plain(value) for key, value in leaves.items()}
 
 
@@ -37,27 +55,39 @@ def hash_of(leaves: Mapping[str, Any]) -> str:
 def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """'KEY found X, expected Y' for the first few keys that differ, and how many more do."""
     missing = "nothing"
-    keys = sorted(key for key in {*found, *expected} if found.get(key, missing) != expected.get(key, missing))
-    spelt = [f"{key} found {found.get(key, missing)}, expected {expected.get(key, missing)}" for key in keys[:NAMED]]
+    keys = sorted(
+        key for key in {*found, *expected} if found.get(key, missing) != expected.get(key, missing)
+    )
+    spelt = [
+        f"{key} found {found.get(key, missing)}, expected {expected.get(key, missing)}"
+        for key in keys[:NAMED]
+    ]
     return "; ".join(spelt) + (f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
 
 
-def refuse_others(where: Path, meta: Mapping[str, Any], expected: Mapping[str, Any], data: Learnt) -> None:
-    """Raises ConfigError where the meta of a checkpoint is of another configuration, of other videos, or of other data under their names."""
+def refuse_others(
+    where: Path, meta: Mapping[str, Any], expected: Mapping[str, Any], data: Learnt
+) -> None:
+    """Raises ConfigError where the meta of a checkpoint is of another configuration, of other
+    videos, or of other data under their names."""
     found = filled(meta["config"], expected)
     if found != expected:
         raise ConfigError(
-            f"{where}: this checkpoint belongs to another configuration (hash found {meta.get('config_hash')}, expected {hash_of(expected)}): "
-            f"{describe_differences(found, expected)}; set these back, or give another --workdir"
+            f"{where}: this checkpoint belongs to another configuration (hash found"
+            f" {meta.get('config_hash')}, expected {hash_of(expected)}):"
+            f" {describe_differences(found, expected)}; set these back, or give another --workdir"
         )
     if data.name and meta["data"] and meta["data"] != data.name:
         raise ConfigError(
-            f"{where}: this checkpoint learnt from other videos: found {meta['data']}, expected {data.name}; give the same data, or another --workdir"
+            f"{where}: this checkpoint learnt from other videos: found {meta['data']}, expected"
+            f" {data.name}; give the same data, or another --workdir"
         )
     if different := data.differences(meta.get("content", {})):
         raise ConfigError(
-            f"{where}: this checkpoint learnt from other data under the same names of videos: {', '.join(different)} of {data.name} differ in"
-            " content; give the same data, or another --workdir; to evaluate the run on other data: --mode=evaluate --data=FOLDER --output=FOLDER"
+            f"{where}: this checkpoint learnt from other data under the same names of videos:"
+            f" {', '.join(different)} of {data.name} differ in content; give the same data, or"
+            " another --workdir; to evaluate the run on other data: --mode=evaluate --data=FOLDER"
+            " --output=FOLDER"
         )
 
 

@@ -1,4 +1,6 @@
-"""What a training run is at one moment: everything a step reads and writes, as one tree of arrays."""
+"""What a training run is at one moment: everything a step reads and writes, as one tree of
+arrays."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -17,24 +19,38 @@ class TrainState(NamedTuple):
     params: Any  # tree of float32, what is learnt
     constants: Any  # {collection: tree}, what a model keeps but does not learn (feature statistics)
     opt_state: Any  # the optimiser's tree
-    key: Any  # uint32 [2] ([members, 2]) data of the run's random key; never changes, every step folds what it needs from it
+    # uint32 [2] ([members, 2]) data of the run's random key; never changes, every step folds what
+    # it needs from it
+    key: Any
 
 
-# Members of an ensemble lie along a leading axis of what differs between them; the step count and the constants are of all.
-MEMBERS = TrainState(step=None, params=0, constants=None, opt_state=0, key=0)  # in_axes and out_axes of a vmap over members
+# Members of an ensemble lie along a leading axis of what differs between them; the step count and
+# the constants are of all. in_axes and out_axes of a vmap over members
+MEMBERS = TrainState(step=None, params=0, constants=None, opt_state=0, key=0)
 
 
 def init_state(
-    model: Any, transform: optax.GradientTransformation, features: Mapping[str, np.ndarray], seed: int, members: int = 1
+    model: Any,
+    transform: optax.GradientTransformation,
+    features: Mapping[str, np.ndarray],
+    seed: int,
+    members: int = 1,
 ) -> TrainState:
     """The state before the first step, as numpy arrays; equal on every process.
 
-    Args: model: detector of one video; features: one example {modality: [N, D_m]} for its shapes; members: of an ensemble, each with
-    parameters and dropout of its own: leaves of params, opt_state and key get a leading [members]. The first is the run without an ensemble.
+    Args: model: detector of one video; features: one example {modality: [N, D_m]} for its shapes;
+    members: of an ensemble, each with
+    parameters and dropout of its own: leaves of params, opt_state and key get a leading [members].
+    The first is the run without an ensemble.
     """
     mask = np.ones(len(next(iter(features.values()))), bool)
-    keys = [jax.random.key(seed), *(jax.random.fold_in(jax.random.key(seed), member) for member in range(1, members))]
-    states = [jax.tree.map(np.array, _init(model, transform, (dict(features), mask), key)) for key in keys]
+    keys = [
+        jax.random.key(seed),
+        *(jax.random.fold_in(jax.random.key(seed), member) for member in range(1, members)),
+    ]
+    states = [
+        jax.tree.map(np.array, _init(model, transform, (dict(features), mask), key)) for key in keys
+    ]
     if members == 1:
         return states[0]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
@@ -51,27 +67,39 @@ def first_member(tree: Any, state: TrainState) -> Any:
     return jax.tree.map(lambda x: x[0], tree) if is_ensemble(state) else tree
 
 
-def init_from(model: Any, transform: optax.GradientTransformation, inputs: tuple, seed: int) -> TrainState:
+def init_from(
+    model: Any, transform: optax.GradientTransformation, inputs: tuple, seed: int
+) -> TrainState:
     """The same, without members, for a model that is called with `inputs`."""
     return jax.tree.map(np.array, _init(model, transform, inputs, jax.random.key(seed)))
 
 
 def shapes_from(model: Any, transform: optax.GradientTransformation, inputs: tuple) -> TrainState:
-    """The shapes of `init_from` alone (jax.ShapeDtypeStruct), to restore into: nothing is compiled."""
+    """The shapes of `init_from` alone (jax.ShapeDtypeStruct), to restore into: nothing is
+    compiled."""
     return jax.eval_shape(lambda: _init(model, transform, inputs, jax.random.key(0)))
 
 
-def _init(model: Any, transform: optax.GradientTransformation, inputs: tuple, key: jax.Array) -> TrainState:
+def _init(
+    model: Any, transform: optax.GradientTransformation, inputs: tuple, key: jax.Array
+) -> TrainState:
     init_key, run_key = jax.random.split(key)
     names = ("params", "dropout", "pair")
     keys = dict(zip(names, jax.random.split(init_key, len(names))))
     variables = dict(starter(model)(keys, *inputs))
     params = variables.pop("params", {})
-    return TrainState(np.zeros((), np.int32), params, variables, jax.jit(transform.init)(params), jax.random.key_data(run_key))
+    return TrainState(
+        np.zeros((), np.int32),
+        params,
+        variables,
+        jax.jit(transform.init)(params),
+        jax.random.key_data(run_key),
+    )
 
 
 def starter(model: Any) -> Callable:
-    """The compiled program that makes a model's variables from keys and inputs; compiled once for equal models, as several seeds of one are."""
+    """The compiled program that makes a model's variables from keys and inputs; compiled once
+    for equal models, as several seeds of one are."""
     try:
         return _starter(model)
     except TypeError:  # a model that cannot be hashed

@@ -1,4 +1,5 @@
 """SIGTERM and Ctrl-C ask the training loop to save and leave; a second Ctrl-C leaves at once."""
+
 from __future__ import annotations
 
 import signal
@@ -9,7 +10,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(SystemExit):
-    """Raised by the loop after it has saved; the process ends with 128 + signal (143 SIGTERM, 130 Ctrl-C), as shells expect."""
+    """Raised by the loop after it has saved; the process ends with 128 + signal (143 SIGTERM,
+    130 Ctrl-C), as shells expect."""
 
     def __init__(self, signum: int, step: int):
         super().__init__(128 + signum)
@@ -41,4 +43,6 @@ class StopRequest:
             signal.raise_signal(signal.SIGINT)
         self.signum = self.signum or signum
         name = signal.Signals(signum).name
-        sys.stderr.write(f"\n{name}: will save after this step and leave (Ctrl-C again leaves at once)\n")
+        sys.stderr.write(
+            f"\n{name}: will save after this step and leave (Ctrl-C again leaves at once)\n"
+        )

@@ -1,4 +1,6 @@
-"""What commands write, at the command line: nobody else's file is replaced, one bad item stops nothing, no password is told, no cell runs, two writers, no room."""
+"""What commands write, at the command line: nobody else's file is replaced, one bad item stops
+nothing, no password is told, no cell runs, two writers, no room."""
+
 from __future__ import annotations
 
 import csv
@@ -13,10 +15,9 @@ import numpy as np
 import pytest
 
 from gfvad import prepare, report, score
-from gfvad.base import locks
-from gfvad.base.errors import command, DataError
+from gfvad.base import locks, run_files
+from gfvad.base.errors import DataError, command
 from gfvad.base.files import read_table, write_json, write_table
-from gfvad.base import run_files
 from gfvad.measure import results
 from gfvad.scoring import files
 from gfvad.tasks.fusion.live import Row
@@ -28,16 +29,37 @@ NAMES = ("calm", FORMULA, "@street", "-1+2")
 
 def program(features, mask):
     """Each unit's score is its first number."""
-    return {"scores": np.where(mask, features["motion"][..., 0], 0.0), "graph": np.zeros((1, mask.shape[1], mask.shape[1]), np.float32)}
+    return {
+        "scores": np.where(mask, features["motion"][..., 0], 0.0),
+        "graph": np.zeros((1, mask.shape[1], mask.shape[1]), np.float32),
+    }
 
 
 @pytest.fixture
 def scorer(monkeypatch):
     """In the place of a trained model; `seen` counts the videos it was given."""
-    units = UnitScorer(program, {"modalities": {"motion": 2}, "lengths": [4], "segments": 0, CLOCK: False})
-    found = SimpleNamespace(units=units, name="model", path="model", threshold=0.5, threshold_rule="made up", encoders=None, modalities=("motion",), seen=[])
-    units.score = lambda name, *given, score=units.score, **more: (found.seen.append(name), score(name, *given, **more))[1]
-    monkeypatch.setitem(sys.modules, "gfvad.tasks.fusion.scorer", SimpleNamespace(open_weak=lambda path, checkpoint: found))
+    units = UnitScorer(
+        program, {"modalities": {"motion": 2}, "lengths": [4], "segments": 0, CLOCK: False}
+    )
+    found = SimpleNamespace(
+        units=units,
+        name="model",
+        path="model",
+        threshold=0.5,
+        threshold_rule="made up",
+        encoders=None,
+        modalities=("motion",),
+        seen=[],
+    )
+    units.score = lambda name, *given, score=units.score, **more: (
+        found.seen.append(name),
+        score(name, *given, **more),
+    )[1]
+    monkeypatch.setitem(
+        sys.modules,
+        "gfvad.tasks.fusion.scorer",
+        SimpleNamespace(open_weak=lambda path, checkpoint: found),
+    )
     monkeypatch.setattr("gfvad.scoring.job.kind_of", lambda model: "weak")
     return found
 
@@ -48,16 +70,44 @@ def features(tmp_path):
     folder = tmp_path / "features"
     for k, name in enumerate(NAMES):
         ff.save(folder / "motion" / f"{name}.npy", np.full((3, 2), 0.6 + 0.1 * k, np.float32))
-    write_table(folder / "units.csv", ("name", "unit", "start", "end"), [(n, i, 0.64 * i, 0.64 * (i + 1)) for n in NAMES for i in range(3)])
-    record = {"fps": 25.0, "frames": 48, "units": 3, "missing": [], "size": 1, "mtime_ns": 1, "sha256": "", "encoders": {}}
-    videos = {n: {**record, "path": f"/films/{n}.mp4", "files": {"motion": f"motion/{n}.npy"}} for n in NAMES}
-    write_json(folder / "manifest.json", {"format": 1, "kind": "gfvad.features", "layout": "generic", "encoders": {}, "videos": videos, "failed": {}})
+    write_table(
+        folder / "units.csv",
+        ("name", "unit", "start", "end"),
+        [(n, i, 0.64 * i, 0.64 * (i + 1)) for n in NAMES for i in range(3)],
+    )
+    record = {
+        "fps": 25.0,
+        "frames": 48,
+        "units": 3,
+        "missing": [],
+        "size": 1,
+        "mtime_ns": 1,
+        "sha256": "",
+        "encoders": {},
+    }
+    videos = {
+        n: {**record, "path": f"/films/{n}.mp4", "files": {"motion": f"motion/{n}.npy"}}
+        for n in NAMES
+    }
+    write_json(
+        folder / "manifest.json",
+        {
+            "format": 1,
+            "kind": "gfvad.features",
+            "layout": "generic",
+            "encoders": {},
+            "videos": videos,
+            "failed": {},
+        },
+    )
     return folder
 
 
 @pytest.fixture
 def call(scorer, features, tmp_path):
-    return lambda *more: score.main([f"--model={tmp_path}", str(features), f"--out={tmp_path / 'out'}", *more])
+    return lambda *more: score.main(
+        [f"--model={tmp_path}", str(features), f"--out={tmp_path / 'out'}", *more]
+    )
 
 
 def rows(path):
@@ -65,7 +115,8 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-# ---- nobody else's file is replaced ------------------------------------------------------------------------------------------------------
+# ---- nobody else's file is replaced
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "alarms.csv", "scores.json", "details/calm.npz"])
@@ -73,15 +124,24 @@ def test_score_leaves_what_is_not_its_own(call, scorer, tmp_path, capsys, name):
     theirs = ff.write_lines(tmp_path / "out" / name, "mine")
     assert call() == 2 and theirs.read_text() == "mine\n" and not scorer.seen  # before any work
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {theirs}: a file of 5 bytes, not written by python -m gfvad.score; expected") or said.startswith(f"error: {theirs}: a ")
+    assert said.startswith(
+        f"error: {theirs}: a file of 5 bytes, not written by python -m gfvad.score; expected"
+    ) or said.startswith(f"error: {theirs}: a ")
     assert "move it away" in said and len(said.strip().splitlines()) == 1
     assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == [theirs.name]
 
 
 def test_score_again_over_its_own(call, tmp_path, capsys):
     assert call() == 0
-    notes, first = ff.write_lines(tmp_path / "out" / "notes.txt", "mine"), (tmp_path / "out" / "scores.csv").read_bytes()
-    assert call() == 0 and (tmp_path / "out" / "scores.csv").read_bytes() == first and notes.read_text() == "mine\n"
+    notes, first = (
+        ff.write_lines(tmp_path / "out" / "notes.txt", "mine"),
+        (tmp_path / "out" / "scores.csv").read_bytes(),
+    )
+    assert (
+        call() == 0
+        and (tmp_path / "out" / "scores.csv").read_bytes() == first
+        and notes.read_text() == "mine\n"
+    )
     (tmp_path / "out" / ".gfvad-scores.json").unlink()  # the version before kept no record
     assert call() == 0
     with open(tmp_path / "out" / "scores.csv", "a") as file:
@@ -95,7 +155,11 @@ def test_a_report_leaves_what_is_not_its_own(call, tmp_path, capsys, monkeypatch
     assert call() == 0
     out = tmp_path / "out"
     config = ff.write_lines(tmp_path / "run" / "config.json", '{"data": {}}')
-    for theirs in (config, ff.write_lines(tmp_path / "thesis.html", "<html>mine</html>"), out / "scores.json"):
+    for theirs in (
+        config,
+        ff.write_lines(tmp_path / "thesis.html", "<html>mine</html>"),
+        out / "scores.json",
+    ):
         before = theirs.read_bytes()
         assert report.main([str(out), f"--out={theirs}"]) == 2 and theirs.read_bytes() == before
         assert f"{theirs}: a " in capsys.readouterr().err
@@ -106,7 +170,9 @@ def test_a_report_leaves_what_is_not_its_own(call, tmp_path, capsys, monkeypatch
     assert report.main([str(out)]) == 0  # known by its content
     with open(out / "report.html", "a") as file:
         file.write("<p>my remark</p>")
-    assert report.main([str(out)]) == 2 and (out / "report.html").read_text().endswith("<p>my remark</p>")
+    assert report.main([str(out)]) == 2 and (out / "report.html").read_text().endswith(
+        "<p>my remark</p>"
+    )
 
 
 def test_an_output_of_frames(tmp_path, capsys):
@@ -115,7 +181,9 @@ def test_an_output_of_frames(tmp_path, capsys):
     @command
     @run_files.claims_output
     def job(arguments):
-        run_files.publish(arguments.output, lambda path: results.write_scores(path, {"a": np.full(3, value)}))
+        run_files.publish(
+            arguments.output, lambda path: results.write_scores(path, {"a": np.full(3, value)})
+        )
         return 0
 
     arguments, value = SimpleNamespace(output=tmp_path / "scores.npz"), 0.25
@@ -136,16 +204,29 @@ def test_an_output_of_frames(tmp_path, capsys):
         assert job(arguments) == 2 and "works in this output" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name, content", [
-    ("config.json", '{"name": "my-app"}'), ("results.json", '{"schema": "mine"}'), ("results.md", "# My results"), ("scores.npz", "x"), ("metrics.jsonl", '{"loss": 1}\n'),
-    ("calibration.json", "[]"), ("features.json", "{}"), ("figures/learning_curves.png", "x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("config.json", '{"name": "my-app"}'),
+        ("results.json", '{"schema": "mine"}'),
+        ("results.md", "# My results"),
+        ("scores.npz", "x"),
+        ("metrics.jsonl", '{"loss": 1}\n'),
+        ("calibration.json", "[]"),
+        ("features.json", "{}"),
+        ("figures/learning_curves.png", "x"),
+    ],
+)
 def test_a_run_leaves_what_is_not_its_own(tmp_path, capsys, name, content):
     begun = []
     job = command(run_files.claims_run(lambda arguments: begun.append(1) or 0))
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)
-    assert job(SimpleNamespace(workdir=tmp_path)) == 2 and not begun and (tmp_path / name).read_text() == content
+    assert (
+        job(SimpleNamespace(workdir=tmp_path)) == 2
+        and not begun
+        and (tmp_path / name).read_text() == content
+    )
     assert f"{tmp_path / name}: a" in capsys.readouterr().err
 
 
@@ -157,12 +238,17 @@ def test_prepared_sets_keep_a_users_file(tmp_path, capsys):
     assert prepare.main(arguments) == 0 and notes.is_file()  # nothing to do
     for path in (root / "vggish-features").rglob("*.npy"):
         os.utime(path, (1, 1))  # the source changed
-    assert prepare.main(arguments) == 2 and notes.read_text() == "mine\n" and "notes.txt" in capsys.readouterr().err
+    assert (
+        prepare.main(arguments) == 2
+        and notes.read_text() == "mine\n"
+        and "notes.txt" in capsys.readouterr().err
+    )
     notes.unlink()
     assert prepare.main(arguments) == 0
 
 
-# ---- one bad item ------------------------------------------------------------------------------------------------------------------------
+# ---- one bad item
+# ------------------------------------------------------------------------------------------------------------------------
 
 
 def huge(folder, tree):
@@ -176,12 +262,34 @@ DAMAGE = {
     "header": (huge, "not a whole|truncated|shape"),
     "missing file": (lambda folder, tree: (folder / "motion" / "calm.npy").unlink(), "not found"),
     "cut": (lambda folder, tree: os.truncate(folder / "motion" / "calm.npy", 140), "truncated"),
-    "pipe": (lambda folder, tree: ((folder / "motion" / "calm.npy").unlink(), os.mkfifo(folder / "motion" / "calm.npy")), "named pipe"),
-    "NaN": (lambda folder, tree: np.save(folder / "motion" / "calm.npy", np.full((3, 2), np.nan, np.float32)), "not finite"),
-    "rows": (lambda folder, tree: np.save(folder / "motion" / "calm.npy", np.zeros((2, 2), np.float32)), "2 units"),
-    "no units": (lambda folder, tree: (folder / "units.csv").write_text((folder / "units.csv").read_text().replace("calm,", "other,")), "no rows of video 'calm'"),
-    **{f"no {key}": (lambda folder, tree, key=key: tree["videos"]["calm"].pop(key), f"lacks {key}") for key in ("fps", "path", "files", "missing", "frames")},
-}  # fmt: skip
+    "pipe": (
+        lambda folder, tree: (
+            (folder / "motion" / "calm.npy").unlink(),
+            os.mkfifo(folder / "motion" / "calm.npy"),
+        ),
+        "named pipe",
+    ),
+    "NaN": (
+        lambda folder, tree: np.save(
+            folder / "motion" / "calm.npy", np.full((3, 2), np.nan, np.float32)
+        ),
+        "not finite",
+    ),
+    "rows": (
+        lambda folder, tree: np.save(folder / "motion" / "calm.npy", np.zeros((2, 2), np.float32)),
+        "2 units",
+    ),
+    "no units": (
+        lambda folder, tree: (folder / "units.csv").write_text(
+            (folder / "units.csv").read_text().replace("calm,", "other,")
+        ),
+        "no rows of video 'calm'",
+    ),
+    **{
+        f"no {key}": (lambda folder, tree, key=key: tree["videos"]["calm"].pop(key), f"lacks {key}")
+        for key in ("fps", "path", "files", "missing", "frames")
+    },
+}
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -191,7 +299,9 @@ def test_one_bad_video_does_not_stop_the_others(call, features, tmp_path, capsys
     damage(features, tree)
     write_json(features / "manifest.json", tree)
     assert call() == 1
-    assert [r["video"] for _, r in read_table(tmp_path / "out" / "scores.csv", ("video",))][::3] == list(NAMES[1:])
+    assert [r["video"] for _, r in read_table(tmp_path / "out" / "scores.csv", ("video",))][
+        ::3
+    ] == list(NAMES[1:])
     said = capsys.readouterr().err
     assert "1 of 4 files gave no scores" in said and "Traceback" not in said
     assert any(part in said for part in message.split("|")), said
@@ -199,15 +309,52 @@ def test_one_bad_video_does_not_stop_the_others(call, features, tmp_path, capsys
 
 
 TABLES = {  # file, what becomes of its text, exit code, words of the message
-    "spans of nobody": ("spans.csv", lambda text: "name,start,end\nnobody,1,9\ncalm,1,9\n", 0, "spans.csv: 1 of 2 names are of no video in manifest.json, and are left out: nobody"),
-    "times of nobody": ("units.csv", lambda text: text + "nobody,0,0,0.64\n", 0, "units.csv: 1 of 5 names are of no video in manifest.json"),
-    "no seconds": ("units.csv", lambda text: text.replace("calm,1,0.64", "calm,1,nan"), 2, "start: 'nan'; expected seconds"),
-    "ends before it starts": ("units.csv", lambda text: text.replace("calm,1,0.64", "calm,1,99"), 2, "expected seconds: extract the videos again, from 99"),
-    "units in another order": ("units.csv", lambda text: text.replace("calm,0,", "calm,7,"), 2, "unit '7' of video 'calm'; expected its units in their order, here 0"),
-    "a unit lost": ("units.csv", lambda text: "".join(line for line in text.splitlines(True) if not line.startswith("calm,1,")), 2, "unit '2' of video 'calm'"),
-    "a span that ends before it starts": ("spans.csv", lambda text: "name,start,end\ncalm,9,1\n", 2, "spans.csv, line 2"),
+    "spans of nobody": (
+        "spans.csv",
+        lambda text: "name,start,end\nnobody,1,9\ncalm,1,9\n",
+        0,
+        "spans.csv: 1 of 2 names are of no video in manifest.json, and are left out: nobody",
+    ),
+    "times of nobody": (
+        "units.csv",
+        lambda text: text + "nobody,0,0,0.64\n",
+        0,
+        "units.csv: 1 of 5 names are of no video in manifest.json",
+    ),
+    "no seconds": (
+        "units.csv",
+        lambda text: text.replace("calm,1,0.64", "calm,1,nan"),
+        2,
+        "start: 'nan'; expected seconds",
+    ),
+    "ends before it starts": (
+        "units.csv",
+        lambda text: text.replace("calm,1,0.64", "calm,1,99"),
+        2,
+        "expected seconds: extract the videos again, from 99",
+    ),
+    "units in another order": (
+        "units.csv",
+        lambda text: text.replace("calm,0,", "calm,7,"),
+        2,
+        "unit '7' of video 'calm'; expected its units in their order, here 0",
+    ),
+    "a unit lost": (
+        "units.csv",
+        lambda text: "".join(
+            line for line in text.splitlines(True) if not line.startswith("calm,1,")
+        ),
+        2,
+        "unit '2' of video 'calm'",
+    ),
+    "a span that ends before it starts": (
+        "spans.csv",
+        lambda text: "name,start,end\ncalm,9,1\n",
+        2,
+        "spans.csv, line 2",
+    ),
     "a pipe": ("spans.csv", None, 2, "spans.csv: a named pipe"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -223,19 +370,38 @@ def test_tables_of_features_that_do_not_fit(call, features, capsys, kind):
     assert words in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "gfvad.features", "encoders": {}, "videos": [], "failed": {}}', '{"kind": "gfvad.features", "encoders": {}}', "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"kind": "gfvad.features", "encoders": {}, "videos": [], "failed": {}}',
+        '{"kind": "gfvad.features", "encoders": {}}',
+        "\xff",
+    ],
+)
 def test_a_damaged_manifest_is_one_error(call, features, capsys, content):
     (features / "manifest.json").write_bytes(content.encode("latin-1"))
     assert call() == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {features / 'manifest.json'}") and len(said.strip().splitlines()) == 1
+    assert (
+        said.startswith(f"error: {features / 'manifest.json'}")
+        and len(said.strip().splitlines()) == 1
+    )
 
 
-@pytest.mark.parametrize("damage, named", [
-    (lambda tree: tree["videos"][0].pop("score"), "lacks score"), (lambda tree: tree["videos"].__setitem__(0, 5), "video 0"),
-    (lambda tree: tree["videos"][0].update(start=["x"] * 3), "damaged"), (lambda tree: tree["videos"][0].update(score=[1e999] * 3), "not finite"),
-    (lambda tree: tree["videos"][0].update(spans=3), "damaged"), (lambda tree: tree["videos"][0].update(name=7), "name 7"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, named",
+    [
+        (lambda tree: tree["videos"][0].pop("score"), "lacks score"),
+        (lambda tree: tree["videos"].__setitem__(0, 5), "video 0"),
+        (lambda tree: tree["videos"][0].update(start=["x"] * 3), "damaged"),
+        (lambda tree: tree["videos"][0].update(score=[1e999] * 3), "not finite"),
+        (lambda tree: tree["videos"][0].update(spans=3), "damaged"),
+        (lambda tree: tree["videos"][0].update(name=7), "name 7"),
+    ],
+)
 def test_a_report_shows_what_is_whole(call, tmp_path, capsys, monkeypatch, damage, named):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
     assert call() == 0
@@ -254,7 +420,9 @@ def test_a_report_without_one_videos_details(call, tmp_path, capsys, monkeypatch
     assert call() == 0
     (tmp_path / "out" / "details" / "calm.npz").write_bytes(content)
     assert report.main([str(tmp_path / "out")]) == 1
-    assert "calm: Graph and heat maps are missing: calm.npz cannot be read" in capsys.readouterr().err
+    assert (
+        "calm: Graph and heat maps are missing: calm.npz cannot be read" in capsys.readouterr().err
+    )
 
 
 def test_details_whose_header_asks_for_too_much(tmp_path):
@@ -264,19 +432,46 @@ def test_details_whose_header_asks_for_too_much(tmp_path):
     from gfvad.reporting.clips import read_details
 
     head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    )
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("graph.npy", head.getvalue())
-    assert read_details(tmp_path / "x.npz")[0] == {} and "truncated" in read_details(tmp_path / "x.npz")[1]
+    assert (
+        read_details(tmp_path / "x.npz")[0] == {}
+        and "truncated" in read_details(tmp_path / "x.npz")[1]
+    )
 
 
 def test_a_folder_of_runs_with_a_damaged_one(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
-    record = {"metric": "ap", "aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last", "value": 0.5, "ci95": None, "n_videos": 1, "n_frames": 2}
-    meta = {"dataset": "d", "split": "test", "ground_truth_frames": 2, "config_hash": "x", "device": "cpu", "wall_seconds": 1.0, "group": "g"}
+    record = {
+        "metric": "ap",
+        "aggregation": "micro",
+        "normalisation": "none",
+        "smoothing": "none",
+        "checkpoint": "last",
+        "value": 0.5,
+        "ci95": None,
+        "n_videos": 1,
+        "n_frames": 2,
+    }
+    meta = {
+        "dataset": "d",
+        "split": "test",
+        "ground_truth_frames": 2,
+        "config_hash": "x",
+        "device": "cpu",
+        "wall_seconds": 1.0,
+        "group": "g",
+    }
     for seed in range(2):
-        results.write_results(tmp_path / f"run{seed}" / "results.json", [record], {**meta, "seed": seed})
-    for k, content in enumerate(("{", "[]", '{"records": 5, "seed": 9, "dataset": "d", "headline": {}, "group": "g"}')):
+        results.write_results(
+            tmp_path / f"run{seed}" / "results.json", [record], {**meta, "seed": seed}
+        )
+    for k, content in enumerate(
+        ("{", "[]", '{"records": 5, "seed": 9, "dataset": "d", "headline": {}, "group": "g"}')
+    ):
         ff.write_lines(tmp_path / f"bad{k}" / "results.json", content)
     assert report.main([str(tmp_path)]) == 1
     said = capsys.readouterr().err
@@ -287,30 +482,71 @@ def test_a_folder_of_runs_with_a_damaged_one(tmp_path, capsys, monkeypatch):
     assert report.main([str(tmp_path)]) == 2
 
 
-@pytest.mark.parametrize("name, content", [
-    ("scores.npz", b"PK\x03\x04 cut"), ("scores.npz", b""), ("scores.npz", None), ("calibration.json", b"{"), ("calibration.json", b'{"threshold": "x"}'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("scores.npz", b"PK\x03\x04 cut"),
+        ("scores.npz", b""),
+        ("scores.npz", None),
+        ("calibration.json", b"{"),
+        ("calibration.json", b'{"threshold": "x"}'),
+    ],
+)
 def test_a_report_of_a_run_with_a_damaged_file(tmp_path, capsys, monkeypatch, name, content):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
-    record = {"metric": "ap", "aggregation": "micro", "normalisation": "none", "smoothing": "none", "checkpoint": "last", "value": 0.5, "ci95": None, "n_videos": 1, "n_frames": 2}
-    meta = {"dataset": "d", "split": "test", "ground_truth_frames": 2, "config_hash": "x", "device": "cpu", "wall_seconds": 1.0, "group": "g", "seed": 0}
+    record = {
+        "metric": "ap",
+        "aggregation": "micro",
+        "normalisation": "none",
+        "smoothing": "none",
+        "checkpoint": "last",
+        "value": 0.5,
+        "ci95": None,
+        "n_videos": 1,
+        "n_frames": 2,
+    }
+    meta = {
+        "dataset": "d",
+        "split": "test",
+        "ground_truth_frames": 2,
+        "config_hash": "x",
+        "device": "cpu",
+        "wall_seconds": 1.0,
+        "group": "g",
+        "seed": 0,
+    }
     results.write_results(tmp_path / "results.json", [record], meta)
     os.mkfifo(tmp_path / name) if content is None else (tmp_path / name).write_bytes(content)
     assert report.main([str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert "1 damaged" in said and str(tmp_path / name) in said and "Traceback" not in said and (tmp_path / "report.html").is_file()
+    assert (
+        "1 damaged" in said
+        and str(tmp_path / name) in said
+        and "Traceback" not in said
+        and (tmp_path / "report.html").is_file()
+    )
 
 
-# ---- cells, passwords --------------------------------------------------------------------------------------------------------------------
+# ---- cells, passwords
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_no_cell_of_scores_runs(call, tmp_path):
     assert call() == 0
     for name in ("scores.csv", "alarms.csv"):
         cells = {row["video"] for row in rows(tmp_path / "out" / name)}
-        assert f"'{FORMULA}" in cells and "'@street" in cells and "'-1+2" in cells and not any(cell[0] in "=+-@\t" for cell in cells)
-        assert {r["video"] for _, r in read_table(tmp_path / "out" / name, ("video",))} <= set(NAMES)
-    assert [v["name"] for v in json.loads((tmp_path / "out" / "scores.json").read_text())["videos"]] == list(NAMES)
+        assert (
+            f"'{FORMULA}" in cells
+            and "'@street" in cells
+            and "'-1+2" in cells
+            and not any(cell[0] in "=+-@\t" for cell in cells)
+        )
+        assert {r["video"] for _, r in read_table(tmp_path / "out" / name, ("video",))} <= set(
+            NAMES
+        )
+    assert [
+        v["name"] for v in json.loads((tmp_path / "out" / "scores.json").read_text())["videos"]
+    ] == list(NAMES)
 
 
 class Silent:
@@ -328,7 +564,14 @@ def stream(monkeypatch):
     pytest.importorskip("av", reason="PyAV is not installed (launch/requirements-video.txt)")
     from gfvad.scoring import stream
 
-    monkeypatch.setattr(stream, "open_model", lambda request: (64, lambda info: stream.Scoring(Silent(), "model", 0.5, "made up", ("motion",), "none")))
+    monkeypatch.setattr(
+        stream,
+        "open_model",
+        lambda request: (
+            64,
+            lambda info: stream.Scoring(Silent(), "model", 0.5, "made up", ("motion",), "none"),
+        ),
+    )
     return stream
 
 
@@ -336,24 +579,45 @@ SECRET = "rtsp://user:secret@127.0.0.1:1/x?token=hidden"
 
 
 def everything(folder, said):
-    return said.out + said.err + "".join(p.read_text(errors="replace") + p.name for p in folder.rglob("*") if p.is_file())
+    return (
+        said.out
+        + said.err
+        + "".join(p.read_text(errors="replace") + p.name for p in folder.rglob("*") if p.is_file())
+    )
 
 
-@pytest.mark.parametrize("arguments", [["--stream"], ["--stream", "--loop"], [], ["more", "--stream"]])
+@pytest.mark.parametrize(
+    "arguments", [["--stream"], ["--stream", "--loop"], [], ["more", "--stream"]]
+)
 def test_no_password_of_an_unreachable_stream(stream, tmp_path, capfd, monkeypatch, arguments):
     from gfvad.extraction import sources
 
     # with few attempts and no waiting, whatever the command's own patience
-    monkeypatch.setattr(stream, "live", lambda source, side, **more: sources.live(source, side, **{**more, "max_retries": 1, "sleep": lambda seconds: None}))
+    monkeypatch.setattr(
+        stream,
+        "live",
+        lambda source, side, **more: sources.live(
+            source, side, **{**more, "max_retries": 1, "sleep": lambda seconds: None}
+        ),
+    )
     assert score.main([f"--model={tmp_path}", SECRET, *arguments, f"--out={tmp_path / 'out'}"]) == 2
     text = everything(tmp_path, capfd.readouterr())
-    assert "secret" not in text and "hidden" not in text and "user:" not in text and ("127.0.0.1" in text or "more" in arguments or not arguments)
+    assert (
+        "secret" not in text
+        and "hidden" not in text
+        and "user:" not in text
+        and ("127.0.0.1" in text or "more" in arguments or not arguments)
+    )
 
 
 def test_no_password_of_a_wrong_command_line(tmp_path, capfd):
     from gfvad import extract
 
-    for main, argv in ((score.main, [SECRET, "--model=x", f"--what={SECRET}"]), (report.main, ["x", SECRET]), (prepare.main, [SECRET])):
+    for main, argv in (
+        (score.main, [SECRET, "--model=x", f"--what={SECRET}"]),
+        (report.main, ["x", SECRET]),
+        (prepare.main, [SECRET]),
+    ):
         with pytest.raises(SystemExit):
             main(argv)
     assert extract.main([SECRET, f"--out={tmp_path / 'out'}"]) == 2
@@ -387,12 +651,26 @@ opened: list[int] = []
 def test_no_password_in_what_a_stream_leaves(stream, tmp_path, capfd, monkeypatch):
     from gfvad.extraction import sources
 
-    monkeypatch.setattr(stream, "live", lambda source, side, **more: sources.live(source, side, **{**more, "opener": Source, "sleep": lambda seconds: None}))
-    arguments = [f"--model={tmp_path}", SECRET, "--stream", f"--out={tmp_path / 'out'}", "--seconds=4"]
+    monkeypatch.setattr(
+        stream,
+        "live",
+        lambda source, side, **more: sources.live(
+            source, side, **{**more, "opener": Source, "sleep": lambda seconds: None}
+        ),
+    )
+    arguments = [
+        f"--model={tmp_path}",
+        SECRET,
+        "--stream",
+        f"--out={tmp_path / 'out'}",
+        "--seconds=4",
+    ]
     for _ in range(2):  # over its own, too
         opened.clear()
         assert score.main(arguments) == 0
-    assert {row["video"] for row in rows(tmp_path / "out" / "scores.csv")} == {"x"} and len(rows(tmp_path / "out" / "alarms.csv")) == 1
+    assert {row["video"] for row in rows(tmp_path / "out" / "scores.csv")} == {"x"} and len(
+        rows(tmp_path / "out" / "alarms.csv")
+    ) == 1
     text = everything(tmp_path, capfd.readouterr())
     assert "secret" not in text and "hidden" not in text
     assert not [p for p in (tmp_path / "out").iterdir() if "lock" in p.name]
@@ -400,14 +678,23 @@ def test_no_password_in_what_a_stream_leaves(stream, tmp_path, capfd, monkeypatc
     assert score.main(arguments) == 2 and (tmp_path / "out" / "scores.csv").read_text() == "mine"
 
 
-@pytest.mark.parametrize("source, name", [
-    ("rtsp://user:secret@host", "host"), ("rtsp://user:secret@host/", "host"), ("rtsp://host:554/gate.1", "gate"), ("http://a:b@[::1", "http"), ("camera:0", "camera:0"), ("a/b.mp4", "b"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        ("rtsp://user:secret@host", "host"),
+        ("rtsp://user:secret@host/", "host"),
+        ("rtsp://host:554/gate.1", "gate"),
+        ("http://a:b@[::1", "http"),
+        ("camera:0", "camera:0"),
+        ("a/b.mp4", "b"),
+    ],
+)
 def test_names_of_sources(stream, source, name):
     assert stream.name_of(source) == name
 
 
-# ---- two writers, no room ----------------------------------------------------------------------------------------------------------------
+# ---- two writers, no room
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["score", "stream", "report"])
@@ -415,17 +702,30 @@ def test_the_second_writer_says_who_is_there(call, stream, tmp_path, capsys, mon
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
     assert call() == 0
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    commands = {"score": call, "stream": lambda: call("--stream"), "report": lambda: report.main([str(tmp_path / "out")])}
-    with locks.locked(tmp_path / "out", lock=".gfvad-report.lock" if what == "report" else locks.LOCK):
+    commands = {
+        "score": call,
+        "stream": lambda: call("--stream"),
+        "report": lambda: report.main([str(tmp_path / "out")]),
+    }
+    with locks.locked(
+        tmp_path / "out", lock=".gfvad-report.lock" if what == "report" else locks.LOCK
+    ):
         assert commands[what]() == 2
     said = capsys.readouterr().err
-    assert f"process {os.getpid()} (" in said and "since 20" in said and "give another folder" in said
+    assert (
+        f"process {os.getpid()} (" in said and "since 20" in said and "give another folder" in said
+    )
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("code, message", [(errno.ENOSPC, "make some"), (errno.EROFS, "right to write"), (errno.ENOTDIR, "another path")])
+@pytest.mark.parametrize(
+    "code, message",
+    [(errno.ENOSPC, "make some"), (errno.EROFS, "right to write"), (errno.ENOTDIR, "another path")],
+)
 @pytest.mark.parametrize("what", ["score", "report"])
-def test_nothing_saved_is_lost_without_room(call, tmp_path, capsys, monkeypatch, code, message, what):
+def test_nothing_saved_is_lost_without_room(
+    call, tmp_path, capsys, monkeypatch, code, message, what
+):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
     assert call() == 0 and report.main([str(tmp_path / "out")]) == 0
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
@@ -436,22 +736,37 @@ def test_nothing_saved_is_lost_without_room(call, tmp_path, capsys, monkeypatch,
     monkeypatch.setattr("gfvad.base.files.os.fsync", full)
     assert (call() if what == "score" else report.main([str(tmp_path / "out")])) == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("error: ") and message in said[-1] and str(tmp_path / "out") in said[-1]
+    assert (
+        said[-1].startswith("error: ") and message in said[-1] and str(tmp_path / "out") in said[-1]
+    )
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
 def test_a_file_in_the_place_of_a_folder(call, scorer, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
     (tmp_path / "out").write_text("mine")
-    assert call() == 2 and call("--stream") == 2 and not scorer.seen and (tmp_path / "out").read_text() == "mine"
-    assert capsys.readouterr().err.count(f"error: {tmp_path / 'out'}: cannot be written to (not a folder)") == 2
+    assert (
+        call() == 2
+        and call("--stream") == 2
+        and not scorer.seen
+        and (tmp_path / "out").read_text() == "mine"
+    )
+    assert (
+        capsys.readouterr().err.count(
+            f"error: {tmp_path / 'out'}: cannot be written to (not a folder)"
+        )
+        == 2
+    )
 
 
 def test_a_folder_that_is_removed_meanwhile(call, scorer, tmp_path):
     import shutil
 
     given = scorer.units.score
-    scorer.units.score = lambda *arguments, **more: (shutil.rmtree(tmp_path / "out", ignore_errors=True), given(*arguments, **more))[1]
+    scorer.units.score = lambda *arguments, **more: (
+        shutil.rmtree(tmp_path / "out", ignore_errors=True),
+        given(*arguments, **more),
+    )[1]
     assert call() == 0  # all of it is written at the end
     assert {p.name for p in (tmp_path / "out").iterdir()} >= set(files.NAMES)
 
@@ -464,12 +779,28 @@ def test_a_stream_whose_folder_is_removed(stream, tmp_path, capsys, monkeypatch)
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
             return super().push(piece)
 
-    monkeypatch.setattr(stream, "open_model", lambda request: (64, lambda info: stream.Scoring(Removes(), "model", 0.5, "made up", ("motion",), "none")))
+    monkeypatch.setattr(
+        stream,
+        "open_model",
+        lambda request: (
+            64,
+            lambda info: stream.Scoring(Removes(), "model", 0.5, "made up", ("motion",), "none"),
+        ),
+    )
     from gfvad.extraction import sources
 
     opened.clear()
-    monkeypatch.setattr(stream, "live", lambda source, side, **more: sources.live(source, side, **{**more, "opener": Source}))
-    assert score.main([f"--model={tmp_path}", "rtsp://host/x", "--stream", f"--out={tmp_path / 'out'}"]) == 2
+    monkeypatch.setattr(
+        stream,
+        "live",
+        lambda source, side, **more: sources.live(source, side, **{**more, "opener": Source}),
+    )
+    assert (
+        score.main(
+            [f"--model={tmp_path}", "rtsp://host/x", "--stream", f"--out={tmp_path / 'out'}"]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert "scores.csv: cannot be written" in said and "removed" in said and "Traceback" not in said
 

@@ -1,4 +1,6 @@
-"""No command removes or replaces what it did not write: the record of own files, and every command that writes."""
+"""No command removes or replaces what it did not write: the record of own files, and every
+command that writes."""
+
 from __future__ import annotations
 
 import json
@@ -26,15 +28,25 @@ def test_own_files_are_replaced_and_others_stay(tmp_path):
     put(found, a="1", c="2")
     (found.folder / "notes").write_text("mine")
     put(of(found.folder), a="3", c="4")
-    assert {p.name: p.read_text() for p in found.folder.iterdir() if not p.name.startswith(".")} == {"a": "3", "c": "4", "notes": "mine"}
-    assert of(found.folder).remove(["a", "b", "notes"]) == ["notes"] and not (found.folder / "a").exists()
+    assert {
+        p.name: p.read_text() for p in found.folder.iterdir() if not p.name.startswith(".")
+    } == {"a": "3", "c": "4", "notes": "mine"}
+    assert (
+        of(found.folder).remove(["a", "b", "notes"]) == ["notes"]
+        and not (found.folder / "a").exists()
+    )
     assert not list(found.folder.glob("*staged*"))
 
 
-@pytest.mark.parametrize("make, expected", [
-    (lambda p: p.write_text("9"), "changed since python -m thing wrote it"), (lambda p: (p.unlink(), p.symlink_to("elsewhere")), "a link to elsewhere"),
-    (lambda p: (p.unlink(), p.mkdir()), "a folder, not made by"), (lambda p: (p.unlink(), os.mkfifo(p)), "a named pipe"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, expected",
+    [
+        (lambda p: p.write_text("9"), "changed since python -m thing wrote it"),
+        (lambda p: (p.unlink(), p.symlink_to("elsewhere")), "a link to elsewhere"),
+        (lambda p: (p.unlink(), p.mkdir()), "a folder, not made by"),
+        (lambda p: (p.unlink(), os.mkfifo(p)), "a named pipe"),
+    ],
+)
 def test_what_is_not_ours_is_refused(tmp_path, make, expected):
     put(of(tmp_path), a="1", b="2")
     make(tmp_path / "a")
@@ -75,7 +87,9 @@ def test_killed_at_any_moment_its_files_are_known(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "replace", replace)
         of(tmp_path).claim(["a", "b", "c"])
     put(of(tmp_path), a="x", b="x", c="x")
-    assert of(tmp_path).known().keys() == {"a", "b", "c"} and all(len(v) == 1 for v in of(tmp_path).known().values())
+    assert of(tmp_path).known().keys() == {"a", "b", "c"} and all(
+        len(v) == 1 for v in of(tmp_path).known().values()
+    )
 
 
 def test_files_that_grow(tmp_path):

@@ -1,39 +1,88 @@
-"""Every documented command is run, made small: here those that train. A new one that nothing knows fails the first test."""
+"""Every documented command is run, made small: here those that train. A new one that nothing
+knows fails the first test."""
+
 import re
 
 import pytest
-from documented import FRAMES, OWN_FRAMES, TINY, TINY_FRAMES, data, documented, environment, frames, kind, of, run, with_folders, without_script  # noqa: F401
+from documented import (
+    FRAMES,
+    OWN_FRAMES,
+    TINY,
+    TINY_FRAMES,
+    documented,
+    kind,
+    of,
+    run,
+    with_folders,
+    without_script,
+)  # noqa: F401
 
 
 def test_every_documented_command_is_run_here():
     unknown = {command: path for command, path in documented().items() if kind(command) is None}
     assert not unknown
-    assert {"tests", "train", "after", "prepare", "bench", "ablation", "evaluation", "cluster", "own", "folds", "fuzz"} == {kind(c) for c in documented()}
+    assert {
+        "tests",
+        "train",
+        "after",
+        "prepare",
+        "bench",
+        "ablation",
+        "evaluation",
+        "cluster",
+        "own",
+        "folds",
+        "fuzz",
+    } == {kind(c) for c in documented()}
 
 
 # one of each, README's command with launch/local.sh among them
-SCRIPTS = {command.split()[1]: command for command in reversed(of("train")) if command.startswith("bash") and "configs/xd.py" in command}
-JOBS = sorted({without_script(command) for command in of("train")} - {without_script(command) for command in SCRIPTS.values()})
+SCRIPTS = {
+    command.split()[1]: command
+    for command in reversed(of("train"))
+    if command.startswith("bash") and "configs/xd.py" in command
+}
+JOBS = sorted(
+    {without_script(command) for command in of("train")}
+    - {without_script(command) for command in SCRIPTS.values()}
+)
 
 
-@pytest.mark.parametrize("command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(FRAMES, c))])
+@pytest.mark.parametrize(
+    "command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(FRAMES, c))]
+)
 def test_training(command, environment, data, tmp_path):
     """Each script once; of the other commands with a script, what it runs."""
     words = with_folders(command, data, tmp_path)
     extra = [] if "--workdir" in command or "seeds.sh" in command else [f"--workdir={tmp_path}/run"]
     done = run(words, environment, tmp_path, TINY + extra)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "HEADLINE" in done.stdout and "results.json" in done.stdout and "Traceback" not in done.stderr
+    assert (
+        "HEADLINE" in done.stdout
+        and "results.json" in done.stdout
+        and "Traceback" not in done.stderr
+    )
     assert ("SIMULATED" in done.stdout + done.stderr) == ("data.root" not in command)
 
 
 @pytest.mark.parametrize("command", [c for c in JOBS if re.search(FRAMES, c)])
 def test_training_on_frames(command, environment, data, frames, tmp_path):
     """Also scores one's own frames by the run that goes without descriptions."""
-    done = run(with_folders(command, data, tmp_path, frames), environment, tmp_path, [*TINY_FRAMES, f"--workdir={tmp_path}/run"])
+    done = run(
+        with_folders(command, data, tmp_path, frames),
+        environment,
+        tmp_path,
+        [*TINY_FRAMES, f"--workdir={tmp_path}/run"],
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "HEADLINE" in done.stdout and "results.json" in done.stdout and "SIMULATED" not in done.stdout + done.stderr
+    assert (
+        "HEADLINE" in done.stdout
+        and "results.json" in done.stdout
+        and "SIMULATED" not in done.stdout + done.stderr
+    )
     for command in [c for c in of("after") if OWN_FRAMES in c] if "avenue" in command else ():
-        command = command.replace("runs/NAME", f"{tmp_path}/run").replace(OWN_FRAMES, f"{frames}/testing/frames")
+        command = command.replace("runs/NAME", f"{tmp_path}/run").replace(
+            OWN_FRAMES, f"{frames}/testing/frames"
+        )
         done = run(command.replace("=scores.npz", f"={tmp_path}/scores.npz"), environment, tmp_path)
         assert done.returncode == 0 and "3 videos" in done.stdout, done.stdout + done.stderr

@@ -1,4 +1,6 @@
-"""Runs, records and folders that are damaged, changed, locked or full: by the commands a user types."""
+"""Runs, records and folders that are damaged, changed, locked or full: by the commands a user
+types."""
+
 import contextlib
 import errno
 import json
@@ -15,15 +17,28 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from gfvad.base import locks
+from gfvad.base.types import DataError
 from gfvad.data import manifest as manifest_lib
 from gfvad.data.features import records
 from gfvad.main import main
-from gfvad.base.types import DataError
 
-SMALL = ["--config.model.embed_dim=4", "--config.model.head.hidden=4", "--config.model.dropout=0.0", "--config.data.train_units=8",
-         "--config.data.eval_lengths=(8,)", "--config.data.eval_batch_size=2", "--config.data.validation_fraction=0.0", "--config.parallel.devices=1",
-         "--config.train.steps=4", "--config.train.batch_size=2", "--config.train.log_every=1", "--config.train.eval_every=2",
-         "--config.train.checkpoint_every=2", "--config.eval.bootstrap=0", "--config.eval.figures=False"]  # fmt: skip
+SMALL = [
+    "--config.model.embed_dim=4",
+    "--config.model.head.hidden=4",
+    "--config.model.dropout=0.0",
+    "--config.data.train_units=8",
+    "--config.data.eval_lengths=(8,)",
+    "--config.data.eval_batch_size=2",
+    "--config.data.validation_fraction=0.0",
+    "--config.parallel.devices=1",
+    "--config.train.steps=4",
+    "--config.train.batch_size=2",
+    "--config.train.log_every=1",
+    "--config.train.eval_every=2",
+    "--config.train.checkpoint_every=2",
+    "--config.eval.bootstrap=0",
+    "--config.eval.figures=False",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +47,11 @@ def _in_checkout(repository, tmp_path_factory):
         patch.chdir(repository)
         patch.setenv("GFVAD_CACHE", str(tmp_path_factory.mktemp("cache")))
         # every command here compiles the same programs
-        with jax.enable_compilation_cache(True) if hasattr(jax, "enable_compilation_cache") else contextlib.nullcontext():
+        with (
+            jax.enable_compilation_cache(True)
+            if hasattr(jax, "enable_compilation_cache")
+            else contextlib.nullcontext()
+        ):
             jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
             compilation_cache.reset_cache()
@@ -42,7 +61,13 @@ def _in_checkout(repository, tmp_path_factory):
 
 
 def command(root, workdir, *more):
-    return ["--config=configs/xd.py:rgb", f"--config.data.root={root}", f"--workdir={workdir}", *SMALL, *more]
+    return [
+        "--config=configs/xd.py:rgb",
+        f"--config.data.root={root}",
+        f"--workdir={workdir}",
+        *SMALL,
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +87,18 @@ def run(trained, tmp_path):
 def flip(path, position=None):
     """Turns one bit of a file over."""
     content = bytearray(path.read_bytes())
-    position = random.Random(str(path.name)).randrange(len(content)) if position is None else position
+    position = (
+        random.Random(str(path.name)).randrange(len(content)) if position is None else position
+    )
     content[position] ^= 16
     path.write_bytes(content)
 
 
 def of_arrays(folder):
     """The largest files of a checkpoint: arrays lie in them."""
-    return max((p for p in (folder / "state").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    return max(
+        (p for p in (folder / "state").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
 
 
 def same_run(found, expected):
@@ -80,7 +109,9 @@ def same_run(found, expected):
 # ---- checkpoints
 
 
-@pytest.mark.parametrize("part", ["arrays", "meta/metadata", "metrics/metrics", "_CHECKPOINT_METADATA", "cut", "gone"])
+@pytest.mark.parametrize(
+    "part", ["arrays", "meta/metadata", "metrics/metrics", "_CHECKPOINT_METADATA", "cut", "gone"]
+)
 def test_training_goes_on_as_if_the_damaged_checkpoint_had_never_been(trained, run, capsys, part):
     newest = run / "checkpoints" / "4"
     path = of_arrays(newest) if part in ("arrays", "cut", "gone") else newest / part
@@ -94,7 +125,10 @@ def test_training_goes_on_as_if_the_damaged_checkpoint_had_never_been(trained, r
     assert main(command(trained[0], run)) == 0
     said = capsys.readouterr().err
     if "checkpoints/4: damaged" in said:
-        assert "going on from the checkpoint of step 2" in said and (run / "checkpoints" / "damaged-4").is_dir()
+        assert (
+            "going on from the checkpoint of step 2" in said
+            and (run / "checkpoints" / "damaged-4").is_dir()
+        )
     else:  # a byte that means nothing, in a file whose arrays are whole
         assert part in ("arrays", "gone", "cut")
     same_run(run, trained[1])
@@ -111,7 +145,15 @@ def put(path, what):
         path.symlink_to(path.name if what == "loop" else "nowhere")
 
 
-@pytest.mark.parametrize("part, what", [("arrays", "pipe"), ("arrays", "loop"), ("meta/metadata", "pipe"), ("meta/metadata", "folder")])
+@pytest.mark.parametrize(
+    "part, what",
+    [
+        ("arrays", "pipe"),
+        ("arrays", "loop"),
+        ("meta/metadata", "pipe"),
+        ("meta/metadata", "folder"),
+    ],
+)
 def test_no_regular_file_in_a_checkpoint(trained, run, tmp_path, capsys, part, what):
     """It is named and the one before is used, at once: nobody waits for a pipe."""
     newest = run / "checkpoints" / "4"
@@ -123,7 +165,10 @@ def test_no_regular_file_in_a_checkpoint(trained, run, tmp_path, capsys, part, w
     assert "checkpoints/4: " in said and ("damaged: " in said or "it lacks meta/metadata" in said)
 
 
-@pytest.mark.parametrize("name, what", [("metrics.jsonl", "pipe"), ("timing.jsonl", "dangling"), ("metrics.jsonl", "folder")])
+@pytest.mark.parametrize(
+    "name, what",
+    [("metrics.jsonl", "pipe"), ("timing.jsonl", "dangling"), ("metrics.jsonl", "folder")],
+)
 def test_a_log_that_is_no_file(trained, run, capsys, name, what):
     """Neither waited for nor written through."""
     put(run / name, what)
@@ -147,7 +192,9 @@ def test_what_only_looks_like_a_checkpoint(trained, run, capsys, name):
     (run / "checkpoints" / name).write_text("mine")
     (run / "results.json").unlink()
     assert main(command(trained[0], run)) == 0
-    assert ("checkpoints/6: not complete: it is no folder" in capsys.readouterr().err) == (name == "6")
+    assert ("checkpoints/6: not complete: it is no folder" in capsys.readouterr().err) == (
+        name == "6"
+    )
     assert "mine" in {p.read_text() for p in (run / "checkpoints").iterdir() if p.is_file()}
 
 
@@ -158,9 +205,17 @@ def without_checksums(checkpoint, **changes):
     path.write_text(json.dumps({**meta, **changes}))
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"position": {"base64": "no"}}, {"shapes": {"a": 1}}, {"content": []}, {"position": {"json": 7}}, {"pending": {"count": 1}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"position": {"base64": "no"}},
+        {"shapes": {"a": 1}},
+        {"content": []},
+        {"position": {"json": 7}},
+        {"pending": {"count": 1}},
+    ],
+)
 def test_a_checkpoint_without_checksums(trained, run, capsys, changes):
     """It is read; what cannot be in it is told."""
     without_checksums(run / "checkpoints" / "4", **changes)
@@ -171,7 +226,10 @@ def test_a_checkpoint_without_checksums(trained, run, capsys, changes):
         assert code == 0 and "damaged" not in said
         same_run(run, trained[1])
     else:
-        assert "checkpoints/4: damaged: " in said and (code, "move this" in said) in ((0, False), (2, True))
+        assert "checkpoints/4: damaged: " in said and (code, "move this" in said) in (
+            (0, False),
+            (2, True),
+        )
 
 
 def test_no_checkpoint_is_whole(trained, run, capsys):
@@ -184,13 +242,16 @@ def test_no_checkpoint_is_whole(trained, run, capsys):
 
 
 def test_reading_a_damaged_run(trained, run, tmp_path, capsys):
-    """Evaluation and scoring use the newest whole one, and leave the other as it is; asked for by its step, it is an error."""
+    """Evaluation and scoring use the newest whole one, and leave the other as it is; asked for
+    by its step, it is an error."""
     flip(run / "checkpoints" / "4" / "meta" / "metadata")
     before = sorted(run.rglob("checkpoints/*"))
     assert main(["--mode=evaluate", f"--workdir={run}", "--checkpoint=4"]) == 2
     assert "checkpoints/4: damaged; whole ones: 2" in capsys.readouterr().err
     out = tmp_path / "scores.npz"
-    assert main(["--mode=score", f"--workdir={run}", f"--input={trained[0]}", f"--output={out}"]) == 0
+    assert (
+        main(["--mode=score", f"--workdir={run}", f"--input={trained[0]}", f"--output={out}"]) == 0
+    )
     assert "checkpoints/4: damaged" in capsys.readouterr().err and out.is_file()
     assert sorted(run.rglob("checkpoints/*")) == before
 
@@ -215,11 +276,19 @@ def test_other_features_of_the_same_names(trained, run, tmp_path, capsys):
     assert "the folder of a run" in capsys.readouterr().err
     out = tmp_path / "on other"
     for _ in range(2):  # the second into the same place
-        assert main(["--mode=evaluate", f"--workdir={run}", f"--data={other}", f"--output={out}"]) == 0
+        assert (
+            main(["--mode=evaluate", f"--workdir={run}", f"--data={other}", f"--output={out}"]) == 0
+        )
     tree = json.loads((out / "results.json").read_text())
-    assert tree["evaluated_on"] == {"run": str(run), "data": str(other)} and set(tree["content"]) == {"test"}
-    assert (out / "scores.npz").read_bytes() == (run / "scores.npz").read_bytes()  # its test videos are the same
-    assert main(["--mode=evaluate", f"--workdir={run}", f"--data={trained[0]}", f"--output={out}"]) == 2
+    assert tree["evaluated_on"] == {"run": str(run), "data": str(other)} and set(
+        tree["content"]
+    ) == {"test"}
+    # its test videos are the same
+    assert (out / "scores.npz").read_bytes() == (run / "scores.npz").read_bytes()
+    assert (
+        main(["--mode=evaluate", f"--workdir={run}", f"--data={trained[0]}", f"--output={out}"])
+        == 2
+    )
     assert "expected a new folder" in capsys.readouterr().err
 
 
@@ -230,15 +299,40 @@ def test_other_features_of_the_same_names(trained, run, tmp_path, capsys):
 def prepared(trained, tmp_path):
     from gfvad.prepare import main as prepare
 
-    assert prepare(["--dataset=xd_violence", f"--source={trained[0]}", "--modalities=rgb", f"--out={tmp_path / 'set'}"]) == 0
+    assert (
+        prepare(
+            [
+                "--dataset=xd_violence",
+                f"--source={trained[0]}",
+                "--modalities=rgb",
+                f"--out={tmp_path / 'set'}",
+            ]
+        )
+        == 0
+    )
     return tmp_path / "set"
 
 
 def given(prepared, workdir, *more):
-    return ["--config=configs/xd.py:rgb", f"--config.data.records={prepared}", f"--workdir={workdir}", *SMALL, *more]
+    return [
+        "--config=configs/xd.py:rgb",
+        f"--config.data.records={prepared}",
+        f"--workdir={workdir}",
+        *SMALL,
+        *more,
+    ]
 
 
-@pytest.mark.parametrize("name", ["index.json", "manifest.json", "feature_stats.npz", "*/*/features.json", "*/*/dataset_info.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "index.json",
+        "manifest.json",
+        "feature_stats.npz",
+        "*/*/features.json",
+        "*/*/dataset_info.json",
+    ],
+)
 def test_a_flipped_byte_in_a_file_of_records(prepared, tmp_path, capsys, name):
     path = next(prepared.glob(name))
     flip(path)
@@ -254,10 +348,17 @@ def test_a_flipped_byte_in_a_shard_names_shard_and_record(trained, prepared, tmp
     flip(shard, shard.stat().st_size // 2)
     assert main(given(prepared, tmp_path / "run")) == 2
     said = capsys.readouterr().err
-    assert f"shard {shard.name}, record" in said and "of test): damaged" in said and "on_corrupt=skip" in said
+    assert (
+        f"shard {shard.name}, record" in said
+        and "of test): damaged" in said
+        and "on_corrupt=skip" in said
+    )
     assert main(given(prepared, tmp_path / "run", "--config.data.on_corrupt=skip")) == 0
     found = capsys.readouterr()
-    assert "1 of 3 videos of test are damaged and left out" in found.err and "1 of 3 videos" in found.out
+    assert (
+        "1 of 3 videos of test are damaged and left out" in found.err
+        and "1 of 3 videos" in found.out
+    )
     tree = json.loads((tmp_path / "run" / "results.json").read_text())
     assert len(tree["skipped"]["test"]) == 1 and tree["n_videos"] == 2
 
@@ -299,7 +400,9 @@ def test_damaged_records_of_an_earlier_version(prepared):
         elif change == "statistics":
             np.savez(prepared / names[2], **{"rgb/mean": np.zeros(2), "rgb/std": np.ones(2)})
         (prepared / "index.json").write_text(json.dumps(index))
-        manifest["files"] |= {name: (prepared / name).stat().st_size for name in (names[0], names[2])}
+        manifest["files"] |= {
+            name: (prepared / name).stat().st_size for name in (names[0], names[2])
+        }
         if change == "size":
             manifest["files"]["index.json"] = "many"
         (prepared / "manifest.json").write_text(json.dumps(manifest))
@@ -331,21 +434,32 @@ def test_records_of_an_earlier_version_are_read(prepared):
         if name == "manifest.json":
             manifest = {key: value for key, value in tree.items() if key not in ("sha256", "seal")}
         else:
-            tree = {split: {k: v for k, v in columns.items() if k != "sha256"} for split, columns in tree.items()}
+            tree = {
+                split: {k: v for k, v in columns.items() if k != "sha256"}
+                for split, columns in tree.items()
+            }
             (prepared / name).write_text(json.dumps(tree))
     manifest["files"]["index.json"] = (prepared / "index.json").stat().st_size
     (prepared / "manifest.json").write_text(json.dumps(manifest))
     opened = records.open_records(prepared, "train")
     assert opened.content == {} and len(opened[0].features) == 1
-    assert manifest_lib.stale(prepared, {}) == f"{prepared} was prepared by an earlier version, without checksums"
+    assert (
+        manifest_lib.stale(prepared, {})
+        == f"{prepared} was prepared by an earlier version, without checksums"
+    )
 
 
 # ---- locks, and no room
 
 
 def test_two_jobs_in_one_run(trained, run, capsys):
-    code = "import sys; from gfvad.base import locks\nwith locks.locked(sys.argv[1], 'run'): print('in', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    code = (
+        "import sys; from gfvad.base import locks\nwith locks.locked(sys.argv[1], 'run'):"
+        " print('in', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         other.stdout.readline()
         for argv in (command(trained[0], run), ["--mode=evaluate", f"--workdir={run}"]):
             assert main(argv) == 2
@@ -358,10 +472,16 @@ def test_two_jobs_in_one_run(trained, run, capsys):
 @pytest.mark.parametrize("place", ["a file", "below a file", "/proc/gfvad"])
 def test_a_workdir_that_cannot_be(trained, tmp_path, capsys, place):
     (tmp_path / "file").write_text("mine")
-    workdir = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run"}.get(place, place)
+    workdir = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run"}.get(
+        place, place
+    )
     assert main(command(trained[0], workdir)) == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("error: ") and "cannot be" in said[-1] and "Traceback" not in "".join(said)
+    assert (
+        said[-1].startswith("error: ")
+        and "cannot be" in said[-1]
+        and "Traceback" not in "".join(said)
+    )
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -371,9 +491,10 @@ def full(*_, **__):
 
 @pytest.mark.parametrize("writer", ["checkpoint", "log", "board", "results", "config"])
 def test_a_full_disk(trained, tmp_path, monkeypatch, capsys, writer):
-    """At every writer of a run: one line, exit code 2; with room again, the same command ends as an undisturbed run."""
-    from gfvad.settings import config
+    """At every writer of a run: one line, exit code 2; with room again, the same command ends as
+    an undisturbed run."""
     from gfvad.measure import results
+    from gfvad.settings import config
     from gfvad.train import checkpoint, logs
 
     workdir, patch = tmp_path / "run", pytest.MonkeyPatch()
@@ -384,13 +505,22 @@ def test_a_full_disk(trained, tmp_path, monkeypatch, capsys, writer):
     elif writer == "board":
         patch.setattr(logs.SummaryWriter, "add_scalar", full)
     elif writer == "results":
-        patch.setattr(results, "atomically", lambda path, write: (_ for _ in ()).throw(errors_of(path)))
+        patch.setattr(
+            results, "atomically", lambda path, write: (_ for _ in ()).throw(errors_of(path))
+        )
     else:
-        patch.setattr(config, "write_text", lambda path, text: (_ for _ in ()).throw(errors_of(path)))
+        patch.setattr(
+            config, "write_text", lambda path, text: (_ for _ in ()).throw(errors_of(path))
+        )
     with contextlib.closing(patch_until(patch)):
         assert main(command(trained[0], workdir)) == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("error: ") and "no space left" in said[-1].lower() and "make some" in said[-1] and "Traceback" not in "\n".join(said)
+    assert (
+        said[-1].startswith("error: ")
+        and "no space left" in said[-1].lower()
+        and "make some" in said[-1]
+        and "Traceback" not in "\n".join(said)
+    )
     assert main(command(trained[0], workdir)) == 0
     same_run(workdir, trained[1])
 
@@ -418,7 +548,11 @@ def test_a_folder_removed_in_mid_run(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(checkpoint.Checkpoints, "save", remove)
     code = main(command(trained[0], workdir))
     said = capsys.readouterr().err
-    assert code == 2 and "Traceback" not in said and said.strip().splitlines()[-1].startswith("error: "), said
+    assert (
+        code == 2
+        and "Traceback" not in said
+        and said.strip().splitlines()[-1].startswith("error: ")
+    ), said
 
 
 def test_damage_is_a_data_error():

@@ -1,4 +1,6 @@
-"""Which files are videos, whatever their names, what is passed over, and what is no file at all: by the commands, and by every reader of media."""
+"""Which files are videos, whatever their names, what is passed over, and what is no file at all:
+by the commands, and by every reader of media."""
+
 import os
 import shutil
 from types import SimpleNamespace
@@ -11,17 +13,30 @@ from media_files import tone, write_media
 from test_extract import call, read_manifest
 
 from gfvad import score
+from gfvad.base.types import DataError
 from gfvad.data.frames import decode, finding
 from gfvad.data.frames.layouts import gather, open_layout
-from gfvad.extraction import media, videos
 from gfvad.encoders.units import Picture
+from gfvad.extraction import media, videos
+from gfvad.measure.score_result import VideoScores
 from gfvad.reporting import folders, transcode
 from gfvad.scoring import job
-from gfvad.measure.score_result import VideoScores
-from gfvad.base.types import DataError
 
 FRAMES = 20
-NAMES = ("a.ts", "b.TS", "c.3gp", "d.flv", "e.wmv", "f.mts", "g.dav", "h.gif", "i.MP4", "j.xyz", "k")  # of suffixes known and unknown
+# of suffixes known and unknown
+NAMES = (
+    "a.ts",
+    "b.TS",
+    "c.3gp",
+    "d.flv",
+    "e.wmv",
+    "f.mts",
+    "g.dav",
+    "h.gif",
+    "i.MP4",
+    "j.xyz",
+    "k",
+)
 OTHERS = ("cover.jpg", "notes.txt", "table.csv", "sound.wav", "x.npy", "random.xyz", "empty.mp5")
 
 
@@ -37,11 +52,20 @@ def made(tmp_path_factory):
         track = container.add_stream("gif", rate=10)
         track.height, track.width, track.pix_fmt = 32, 48, "rgb8"
         for t in range(FRAMES):
-            container.mux(track.encode(av.VideoFrame.from_ndarray(np.full((32, 48, 3), 10 * t, np.uint8), format="rgb24").reformat(format="rgb8")))
+            container.mux(
+                track.encode(
+                    av.VideoFrame.from_ndarray(
+                        np.full((32, 48, 3), 10 * t, np.uint8), format="rgb24"
+                    ).reformat(format="rgb8")
+                )
+            )
         container.mux(track.encode())
     folder.mkdir()
     for name in NAMES:
-        shutil.copy({"t": stream, "g": gif}.get(name[2:3].lower() if name != "g.dav" else "", whole), folder / name)
+        shutil.copy(
+            {"t": stream, "g": gif}.get(name[2:3].lower() if name != "g.dav" else "", whole),
+            folder / name,
+        )
     shutil.copy(gif, folder / "h.gif")
     cv2.imwrite(str(folder / "cover.jpg"), np.zeros((32, 48, 3), np.uint8))
     (folder / "notes.txt").write_text("no video\n" * 50)
@@ -56,7 +80,8 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def frames(tmp_path, made):
-    """The same folder without its picture: one with pictures is a video of frames to the predictive model."""
+    """The same folder without its picture: one with pictures is a video of frames to the
+    predictive model."""
     folder = tmp_path / "set"
     shutil.copytree(made, folder)
     (folder / "cover.jpg").unlink()
@@ -70,11 +95,20 @@ def fake_scorer(monkeypatch):
     def score_video(path, descriptions, progress):
         number = sum(1 for _ in decode.read_video(path, decode.GREY))
         times = np.arange(number + 1) / 25
-        return VideoScores("", str(path), 25.0, number, times[:-1], times[1:], np.zeros(number), {}, None)
+        return VideoScores(
+            "", str(path), 25.0, number, times[:-1], times[1:], np.zeros(number), {}, None
+        )
 
     from gfvad.tasks.prediction import score as predictive
 
-    fake = SimpleNamespace(needs_text=False, threshold=0.5, threshold_rule="", name="fake", terms=(), score_video=score_video)
+    fake = SimpleNamespace(
+        needs_text=False,
+        threshold=0.5,
+        threshold_rule="",
+        name="fake",
+        terms=(),
+        score_video=score_video,
+    )
     monkeypatch.setattr(predictive.PredictiveScorer, "open", lambda *_: fake)
     monkeypatch.setattr(job, "kind_of", lambda model: "predictive")
 
@@ -84,23 +118,36 @@ def pictures(path):
 
 
 READERS = {
-    "extraction": pictures, "predictive": lambda path: sum(1 for _ in decode.read_video(path, decode.GREY)), "first frame": lambda path: decode.first_frame(gather(path, "test")[0]),
-    "report": transcode.to_mp4, "facts": media.info, "length": transcode.length_of,
-}  # fmt: skip
+    "extraction": pictures,
+    "predictive": lambda path: sum(1 for _ in decode.read_video(path, decode.GREY)),
+    "first frame": lambda path: decode.first_frame(gather(path, "test")[0]),
+    "report": transcode.to_mp4,
+    "facts": media.info,
+    "length": transcode.length_of,
+}
 
 
 def test_extract_takes_what_decodes(made, tmp_path, capsys):
     assert call(made, f"--out={tmp_path / 'out'}", "--modalities=motion") == 0
     found = read_manifest(tmp_path / "out")["videos"]
-    assert set(found) == {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j.xyz", "k"} and all(r["frames"] == FRAMES for r in found.values())
+    assert set(found) == {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j.xyz", "k"} and all(
+        r["frames"] == FRAMES for r in found.values()
+    )
     said = capsys.readouterr().err
-    assert "passed over: 7 files that hold no video: cover.jpg" in said and "and 2 more" in said and "hidden" not in said
+    assert (
+        "passed over: 7 files that hold no video: cover.jpg" in said
+        and "and 2 more" in said
+        and "hidden" not in said
+    )
 
 
 def test_score_takes_what_decodes(frames, tmp_path, capsys, fake_scorer):
     assert score.main(["--model=none", str(frames), f"--out={tmp_path / 'out'}"]) == 0
     said = capsys.readouterr()
-    assert "passed over: 6 files that hold no video" in said.err and f"11 videos, {11 * FRAMES} units" in said.out
+    assert (
+        "passed over: 6 files that hold no video" in said.err
+        and f"11 videos, {11 * FRAMES} units" in said.out
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,14 +178,27 @@ def test_a_folder_without_any_is_an_error(made, tmp_path, fake_scorer, capsys):
 
 def test_reports_find_them_again(made):
     found = folders.names_below(made)
-    assert {"a", "c", "g", "h", "i", "j.xyz", "k"} <= set(found) and not {"notes", "random", "random.xyz"} & set(found)
+    assert {"a", "c", "g", "h", "i", "j.xyz", "k"} <= set(found) and not {
+        "notes",
+        "random",
+        "random.xyz",
+    } & set(found)
 
 
 # ---- what is no file
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path), lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir(), lambda path: path.write_bytes(b"")],
-                         ids=["pipe", "loop", "device", "folder", "empty"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to(path),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.mkdir(),
+        lambda path: path.write_bytes(b""),
+    ],
+    ids=["pipe", "loop", "device", "folder", "empty"],
+)
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_no_reader_hangs(tmp_path, read, make):
     path = tmp_path / "film.mp4"
@@ -153,7 +213,10 @@ def test_folders_with_pipes_and_loops(frames, tmp_path, capsys, fake_scorer):
     (frames / "again").symlink_to(frames)
     (frames / "zero.mp4").symlink_to("/dev/zero")
     assert call(frames, f"--out={tmp_path / 'out'}", "--modalities=motion") == 0
-    assert len(read_manifest(tmp_path / "out")["videos"]) == 11 and "passed over: 10 files" in capsys.readouterr().err
+    assert (
+        len(read_manifest(tmp_path / "out")["videos"]) == 11
+        and "passed over: 10 files" in capsys.readouterr().err
+    )
     (frames / "again").unlink()
     assert score.main(["--model=none", str(frames), f"--out={tmp_path / 'scores'}"]) == 0
     assert "passed over: 9 files" in capsys.readouterr().err
@@ -168,8 +231,13 @@ def test_images_that_are_no_files(tmp_path, make):
 
 def test_a_list_of_streams_opens_none(tmp_path):
     """A file that names an address is no way to it."""
-    (tmp_path / "x.mp4").write_text("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n")
-    (tmp_path / "y.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:1/a.ts\n")
+    (tmp_path / "x.mp4").write_text(
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP"
+        " 96\na=rtpmap:96 H264/90000\n"
+    )
+    (tmp_path / "y.mp4").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:1/a.ts\n"
+    )
     for name in ("x.mp4", "y.mp4"):
         with pytest.raises(DataError, match=name):
             pictures(tmp_path / name)
@@ -187,7 +255,10 @@ def joined(path, *parts):
 def transport(tmp_path_factory):
     """(bytes of a transport stream of 100 frames with sound, of another one)."""
     root = tmp_path_factory.mktemp("transport")
-    return [write_media(root / f"{k}.ts", 100, size=(96, 128), codec="mpeg4", seed=k).read_bytes() for k in range(2)]
+    return [
+        write_media(root / f"{k}.ts", 100, size=(96, 128), codec="mpeg4", seed=k).read_bytes()
+        for k in range(2)
+    ]
 
 
 def decoded(read, path):
@@ -211,7 +282,9 @@ def test_joined_streams_are_read_through(tmp_path, transport, read):
 def test_a_stream_with_a_hole_says_where(tmp_path, transport, read):
     content = transport[0]
     at = len(content) // 188 // 2 * 188
-    with pytest.raises(DataError, match=r"hole\.ts: damaged after \d+ frames: \d\.\d\d s are missing") as raised:
+    with pytest.raises(
+        DataError, match=r"hole\.ts: damaged after \d+ frames: \d\.\d\d s are missing"
+    ) as raised:
         decoded(read, joined(tmp_path / "hole.ts", content[:at], content[at + 188 * 60 :]))
     assert "expected 0" not in str(raised.value)
 
@@ -227,17 +300,28 @@ def cases(repository):
 
 def test_cases_of_videos(cases, tmp_path):
     """Cases 14 and 15, as files and as folders."""
-    for given, count in (("14-video-suffixes", {"38": 100, "39": 100}), ("14-video-suffixes/38.ts", {"38": 100}), ("15-joined-transport-stream/join.mpg", {"join": 400})):
+    for given, count in (
+        ("14-video-suffixes", {"38": 100, "39": 100}),
+        ("14-video-suffixes/38.ts", {"38": 100}),
+        ("15-joined-transport-stream/join.mpg", {"join": 400}),
+    ):
         out = tmp_path / given.replace("/", "_")
         assert call(cases / given, f"--out={out}", "--modalities=motion,audio") == 0
         assert {n: r["frames"] for n, r in read_manifest(out)["videos"].items()} == count
-    assert sum(1 for _ in decode.read_video(cases / "15-joined-transport-stream/join.mpg", decode.GREY)) == 400
+    assert (
+        sum(
+            1 for _ in decode.read_video(cases / "15-joined-transport-stream/join.mpg", decode.GREY)
+        )
+        == 400
+    )
 
 
 def test_layouts_name_what_they_pass_over(frames):
     layout = open_layout("any", frames)
     assert len(layout.videos("test")) == 11 and len(layout.passed) == 6
-    assert finding.passed_over(layout.passed).startswith("passed over: 6 files that hold no video: ") and not finding.passed_over([])
+    assert finding.passed_over(layout.passed).startswith(
+        "passed over: 6 files that hold no video: "
+    ) and not finding.passed_over([])
 
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)

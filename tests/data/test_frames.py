@@ -1,11 +1,12 @@
 """Unit scores to frames, spans to labels, frames to runs."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfvad.measure import frames
 from gfvad.base.types import DataError
+from gfvad.measure import frames
 
 
 def by_hand_interpolation(scores, num_frames):
@@ -43,14 +44,25 @@ def test_interpolation_limits():
     assert reverse == pytest.approx(frames.unit_to_frames(np.arange(5.0), 33, 0), abs=1e-12)
 
 
-@pytest.mark.parametrize("units, num_frames, unit_frames", [([], 3, 16), ([0.1], 0, 16), ([0.1], 4, -1), ([[0.1]], 4, 1)])
+@pytest.mark.parametrize(
+    "units, num_frames, unit_frames", [([], 3, 16), ([0.1], 0, 16), ([0.1], 4, -1), ([[0.1]], 4, 1)]
+)
 def test_unit_to_frames_refuses(units, num_frames, unit_frames):
     with pytest.raises(DataError, match="at least one unit"):
         frames.unit_to_frames(np.array(units), num_frames, unit_frames)
 
 
 def test_labels_from_spans():
-    assert frames.labels_from_spans(np.array([[1, 3], [2, 4], [6, 99]]), 8).tolist() == [0, 1, 1, 1, 0, 0, 1, 1]
+    assert frames.labels_from_spans(np.array([[1, 3], [2, 4], [6, 99]]), 8).tolist() == [
+        0,
+        1,
+        1,
+        1,
+        0,
+        0,
+        1,
+        1,
+    ]
     assert frames.labels_from_spans(np.zeros((0, 2)), 3).tolist() == [0, 0, 0]
     assert frames.labels_from_spans([[5, 9]], 3).tolist() == [0, 0, 0]
     for bad in ([[-1, 2]], [[3, 2]]):

@@ -1,4 +1,5 @@
-"""One name, one video: suffixes of videos, Unicode forms and the case of .npy differ from table to table in every layout; what is left out is named."""
+"""One name, one video: suffixes of videos, Unicode forms and the case of .npy differ from table
+to table in every layout; what is left out is named."""
 
 import json
 import re
@@ -13,6 +14,7 @@ from test_layout_parts import FORMS, TEST_LIST, opened
 
 from gfvad import prepare
 from gfvad.base.errors import EXIT_BAD_INPUT
+from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import base
@@ -20,7 +22,6 @@ from gfvad.data.frames import layouts as video_layouts
 from gfvad.data.frames import truth
 from gfvad.data.frames.descriptions import read_descriptions
 from gfvad.extraction import job, labels, videos
-from gfvad.base.types import DataError
 
 FORMS = FORMS | {"captions": ("ucf_logits", ff.ucf_logits, ("i3d_logits", "text"))}
 TABLES = ("*.txt", "*.csv", "*.list", "*.json")
@@ -81,9 +82,9 @@ def respell_files(root, names):
     for path in root.glob("*.npz"):
         with np.load(path) as held:
             arrays = {
-                f"{k}.mkv" if k in names else k: np.char.add(held[k], ".mov")
-                if k == "name"
-                else held[k]
+                f"{k}.mkv" if k in names else k: (
+                    np.char.add(held[k], ".mov") if k == "name" else held[k]
+                )
                 for k in held.files
             }
         np.savez(path, **arrays)
@@ -128,18 +129,60 @@ def two_captions(root):
     )
 
 
-@pytest.mark.parametrize("form, spoil, message", [
-    ("generic", table("labels.csv", "name,label", "a,0", "b,1", "a.mp4,1"), r"labels.csv, line 4: 'a.mp4' and 'a' are one video"),
-    ("generic", table("frame_counts.txt", "c@90", "c.avi@96"), "frame_counts.txt, line 2: 'c.avi' and 'c' are one video"),
-    ("generic", lambda r: ff.save(r / "train/pose/a.mov.npy", ff.features(4, 7)), r"duplicated: a: .*a.npy and .*a.mov.npy|a.mov.npy and .*a.npy"),
-    ("xd", table("annotations.txt", "v=def__#1_label_G-0-0 1 2", "def__#1_label_G-0-0.mp4 3 4"), "line 2: .* are one video"),
-    ("ucf 2048", table("temporal_annotations.txt", *ff.UCF_ANNOTATION, "Abuse028  Abuse  1  2  -1  -1"), "line 3: video 'Abuse028_x264' stands twice"),
-    ("ucf 2048", table("frame_counts.txt", "Abuse028@64", "Abuse028_x264@65"), "Abuse028_x264' stands twice"),
-    ("logits", lambda r: np.savez(r / "i3d_logits_train.npz", x=ff.features(2, 8, 6), name=["Arson001_x264", "Arson001_x264.mp4"]),
-     "name, row 1: 'Arson001_x264.mp4' and 'Arson001_x264' are one video"),
-    ("captions", two_captions, "key 'Abuse001_x264.avi': 'Abuse001_x264.avi' and 'Abuse001_x264' are one video"),
-    ("shanghai", lambda r: ff.save(r / "test_frame_mask/01_0015.mp4.npy", np.zeros(4)), "are one video"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "form, spoil, message",
+    [
+        (
+            "generic",
+            table("labels.csv", "name,label", "a,0", "b,1", "a.mp4,1"),
+            r"labels.csv, line 4: 'a.mp4' and 'a' are one video",
+        ),
+        (
+            "generic",
+            table("frame_counts.txt", "c@90", "c.avi@96"),
+            "frame_counts.txt, line 2: 'c.avi' and 'c' are one video",
+        ),
+        (
+            "generic",
+            lambda r: ff.save(r / "train/pose/a.mov.npy", ff.features(4, 7)),
+            r"duplicated: a: .*a.npy and .*a.mov.npy|a.mov.npy and .*a.npy",
+        ),
+        (
+            "xd",
+            table("annotations.txt", "v=def__#1_label_G-0-0 1 2", "def__#1_label_G-0-0.mp4 3 4"),
+            "line 2: .* are one video",
+        ),
+        (
+            "ucf 2048",
+            table("temporal_annotations.txt", *ff.UCF_ANNOTATION, "Abuse028  Abuse  1  2  -1  -1"),
+            "line 3: video 'Abuse028_x264' stands twice",
+        ),
+        (
+            "ucf 2048",
+            table("frame_counts.txt", "Abuse028@64", "Abuse028_x264@65"),
+            "Abuse028_x264' stands twice",
+        ),
+        (
+            "logits",
+            lambda r: np.savez(
+                r / "i3d_logits_train.npz",
+                x=ff.features(2, 8, 6),
+                name=["Arson001_x264", "Arson001_x264.mp4"],
+            ),
+            "name, row 1: 'Arson001_x264.mp4' and 'Arson001_x264' are one video",
+        ),
+        (
+            "captions",
+            two_captions,
+            "key 'Abuse001_x264.avi': 'Abuse001_x264.avi' and 'Abuse001_x264' are one video",
+        ),
+        (
+            "shanghai",
+            lambda r: ff.save(r / "test_frame_mask/01_0015.mp4.npy", np.zeros(4)),
+            "are one video",
+        ),
+    ],
+)
 def test_two_spellings_that_contradict(made, tmp_path, form, spoil, message):
     root = shutil.copytree(made[form], tmp_path / "set")
     spoil(root)
@@ -159,21 +202,61 @@ def say(captions):
 
 
 LEFT_OUT = [  # form, what is added, the note; the same with no name that fits, the error
-    ("generic", table("spans.csv", "name,start,end", "c,0,9", "C,0,5"), "spans.csv: 1 of 2 names are of no video here and are left out: C",
-     table("spans.csv", "name,start,end", "x,0,9"), "none of its 1 names is of a video here"),
-    ("generic", table("frame_counts.txt", "c@96", "d@48", "e9@5"), "frame_counts.txt: 1 of 3 frame counts .* left out: e9",
-     table("frame_counts.txt", "x@96"), "no line in frame_counts.txt|none of its"),
-    ("generic", table("units.csv", "name,unit,start,end", "c,0,0,1", "x.mp4,0,0,1"), "units.csv: 1 of 2 names .* left out: x.mp4",
-     table("units.csv", "name,unit,start,end", "x,0,0,1"), "units.csv.*none of its 1 names is of a video here. It has x; the videos are a, b, c, d"),
-    ("generic", table("labels.csv", "name,label", "a,0", "b,1", "c,1", "d,0", "zz,1"), "labels.csv: 1 of 5 rows .* left out: zz",
-     table("labels.csv", "name,label", "x,0"), "label -1; expected 0 or 1"),
-    ("ucf 2048", table("frame_counts.txt", "Abuse028@64", "Normal003@48", "Arson001@9"), "1 of 3 frame counts .* left out: Arson001_x264",
-     table("frame_counts.txt", "Arson001@9"), "none of its 1 names"),
-    ("shanghai", lambda r: ff.save(r / "test_frame_mask/01_0099.npy", np.ones(4)), "test_frame_mask: 1 of 3 frame masks .* left out: 01_0099",
-     lambda r: [p.rename(p.with_name(f"02_{p.name}")) for p in (r / "test_frame_mask").glob("*.npy")], "none of its 2 names"),
-    ("captions", say(["Abuse001_x264.mp4", "Abuse9"]), "captions.json: 1 of 2 captions are of no video here and are left out: Abuse9",
-     say(["x", "y"]), "captions.json.*none of its 2 names is of a video here. It has x, y; the videos are Abuse001_x264, "),
-]  # fmt: skip
+    (
+        "generic",
+        table("spans.csv", "name,start,end", "c,0,9", "C,0,5"),
+        "spans.csv: 1 of 2 names are of no video here and are left out: C",
+        table("spans.csv", "name,start,end", "x,0,9"),
+        "none of its 1 names is of a video here",
+    ),
+    (
+        "generic",
+        table("frame_counts.txt", "c@96", "d@48", "e9@5"),
+        "frame_counts.txt: 1 of 3 frame counts .* left out: e9",
+        table("frame_counts.txt", "x@96"),
+        "no line in frame_counts.txt|none of its",
+    ),
+    (
+        "generic",
+        table("units.csv", "name,unit,start,end", "c,0,0,1", "x.mp4,0,0,1"),
+        "units.csv: 1 of 2 names .* left out: x.mp4",
+        table("units.csv", "name,unit,start,end", "x,0,0,1"),
+        "units.csv.*none of its 1 names is of a video here. It has x; the videos are a, b, c, d",
+    ),
+    (
+        "generic",
+        table("labels.csv", "name,label", "a,0", "b,1", "c,1", "d,0", "zz,1"),
+        "labels.csv: 1 of 5 rows .* left out: zz",
+        table("labels.csv", "name,label", "x,0"),
+        "label -1; expected 0 or 1",
+    ),
+    (
+        "ucf 2048",
+        table("frame_counts.txt", "Abuse028@64", "Normal003@48", "Arson001@9"),
+        "1 of 3 frame counts .* left out: Arson001_x264",
+        table("frame_counts.txt", "Arson001@9"),
+        "none of its 1 names",
+    ),
+    (
+        "shanghai",
+        lambda r: ff.save(r / "test_frame_mask/01_0099.npy", np.ones(4)),
+        "test_frame_mask: 1 of 3 frame masks .* left out: 01_0099",
+        lambda r: [
+            p.rename(p.with_name(f"02_{p.name}")) for p in (r / "test_frame_mask").glob("*.npy")
+        ],
+        "none of its 2 names",
+    ),
+    (
+        "captions",
+        say(["Abuse001_x264.mp4", "Abuse9"]),
+        "captions.json: 1 of 2 captions are of no video here and are left out: Abuse9",
+        say(["x", "y"]),
+        (
+            "captions.json.*none of its 2 names is of a video here. It has x, y; the videos are"
+            " Abuse001_x264, "
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize(
@@ -375,8 +458,8 @@ def test_case_07(tmp_path, capsys):
     say(["film1.mp4", "film2.mp4"])(tmp_path / "a")
     assert prepare.main(arguments) == 1
     assert (
-        "none of its 2 names is of a video here. It has film1.mp4, film2.mp4; the videos are te00, te01, tr00, tr01"
-        in capsys.readouterr().out
+        "none of its 2 names is of a video here. It has film1.mp4, film2.mp4; the videos are te00,"
+        " te01, tr00, tr01" in capsys.readouterr().out
     )
 
 

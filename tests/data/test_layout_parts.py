@@ -1,4 +1,5 @@
-"""No video is trained on that a folder, its name or a list says is for testing: every layout, every place where it can be said."""
+"""No video is trained on that a folder, its name or a list says is for testing: every layout,
+every place where it can be said."""
 
 import shutil
 from pathlib import Path
@@ -9,11 +10,11 @@ import pytest
 
 from gfvad import prepare
 from gfvad.base.errors import EXIT_BAD_INPUT
+from gfvad.base.types import DataError
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import base, parts, rules
 from gfvad.data.frames import layouts as video_layouts
 from gfvad.extraction import labels, videos
-from gfvad.base.types import DataError
 
 FORMS = {  # how a set is made: (layout, builder, modalities)
     "xd": ("xd_violence", ff.xd, ("rgb",)),
@@ -83,40 +84,164 @@ def rewrite(root, old, new, where="temporal_annotations.txt"):
 ABUSE, NORMAL = (f"{line}\n" for line in ff.UCF_ANNOTATION)
 LEAKS = [  # form, what is done to a sound folder, message
     ("xd", lambda r: xd_walks(r, copy=True), "split: v=def.*in both parts .*RGB/.* and .*RGBTest/"),
-    ("xd", xd_walks, "for train by its folder, but its line in annotations.txt says test and its line in frame_counts.txt says test"),
+    (
+        "xd",
+        xd_walks,
+        (
+            "for train by its folder, but its line in annotations.txt says test and its line in"
+            " frame_counts.txt says test"
+        ),
+    ),
     ("xd", lambda r: xd_walks(r, "testing/"), "folder 'testing' says test"),
-    ("shanghai", lambda r: move(r, "SH_Test_ten_crop_i3d/01_004_i3d.npy", "SH_Train_ten_crop_i3d/01_004.mp4_i3d.npy", True), "in both parts"),
-    ("shanghai", lambda r: move(r, "SH_Test_ten_crop_i3d", "SH_Train_ten_crop_i3d/test"), "for test by folders .*, but folder 'SH_Train_ten_crop_i3d' says train"),
-    ("shanghai lists", lambda r: rewrite(r, "01_001_i3d", "01_004.mp4_i3d", TRAIN_LIST), "1 videos are in lists of both parts: 01_004"),
-    ("shanghai lists", lambda r: move(r, "SH_ten_crop_i3d/01_001_i3d.npy", "SH_Test/01_001_i3d.npy"), "folder 'SH_Test' says test"),
-    ("shanghai lists", lambda r: rewrite(r, "/far/away/01_001", "/far/testing/01_001", TRAIN_LIST), "the folder 'testing' in .*train.*list says test"),
-    ("tevad", lambda r: move(r, "sent_emb_n/01_001_emb.npy", "SH_Test/01_001_emb.npy"), "for train by shanghai.*, but folder 'SH_Test' says test"),
-    ("tevad", lambda r: rewrite(r, "01_001_i3d", "01_004_i3d", TRAIN_LIST), "lists of both parts: 01_004"),
-    ("logits", lambda r: npz_names(r, "i3d_logits_train.npz", "Arson001_x264", "Abuse028_x264.mp4"), "1 videos are in both parts: Abuse028_x264"),
-    ("logits", lambda r: npz_names(r, "i3d_logits_train.npz", "Normal_Videos_009_x264"), "its name says test"),
-    ("logits", lambda r: npz_names(r, "i3d_logits_test_dev.npz", "Abuse028_x264") or npz_names(r, "i3d_logits_train.npz", "Normal_Videos_003_x264"),
-     "its array in frame_labels_test_dev.npz says test"),
-    ("logits", lambda r: ff.write_lines(r / "temporal_annotations.txt", "Arson001 Arson 1 2 -1 -1"), "its line in temporal_annotations.txt says test"),
-    ("vadclip", lambda r: rewrite(r, "path,label", "path,label\nx/Abuse028_x264__5.npy,Abuse", "ucf_CLIP_rgb.csv"),
-     r"split: Abuse028_x264: in both parts \(ucf_CLIP_rgb.csv and ucf_CLIP_rgbtest.csv\)"),
-    ("vadclip", lambda r: rewrite(r, "Normal/Normal_Videos003", "Testing_Normal/Normal_Videos003", "ucf_CLIP_rgb.csv"), "the folder 'Testing_Normal' .* says test"),
-    ("vadclip", lambda r: move(r, "UCFClipFeatures/Abuse", "UCFClipFeatures/test/Abuse"), "by ucf_CLIP_rgb.csv, but folder 'test' says test"),
+    (
+        "shanghai",
+        lambda r: move(
+            r,
+            "SH_Test_ten_crop_i3d/01_004_i3d.npy",
+            "SH_Train_ten_crop_i3d/01_004.mp4_i3d.npy",
+            True,
+        ),
+        "in both parts",
+    ),
+    (
+        "shanghai",
+        lambda r: move(r, "SH_Test_ten_crop_i3d", "SH_Train_ten_crop_i3d/test"),
+        "for test by folders .*, but folder 'SH_Train_ten_crop_i3d' says train",
+    ),
+    (
+        "shanghai lists",
+        lambda r: rewrite(r, "01_001_i3d", "01_004.mp4_i3d", TRAIN_LIST),
+        "1 videos are in lists of both parts: 01_004",
+    ),
+    (
+        "shanghai lists",
+        lambda r: move(r, "SH_ten_crop_i3d/01_001_i3d.npy", "SH_Test/01_001_i3d.npy"),
+        "folder 'SH_Test' says test",
+    ),
+    (
+        "shanghai lists",
+        lambda r: rewrite(r, "/far/away/01_001", "/far/testing/01_001", TRAIN_LIST),
+        "the folder 'testing' in .*train.*list says test",
+    ),
+    (
+        "tevad",
+        lambda r: move(r, "sent_emb_n/01_001_emb.npy", "SH_Test/01_001_emb.npy"),
+        "for train by shanghai.*, but folder 'SH_Test' says test",
+    ),
+    (
+        "tevad",
+        lambda r: rewrite(r, "01_001_i3d", "01_004_i3d", TRAIN_LIST),
+        "lists of both parts: 01_004",
+    ),
+    (
+        "logits",
+        lambda r: npz_names(r, "i3d_logits_train.npz", "Arson001_x264", "Abuse028_x264.mp4"),
+        "1 videos are in both parts: Abuse028_x264",
+    ),
+    (
+        "logits",
+        lambda r: npz_names(r, "i3d_logits_train.npz", "Normal_Videos_009_x264"),
+        "its name says test",
+    ),
+    (
+        "logits",
+        lambda r: (
+            npz_names(r, "i3d_logits_test_dev.npz", "Abuse028_x264")
+            or npz_names(r, "i3d_logits_train.npz", "Normal_Videos_003_x264")
+        ),
+        "its array in frame_labels_test_dev.npz says test",
+    ),
+    (
+        "logits",
+        lambda r: ff.write_lines(r / "temporal_annotations.txt", "Arson001 Arson 1 2 -1 -1"),
+        "its line in temporal_annotations.txt says test",
+    ),
+    (
+        "vadclip",
+        lambda r: rewrite(
+            r, "path,label", "path,label\nx/Abuse028_x264__5.npy,Abuse", "ucf_CLIP_rgb.csv"
+        ),
+        r"split: Abuse028_x264: in both parts \(ucf_CLIP_rgb.csv and ucf_CLIP_rgbtest.csv\)",
+    ),
+    (
+        "vadclip",
+        lambda r: rewrite(
+            r, "Normal/Normal_Videos003", "Testing_Normal/Normal_Videos003", "ucf_CLIP_rgb.csv"
+        ),
+        "the folder 'Testing_Normal' .* says test",
+    ),
+    (
+        "vadclip",
+        lambda r: move(r, "UCFClipFeatures/Abuse", "UCFClipFeatures/test/Abuse"),
+        "by ucf_CLIP_rgb.csv, but folder 'test' says test",
+    ),
     ("generic", lambda r: move(r, "test/pose/d.npy", "train/pose/d.npy", True), "in both parts"),
-    ("generic", lambda r: move(r, "test/pose/d.npy", "train/pose/d.MOV.npy", True), "in both parts"),
-    ("generic", lambda r: edit(r / "labels.csv", ("class", "class,split"), ("a,0,", "a,0,,test"), ("b,1,fall;fire", "b,1,,train"), ("c,1,fall", "c,1,,"),
-                               ("d,0,", "d,0,,")), "for train by folder 'train', but its row in labels.csv says test"),
-    ("generic", lambda r: move(r, "train/pose/a.npy", "train/rgbtest/pose/a.npy"), "folder 'rgbtest' says test"),
-    ("generic", lambda r: move(r, "train/pose/a.npy", "train/pose/Test001.npy") or rewrite(r, "a,0,", "Test001,0,", "labels.csv"), "its name says test"),
-]  # fmt: skip
+    (
+        "generic",
+        lambda r: move(r, "test/pose/d.npy", "train/pose/d.MOV.npy", True),
+        "in both parts",
+    ),
+    (
+        "generic",
+        lambda r: edit(
+            r / "labels.csv",
+            ("class", "class,split"),
+            ("a,0,", "a,0,,test"),
+            ("b,1,fall;fire", "b,1,,train"),
+            ("c,1,fall", "c,1,,"),
+            ("d,0,", "d,0,,"),
+        ),
+        "for train by folder 'train', but its row in labels.csv says test",
+    ),
+    (
+        "generic",
+        lambda r: move(r, "train/pose/a.npy", "train/rgbtest/pose/a.npy"),
+        "folder 'rgbtest' says test",
+    ),
+    (
+        "generic",
+        lambda r: (
+            move(r, "train/pose/a.npy", "train/pose/Test001.npy")
+            or rewrite(r, "a,0,", "Test001,0,", "labels.csv")
+        ),
+        "its name says test",
+    ),
+]
 for family in ("ucf 2048", "ucf 1024"):
     LEAKS += [
-        (family, lambda r: rewrite(r, ABUSE, ""), "Abuse028_x264: for train by no line in temporal_annotations.txt, but folder 'UCF_Test_ten_crop_i3d' says test"),
-        (family, lambda r: rewrite(r, NORMAL, "") or move(r, "UCF_Test_ten_crop_i3d", "all"), "its name .normal test videos are called .* says test"),
-        (family, lambda r: move(r, "UCF_Test_ten_crop_i3d", "all") or rewrite(r, ABUSE, "") or ff.write_lines(r / "frame_counts.txt", "Abuse028@64", "Normal003@48"),
-         "its line in frame_counts.txt says test"),
-        (family, lambda r: rewrite(r, "Normal  -1  -1  -1  -1", "Normal  -1  -1"), "line 2: the last line has 4 columns, all others 6 .*cut short"),
-        (family, lambda r: move(r, "UCF_Test_ten_crop_i3d", "UCF_Train_ten_crop_i3d/x"), "for test by its line in .*, but folder 'UCF_Train_ten_crop_i3d' says train"),
-    ]  # fmt: skip
+        (
+            family,
+            lambda r: rewrite(r, ABUSE, ""),
+            (
+                "Abuse028_x264: for train by no line in temporal_annotations.txt, but folder"
+                " 'UCF_Test_ten_crop_i3d' says test"
+            ),
+        ),
+        (
+            family,
+            lambda r: rewrite(r, NORMAL, "") or move(r, "UCF_Test_ten_crop_i3d", "all"),
+            "its name .normal test videos are called .* says test",
+        ),
+        (
+            family,
+            lambda r: (
+                move(r, "UCF_Test_ten_crop_i3d", "all")
+                or rewrite(r, ABUSE, "")
+                or ff.write_lines(r / "frame_counts.txt", "Abuse028@64", "Normal003@48")
+            ),
+            "its line in frame_counts.txt says test",
+        ),
+        (
+            family,
+            lambda r: rewrite(r, "Normal  -1  -1  -1  -1", "Normal  -1  -1"),
+            "line 2: the last line has 4 columns, all others 6 .*cut short",
+        ),
+        (
+            family,
+            lambda r: move(r, "UCF_Test_ten_crop_i3d", "UCF_Train_ten_crop_i3d/x"),
+            "for test by its line in .*, but folder 'UCF_Train_ten_crop_i3d' says train",
+        ),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,10 +310,23 @@ def test_a_name_is_weaker_than_a_row(tmp_path):
     assert layout.passed_over() == ["Test002: called so, but for training by its row in labels.csv"]
 
 
-@pytest.mark.parametrize("folder, part", [
-    ("RGBTest", "test"), ("rgbtest", "test"), ("testing", "test"), ("Testing_Normal_Videos_Anomaly", "test"), ("UCF_Train_ten_crop_i3d", "train"),
-    ("latest", None), ("contest_2", None), ("pretrained", None), ("train_test", None), ("RGB", None), ("TEST", "test"), ("mytestset", "test"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "folder, part",
+    [
+        ("RGBTest", "test"),
+        ("rgbtest", "test"),
+        ("testing", "test"),
+        ("Testing_Normal_Videos_Anomaly", "test"),
+        ("UCF_Train_ten_crop_i3d", "train"),
+        ("latest", None),
+        ("contest_2", None),
+        ("pretrained", None),
+        ("train_test", None),
+        ("RGB", None),
+        ("TEST", "test"),
+        ("mytestset", "test"),
+    ],
+)
 def test_words_of_folders(folder, part):
     assert parts.part_of_folder(folder) == part
 
@@ -257,7 +395,10 @@ def test_records_made_before_parts_were_compared(tmp_path):
 
     from gfvad.data.features import records, source
 
-    made = [fake_layout.make_video(n, 4, split=s) for s, n in (("train", "a"), ("train", "b.mp4"), ("test", "b"))]
+    made = [
+        fake_layout.make_video(n, 4, split=s)
+        for s, n in (("train", "a"), ("train", "b.mp4"), ("test", "b"))
+    ]
     records.prepare(fake_layout.FakeLayout(made), tmp_path / "set", progress=None)
     config = ff.config("fake", tmp_path, "rgb", "audio", records=str(tmp_path / "set"))
     with pytest.raises(DataError, match="1 videos are in both parts: b.mp4"):

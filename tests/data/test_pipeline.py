@@ -1,4 +1,6 @@
-"""The batches: what is in them, that they do not depend on processes or threads, exact restart, exact evaluation."""
+"""The batches: what is in them, that they do not depend on processes or threads, exact restart,
+exact evaluation."""
+
 import json
 
 import numpy as np
@@ -7,9 +9,9 @@ from fake_layout import FakeLayout, counted_video, make_video
 from ml_collections import ConfigDict
 
 from configs.common import get_config
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data import pipeline, sampling
 from gfvad.data.features import records
-from gfvad.base.types import ConfigError, DataError
 
 LENGTHS = [3, 12, 7, 30, 1, 10, 25, 9, 4, 16, 5]  # of the training videos; every third is abnormal
 LABELS = [int(i % 3 == 0) for i in range(len(LENGTHS))]
@@ -19,19 +21,37 @@ LABELS = [int(i % 3 == 0) for i in range(len(LENGTHS))]
 def opened(tmp_path_factory):
     """Records of counted videos: a feature is 1000 * video + unit + crop / 8."""
     train = [counted_video(f"v{i}", n, LABELS[i], number=i) for i, n in enumerate(LENGTHS)]
-    test = [make_video("t0", 4, 1, "test", crops=1), make_video("t1", 3, 0, "test", crops=5), make_video("t2", 4, -1, "test", crops=1)]
-    path = records.prepare(FakeLayout([*train, *test]), tmp_path_factory.mktemp("pipeline") / "set", None)
+    test = [
+        make_video("t0", 4, 1, "test", crops=1),
+        make_video("t1", 3, 0, "test", crops=5),
+        make_video("t2", 4, -1, "test", crops=1),
+    ]
+    path = records.prepare(
+        FakeLayout([*train, *test]), tmp_path_factory.mktemp("pipeline") / "set", None
+    )
     return {split: records.open_records(path, split) for split in ("train", "test")}
 
 
 def config(**changes) -> ConfigDict:
     data = get_config().data
-    data.update({"modalities": ("rgb", "audio"), "train_units": 10, "eval_lengths": (5, 12), "eval_batch_size": 4, **changes})
+    data.update(
+        {
+            "modalities": ("rgb", "audio"),
+            "train_units": 10,
+            "eval_lengths": (5, 12),
+            "eval_batch_size": 4,
+            **changes,
+        }
+    )
     return data
 
 
-def train(opened, batch_size=4, seed=0, indices=range(len(LENGTHS)), process=(0, 1), cfg=None, **options):
-    return pipeline.train_iterator(opened["train"], indices, cfg or config(), batch_size, seed, *process, **options)
+def train(
+    opened, batch_size=4, seed=0, indices=range(len(LENGTHS)), process=(0, 1), cfg=None, **options
+):
+    return pipeline.train_iterator(
+        opened["train"], indices, cfg or config(), batch_size, seed, *process, **options
+    )
 
 
 def draw(iterator, count):
@@ -52,12 +72,21 @@ def assert_equal(a, b):
 
 def test_shapes_and_types(opened):
     batch = next(train(opened))
-    assert {m: x.shape for m, x in batch.features.items()} == {"rgb": (4, 10, 8), "audio": (4, 10, 3)}
-    types = {name: (getattr(batch, name).dtype, getattr(batch, name).shape) for name in batch._fields[1:]}
+    assert {m: x.shape for m, x in batch.features.items()} == {
+        "rgb": (4, 10, 8),
+        "audio": (4, 10, 3),
+    }
+    types = {
+        name: (getattr(batch, name).dtype, getattr(batch, name).shape) for name in batch._fields[1:]
+    }
     assert types == {
-        "mask": (bool, (4, 10)), "label": (np.float32, (4,)), "valid": (bool, (4,)),
-        "video": (np.int32, (4,)), "start": (np.int32, (4,)), "position": (np.int32, (4,)),
-    }  # fmt: skip
+        "mask": (bool, (4, 10)),
+        "label": (np.float32, (4,)),
+        "valid": (bool, (4,)),
+        "video": (np.int32, (4,)),
+        "start": (np.int32, (4,)),
+        "position": (np.int32, (4,)),
+    }
     assert batch.valid.all() and not batch.start.any()
 
 
@@ -66,11 +95,16 @@ def test_half_normal_half_abnormal_and_every_video_once_a_pass(opened):
     for k, batch in enumerate(batches):
         assert batch.label.sum() == 2 and batch.position.tolist() == list(range(4 * k, 4 * k + 4))
         np.testing.assert_array_equal(batch.label, np.array(LABELS)[batch.video])
-    videos, labels = np.concatenate([b.video for b in batches]), np.concatenate([b.label for b in batches])
+    videos, labels = (
+        np.concatenate([b.video for b in batches]),
+        np.concatenate([b.label for b in batches]),
+    )
     for kind in (0, 1):
         members = [i for i, label in enumerate(LABELS) if label == kind]
         drawn = videos[labels == kind]
-        passes = [drawn[a : a + len(members)].tolist() for a in range(0, 56 - len(members), len(members))]
+        passes = [
+            drawn[a : a + len(members)].tolist() for a in range(0, 56 - len(members), len(members))
+        ]
         assert all(sorted(p) == members for p in passes)
         assert len({tuple(p) for p in passes}) > 1  # shuffled anew
 
@@ -95,7 +129,9 @@ def test_only_the_given_videos(opened):
 
 
 def test_the_seed_decides(opened):
-    first, again, other = (np.concatenate([b.video for b in draw(train(opened, seed=s), 6)]) for s in (0, 0, 1))
+    first, again, other = (
+        np.concatenate([b.video for b in draw(train(opened, seed=s), 6)]) for s in (0, 0, 1)
+    )
     assert (first == again).all() and (first != other).any()
 
 
@@ -103,14 +139,21 @@ def test_one_crop_the_same_in_all_modalities(opened, tmp_path):
     crops = set()
     for batch in draw(train(opened), 20):
         for row in range(4):
-            values = batch.features["rgb"][row][batch.mask[row]] - batch.features["audio"][row][batch.mask[row]][:, :1]
+            values = (
+                batch.features["rgb"][row][batch.mask[row]]
+                - batch.features["audio"][row][batch.mask[row]][:, :1]
+            )
             assert len(np.unique(values)) == 1  # one crop an example
             crops.add(float(values[0, 0]) * 8)
     assert crops == {0, 1, 2, 3, 4}
     video = counted_video("a", 4)
-    video = video._replace(features={"rgb": video.features["rgb"], "flow": video.features["rgb"].copy()})
+    video = video._replace(
+        features={"rgb": video.features["rgb"], "flow": video.features["rgb"].copy()}
+    )
     path = records.prepare(FakeLayout([video], {"rgb": 8, "flow": 8}), tmp_path / "set", None)
-    iterator = pipeline.train_iterator(records.open_records(path, "train"), [0], config(modalities=("rgb", "flow")), 8, 0)
+    iterator = pipeline.train_iterator(
+        records.open_records(path, "train"), [0], config(modalities=("rgb", "flow")), 8, 0
+    )
     for batch in draw(iterator, 3):
         np.testing.assert_array_equal(batch.features["rgb"], batch.features["flow"])
 
@@ -125,7 +168,9 @@ def test_sampling_modes(opened, mode):
             assert not batch.features["rgb"][row][~batch.mask[row]].any()
             if mode == "mean":
                 edges = np.linspace(0, n, 11, dtype=int)
-                expected = [np.arange(n)[a : max(b, a + 1)].mean() for a, b in zip(edges, edges[1:])]
+                expected = [
+                    np.arange(n)[a : max(b, a + 1)].mean() for a, b in zip(edges, edges[1:])
+                ]
                 np.testing.assert_allclose(units, expected, atol=2e-3)  # float32 at 1e4
             elif n <= 10:
                 assert units[:n].tolist() == list(range(n))
@@ -141,7 +186,17 @@ def by_position(batches):
     for b in batches:
         for row, place in enumerate(b.position.tolist()):
             assert place not in examples
-            arrays = [x[row] for x in (b.mask, b.label, b.valid, b.video, b.start, *(b.features[m] for m in sorted(b.features)))]
+            arrays = [
+                x[row]
+                for x in (
+                    b.mask,
+                    b.label,
+                    b.valid,
+                    b.video,
+                    b.start,
+                    *(b.features[m] for m in sorted(b.features)),
+                )
+            ]
             examples[place] = b"".join(np.ascontiguousarray(x).tobytes() for x in arrays)
     return examples
 
@@ -149,18 +204,33 @@ def by_position(batches):
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_share_the_same_global_batches(opened, processes):
     whole = draw(train(opened, batch_size=8, cfg=config(train_sampling="window")), 6)
-    parts = [draw(train(opened, 8, process=(r, processes), cfg=config(train_sampling="window")), 6) for r in range(processes)]
+    parts = [
+        draw(train(opened, 8, process=(r, processes), cfg=config(train_sampling="window")), 6)
+        for r in range(processes)
+    ]
     for k in range(6):
         local = [part[k] for part in parts]
         assert all(len(b.label) == 8 // processes for b in local)
         assert by_position(local) == by_position([whole[k]])
         if processes == 2:
-            assert all(b.label.sum() == 2 for b in local)  # each process gets its share of both kinds
+            # each process gets its share of both kinds
+            assert all(b.label.sum() == 2 for b in local)
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 1}, {"threads": 4}, {"threads": 4, "cache_bytes": 0}, {"cache_bytes": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threads": 0},
+        {"threads": 1},
+        {"threads": 4},
+        {"threads": 4, "cache_bytes": 0},
+        {"cache_bytes": 0},
+    ],
+)
 def test_threads_and_memory_change_nothing(opened, options):
-    for a, b in zip(draw(train(opened, threads=0, cache_bytes=0), 40), draw(train(opened, **options), 40)):
+    for a, b in zip(
+        draw(train(opened, threads=0, cache_bytes=0), 40), draw(train(opened, **options), 40)
+    ):
         assert_equal(a, b)
 
 
@@ -206,15 +276,25 @@ def test_a_position_of_another_stream(opened, changed, key):
 # --- evaluation
 
 
-def evaluate(opened, indices=range(len(LENGTHS)), split="train", process=(0, 1), cfg=None, **options):
+def evaluate(
+    opened, indices=range(len(LENGTHS)), split="train", process=(0, 1), cfg=None, **options
+):
     return pipeline.eval_batches(opened[split], indices, cfg or config(), *process, **options)
 
 
 def test_every_unit_exactly_once(opened):
     seen = []
     for batch in evaluate(opened):
-        assert batch.mask.shape[1] in (5, 12) and batch.features["rgb"].shape[:2] == (4, 5) and batch.features["audio"].shape[1] == 1
-        assert not batch.mask[~batch.valid].any() and (batch.video[~batch.valid] == -1).all() and (batch.label[~batch.valid] == -1).all()
+        assert (
+            batch.mask.shape[1] in (5, 12)
+            and batch.features["rgb"].shape[:2] == (4, 5)
+            and batch.features["audio"].shape[1] == 1
+        )
+        assert (
+            not batch.mask[~batch.valid].any()
+            and (batch.video[~batch.valid] == -1).all()
+            and (batch.label[~batch.valid] == -1).all()
+        )
         for row in np.flatnonzero(batch.valid):
             video, count = int(batch.video[row]), int(batch.mask[row].sum())
             assert batch.mask[row, :count].all() and batch.label[row] == LABELS[video]
@@ -234,7 +314,9 @@ def test_any_batch_size(opened, batch_size):
     assert all(len(b.valid) == batch_size for b in batches)
     windows = sum(len(sampling.windows(n, (5, 12))) for n in LENGTHS)
     assert sum(b.valid.sum() for b in batches) == windows
-    assert np.concatenate([b.position for b in batches]).tolist() == list(range(len(batches) * batch_size))
+    assert np.concatenate([b.position for b in batches]).tolist() == list(
+        range(len(batches) * batch_size)
+    )
 
 
 def test_segments(opened):
@@ -242,10 +324,17 @@ def test_segments(opened):
     videos = np.concatenate([b.video[b.valid] for b in batches])
     assert videos.tolist() == list(range(len(LENGTHS)))
     for batch in batches:
-        assert batch.features["rgb"].shape == (4, 5, 10, 8) and batch.mask[batch.valid].all() and not batch.start.any()
+        assert (
+            batch.features["rgb"].shape == (4, 5, 10, 8)
+            and batch.mask[batch.valid].all()
+            and not batch.start.any()
+        )
         for row in np.flatnonzero(batch.valid):
             x = opened["train"][int(batch.video[row])].features["rgb"]
-            np.testing.assert_array_equal(batch.features["rgb"][row], sampling.take(x, sampling.sample_units(x.shape[1], 10, "mean")))
+            np.testing.assert_array_equal(
+                batch.features["rgb"][row],
+                sampling.take(x, sampling.sample_units(x.shape[1], 10, "mean")),
+            )
 
 
 @pytest.mark.parametrize("mode", ["full", "segments"])
@@ -257,13 +346,18 @@ def test_processes_evaluate_the_same(opened, mode, processes):
     assert {len(part) for part in parts} == {len(whole)}
     for k, batch in enumerate(whole):
         local = [part[k] for part in parts]
-        assert {b.features["rgb"].shape for b in local} == {(4 // processes, *batch.features["rgb"].shape[1:])}
+        assert {b.features["rgb"].shape for b in local} == {
+            (4 // processes, *batch.features["rgb"].shape[1:])
+        }
         assert by_position(local) == by_position([batch])
 
 
 def test_videos_with_other_crops_are_apart(opened):
     batches = list(evaluate(opened, range(3), "test"))
-    assert [(b.features["rgb"].shape, b.video[b.valid].tolist()) for b in batches] == [((4, 1, 5, 8), [0, 2]), ((4, 5, 5, 8), [1])]
+    assert [(b.features["rgb"].shape, b.video[b.valid].tolist()) for b in batches] == [
+        ((4, 1, 5, 8), [0, 2]),
+        ((4, 5, 5, 8), [1]),
+    ]
     assert batches[0].label.tolist() == [1, -1, -1, -1]
 
 
@@ -281,7 +375,9 @@ def test_iterates_again_and_says_its_length(opened):
 
 
 def test_bad_requests(opened):
-    with pytest.raises(ConfigError, match="train.batch_size is 4; expected a multiple of the 3 processes, e.g. 6"):
+    with pytest.raises(
+        ConfigError, match="train.batch_size is 4; expected a multiple of the 3 processes, e.g. 6"
+    ):
         train(opened, process=(0, 3))
     with pytest.raises(ConfigError, match="data.eval_batch_size is 4"):
         evaluate(opened, process=(0, 3))
@@ -329,6 +425,9 @@ def test_values_that_are_not_finite(opened, threads):
 def test_benchmark_runs(capsys):
     from gfvad.bench import data
 
-    assert data.run("--videos 6 --units 4 --crops 2 --batch 2 --steps 2".split()) == 0
+    assert (
+        data.run(["--videos", "6", "--units", "4", "--crops", "2", "--batch", "2", "--steps", "2"])
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 15 and all(line.endswith("MB/s") for line in lines)

@@ -1,4 +1,6 @@
-"""Prepared sets: exact round trip, complete or absent, statistics, and the error of every way a folder can be wrong."""
+"""Prepared sets: exact round trip, complete or absent, statistics, and the error of every way a
+folder can be wrong."""
+
 import json
 import os
 import shutil
@@ -12,10 +14,10 @@ import numpy as np
 import pytest
 from fake_layout import FakeLayout, make_video
 
+from gfvad.base.types import DataError
 from gfvad.data import manifest as manifest_lib
 from gfvad.data.features import records
 from gfvad.data.features.records import feature_stats, open_records
-from gfvad.base.types import DataError
 
 
 def prepare(layout, out):
@@ -42,7 +44,16 @@ def copy(folder, tmp_path):
 
 
 def _assert_same(read, written):
-    for field in ("name", "split", "label", "classes", "num_frames", "span_classes", "unit_frames", "fps"):
+    for field in (
+        "name",
+        "split",
+        "label",
+        "classes",
+        "num_frames",
+        "span_classes",
+        "unit_frames",
+        "fps",
+    ):
         assert getattr(read, field) == getattr(written, field), field
     np.testing.assert_array_equal(read.spans, written.spans)
     assert read.spans.dtype == np.int64 and read.spans.shape == written.spans.shape
@@ -62,7 +73,10 @@ def test_round_trip(folder):
         assert opened.labels.tolist() == [v.label for v in written]
         assert opened.lengths.tolist() == [v.features["rgb"].shape[1] for v in written]
         assert opened.dims == {"rgb": 8, "audio": 3} and opened.modalities == ("rgb", "audio")
-        assert {m: c.tolist() for m, c in opened.crops.items()} == {"rgb": [5] * len(written), "audio": [1] * len(written)}
+        assert {m: c.tolist() for m, c in opened.crops.items()} == {
+            "rgb": [5] * len(written),
+            "audio": [1] * len(written),
+        }
         for i, video in enumerate(written):
             assert set(opened[i].features) == {"rgb", "audio"}
             _assert_same(opened[i], video)
@@ -79,7 +93,10 @@ def test_round_trip(folder):
 @pytest.mark.parametrize("crops", [1, 10])
 def test_precision_is_kept(tmp_path, dtype, crops):
     videos = [make_video(f"v{n}", n, crops=crops) for n in (1, 2, 33)]
-    videos = [v._replace(features={**v.features, "rgb": np.abs(v.features["rgb"] * 9).astype(dtype)}) for v in videos]
+    videos = [
+        v._replace(features={**v.features, "rgb": np.abs(v.features["rgb"] * 9).astype(dtype)})
+        for v in videos
+    ]
     opened = open_records(prepare(FakeLayout(videos), tmp_path / "set"), "train")
     for i, video in enumerate(videos):
         _assert_same(opened[i], video)
@@ -97,13 +114,18 @@ def test_many_shards_keep_the_order(tmp_path, monkeypatch):
 
 def test_one_modality_alone(folder):
     opened = open_records(folder, "train", ["audio"])
-    assert opened.modalities == ("audio",) and set(opened[0].features) == {"audio"} and opened.dims == {"audio": 3}
+    assert (
+        opened.modalities == ("audio",)
+        and set(opened[0].features) == {"audio"}
+        and opened.dims == {"audio": 3}
+    )
 
 
 def test_other_byte_order_and_lossless_casts(tmp_path):
     videos = [make_video("a", 3), make_video("b", 4)]
     swapped = videos[1].features["rgb"].astype(">f4")
-    wide = videos[1].features["audio"].astype(np.float64)  # float32 values in float64: nothing is lost
+    # float32 values in float64: nothing is lost
+    wide = videos[1].features["audio"].astype(np.float64)
     videos[1] = videos[1]._replace(features={"rgb": swapped, "audio": wide})
     narrow = make_video("t", 3, split="test", dtype=np.float16)
     path = prepare(FakeLayout([*videos, narrow]), tmp_path / "set")
@@ -185,8 +207,16 @@ records.prepare(Killed([make_video(f"v{i}", 3) for i in range(5)]), sys.argv[1],
 
 
 def test_a_killed_writer_leaves_no_set(tmp_path, repository):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests")])}
-    result = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "set")], env=environment, capture_output=True, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests")]),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "set")],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
     assert result.returncode == -9, result.stderr.decode()
     assert list(tmp_path.glob(".set.partial-*")) and not (tmp_path / "set").exists()
     unfinished = next(tmp_path.glob(".set.partial-*"))
@@ -203,7 +233,8 @@ def test_two_writers_prepare_once(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert layout.loads == len(_videos()) + 2  # the first of each split is read twice, for its precision
+    # the first of each split is read twice, for its precision
+    assert layout.loads == len(_videos()) + 2
     assert len(open_records(tmp_path / "set", "train")) == 3
 
 
@@ -232,10 +263,15 @@ def test_statistics(tmp_path):
         v.features["rgb"][:, 1:3] = 0  # silent units, in every crop
         v.features["rgb"][0, 0, :4] = 0  # a unit with some zeros counts
         v.features["audio"][...] += 1e4  # a mean far above the deviation
-    path = prepare(FakeLayout([*videos, make_video("test", 50, split="test", dtype=np.float16)]), tmp_path / "set")
+    path = prepare(
+        FakeLayout([*videos, make_video("test", 50, split="test", dtype=np.float16)]),
+        tmp_path / "set",
+    )
     stats = feature_stats(path)
     for m in ("rgb", "audio"):
-        units = np.concatenate([v.features[m].reshape(-1, v.features[m].shape[-1]) for v in videos]).astype(np.float64)
+        units = np.concatenate(
+            [v.features[m].reshape(-1, v.features[m].shape[-1]) for v in videos]
+        ).astype(np.float64)
         units = units[(units != 0).any(axis=1)]
         np.testing.assert_allclose(stats[m]["mean"], units.mean(0), rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(stats[m]["std"], units.std(0), rtol=1e-6)
@@ -317,7 +353,9 @@ def test_nothing_foreign_is_overwritten(copy, tmp_path):
     other.name = "other"
     with pytest.raises(DataError, match="already holds the prepared set 'fake'"):
         prepare(other, copy)
-    assert (tmp_path / "notes" / "thesis.txt").read_text() == "kept" and len(open_records(copy, "train")) == 3
+    assert (tmp_path / "notes" / "thesis.txt").read_text() == "kept" and len(
+        open_records(copy, "train")
+    ) == 3
 
 
 def test_unwritable(tmp_path):
@@ -373,10 +411,15 @@ def test_bad_videos(tmp_path, change, message):
 def test_missing_modality_and_unequal_crops(tmp_path):
     video = make_video("bad", 4)
     with pytest.raises(DataError, match="modality 'audio' is missing; found rgb"):
-        prepare(FakeLayout([video._replace(features={"rgb": video.features["rgb"]})]), tmp_path / "set")
+        prepare(
+            FakeLayout([video._replace(features={"rgb": video.features["rgb"]})]), tmp_path / "set"
+        )
     audio = np.repeat(video.features["audio"], 3, axis=0)
     with pytest.raises(DataError, match="crops .*'rgb': 5, 'audio': 3"):
-        prepare(FakeLayout([video._replace(features={**video.features, "audio": audio})]), tmp_path / "set")
+        prepare(
+            FakeLayout([video._replace(features={**video.features, "audio": audio})]),
+            tmp_path / "set",
+        )
 
 
 def test_bad_layouts(tmp_path):

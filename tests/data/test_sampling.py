@@ -1,4 +1,5 @@
 """Static lengths, shuffling order and validation split, against loops written out."""
+
 import hashlib
 
 import numpy as np
@@ -6,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfvad.data import sampling
 from gfvad.base.types import ConfigError
+from gfvad.data import sampling
 
 SIZES = {"n": st.integers(1, 700), "target": st.integers(1, 250)}
 
@@ -31,7 +32,9 @@ def test_uniform(n, target):
 def test_window(n, target, seed):
     units = sampling.sample_units(n, target, "window", np.random.default_rng(seed))
     kept = units.start[units.mask]
-    assert kept[0] >= 0 and kept[-1] < n and (np.diff(kept) == 1).all() and len(kept) == min(n, target)
+    assert (
+        kept[0] >= 0 and kept[-1] < n and (np.diff(kept) == 1).all() and len(kept) == min(n, target)
+    )
     if n <= target:
         assert kept[0] == 0
 
@@ -50,7 +53,11 @@ def test_mean_against_a_loop(n, target):
     edges = np.linspace(0, n, target + 1, dtype=int)
     expected = np.zeros((2, target, 3))
     for k in range(target):
-        part = x[:, edges[k] : edges[k + 1]] if edges[k] < edges[k + 1] else x[:, edges[k] : edges[k] + 1]
+        part = (
+            x[:, edges[k] : edges[k + 1]]
+            if edges[k] < edges[k + 1]
+            else x[:, edges[k] : edges[k] + 1]
+        )
         expected[:, k] = part.astype(np.float64).mean(axis=1)
     got = sampling.take(x, units)
     assert units.mask.all() and got.dtype == np.float32 and got.shape == expected.shape
@@ -81,7 +88,10 @@ def test_unknown_mode():
 
 
 @settings(deadline=None, max_examples=100)
-@given(n=st.integers(1, 5000), lengths=st.lists(st.integers(1, 900), min_size=1, max_size=4, unique=True))
+@given(
+    n=st.integers(1, 5000),
+    lengths=st.lists(st.integers(1, 900), min_size=1, max_size=4, unique=True),
+)
 def test_windows_hold_every_unit_once(n, lengths):
     found = sampling.windows(n, lengths)
     assert [u for w in found for u in range(w.start, w.start + w.count)] == list(range(n))
@@ -98,7 +108,9 @@ def test_windows_by_hand():
 
 
 def test_epoch_order():
-    first, again, later, other = (sampling.epoch_order(50, *key) for key in ((3, 0, 0), (3, 0, 0), (3, 0, 1), (3, 1, 0)))
+    first, again, later, other = (
+        sampling.epoch_order(50, *key) for key in ((3, 0, 0), (3, 0, 0), (3, 0, 1), (3, 1, 0))
+    )
     assert sorted(first) == list(range(50)) and (first == again).all()
     assert (first != later).any() and (first != other).any()
 
@@ -108,7 +120,11 @@ def _names(n):
 
 
 @settings(deadline=None, max_examples=50)
-@given(labels=st.lists(st.integers(-1, 1), min_size=1, max_size=60), fraction=st.floats(0, 0.95), seed=st.integers(0, 9))
+@given(
+    labels=st.lists(st.integers(-1, 1), min_size=1, max_size=60),
+    fraction=st.floats(0, 0.95),
+    seed=st.integers(0, 9),
+)
 def test_split_validation(labels, fraction, seed):
     names = _names(len(labels))
     train, validation = sampling.split_validation(names, labels, fraction)
@@ -118,7 +134,9 @@ def test_split_validation(labels, fraction, seed):
         nearest = min(int(np.floor(fraction * size + 0.5)), size - 1)
         assert held == (max(nearest, 1) if fraction > 0 and size >= 2 else 0)
     order = np.random.default_rng(seed).permutation(len(labels))
-    _, shuffled = sampling.split_validation([names[i] for i in order], [labels[i] for i in order], fraction)
+    _, shuffled = sampling.split_validation(
+        [names[i] for i in order], [labels[i] for i in order], fraction
+    )
     assert {names[order[i]] for i in shuffled} == {names[i] for i in validation}
 
 
@@ -126,13 +144,26 @@ def test_split_validation_by_hand():
     names, labels = _names(20), [0] * 10 + [1] * 10
     _, validation = sampling.split_validation(names, labels, 0.2)
     by_hash = sorted(range(20), key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
-    expected = [i for i in by_hash if labels[i] == 0][:2] + [i for i in by_hash if labels[i] == 1][:2]
+    expected = [i for i in by_hash if labels[i] == 0][:2] + [i for i in by_hash if labels[i] == 1][
+        :2
+    ]
     assert validation.tolist() == sorted(expected) and validation.dtype == np.int64
     train, validation = sampling.split_validation(names, labels, 0)
     assert train.tolist() == list(range(20)) and not len(validation)
 
 
-@pytest.mark.parametrize("fraction, size, held", [(0.25, 7, 2), (0.25, 10, 3), (0.5, 3, 2), (0.3, 8, 2), (0.3, 9, 3), (0.01, 9, 1), (0.95, 4, 3)])
+@pytest.mark.parametrize(
+    "fraction, size, held",
+    [
+        (0.25, 7, 2),
+        (0.25, 10, 3),
+        (0.5, 3, 2),
+        (0.3, 8, 2),
+        (0.3, 9, 3),
+        (0.01, 9, 1),
+        (0.95, 4, 3),
+    ],
+)
 def test_split_validation_rounds_to_the_nearest(fraction, size, held):
     """1.75 -> 2, a half up, 2.4 -> 2, 2.7 -> 3; at least one held out and one to train on."""
     assert len(sampling.split_validation(_names(size), [1] * size, fraction)[1]) == held
@@ -147,4 +178,9 @@ def test_split_validation_refuses(fraction):
 @pytest.mark.parametrize("n, target", [(1, 4), (5, 8), (8, 8), (9, 4)])
 def test_every_segment_of_means_holds_a_unit(n, target):
     units = sampling.sample_units(n, target, "mean")
-    assert (units.stop > units.start).all() and units.start.min() == 0 and units.stop.max() == n and units.mask.all()
+    assert (
+        (units.stop > units.start).all()
+        and units.start.min() == 0
+        and units.stop.max() == n
+        and units.mask.all()
+    )

@@ -1,4 +1,6 @@
-"""Features of snippets from frames, against plain loops in float64; their limits, and what makes them fit to rank."""
+"""Features of snippets from frames, against plain loops in float64; their limits, and what makes
+them fit to rank."""
+
 import numpy as np
 import pytest
 
@@ -16,12 +18,16 @@ def angles_by_hand(x, low, high):
 
 
 def means_by_hand(rows):
-    return np.stack([sum(rows[a : a + 16]) / len(rows[a : a + 16]) for a in range(0, len(rows), 16)])
+    return np.stack(
+        [sum(rows[a : a + 16]) / len(rows[a : a + 16]) for a in range(0, len(rows), 16)]
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 16, 17, 39])
 def test_motion(frames):
-    cells = np.abs(np.random.default_rng(frames).normal(1.5, 1.5, (frames, 5, 7, 3))).astype(np.float16)
+    cells = np.abs(np.random.default_rng(frames).normal(1.5, 1.5, (frames, 5, 7, 3))).astype(
+        np.float16
+    )
     found = snippets.motion_features(cells)
     assert found.shape == (-(-frames // 16), snippets.MOTION) and found.dtype == np.float32
     speed = flow_floors.flow_floor(cells[..., 2], 5, 1).astype(np.float64)
@@ -39,7 +45,14 @@ def picture_by_hand(figure, cell):
 
     def windows(pixels, side):
         h, w = min(side, a), min(side, b)
-        return sorted((pixels[i * cell : (i + h) * cell, j * cell : (j + w) * cell].mean() for i in range(a - h + 1) for j in range(b - w + 1)), reverse=True)
+        return sorted(
+            (
+                pixels[i * cell : (i + h) * cell, j * cell : (j + w) * cell].mean()
+                for i in range(a - h + 1)
+                for j in range(b - w + 1)
+            ),
+            reverse=True,
+        )
 
     sizes = []
     for side in (2, 4, 8):
@@ -52,7 +65,9 @@ def picture_by_hand(figure, cell):
             around = padded[i : i + 3, j : j + 3]
             dx = ((around[:, 2] - around[:, 0]) * [1, 2, 1]).sum() / 8
             dy = ((around[2] - around[0]) * [1, 2, 1]).sum() / 8
-            strength[int(np.mod(np.arctan2(dy, dx), np.pi) / np.pi * 9) % 9, i, j] = np.hypot(dx, dy)
+            strength[int(np.mod(np.arctan2(dy, dx), np.pi) / np.pi * 9) % 9, i, j] = np.hypot(
+                dx, dy
+            )
     return np.array([*sizes, *(windows(part, 4)[0] for part in strength)])
 
 
@@ -79,14 +94,19 @@ def test_pictures_are_held_against_the_background():
     assert not empty.any() and np.isfinite(snippets.appearance_features(empty)).all()
     # contrast does not enter
     frames[frames == 200] = 255
-    np.testing.assert_allclose(np.stack(list(snippets.picture_statistics(frames, 8)))[5], found[5], atol=0.1)
+    np.testing.assert_allclose(
+        np.stack(list(snippets.picture_statistics(frames, 8)))[5], found[5], atol=0.1
+    )
 
 
 def test_appearance():
     pictures = np.random.default_rng(1).random((21, snippets.PICTURE)).astype(np.float32)
     found = snippets.appearance_features(pictures)
     assert found.shape == (2, snippets.APPEARANCE)
-    rows = [np.concatenate([angles_by_hand(row[:12], 0.05, 1.0), angles_by_hand(row[12:], 0.005, 0.1)]) for row in pictures]
+    rows = [
+        np.concatenate([angles_by_hand(row[:12], 0.05, 1.0), angles_by_hand(row[12:], 0.005, 0.1)])
+        for row in pictures
+    ]
     np.testing.assert_allclose(found, means_by_hand(rows), atol=1e-6)
 
 
@@ -97,7 +117,9 @@ def test_angles_keep_order_length_and_ends():
     inside = (x[:, 0] > 0.5) & (x[:, 0] < 4)
     assert (np.diff(found[inside, 1]) > 0).all()
     np.testing.assert_allclose(found[x[:, 0] < 0.5], [[1, 0]] * int((x < 0.5).sum()), atol=1e-12)
-    np.testing.assert_allclose(found[x[:, 0] > 4], [[0.5**0.5] * 2] * int((x > 4).sum()), atol=1e-12)
+    np.testing.assert_allclose(
+        found[x[:, 0] > 4], [[0.5**0.5] * 2] * int((x > 4).sum()), atol=1e-12
+    )
     # the cosine of two is that of the difference of their logarithms
     a, b = snippets.angles(np.array([[1.0], [2.0]]), (0.5, 4.0))
     assert a @ b == pytest.approx(np.cos(np.pi / 4 / 3))
@@ -112,4 +134,6 @@ def test_rank_beyond_the_windows_is_the_smallest():
 def test_floor_scores_are_means_over_the_frames_of_a_snippet():
     magnitude = np.random.default_rng(2).gamma(2.0, size=(20, 4, 6)).astype(np.float32)
     frames = flow_floors.flow_floor(magnitude, 5, 1).max((1, 2)).astype(np.float64)
-    np.testing.assert_allclose(snippets.floor_scores(magnitude, 5, 1), [frames[:16].mean(), frames[16:].mean()], rtol=1e-6)
+    np.testing.assert_allclose(
+        snippets.floor_scores(magnitude, 5, 1), [frames[:16].mean(), frames[16:].mean()], rtol=1e-6
+    )

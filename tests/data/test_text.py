@@ -1,4 +1,5 @@
 """Timed sentences: validation, assignment to units, cache."""
+
 import json
 import multiprocessing
 from types import SimpleNamespace
@@ -8,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data import text
 from gfvad.encoders import minilm
-from gfvad.base.types import ConfigError, DataError
 
 HASH = minilm.get_encoder("hash")
-GOOD = {"duration": 10.0, "timestamps": [[0, 4.0], [6.0, 9.0]], "sentences": ["A man walks.", "A car stops."]}
+GOOD = {
+    "duration": 10.0,
+    "timestamps": [[0, 4.0], [6.0, 9.0]],
+    "sentences": ["A man walks.", "A car stops."],
+}
 
 
 def written(tmp_path, content) -> str:
@@ -28,17 +33,25 @@ def counting_encoder(dim: int = 4):
 
     def encode(texts):
         asked.extend(texts)
-        return np.array([[len(text), *[1.0] * (dim - 1)] for text in texts], np.float32).reshape(-1, dim)
+        return np.array([[len(text), *[1.0] * (dim - 1)] for text in texts], np.float32).reshape(
+            -1, dim
+        )
 
     return SimpleNamespace(id="counting-1", dim=dim, encode=encode, asked=asked)
 
 
-# ---- captions ------------------------------------------------------------------------------------------------------------------------
+# ---- captions
+# ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_good_captions(tmp_path):
-    captions = text.load_captions(written(tmp_path, {"V1": GOOD, "V2": {"duration": 3, "timestamps": [], "sentences": []}}))
-    assert captions["V1"].duration == 10.0 and captions["V1"].sentences == ("A man walks.", "A car stops.")
+    captions = text.load_captions(
+        written(tmp_path, {"V1": GOOD, "V2": {"duration": 3, "timestamps": [], "sentences": []}})
+    )
+    assert captions["V1"].duration == 10.0 and captions["V1"].sentences == (
+        "A man walks.",
+        "A car stops.",
+    )
     np.testing.assert_array_equal(captions["V1"].spans, [[0, 4], [6, 9]])
     assert captions["V2"].spans.shape == (0, 2)
     assert text.all_sentences(captions) == ["A man walks.", "A car stops."]
@@ -46,7 +59,11 @@ def test_good_captions(tmp_path):
 
 
 def test_repairs(tmp_path):
-    entry = {"duration": 10, "timestamps": [[2, 12.5], [3, 4], [10, 10]], "sentences": ["Too long.", "  ", " At the end. "]}
+    entry = {
+        "duration": 10,
+        "timestamps": [[2, 12.5], [3, 4], [10, 10]],
+        "sentences": ["Too long.", "  ", " At the end. "],
+    }
     captions = text.load_captions(written(tmp_path, {"V": entry}))["V"]
     np.testing.assert_array_equal(captions.spans, [[2, 10], [10, 10]])
     assert captions.sentences == ("Too long.", "At the end.")
@@ -104,17 +121,29 @@ def test_real_captions(shared_data):
     sentences = text.all_sentences(captions)
     assert (len(captions), len(sentences), len(set(sentences))) == (1526, 10781, 10606)
     raw = json.loads((shared_data / "ucf_crime" / "captions.json").read_text())
-    assert all(np.array_equal(c.spans, np.array(raw[n]["timestamps"]).reshape(-1, 2)) for n, c in captions.items())  # nothing needed repair
+    # nothing needed repair
+    assert all(
+        np.array_equal(c.spans, np.array(raw[n]["timestamps"]).reshape(-1, 2))
+        for n, c in captions.items()
+    )
 
 
-# ---- units ---------------------------------------------------------------------------------------------------------------------------
+# ---- units
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def slow_weights(units, spans, assign):
     """Independent oracle, one unit at a time."""
     out = np.zeros((len(units), len(spans)))
     for n, (a, b) in enumerate(units):
-        taken, fade = [s for s, (c, d) in enumerate(spans) if (c < b and d > a and min(b, d) > max(a, c)) or (c == d and a <= c < b)], 1.0
+        taken, fade = (
+            [
+                s
+                for s, (c, d) in enumerate(spans)
+                if (c < b and d > a and min(b, d) > max(a, c)) or (c == d and a <= c < b)
+            ],
+            1.0,
+        )
         if not taken and assign != "overlap" and len(spans):
             gaps = [max(c - b, a - d, 0) for c, d in spans]
             taken = [s for s, gap in enumerate(gaps) if gap <= min(gaps) + 1e-9]
@@ -126,7 +155,9 @@ def slow_weights(units, spans, assign):
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), max_size=7).map(
-    lambda pairs: np.array([[start / 2, (start + length) / 2] for start, length in pairs], float).reshape(-1, 2)
+    lambda pairs: np.array(
+        [[start / 2, (start + length) / 2] for start, length in pairs], float
+    ).reshape(-1, 2)
 )
 
 
@@ -141,23 +172,35 @@ def test_weights_against_oracle(spans, n, assign):
     if assign == "decay" and len(spans):
         assert np.all((rows > 0) & (rows <= 1 + 1e-12))
     else:
-        assert np.all((np.abs(rows - 1) < 1e-12) | ((rows == 0) if assign == "overlap" or not len(spans) else False))
+        assert np.all(
+            (np.abs(rows - 1) < 1e-12)
+            | ((rows == 0) if assign == "overlap" or not len(spans) else False)
+        )
 
 
 def test_features_nearest_and_overlap():
-    captions = text.Captions(10.0, np.array([[0.0, 4.0], [3.0, 4.0], [9.0, 10.0]]), ("a b", "c", "d"))
+    captions = text.Captions(
+        10.0, np.array([[0.0, 4.0], [3.0, 4.0], [9.0, 10.0]]), ("a b", "c", "d")
+    )
     units = np.array([[0, 2], [2, 4], [4, 6], [7, 8]], float)
     a, c, d = HASH.encode(["a b", "c", "d"])
     near = text.text_features(captions, units, HASH)
-    np.testing.assert_allclose(near, [a, (a + c) / 2, (a + c) / 2, d], atol=1e-6)  # the third has two sentences at the same gap
-    np.testing.assert_allclose(text.text_features(captions, units, HASH, "overlap"), [a, (a + c) / 2, 0 * a, 0 * a], atol=1e-6)
+    # the third has two sentences at the same gap
+    np.testing.assert_allclose(near, [a, (a + c) / 2, (a + c) / 2, d], atol=1e-6)
+    np.testing.assert_allclose(
+        text.text_features(captions, units, HASH, "overlap"),
+        [a, (a + c) / 2, 0 * a, 0 * a],
+        atol=1e-6,
+    )
     assert near.dtype == np.float32
 
 
 def test_features_without_captions():
     units = np.array([[0.0, 1.0], [1.0, 2.0]])
     for captions in (None, text.Captions(2.0, np.zeros((0, 2)), ())):
-        np.testing.assert_array_equal(text.text_features(captions, units, HASH), np.zeros((2, HASH.dim), np.float32))
+        np.testing.assert_array_equal(
+            text.text_features(captions, units, HASH), np.zeros((2, HASH.dim), np.float32)
+        )
 
 
 def test_unknown_assignment():
@@ -165,17 +208,29 @@ def test_unknown_assignment():
         text.assignment_weights(np.zeros((1, 2)), np.zeros((1, 2)), "closest")
 
 
-# ---- cache ---------------------------------------------------------------------------------------------------------------------------
+# ---- cache
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_embeds_each_sentence_once(tmp_path, monkeypatch):
     monkeypatch.setattr(text, "FLUSH", 2)
     encoder, calls = counting_encoder(), []
     texts = ["ccc", "a", "bb", "a", "ccc"]
-    first = text.embed(texts, encoder, text.open_cache(tmp_path, encoder), lambda done, total: calls.append((done, total)))
+    first = text.embed(
+        texts,
+        encoder,
+        text.open_cache(tmp_path, encoder),
+        lambda done, total: calls.append((done, total)),
+    )
     np.testing.assert_array_equal(first[:, 0], [3, 1, 2, 1, 3])
-    assert encoder.asked == ["a", "bb", "ccc"] and calls == [(2, 3), (3, 3)]  # shortest first, saved after each two
-    again = text.embed(texts + ["new"], encoder, text.open_cache(tmp_path, encoder), lambda *_: calls.append("again"))
+    # shortest first, saved after each two
+    assert encoder.asked == ["a", "bb", "ccc"] and calls == [(2, 3), (3, 3)]
+    again = text.embed(
+        texts + ["new"],
+        encoder,
+        text.open_cache(tmp_path, encoder),
+        lambda *_: calls.append("again"),
+    )
     assert encoder.asked == ["a", "bb", "ccc", "new"] and calls[2:] == ["again"]
     np.testing.assert_array_equal(again[:5], first)
     assert text.encode_cached([], encoder, tmp_path).shape == (0, 4)
@@ -185,8 +240,12 @@ def test_embeds_each_sentence_once(tmp_path, monkeypatch):
 def test_encoders_do_not_share_entries(tmp_path):
     one, other = counting_encoder(), counting_encoder(6)
     other.id = "counting-2"
-    assert text.encode_cached(["a"], one, tmp_path).shape == (1, 4) and text.encode_cached(["a"], other, tmp_path).shape == (1, 6)
-    assert len(list(tmp_path.glob("text-*.bin"))) == 2 and text.text_key("x", "a") != text.text_key("y", "a")
+    assert text.encode_cached(["a"], one, tmp_path).shape == (1, 4) and text.encode_cached(
+        ["a"], other, tmp_path
+    ).shape == (1, 6)
+    assert len(list(tmp_path.glob("text-*.bin"))) == 2 and text.text_key("x", "a") != text.text_key(
+        "y", "a"
+    )
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
@@ -196,7 +255,14 @@ def test_damaged_cache_is_rebuilt(tmp_path, caplog, damage):
     path = text.open_cache(tmp_path, encoder).path
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
-    path.write_bytes({"flip": bytes(content), "cut": path.read_bytes()[:-5], "empty": b"", "foreign": b"something else"}[damage])
+    path.write_bytes(
+        {
+            "flip": bytes(content),
+            "cut": path.read_bytes()[:-5],
+            "empty": b"",
+            "foreign": b"something else",
+        }[damage]
+    )
     np.testing.assert_array_equal(text.encode_cached(["a", "bb"], encoder, tmp_path), good)
     assert "damaged" in caplog.text and encoder.asked == ["a", "bb", "a", "bb"]
     assert len(text.open_cache(tmp_path, encoder).vectors) == 2

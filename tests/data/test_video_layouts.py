@@ -1,4 +1,6 @@
-"""Finding videos on disk, and decoding them: every shape a set comes in, every way its files are damaged."""
+"""Finding videos on disk, and decoding them: every shape a set comes in, every way its files are
+damaged."""
+
 import re
 import shutil
 
@@ -7,9 +9,9 @@ import numpy as np
 import pytest
 from video_files import SIZE, picture, write_frames, write_set, write_video
 
-from gfvad.data.frames import decode
-from gfvad.data.frames.layouts import detect, fingerprint, match_names, open_layout, VideoFile
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data.frames import decode
+from gfvad.data.frames.layouts import VideoFile, detect, fingerprint, match_names, open_layout
 
 
 def _names(root, split, layout="auto"):
@@ -25,7 +27,11 @@ def test_layout_frames(tmp_path):
     root = write_set(tmp_path)
     assert detect(root) == "frames"
     first = open_layout("frames", root).videos("train")[0]
-    assert first.name == "01" and first.split == "train" and [p.name for p in first.frames[:2]] == ["000.jpg", "001.jpg"]
+    assert (
+        first.name == "01"
+        and first.split == "train"
+        and [p.name for p in first.frames[:2]] == ["000.jpg", "001.jpg"]
+    )
 
 
 def test_layout_ucsd_passes_masks_over(tmp_path):
@@ -33,24 +39,44 @@ def test_layout_ucsd_passes_masks_over(tmp_path):
         write_frames(tmp_path / name, 3, suffix=".bmp" if name.endswith("_gt") else ".tif", start=1)
     (tmp_path / "Test" / "Test001" / "._001.tif").write_bytes(b"Mac")
     assert detect(tmp_path) == "ucsd"
-    assert _names(tmp_path, "train") == ["Train001", "Train002"] and _names(tmp_path, "test") == ["Test001"]
+    assert _names(tmp_path, "train") == ["Train001", "Train002"] and _names(tmp_path, "test") == [
+        "Test001"
+    ]
     assert len(open_layout("ucsd", tmp_path).videos("test")[0].frames) == 3
 
 
-@pytest.mark.parametrize("train, test", [("training/videos", "testing/videos"), ("training_videos", "testing_videos"), ("training/videos", "testing/frames")])
+@pytest.mark.parametrize(
+    "train, test",
+    [
+        ("training/videos", "testing/videos"),
+        ("training_videos", "testing_videos"),
+        ("training/videos", "testing/frames"),
+    ],
+)
 def test_layout_videos(tmp_path, train, test):
     """The last is ShanghaiTech's: training videos, testing frames."""
     for k in (1, 2, 10):
         write_video(tmp_path / train / f"{k}.avi", 3)
-    write_frames(tmp_path / test / "01_0014", 2) if "frames" in test else write_video(tmp_path / test / "01.mp4", 2)
+    (
+        write_frames(tmp_path / test / "01_0014", 2)
+        if "frames" in test
+        else write_video(tmp_path / test / "01.mp4", 2)
+    )
     assert detect(tmp_path) == "videos"
     assert _names(tmp_path, "train") == ["1", "2", "10"]  # natural order
     assert len(_names(tmp_path, "test")) == 1
 
 
 def test_layout_any(tmp_path):
-    file, folder = write_video(tmp_path / "a" / "cam.mp4", 2), write_frames(tmp_path / "a" / "shots", 2)
-    assert _names(file, "test") == ["cam"] and _names(folder, "test") == ["shots"] and _names(tmp_path / "a", "test") == ["cam", "shots"]
+    file, folder = (
+        write_video(tmp_path / "a" / "cam.mp4", 2),
+        write_frames(tmp_path / "a" / "shots", 2),
+    )
+    assert (
+        _names(file, "test") == ["cam"]
+        and _names(folder, "test") == ["shots"]
+        and _names(tmp_path / "a", "test") == ["cam", "shots"]
+    )
     with pytest.raises(DataError, match="no train videos in layout 'any'"):
         _names(file, "train")
 
@@ -64,7 +90,9 @@ def test_bare_split_folders(tmp_path):
 def test_missing_frame_is_named(tmp_path):
     folder = write_frames(tmp_path / "testing" / "frames" / "01", 6, start=1)
     (folder / "003.jpg").unlink()
-    with pytest.raises(DataError, match=r"01: frame 003\.jpg is missing, found 002\.jpg and 004\.jpg"):
+    with pytest.raises(
+        DataError, match=r"01: frame 003\.jpg is missing, found 002\.jpg and 004\.jpg"
+    ):
         _names(tmp_path, "test")
 
 
@@ -74,7 +102,13 @@ def test_unusable_folders(tmp_path):
     with pytest.raises(ConfigError, match="'frame'; did you mean 'frames'"):
         open_layout("frame", tmp_path)
     root = write_set(tmp_path / "set", train=())
-    with pytest.raises(DataError, match=r"no folder of train videos of layout 'frames'; expected training/frames or .* Found: testing"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"no folder of train videos of layout 'frames'; expected training/frames or .* Found:"
+            r" testing"
+        ),
+    ):
         _names(root, "train", "frames")
     (root / "training" / "frames").mkdir(parents=True)
     with pytest.raises(DataError, match=r"training/frames: no videos; expected .* Found: nothing"):
@@ -85,7 +119,9 @@ def test_unusable_folders(tmp_path):
     (root / "testing" / "frames" / "01" / "cover.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"cover\.jpg: no number in the name"):
         _names(root, "test")
-    (root / "testing" / "frames" / "01" / "cover.jpg").rename(root / "testing" / "frames" / "01" / "x_0.jpg")
+    (root / "testing" / "frames" / "01" / "cover.jpg").rename(
+        root / "testing" / "frames" / "01" / "x_0.jpg"
+    )
     with pytest.raises(DataError, match="are both frame 0"):
         _names(root, "test")
 
@@ -107,7 +143,9 @@ def test_fingerprint_follows_files(tmp_path):
     root = write_set(tmp_path)
     before = fingerprint(open_layout("auto", root).videos("test"))
     assert before == fingerprint(open_layout("auto", root).videos("test"))
-    (root / "testing/frames/01/004.jpg").write_bytes((root / "testing/frames/02/004.jpg").read_bytes())
+    (root / "testing/frames/01/004.jpg").write_bytes(
+        (root / "testing/frames/02/004.jpg").read_bytes()
+    )
     assert before != fingerprint(open_layout("auto", root).videos("test"))
 
 
@@ -123,10 +161,18 @@ def test_images(tmp_path, suffix):
     "content, name, message",
     [
         (b"GIF89a" + bytes(90), "000.jpg", "found a file of kind GIF, expected JPEG"),
-        (cv2.imencode(".png", picture(0))[1].tobytes(), "000.jpg", "found a file of kind PNG, expected JPEG"),
+        (
+            cv2.imencode(".png", picture(0))[1].tobytes(),
+            "000.jpg",
+            "found a file of kind PNG, expected JPEG",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "000.jpg", "Git LFS pointer"),
         (b"", "000.jpg", "empty file"),
-        (cv2.imencode(".jpg", picture(0))[1].tobytes()[:-300], "000.jpg", "cut off after .* end marker of a JPEG"),
+        (
+            cv2.imencode(".jpg", picture(0))[1].tobytes()[:-300],
+            "000.jpg",
+            "cut off after .* end marker of a JPEG",
+        ),
         (cv2.imencode(".png", picture(0))[1].tobytes()[:-300], "000.png", "end marker of a PNG"),
         (cv2.imencode(".tif", picture(0))[1].tobytes()[:-300], "000.tif", "damaged or cut off"),
         (cv2.imencode(".bmp", picture(0))[1].tobytes()[:-300], "000.bmp", "damaged or cut off"),
@@ -169,9 +215,16 @@ def test_rotated_video_stands_upright(tmp_path):
     np.testing.assert_array_equal(next(decode.read_video(path, 1)), np.rot90(plain, -1))
 
 
-@pytest.mark.parametrize("options, message", [({}, "not a readable video"), ({"movflags": "faststart"}, "cut off: .* whole frames, expected 60")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({}, "not a readable video"),
+        ({"movflags": "faststart"}, "cut off: .* whole frames, expected 60"),
+    ],
+)
 def test_truncated_mp4(tmp_path, options, message):
-    """Without its index at the end nothing can be read; with the index in front the frames run out."""
+    """Without its index at the end nothing can be read; with the index in front the frames run
+    out."""
     path = write_video(tmp_path / "v.mp4", 60, options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with pytest.raises(DataError, match=message):
@@ -183,8 +236,11 @@ def test_other_files_as_videos(tmp_path):
     with pytest.raises(DataError, match=r"v\.mp4: not a readable video"):
         list(decode.read_video(tmp_path / "v.mp4", 1))
     shutil.copy(tmp_path / "v.mp4", tmp_path / "v.txt")
-    (video,) = open_layout("auto", tmp_path / "v.txt").videos("test")  # a file that is given is tried, whatever its name
-    with pytest.raises(DataError, match=r"v\.txt: a picture, expected a video|not a readable video"):
+    # a file that is given is tried, whatever its name
+    (video,) = open_layout("auto", tmp_path / "v.txt").videos("test")
+    with pytest.raises(
+        DataError, match=r"v\.txt: a picture, expected a video|not a readable video"
+    ):
         list(decode.read_video(video.path, 1))
 
 

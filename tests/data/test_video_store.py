@@ -1,4 +1,6 @@
-"""Stores of frames and flow: what they hold, that an interrupted one goes on, that a stale one is made anew, that workers do not matter."""
+"""Stores of frames and flow: what they hold, that an interrupted one goes on, that a stale one
+is made anew, that workers do not matter."""
+
 import fcntl
 import json
 import os
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from video_files import picture, write_frames, write_set, write_video
 
-from gfvad.data.frames import cache as cache_lib, decode, flow as flow_lib
+from gfvad.base.types import ConfigError, DataError
+from gfvad.data.frames import cache as cache_lib
+from gfvad.data.frames import decode
+from gfvad.data.frames import flow as flow_lib
 from gfvad.data.frames.flow import open_flow
 from gfvad.data.frames.store import open_frames
-from gfvad.base.types import ConfigError, DataError
 
 
 def _frames(root, cache, split="test", say=lambda text: None, **options):
@@ -22,16 +26,31 @@ def _frames(root, cache, split="test", say=lambda text: None, **options):
 
 
 def _files(cache):
-    return sorted(str(p.relative_to(cache)) for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(
+        str(p.relative_to(cache)) for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock"
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_store_holds_the_frames(tmp_path, channels):
     root = write_set(tmp_path / "set", suffix=".png")
     store = _frames(root, tmp_path / "cache", channels=channels)
-    assert store.names == ("01", "02") and store.lengths.tolist() == [10, 7] and store.offsets.tolist() == [0, 10]
-    assert store.size == (16, 24) and store.source_size == (32, 48) and store.source_sizes.tolist() == [[32, 48]] * 2 and store.fps.tolist() == [0, 0]
-    assert store.data.shape == (17, 16, 24, channels) and store.data.dtype == np.uint8 and len(store) == 2
+    assert (
+        store.names == ("01", "02")
+        and store.lengths.tolist() == [10, 7]
+        and store.offsets.tolist() == [0, 10]
+    )
+    assert (
+        store.size == (16, 24)
+        and store.source_size == (32, 48)
+        and store.source_sizes.tolist() == [[32, 48]] * 2
+        and store.fps.tolist() == [0, 0]
+    )
+    assert (
+        store.data.shape == (17, 16, 24, channels)
+        and store.data.dtype == np.uint8
+        and len(store) == 2
+    )
     source = picture(3, 20)
     source = cv2.cvtColor(source, cv2.COLOR_RGB2GRAY)[..., None] if channels == 1 else source
     expected = source.reshape(16, 2, 24, 2, channels).mean((1, 3))  # area averages
@@ -50,7 +69,9 @@ def test_video_files_in_a_store(tmp_path):
 
 def test_direct_mode_equals_store_mode(tmp_path):
     root = write_set(tmp_path / "set")
-    store, direct = (_frames(root, tmp_path / "cache", mode=mode, channels=3) for mode in ("store", "direct"))
+    store, direct = (
+        _frames(root, tmp_path / "cache", mode=mode, channels=3) for mode in ("store", "direct")
+    )
     for name in ("names", "size", "source_size", "total"):
         assert getattr(store, name) == getattr(direct, name)
     for name in ("lengths", "offsets", "fps", "source_sizes"):
@@ -69,7 +90,10 @@ def test_direct_mode_equals_store_mode(tmp_path):
 def test_workers_change_nothing(tmp_path):
     root = write_set(tmp_path / "set", test=(9, 2, 12, 1, 5))
     made = [_frames(root, tmp_path / str(n), workers=n) for n in (1, 4)]
-    flows = [open_flow(root, "auto", "test", cache=tmp_path / str(n), workers=n, say=print) for n in (1, 4)]
+    flows = [
+        open_flow(root, "auto", "test", cache=tmp_path / str(n), workers=n, say=print)
+        for n in (1, 4)
+    ]
     for one, other in (made, flows):
         assert one.lengths.tolist() == other.lengths.tolist() == [9, 2, 12, 1, 5]
         np.testing.assert_array_equal(one.data, other.data)
@@ -79,7 +103,10 @@ def test_prepared_once(tmp_path, monkeypatch):
     root, said = write_set(tmp_path / "set"), []
     first = _frames(root, tmp_path / "cache", say=said.append)
     assert len(said) == 1 and "2 videos to prepare" in said[0]
-    assert [name.rsplit("/", 1)[-1] for name in _files(tmp_path / "cache")] == ["data.bin", "manifest.json"]
+    assert [name.rsplit("/", 1)[-1] for name in _files(tmp_path / "cache")] == [
+        "data.bin",
+        "manifest.json",
+    ]
     monkeypatch.setattr(decode, "read_frames", None)
     again = _frames(root, tmp_path / "cache", say=said.append)
     assert len(said) == 1 and repr(again) == repr(first)
@@ -119,11 +146,18 @@ def test_interrupted_preparation_goes_on(tmp_path, monkeypatch, error):
     _interrupted(monkeypatch, root, tmp_path / "cache", error, 4)
     folder = next((tmp_path / "cache" / "video").glob("frames-*[!k]"))
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert not manifest["complete"] and [video["name"] for video in manifest["videos"]] == ["01", "02"]
+    assert not manifest["complete"] and [video["name"] for video in manifest["videos"]] == [
+        "01",
+        "02",
+    ]
     with (folder / "data.bin").open("ab") as file:  # half a video whose manifest was never written
         file.write(b"torn")
     read, real = [], decode.read_frames
-    monkeypatch.setattr(decode, "read_frames", lambda video, channels: read.append(video.name) or real(video, channels))
+    monkeypatch.setattr(
+        decode,
+        "read_frames",
+        lambda video, channels: read.append(video.name) or real(video, channels),
+    )
     store = _frames(root, tmp_path / "cache")
     assert sorted(read) == ["03", "04"]
     np.testing.assert_array_equal(store.data, whole.data)
@@ -179,7 +213,10 @@ def test_no_space_and_no_access(tmp_path, monkeypatch):
 def test_one_frame_videos(tmp_path):
     root, said = write_set(tmp_path / "set", test=(4, 1)), []
     store = _frames(root, tmp_path / "cache", say=said.append)
-    assert store.lengths.tolist() == [4, 1] and "1 videos have one frame, which is repeated to fill a clip: 02" in said[-1]
+    assert (
+        store.lengths.tolist() == [4, 1]
+        and "1 videos have one frame, which is repeated to fill a clip: 02" in said[-1]
+    )
     flow = open_flow(root, "auto", "test", cache=tmp_path / "cache", say=said.append)
     assert not flow.video(1).any() and flow.video(0).any()
 
@@ -187,15 +224,23 @@ def test_one_frame_videos(tmp_path):
 def test_flow_of_a_moving_square(tmp_path):
     root = write_set(tmp_path / "set", suffix=".png", test=(6,))
     flow = open_flow(root, "auto", "test", cell=4, cache=tmp_path / "cache", say=print)
-    assert flow.data.shape == (6, 8, 12, 3) and flow.data.dtype == np.float16 and flow.cell == 4 and flow.size == (32, 48)
+    assert (
+        flow.data.shape == (6, 8, 12, 3)
+        and flow.data.dtype == np.float16
+        and flow.cell == 4
+        and flow.size == (32, 48)
+    )
     np.testing.assert_array_equal(flow.video(0)[0], flow.video(0)[1])
-    inside = flow.video(0)[4, 3:5, 3].astype(float).mean(0)  # rows 12 to 20, columns 12 to 16: within the square at frames 3 and 4
+    # rows 12 to 20, columns 12 to 16: within the square at frames 3 and 4
+    inside = flow.video(0)[4, 3:5, 3].astype(float).mean(0)
     np.testing.assert_allclose(inside, [2, 0, 2], atol=0.5)
-    np.testing.assert_allclose(flow.video(0)[4, :, 9:].astype(float), 0, atol=0.4)  # the texture far from it stands still
+    # the texture far from it stands still
+    np.testing.assert_allclose(flow.video(0)[4, :, 9:].astype(float), 0, atol=0.4)
 
 
 def test_cell_means():
-    """The magnitude is taken per pixel: opposite motions in one cell cancel in (u, v) but not in it."""
+    """The magnitude is taken per pixel: opposite motions in one cell cancel in (u, v) but not in
+    it."""
     pixels = np.zeros((4, 4, 2), np.float32)
     pixels[0, 0], pixels[1, 1] = (3, 4), (-3, -4)
     np.testing.assert_allclose(flow_lib.cell_means(pixels, 2)[0, 0], [0, 0, 2.5])
@@ -211,13 +256,20 @@ def test_flow_sizes(tmp_path):
 
 
 def test_ped2(shared_data, tmp_path):
-    frames = open_frames(shared_data / "ped2", "auto", "test", height=60, width=90, channels=1, cache=tmp_path)
-    assert frames.data.shape == (2010, 60, 90, 1) and frames.source_size == (240, 360) and len(frames) == 12
+    frames = open_frames(
+        shared_data / "ped2", "auto", "test", height=60, width=90, channels=1, cache=tmp_path
+    )
+    assert (
+        frames.data.shape == (2010, 60, 90, 1)
+        and frames.source_size == (240, 360)
+        and len(frames) == 12
+    )
 
 
 @pytest.mark.parametrize("name", ["data.bin", "manifest.json"])
 def test_a_flipped_byte_is_found_and_prepared_anew(tmp_path, name):
-    """At the beginning, in the middle and at the end, also in another start of the program, and in a store too large to be read at once."""
+    """At the beginning, in the middle and at the end, also in another start of the program, and
+    in a store too large to be read at once."""
     root = write_set(tmp_path / "set")
     store = _frames(root, tmp_path / "cache")
     whole, content, path = store.data.copy(), store.content, store.path / name

@@ -1,22 +1,25 @@
 """Descriptions of frames: reading, gaps, embedding, and writing them with a (fake) captioner."""
+
 import json
 
 import numpy as np
 import pytest
 from video_files import write_set
 
-from gfvad.extraction import describe as describe_lib
-from gfvad.extraction.describe import describe, load_captioner
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.descriptions import count_cut, embed_descriptions, fill, read_descriptions
 from gfvad.data.frames.store import open_frames
-from gfvad.base.types import ConfigError, DataError
+from gfvad.extraction import describe as describe_lib
+from gfvad.extraction.describe import describe, load_captioner
 
 NAMES, LENGTHS = ("01", "02"), (4, 3)
 
 
 def _lines(tmp_path, *rows):
     path = tmp_path / "texts.jsonl"
-    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
+    path.write_text(
+        "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n"
+    )
     return path
 
 
@@ -29,7 +32,14 @@ def _clip(video, start, end, text):
 
 
 def test_frames_and_clips(tmp_path):
-    path = _lines(tmp_path, _frame("01", 2, " own "), "", _clip("01", 3, 4, "late"), _clip("01", 1, 4, "early"), _clip("Test002", 1, 3, "b"))
+    path = _lines(
+        tmp_path,
+        _frame("01", 2, " own "),
+        "",
+        _clip("01", 3, 4, "late"),
+        _clip("01", 1, 4, "early"),
+        _clip("Test002", 1, 3, "b"),
+    )
     found = read_descriptions(path, NAMES, LENGTHS)
     assert found.texts == (("early", "own", "late", "late"), ("b", "b", "b"))
     assert found.filled.tolist() == [0, 0] and found.report(NAMES) == ""
@@ -37,25 +47,44 @@ def test_frames_and_clips(tmp_path):
 
 def test_frames_without_a_description(tmp_path):
     """Filled from the past; only leading frames take what comes after them."""
-    found = read_descriptions(_lines(tmp_path, _frame("01", 2, "a"), _frame("01", 4, "b"), _frame("02", 1, "c")), NAMES, LENGTHS)
-    assert found.texts == (("a", "a", "a", "b"), ("c", "c", "c")) and found.filled.tolist() == [2, 2]
-    assert found.report(NAMES) == "4 frames without a description take the last one before them: 01 (2), 02 (2)"
+    found = read_descriptions(
+        _lines(tmp_path, _frame("01", 2, "a"), _frame("01", 4, "b"), _frame("02", 1, "c")),
+        NAMES,
+        LENGTHS,
+    )
+    assert found.texts == (("a", "a", "a", "b"), ("c", "c", "c")) and found.filled.tolist() == [
+        2,
+        2,
+    ]
+    assert (
+        found.report(NAMES)
+        == "4 frames without a description take the last one before them: 01 (2), 02 (2)"
+    )
     assert fill([None, None, "x", None]) == ["x"] * 4
 
 
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([_frame("01", 1, "a"), '{"video": "01", "fra'], r"line 2, column 17: not usable JSON .*; expected"),
+        (
+            [_frame("01", 1, "a"), '{"video": "01", "fra'],
+            r"line 2, column 17: not usable JSON .*; expected",
+        ),
         ([["01", 1, "a"]], "line 1: a JSON list; expected"),
         ([{"video": "01", "frame": 1}], "line 1: lacks text"),
-        ([_frame("01", 1, "a"), _frame("07", 1, "a")], "line 2: unknown video '07'; expected one of 01, 02"),
+        (
+            [_frame("01", 1, "a"), _frame("07", 1, "a")],
+            "line 2: unknown video '07'; expected one of 01, 02",
+        ),
         ([_frame("01", 5, "a")], "line 1: frames 5 to 5 of video '01', which has frames 1 to 4"),
         ([_frame("01", 0, "a")], "line 1: frames 0 to 0"),
         ([_clip("01", 3, 2, "a")], "line 1: frames 3 to 2"),
         ([_frame("01", 1.5, "a")], "line 1: frames 1.5 to 1.5; expected whole numbers"),
         ([_frame("01", 1, " ")], "line 1: text ' '; expected a sentence"),
-        ([_frame("01", 1, "a"), _frame("01", 1, "b")], "line 2: frame 1 of video '01' is described twice"),
+        (
+            [_frame("01", 1, "a"), _frame("01", 1, "b")],
+            "line 2: frame 1 of video '01' is described twice",
+        ),
         ([_frame("01", 1, "a")], "no description of 1 videos, e.g. '02'"),
     ],
 )
@@ -70,11 +99,19 @@ def test_missing_descriptions_file(tmp_path):
 
 
 def test_embeddings_are_cached(tmp_path):
-    found = read_descriptions(_lines(tmp_path, _clip("01", 1, 4, "a man walks"), _clip("02", 1, 3, "a car stops")), NAMES, LENGTHS)
+    found = read_descriptions(
+        _lines(tmp_path, _clip("01", 1, 4, "a man walks"), _clip("02", 1, 3, "a car stops")),
+        NAMES,
+        LENGTHS,
+    )
     first = embed_descriptions(found, "hash", tmp_path / "cache")
     assert first.shape == (7, 384) and first.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-6)
-    assert (first[:4] == first[0]).all() and (first[4:] == first[4]).all() and (first[0] != first[4]).any()
+    assert (
+        (first[:4] == first[0]).all()
+        and (first[4:] == first[4]).all()
+        and (first[0] != first[4]).any()
+    )
     np.testing.assert_array_equal(embed_descriptions(found, "hash", tmp_path / "cache"), first)
     with pytest.raises(ConfigError, match="not a sentence encoder"):
         embed_descriptions(found, "bert", tmp_path / "cache")
@@ -88,17 +125,30 @@ def test_long_texts_are_counted():
 def test_ped2_descriptions(shared_data):
     """Test clip 12 lacks three frames."""
     folder = shared_data / "ped2"
-    frames = [len(list(path.iterdir())) for path in sorted((folder / "testing" / "frames").iterdir())]
-    found = read_descriptions(folder / "captions_gpt4o_test.jsonl", [f"{k:02d}" for k in range(1, 13)], frames)
+    frames = [
+        len(list(path.iterdir())) for path in sorted((folder / "testing" / "frames").iterdir())
+    ]
+    found = read_descriptions(
+        folder / "captions_gpt4o_test.jsonl", [f"{k:02d}" for k in range(1, 13)], frames
+    )
     assert found.filled.tolist() == [0] * 11 + [3] and sum(map(len, found.texts)) == 2010
 
 
-# ---- describing ------------------------------------------------------------------------------------------------------------------------
+# ---- describing
+# ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def store(tmp_path):
-    return open_frames(write_set(tmp_path / "set", test=(5, 3)), "auto", "test", height=16, width=24, channels=3, cache=tmp_path / "cache")
+    return open_frames(
+        write_set(tmp_path / "set", test=(5, 3)),
+        "auto",
+        "test",
+        height=16,
+        width=24,
+        channels=3,
+        cache=tmp_path / "cache",
+    )
 
 
 def _captioner(asked, stop_after=None):
@@ -115,7 +165,9 @@ def _captioner(asked, stop_after=None):
 @pytest.mark.parametrize("every, count", [(1, 8), (2, 5), (100, 2)])
 def test_describe(tmp_path, store, every, count):
     asked = []
-    out = describe(store, "", tmp_path / "out.jsonl", every=every, prompt="what?", captioner=_captioner(asked))
+    out = describe(
+        store, "", tmp_path / "out.jsonl", every=every, prompt="what?", captioner=_captioner(asked)
+    )
     found = read_descriptions(out, store.names, store.lengths)
     assert len(asked) == count and not found.filled.any() and found.texts[0][0] == "text 1"
     np.testing.assert_array_equal(asked[-1], store.video(1)[(2 // every) * every])
@@ -123,7 +175,9 @@ def test_describe(tmp_path, store, every, count):
 
 def test_describing_goes_on(tmp_path, store):
     out = tmp_path / "out.jsonl"
-    whole = describe(store, "", tmp_path / "whole.jsonl", every=2, prompt="what?", captioner=_captioner([])).read_text()
+    whole = describe(
+        store, "", tmp_path / "whole.jsonl", every=2, prompt="what?", captioner=_captioner([])
+    ).read_text()
     with pytest.raises(KeyboardInterrupt):
         describe(store, "", out, every=2, prompt="what?", captioner=_captioner([], stop_after=2))
     with out.open("a") as file:
@@ -131,7 +185,10 @@ def test_describing_goes_on(tmp_path, store):
     asked = []
     describe(store, "", out, every=2, prompt="what?", captioner=_captioner(asked))
     assert len(asked) == 3
-    strip = lambda text: [json.dumps({k: v for k, v in json.loads(row).items() if k != "text"}) for row in text.splitlines()]
+    strip = lambda text: [
+        json.dumps({k: v for k, v in json.loads(row).items() if k != "text"})
+        for row in text.splitlines()
+    ]
     assert strip(out.read_text()) == strip(whole)
     describe(store, "", out, every=2, captioner=None)  # nothing left: no model is opened
     with pytest.raises(DataError, match="lines of other frames, .*every=3"):
@@ -141,18 +198,34 @@ def test_describing_goes_on(tmp_path, store):
 
 
 def test_describe_says_what_to_fetch(tmp_path, store):
-    with pytest.raises(DataError, match="config.json: not found; expected the folder of an image-text-to-text model .* fetch one"):
+    with pytest.raises(
+        DataError,
+        match=(
+            "config.json: not found; expected the folder of an image-text-to-text model .*"
+            " fetch one"
+        ),
+    ):
         describe(store, tmp_path / "model", tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="no such folder"):
         describe(store, "", tmp_path / "absent" / "out.jsonl", captioner=_captioner([]))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    with pytest.raises(DataError, match="expected (torch, transformers and pillow: run `pip install|all files of one)"):
+    with pytest.raises(
+        DataError,
+        match="expected (torch, transformers and pillow: run `pip install|all files of one)",
+    ):
         load_captioner(tmp_path / "model")
 
 
 def test_describe_command_ends_with_2_on_bad_input(tmp_path, store, capsys):
-    code = describe_lib.main([f"--root={tmp_path / 'set'}", "--model=/absent", f"--out={tmp_path / 'o.jsonl'}", f"--cache={tmp_path / 'cache'}"])
+    code = describe_lib.main(
+        [
+            f"--root={tmp_path / 'set'}",
+            "--model=/absent",
+            f"--out={tmp_path / 'o.jsonl'}",
+            f"--cache={tmp_path / 'cache'}",
+        ]
+    )
     assert code == 2 and "error: /absent/config.json: not found" in capsys.readouterr().err
 
 
@@ -161,7 +234,12 @@ def test_a_real_model_describes(tmp_path):
     import os
 
     pytest.importorskip("torch", reason="torch is not installed (launch/requirements-encoders.txt)")
-    pytest.importorskip("transformers", reason="transformers is not installed (launch/requirements-encoders.txt)")
+    pytest.importorskip(
+        "transformers", reason="transformers is not installed (launch/requirements-encoders.txt)"
+    )
     if not os.environ.get("GFVAD_VLM"):
         pytest.skip("no vision-language model: set GFVAD_VLM to the folder of one")
-    assert isinstance(load_captioner(os.environ["GFVAD_VLM"])(np.zeros((64, 96, 3), np.uint8), "What is this?"), str)
+    assert isinstance(
+        load_captioner(os.environ["GFVAD_VLM"])(np.zeros((64, 96, 3), np.uint8), "What is this?"),
+        str,
+    )

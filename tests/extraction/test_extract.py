@@ -1,4 +1,6 @@
-"""The extraction job: files and manifest, what is done again and what is not, failures, interrupts, a full disk, labels, both layouts."""
+"""The extraction job: files and manifest, what is done again and what is not, failures,
+interrupts, a full disk, labels, both layouts."""
+
 import csv
 import errno
 import json
@@ -17,10 +19,10 @@ from media_files import open_fake, tone, turn, write_media
 from test_media import broken_files
 
 from gfvad import extract, prepare
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.features import layouts
 from gfvad.extraction import job, labels, manifest, videos
 from gfvad.extraction.videos import Source
-from gfvad.base.types import ConfigError, DataError
 
 BASE = "motion,audio"
 
@@ -34,7 +36,11 @@ def call(*arguments, opener=open_fake, workers=0):
 
 def tree(folder):
     """{file: content} of what a call leaves but for dates and durations."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in (manifest.MANIFEST, manifest.LOCK)}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in (manifest.MANIFEST, manifest.LOCK)
+    }
 
 
 def read_manifest(folder):
@@ -43,7 +49,8 @@ def read_manifest(folder):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Two folders of small videos, one soundless, one with blanks and letters of other scripts in its name."""
+    """Two folders of small videos, one soundless, one with blanks and letters of other scripts
+    in its name."""
     root = tmp_path_factory.mktemp("clips")
     for k in range(3):
         write_media(root / "calm" / f"a{k}.mp4", 20 + k, sound=tone(1.0), seed=k)
@@ -58,29 +65,78 @@ def clips(tmp_path_factory):
 
 def test_folder_of_features(clips, tmp_path, capsys):
     out = tmp_path / "out"
-    assert call(clips, f"--out={out}", f"--modalities={BASE}", "--normal=calm", "--abnormal=fight", "--test-fraction=0.25") == 0
+    assert (
+        call(
+            clips,
+            f"--out={out}",
+            f"--modalities={BASE}",
+            "--normal=calm",
+            "--abnormal=fight",
+            "--test-fraction=0.25",
+        )
+        == 0
+    )
     names = sorted(p.stem for p in (out / "motion").glob("*.npy"))
-    assert names == sorted(["calm__a0", "calm__a1", "calm__a2", "calm__stumm, ja", "fight__b0", "fight__b1", "fight__b2", "fight__監視 1"])
+    assert names == sorted(
+        [
+            "calm__a0",
+            "calm__a1",
+            "calm__a2",
+            "calm__stumm, ja",
+            "fight__b0",
+            "fight__b1",
+            "fight__b2",
+            "fight__監視 1",
+        ]
+    )
     for name in names:
         motion = np.load(out / "motion" / f"{name}.npy")
-        assert motion.dtype == np.float32 and motion.shape == (3 if "監" in name or "b" in name else 2, 3)
+        assert motion.dtype == np.float32 and motion.shape == (
+            3 if "監" in name or "b" in name else 2,
+            3,
+        )
         assert np.load(out / "audio" / f"{name}.npy").any() == ("stumm" not in name)
     known = read_manifest(out)
     record = known["videos"]["calm__a1"]
-    assert record["frames"] == 21 and record["units"] == 2 and record["fps"] == 25 and record["sound"] and record["missing"] == [] and record["seconds"] > 0
-    assert record["sha256"] == manifest.sha256(clips / "calm" / "a1.mp4") and record["path"] == str(clips / "calm" / "a1.mp4")
-    assert record["size"] == (clips / "calm" / "a1.mp4").stat().st_size and record["duration"] == pytest.approx(0.9, abs=0.2)
+    assert (
+        record["frames"] == 21
+        and record["units"] == 2
+        and record["fps"] == 25
+        and record["sound"]
+        and record["missing"] == []
+        and record["seconds"] > 0
+    )
+    assert record["sha256"] == manifest.sha256(clips / "calm" / "a1.mp4") and record["path"] == str(
+        clips / "calm" / "a1.mp4"
+    )
+    assert record["size"] == (clips / "calm" / "a1.mp4").stat().st_size and record[
+        "duration"
+    ] == pytest.approx(0.9, abs=0.2)
     soundless = known["videos"]["calm__stumm, ja"]
     assert soundless["sound"] is False and soundless["missing"] == ["audio"]
-    assert known["encoders"]["motion"]["settings"] == {"note": "fake"} and {"av", "numpy", "opencv", "gfvad"} <= set(known["versions"]) and known["failed"] == {}
+    assert (
+        known["encoders"]["motion"]["settings"] == {"note": "fake"}
+        and {"av", "numpy", "opencv", "gfvad"} <= set(known["versions"])
+        and known["failed"] == {}
+    )
     with open(out / "units.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["name"] == "calm__a1"]
-    assert [(r["unit"], r["start"], r["end"]) for r in rows] == [("0", "0.000000", "0.640000"), ("1", "0.640000", "0.840000")]
+    assert [(r["unit"], r["start"], r["end"]) for r in rows] == [
+        ("0", "0.000000", "0.640000"),
+        ("1", "0.640000", "0.840000"),
+    ]
     assert "calm__stumm, ja@17" in (out / "frame_counts.txt").read_text().split("\n")
     said = capsys.readouterr().out
-    assert "8 videos" in said and "no audio in 1 of 8 videos" in said and "train: 3 normal, 3 abnormal; test: 1 normal, 1 abnormal" in said
+    assert (
+        "8 videos" in said
+        and "no audio in 1 of 8 videos" in said
+        and "train: 3 normal, 3 abnormal; test: 1 normal, 1 abnormal" in said
+    )
     # read as a set of one's own
-    assert prepare.main(["--dataset=generic", f"--source={out}", f"--modalities={BASE}", "--check"]) == 0
+    assert (
+        prepare.main(["--dataset=generic", f"--source={out}", f"--modalities={BASE}", "--check"])
+        == 0
+    )
     layout = layouts.open_layout(ff.config("generic", out, "motion", "audio"))
     (abnormal,) = [layout.load(e) for e in layout.entries("test") if e.label]
     assert abnormal.spans.tolist() == [[0, abnormal.num_frames]] and abnormal.classes == ("fight",)
@@ -101,7 +157,11 @@ def test_second_call_does_the_rest_only(clips, tmp_path, capsys):
     before, times = tree(out), {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")}
     seen.clear()
     assert call(*arguments, f"--modalities={BASE}", opener=opener) == 0
-    assert not seen and tree(out) == before and {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")} == times
+    assert (
+        not seen
+        and tree(out) == before
+        and {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")} == times
+    )
     assert "8 were done before" in capsys.readouterr().out
     # touched, not changed
     os.utime(own / "calm" / "a0.mp4", (1, 1))
@@ -112,27 +172,56 @@ def test_second_call_does_the_rest_only(clips, tmp_path, capsys):
     cut = out / "audio" / "calm__a2.npy"
     cut.write_bytes(cut.read_bytes()[:-4])
     assert call(*arguments, f"--modalities={BASE}", opener=opener) == 0
-    assert sorted(seen) == [("calm__a0", "audio"), ("calm__a0", "motion"), ("calm__a1", "motion"), ("calm__a2", "audio")]
+    assert sorted(seen) == [
+        ("calm__a0", "audio"),
+        ("calm__a0", "motion"),
+        ("calm__a1", "motion"),
+        ("calm__a2", "audio"),
+    ]
     assert np.load(out / "motion" / "calm__a0.npy").shape[0] == 4
     # another modality: the others stay
     seen.clear()
-    assert call(*arguments, "--modalities=appearance", opener=opener) == 0 and {m for _, m in seen} == {"appearance"} and len(seen) == 8
-    assert set(read_manifest(out)["videos"]["calm__a0"]["encoders"]) == {"motion", "audio", "appearance"}
+    assert (
+        call(*arguments, "--modalities=appearance", opener=opener) == 0
+        and {m for _, m in seen} == {"appearance"}
+        and len(seen) == 8
+    )
+    assert set(read_manifest(out)["videos"]["calm__a0"]["encoders"]) == {
+        "motion",
+        "audio",
+        "appearance",
+    }
     # another version, another setting
     for given in ("version=2", "width=4"):
         seen.clear()
-        assert call(*arguments, "--modalities=motion", f"--encoder=motion=motion:{given}", opener=opener) == 0 and len(seen) == 8
+        assert (
+            call(
+                *arguments, "--modalities=motion", f"--encoder=motion=motion:{given}", opener=opener
+            )
+            == 0
+            and len(seen) == 8
+        )
     # a moved folder
     seen.clear()
     shutil.move(own, tmp_path / "moved")
-    assert call(tmp_path / "moved", f"--out={out}", "--modalities=audio", opener=opener) == 0 and not seen
-    assert read_manifest(out)["videos"]["calm__a1"]["path"] == str(tmp_path / "moved" / "calm" / "a1.mp4")
+    assert (
+        call(tmp_path / "moved", f"--out={out}", "--modalities=audio", opener=opener) == 0
+        and not seen
+    )
+    assert read_manifest(out)["videos"]["calm__a1"]["path"] == str(
+        tmp_path / "moved" / "calm" / "a1.mp4"
+    )
 
 
 def test_every_kind_of_file_in_one_job(tmp_path, capsys):
-    """What can be read is done, by several processes; what cannot is listed at the end with its reason."""
+    """What can be read is done, by several processes; what cannot is listed at the end with its
+    reason."""
     folder, out = tmp_path / "clips", tmp_path / "out"
-    broken = {Path(name).stem: words for name, (_, words) in broken_files(folder).items() if name.endswith("4")}
+    broken = {
+        Path(name).stem: words
+        for name, (_, words) in broken_files(folder).items()
+        if name.endswith("4")
+    }
     (folder / "cut.mkv").unlink()
     write_media(folder / "silent.mp4", 20, sound=np.zeros(16000, np.float32))
     write_media(folder / "soundless.mp4", 20)
@@ -146,14 +235,38 @@ def test_every_kind_of_file_in_one_job(tmp_path, capsys):
     (folder / "whole.mkv").unlink()
     assert call(folder, f"--out={out}", f"--modalities={BASE}", workers=2) == 1
     known = read_manifest(out)
-    good = {"silent", "soundless", "one frame", "odd", "variable", "turned", "huge", "late", "whole", "sound"} - {"sound"}
+    good = {
+        "silent",
+        "soundless",
+        "one frame",
+        "odd",
+        "variable",
+        "turned",
+        "huge",
+        "late",
+        "whole",
+        "sound",
+    } - {"sound"}
     assert set(known["videos"]) == good and {p.stem for p in (out / "motion").glob("*.npy")} == good
     assert set(known["failed"]) == {*broken, "faulty", "deadly", "sound"}
     said = capsys.readouterr().err
-    for name, words in {**broken, "faulty": "ZeroDivisionError: an encoder's own error", "deadly": "its process died", "sound": "no video stream"}.items():
-        assert words in known["failed"][name]["reason"] and f"  {name}: " in said and str(folder / name) in known["failed"][name]["reason"], name
+    for name, words in {
+        **broken,
+        "faulty": "ZeroDivisionError: an encoder's own error",
+        "deadly": "its process died",
+        "sound": "no video stream",
+    }.items():
+        assert (
+            words in known["failed"][name]["reason"]
+            and f"  {name}: " in said
+            and str(folder / name) in known["failed"][name]["reason"]
+        ), name
     assert f"{len(known['failed'])} of {len(known['failed']) + len(good)} videos failed:" in said
-    assert known["videos"]["silent"]["sound"] and known["videos"]["silent"]["missing"] == [] and known["videos"]["huge"]["width"] == 7680
+    assert (
+        known["videos"]["silent"]["sound"]
+        and known["videos"]["silent"]["missing"] == []
+        and known["videos"]["huge"]["width"] == 7680
+    )
     # mended: only the failed ones are tried, and the exit code is 0 once none is left
     for name in known["failed"]:
         (folder / f"{name}.mp4").unlink()
@@ -168,7 +281,11 @@ def test_a_file_that_went_bad_leaves_no_features(clips, tmp_path):
     assert call(own, f"--out={out}", f"--modalities={BASE}") == 0
     (own / "a0.mp4").write_bytes(b"no video")
     assert call(own, f"--out={out}", f"--modalities={BASE}") == 1
-    assert not list(out.rglob("a0.npy")) and "a0" not in read_manifest(out)["videos"] and "a0" not in (out / "units.csv").read_text()
+    assert (
+        not list(out.rglob("a0.npy"))
+        and "a0" not in read_manifest(out)["videos"]
+        and "a0" not in (out / "units.csv").read_text()
+    )
 
 
 def test_full_disk(clips, tmp_path, capsys, monkeypatch):
@@ -197,28 +314,69 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
 
 
 def test_no_room_in_the_processes(clips, tmp_path, repository):
-    """The system itself refuses to write more than 100 kB a file: one error, no half file, and the rest is not begun."""
+    """The system itself refuses to write more than 100 kB a file: one error, no half file, and
+    the rest is not begun."""
     out, script = tmp_path / "out", tmp_path / "script.py"
     script.write_text(
-        "import resource, sys, test_extract\nif __name__ == '__main__':\n    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "    sys.exit(test_extract.call(*sys.argv[1:], workers=2))\n"
+        "import resource, sys, test_extract\nif __name__ == '__main__':\n   "
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n   "
+        " sys.exit(test_extract.call(*sys.argv[1:], workers=2))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]), "PYTHONDONTWRITEBYTECODE": "1"}
-    arguments = [sys.executable, str(script), str(clips), f"--out={out}", "--modalities=motion", "--encoder=motion=motion:width=30000"]
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 1 and done.stderr.count("error:") == 1 and "no room left for its" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    arguments = [
+        sys.executable,
+        str(script),
+        str(clips),
+        f"--out={out}",
+        "--modalities=motion",
+        "--encoder=motion=motion:width=30000",
+    ]
+    done = subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (
+        done.returncode == 1
+        and done.stderr.count("error:") == 1
+        and "no room left for its" in done.stderr
+        and "Traceback" not in done.stderr
+    ), done.stderr
     assert not [p for p in (out / "motion").iterdir()] and read_manifest(out)["videos"] == {}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
-    """A signal in the middle of the work of two processes: what is done stays, the same command does the rest, to the bit."""
+    """A signal in the middle of the work of two processes: what is done stays, the same command
+    does the rest, to the bit."""
     out = tmp_path / "out"
     script = tmp_path / "script.py"
-    script.write_text("import sys, test_extract\nif __name__ == '__main__':\n    sys.exit(test_extract.call(*sys.argv[1:], workers=2))\n")
-    arguments = [sys.executable, str(script), str(clips), f"--out={out}", "--modalities=motion", "--encoder=motion=slow"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)])}
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    script.write_text(
+        "import sys, test_extract\nif __name__ == '__main__':\n   "
+        " sys.exit(test_extract.call(*sys.argv[1:], workers=2))\n"
+    )
+    arguments = [
+        sys.executable,
+        str(script),
+        str(clips),
+        f"--out={out}",
+        "--modalities=motion",
+        "--encoder=motion=slow",
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]),
+    }
+    with subprocess.Popen(
+        arguments,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
         until = time.monotonic() + 40
         while not (out / manifest.JOURNAL).is_file() and time.monotonic() < until:
             time.sleep(0.02)
@@ -227,15 +385,24 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
     assert process.returncode == 128 + signum, said
     assert "the same command goes on" in said and "Traceback" not in said
     done = read_manifest(out)["videos"]
-    assert 0 < len(done) < 8 and not list(out.rglob(f".*{manifest.PARTIAL}")) and not (out / manifest.JOURNAL).exists()
-    assert call(clips, f"--out={out}", "--modalities=motion") == 0  # the same numbers without the waiting
+    assert (
+        0 < len(done) < 8
+        and not list(out.rglob(f".*{manifest.PARTIAL}"))
+        and not (out / manifest.JOURNAL).exists()
+    )
+    # the same numbers without the waiting
+    assert call(clips, f"--out={out}", "--modalities=motion") == 0
     assert call(clips, f"--out={tmp_path / 'fresh'}", "--modalities=motion") == 0
     assert tree(out) == tree(tmp_path / "fresh")
-    assert {n: done[n]["seconds"] for n in done} == {n: r["seconds"] for n, r in read_manifest(out)["videos"].items() if n in done}  # not done twice
+    # not done twice
+    assert {n: done[n]["seconds"] for n in done} == {
+        n: r["seconds"] for n, r in read_manifest(out)["videos"].items() if n in done
+    }
 
 
 def test_killed_and_gone_on(clips, tmp_path):
-    """Without a manifest, with a torn last line of the journal and a file that was being written."""
+    """Without a manifest, with a torn last line of the journal and a file that was being
+    written."""
     out = tmp_path / "out"
     arguments = (clips, f"--out={out}", f"--modalities={BASE}")
     assert call(*arguments) == 0
@@ -247,21 +414,36 @@ def test_killed_and_gone_on(clips, tmp_path):
     (out / "units.csv").unlink()
     (out / "motion" / f".x{manifest.PARTIAL}").write_bytes(b"half")
     assert call(*arguments) == 0
-    assert tree(out) == expected and {n: read_manifest(out)["videos"][n]["seconds"] for n in list(known["videos"])[:3]} == {n: known["videos"][n]["seconds"] for n in list(known["videos"])[:3]}
+    assert tree(out) == expected and {
+        n: read_manifest(out)["videos"][n]["seconds"] for n in list(known["videos"])[:3]
+    } == {n: known["videos"][n]["seconds"] for n in list(known["videos"])[:3]}
 
 
 def test_two_calls_in_one_folder(clips, tmp_path):
-    with manifest.Book(tmp_path / "out", "generic"), pytest.raises(DataError, match="works in this folder of features"):
+    with (
+        manifest.Book(tmp_path / "out", "generic"),
+        pytest.raises(DataError, match="works in this folder of features"),
+    ):
         call(clips, f"--out={tmp_path / 'out'}", f"--modalities={BASE}")
 
 
 def test_names(tmp_path):
-    for path in ("a/x.mp4", "b/x.mp4", "x.MOV", "# 1.mp4", "v.mp4.mp4", "a/001.mp4", "a/y__vggish.mp4"):
+    for path in (
+        "a/x.mp4",
+        "b/x.mp4",
+        "x.MOV",
+        "# 1.mp4",
+        "v.mp4.mp4",
+        "a/001.mp4",
+        "a/y__vggish.mp4",
+    ):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(b"x")
     found = {v.name for v in videos.find_videos([tmp_path])}
     assert found == {"a__x", "b__x", "x", "#1", "v", "a__001", "a__y__vggish"}
-    assert [v.name for v in videos.find_videos([tmp_path / "a" / "x.mp4", tmp_path / "a" / "x.mp4"])] == ["x"]
+    assert [
+        v.name for v in videos.find_videos([tmp_path / "a" / "x.mp4", tmp_path / "a" / "x.mp4"])
+    ] == ["x"]
     with pytest.raises(DataError, match="both would be called 'x'"):
         videos.find_videos([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "x.mp4").write_bytes(b"x")
@@ -272,7 +454,10 @@ def test_names(tmp_path):
             path.mkdir()
         with pytest.raises(DataError, match=words):
             videos.find_videos([path])
-    assert videos.name_of("a\udcff\nb .mp4") == "a\ufffd b" and videos.name_of("e\u0301.mp4") == "\u00e9"
+    assert (
+        videos.name_of("a\udcff\nb .mp4") == "a\ufffd b"
+        and videos.name_of("e\u0301.mp4") == "\u00e9"
+    )
     long = videos.name_of("ä" * 300 + ".mp4")
     assert len(long.encode()) <= videos.LONGEST and long != videos.name_of("ä" * 301 + ".mp4")
 
@@ -282,12 +467,25 @@ def test_names_that_look_like_other_sets_are_read_as_they_are(tmp_path):
     for name in ("a/001", "a/002", "b/y__vggish", "b/z_emb"):
         write_media(tmp_path / "clips" / f"{name}.mp4", 20, sound=tone(0.8))
     out = tmp_path / "out"
-    assert call(tmp_path / "clips", f"--out={out}", f"--modalities={BASE}", "--normal=a", "--abnormal=b", "--test-fraction=0.5") == 0
+    assert (
+        call(
+            tmp_path / "clips",
+            f"--out={out}",
+            f"--modalities={BASE}",
+            "--normal=a",
+            "--abnormal=b",
+            "--test-fraction=0.5",
+        )
+        == 0
+    )
     for modalities in (("motion", "audio"), ("motion",)):
         layout = layouts.open_layout(ff.config("generic", out, *modalities))
         found = {e.name for s in ("train", "test") for e in layout.entries(s)}
         assert found == {"a__001", "a__002", "b__y__vggish", "b__z_emb"}
-        assert all(v.features["motion"].shape == (1, 2, 3) for v in map(layout.load, layout.entries("test")))
+        assert all(
+            v.features["motion"].shape == (1, 2, 3)
+            for v in map(layout.load, layout.entries("test"))
+        )
     with pytest.raises(DataError, match="no files of modality 'objects'"):
         layouts.open_layout(ff.config("generic", out, "motion", "objects")).entries("test")
 
@@ -296,29 +494,55 @@ def test_names_that_look_like_other_sets_are_read_as_they_are(tmp_path):
 
 
 def sources(*names):
-    return [Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1])) for n in names]
+    return [
+        Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1])) for n in names
+    ]
 
 
 def test_split_by_hash_is_exact_and_stable():
     many = sources(*(f"calm/c{k}.mp4" for k in range(50)), *(f"fight/f{k}.mp4" for k in range(25)))
     found = labels.from_folders(many, ["calm"], ["fight"], 0.2)
-    assert [sum(v.split == "test" and v.label == c for v in found.values()) for c in (0, 1)] == [10, 5]
+    assert [sum(v.split == "test" and v.label == c for v in found.values()) for c in (0, 1)] == [
+        10,
+        5,
+    ]
     assert labels.from_folders(many[::-1], ["calm"], ["fight"], 0.2) == found
     assert {found[v.name].classes for v in many} == {(), ("fight",)}
-    few = labels.from_folders(sources("calm/1.mp4", "calm/2.mp4", "fight/3.mp4"), ["calm"], ["fight"], 0.2)
-    assert sorted((v.label, v.split) for v in few.values()) == [(0, "test"), (0, "train"), (1, "train")]
-    parts = [{n for n, v in labels.from_folders(many, ["calm"], ["fight"], 0.2, fold).items() if v.split == "test"} for fold in range(5)]
-    assert parts[0] == {n for n, v in found.items() if v.split == "test"} and sorted(n for part in parts for n in part) == sorted(found)
+    few = labels.from_folders(
+        sources("calm/1.mp4", "calm/2.mp4", "fight/3.mp4"), ["calm"], ["fight"], 0.2
+    )
+    assert sorted((v.label, v.split) for v in few.values()) == [
+        (0, "test"),
+        (0, "train"),
+        (1, "train"),
+    ]
+    parts = [
+        {
+            n
+            for n, v in labels.from_folders(many, ["calm"], ["fight"], 0.2, fold).items()
+            if v.split == "test"
+        }
+        for fold in range(5)
+    ]
+    assert parts[0] == {n for n, v in found.items() if v.split == "test"} and sorted(
+        n for part in parts for n in part
+    ) == sorted(found)
     for fold, message in ((5, "expected 0 to 4"), (-1, "expected 0 to 4")):
         with pytest.raises(ConfigError, match=message):
             labels.from_folders(many, ["calm"], ["fight"], 0.2, fold)
     with pytest.raises(ConfigError, match="too few for 5 folds"):
-        labels.from_folders(sources("calm/1.mp4", "calm/2.mp4", "fight/3.mp4"), ["calm"], ["fight"], 0.2, 3)
-    assert all(v.split == "test" for v in labels.from_folders(many, ["calm"], ["fight"], 1.0).values())
+        labels.from_folders(
+            sources("calm/1.mp4", "calm/2.mp4", "fight/3.mp4"), ["calm"], ["fight"], 0.2, 3
+        )
+    assert all(
+        v.split == "test" for v in labels.from_folders(many, ["calm"], ["fight"], 1.0).values()
+    )
 
 
 def test_folders_that_say_nothing_or_both():
-    with pytest.raises(DataError, match="1 videos lie in folders of neither or both labels: /clips/other/x.mp4"):
+    with pytest.raises(
+        DataError, match="1 videos lie in folders of neither or both labels: /clips/other/x.mp4"
+    ):
         labels.from_folders(sources("calm/a.mp4", "other/x.mp4"), ["calm"], ["fight"], 0.2)
     with pytest.raises(DataError, match="neither or both"):
         labels.from_folders(sources("calm/fight/a.mp4"), ["calm"], ["fight"], 0.2)
@@ -329,9 +553,21 @@ def test_folders_that_say_nothing_or_both():
 def test_table_of_labels(clips, tmp_path):
     names = [v.name for v in videos.find_videos([clips])]
     table, spans, out = tmp_path / "labels.csv", tmp_path / "spans.csv", tmp_path / "out"
-    rows = [(n if k % 2 else n.replace("__", "/") + ".mp4", int("fight" in n), "test" if "0" in n or "監" in n else "train", "") for k, n in enumerate(names)]
-    manifest.save_table(table, ("name", "label", "split", "class"), [*rows, ("elsewhere", 0, "train", "")])
-    manifest.save_table(spans, ("name", "start", "end"), [("fight/b0.mp4", 5, 20), ("fight/b0.mp4", 25, 30)])
+    rows = [
+        (
+            n if k % 2 else n.replace("__", "/") + ".mp4",
+            int("fight" in n),
+            "test" if "0" in n or "監" in n else "train",
+            "",
+        )
+        for k, n in enumerate(names)
+    ]
+    manifest.save_table(
+        table, ("name", "label", "split", "class"), [*rows, ("elsewhere", 0, "train", "")]
+    )
+    manifest.save_table(
+        spans, ("name", "start", "end"), [("fight/b0.mp4", 5, 20), ("fight/b0.mp4", 25, 30)]
+    )
     arguments = [clips, f"--out={out}", "--modalities=motion", f"--labels={table}"]
     assert call(*arguments, f"--spans={spans}") == 0
     layout = layouts.open_layout(ff.config("generic", out, "motion"))
@@ -339,7 +575,11 @@ def test_table_of_labels(clips, tmp_path):
     assert truths == {"calm__a0": [], "fight__b0": [[5, 20], [25, 30]], "fight__監視 1": [[0, 40]]}
     assert call(clips, f"--out={out}", "--modalities=motion") == 0  # labels of before stay
     assert (out / "labels.csv").read_text().count("\n") == 9
-    for lines, words in ((rows[1:], "no line for 1 of 8"), ([*rows[1:], (rows[0][0], 2, "", "")], "label '2'"), ([*rows[1:], (rows[0][0], 1, "", "")], "no split for 1 of 8")):
+    for lines, words in (
+        (rows[1:], "no line for 1 of 8"),
+        ([*rows[1:], (rows[0][0], 2, "", "")], "label '2'"),
+        ([*rows[1:], (rows[0][0], 1, "", "")], "no split for 1 of 8"),
+    ):
         manifest.save_table(table, ("name", "label", "split", "class"), lines)
         with pytest.raises(DataError, match=words):
             call(*arguments)
@@ -347,12 +587,17 @@ def test_table_of_labels(clips, tmp_path):
 
 def test_layout_of_xd_violence(tmp_path, capsys):
     clips, out = tmp_path / "clips", tmp_path / "out"
-    for k, name in enumerate(("v=a__#1_label_A", "v=b__#1_label_A", "v=c__#1_label_B1-0-0", "v=d__#1_label_G-0-0")):
+    for k, name in enumerate(
+        ("v=a__#1_label_A", "v=b__#1_label_A", "v=c__#1_label_B1-0-0", "v=d__#1_label_G-0-0")
+    ):
         write_media(clips / f"{name}.mp4", 40 + k, sound=tone(1.6), seed=k)
     widths = {"motion": 1024, "appearance": 1024, "audio": 128}
     opener = lambda name, **settings: open_fake(name, width=widths[name], **settings)  # noqa: E731
     assert call(clips, f"--out={out}", "--layout=xd", "--test-fraction=0.5", opener=opener) == 0
-    assert sorted(p.parent.name for p in out.rglob("*__0.npy")) == ["Flow"] * 2 + ["FlowTest"] * 2 + ["RGB"] * 2 + ["RGBTest"] * 2
+    assert (
+        sorted(p.parent.name for p in out.rglob("*__0.npy"))
+        == ["Flow"] * 2 + ["FlowTest"] * 2 + ["RGB"] * 2 + ["RGBTest"] * 2
+    )
     layout = layouts.open_layout(ff.config("xd_violence", out, "rgb", "flow", "audio"))
     found = [layout.load(e) for e in layout.entries("test")]
     assert sorted(v.label for v in found) == [0, 1] and len(layout.entries("train")) == 2
@@ -397,11 +642,16 @@ def test_wrong_use(clips, tmp_path, capsys, arguments, words):
 def test_settings_of_encoders():
     found = job.read_specs("", ["appearance=onnx:path=a/b.onnx,size=224"], "words.jsonl", open_fake)
     assert list(found) == ["motion", "appearance", "audio", "text"]
-    assert dict(found["appearance"].settings) == {"path": "a/b.onnx", "size": 224, "modality": "appearance"} and dict(found["text"].settings) == {"path": "words.jsonl"}
+    assert dict(found["appearance"].settings) == {
+        "path": "a/b.onnx",
+        "size": 224,
+        "modality": "appearance",
+    } and dict(found["text"].settings) == {"path": "words.jsonl"}
 
 
 def test_real_encoders(clips, tmp_path):
-    """The three that need no weights, by the command, by two processes; the library function gives the same."""
+    """The three that need no weights, by the command, by two processes; the library function
+    gives the same."""
     from gfvad.encoders.registry import DEFAULT, open_encoder
 
     assert extract.main([str(clips / "fight"), f"--out={tmp_path / 'out'}", "--workers=2"]) == 0
@@ -413,12 +663,26 @@ def test_real_encoders(clips, tmp_path):
 
 def test_real_clips(shared_data, tmp_path):
     """Four of the surveillance clips."""
-    for path in (*sorted((shared_data / "fight_clips" / "fight").glob("*.mp4"))[:2], *sorted((shared_data / "fight_clips" / "noFight").glob("*.mp4"))[:2]):
+    for path in (
+        *sorted((shared_data / "fight_clips" / "fight").glob("*.mp4"))[:2],
+        *sorted((shared_data / "fight_clips" / "noFight").glob("*.mp4"))[:2],
+    ):
         (tmp_path / "clips" / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "clips" / path.parent.name)
-    assert call(tmp_path / "clips", f"--out={tmp_path / 'out'}", "--normal=noFight", "--abnormal=fight", "--test-fraction=0.5") == 0
+    assert (
+        call(
+            tmp_path / "clips",
+            f"--out={tmp_path / 'out'}",
+            "--normal=noFight",
+            "--abnormal=fight",
+            "--test-fraction=0.5",
+        )
+        == 0
+    )
     for name, record in read_manifest(tmp_path / "out")["videos"].items():
-        assert record["frames"] > 16 and np.load(tmp_path / "out" / "motion" / f"{name}.npy").shape[0] == -(-record["frames"] // 16)
+        assert record["frames"] > 16 and np.load(tmp_path / "out" / "motion" / f"{name}.npy").shape[
+            0
+        ] == -(-record["frames"] // 16)
 
 
 # ---- whose files are whose
@@ -429,29 +693,56 @@ def said_error(capsys):
     return said[-1]
 
 
-@pytest.mark.parametrize("file, content", [
-    ("motion/a0.npy", None), ("units.csv", "id,unit\n"), ("frame_counts.txt", "mine"), ("manifest.json", '{"kind": "mine"}'), ("manifest.json", "{"), ("labels.csv", "video;label\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("motion/a0.npy", None),
+        ("units.csv", "id,unit\n"),
+        ("frame_counts.txt", "mine"),
+        ("manifest.json", '{"kind": "mine"}'),
+        ("manifest.json", "{"),
+        ("labels.csv", "video;label\n"),
+    ],
+)
 def test_what_is_not_its_own_stays(clips, tmp_path, file, content):
     theirs = tmp_path / "out" / file
     theirs.parent.mkdir(parents=True)
     theirs.write_text(content) if content else np.save(theirs, np.ones((4, 3), np.float32))
     before = theirs.read_bytes()
     with pytest.raises(DataError, match=f"{file}.*(expected|not usable JSON)"):
-        call(clips / "calm", clips / "fight", f"--out={tmp_path / 'out'}", "--modalities=motion", "--normal=calm", "--abnormal=fight")
-    assert theirs.read_bytes() == before and [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [theirs]
+        call(
+            clips / "calm",
+            clips / "fight",
+            f"--out={tmp_path / 'out'}",
+            "--modalities=motion",
+            "--normal=calm",
+            "--abnormal=fight",
+        )
+    assert theirs.read_bytes() == before and [
+        p for p in (tmp_path / "out").rglob("*") if p.is_file()
+    ] == [theirs]
 
 
 def test_what_a_user_changed_stays(clips, tmp_path, capsys):
     own, out = tmp_path / "clips", tmp_path / "out"
     shutil.copytree(clips, own)
-    arguments = [own, f"--out={out}", "--modalities=motion", "--normal=calm", "--abnormal=fight", "--test-fraction=0.25"]
+    arguments = [
+        own,
+        f"--out={out}",
+        "--modalities=motion",
+        "--normal=calm",
+        "--abnormal=fight",
+        "--test-fraction=0.25",
+    ]
     notes = ff.write_lines(out / "motion" / "notes.txt", "mine")
     assert call(*arguments) == 0 and call(*arguments, "--fold=1") == 0 and notes.is_file()
-    # features of one's own in the place of ours: kept where nothing is to be done, refused where they would be replaced, left where no longer wanted
+    # features of one's own in the place of ours: kept where nothing is to be done, refused where
+    # they would be replaced, left where no longer wanted
     np.save(out / "motion" / "calm__a1.npy", np.ones((2, 3), np.float32))
     assert call(*arguments) == 0 and np.load(out / "motion" / "calm__a1.npy").all()
-    with pytest.raises(DataError, match="calm__a1.npy: changed since python -m gfvad.extract wrote it"):
+    with pytest.raises(
+        DataError, match="calm__a1.npy: changed since python -m gfvad.extract wrote it"
+    ):
         call(*arguments, "--encoder=motion=motion:version=2")
     (own / "calm" / "a1.mp4").write_bytes(b"no video")
     np.save(out / "motion" / "calm__a1.npy", np.ones((1, 3), np.float32))  # of another length, too
@@ -462,13 +753,16 @@ def test_what_a_user_changed_stays(clips, tmp_path, capsys):
     (own / "calm" / "a1.mp4").unlink()
     with open(out / "labels.csv", "a") as file:
         file.write("mine,0,train,\n")
-    with pytest.raises(DataError, match="labels.csv: changed since python -m gfvad.extract wrote it"):
+    with pytest.raises(
+        DataError, match="labels.csv: changed since python -m gfvad.extract wrote it"
+    ):
         call(*arguments)
     assert (out / "labels.csv").read_text().endswith("mine,0,train,\n")
 
 
 def test_a_folder_of_the_version_before(clips, tmp_path):
-    """Without a record and without hashes: its files are known by the manifest and by what they hold."""
+    """Without a record and without hashes: its files are known by the manifest and by what they
+    hold."""
     out = tmp_path / "out"
     arguments = [clips, f"--out={out}", "--modalities=motion", "--normal=calm", "--abnormal=fight"]
     assert call(*arguments) == 0
@@ -477,7 +771,10 @@ def test_a_folder_of_the_version_before(clips, tmp_path):
         del record["hashes"]
     (out / manifest.MANIFEST).write_text(json.dumps(known))
     (out / ".gfvad-features.json").unlink()
-    assert call(*arguments, "--encoder=motion=motion:version=2") == 0 and call(*arguments, "--fold=1") == 0
+    assert (
+        call(*arguments, "--encoder=motion=motion:version=2") == 0
+        and call(*arguments, "--fold=1") == 0
+    )
 
 
 def test_names_that_a_table_would_run(tmp_path):
@@ -486,9 +783,16 @@ def test_names_that_a_table_would_run(tmp_path):
     out = tmp_path / "out"
     assert call(tmp_path / "clips", f"--out={out}", "--modalities=motion") == 0
     assert not [row for row in csv.reader(open(out / "units.csv")) if row[0][0] in "=+-@"]
-    assert set(manifest._read_units(out / "units.csv")) == {"=1+1", "@x", "-y", "+z"} == set(read_manifest(out)["videos"])
+    assert (
+        set(manifest._read_units(out / "units.csv"))
+        == {"=1+1", "@x", "-y", "+z"}
+        == set(read_manifest(out)["videos"])
+    )
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")}
-    assert call(tmp_path / "clips", f"--out={out}", "--modalities=motion") == 0 and {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")} == before
+    assert (
+        call(tmp_path / "clips", f"--out={out}", "--modalities=motion") == 0
+        and {p: p.stat().st_mtime_ns for p in out.rglob("*.npy")} == before
+    )
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOTDIR])
@@ -497,13 +801,27 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(manifest, "write", refuse)
-    assert extract.main([str(clips / "fight"), f"--out={tmp_path / 'out'}", "--modalities=motion", "--workers=0"]) == 2
+    assert (
+        extract.main(
+            [
+                str(clips / "fight"),
+                f"--out={tmp_path / 'out'}",
+                "--modalities=motion",
+                "--workers=0",
+            ]
+        )
+        == 2
+    )
     said = said_error(capsys)
     assert said.startswith("error: ") and "cannot be written" in said and "expected" in said
 
 
 def test_a_folder_removed_meanwhile(clips, tmp_path, monkeypatch):
     save = manifest.save_features
-    monkeypatch.setattr(manifest, "save_features", lambda path, features: (shutil.rmtree(tmp_path / "out"), save(path, features))[1])
+    monkeypatch.setattr(
+        manifest,
+        "save_features",
+        lambda path, features: (shutil.rmtree(tmp_path / "out"), save(path, features))[1],
+    )
     with pytest.raises(DataError, match="the folder was removed"):
         call(clips / "fight", f"--out={tmp_path / 'out'}", "--modalities=motion")

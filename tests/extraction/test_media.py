@@ -1,4 +1,6 @@
-"""Video files and live sources to pictures and sound: times, sizes, sound where it should be, and errors by name."""
+"""Video files and live sources to pictures and sound: times, sizes, sound where it should be,
+and errors by name."""
+
 import resource
 
 import av
@@ -7,9 +9,9 @@ import numpy as np
 import pytest
 from media_files import tone, turn, write_media
 
-from gfvad.extraction import media, sources, videos
-from gfvad.encoders.units import PATCH, Picture, RATE, Sound
 from gfvad.base.types import ConfigError, DataError
+from gfvad.encoders.units import PATCH, RATE, Picture, Sound
+from gfvad.extraction import media, sources, videos
 
 
 def split(path, **settings):
@@ -29,24 +31,41 @@ def heard(sounds):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_pictures_and_sound(tmp_path, suffix):
-    path = write_media(tmp_path / f"a{suffix}", 50, sound=tone(2.0), codec="libx264" if suffix == ".mp4" else "mpeg4")
+    path = write_media(
+        tmp_path / f"a{suffix}",
+        50,
+        sound=tone(2.0),
+        codec="libx264" if suffix == ".mp4" else "mpeg4",
+    )
     facts = media.info(path)
-    assert (facts.fps, facts.width, facts.height, facts.sound, facts.rotation) == (25.0, 48, 32, True, 0)
+    assert (facts.fps, facts.width, facts.height, facts.sound, facts.rotation) == (
+        25.0,
+        48,
+        32,
+        True,
+        0,
+    )
     assert facts.duration == pytest.approx(2.0, abs=0.15)
     pictures, sounds = split(path)
     np.testing.assert_allclose([p.time for p in pictures], np.arange(50) / 25, atol=2e-3)
     assert all(p.rgb.shape == (32, 48, 3) and p.rgb.dtype == np.uint8 for p in pictures)
     track = heard(sounds)
-    assert abs(len(track) / RATE - 2.0) < 0.15 and all(s.samples.dtype == np.float32 for s in sounds)
+    assert abs(len(track) / RATE - 2.0) < 0.15 and all(
+        s.samples.dtype == np.float32 for s in sounds
+    )
     spectrum = np.abs(np.fft.rfft(track[RATE // 2 : RATE // 2 + RATE]))
-    assert abs(int(spectrum.argmax()) - 440) <= 1 and np.abs(track[RATE // 2 : RATE]).max() == pytest.approx(0.3, abs=0.05)
+    assert abs(int(spectrum.argmax()) - 440) <= 1 and np.abs(
+        track[RATE // 2 : RATE]
+    ).max() == pytest.approx(0.3, abs=0.05)
 
 
 def test_all_units_hear_their_moment(tmp_path):
     """A tone in the second half alone: units before it are silent."""
     sound = np.concatenate([np.zeros(2 * RATE, np.float32), tone(2.0)])
     found = list(videos.units(write_media(tmp_path / "a.mp4", 100, sound=sound)))
-    assert [u.index for u in found] == list(range(7)) and [len(u.frames) for u in found] == [16] * 6 + [4]
+    assert [u.index for u in found] == list(range(7)) and [len(u.frames) for u in found] == [
+        16
+    ] * 6 + [4]
     loud = [float(u.sound.std()) > 0.1 for u in found]
     assert loud == [False, False, False, True, True, True, True]
     assert all(u.sound.shape == (round(PATCH * RATE),) for u in found)
@@ -65,7 +84,10 @@ def test_order_in_the_file_does_not_matter(tmp_path):
 
 def test_sound_that_starts_late_or_ends_early(tmp_path):
     """Units do not pile up while they wait for sound that never comes: silence takes its place."""
-    for path, loud in ((write_media(tmp_path / "early.mp4", 400, rate=10, sound=tone(2.0)), 0), (write_media(tmp_path / "late.mp4", 400, rate=10, sound=tone(2.0), sound_at=36), 23)):
+    for path, loud in (
+        (write_media(tmp_path / "early.mp4", 400, rate=10, sound=tone(2.0)), 0),
+        (write_media(tmp_path / "late.mp4", 400, rate=10, sound=tone(2.0), sound_at=36), 23),
+    ):
         behind, units = 0, []
         grouper = videos.Grouper(True, 10.0)
         for piece in media.pieces(path):
@@ -91,7 +113,10 @@ def test_silent_soundless_and_single(tmp_path):
 def test_odd_sizes_and_rotation(tmp_path):
     pictures, _ = split(write_media(tmp_path / "odd.mkv", 3, size=(33, 47), codec="libx264"))
     assert pictures[0].rgb.shape == (32, 46, 3)
-    plain, turned = write_media(tmp_path / "plain.mp4", 2), turn(write_media(tmp_path / "turned.mp4", 2))
+    plain, turned = (
+        write_media(tmp_path / "plain.mp4", 2),
+        turn(write_media(tmp_path / "turned.mp4", 2)),
+    )
     upright, base = split(turned)[0][0].rgb, split(plain)[0][0].rgb
     assert upright.shape == (48, 32, 3)
     np.testing.assert_array_equal(upright, np.rot90(base, media.info(turned).rotation // 90))
@@ -108,7 +133,9 @@ def test_variable_rate(tmp_path):
 def test_clock():
     """Timestamps that lack, stand still, run back or jump."""
     clock = media._Clock(0.04)
-    assert [round(clock(t), 2) for t in (5.0, 5.04, None, 5.02, 5.2, 0.0, 0.04, 90000.0, 90000.5)] == [5.0, 5.04, 5.08, 5.12, 5.2, 5.24, 5.28, 5.32, 5.82]
+    assert [
+        round(clock(t), 2) for t in (5.0, 5.04, None, 5.02, 5.2, 0.0, 0.04, 90000.0, 90000.5)
+    ] == [5.0, 5.04, 5.08, 5.12, 5.2, 5.24, 5.28, 5.32, 5.82]
 
 
 def test_huge_resolution_in_bounded_memory(tmp_path):
@@ -116,7 +143,8 @@ def test_huge_resolution_in_bounded_memory(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     pictures, _ = split(path, threads=1)
     assert [p.rgb.shape for p in pictures] == [(180, 320, 3)] * 2
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10  # kB; a handful of decoded frames
+    # kB; a handful of decoded frames
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10
     small = split(path, side=64)[0][0].rgb
     assert small.shape == (36, 64, 3)
 
@@ -131,28 +159,45 @@ def test_area_average(tmp_path):
         container.mux(stream.encode(av.VideoFrame.from_ndarray(stripes, format="rgb24")))
         container.mux(stream.encode())
     (only,), _ = split(tmp_path / "s.mkv")
-    assert only.rgb.shape == (320, 320, 3) and abs(float(only.rgb.mean()) - 127.5) < 2 and only.rgb.std() < 2
+    assert (
+        only.rgb.shape == (320, 320, 3)
+        and abs(float(only.rgb.mean()) - 127.5) < 2
+        and only.rgb.std() < 2
+    )
 
 
 def broken_files(folder):
     """{name: (path, words of the error)}."""
-    whole = write_media(folder / "whole.mp4", 80, sound=tone(3.2), options={"movflags": "faststart"})
+    whole = write_media(
+        folder / "whole.mp4", 80, sound=tone(3.2), options={"movflags": "faststart"}
+    )
     late = write_media(folder / "late.mp4", 80)
     mkv = write_media(folder / "whole.mkv", 300, codec="mpeg4", sound=tone(12.0))
     sound_only = folder / "sound.mp4"
     with av.open(str(sound_only), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray((tone(0.5) * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            (tone(0.5) * 32767).astype(np.int16)[None], format="s16", layout="mono"
+        )
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     contents = {
         "empty.mp4": (b"", "not a readable video"),
         "text.mp4": (b"this is no video\n" * 50, "not a readable video"),
-        "picture.mp4": (cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes(), "a picture, expected a video"),
+        "picture.mp4": (
+            cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes(),
+            "a picture, expected a video",
+        ),
         "cut.mp4": (whole.read_bytes()[: int(whole.stat().st_size * 0.6)], "cut off: "),
-        "cut_index.mp4": (late.read_bytes()[: late.read_bytes().index(b"tkhd")], "no video stream in it"),
-        "no_index.mp4": (late.read_bytes()[: late.read_bytes().index(b"moov") - 10], "not a readable video"),
+        "cut_index.mp4": (
+            late.read_bytes()[: late.read_bytes().index(b"tkhd")],
+            "no video stream in it",
+        ),
+        "no_index.mp4": (
+            late.read_bytes()[: late.read_bytes().index(b"moov") - 10],
+            "not a readable video",
+        ),
         "cut.mkv": (mkv.read_bytes()[: int(mkv.stat().st_size * 0.5)], "cut off after"),
         "only_sound.mp4": (sound_only.read_bytes(), "no video stream"),
     }
@@ -192,7 +237,8 @@ def test_damaged_sound_is_silence(tmp_path):
 
 
 class Script:
-    """Stands for a source that gives what is scripted: numbers are times of frames, an error breaks it."""
+    """Stands for a source that gives what is scripted: numbers are times of frames, an error
+    breaks it."""
 
     def __init__(self, *runs, sound=False, duration=0.0):
         self.runs, self.opened, self.waits = list(runs), 0, []
@@ -224,7 +270,9 @@ def test_a_stream_that_breaks_is_opened_again():
     gone = DataError("rtsp://x: connection lost")
     script = Script([0.0, 0.1, gone], gone, gone, [0.0, 0.1], [0.0, gone], gone)
     said, waits = [], []
-    stream = sources.live("rtsp://x", say=said.append, sleep=waits.append, opener=script, reconnect=3.0, max_retries=4)
+    stream = sources.live(
+        "rtsp://x", say=said.append, sleep=waits.append, opener=script, reconnect=3.0, max_retries=4
+    )
     times = []
     with pytest.raises(DataError, match="4 attempts to connect again failed"):
         for piece in stream:
@@ -238,7 +286,9 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
     gone = DataError("rtsp://user:pass@x: cannot be opened (Connection refused)")
     said, waits = [], []
     script = Script(gone, gone, gone, [0.0, 0.1, DataError("enough")], gone)
-    stream = sources.live("rtsp://user:pass@x", say=said.append, sleep=waits.append, opener=script, max_retries=3)
+    stream = sources.live(
+        "rtsp://user:pass@x", say=said.append, sleep=waits.append, opener=script, max_retries=3
+    )
     assert waits == [1.0, 2.0, 4.0] and stream.breaks == 0 and stream.info.fps == 10.0
     assert all("not there yet" in line and "Connection refused" in line for line in said)
     with pytest.raises(DataError, match="3 attempts") as ended:
@@ -260,9 +310,13 @@ def test_a_stream_of_stated_length_ends():
 
 def test_sound_that_is_gone_after_a_break():
     """The track of before is silence then, so that units do not wait for it."""
-    script = Script([Sound(0.0, tone(0.2)), 0.0, 0.1, DataError("x")], [k / 10 for k in range(60)], sound=True)
+    script = Script(
+        [Sound(0.0, tone(0.2)), 0.0, 0.1, DataError("x")], [k / 10 for k in range(60)], sound=True
+    )
     first, second = script.facts, script.facts._replace(sound=False)
-    opener = lambda source, side: Played(script.runs[min(script.opened, 1)], first if not script.opened else second)  # noqa: E731
+    opener = lambda source, side: Played(
+        script.runs[min(script.opened, 1)], first if not script.opened else second
+    )  # noqa: E731
 
     def counted(source, side):
         found = opener(source, side)
@@ -296,10 +350,16 @@ def test_a_file_once_and_again_and_again(tmp_path):
 def test_sources_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match="no such device /dev/video99"):
         sources.live("camera:99", reconnect=0)
-    with pytest.raises(DataError, match="not there yet .*no such device /dev/video99.* and 2 attempts"):
+    with pytest.raises(
+        DataError, match="not there yet .*no such device /dev/video99.* and 2 attempts"
+    ):
         sources.live("camera:99", max_retries=2, sleep=lambda s: None)
     with pytest.raises(ConfigError, match="rstp://.*cannot read such a source"):
         sources.live("rstp://user:pass@host/1")
     with pytest.raises(DataError, match="nothing.mp4"):
         sources.live(tmp_path / "nothing.mp4")
-    assert sources.is_file("camera.mp4") and not sources.is_file("rtsp://host/1") and not sources.is_file("camera:0")
+    assert (
+        sources.is_file("camera.mp4")
+        and not sources.is_file("rtsp://host/1")
+        and not sources.is_file("camera:0")
+    )

@@ -1,4 +1,6 @@
-"""Figures: files of the right size, what their titles and marks say, no change of matplotlib's settings. Looks are judged by eye."""
+"""Figures: files of the right size, what their titles and marks say, no change of matplotlib's
+settings. Looks are judged by eye."""
+
 import json
 
 import matplotlib
@@ -7,15 +9,16 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gfvad.figures import curves, model
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.figures import curves, model
 
 NAME = "xd_violence-simulated"
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Collects figures as they are saved; checks afterwards that no setting of matplotlib has changed."""
+    """Collects figures as they are saved; checks afterwards that no setting of matplotlib has
+    changed."""
     seen, original, before = [], Figure.savefig, dict(matplotlib.rcParams)
 
     def savefig(self, *args, **kwargs):
@@ -41,20 +44,44 @@ def video(name, scores, spans, fps=24.0, unit_frames=16):
     for start, end in spans:
         labels[start:end] = 1
     where = np.array(spans, np.int64).reshape(-1, 2)
-    return ScoredVideo(name, np.asarray(scores, float), labels, int(bool(spans)), (), where, ("",) * len(spans), unit_frames, fps)
+    return ScoredVideo(
+        name,
+        np.asarray(scores, float),
+        labels,
+        int(bool(spans)),
+        (),
+        where,
+        ("",) * len(spans),
+        unit_frames,
+        fps,
+    )
 
 
 def test_learning_curves(tmp_path, drawn):
-    norms = {"learning_rate": 1e-3, "gradient_norm": 0.1, "update_norm": 0.01, "usage/rgb": [0.5, 0.5]}
-    rows = [{"step": s, "kind": "train", "loss": 1 / s, "loss/mil": 0.5 / s, **norms} for s in (1, 2, 3)]
-    rows += [{"step": 3, "kind": "validation", "loss": 0.4, "auc": 0.9, "ap": 0.8, "selection": 0.8}]
+    norms = {
+        "learning_rate": 1e-3,
+        "gradient_norm": 0.1,
+        "update_norm": 0.01,
+        "usage/rgb": [0.5, 0.5],
+    }
+    rows = [
+        {"step": s, "kind": "train", "loss": 1 / s, "loss/mil": 0.5 / s, **norms} for s in (1, 2, 3)
+    ]
+    rows += [
+        {"step": 3, "kind": "validation", "loss": 0.4, "auc": 0.9, "ap": 0.8, "selection": 0.8}
+    ]
     log = tmp_path / "metrics.jsonl"
-    log.write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 4, "ki')  # a run that was killed while it wrote
+    # a run that was killed while it wrote
+    log.write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 4, "ki')
     path = curves.learning_curves(log, NAME, tmp_path / "figures" / "curves.png")
     check_file(path, drawn[0])
     labels = [[line.get_label() for line in axes.lines] for axes in drawn[0].axes]
-    assert labels == [["total, training", "classification, validation", "mil"], ["AUC, validation videos", "AP, validation videos"],
-                      ["learning rate"], ["gradient, before clipping", "update"]]  # fmt: skip
+    assert labels == [
+        ["total, training", "classification, validation", "mil"],
+        ["AUC, validation videos", "AP, validation videos"],
+        ["learning rate"],
+        ["gradient, before clipping", "update"],
+    ]
     assert drawn[0].axes[3].get_yscale() == "log"
     curves.learning_curves(rows[:1], NAME, path)  # rows instead of a file; no validation yet
     assert "not in the log" in [t.get_text() for t in drawn[1].axes[1].texts]
@@ -72,10 +99,18 @@ def test_timelines_pick_best_median_worst(tmp_path, drawn):
         videos.append(video(f"v{i}", scores, [(80, 160)], fps=0.0 if i == 1 else 20.0))
     videos.append(video("normal", np.full(90, 0.1), []))
     picked = curves.pick(videos)
-    assert [(label, v.name) for label, v, _ in picked] == [("best", "v1"), ("median", "v4"), ("worst", "v0")]
+    assert [(label, v.name) for label, v, _ in picked] == [
+        ("best", "v1"),
+        ("median", "v4"),
+        ("worst", "v0"),
+    ]
     path = curves.score_timelines(videos, NAME, tmp_path / "t.png")
     check_file(path, drawn[0])
-    assert [axes.get_xlabel() for axes in drawn[0].axes] == ["time (frames)", "time (s)", "time (s)"]
+    assert [axes.get_xlabel() for axes in drawn[0].axes] == [
+        "time (frames)",
+        "time (s)",
+        "time (s)",
+    ]
     assert [axes.get_xlim()[1] for axes in drawn[0].axes] == [200, 10, 10]
     shaded = drawn[0].axes[1].patches[0]
     assert shaded.get_x() == 4.0 and shaded.get_width() == 4.0  # frames 80 to 160 at 20 a second
@@ -88,20 +123,25 @@ def test_timelines_without_events_or_labels(tmp_path, drawn):
     curves.score_timelines(normal, NAME, tmp_path / "n.png")
     assert "by mean error" in drawn[0].get_suptitle() and len(drawn[0].axes) == 2
     with pytest.raises(DataError, match="no video with frame labels"):
-        curves.score_timelines([normal[0]._replace(labels=np.zeros(0, np.uint8))], NAME, tmp_path / "n.png")
+        curves.score_timelines(
+            [normal[0]._replace(labels=np.zeros(0, np.uint8))], NAME, tmp_path / "n.png"
+        )
 
 
 def test_event_window():
     starts = np.arange(31) * 16.0
     before, during = model.event_window(np.array([[10 * 16, 16 * 16]]), starts)
     assert (before, during) == (slice(4, 10), slice(10, 16))
-    before, during = model.event_window(np.array([[3 * 16, 20 * 16]]), starts)  # as many units before as there are
+    # as many units before as there are
+    before, during = model.event_window(np.array([[3 * 16, 20 * 16]]), starts)
     assert (before, during) == (slice(0, 3), slice(3, 6))
-    before, during = model.event_window(np.array([[32, 64], [8 * 16, 30 * 16]]), starts)  # not into the event before
+    # not into the event before
+    before, during = model.event_window(np.array([[32, 64], [8 * 16, 30 * 16]]), starts)
     assert (before, during) == (slice(4, 8), slice(8, 12))
     assert model.event_window(np.array([[0, 480]]), starts) is None
     assert model.event_window(np.zeros((0, 2), np.int64), starts) is None
-    assert model.event_window(np.array([[900, 990]]), starts) is None  # behind the graph's last unit
+    # behind the graph's last unit
+    assert model.event_window(np.array([[900, 990]]), starts) is None
 
 
 def test_fused_graph(tmp_path, drawn):
@@ -113,18 +153,35 @@ def test_fused_graph(tmp_path, drawn):
     check_file(path, drawn[0])
     assert "channel 2 of 2" in drawn[0].get_suptitle()
     images = [axes.images[0] for axes in drawn[0].axes[:4]]
-    assert np.allclose(images[0].get_array(), -graph) and np.allclose(images[1].get_array(), -graph[4:10, 4:10])
+    assert np.allclose(images[0].get_array(), -graph) and np.allclose(
+        images[1].get_array(), -graph[4:10, 4:10]
+    )
     assert np.allclose(images[3].get_array(), -graph[10:16, 10:16] + graph[4:10, 4:10])
-    assert list(images[2].get_extent()[:2]) == pytest.approx([160 / 24, 256 / 24]) and drawn[0].axes[2].get_xlabel() == "time (s)"
-    lines = sorted(float(line.get_xdata()[0]) for line in drawn[0].axes[0].lines if line.get_xdata()[0] == line.get_xdata()[1])
+    assert (
+        list(images[2].get_extent()[:2]) == pytest.approx([160 / 24, 256 / 24])
+        and drawn[0].axes[2].get_xlabel() == "time (s)"
+    )
+    lines = sorted(
+        float(line.get_xdata()[0])
+        for line in drawn[0].axes[0].lines
+        if line.get_xdata()[0] == line.get_xdata()[1]
+    )
     assert lines == pytest.approx([160 / 24, 256 / 24])
-    model.fused_graph(graph, video("n", np.zeros(480), [], fps=0.0, unit_frames=0), NAME, tmp_path / "g.png")
+    model.fused_graph(
+        graph, video("n", np.zeros(480), [], fps=0.0, unit_frames=0), NAME, tmp_path / "g.png"
+    )
     assert len(drawn[1].axes) == 2 and drawn[1].axes[0].get_xlabel() == "time (frames)"
     with pytest.raises(DataError, match="expected \\[N, N\\]"):
         model.fused_graph(graph[:3], marked, NAME, tmp_path / "g.png")
 
 
-SHAPES = [((5,), 1, 5), ((5, 4), 1, 20), ((3, 3, 3), 3, 27), ((4, 4, 4, 4), 6, 96), ((18, 18), 1, 0)]
+SHAPES = [
+    ((5,), 1, 5),
+    ((5, 4), 1, 20),
+    ((3, 3, 3), 3, 27),
+    ((4, 4, 4, 4), 6, 96),
+    ((18, 18), 1, 0),
+]
 
 
 @pytest.mark.parametrize("shape, panels, cells", SHAPES)
@@ -153,7 +210,12 @@ def test_expert_usage(tmp_path, drawn):
     usage = {"rgb": np.array([0.5, 0.25, 0.25, 0.0]), "audio": np.full(63, 1 / 63)}
     check_file(model.expert_usage(usage, NAME, tmp_path / "e.png"), drawn[0])
     top, bottom = drawn[0].axes
-    assert [bar.get_height() for bar in top.patches] == [50, 25, 25, 0] and "1 dead" in top.get_title(loc="left")
+    assert [bar.get_height() for bar in top.patches] == [
+        50,
+        25,
+        25,
+        0,
+    ] and "1 dead" in top.get_title(loc="left")
     assert "63 experts, 0 dead" in bottom.get_title(loc="left")
     with pytest.raises(DataError, match="no modality"):
         model.expert_usage({}, NAME, tmp_path / "e.png")

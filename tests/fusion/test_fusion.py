@@ -1,4 +1,6 @@
-"""The fusion operator against a plain numpy float64 oracle, and the properties the specification asks of it."""
+"""The fusion operator against a plain numpy float64 oracle, and the properties the specification
+asks of it."""
+
 from itertools import combinations, product
 
 import jax
@@ -23,16 +25,23 @@ def family(r, mask, order, kind, zeroth, restart=0.15):
     scale = 1 / np.sqrt(np.abs(r).sum(1) + (1 - mask))
     step, terms = scale[:, None] * r * scale, [eye]
     for _ in range(order):
-        terms.append(terms[-1] @ step if kind == "walk" else (1 - restart) * step @ terms[-1] + restart * eye)
+        terms.append(
+            terms[-1] @ step if kind == "walk" else (1 - restart) * step @ terms[-1] + restart * eye
+        )
     return np.stack(terms)
 
 
 def operator_oracle(module, params, graphs, mask):
-    """Every term of the dense tensor by itself; a graph without a part in a term multiplies by 1."""
+    """Every term of the dense tensor by itself; a graph without a part in a term multiplies by
+    1."""
     fusion, e = module.fusion, module.expansion
     terms = [family(r, mask, e.order, e.kind, e.zeroth) for r in graphs]
     count, pairs = len(graphs), np.outer(mask, mask)
-    chosen = list(combinations(range(count), 2)) if fusion.graphs == "random_pair" else [tuple(range(count))]
+    chosen = (
+        list(combinations(range(count), 2))
+        if fusion.graphs == "random_pair"
+        else [tuple(range(count))]
+    )
     x = {k: np.asarray(constrained(v, fusion), np.float64) for k, v in params.items()}
     fused = np.zeros((fusion.channels, N, N))
     for channel, kept in product(range(fusion.channels), chosen):
@@ -42,55 +51,142 @@ def operator_oracle(module, params, graphs, mask):
                 fused[channel] += x["A"][(channel, *powers)] * value
             elif "a" in x:
                 slots = kept if fusion.form == "cp" else range(2)
-                fused[channel] += sum(np.prod([factors[s, p] for s, p in zip(slots, powers)]) for factors in x["a"][channel]) * value
+                fused[channel] += (
+                    sum(
+                        np.prod([factors[s, p] for s, p in zip(slots, powers)])
+                        for factors in x["a"][channel]
+                    )
+                    * value
+                )
         if "c" in x:
             for slot, (m, p) in product(range(len(kept)), [(None, p) for p in range(e.order + 1)]):
                 m = kept[slot]
-                fused[channel] += x["c"][channel, m if fusion.form == "cp" else slot, p] * terms[m][p]
+                fused[channel] += (
+                    x["c"][channel, m if fusion.form == "cp" else slot, p] * terms[m][p]
+                )
     return fused / len(chosen) * pairs
 
 
-CASES = [
-    dict(form="full", kind=kind, zeroth=zeroth, count=2, parametrisation="free")
-    for kind, zeroth in (("hadamard", "ones"), ("hadamard", "identity"), ("walk", "ones"), ("diffusion", "ones"))
-] + [
-    dict(form="cp", kind=kind, zeroth=zeroth, count=3, parametrisation="free", channels=2)
-    for kind, zeroth in (("hadamard", "ones"), ("hadamard", "identity"), ("walk", "ones"))
-] + [
-    dict(form="outer", kind="hadamard", zeroth="identity", count=2, parametrisation="nonneg"),
-    dict(form="cp", kind="hadamard", zeroth="ones", count=1, parametrisation="simplex"),
-    dict(form="cp", kind="diffusion", zeroth="ones", count=2, parametrisation="simplex", graphs="random_pair"),
-    dict(form="cp", kind="hadamard", zeroth="identity", count=3, parametrisation="simplex", graphs="random_pair"),
-    dict(form="full", kind="hadamard", zeroth="ones", count=4, parametrisation="nonneg", graphs="random_pair"),
-    dict(form="full", kind="hadamard", zeroth="identity", count=2, parametrisation="free", cross_terms=False),
-    dict(form="cp", kind="walk", zeroth="ones", count=3, parametrisation="simplex", cross_terms=False),
-    dict(form="cp", kind="hadamard", zeroth="ones", count=3, parametrisation="nonneg", cross_terms=False, graphs="random_pair"),
-    dict(form="outer", kind="hadamard", zeroth="ones", count=3, parametrisation="free", cross_terms=False, graphs="random_pair"),
-    dict(form="cp", kind="hadamard", zeroth="ones", count=3, parametrisation="simplex", cross_terms=False, graphs="random_pair"),
-    dict(form="full", kind="hadamard", zeroth="ones", count=2, parametrisation="simplex", order=0),
-]  # fmt: skip
+CASES = (
+    [
+        dict(form="full", kind=kind, zeroth=zeroth, count=2, parametrisation="free")
+        for kind, zeroth in (
+            ("hadamard", "ones"),
+            ("hadamard", "identity"),
+            ("walk", "ones"),
+            ("diffusion", "ones"),
+        )
+    ]
+    + [
+        dict(form="cp", kind=kind, zeroth=zeroth, count=3, parametrisation="free", channels=2)
+        for kind, zeroth in (("hadamard", "ones"), ("hadamard", "identity"), ("walk", "ones"))
+    ]
+    + [
+        dict(form="outer", kind="hadamard", zeroth="identity", count=2, parametrisation="nonneg"),
+        dict(form="cp", kind="hadamard", zeroth="ones", count=1, parametrisation="simplex"),
+        dict(
+            form="cp",
+            kind="diffusion",
+            zeroth="ones",
+            count=2,
+            parametrisation="simplex",
+            graphs="random_pair",
+        ),
+        dict(
+            form="cp",
+            kind="hadamard",
+            zeroth="identity",
+            count=3,
+            parametrisation="simplex",
+            graphs="random_pair",
+        ),
+        dict(
+            form="full",
+            kind="hadamard",
+            zeroth="ones",
+            count=4,
+            parametrisation="nonneg",
+            graphs="random_pair",
+        ),
+        dict(
+            form="full",
+            kind="hadamard",
+            zeroth="identity",
+            count=2,
+            parametrisation="free",
+            cross_terms=False,
+        ),
+        dict(
+            form="cp",
+            kind="walk",
+            zeroth="ones",
+            count=3,
+            parametrisation="simplex",
+            cross_terms=False,
+        ),
+        dict(
+            form="cp",
+            kind="hadamard",
+            zeroth="ones",
+            count=3,
+            parametrisation="nonneg",
+            cross_terms=False,
+            graphs="random_pair",
+        ),
+        dict(
+            form="outer",
+            kind="hadamard",
+            zeroth="ones",
+            count=3,
+            parametrisation="free",
+            cross_terms=False,
+            graphs="random_pair",
+        ),
+        dict(
+            form="cp",
+            kind="hadamard",
+            zeroth="ones",
+            count=3,
+            parametrisation="simplex",
+            cross_terms=False,
+            graphs="random_pair",
+        ),
+        dict(
+            form="full", kind="hadamard", zeroth="ones", count=2, parametrisation="simplex", order=0
+        ),
+    ]
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(str(v) for v in case.values()))
 def test_operator(case):
-    """Values against the oracle, padding (values and gradients), the dense tensor's agreement, constraints."""
+    """Values against the oracle, padding (values and gradients), the dense tensor's agreement,
+    constraints."""
     case = {"rank": 2, **case}
     count, order = case.pop("count"), case.pop("order", 2)
     module = operator(order, **case)
     graphs = cosines(count).astype(np.float32)
     params = random_params(module, graphs)
-    weight = np.random.default_rng(1).normal(size=(case.get("channels", 1), N, N)).astype(np.float32)
+    weight = (
+        np.random.default_rng(1).normal(size=(case.get("channels", 1), N, N)).astype(np.float32)
+    )
     run = pulled(lambda p, g: module.apply({"params": p}, g, MASK, train=False))
     found, clean = run(weight, params, graphs)
     found = np.asarray(found)
     assert found.shape == weight.shape and found.dtype == np.float32
-    np.testing.assert_allclose(found, operator_oracle(module, params, graphs.astype(np.float64), MASK), atol=2e-5)
+    np.testing.assert_allclose(
+        found, operator_oracle(module, params, graphs.astype(np.float64), MASK), atol=2e-5
+    )
     assert not found[:, ~MASK].any() and not found[:, :, ~MASK].any()
     junk = run(weight, params, np.where(np.outer(MASK, MASK), graphs, np.nan).astype(np.float32))
     jax.tree.map(np.testing.assert_array_equal, (found, clean), junk)
     assert not np.asarray(clean[1])[:, ~MASK].any()
 
-    dense = np.asarray(dense_coefficients(params, module.fusion)) if count <= 3 or case["form"] != "cp" else None
+    dense = (
+        np.asarray(dense_coefficients(params, module.fusion))
+        if count <= 3 or case["form"] != "cp"
+        else None
+    )
     if case["parametrisation"] != "free":
         assert (dense >= 0).all()
     if case["parametrisation"] == "simplex":
@@ -98,11 +194,15 @@ def test_operator(case):
     if case["kind"] == "hadamard" and case["zeroth"] == "ones" and dense.ndim == count + 1:
         terms = [family(r, MASK, order, "hadamard", "ones") for r in graphs]
         letters = "pqs"[:count]
-        by_dense = np.einsum(f"G{letters}," + ",".join(f"{c}ij" for c in letters) + "->Gij", dense, *terms)
+        by_dense = np.einsum(
+            f"G{letters}," + ",".join(f"{c}ij" for c in letters) + "->Gij", dense, *terms
+        )
         np.testing.assert_allclose(found, by_dense, atol=5e-5)
 
 
-@pytest.mark.parametrize("kind, zeroth", [("hadamard", "ones"), ("hadamard", "identity"), ("walk", "ones")])
+@pytest.mark.parametrize(
+    "kind, zeroth", [("hadamard", "ones"), ("hadamard", "identity"), ("walk", "ones")]
+)
 def test_cp_of_full_rank_equals_full(kind, zeroth):
     """Rank P + 1: component p is the p-th power of one graph times row p of A."""
     order = 4
@@ -113,13 +213,19 @@ def test_cp_of_full_rank_equals_full(kind, zeroth):
         full = apply(operator(order, kind, zeroth, form="full"), {"A": A}, graphs)
         cp = apply(operator(order, kind, zeroth, form="cp", rank=order + 1), {"a": factors}, graphs)
         np.testing.assert_allclose(cp, full, rtol=1e-13, atol=1e-13)
-        np.testing.assert_allclose(dense_coefficients({"a": factors}, operator(form="cp").fusion), A, atol=1e-14)
+        np.testing.assert_allclose(
+            dense_coefficients({"a": factors}, operator(form="cp").fusion), A, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("orders", [(2, 5), (5, 2)])
 def test_cp_of_rank_of_the_smaller_order_equals_full(orders):
     """Rank min(P, Q) + 1 also where P and Q differ: the components follow the shorter axis."""
-    A, (Ra, Rb), top = np.random.default_rng(1).normal(size=(orders[0] + 1, orders[1] + 1)), cosines(2), max(orders) + 1
+    A, (Ra, Rb), top = (
+        np.random.default_rng(1).normal(size=(orders[0] + 1, orders[1] + 1)),
+        cosines(2),
+        max(orders) + 1,
+    )
     rank = min(orders) + 1
     a = np.zeros((rank, 2, top))
     for r in range(rank):
@@ -128,13 +234,21 @@ def test_cp_of_rank_of_the_smaller_order_equals_full(orders):
         row = A[r] if orders[0] < orders[1] else A[:, r]
         a[r, slots[1], : len(row)] = row
     with jax.enable_x64(True):
-        np.testing.assert_allclose(cp_polynomial(a, np.stack([Ra, Rb])), full_polynomial(A, Ra, Rb), rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(
+            cp_polynomial(a, np.stack([Ra, Rb])), full_polynomial(A, Ra, Rb), rtol=1e-13, atol=1e-13
+        )
 
 
-@pytest.mark.parametrize("form, kind, parametrisation", [
-    ("full", "hadamard", "nonneg"), ("outer", "walk", "nonneg"), ("cp", "hadamard", "nonneg"), ("cp", "diffusion", "simplex"),
-    ("full", "hadamard", "free"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "form, kind, parametrisation",
+    [
+        ("full", "hadamard", "nonneg"),
+        ("outer", "walk", "nonneg"),
+        ("cp", "hadamard", "nonneg"),
+        ("cp", "diffusion", "simplex"),
+        ("full", "hadamard", "free"),
+    ],
+)
 def test_nonnegative_coefficients_keep_positive_semidefinite(form, kind, parametrisation):
     real = np.ones(N, bool)
     with jax.enable_x64(True):
@@ -148,7 +262,9 @@ def test_nonnegative_coefficients_keep_positive_semidefinite(form, kind, paramet
     assert min(lowest) < -0.1 if parametrisation == "free" else min(lowest) > -1e-10
 
 
-@pytest.mark.parametrize("kind, zeroth", [("hadamard", "ones"), ("hadamard", "identity"), ("diffusion", "ones")])
+@pytest.mark.parametrize(
+    "kind, zeroth", [("hadamard", "ones"), ("hadamard", "identity"), ("diffusion", "ones")]
+)
 def test_permuting_units_permutes_the_fused_graph(kind, zeroth):
     module = operator(2, kind, zeroth, form="cp", rank=2)
     graphs = cosines(3).astype(np.float32)
@@ -161,13 +277,26 @@ def test_permuting_units_permutes_the_fused_graph(kind, zeroth):
         np.testing.assert_allclose(permuted, fused[:, order][:, :, order], atol=1e-5)
 
 
-@pytest.mark.parametrize("form, kind, zeroth", [("full", "hadamard", "identity"), ("cp", "hadamard", "ones"), ("cp", "diffusion", "ones")])
+@pytest.mark.parametrize(
+    "form, kind, zeroth",
+    [("full", "hadamard", "identity"), ("cp", "hadamard", "ones"), ("cp", "diffusion", "ones")],
+)
 def test_operator_gradients_against_finite_differences(form, kind, zeroth):
     with jax.enable_x64(True):
-        module = operator(2, kind, zeroth, form=form, rank=2, parametrisation="simplex" if form == "cp" else "free", dtype=jnp.float64)
+        module = operator(
+            2,
+            kind,
+            zeroth,
+            form=form,
+            rank=2,
+            parametrisation="simplex" if form == "cp" else "free",
+            dtype=jnp.float64,
+        )
         graphs = cosines(2)
         params = random_params(module, graphs)
-        loss = jax.jit(lambda p, g: jnp.sin(3 * module.apply({"params": p}, g, MASK, train=False)).sum())
+        loss = jax.jit(
+            lambda p, g: jnp.sin(3 * module.apply({"params": p}, g, MASK, train=False)).sum()
+        )
         check_grads(loss, (params, graphs), order=1, modes=["rev"], eps=1e-5, atol=1e-8, rtol=1e-8)
 
 
@@ -178,23 +307,30 @@ def test_zero_units_keep_gradients_finite():
     for kind, zeroth in (("hadamard", "identity"), ("walk", "ones")):
         module = operator(2, kind, zeroth, form="cp", rank=2)
         params = random_params(module, cosines(2).astype(np.float32))
-        loss = lambda x: module.apply({"params": params}, jax.vmap(cosine, (0, None))(x, MASK), MASK, train=False).sum()
+        loss = lambda x: module.apply(
+            {"params": params}, jax.vmap(cosine, (0, None))(x, MASK), MASK, train=False
+        ).sum()
         assert np.isfinite(np.asarray(jax.jit(jax.grad(loss))(x))).all()
 
 
 def test_parameter_counts():
     """The paper's full A at P = Q = 8 has 81 parameters; cp r M (P + 1); outer 2 (P + 1)."""
     graphs = cosines(2).astype(np.float32)
-    count = lambda module, graphs=graphs: sum(p.size for p in jax.tree.leaves(random_params(module, graphs)))
+    count = lambda module, graphs=graphs: sum(
+        p.size for p in jax.tree.leaves(random_params(module, graphs))
+    )
     assert count(operator(8, form="full")) == 81
     assert count(operator(8, form="outer")) == 18
     assert count(operator(8, form="cp", rank=5), cosines(3).astype(np.float32)) == 5 * 3 * 9
     assert count(operator(8, form="full", channels=3)) == 3 * 81
 
 
-@pytest.mark.parametrize("form, parametrisation", product(("full", "outer", "cp"), ("free", "nonneg", "simplex")))
+@pytest.mark.parametrize(
+    "form, parametrisation", product(("full", "outer", "cp"), ("free", "nonneg", "simplex"))
+)
 def test_start(form, parametrisation):
-    """G starts near a mixture of the mean and the product, diagonal near 1; every parameter has a gradient; no two components agree."""
+    """G starts near a mixture of the mean and the product, diagonal near 1; every parameter has
+    a gradient; no two components agree."""
     module = operator(2, form=form, parametrisation=parametrisation)
     graphs = cosines(2, n=12).astype(np.float32)
     mask = np.ones(12, bool)
@@ -203,13 +339,21 @@ def test_start(form, parametrisation):
     @jax.jit
     def run(key):
         params = module.init(key, graphs, mask, train=False)["params"]
-        fused, pull = jax.vjp(lambda p: module.apply({"params": p}, graphs, mask, train=False), params)
+        fused, pull = jax.vjp(
+            lambda p: module.apply({"params": p}, graphs, mask, train=False), params
+        )
         return params, fused[0], pull(weight)[0]
 
     params, fused, gradients = jax.tree.map(np.asarray, run(jax.random.key(0)))
     beside = ~np.eye(12, dtype=bool)
     # the later components of cp start at squares
-    mixture = np.stack([x[beside] for x in (np.ones((12, 12)), graphs.mean(0), graphs.prod(0), (graphs**2).mean(0))], 1)
+    mixture = np.stack(
+        [
+            x[beside]
+            for x in (np.ones((12, 12)), graphs.mean(0), graphs.prod(0), (graphs**2).mean(0))
+        ],
+        1,
+    )
     (_, mean, both, _), left, *_ = np.linalg.lstsq(mixture, fused[beside])
     assert left[0] < 0.05 * np.var(fused[beside]) * beside.sum() and mean > 0.3 and both > 0.1
     np.testing.assert_allclose(np.diagonal(fused), 1.0, atol=0.2)

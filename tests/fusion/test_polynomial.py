@@ -1,4 +1,6 @@
-"""Horner polynomials and their own gradients: term-by-term oracles, finite differences, vmap, devices, memory."""
+"""Horner polynomials and their own gradients: term-by-term oracles, finite differences, vmap,
+devices, memory."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,9 @@ def cp_oracle(a, R, weight):
     for r in range(rank):
         G += np.prod([value(r, m) for m in range(graphs)], 0)
         for m in range(graphs):
-            rest = weight * np.prod([value(r, l) for l in range(graphs) if l != m] or [np.ones_like(G)], 0)
+            rest = weight * np.prod(
+                [value(r, l) for l in range(graphs) if l != m] or [np.ones_like(G)], 0
+            )
             for p in range(terms):
                 da[r, m, p] = (rest * R[m] ** p).sum()
                 dR[m] += rest * a[r, m, p] * p * R[m] ** max(p - 1, 0)
@@ -43,9 +47,12 @@ def compare(found, expected, tolerance):
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("orders, chunk", [((0, 0), 20), ((0, 3), 16384), ((4, 1), 8), ((8, 8), 16384)])
+@pytest.mark.parametrize(
+    "orders, chunk", [((0, 0), 20), ((0, 3), 16384), ((4, 1), 8), ((8, 8), 16384)]
+)
 def test_full_polynomial(orders, chunk, monkeypatch):
-    """Values and gradients in both precisions; chunk 20 cuts 36 elements into halves, 8 into five pieces of which the last reaches back."""
+    """Values and gradients in both precisions; chunk 20 cuts 36 elements into halves, 8 into
+    five pieces of which the last reaches back."""
     monkeypatch.setattr(polynomial, "CACHE_CHUNK", chunk)
     rng = np.random.default_rng(0)
     arrays = rng.normal(size=(orders[0] + 1, orders[1] + 1)), *cosines(2)
@@ -58,11 +65,16 @@ def test_full_polynomial(orders, chunk, monkeypatch):
     compare(single, expected, 1e-4)
 
 
-@pytest.mark.parametrize("rank, graphs, order, chunk", [(1, 1, 0, 20), (3, 1, 2, 16384), (2, 2, 8, 8), (2, 4, 3, 16384)])
+@pytest.mark.parametrize(
+    "rank, graphs, order, chunk", [(1, 1, 0, 20), (3, 1, 2, 16384), (2, 2, 8, 8), (2, 4, 3, 16384)]
+)
 def test_cp_polynomial(rank, graphs, order, chunk, monkeypatch):
     monkeypatch.setattr(polynomial, "CACHE_CHUNK", chunk)
     rng = np.random.default_rng(0)
-    arrays, weight = (rng.normal(size=(rank, graphs, order + 1)), cosines(graphs)), rng.normal(size=(N, N))
+    arrays, weight = (
+        (rng.normal(size=(rank, graphs, order + 1)), cosines(graphs)),
+        rng.normal(size=(N, N)),
+    )
     with jax.enable_x64(True):
         compare(pulled(cp_polynomial)(weight, *arrays), cp_oracle(*arrays, weight), 1e-11)
 
@@ -70,7 +82,13 @@ def test_cp_polynomial(rank, graphs, order, chunk, monkeypatch):
 def test_polynomial_gradients_against_finite_differences():
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
-        full, cp = (rng.normal(size=(3, 5)) / 4, *cosines(2)), (rng.normal(size=(2, 3, 4)) / 4, cosines(3))
+        full, cp = (
+            (rng.normal(size=(3, 5)) / 4, *cosines(2)),
+            (
+                rng.normal(size=(2, 3, 4)) / 4,
+                cosines(3),
+            ),
+        )
         for f, arrays in ((full_polynomial, full), (cp_polynomial, cp)):
             loss = jax.jit(lambda *arrays: jnp.sin(f(*arrays)).sum())
             check_grads(loss, arrays, order=1, modes=["rev"], eps=1e-5, atol=1e-8, rtol=1e-8)
@@ -89,21 +107,29 @@ def test_gradients_at_zero_relations():
 @pytest.mark.parametrize("n", [1, 7, 12, 13, 24, 25])
 @pytest.mark.parametrize("batch", [1, 3, 4])
 def test_every_element_is_counted_once(n, batch):
-    """Whatever the length: pieces that do not divide it overlap, and groups of examples must not mix."""
+    """Whatever the length: pieces that do not divide it overlap, and groups of examples must not
+    mix."""
     field = np.arange(1.0, 1 + n * batch).reshape(batch, n).astype(np.float32)
-    found = polynomial._walk(lambda c, g: c * g.sum(1), 12, np.arange(1.0, 1 + batch, dtype=np.float32), field)
+    found = polynomial._walk(
+        lambda c, g: c * g.sum(1), 12, np.arange(1.0, 1 + batch, dtype=np.float32), field
+    )
     np.testing.assert_array_equal(found, np.arange(1.0, 1 + batch) * field.sum(1))
 
 
 @pytest.mark.parametrize("chunk", [80, 7])
 @pytest.mark.parametrize("form", ["full", "cp"])
 def test_vmap_shares_and_batches_coefficients(form, chunk, monkeypatch):
-    """B examples with coefficients shared, and channels nested in them: the sums of single oracles. Chunks hold two examples or parts."""
+    """B examples with coefficients shared, and channels nested in them: the sums of single
+    oracles. Chunks hold two examples or parts."""
     monkeypatch.setattr(polynomial, "CACHE_CHUNK", chunk)
     rng = np.random.default_rng(0)
     R, weight = rng.normal(size=(4, 2, N, N)), rng.normal(size=(4, 3, N, N))
     if form == "full":
-        c, f, oracle = rng.normal(size=(3, 3, 4)), lambda c, r: full_polynomial(c, r[0], r[1]), full_oracle_stacked
+        c, f, oracle = (
+            rng.normal(size=(3, 3, 4)),
+            lambda c, r: full_polynomial(c, r[0], r[1]),
+            full_oracle_stacked,
+        )
     else:
         c, f, oracle = rng.normal(size=(3, 2, 2, 4)), cp_polynomial, cp_oracle
     dc, dR = np.zeros_like(c), np.zeros_like(R)
@@ -128,7 +154,9 @@ def full_oracle_stacked(A, R, weight):
 def test_split_over_devices(checked):
     """Under shard_map, with and without its checks of varying axes: the gradients of one device."""
     if jax.device_count() < 2:
-        pytest.skip("needs two devices (emulated ones: XLA_FLAGS=--xla_force_host_platform_device_count=8)")
+        pytest.skip(
+            "needs two devices (emulated ones: XLA_FLAGS=--xla_force_host_platform_device_count=8)"
+        )
     rng = np.random.default_rng(0)
     R, A, a = (rng.normal(size=s).astype(np.float32) for s in ((4, 2, N, N), (3, 4), (2, 2, 4)))
     forms = (lambda A, r: full_polynomial(A, *r), cp_polynomial)
@@ -140,20 +168,28 @@ def test_split_over_devices(checked):
             return jax.grad(lambda c: jax.lax.pmean(loss(c, R), "d"))(c)
         return jax.lax.pmean(jax.grad(loss)(c, R), "d")
 
-    split = jax.jit(jax.shard_map(body, mesh=mesh, in_specs=(P(), P("d")), out_specs=P(), check_vma=checked))((A, a), R)
+    split = jax.jit(
+        jax.shard_map(body, mesh=mesh, in_specs=(P(), P("d")), out_specs=P(), check_vma=checked)
+    )((A, a), R)
     for x, y in zip(split, jax.jit(jax.grad(loss))((A, a), R)):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
 
 
 def test_no_powers_are_kept():
-    """Temporary memory of forward and backward at P = Q = 8 stays far under that of one batch of graphs; 18 would be naive."""
+    """Temporary memory of forward and backward at P = Q = 8 stays far under that of one batch of
+    graphs; 18 would be naive."""
     batch = jax.ShapeDtypeStruct((64, 128, 128), jnp.float32)  # 4.2 MB
 
     def both(A, Ra, Rb, weight):
         G, pull = jax.vjp(jax.vmap(full_polynomial, (None, 0, 0)), A, Ra, Rb)
         return G, pull(weight)
 
-    memory = jax.jit(both).lower(jax.ShapeDtypeStruct((9, 9), jnp.float32), batch, batch, batch).compile().memory_analysis()
+    memory = (
+        jax.jit(both)
+        .lower(jax.ShapeDtypeStruct((9, 9), jnp.float32), batch, batch, batch)
+        .compile()
+        .memory_analysis()
+    )
     assert memory.temp_size_in_bytes < 2e6
 
 
@@ -169,7 +205,9 @@ def test_benchmark_prints_its_table(capsys):
 
     assert main(["fusion", "--n", "5", "--batch", "2", "--order", "2", "--repeats", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5 and all(name in line for name, line in zip(("naive", "Horner", "ours"), lines[2:]))
+    assert len(lines) == 5 and all(
+        name in line for name, line in zip(("naive", "Horner", "ours"), lines[2:])
+    )
     assert max(float(line.split()[-1]) for line in lines[2:]) < 1e-4
     assert main(["fussion"]) == 2
     assert "did you mean 'fusion'" in capsys.readouterr().err

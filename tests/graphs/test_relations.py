@@ -1,4 +1,6 @@
-"""Relationship graphs against plain numpy float64 loops, their rules for padding and zero units, and their gradients."""
+"""Relationship graphs against plain numpy float64 loops, their rules for padding and zero units,
+and their gradients."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +11,16 @@ from jax.test_util import check_grads
 from ml_collections import ConfigDict
 
 from configs.common import get_config
+from gfvad.base.types import ConfigError
 from gfvad.graphs.relations import cosine, cosine01, rbf, relationship_graph, temporal
 from gfvad.graphs.units import median_distance
-from gfvad.base.types import ConfigError
 
-RELATIONS = {"cosine": cosine, "cosine01": cosine01, "rbf": rbf, "rbf_fixed": lambda x, mask: rbf(x, mask, 1.7)}
+RELATIONS = {
+    "cosine": cosine,
+    "cosine01": cosine01,
+    "rbf": rbf,
+    "rbf_fixed": lambda x, mask: rbf(x, mask, 1.7),
+}
 JITTED = {name: jax.jit(f) for name, f in RELATIONS.items()}
 
 
@@ -43,7 +50,9 @@ def oracle(name, x, mask, sigma=None):
     n = len(x)
     live = [mask[i] and np.any(x[i] != 0) for i in range(n)]
     if name == "rbf":
-        distances = [np.linalg.norm(x[i] - x[j]) for i in range(n) for j in range(i) if live[i] and live[j]]
+        distances = [
+            np.linalg.norm(x[i] - x[j]) for i in range(n) for j in range(i) if live[i] and live[j]
+        ]
         sigma = np.median(distances)
     graph = np.zeros((n, n))
     for i in range(n):
@@ -52,7 +61,13 @@ def oracle(name, x, mask, sigma=None):
                 continue
             cos = x[i] @ x[j] / np.linalg.norm(x[i]) / np.linalg.norm(x[j])
             squared = np.sum((x[i] - x[j]) ** 2)
-            graph[i, j] = cos if name == "cosine" else (1 + cos) / 2 if name == "cosine01" else np.exp(-squared / 2 / sigma**2)
+            graph[i, j] = (
+                cos
+                if name == "cosine"
+                else (1 + cos) / 2
+                if name == "cosine01"
+                else np.exp(-squared / 2 / sigma**2)
+            )
     return graph
 
 
@@ -90,12 +105,16 @@ def test_padding_changes_nothing(name, features):
     clean = np.where(MASK[:, None], features, 0.0).astype(np.float32)
     graph, gradient = value_and_gradient(name, clean, MASK, weight)
     for junk in (1e30, np.inf, np.nan):
-        other, other_gradient = value_and_gradient(name, np.where(MASK[:, None], clean, junk).astype(np.float32), MASK, weight)
+        other, other_gradient = value_and_gradient(
+            name, np.where(MASK[:, None], clean, junk).astype(np.float32), MASK, weight
+        )
         np.testing.assert_array_equal(other, graph)
         np.testing.assert_array_equal(other_gradient, gradient)
     assert not gradient[~MASK].any()
     real = np.flatnonzero(MASK)
-    packed, packed_gradient = value_and_gradient(name, clean[real], np.ones(len(real), bool), weight[np.ix_(real, real)])
+    packed, packed_gradient = value_and_gradient(
+        name, clean[real], np.ones(len(real), bool), weight[np.ix_(real, real)]
+    )
     np.testing.assert_allclose(packed, graph[np.ix_(real, real)], atol=1e-6)
     np.testing.assert_allclose(packed_gradient, gradient[real], atol=1e-5)
 
@@ -115,7 +134,11 @@ def test_zero_units_have_finite_gradients(name, silent, features):
 
 @pytest.mark.parametrize("name", RELATIONS)
 def test_coinciding_units_have_finite_gradients(name):
-    x = np.repeat(np.array([[1.0, 2.0, 3.0, 0.0, 1.0], [2.0, -1.0, 0.5, 1.0, 0.0]], np.float32), [7, 1], axis=0)
+    x = np.repeat(
+        np.array([[1.0, 2.0, 3.0, 0.0, 1.0], [2.0, -1.0, 0.5, 1.0, 0.0]], np.float32),
+        [7, 1],
+        axis=0,
+    )
     weight = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
     graph, gradient = value_and_gradient(name, x, np.ones(8, bool), weight)
     np.testing.assert_allclose(graph[:7, :7], 1.0, atol=1e-6)
@@ -126,7 +149,9 @@ def test_coinciding_units_have_finite_gradients(name):
 @pytest.mark.parametrize("real", [[2], []])
 def test_one_unit_and_none(name, real):
     mask = np.isin(np.arange(8), real)
-    graph, gradient = value_and_gradient(name, np.ones((8, 5), np.float32), mask, np.ones((8, 8), np.float32))
+    graph, gradient = value_and_gradient(
+        name, np.ones((8, 5), np.float32), mask, np.ones((8, 8), np.float32)
+    )
     np.testing.assert_array_equal(graph, np.diag(mask).astype(np.float32))
     np.testing.assert_array_equal(gradient, 0.0)
 
@@ -135,15 +160,23 @@ def test_one_unit_and_none(name, real):
 @settings(max_examples=25, deadline=None)
 def test_permuting_units_permutes_the_graph(seed, name):
     rng = np.random.default_rng(seed)
-    x, mask, order = rng.normal(size=(8, 5)).astype(np.float32), rng.random(8) < 0.8, rng.permutation(8)
+    x, mask, order = (
+        rng.normal(size=(8, 5)).astype(np.float32),
+        rng.random(8) < 0.8,
+        rng.permutation(8),
+    )
     graph = np.asarray(JITTED[name](x, mask))
-    np.testing.assert_allclose(JITTED[name](x[order], mask[order]), graph[np.ix_(order, order)], atol=2e-6)
+    np.testing.assert_allclose(
+        JITTED[name](x[order], mask[order]), graph[np.ix_(order, order)], atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-18, 1e-9, 1e9, 1e18])
 def test_cosine_does_not_see_scale(scale, features):
     x = features.astype(np.float32)
-    np.testing.assert_allclose(JITTED["cosine"](x * np.float32(scale), MASK), JITTED["cosine"](x, MASK), atol=1e-6)
+    np.testing.assert_allclose(
+        JITTED["cosine"](x * np.float32(scale), MASK), JITTED["cosine"](x, MASK), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", RELATIONS)
@@ -158,7 +191,9 @@ def test_gradients_against_finite_differences(name, features):
 def test_gradient_of_a_learnable_width(features):
     with jax.enable_x64(True):
         loss = jax.jit(lambda sigma: (rbf(features, MASK, sigma) ** 2).sum())
-        check_grads(loss, (jnp.asarray(0.9),), order=1, modes=["rev"], eps=1e-5, atol=1e-8, rtol=1e-8)
+        check_grads(
+            loss, (jnp.asarray(0.9),), order=1, modes=["rev"], eps=1e-5, atol=1e-8, rtol=1e-8
+        )
 
 
 @given(seed=st.integers(0, 2**31), values=st.integers(1, 6))
@@ -202,14 +237,20 @@ def test_dispatch(features):
         (relation_config(similarity="rbf", sigma=1.7), "rbf_fixed"),
     ]
     for cfg, name in cases:
-        np.testing.assert_allclose(relationship_graph(x, MASK, cfg), JITTED[name](x, MASK), atol=1e-6)
-    learnable = relationship_graph(x, MASK, relation_config(similarity="rbf", sigma=-1.0), jnp.float32(1.7))
+        np.testing.assert_allclose(
+            relationship_graph(x, MASK, cfg), JITTED[name](x, MASK), atol=1e-6
+        )
+    learnable = relationship_graph(
+        x, MASK, relation_config(similarity="rbf", sigma=-1.0), jnp.float32(1.7)
+    )
     np.testing.assert_allclose(learnable, JITTED["rbf_fixed"](x, MASK), atol=1e-6)
     full = np.asarray(relationship_graph(x, MASK, relation_config()))
     cut = np.asarray(relationship_graph(x, MASK, relation_config(threshold=0.2)))
     np.testing.assert_array_equal(cut, np.where(full >= 0.2, full, 0.0))
     sparse = np.asarray(relationship_graph(x, MASK, relation_config(knn=1)))
-    assert 0 < np.count_nonzero(sparse) < np.count_nonzero(full) and set(sparse[sparse != 0]) <= set(full[full != 0])
+    assert 0 < np.count_nonzero(sparse) < np.count_nonzero(full) and set(
+        sparse[sparse != 0]
+    ) <= set(full[full != 0])
 
 
 @pytest.mark.parametrize(
@@ -238,7 +279,9 @@ def mixed_rows(n=60, d=32, seed=0):
     rng = np.random.default_rng(seed)
     scales = 10.0 ** rng.uniform(-3, 4, n // 2)
     x = rng.normal(size=(n // 2, d)) * scales[:, None]
-    return np.concatenate([x, x + 1e-3 * scales[:, None] * rng.normal(size=x.shape)]).astype(np.float32)
+    return np.concatenate([x, x + 1e-3 * scales[:, None] * rng.normal(size=x.shape)]).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("sigma", [None, 1e-3, 1.0, 1e4])
@@ -249,7 +292,11 @@ def test_rbf_of_rows_of_mixed_scales(sigma, d):
     mask = np.ones(len(x), bool)
     mask[[3, 40]] = False
     found = jax.jit(lambda x: rbf(x, mask, sigma))(x)
-    np.testing.assert_allclose(found, oracle("rbf" if sigma is None else "rbf_fixed", x.astype(np.float64), mask, sigma), atol=1e-5)
+    np.testing.assert_allclose(
+        found,
+        oracle("rbf" if sigma is None else "rbf_fixed", x.astype(np.float64), mask, sigma),
+        atol=1e-5,
+    )
 
 
 def test_rbf_gradient_of_mixed_scales():
@@ -265,7 +312,9 @@ def test_rbf_gradient_of_mixed_scales():
         expected = np.asarray(pull(jnp.asarray(x, jnp.float64)))
     assert np.isfinite(found).all() and np.abs(expected).max() > 1.0
     scale = np.abs(expected).max(-1, keepdims=True)
-    np.testing.assert_allclose(found / np.maximum(scale, 1e-3), expected / np.maximum(scale, 1e-3), atol=1e-4)
+    np.testing.assert_allclose(
+        found / np.maximum(scale, 1e-3), expected / np.maximum(scale, 1e-3), atol=1e-4
+    )
 
 
 def test_rbf_never_holds_every_difference():
@@ -280,6 +329,8 @@ def test_rbf_of_any_number_of_units():
     from jax import export
 
     (n,) = export.symbolic_shape("n")
-    made = export.export(jax.jit(rbf))(jax.ShapeDtypeStruct((n, 40), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.bool_))
+    made = export.export(jax.jit(rbf))(
+        jax.ShapeDtypeStruct((n, 40), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.bool_)
+    )
     x, mask = mixed_rows(n=12, d=40), np.ones(12, bool)
     np.testing.assert_allclose(made.call(x, mask), rbf(x, mask), atol=1e-6)

@@ -1,4 +1,6 @@
-"""Thresholds, nearest-neighbour masks and neighbour lists against plain numpy, and the memory of the long form."""
+"""Thresholds, nearest-neighbour masks and neighbour lists against plain numpy, and the memory of
+the long form."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfvad.base.types import ConfigError
 from gfvad.graphs.relations import cosine, cosine01, rbf
 from gfvad.graphs.sparsify import knn_edges, knn_mask, threshold, top_edges
-from gfvad.base.types import ConfigError
 
 RELATIONS = {"cosine": cosine, "cosine01": cosine01, "rbf": lambda x, mask: rbf(x, mask, 1.3)}
 COSINE, KNN_MASK = jax.jit(cosine), jax.jit(knn_mask, static_argnums=1)
@@ -16,7 +18,9 @@ COSINE, KNN_MASK = jax.jit(cosine), jax.jit(knn_mask, static_argnums=1)
 
 def random_units(seed, n=12, d=4, padded=True):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, d)).astype(np.float32), rng.random(n) < 0.8 if padded else np.ones(n, bool)
+    return rng.normal(size=(n, d)).astype(np.float32), (
+        rng.random(n) < 0.8 if padded else np.ones(n, bool)
+    )
 
 
 def knn_oracle(r, k, mask):
@@ -46,7 +50,9 @@ def test_knn_mask(seed, k):
     np.testing.assert_array_equal(keep, knn_oracle(r, k, mask))
     np.testing.assert_array_equal(keep, keep.T)
     order = np.random.default_rng(seed).permutation(12)
-    np.testing.assert_array_equal(KNN_MASK(r[np.ix_(order, order)], k, mask[order]), keep[np.ix_(order, order)])
+    np.testing.assert_array_equal(
+        KNN_MASK(r[np.ix_(order, order)], k, mask[order]), keep[np.ix_(order, order)]
+    )
 
 
 def test_knn_mask_keeps_ties():
@@ -57,14 +63,20 @@ def test_knn_mask_keeps_ties():
 @pytest.mark.parametrize("mask", [[1, 0, 0], [0, 0, 0]])
 def test_knn_of_one_unit_and_none(mask):
     mask = np.array(mask, bool)
-    np.testing.assert_array_equal(knn_mask(np.diag(mask).astype(np.float32), 1, mask), np.diag(mask))
+    np.testing.assert_array_equal(
+        knn_mask(np.diag(mask).astype(np.float32), 1, mask), np.diag(mask)
+    )
     edges = knn_edges(np.ones((3, 2), np.float32), 2, mask)
     assert not np.asarray(edges.valid).any() and not np.asarray(edges.weight).any()
 
 
-@pytest.mark.parametrize("similarity, k, chunk", [("cosine", 3, 8), ("cosine01", 5, 37), ("rbf", 4, 9), ("cosine", 40, 10)])
+@pytest.mark.parametrize(
+    "similarity, k, chunk",
+    [("cosine", 3, 8), ("cosine01", 5, 37), ("rbf", 4, 9), ("cosine", 40, 10)],
+)
 def test_neighbour_lists_agree_with_the_dense_graph(similarity, k, chunk):
-    """Same neighbours in the same order, same weights, same gradients; chunks that do not divide N, more neighbours than units."""
+    """Same neighbours in the same order, same weights, same gradients; chunks that do not divide
+    N, more neighbours than units."""
     x, mask = random_units(5, n=37)
     sigma = 1.3 if similarity == "rbf" else None
 
@@ -75,7 +87,9 @@ def test_neighbour_lists_agree_with_the_dense_graph(similarity, k, chunk):
         return knn_edges(x, k, mask, similarity=similarity, sigma=sigma, chunk=chunk)
 
     weight = np.random.default_rng(0).normal(size=(37, k)).astype(np.float32)
-    (expected, slope), (found, listed_slope) = (jax.jit(pulled(f))(x, weight) for f in (dense, listed))
+    (expected, slope), (found, listed_slope) = (
+        jax.jit(pulled(f))(x, weight) for f in (dense, listed)
+    )
     assert found.neighbour.shape == (37, k)
     np.testing.assert_array_equal(found.valid, expected.valid)
     assert np.asarray(found.valid).sum() == mask.sum() * min(k, mask.sum() - 1)
@@ -87,9 +101,17 @@ def test_neighbour_lists_agree_with_the_dense_graph(similarity, k, chunk):
 
 def pulled(f):
     """f: x -> Edges, with the gradient of its weights against given ones."""
+
     def both(x, weight):
         edges, pull = jax.vjp(f, x)
-        return edges, pull(edges._replace(neighbour=float0(edges.neighbour), weight=weight, valid=float0(edges.valid)))[0]
+        return (
+            edges,
+            pull(
+                edges._replace(
+                    neighbour=float0(edges.neighbour), weight=weight, valid=float0(edges.valid)
+                )
+            )[0],
+        )
 
     return both
 
@@ -103,11 +125,19 @@ def test_neighbour_lists_ignore_padding_and_survive_zero_units():
     x[np.flatnonzero(mask)[0]] = 0.0
     junk = np.where(mask[:, None], x, np.nan).astype(np.float32)
     for similarity, sigma in (("cosine", None), ("rbf", 0.7)):
-        both = jax.jit(pulled(lambda x: knn_edges(x, 4, mask, similarity=similarity, sigma=sigma, chunk=7)))
-        (edges, _), (other, gradient) = (both(values, np.ones((20, 4), np.float32)) for values in (x, junk))
+        both = jax.jit(
+            pulled(lambda x: knn_edges(x, 4, mask, similarity=similarity, sigma=sigma, chunk=7))
+        )
+        (edges, _), (other, gradient) = (
+            both(values, np.ones((20, 4), np.float32)) for values in (x, junk)
+        )
         jax.tree.map(np.testing.assert_array_equal, edges, other)
         gradient = np.asarray(gradient)
-        assert np.isfinite(gradient).all() and not gradient[~mask].any() and not gradient[np.flatnonzero(mask)[0]].any()
+        assert (
+            np.isfinite(gradient).all()
+            and not gradient[~mask].any()
+            and not gradient[np.flatnonzero(mask)[0]].any()
+        )
 
 
 def test_loops():
@@ -118,8 +148,12 @@ def test_loops():
 
 
 def test_long_videos_never_hold_a_dense_graph():
-    """N = 20,000: a dense graph takes 1.6 GB; forward and backward together need a small part of that."""
-    x, mask = jax.ShapeDtypeStruct((20_000, 32), jnp.float32), jax.ShapeDtypeStruct((20_000,), jnp.bool_)
+    """N = 20,000: a dense graph takes 1.6 GB; forward and backward together need a small part of
+    that."""
+    x, mask = (
+        jax.ShapeDtypeStruct((20_000, 32), jnp.float32),
+        jax.ShapeDtypeStruct((20_000,), jnp.bool_),
+    )
     loss = lambda x, mask: (knn_edges(x, 10, mask).weight ** 2).sum()
     memory = jax.jit(jax.value_and_grad(loss)).lower(x, mask).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 200e6
@@ -127,7 +161,11 @@ def test_long_videos_never_hold_a_dense_graph():
 
 def test_impossible_settings_are_named():
     x, mask = random_units(0)
-    for call in (lambda: knn_mask(np.eye(12), 0, mask), lambda: knn_edges(x, 0, mask), lambda: top_edges(np.eye(12), -1, mask)):
+    for call in (
+        lambda: knn_mask(np.eye(12), 0, mask),
+        lambda: knn_edges(x, 0, mask),
+        lambda: top_edges(np.eye(12), -1, mask),
+    ):
         with pytest.raises(ConfigError, match="relation.knn"):
             call()
     with pytest.raises(ConfigError, match="similarity"):

@@ -1,4 +1,6 @@
-"""Neighbour lists as jraph graphs and back, under jraph's padding rules; message passing dense, by jraph, and by hand."""
+"""Neighbour lists as jraph graphs and back, under jraph's padding rules; message passing dense,
+by jraph, and by hand."""
+
 import jax
 import jax.numpy as jnp
 import jraph
@@ -18,8 +20,6 @@ MASKS = {
     "one": np.arange(N) == 4,
     "none": np.zeros(N, bool),
 }
-
-
 
 
 def listed(x, mask, symmetric):
@@ -59,7 +59,9 @@ def test_padding_rules(mask, units):
     x, _ = units
     graph = LISTED(x, mask, False)
     real, edges = mask.sum(), mask.sum() * min(K, max(mask.sum() - 1, 0))
-    assert graph.edges.shape == graph.senders.shape == graph.receivers.shape == (N * K,) and graph.nodes.shape == (N + 1,)
+    assert graph.edges.shape == graph.senders.shape == graph.receivers.shape == (
+        N * K,
+    ) and graph.nodes.shape == (N + 1,)
     np.testing.assert_array_equal(graph.n_node, [real, N + 1 - real])
     np.testing.assert_array_equal(graph.n_edge, [edges, N * K - edges])
     # what jraph makes of it
@@ -70,7 +72,9 @@ def test_padding_rules(mask, units):
     # padding edges all join the dummy, real ones real nodes
     np.testing.assert_array_equal(graph.senders[edges:], N)
     np.testing.assert_array_equal(graph.receivers[edges:], N)
-    assert (np.asarray(graph.senders[:edges]) < real).all() and (np.asarray(graph.receivers[:edges]) < real).all()
+    assert (np.asarray(graph.senders[:edges]) < real).all() and (
+        np.asarray(graph.receivers[:edges]) < real
+    ).all()
     assert not np.asarray(graph.edges[edges:]).any()
 
 
@@ -86,7 +90,11 @@ def test_round_trip(mask, units):
                 expected[i, edges.neighbour[i, slot]] = edges.weight[i, slot]
     np.testing.assert_allclose(DENSE(LISTED(x, mask, False)), expected, atol=1e-7)
     undirected = np.asarray(DENSE(LISTED(x, mask, True)))
-    np.testing.assert_allclose(undirected, np.where(knn_mask(relation, K, mask) & ~np.eye(N, dtype=bool), relation, 0.0), atol=1e-6)
+    np.testing.assert_allclose(
+        undirected,
+        np.where(knn_mask(relation, K, mask) & ~np.eye(N, dtype=bool), relation, 0.0),
+        atol=1e-6,
+    )
     np.testing.assert_array_equal(undirected != 0, undirected.T != 0)
 
 
@@ -94,7 +102,10 @@ def test_complete_graph(units):
     """k = N with loops lists every edge: the dense graph itself."""
     x, _ = units
     relation = cosine(x, MASKS["tail"])
-    np.testing.assert_array_equal(to_dense(to_graphs_tuple(top_edges(relation, N, MASKS["tail"], loops=True), MASKS["tail"])), relation)
+    np.testing.assert_array_equal(
+        to_dense(to_graphs_tuple(top_edges(relation, N, MASKS["tail"], loops=True), MASKS["tail"])),
+        relation,
+    )
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
@@ -108,7 +119,9 @@ def test_dense_and_jraph_propagation_agree(mask, symmetric, normalise, units):
         if normalise and graph[i].any():
             expected[i] /= np.abs(graph[i]).sum()
     weight = np.random.default_rng(1).normal(size=(N, F)).astype(np.float32)
-    (by_jraph, sparse_slopes), (by_matrix, dense_slopes) = (f(x, state, mask, weight, symmetric, normalise) for f in PULLED)
+    (by_jraph, sparse_slopes), (by_matrix, dense_slopes) = (
+        f(x, state, mask, weight, symmetric, normalise) for f in PULLED
+    )
     np.testing.assert_allclose(by_jraph, expected, atol=2e-6)
     np.testing.assert_allclose(by_matrix, expected, atol=2e-6)
     for a, b in zip(sparse_slopes, dense_slopes):
@@ -121,10 +134,15 @@ def test_propagation_ignores_padding(units):
     relation = np.asarray(cosine(x, mask))
     junk = np.where(mask[:, None], state, np.nan).astype(np.float32)
     graph = to_graphs_tuple(top_edges(relation, K, mask), mask)
-    for form, bad in ((graph, graph), (relation, np.where(np.outer(mask, mask), relation, np.nan).astype(np.float32))):
+    for form, bad in (
+        (graph, graph),
+        (relation, np.where(np.outer(mask, mask), relation, np.nan).astype(np.float32)),
+    ):
         np.testing.assert_array_equal(propagate(form, state, mask), propagate(bad, junk, mask))
         assert not np.asarray(propagate(form, state, mask))[~mask].any()
-        assert np.isfinite(np.asarray(jax.grad(lambda s: propagate(bad, s, mask).sum())(junk))).all()
+        assert np.isfinite(
+            np.asarray(jax.grad(lambda s: propagate(bad, s, mask).sum())(junk))
+        ).all()
 
 
 def test_vmap(units):

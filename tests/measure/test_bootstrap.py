@@ -1,4 +1,5 @@
 """Intervals over videos against resampling done the slow way with scikit-learn."""
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -42,7 +43,9 @@ def test_agrees_with_naive_resampling():
     found, expected = bootstrap.resampled_ranking(pooled, drawn), naive(videos, drawn)
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, abs=1e-9), name
-    assert bootstrap.percentiles(found["auc"]) == pytest.approx(list(np.percentile(expected["auc"], [2.5, 97.5])), abs=1e-9)
+    assert bootstrap.percentiles(found["auc"]) == pytest.approx(
+        list(np.percentile(expected["auc"], [2.5, 97.5])), abs=1e-9
+    )
     assert ((found["eer"] >= 0) & (found["eer"] <= 1)).all()
 
 
@@ -52,7 +55,10 @@ def test_bins_hardly_move_an_interval():
     scores = [rng.random() + rng.normal(size=600) + y for y in labels]  # 12,000 distinct
     pooled = bootstrap.pool([compress(s, y) for s, y in zip(scores, labels)])
     drawn = bootstrap.draw(bootstrap.presence(pooled), 200, 0)
-    exact, binned = bootstrap.resampled_ranking(pooled, drawn, bins=12_000), bootstrap.resampled_ranking(pooled, drawn)
+    exact, binned = (
+        bootstrap.resampled_ranking(pooled, drawn, bins=12_000),
+        bootstrap.resampled_ranking(pooled, drawn),
+    )
     for name in RANKING:
         low, high = bootstrap.percentiles(exact[name])
         moved = np.abs(np.subtract(bootstrap.percentiles(binned[name]), [low, high])).max()
@@ -72,19 +78,32 @@ def test_histograms_keep_every_frame_and_split_no_tie():
     positives, negatives = bootstrap.histograms(pooled, bins=16)
     assert positives.shape == negatives.shape and positives.shape[1] <= 16
     assert positives.sum() == pooled.weights[pooled.labels == 1].sum()
-    assert negatives.sum(axis=1).tolist() == [pooled.weights[(pooled.video == v) & (pooled.labels == 0)].sum() for v in range(8)]
+    assert negatives.sum(axis=1).tolist() == [
+        pooled.weights[(pooled.video == v) & (pooled.labels == 0)].sum() for v in range(8)
+    ]
     same = bootstrap.pool([compress(np.full(9, 0.25), np.arange(9) % 2) for _ in range(3)])
     assert bootstrap.histograms(same, bins=1)[0].shape == (3, 1)
 
 
 def test_every_resample_has_both_classes_and_the_seed_decides():
-    present = np.array([[True, False]] * 8 + [[True, True]] * 2)  # two abnormal videos of ten: a tenth of plain draws would miss them
+    # two abnormal videos of ten: a tenth of plain draws would miss them
+    present = np.array([[True, False]] * 8 + [[True, True]] * 2)
     drawn = bootstrap.draw(present, 300, 5)
     assert (drawn.sum(axis=1) == 10).all() and (drawn[:, 8:].sum(axis=1) > 0).all()
-    assert (drawn == bootstrap.draw(present, 300, 5)).all() and (drawn != bootstrap.draw(present, 300, 6)).any()
+    assert (drawn == bootstrap.draw(present, 300, 5)).all() and (
+        drawn != bootstrap.draw(present, 300, 6)
+    ).any()
 
 
-@pytest.mark.parametrize("present", [[[True, True]], [[True, False]] * 4, [[False, True]] * 4, [[True, False]] * 9 + [[True, True]]])
+@pytest.mark.parametrize(
+    "present",
+    [
+        [[True, True]],
+        [[True, False]] * 4,
+        [[False, True]] * 4,
+        [[True, False]] * 9 + [[True, True]],
+    ],
+)
 def test_no_interval_from_fewer_than_two_videos_of_a_class(present):
     drawn = bootstrap.draw(np.array(present), 100, 0)
     assert drawn.shape == (0, len(present))
@@ -103,7 +122,11 @@ def few(n, seed=0):
     """(pool, resamples, value and its resamples by metric) of n videos."""
     pooled = bootstrap.pool([compress(*v) for v in make_videos(n, seed)])
     drawn = bootstrap.draw(bootstrap.presence(pooled), 400, 0)
-    return drawn, ranking_metrics(bootstrap.counts(pooled)), bootstrap.resampled_ranking(pooled, drawn)
+    return (
+        drawn,
+        ranking_metrics(bootstrap.counts(pooled)),
+        bootstrap.resampled_ranking(pooled, drawn),
+    )
 
 
 @pytest.mark.parametrize("n", [4, 12, 60])
@@ -124,13 +147,17 @@ def test_the_interval_of_few_videos(n):
         half = stats.t.ppf(0.975, freedom) * np.sqrt(n / (n - 2)) * logits.std(ddof=1)
         centre = 2 * np.log(values[name] / (1 - values[name])) - logits.mean()
         ends = [1 / (1 + np.exp(-(centre + s * half))) for s in (-1, 1)]
-        assert [low, high] == pytest.approx([min(ends[0], values[name]), max(ends[1], values[name])], abs=1e-6), name
+        assert [low, high] == pytest.approx(
+            [min(ends[0], values[name]), max(ends[1], values[name])], abs=1e-6
+        ), name
 
 
 def test_the_interval_of_many_videos_is_that_of_percentiles():
     drawn, values, spread = few(bootstrap.FEW)
     for name in RANKING:
-        assert bootstrap.interval(values[name], spread[name], drawn) == bootstrap.percentiles(spread[name])
+        assert bootstrap.interval(values[name], spread[name], drawn) == bootstrap.percentiles(
+            spread[name]
+        )
     assert bootstrap.method(bootstrap.FEW) != bootstrap.method(bootstrap.FEW - 1)
     assert all(bootstrap.method(n) in bootstrap.CI_METHOD for n in (2, bootstrap.FEW))
 
@@ -138,17 +165,25 @@ def test_the_interval_of_many_videos_is_that_of_percentiles():
 def test_an_interval_is_not_a_point_where_few_videos_all_agree():
     drawn = np.ones((50, 5))
     low, high = bootstrap.interval(1.0, np.ones(50), drawn)
-    assert high == 1 and low == pytest.approx(stats.beta.ppf(0.025, 5, 1))  # Clopper-Pearson, 5 of 5
+    # Clopper-Pearson, 5 of 5
+    assert high == 1 and low == pytest.approx(stats.beta.ppf(0.025, 5, 1))
     assert bootstrap.interval(0.0, np.zeros(50), drawn) == pytest.approx([0, 1 - low])
-    assert bootstrap.interval(0.5, np.full(50, 0.5), drawn) is None  # nothing says how videos differ
-    assert bootstrap.interval(0.5, np.r_[0.5, np.nan], drawn[:2]) is None and bootstrap.interval(0.5, np.zeros(0), drawn[:0]) is None
+    # nothing says how videos differ
+    assert bootstrap.interval(0.5, np.full(50, 0.5), drawn) is None
+    assert (
+        bootstrap.interval(0.5, np.r_[0.5, np.nan], drawn[:2]) is None
+        and bootstrap.interval(0.5, np.zeros(0), drawn[:0]) is None
+    )
 
 
 def test_resampled_metrics_stay_within_0_and_1():
-    """Where scores share a bin, what the bins lost of the whole set is given back: an almost perfect resample must not pass 1."""
+    """Where scores share a bin, what the bins lost of the whole set is given back: an almost
+    perfect resample must not pass 1."""
     rng = np.random.default_rng(0)
     labels = [np.repeat([0, 1], 100).astype(np.uint8) for _ in range(8)]
-    pooled = bootstrap.pool([compress(y + rng.normal(0, 0.15 if i else 0.7, 200), y) for i, y in enumerate(labels)])
+    pooled = bootstrap.pool(
+        [compress(y + rng.normal(0, 0.15 if i else 0.7, 200), y) for i, y in enumerate(labels)]
+    )
     drawn = bootstrap.draw(bootstrap.presence(pooled), 300, 0)
     for values in bootstrap.resampled_ranking(pooled, drawn, bins=4).values():
         assert ((values >= 0) & (values <= 1)).all()

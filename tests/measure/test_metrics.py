@@ -1,12 +1,13 @@
 """Frame metrics against scikit-learn on random scores with ties, and their limit cases."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from gfvad.measure import metrics
 from gfvad.base.types import DataError
+from gfvad.measure import metrics
 
 EXACT = 1e-9
 
@@ -48,14 +49,22 @@ def by_hand_eer(scores, labels, weights):
 def test_agrees_with_scikit_learn(case):
     scores, labels, weights = case
     for w in (weights, None):
-        assert metrics.roc_auc(scores, labels, w) == pytest.approx(sk.roc_auc_score(labels, scores, sample_weight=w), abs=EXACT)
+        assert metrics.roc_auc(scores, labels, w) == pytest.approx(
+            sk.roc_auc_score(labels, scores, sample_weight=w), abs=EXACT
+        )
         ap = sk.average_precision_score(labels, scores, sample_weight=w)
         assert metrics.average_precision(scores, labels, w) == pytest.approx(ap, abs=EXACT)
         precision, recall, _ = sk.precision_recall_curve(labels, scores, sample_weight=w)
-        assert metrics.pr_trapezoid(scores, labels, w) == pytest.approx(sk.auc(recall, precision), abs=EXACT)
+        assert metrics.pr_trapezoid(scores, labels, w) == pytest.approx(
+            sk.auc(recall, precision), abs=EXACT
+        )
         ones = np.ones(len(scores)) if w is None else w
-        assert metrics.equal_error_rate(scores, labels, w) == pytest.approx(by_hand_eer(scores, labels, ones), abs=EXACT)
-        assert metrics.roc_auc(scores, labels, w) == pytest.approx(by_hand_auc(scores, labels, ones), abs=EXACT)
+        assert metrics.equal_error_rate(scores, labels, w) == pytest.approx(
+            by_hand_eer(scores, labels, ones), abs=EXACT
+        )
+        assert metrics.roc_auc(scores, labels, w) == pytest.approx(
+            by_hand_auc(scores, labels, ones), abs=EXACT
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,8 +73,12 @@ def test_weights_are_repetitions_and_order_does_not_matter(case, random):
     scores, labels, weights = case
     order = list(range(len(scores)))
     random.shuffle(order)
-    whole = metrics.ranking_metrics(metrics.cumulative_counts(np.repeat(scores, weights), np.repeat(labels, weights)))
-    runs = metrics.ranking_metrics(metrics.cumulative_counts(scores[order], labels[order], weights[order]))
+    whole = metrics.ranking_metrics(
+        metrics.cumulative_counts(np.repeat(scores, weights), np.repeat(labels, weights))
+    )
+    runs = metrics.ranking_metrics(
+        metrics.cumulative_counts(scores[order], labels[order], weights[order])
+    )
     assert runs == pytest.approx(whole, abs=1e-12)
 
 
@@ -73,8 +86,12 @@ def test_large_random_scores_with_ties():
     rng = np.random.default_rng(0)
     labels = rng.random(200_000) < 0.2
     scores = np.round(rng.normal(size=200_000) + labels, 2).astype(np.float32)
-    assert metrics.roc_auc(scores, labels) == pytest.approx(sk.roc_auc_score(labels, scores), abs=EXACT)
-    assert metrics.average_precision(scores, labels) == pytest.approx(sk.average_precision_score(labels, scores), abs=EXACT)
+    assert metrics.roc_auc(scores, labels) == pytest.approx(
+        sk.roc_auc_score(labels, scores), abs=EXACT
+    )
+    assert metrics.average_precision(scores, labels) == pytest.approx(
+        sk.average_precision_score(labels, scores), abs=EXACT
+    )
 
 
 def test_limit_cases():
@@ -82,24 +99,39 @@ def test_limit_cases():
     perfect = metrics.ranking_metrics(metrics.cumulative_counts(labels.astype(float), labels))
     assert perfect == {"auc": 1.0, "ap": 1.0, "pr_trapezoid": 1.0, "eer": 0.0}
     constant = metrics.ranking_metrics(metrics.cumulative_counts(np.full(4, 0.3), labels))
-    assert constant == {"auc": 0.5, "ap": 0.5, "pr_trapezoid": 0.75, "eer": 0.5}  # the trapezoid from (0, 1) flatters a constant score
+    # the trapezoid from (0, 1) flatters a constant score
+    assert constant == {"auc": 0.5, "ap": 0.5, "pr_trapezoid": 0.75, "eer": 0.5}
     assert metrics.equal_error_rate(-labels.astype(float), labels) == 1.0
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1]])
 def test_one_class_is_undefined(labels):
-    values = metrics.ranking_metrics(metrics.cumulative_counts(np.array([0.1, 0.2, 0.2]), np.array(labels)))
+    values = metrics.ranking_metrics(
+        metrics.cumulative_counts(np.array([0.1, 0.2, 0.2]), np.array(labels))
+    )
     assert all(np.isnan(v) for v in values.values())
-    assert all(np.isnan(v) for v in metrics.ranking_metrics(metrics.cumulative_counts(np.zeros(0), np.zeros(0))).values())
+    assert all(
+        np.isnan(v)
+        for v in metrics.ranking_metrics(
+            metrics.cumulative_counts(np.zeros(0), np.zeros(0))
+        ).values()
+    )
 
 
 def test_zero_weights_count_for_nothing():
-    scores, labels, weights = np.array([0.9, 0.8, 0.4, 0.1]), np.array([0, 1, 0, 1]), np.array([0, 3, 5, 2])
-    assert metrics.roc_auc(scores, labels, weights) == metrics.roc_auc(scores[1:], labels[1:], weights[1:])
+    scores, labels, weights = (
+        np.array([0.9, 0.8, 0.4, 0.1]),
+        np.array([0, 1, 0, 1]),
+        np.array([0, 3, 5, 2]),
+    )
+    assert metrics.roc_auc(scores, labels, weights) == metrics.roc_auc(
+        scores[1:], labels[1:], weights[1:]
+    )
 
 
 def test_false_alarm_rate():
-    assert metrics.false_alarm_rate(np.array([0.2, 0.5, 0.9, 0.4])) == 0.5  # at the threshold is an alarm
+    # at the threshold is an alarm
+    assert metrics.false_alarm_rate(np.array([0.2, 0.5, 0.9, 0.4])) == 0.5
     assert metrics.false_alarm_rate(np.array([0.2, 0.7]), np.array([30, 10])) == 0.25
     assert np.isnan(metrics.false_alarm_rate(np.zeros(0)))
 
@@ -116,4 +148,6 @@ def test_false_alarm_rate():
 )
 def test_bad_input(scores, labels, weights, message):
     with pytest.raises(DataError, match=message):
-        metrics.roc_auc(np.array(scores), np.array(labels), None if weights is None else np.array(weights))
+        metrics.roc_auc(
+            np.array(scores), np.array(labels), None if weights is None else np.array(weights)
+        )

@@ -1,9 +1,10 @@
 """The published score files give the known figures through our own evaluation, to five digits."""
+
 import numpy as np
 import pytest
 
-from gfvad.measure import published
 from gfvad.base.types import DataError
+from gfvad.measure import published
 
 
 @pytest.fixture(scope="module")
@@ -11,7 +12,11 @@ def rows(shared_data):
     return published.run(shared_data)
 
 
-@pytest.mark.parametrize("i", range(len(published.CHECKS)), ids=[f"{c.source}-{c.quantity}-{c.normalisation}" for c in published.CHECKS])
+@pytest.mark.parametrize(
+    "i",
+    range(len(published.CHECKS)),
+    ids=[f"{c.source}-{c.quantity}-{c.normalisation}" for c in published.CHECKS],
+)
 def test_known_figures(rows, i):
     check, value = rows[i]
     assert check is published.CHECKS[i]
@@ -37,7 +42,10 @@ def test_command_without_files(tmp_path, capsys):
 def test_a_wrong_figure_is_told(tmp_path, capsys):
     folder = tmp_path / "published_scores"
     folder.mkdir()
-    np.savez(folder / "tevad_shanghaitech.npz", **{"scores/a": np.arange(4.0), "labels/a": np.array([0, 1, 0, 1], np.uint8)})
+    np.savez(
+        folder / "tevad_shanghaitech.npz",
+        **{"scores/a": np.arange(4.0), "labels/a": np.array([0, 1, 0, 1], np.uint8)},
+    )
     assert published.main([f"--root={tmp_path}"]) == 1
     assert "DIFFERS" in capsys.readouterr().out
     (folder / "tevad_shanghaitech.npz").write_text("broken")

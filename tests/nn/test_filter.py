@@ -1,12 +1,14 @@
-"""Sparse feature filter against a float64 loop over units and experts, its masking, gradients and published sizes."""
+"""Sparse feature filter against a float64 loop over units and experts, its masking, gradients
+and published sizes."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfvad.nn.experts import ExpertParams, loop
-from gfvad.nn.filter import balance_loss, entropy, route, SparseFeatureFilter
 from gfvad.base.types import ConfigError
+from gfvad.nn.experts import ExpertParams, loop
+from gfvad.nn.filter import SparseFeatureFilter, balance_loss, entropy, route
 
 N, D, E, K, B = 7, 6, 5, 2, 3
 MASK = np.array([True] * 5 + [False] * 2)
@@ -23,10 +25,13 @@ def run(params, x, mask):
 
 
 def problem(seed=0):
-    """Features [N, D] and random parameters (biases and norms too, so that each of them is seen)."""
+    """Features [N, D] and random parameters (biases and norms too, so that each of them is
+    seen)."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(N, D))
-    shapes = jax.eval_shape(lambda: layer().init(jax.random.key(0), jnp.zeros((N, D)), jnp.ones(N, bool)))
+    shapes = jax.eval_shape(
+        lambda: layer().init(jax.random.key(0), jnp.zeros((N, D)), jnp.ones(N, bool))
+    )
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape) * 0.7, shapes)
     return x, params
 
@@ -117,7 +122,9 @@ def test_one_video_equals_its_row_of_a_batch():
     together = jax.vmap(run, (None, 0, 0))(params, batch, masks)
     for i in range(3):
         alone = run(params, batch[i], masks[i])
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[i], rtol=1e-5, atol=1e-6), alone, together)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b[i], rtol=1e-5, atol=1e-6), alone, together
+        )
     # a video without a real unit
     assert float(together[1].balance[2]) == 0 and float(together[1].usage[2].sum()) == 0
 
@@ -127,6 +134,7 @@ def test_gradients_agree_with_finite_differences():
     rng = np.random.default_rng(1)
     weight = rng.normal(size=(N, D))
     with jax.enable_x64(True):
+
         @jax.jit
         @jax.value_and_grad
         def loss_and_gradient(arguments):
@@ -137,15 +145,19 @@ def test_gradients_agree_with_finite_differences():
         _, gradient = loss_and_gradient(arguments)
         for _ in range(4):
             direction = jax.tree.map(lambda a: rng.normal(size=a.shape), arguments)
-            plus, minus = (loss_and_gradient(jax.tree.map(lambda a, d: a + s * d, arguments, direction))[0] for s in (1e-6, -1e-6))
-            exact = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
+            plus, minus = (
+                loss_and_gradient(jax.tree.map(lambda a, d: a + s * d, arguments, direction))[0]
+                for s in (1e-6, -1e-6)
+            )
+            exact = sum(
+                jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction))
+            )
             np.testing.assert_allclose(exact, (plus - minus) / 2e-6, rtol=1e-6)
 
 
 def test_zero_units_give_finite_gradients():
     _, params = problem(6)
     params = jax.tree.map(jnp.float32, params)
-
 
     def loss(params, x):
         y, stats = run(params, x, MASK)
@@ -173,7 +185,9 @@ def test_balance_is_one_when_uniform_and_experts_over_topk_when_collapsed():
     collapsed = np.zeros((n, experts), bool)
     collapsed[:, :topk] = True
     certain = np.where(collapsed, 1 / topk, 0).astype(np.float32)
-    np.testing.assert_allclose(balance_loss(certain, collapsed, np.ones(n, bool)), experts / topk, rtol=1e-6)
+    np.testing.assert_allclose(
+        balance_loss(certain, collapsed, np.ones(n, bool)), experts / topk, rtol=1e-6
+    )
 
 
 def test_dead_experts_show_in_usage_and_are_counted():
@@ -187,7 +201,9 @@ def test_dead_experts_show_in_usage_and_are_counted():
     np.testing.assert_allclose(stats.dead, (np.asarray(stats.usage) == 0).mean(), rtol=1e-6)
     assert stats.dead >= 0.2
     # one real unit keeps K experts; without any, nothing is said to be dead
-    np.testing.assert_allclose(run(params, jnp.float32(x), np.arange(N) == 3)[1].dead, 1 - K / E, rtol=1e-6)
+    np.testing.assert_allclose(
+        run(params, jnp.float32(x), np.arange(N) == 3)[1].dead, 1 - K / E, rtol=1e-6
+    )
     assert float(run(params, jnp.float32(x), np.zeros(N, bool))[1].dead) == 0.0
 
 
@@ -200,21 +216,37 @@ def test_entropy_has_a_finite_gradient_at_certainty():
 def test_ties_of_the_router_keep_exactly_k():
     routing = route(jnp.zeros((3, E)), K, 2.0)
     assert (np.asarray(routing.kept).sum(1) == K).all()
-    np.testing.assert_allclose(np.take_along_axis(np.asarray(routing.weights), np.asarray(routing.index), 1), np.full((3, K), 2 / K), rtol=1e-6)
+    np.testing.assert_allclose(
+        np.take_along_axis(np.asarray(routing.weights), np.asarray(routing.index), 1),
+        np.full((3, K), 2 / K),
+        rtol=1e-6,
+    )
     np.testing.assert_array_equal(np.asarray(routing.weights) > 0, routing.kept)
 
 
 def test_expert_mixture_of_no_weight_is_zero():
     _, params = problem(9)
-    experts = ExpertParams(*(jnp.float32(params["params"][field]) for field in ExpertParams._fields))
-    assert (np.asarray(jax.jit(loop)(experts, jnp.ones((N, D)), jnp.zeros((N, 1 + E)), jnp.zeros((N, K), int))) == 0).all()
+    experts = ExpertParams(
+        *(jnp.float32(params["params"][field]) for field in ExpertParams._fields)
+    )
+    assert (
+        np.asarray(
+            jax.jit(loop)(experts, jnp.ones((N, D)), jnp.zeros((N, 1 + E)), jnp.zeros((N, K), int))
+        )
+        == 0
+    ).all()
 
 
-@pytest.mark.parametrize("bottleneck, millions, count", [(8, 0.33, 327_936), (16, 0.59, 590_592), (192, 6.4, 6_369_024)])
+@pytest.mark.parametrize(
+    "bottleneck, millions, count", [(8, 0.33, 327_936), (16, 0.59, 590_592), (192, 6.4, 6_369_024)]
+)
 def test_published_parameter_counts(bottleneck, millions, count):
-    """0.33 M at b = 8: 64 experts (63 routed, 1 shared) of 4,872 each, and the router, 256 x 63 without bias."""
+    """0.33 M at b = 8: 64 experts (63 routed, 1 shared) of 4,872 each, and the router, 256 x 63
+    without bias."""
     module = SparseFeatureFilter(experts=63, topk=7, bottleneck=bottleneck)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((4, 256)), jnp.ones(4, bool)))
+    shapes = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros((4, 256)), jnp.ones(4, bool))
+    )
     found = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     norm, first, second = 2 * 256, 256 * bottleneck + bottleneck, bottleneck * 256 + 256
     assert found == count == 64 * (norm + first + second) + 256 * 63

@@ -1,4 +1,6 @@
-"""Filters other than the sparse one: interface, masking, oracles of both memories in float64, their limits, update and names."""
+"""Filters other than the sparse one: interface, masking, oracles of both memories in float64,
+their limits, update and names."""
+
 from functools import partial
 
 import jax
@@ -6,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gfvad.base.types import ConfigError
 from gfvad.nn.filter import FilterStats, SparseFeatureFilter
 from gfvad.nn.filters import FILTERS, make_filter
-from gfvad.nn.memory import Bottleneck, MemAE, MNAD, prototype_loss, updated_items
-from gfvad.base.types import ConfigError
+from gfvad.nn.memory import MNAD, Bottleneck, MemAE, prototype_loss, updated_items
 
 N, D, M = 7, 6, 5
 MASK = np.array([True] * 5 + [False] * 2)
@@ -21,9 +23,13 @@ def problem(module, seed=0):
     """(x [N, D], variables) in float64; all parameters random, the memory as it starts."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(N, D))
-    variables = jax.tree.map(np.float64, jax.jit(module.init)(jax.random.key(seed), np.float32(x), MASK))
+    variables = jax.tree.map(
+        np.float64, jax.jit(module.init)(jax.random.key(seed), np.float32(x), MASK)
+    )
     if "params" in variables:
-        variables["params"] = jax.tree.map(lambda a: 0.7 * rng.normal(size=a.shape), variables["params"])
+        variables["params"] = jax.tree.map(
+            lambda a: 0.7 * rng.normal(size=a.shape), variables["params"]
+        )
     return x, variables
 
 
@@ -37,12 +43,19 @@ def softmax(z):
 
 
 def close(found, expected, **tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **{"rtol": 1e-12, "atol": 1e-12, **tolerance}), found, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            a, b, **{"rtol": 1e-12, "atol": 1e-12, **tolerance}
+        ),
+        found,
+        expected,
+    )
 
 
 @pytest.mark.parametrize("kind", FILTERS)
 def test_every_kind_keeps_the_interface(kind):
-    """Shapes and types; padding, even if not finite, changes neither y, nor statistics, nor gradients; order and batch do not matter."""
+    """Shapes and types; padding, even if not finite, changes neither y, nor statistics, nor
+    gradients; order and batch do not matter."""
     module = make_filter(kind, **SETTINGS)
     x, variables = narrow(problem(module))
     weight = np.float32(np.random.default_rng(1).normal(size=(N, D)))
@@ -58,21 +71,33 @@ def test_every_kind_keeps_the_interface(kind):
     base = run(variables, x, MASK)
     (_, d_x), (y, stats) = base
     assert y.shape == (N, D) and y.dtype == jnp.float32 and isinstance(stats, FilterStats)
-    assert stats.usage.shape == (CHOICES[kind],) and all(s.shape == () for s in (stats.balance, stats.router_entropy, stats.dead))
+    assert stats.usage.shape == (CHOICES[kind],) and all(
+        s.shape == () for s in (stats.balance, stats.router_entropy, stats.dead)
+    )
     np.testing.assert_allclose(stats.usage.sum(), 1.0, rtol=1e-6)
     assert 0 <= stats.dead < 1 and 0 <= stats.router_entropy <= np.log(CHOICES[kind]) + 1e-6
     assert (np.asarray(y)[~MASK] == 0).all() and (np.asarray(d_x)[~MASK] == 0).all()
     for content in (np.nan, np.inf, 1e6):
-        jax.tree.map(np.testing.assert_array_equal, base, run(variables, np.where(MASK[:, None], x, np.float32(content)), MASK))
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            base,
+            run(variables, np.where(MASK[:, None], x, np.float32(content)), MASK),
+        )
     # no real unit: all zero; units of zeros: finite
     _, (y0, stats0) = run(variables, x, np.zeros(N, bool))
     assert all((np.asarray(a) == 0).all() for a in (y0, *stats0))
-    assert all(np.isfinite(a).all() for a in jax.tree.leaves(run(variables, np.zeros_like(x), MASK)))
+    assert all(
+        np.isfinite(a).all() for a in jax.tree.leaves(run(variables, np.zeros_like(x), MASK))
+    )
     order = np.random.default_rng(0).permutation(N)
     _, (y2, stats2) = run(variables, x[order], MASK[order])
     close((y2, stats2), (np.asarray(y)[order], stats), rtol=1e-5, atol=1e-6)
-    y3, stats3 = jax.jit(jax.vmap(lambda x, mask: module.apply(variables, x, mask)))(np.stack([x, x[order]]), np.stack([MASK, MASK[order]]))
-    close((y3, jax.tree.map(lambda a: a[0], stats3)), (np.stack([y, y2]), stats), rtol=1e-5, atol=1e-6)
+    y3, stats3 = jax.jit(jax.vmap(lambda x, mask: module.apply(variables, x, mask)))(
+        np.stack([x, x[order]]), np.stack([MASK, MASK[order]])
+    )
+    close(
+        (y3, jax.tree.map(lambda a: a[0], stats3)), (np.stack([y, y2]), stats), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["bottleneck", "memae", "mnad"])
@@ -95,8 +120,13 @@ def test_gradients_agree_with_finite_differences(kind):
         _, gradient = run(arguments)
         for _ in range(3):
             direction = jax.tree.map(lambda a: rng.normal(size=a.shape), arguments)
-            ends = [run(jax.tree.map(lambda a, d, s=s: a + s * d, arguments, direction))[0] for s in (1e-6, -1e-6)]
-            exact = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
+            ends = [
+                run(jax.tree.map(lambda a, d, s=s: a + s * d, arguments, direction))[0]
+                for s in (1e-6, -1e-6)
+            ]
+            exact = sum(
+                jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction))
+            )
             np.testing.assert_allclose(exact, (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
@@ -107,11 +137,16 @@ def test_no_filter_is_the_identity_and_one_bottleneck_is_one_expert():
     module = Bottleneck(3)
     x, variables = problem(module, 1)
     p = variables["params"]
-    norm = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6) * p["scale"][0] + p["shift"][0]
+    norm = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6) * p["scale"][
+        0
+    ] + p["shift"][0]
     before = norm @ p["w_in"][0] + p["b_in"][0]
     with jax.enable_x64(True):
         y, _ = jax.jit(module.apply)(variables, x, MASK)
-    close(y, np.where(MASK[:, None], before / (1 + np.exp(-before)) @ p["w_out"][0] + p["b_out"][0], 0))
+    close(
+        y,
+        np.where(MASK[:, None], before / (1 + np.exp(-before)) @ p["w_out"][0] + p["b_out"][0], 0),
+    )
 
 
 @pytest.mark.parametrize("shrink", [0.0, 1.0, 1.4])
@@ -125,7 +160,11 @@ def test_memae_agrees_with_a_loop(shrink):
         a, t = softmax(cosines), shrink / M
         a = np.maximum(a - t, 0) * a / (np.abs(a - t) + 1e-15)  # the paper's form
         a = a / max(a.sum(), 1e-12)
-        y[i], usage, entropy = a @ items, usage + a / MASK.sum(), entropy - sum(v * np.log(v) for v in a if v > 0) / MASK.sum()
+        y[i], usage, entropy = (
+            a @ items,
+            usage + a / MASK.sum(),
+            entropy - sum(v * np.log(v) for v in a if v > 0) / MASK.sum(),
+        )
     with jax.enable_x64(True):
         found, stats = jax.jit(module.apply)(variables, x, MASK)
     close(found, y, rtol=1e-9)
@@ -134,7 +173,8 @@ def test_memae_agrees_with_a_loop(shrink):
 
 
 def test_limits_of_memae():
-    """One item is read by every unit; a threshold above every weight reads nothing, and its gradient is finite."""
+    """One item is read by every unit; a threshold above every weight reads nothing, and its
+    gradient is finite."""
     x, variables = narrow(problem(MemAE(1, 0.5), 3))
     y, stats = jax.jit(MemAE(1, 0.5).apply)(variables, x, MASK)
     close(np.asarray(y)[MASK], np.repeat(variables["params"]["items"], 5, 0), rtol=1e-6)
@@ -165,7 +205,11 @@ def test_mnad_agrees_with_a_loop():
         y[i] = np.sqrt(D) * np.concatenate([q[i], w @ p]) @ dense["kernel"] + dense["bias"]
         first, second = np.sort(np.linalg.norm(q[i] - p, axis=1))[:2]
         loss += (first + max(0.0, first - second + 1)) / units
-        usage, entropy, nearest[i] = usage + w / units, entropy - (w * np.log(w)).sum() / units, np.argmax(p @ q[i])
+        usage, entropy, nearest[i] = (
+            usage + w / units,
+            entropy - (w * np.log(w)).sum() / units,
+            np.argmax(p @ q[i]),
+        )
     expected = p.copy()
     for m in set(nearest[MASK]):
         over_queries = softmax(q[MASK] @ p[m])  # the vertical softmax
@@ -173,19 +217,26 @@ def test_mnad_agrees_with_a_loop():
         expected[m] += (over_queries[mine] / over_queries[mine].max()) @ q[MASK][mine]
         expected[m] /= np.linalg.norm(expected[m])
     with jax.enable_x64(True):
-        (found, stats), written = jax.jit(partial(module.apply, mutable=["memory"]))(variables, x, MASK)
+        (found, stats), written = jax.jit(partial(module.apply, mutable=["memory"]))(
+            variables, x, MASK
+        )
         kept, _ = jax.jit(module.apply)(variables, x, MASK)
     close(found, y, rtol=1e-9, atol=1e-9)
-    close(stats, FilterStats(0.1 * loss, usage, entropy, 1 - len(set(nearest[MASK])) / M), rtol=1e-6)
+    close(
+        stats, FilterStats(0.1 * loss, usage, entropy, 1 - len(set(nearest[MASK])) / M), rtol=1e-6
+    )
     close(written["memory"]["items"], expected, rtol=1e-6, atol=1e-6)
     close(kept, found)  # read before it is written, and not written where not mutable
 
 
 def test_the_memory_of_mnad_is_no_parameter_and_finds_clusters():
-    """No gradient reaches the items; updates over units around two directions move two items onto them and leave the rest."""
+    """No gradient reaches the items; updates over units around two directions move two items
+    onto them and leave the rest."""
     module = MNAD(3)
     _, variables = narrow(problem(module, 6))
-    gradient = jax.jit(jax.grad(lambda v: module.apply(v, np.ones((N, D), np.float32), MASK)[1].balance))(variables)
+    gradient = jax.jit(
+        jax.grad(lambda v: module.apply(v, np.ones((N, D), np.float32), MASK)[1].balance)
+    )(variables)
     assert (np.asarray(gradient["memory"]["items"]) == 0).all()
     assert jax.tree.leaves(variables["memory"])[0].shape == (3, D)
     np.testing.assert_allclose(np.linalg.norm(variables["memory"]["items"], axis=1), 1, rtol=1e-6)
@@ -207,15 +258,28 @@ def test_one_item_of_mnad_has_no_second_nearest():
     q = x / np.linalg.norm(x, axis=1, keepdims=True)
     distance = np.linalg.norm(q - variables["memory"]["items"], axis=1)
     np.testing.assert_allclose(stats.balance, 0.1 * distance[MASK].mean(), rtol=1e-5)
-    np.testing.assert_allclose(prototype_loss(variables["memory"]["items"], q, MASK), distance[MASK].mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        prototype_loss(variables["memory"]["items"], q, MASK), distance[MASK].mean(), rtol=1e-5
+    )
     assert float(stats.usage[0]) == 1 and float(stats.dead) == 0
 
 
 def test_filters_by_name():
-    assert make_filter("sffm", experts=5, topk=2, bottleneck=4, scale=1.0, form="loop") == SparseFeatureFilter(5, 2, 4, 1.0, "loop")
+    assert make_filter(
+        "sffm", experts=5, topk=2, bottleneck=4, scale=1.0, form="loop"
+    ) == SparseFeatureFilter(5, 2, 4, 1.0, "loop")
     assert make_filter("memae").items == 2000 and make_filter("mnad").items == 10
-    assert make_filter("memae", items=7, shrink=2.0) == MemAE(7, 2.0) and make_filter("mnad", name="filter_rgb").name == "filter_rgb"
-    with pytest.raises(ConfigError, match=r"config.model.filter.kind = 'memea'; did you mean 'memae'\? \(one of none, bottleneck, sffm"):
+    assert (
+        make_filter("memae", items=7, shrink=2.0) == MemAE(7, 2.0)
+        and make_filter("mnad", name="filter_rgb").name == "filter_rgb"
+    )
+    with pytest.raises(
+        ConfigError,
+        match=(
+            r"config.model.filter.kind = 'memea'; did you mean 'memae'\? \(one of none, bottleneck,"
+            r" sffm"
+        ),
+    ):
         make_filter("memea")
     with pytest.raises(ConfigError, match="model.filter.memory_items is -1, expected 1 or more"):
         make_filter("mnad", items=-1).init(jax.random.key(0), jnp.ones((N, D)), jnp.asarray(MASK))

@@ -1,4 +1,6 @@
-"""`python -m gfvad.score`: videos in, tables out; bad files, other encoders, streams; by a small model with random weights."""
+"""`python -m gfvad.score`: videos in, tables out; bad files, other encoders, streams; by a small
+model with random weights."""
+
 import csv
 import json
 
@@ -12,10 +14,10 @@ pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-
 from media_files import tone, write_media  # noqa: E402
 
 from gfvad import export, score  # noqa: E402
-from gfvad.extraction import provenance  # noqa: E402
 from gfvad.encoders.registry import DEFAULT, open_encoder  # noqa: E402
-from gfvad.extraction.manifest import describe_encoder  # noqa: E402
 from gfvad.encoders.units import PATCH  # noqa: E402
+from gfvad.extraction import provenance  # noqa: E402
+from gfvad.extraction.manifest import describe_encoder  # noqa: E402
 from gfvad.tasks.fusion.live import UnitStreamer  # noqa: E402
 from gfvad.tasks.fusion.scorer import open_weak  # noqa: E402
 
@@ -51,39 +53,115 @@ def rows(path):
 
 
 def test_videos_to_tables(model, videos, tmp_path, capsys):
-    """One bad file is listed and does not stop the others; the second call extracts nothing; an export gives the same scores."""
-    assert score.main([f"--model={model}", str(videos), f"--out={tmp_path / 'out'}", "--workers=0", "--threshold=0.2"]) == 1
+    """One bad file is listed and does not stop the others; the second call extracts nothing; an
+    export gives the same scores."""
+    assert (
+        score.main(
+            [
+                f"--model={model}",
+                str(videos),
+                f"--out={tmp_path / 'out'}",
+                "--workers=0",
+                "--threshold=0.2",
+            ]
+        )
+        == 1
+    )
     said = capsys.readouterr()
-    assert "cut.mp4" in said.err and "cut off" in said.err and "1 of 3 files gave no scores" in said.err and "0.2 (given)" in said.out
+    assert (
+        "cut.mp4" in said.err
+        and "cut off" in said.err
+        and "1 of 3 files gave no scores" in said.err
+        and "0.2 (given)" in said.out
+    )
     found = rows(tmp_path / "out" / "scores.csv")
-    assert [(r["video"], r["unit"]) for r in found] == [("a film", "0"), ("a film", "1"), ("a film", "2"), ("stumm ü", "0"), ("stumm ü", "1")]
-    assert float(found[2]["end"]) == pytest.approx(1.6) and set(DEFAULT) < set(found[0]) and float(found[3]["audio"]) == 0.0
+    assert [(r["video"], r["unit"]) for r in found] == [
+        ("a film", "0"),
+        ("a film", "1"),
+        ("a film", "2"),
+        ("stumm ü", "0"),
+        ("stumm ü", "1"),
+    ]
+    assert (
+        float(found[2]["end"]) == pytest.approx(1.6)
+        and set(DEFAULT) < set(found[0])
+        and float(found[3]["audio"]) == 0.0
+    )
     tree = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert tree["videos"][1]["missing"] == ["audio"] and tree["videos"][0]["path"] == str(videos / "a film.mp4") and len(tree["failed"]) == 1
+    assert (
+        tree["videos"][1]["missing"] == ["audio"]
+        and tree["videos"][0]["path"] == str(videos / "a film.mp4")
+        and len(tree["failed"]) == 1
+    )
     with np.load(tmp_path / "out" / tree["videos"][0]["details"]) as details:
         assert details["graph"].shape == (3, 3)
-    assert score.main([f"--model={model}", str(videos / "a film.mp4"), f"--out={tmp_path / 'out'}", "--workers=0"]) == 0
+    assert (
+        score.main(
+            [
+                f"--model={model}",
+                str(videos / "a film.mp4"),
+                f"--out={tmp_path / 'out'}",
+                "--workers=0",
+            ]
+        )
+        == 0
+    )
     assert "1 were done before" in capsys.readouterr().out
-    assert [r["score"] for r in rows(tmp_path / "out" / "scores.csv")] == [r["score"] for r in found[:3]]
-    assert export.main([f"--workdir={model}", f"--out={tmp_path / 'export'}", "--platforms=cpu"]) == 0
-    assert score.main([f"--model={tmp_path / 'export'}", str(tmp_path / "out" / "features"), f"--out={tmp_path / 'again'}"]) == 1  # the cut one stays listed
+    assert [r["score"] for r in rows(tmp_path / "out" / "scores.csv")] == [
+        r["score"] for r in found[:3]
+    ]
+    assert (
+        export.main([f"--workdir={model}", f"--out={tmp_path / 'export'}", "--platforms=cpu"]) == 0
+    )
+    # the cut one stays listed
+    assert (
+        score.main(
+            [
+                f"--model={tmp_path / 'export'}",
+                str(tmp_path / "out" / "features"),
+                f"--out={tmp_path / 'again'}",
+            ]
+        )
+        == 1
+    )
     again = rows(tmp_path / "again" / "scores.csv")
-    np.testing.assert_allclose([float(r["score"]) for r in again], [float(r["score"]) for r in found], atol=1e-5)
+    np.testing.assert_allclose(
+        [float(r["score"]) for r in again], [float(r["score"]) for r in found], atol=1e-5
+    )
 
 
 def test_labels_of_features_reach_the_report(model, videos, tmp_path):
     out = tmp_path / "features"
     from gfvad import extract
 
-    (tmp_path / "labels.csv").write_text("name,label,split\na film,1,test\nstumm ü,0,test\n", encoding="utf-8")
-    assert extract.main([str(videos / "a film.mp4"), str(videos / "stumm ü.mp4"), f"--out={out}", "--workers=0", f"--labels={tmp_path / 'labels.csv'}"]) == 0
+    (tmp_path / "labels.csv").write_text(
+        "name,label,split\na film,1,test\nstumm ü,0,test\n", encoding="utf-8"
+    )
+    assert (
+        extract.main(
+            [
+                str(videos / "a film.mp4"),
+                str(videos / "stumm ü.mp4"),
+                f"--out={out}",
+                "--workers=0",
+                f"--labels={tmp_path / 'labels.csv'}",
+            ]
+        )
+        == 0
+    )
     assert score.main([f"--model={model}", str(out), f"--out={tmp_path / 'out'}"]) == 0
     first, second = json.loads((tmp_path / "out" / "scores.json").read_text())["videos"]
-    assert first["label"] == 1 and first["spans"] == [[0.0, 1.6]] and second["label"] == 0 and second["spans"] == []
+    assert (
+        first["label"] == 1
+        and first["spans"] == [[0.0, 1.6]]
+        and second["label"] == 0
+        and second["spans"] == []
+    )
 
 
 def test_other_encoders_are_refused(model, videos, tmp_path, capsys):
-    """Features of another version than those of training are never mixed with the model; a run without encoders says what can be done."""
+    """Features of another version than those of training are never mixed with the model; a run
+    without encoders says what can be done."""
     other = tmp_path / "other"
     other.mkdir()
     for file in ("config.json", "checkpoints"):
@@ -94,26 +172,55 @@ def test_other_encoders_are_refused(model, videos, tmp_path, capsys):
     encoders["audio"] |= {"version": 9, "id": "0" * 16}
     (other / provenance.FEATURES).write_text(json.dumps({"encoders": encoders}))
     assert score.main([f"--model={other}", str(videos), f"--out={tmp_path / 'out'}"]) == 2
-    assert "its audio was made by audio version 9 (64 numbers), here is audio version 1" in capsys.readouterr().err
+    assert (
+        "its audio was made by audio version 9 (64 numbers), here is audio version 1"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
     for wrong, message in ((["--path=audio"], "expected MODALITY=FILE"), ([], "--out is missing")):
         assert score.main([f"--model={model}", str(videos), *wrong]) == 2
         assert message in capsys.readouterr().err
-    assert score.main([f"--model={tmp_path / 'none'}", str(videos), f"--out={tmp_path / 'out'}"]) == 2
+    assert (
+        score.main([f"--model={tmp_path / 'none'}", str(videos), f"--out={tmp_path / 'out'}"]) == 2
+    )
     assert "expected the folder of a trained run, or of an export" in capsys.readouterr().err
 
 
 def test_a_stream_is_scored_as_it_comes(model, videos, tmp_path, capsys):
-    """Every unit once, each with those before it in sight: the scores of the growing video; tables grow with it."""
+    """Every unit once, each with those before it in sight: the scores of the growing video;
+    tables grow with it."""
     film = videos / "a film.mp4"
-    assert score.main([f"--model={model}", str(film), "--stream", f"--out={tmp_path / 'live'}", "--threshold=0.0"]) == 0
+    assert (
+        score.main(
+            [
+                f"--model={model}",
+                str(film),
+                "--stream",
+                f"--out={tmp_path / 'live'}",
+                "--threshold=0.0",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
-    assert "delay    a unit of 16 frames (0.64 s)" in said and "ALARM begins" in said and "3 scores" in said and "median" in said
+    assert (
+        "delay    a unit of 16 frames (0.64 s)" in said
+        and "ALARM begins" in said
+        and "3 scores" in said
+        and "median" in said
+    )
     found = rows(tmp_path / "live" / "scores.csv")
-    assert [r["unit"] for r in found] == ["0", "1", "2"] and len(rows(tmp_path / "live" / "alarms.csv")) == 1
-    assert score.main([f"--model={model}", str(film), f"--out={tmp_path / 'whole'}", "--workers=0"]) == 0
+    assert [r["unit"] for r in found] == ["0", "1", "2"] and len(
+        rows(tmp_path / "live" / "alarms.csv")
+    ) == 1
+    assert (
+        score.main([f"--model={model}", str(film), f"--out={tmp_path / 'whole'}", "--workers=0"])
+        == 0
+    )
     # the newest unit has the whole video in sight
-    assert float(found[-1]["score"]) == pytest.approx(float(rows(tmp_path / "whole" / "scores.csv")[-1]["score"]), abs=2e-3)
+    assert float(found[-1]["score"]) == pytest.approx(
+        float(rows(tmp_path / "whole" / "scores.csv")[-1]["score"]), abs=2e-3
+    )
     assert score.main([f"--model={model}", str(film), "--stream", "--loop", "--seconds=5"]) == 0
     assert "0:00:04" in capsys.readouterr().out
     assert score.main([f"--model={model}", str(film), str(film), "--stream"]) == 2
@@ -127,6 +234,8 @@ def test_memory_of_a_stream_is_bounded(model):
     rgb = np.zeros((16, 16, 3), np.uint8)
     found = []
     for i in range(16 * 12):
-        found += streamer.push(Sound(i / 25, np.zeros(640, np.float32))) + streamer.push(Picture(i / 25, rgb))
+        found += streamer.push(Sound(i / 25, np.zeros(640, np.float32))) + streamer.push(
+            Picture(i / 25, rgb)
+        )
     assert len(streamer._rows) == streamer.memory == 8 and len(found) == 11 and found[-1].end > 7
     assert len(streamer._grouper._samples) < 4 * PATCH * 16000

@@ -1,4 +1,6 @@
-"""`python -m gfvad.score --stream` of a source that is not there: waits, says why, ends at once when asked to, and no password is said."""
+"""`python -m gfvad.score --stream` of a source that is not there: waits, says why, ends at once
+when asked to, and no password is said."""
+
 import os
 import signal
 import threading
@@ -20,17 +22,30 @@ def call(source, *arguments):
     return score.main(["--model=none", source, "--stream", *arguments])
 
 
-@pytest.mark.parametrize("source", ["rtsp://user:secret@127.0.0.1:1/a?token=secret", "http://user:secret@127.0.0.1:1/a.m3u8", "camera:99"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://user:secret@127.0.0.1:1/a?token=secret",
+        "http://user:secret@127.0.0.1:1/a.m3u8",
+        "camera:99",
+    ],
+)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_waiting_ends_with_a_signal(capsys, source, signum):
     asked = []
-    thread = threading.Timer(0.5, lambda: (asked.append(time.monotonic()), os.kill(os.getpid(), signum)))
+    thread = threading.Timer(
+        0.5, lambda: (asked.append(time.monotonic()), os.kill(os.getpid(), signum))
+    )
     thread.start()
     before = signal.getsignal(signum)
     assert call(source) == 128 + signum
     assert time.monotonic() - asked[0] < 2 and signal.getsignal(signum) is before
     said = capsys.readouterr().err
-    assert "not there yet" in said and "connecting again in 1 s" in said and "copy or encode" not in said
+    assert (
+        "not there yet" in said
+        and "connecting again in 1 s" in said
+        and "copy or encode" not in said
+    )
     assert "secret" not in said and "user" not in said and "Traceback" not in said
 
 
@@ -48,7 +63,15 @@ def test_a_host_that_never_answers_is_left_at_once(monkeypatch):
     assert call("rtsp://10.255.255.1/a") == 130 and time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_bytes(b"no video"), lambda p: os.mkfifo(p), lambda p: p.symlink_to(p)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: None,
+        lambda p: p.write_bytes(b"no video"),
+        lambda p: os.mkfifo(p),
+        lambda p: p.symlink_to(p),
+    ],
+)
 def test_a_file_is_an_error_at_once(tmp_path, capsys, make):
     path = tmp_path / "film.mp4"
     make(path)

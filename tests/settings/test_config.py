@@ -1,13 +1,15 @@
-"""Everything wrong with a command line is said by name, with the nearest valid key, before any device work."""
+"""Everything wrong with a command line is said by name, with the nearest valid key, before any
+device work."""
+
 import json
 import subprocess
 import sys
 
 import pytest
 
+from gfvad.base.types import ConfigError
 from gfvad.settings import config as config_lib
 from gfvad.settings import history
-from gfvad.base.types import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,9 @@ def test_configs_are_valid_with_every_variant(name):
     import importlib
 
     for variant in ["", *importlib.import_module(f"configs.{name}").VARIANTS]:
-        arguments = config_lib.parse([f"--config=configs/{name}.py" + (f":{variant}" if variant else "")])
+        arguments = config_lib.parse(
+            [f"--config=configs/{name}.py" + (f":{variant}" if variant else "")]
+        )
         assert arguments.mode == "train" and arguments.workdir.parts[0] == "runs"
 
 
@@ -42,7 +46,10 @@ def test_configs_are_valid_with_every_variant(name):
         (["--config.model.name=graph_fuson"], ["graph_fusion"]),
         (["--config.model.head.kind=row"], ["head"]),
         (["--config.model.relation.sources=residual"], ["filter"]),
-        (["--config.model.fusion.form=full", "--config.data.modalities=rgb,flow,audio"], ["fusion"]),
+        (
+            ["--config.model.fusion.form=full", "--config.data.modalities=rgb,flow,audio"],
+            ["fusion"],
+        ),
         (["--config.model.filter.modalities=rgb", "--config.model.filter.topk=64"], ["topk", "63"]),
         (["--mode=evalute"], ["mode", "evaluate"]),
         (["--mode=score"], ["--input"]),
@@ -86,16 +93,20 @@ def test_hash_follows_what_can_change_a_result():
 
 
 def test_names_joined_by_commas():
-    assert config_lib.parse(["--config=configs/xd.py", "--config.data.modalities=rgb, flow"]).config.data.modalities == ("rgb", "flow")
+    assert config_lib.parse(
+        ["--config=configs/xd.py", "--config.data.modalities=rgb, flow"]
+    ).config.data.modalities == ("rgb", "flow")
 
 
 def test_no_backend_is_started_and_the_exit_code_tells(repository):
     code = (
-        "import jax, sys\nfrom gfvad import main\n"
-        "status = main.main(['--config=configs/xd.py', '--config.data.rot=1'])\n"
-        "from jax._src import xla_bridge\nassert not xla_bridge._backends, 'a backend was started'\nsys.exit(status)"
+        "import jax, sys\nfrom gfvad import main\nstatus = main.main(['--config=configs/xd.py',"
+        " '--config.data.rot=1'])\nfrom jax._src import xla_bridge\nassert not"
+        " xla_bridge._backends, 'a backend was started'\nsys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repository)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repository
+    )
     assert done.returncode == 2, done.stderr
     assert "data.root" in done.stderr and "Traceback" not in done.stderr
 
@@ -103,7 +114,9 @@ def test_no_backend_is_started_and_the_exit_code_tells(repository):
 @pytest.mark.parametrize("name, kind", [("xd", "weak"), ("ped2", "predictive")])
 def test_known_keys_are_those_of_the_configs(name, kind):
     leaves = set(config_lib.flatten(config_lib.parse([f"--config=configs/{name}.py"]).config))
-    assert history.KNOWN[kind] == leaves, "a new key belongs into gfvad/settings/history.py, with what was done before it"
+    assert history.KNOWN[kind] == leaves, (
+        "a new key belongs into gfvad/settings/history.py, with what was done before it"
+    )
     assert set(history.defaults(kind)) <= leaves
 
 
@@ -136,12 +149,21 @@ def test_a_run_of_an_earlier_version_gets_what_was_done_then(tmp_path, name, kin
     assert all(found[k] == v for k, v in history.defaults(kind).items())
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda t: t["model"].update(novelty=1), r"key 'model.novelty' is unknown here: the run was written by gfvad 9.9, this is gfvad"),
-    (lambda t: t.update(kind="dreams"), r"kind = 'dreams', written by gfvad 9.9"),
-    (lambda t: t["optim"].pop("learning_rate"), r"key 'optim.learning_rate' is missing \(the run was written by gfvad 9.9\)"),
-    (lambda t: t.update(model=3), "not a config"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda t: t["model"].update(novelty=1),
+            r"key 'model.novelty' is unknown here: the run was written by gfvad 9.9, this is gfvad",
+        ),
+        (lambda t: t.update(kind="dreams"), r"kind = 'dreams', written by gfvad 9.9"),
+        (
+            lambda t: t["optim"].pop("learning_rate"),
+            r"key 'optim.learning_rate' is missing \(the run was written by gfvad 9.9\)",
+        ),
+        (lambda t: t.update(model=3), "not a config"),
+    ],
+)
 def test_a_run_of_a_later_version_is_refused_by_name(tmp_path, change, words):
     config_lib.save(config_lib.parse(["--config=configs/xd.py"]).config, tmp_path)
     edit(tmp_path, lambda tree: (tree.update(gfvad_version="9.9"), change(tree)))

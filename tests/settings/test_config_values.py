@@ -1,16 +1,35 @@
-"""Every key of a configuration refuses, by its name, a value that cannot be; no value leads to anything else."""
+"""Every key of a configuration refuses, by its name, a value that cannot be; no value leads to
+anything else."""
+
 import importlib
 import json
 
 import pytest
 
+from gfvad.base.types import ConfigError
 from gfvad.settings import config as config_lib
 from gfvad.settings import history, values
-from gfvad.base.types import ConfigError
 
 ODD = (
-    "", "x", -1, 0, 3.5, 1e30, 10**30, None, True, (), {}, (1, "a"), {"a": 1}, float("nan"), float("inf"), (None,), ((1,),), "a\0b",
-)  # fmt: skip
+    "",
+    "x",
+    -1,
+    0,
+    3.5,
+    1e30,
+    10**30,
+    None,
+    True,
+    (),
+    {},
+    (1, "a"),
+    {"a": 1},
+    float("nan"),
+    float("inf"),
+    (None,),
+    ((1,),),
+    "a\0b",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +38,7 @@ def _in_checkout(repository, monkeypatch):
 
 
 def test_every_key_has_a_kind_of_value():
-    assert values.KINDS == history.KNOWN["weak"] | history.KNOWN["predictive"]
+    assert history.KNOWN["weak"] | history.KNOWN["predictive"] == values.KINDS
 
 
 def put(config, key, value):
@@ -54,10 +73,17 @@ def test_odd_values_are_refused_by_key_or_work(name):
     config_lib.validate(config)
 
 
-@pytest.mark.parametrize("word, key", [
-    ("data.eval_lengths=None", "eval_lengths"), ("loss.unit_abnormal=1e30", "loss.unit_abnormal"), ("eval.ema=(nan,)", "eval.ema"),
-    ("model.embed_dim=99999999999999999999", "model.embed_dim"), ("optim.learning_rate=nan", "learning_rate"), ("data.clock=7", "data.clock"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "word, key",
+    [
+        ("data.eval_lengths=None", "eval_lengths"),
+        ("loss.unit_abnormal=1e30", "loss.unit_abnormal"),
+        ("eval.ema=(nan,)", "eval.ema"),
+        ("model.embed_dim=99999999999999999999", "model.embed_dim"),
+        ("optim.learning_rate=nan", "learning_rate"),
+        ("data.clock=7", "data.clock"),
+    ],
+)
 def test_overrides(word, key, capsys):
     from gfvad import main
 
@@ -65,16 +91,21 @@ def test_overrides(word, key, capsys):
     assert key in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda t: t["eval"].update(ema=[float("nan")]), "config.eval.ema"),
-    (lambda t: t["data"].update(modalities="rgb"), "config.data.modalities"),
-    (lambda t: t["data"].update(eval_lengths=[]), "config.data.eval_lengths"),
-    (lambda t: t["model"]["relation"].update(knn={"a": 1}), "model.relation.knn"),
-    (lambda t: t.update(seed=None), "config.seed"),
-    (lambda t: t.update(kind={}), "kind"),
-    (lambda t: t.update(kind=[1]), "kind"),
-])  # fmt: skip
-def test_a_stored_config_with_other_values_is_refused_by_file_and_key(tmp_path, change, words, capsys):
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t["eval"].update(ema=[float("nan")]), "config.eval.ema"),
+        (lambda t: t["data"].update(modalities="rgb"), "config.data.modalities"),
+        (lambda t: t["data"].update(eval_lengths=[]), "config.data.eval_lengths"),
+        (lambda t: t["model"]["relation"].update(knn={"a": 1}), "model.relation.knn"),
+        (lambda t: t.update(seed=None), "config.seed"),
+        (lambda t: t.update(kind={}), "kind"),
+        (lambda t: t.update(kind=[1]), "kind"),
+    ],
+)
+def test_a_stored_config_with_other_values_is_refused_by_file_and_key(
+    tmp_path, change, words, capsys
+):
     from gfvad import main
 
     config_lib.save(importlib.import_module("configs.xd").get_config(), tmp_path)

@@ -1,7 +1,10 @@
-"""Runs `python -m gfvad...` in forks of one process that has imported the libraries: seven seconds less for each command.
+"""Runs `python -m gfvad...` in forks of one process that has imported the libraries: seven seconds
+less for each command.
 
-The commands that tests start are theirs alone to the last argument; what a fork shares with the others is modules that were read.
+The commands that tests start are theirs alone to the last argument; what a fork shares with the
+others is modules that were read.
 """
+
 import functools
 import importlib
 import json
@@ -14,11 +17,19 @@ import tempfile
 import traceback
 
 SECONDS = 600
-READ_BEFORE = ("gfvad.tasks.fusion.job", "gfvad.tasks.prediction.job", "gfvad.ablation.run", "gfvad.scoring.job", "gfvad.extraction.job", "gfvad.reporting.page")
+READ_BEFORE = (
+    "gfvad.tasks.fusion.job",
+    "gfvad.tasks.prediction.job",
+    "gfvad.ablation.run",
+    "gfvad.scoring.job",
+    "gfvad.extraction.job",
+    "gfvad.reporting.page",
+)
 
 
 def serve() -> None:
-    """One command a line, as JSON; each is answered by its exit code. Nothing here may start jax's backends: they do not survive a fork."""
+    """One command a line, as JSON; each is answered by its exit code. Nothing here may start
+    jax's backends: they do not survive a fork."""
     for name in READ_BEFORE:
         try:
             importlib.import_module(name)
@@ -45,7 +56,13 @@ def _run(words: list[str], environment: dict[str, str], out: str) -> None:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as e:
-        code = e.code if isinstance(e.code, int) else 0 if e.code is None else (print(e.code, file=sys.stderr), 1)[1]
+        code = (
+            e.code
+            if isinstance(e.code, int)
+            else 0
+            if e.code is None
+            else (print(e.code, file=sys.stderr), 1)[1]
+        )
     except BaseException:
         traceback.print_exc()
     finally:
@@ -57,15 +74,21 @@ def _run(words: list[str], environment: dict[str, str], out: str) -> None:
 @functools.cache
 def _server(cwd: str, fixed: tuple[tuple[str, str], ...]) -> subprocess.Popen:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, __file__], cwd=cwd, env=dict(fixed) | {"PYTHONPATH": cwd}, **pipes)
+    return subprocess.Popen(
+        [sys.executable, __file__], cwd=cwd, env=dict(fixed) | {"PYTHONPATH": cwd}, **pipes
+    )
 
 
 def run(words: list[str], environment: dict[str, str], cwd: str) -> subprocess.CompletedProcess:
     """words: the module, then its arguments."""
     changing = ("GFVAD_CACHE", "PYTEST_CURRENT_TEST")
-    server = _server(cwd, tuple(sorted((k, v) for k, v in environment.items() if k not in changing)))
+    server = _server(
+        cwd, tuple(sorted((k, v) for k, v in environment.items() if k not in changing))
+    )
     with tempfile.TemporaryDirectory() as out:
-        server.stdin.write(json.dumps({"words": words, "environment": environment, "out": out}) + "\n")
+        server.stdin.write(
+            json.dumps({"words": words, "environment": environment, "out": out}) + "\n"
+        )
         server.stdin.flush()
         code = int(server.stdout.readline())
         said = [open(f"{out}/{name}", errors="replace").read() for name in ("stdout", "stderr")]

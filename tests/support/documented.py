@@ -1,7 +1,10 @@
-"""The commands that the README, the docs, the configs and the launch scripts show, and what they are run on in the tests.
+"""The commands that the README, the docs, the configs and the launch scripts show, and what they
+are run on in the tests.
 
-A documented command is found by its line; `kind` says which test runs it, made small: test_commands.py (training), test_commands_after.py (all others).
+A documented command is found by its line; `kind` says which test runs it, made small:
+test_commands.py (training), test_commands_after.py (all others).
 """
+
 import os
 import re
 import shlex
@@ -15,14 +18,34 @@ import pytest
 import tiny_clips
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", *sorted(str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "docs").glob("*.md"))]
-SCRIPTS = [str(p.relative_to(REPOSITORY)) for folder in ("configs", "launch") for p in sorted((REPOSITORY / folder).iterdir()) if p.suffix in (".py", ".sh")]
+PAGES = [
+    "README.md",
+    *sorted(str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "docs").glob("*.md")),
+]
+SCRIPTS = [
+    str(p.relative_to(REPOSITORY))
+    for folder in ("configs", "launch")
+    for p in sorted((REPOSITORY / folder).iterdir())
+    if p.suffix in (".py", ".sh")
+]
 STARTS = ("bash launch/", "python -m gfvad", "sbatch ", "TPU=")
-TINY = ["--config.train.steps=2", "--config.train.batch_size=8", "--config.train.eval_every=2", "--config.train.checkpoint_every=2",
-        "--config.eval.bootstrap=10", "--config.data.eval_batch_size=8", "--config.parallel.devices=1", "--config.data.text_encoder=hash",
-        "--config.eval.figures=False", "--config.data.simulated.train_videos=24", "--config.data.simulated.test_videos=8", "--config.data.simulated.crops=2"]  # fmt: skip
+TINY = [
+    "--config.train.steps=2",
+    "--config.train.batch_size=8",
+    "--config.train.eval_every=2",
+    "--config.train.checkpoint_every=2",
+    "--config.eval.bootstrap=10",
+    "--config.data.eval_batch_size=8",
+    "--config.parallel.devices=1",
+    "--config.data.text_encoder=hash",
+    "--config.eval.figures=False",
+    "--config.data.simulated.train_videos=24",
+    "--config.data.simulated.test_videos=8",
+    "--config.data.simulated.crops=2",
+]
 DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
-FRAMES = r"configs/(ped2|avenue|shanghaitech_semi)\.py"  # configurations that learn from frames: another set and other sizes
+# configurations that learn from frames: another set and other sizes
+FRAMES = r"configs/(ped2|avenue|shanghaitech_semi)\.py"
 OWN_FRAMES = "/data/my_frames"
 OWN_PAGE = "docs/your_own_video.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
@@ -41,25 +64,40 @@ def documented() -> dict[str, str]:
                 found.setdefault(re.split(r"\s{2,}", line)[0], path)
     for path in SCRIPTS:
         text = (REPOSITORY / path).read_text()
-        shown = re.findall(r"^# {3}(\S.*)$", text, flags=re.M) if path.endswith(".sh") else re.findall(r"^ {4}(\S.*)$", text.split('"""')[1], flags=re.M)
+        shown = (
+            re.findall(r"^# {3}(\S.*)$", text, flags=re.M)
+            if path.endswith(".sh")
+            else re.findall(r"^ {4}(\S.*)$", text.split('"""')[1], flags=re.M)
+        )
         for line in shown:
             line = re.sub(r"\s{2,}\(.*\)$", "", line).strip()
             if line.startswith(STARTS) and "..." not in line:
                 found.setdefault(line, path)
-    return {command: path for command, path in found.items() if command and not command.startswith(("#", "source "))}
+    return {
+        command: path
+        for command, path in found.items()
+        if command and not command.startswith(("#", "source "))
+    }
 
 
 def in_order(path: str) -> list[str]:
     """The commands of the bash blocks of a page."""
     blocks = re.findall(r"```bash\n(.*?)```", (REPOSITORY / path).read_text(), flags=re.S)
-    return [line.strip() for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("source ")]
+    return [
+        line.strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("source ")
+    ]
 
 
 def kind(command: str) -> str | None:
     """Which of the tests below runs a command."""
     table = {
         r"bash launch/test\.sh$": "tests",  # what is running now
-        r"bash launch/(local|cpu_pod|seeds)\.sh .*configs/(shanghaitech|\w+)\.py|python -m gfvad\.main --config": "train",
+        r"bash launch/(local|cpu_pod|seeds)\.sh .*configs/(shanghaitech|\w+)\.py|python -m gfvad\.main --config": (
+            "train"
+        ),
         r"bash launch/seeds\.sh": "train",
         r"python -m gfvad\.main --mode=(evaluate|score)": "after",
         r"python -m gfvad\.prepare": "prepare",
@@ -83,31 +121,54 @@ def of(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """Commands run with this interpreter's environment and a cache of their own, in the checkout."""
+    """Commands run with this interpreter's environment and a cache of their own, in the
+    checkout."""
     cache = tmp_path_factory.mktemp("cache")
     return os.environ | {
-        "GFVAD_VENV": sys.prefix, "GFVAD_CACHE": str(cache), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
+        "GFVAD_VENV": sys.prefix,
+        "GFVAD_CACHE": str(cache),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }  # fmt: skip
+    }
 
 
-def run(command: str, environment: dict, tmp_path: Path, extra: list[str] = ()) -> subprocess.CompletedProcess:
-    """Runs one command line as a shell would, in the checkout; `python -m` in a fork of a process that has read the libraries."""
-    words = [str(tmp_path / w) if w == "runs/ucf-fused" else w for w in shlex.split(command)] + list(extra)
+def run(
+    command: str, environment: dict, tmp_path: Path, extra: list[str] = ()
+) -> subprocess.CompletedProcess:
+    """Runs one command line as a shell would, in the checkout; `python -m` in a fork of a
+    process that has read the libraries."""
+    words = [
+        str(tmp_path / w) if w == "runs/ucf-fused" else w for w in shlex.split(command)
+    ] + list(extra)
     if words[:2] == ["python", "-m"]:
         return command_server.run(words[2:], environment, str(REPOSITORY))
-    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600
+    )
 
 
 def without_script(command: str) -> str:
-    """The main job that a script of launch/ runs, with the arguments it hands on but for the run folder."""
-    return re.sub(r"^bash launch/(local\.sh|cpu_pod\.sh \d+|seeds\.sh \d+ \S+)", "python -m gfvad.main", re.sub(r" --workdir=\S+", "", command))
+    """The main job that a script of launch/ runs, with the arguments it hands on but for the run
+    folder."""
+    return re.sub(
+        r"^bash launch/(local\.sh|cpu_pod\.sh \d+|seeds\.sh \d+ \S+)",
+        "python -m gfvad.main",
+        re.sub(r" --workdir=\S+", "", command),
+    )
 
 
 TINY_DATA = {
-    "/data/xd_violence": "xd", "/data/xd": "xd", "/data/shanghaitech": "shanghai", "/data/ucf_crime": "ucf_logits", "/data/ucf": "ucf",
-    "/data/tevad_shanghaitech": "tevad_shanghai", "/data/vadclip_ucf": "vadclip", "/data/own": "generic_folder", "/data/ped2": "ped2",
-}  # fmt: skip
+    "/data/xd_violence": "xd",
+    "/data/xd": "xd",
+    "/data/shanghaitech": "shanghai",
+    "/data/ucf_crime": "ucf_logits",
+    "/data/ucf": "ucf",
+    "/data/tevad_shanghaitech": "tevad_shanghai",
+    "/data/vadclip_ucf": "vadclip",
+    "/data/own": "generic_folder",
+    "/data/ped2": "ped2",
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +176,10 @@ def data(tmp_path_factory):
     """Placeholder of the documentation -> a tiny folder in that layout."""
     root = tmp_path_factory.mktemp("data")
     more = {"xd": {"flow": True}, "ucf": {"family": 2048}}
-    made = {name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {}))) for name, maker in TINY_DATA.items()}
+    made = {
+        name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {})))
+        for name, maker in TINY_DATA.items()
+    }
     return made | {"/data/unlabelled": made["/data/ucf_crime"]}
 
 
@@ -130,7 +194,11 @@ def with_folders(command: str, data: dict[str, str], tmp_path: Path, frames: str
     if re.search(FRAMES, command):
         command = re.sub(r"data\.root=\S+", f"data.root={frames}", command)
     command = command.replace("NAME", "xd_violence").replace("--source=FOLDER", "--source=/data/xd")
-    command = command.replace("/data/simulated", str(tmp_path / "simulated")).replace("DIR", str(tmp_path / "DIR")).replace("FOLDER", str(tmp_path / "out"))
+    command = (
+        command.replace("/data/simulated", str(tmp_path / "simulated"))
+        .replace("DIR", str(tmp_path / "DIR"))
+        .replace("FOLDER", str(tmp_path / "out"))
+    )
     for placeholder in sorted(data, key=len, reverse=True):
         command = re.sub(re.escape(placeholder) + r"(?![\w])", data[placeholder], command)
     command = re.sub(r"seeds\.sh \d+", "seeds.sh 2", command)  # two seeds show that there is a loop

@@ -1,4 +1,5 @@
 """A layout in memory, for the tests of records and pipeline."""
+
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ class FakeEntry(NamedTuple):
     files: dict[str, Path] = {}
 
 
-def make_video(name, length, label=0, split="train", crops=5, seed=0, dtype=np.float32, **changes) -> Video:
+def make_video(
+    name, length, label=0, split="train", crops=5, seed=0, dtype=np.float32, **changes
+) -> Video:
     """A video with 'rgb' [crops, length, 8] and 'audio' [1, length, 3] of random features."""
     rng = np.random.default_rng([seed, length, label + 1])
     features = {
@@ -28,12 +31,15 @@ def make_video(name, length, label=0, split="train", crops=5, seed=0, dtype=np.f
 
 
 def counted_video(name, length, label=0, split="train", crops=5, number=0) -> Video:
-    """A video whose every value says where it is from: video number, unit and crop (rgb); video number and unit (audio)."""
+    """A video whose every value says where it is from: video number, unit and crop (rgb); video
+    number and unit (audio)."""
     units = number * 1000 + np.arange(length, dtype=np.float64)  # [N]
     rgb = units[None, :, None] + np.arange(crops)[:, None, None] / 8 + np.zeros(8)  # [C, N, D]
     audio = units[None, :, None] + np.zeros(3)
     video = make_video(name, length, label, split, crops)
-    return video._replace(features={"rgb": rgb.astype(np.float32), "audio": audio.astype(np.float32)})
+    return video._replace(
+        features={"rgb": rgb.astype(np.float32), "audio": audio.astype(np.float32)}
+    )
 
 
 class FakeLayout:
@@ -49,8 +55,16 @@ class FakeLayout:
         self.loads = 0
 
     def entries(self, split):
-        return [FakeEntry(name, self.files.get(name, {})) for where, name in self.order if where == split]
+        return [
+            FakeEntry(name, self.files.get(name, {}))
+            for where, name in self.order
+            if where == split
+        ]
 
     def load(self, entry):
         self.loads += 1
-        return next(self.videos[split, entry.name] for split in ("train", "test") if (split, entry.name) in self.videos)
+        return next(
+            self.videos[split, entry.name]
+            for split in ("train", "test")
+            if (split, entry.name) in self.videos
+        )

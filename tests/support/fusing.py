@@ -1,4 +1,5 @@
 """What the tests of the fusion operator share: operators, graphs, parameters, gradients."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +12,15 @@ N = 6
 MASK = np.array([1, 1, 0, 1, 1, 1], bool)
 
 
-def operator(order=3, kind="hadamard", zeroth="ones", restart=0.15, dtype=jnp.float32, **fusion) -> FusionOperator:
+def operator(
+    order=3, kind="hadamard", zeroth="ones", restart=0.15, dtype=jnp.float32, **fusion
+) -> FusionOperator:
     model = get_config().model
     model.fusion.update(fusion)
     model.expansion.update(order=order, kind=kind, zeroth=zeroth, restart=restart)
-    return FusionOperator(FrozenConfigDict(model.fusion), FrozenConfigDict(model.expansion), param_dtype=dtype)
+    return FusionOperator(
+        FrozenConfigDict(model.fusion), FrozenConfigDict(model.expansion), param_dtype=dtype
+    )
 
 
 def cosines(count, seed=0, n=N):
@@ -27,17 +32,24 @@ def cosines(count, seed=0, n=N):
 
 def random_params(module, graphs, scale=0.3, seed=0):
     """Parameters of the right shapes, scale * normal: no formula may depend on where they start."""
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), graphs, MASK, train=False))["params"]
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), graphs, MASK, train=False))[
+        "params"
+    ]
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda p: (scale * rng.normal(size=p.shape)).astype(p.dtype), shapes)
 
 
 def apply(module, params, graphs, mask=MASK):
-    return np.asarray(jax.jit(lambda p, g, m: module.apply({"params": p}, g, m, train=False))(params, graphs, mask))
+    return np.asarray(
+        jax.jit(lambda p, g, m: module.apply({"params": p}, g, m, train=False))(
+            params, graphs, mask
+        )
+    )
 
 
 def pulled(f):
     """f(*arrays) -> its value and the gradients of sum(weight * f), compiled."""
+
     def both(weight, *arrays):
         value, pull = jax.vjp(f, *arrays)
         return value, pull(weight)

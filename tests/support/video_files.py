@@ -1,4 +1,5 @@
 """Small videos on disk for the tests: folders of numbered images, and mp4 files written by PyAV."""
+
 import av
 import cv2
 import numpy as np
@@ -7,11 +8,14 @@ SIZE = (32, 48)
 
 
 def picture(t, seed=0, size=SIZE):
-    """uint8 [H, W, 3] RGB: a square that moves two pixels a frame to the right over a still texture (no two frames alike)."""
+    """uint8 [H, W, 3] RGB: a square that moves two pixels a frame to the right over a still
+    texture (no two frames alike)."""
     image = np.random.default_rng(seed).integers(60, 120, (*size, 1)).repeat(3, -1).astype(np.uint8)
     image = cv2.GaussianBlur(image, (5, 5), 0)
     x = 2 * t % (size[1] - 12)
-    image[10:22, x : x + 12] = np.random.default_rng(seed + 1).integers(150, 255, (12, 12, 1), dtype=np.uint8)
+    image[10:22, x : x + 12] = np.random.default_rng(seed + 1).integers(
+        150, 255, (12, 12, 1), dtype=np.uint8
+    )
     return image
 
 
@@ -19,7 +23,9 @@ def write_frames(folder, count, *, suffix=".jpg", start=0, digits=3, seed=0, siz
     """A folder of images 000.jpg, 001.jpg, ..."""
     folder.mkdir(parents=True, exist_ok=True)
     for t in range(count):
-        assert cv2.imwrite(str(folder / f"{start + t:0{digits}d}{suffix}"), picture(t, seed, size)[..., ::-1])
+        assert cv2.imwrite(
+            str(folder / f"{start + t:0{digits}d}{suffix}"), picture(t, seed, size)[..., ::-1]
+        )
     return folder
 
 
@@ -31,7 +37,9 @@ def write_video(path, count, *, seed=0, options=None, size=SIZE):
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         for t in range(count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t, seed, size), format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(picture(t, seed, size), format="rgb24"))
+            )
         container.mux(stream.encode())
     return path
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gfvad.bench.fuzz import binary
-from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, effect, EITHER, ERROR, Mutation, SAME
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
 
 def of_array(

@@ -7,7 +7,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
-from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, effect, EITHER, ERROR, Mutation, SAME
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
 
 def flip(c: Context) -> Effect:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, effect, EITHER, ERROR, Mutation
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, Context, Effect, Mutation, effect
 from gfvad.bench.fuzz.meant import meant
 from gfvad.bench.fuzz.trees import json_of
 

@@ -22,7 +22,8 @@ VOLATILE = {
     "difference",
     "manifest_sha256",  # which is over those above
 }
-PLACES = re.compile(r"^#loc.*\n| loc\((?:[^()]|\([^()]*\))*\)", re.M)  # in the code, of an operation of StableHLO
+# in the code, of an operation of StableHLO
+PLACES = re.compile(r"^#loc.*\n| loc\((?:[^()]|\([^()]*\))*\)", re.M)
 EXTRACTED = ("units.csv", "frame_counts.txt", "labels.csv", "spans.csv")
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
@@ -136,7 +137,11 @@ def artefact(at: Path, folder: str = "out") -> dict[str, str]:
     stated = _steady(json.loads((at / folder / "manifest.json").read_text()))
     stated.pop("sha256")
     exported = export.deserialize(bytearray((at / folder / MODEL).read_bytes()))
-    program = [PLACES.sub("", exported.mlir_module()), str(exported.in_avals), str(exported.platforms)]
+    program = [
+        PLACES.sub("", exported.mlir_module()),
+        str(exported.in_avals),
+        str(exported.platforms),
+    ]
     return {"manifest.json": of([json.dumps(stated, sort_keys=True)]), MODEL: of(program)}
 
 

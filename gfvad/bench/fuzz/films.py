@@ -7,7 +7,7 @@ import re
 import shutil
 
 from gfvad.bench.fuzz import binary, media
-from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, effect, EITHER, ERROR, Mutation, SAME
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
 
 def noise(c: Context) -> Effect:

@@ -1,4 +1,5 @@
-"""Changes that leave a file as sound as it was: another value of a video, which no reader can tell."""
+"""Changes that leave a file as sound as it was: another value of a video, which no reader can
+tell."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, EITHER, Mutation
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, Context, Effect, Mutation
 
 
 def meant(mutation: Mutation) -> Mutation:
@@ -67,5 +68,7 @@ def _alike(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, str):
         return isinstance(other, str)
-    numbers = [type(x) in (int, float) and abs(x) < 1e300 and math.isfinite(x) for x in (one, other)]
+    numbers = [
+        type(x) in (int, float) and abs(x) < 1e300 and math.isfinite(x) for x in (one, other)
+    ]
     return all(numbers) or one is other

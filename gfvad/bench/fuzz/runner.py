@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gfvad.bench.fuzz import cases, oracle, places, sound
-from gfvad.bench.fuzz.commands import call, Command, COMMANDS
-from gfvad.bench.fuzz.effect import Context, Effect, SAME
+from gfvad.bench.fuzz.commands import COMMANDS, Command, call
+from gfvad.bench.fuzz.effect import SAME, Context, Effect
 from gfvad.bench.fuzz.fork import Child, run_all
 from gfvad.bench.fuzz.oracle import Verdict
 from gfvad.bench.fuzz.sizes import OWN, SMALL

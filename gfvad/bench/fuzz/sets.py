@@ -133,7 +133,8 @@ def logits(root: Path) -> None:
     mask[20:40] = mask[100:160] = 1
     np.savez(
         root / "frame_labels_test_dev.npz",
-        **{"Abuse028_x264": mask, "Normal_Videos_003_x264": np.zeros(96, np.uint8)},
+        Abuse028_x264=mask,
+        Normal_Videos_003_x264=np.zeros(96, np.uint8),
     )
     captions(
         root / "captions.json",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from gfvad.bench.fuzz.effect import CHANGES, Context, Effect, EITHER, ERROR, Mutation, SECRET
+from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SECRET, Context, Effect, Mutation
 
 LONG = (
     "train.steps",
@@ -54,7 +54,12 @@ def override(c: Context) -> Effect:
     words = tuple(word for word in c.argv if not word.startswith(f"--config.{key}="))
     return Effect(
         CHANGES,
-        (key, key.rsplit(".", 1)[-1], *((value,) if key in ("data.root", "data.records") and value else ()), *(("modality",) if key == "data.modalities" else ())),
+        (
+            key,
+            key.rsplit(".", 1)[-1],
+            *((value,) if key in ("data.root", "data.records") and value else ()),
+            *(("modality",) if key == "data.modalities" else ()),
+        ),
         f"--config.{key}={value}",
         argv=(*words, f"--config.{key}={value}"),
     )
@@ -134,9 +139,11 @@ def out_below_file(c: Context) -> Effect:
     """A part of the output's path is a file."""
     (c.root / "out").write_text("a file of mine\n")
     words = tuple(
-        w.replace("=out/", "=out/deep/").replace("=out", "=out/deep")
-        if w.startswith(("--out=", "--output=", "--workdir=out"))
-        else w
+        (
+            w.replace("=out/", "=out/deep/").replace("=out", "=out/deep")
+            if w.startswith(("--out=", "--output=", "--workdir=out"))
+            else w
+        )
         for w in c.argv
     )
     return Effect(ERROR, ("out",), argv=words)
@@ -149,9 +156,11 @@ def out_unwritable(c: Context) -> Effect:
         "made",
     )
     words = tuple(
-        f"{w.split('=')[0]}=/proc/fuzz/{end}"
-        if w.startswith(("--out=", "--output=", "--workdir=out"))
-        else w
+        (
+            f"{w.split('=')[0]}=/proc/fuzz/{end}"
+            if w.startswith(("--out=", "--output=", "--workdir=out"))
+            else w
+        )
         for w in c.argv
     )
     return Effect(ERROR, ("/proc",), argv=words)

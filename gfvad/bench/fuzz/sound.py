@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from gfvad.bench.fuzz.commands import build_files, call, OF_RECORDS, say
+from gfvad.bench.fuzz.commands import OF_RECORDS, build_files, call, say
 from gfvad.bench.fuzz.fork import Child, run_all
 from gfvad.bench.fuzz.sizes import CLIPS, OWN, PREDICTIVE, SMALL
 

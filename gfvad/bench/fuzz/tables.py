@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-from gfvad.bench.fuzz.effect import Context, Effect, effect, EITHER, ERROR, Mutation, SAME
+from gfvad.bench.fuzz.effect import EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 from gfvad.bench.fuzz.meant import meant
 
 NUMBERS = (

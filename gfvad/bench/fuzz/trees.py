@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from gfvad.bench.fuzz.effect import Context, Effect, effect, EITHER, ERROR, Mutation, SAME
+from gfvad.bench.fuzz.effect import EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
 ODD: tuple[Any, ...] = (
     "",

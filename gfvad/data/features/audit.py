@@ -1,7 +1,10 @@
-"""Checks a feature folder without loading it: what is missing, unpaired, misaligned, truncated, misshapen, not finite or duplicated.
+"""Checks a feature folder without loading it: what is missing, unpaired, misaligned, truncated,
+misshapen, not finite or duplicated.
 
-File headers and sizes tell most of it; `deep` also reads every value, in chunks. Results do not depend on the order of the file system.
+File headers and sizes tell most of it; `deep` also reads every value, in chunks. Results do not
+depend on the order of the file system.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -11,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import Entry, Layout, MAX_GAP, Problem, SPLITS
-from gfvad.data.truth_audit import Crops
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
+from gfvad.data.features.layouts import arrays
+from gfvad.data.features.layouts.base import MAX_GAP, SPLITS, Entry, Layout, Problem
+from gfvad.data.truth_audit import Crops
 
 KINDS = {  # kind -> what it means, in the order of the report
     "missing": "files that should be there and are not",
@@ -55,7 +58,8 @@ class Report(NamedTuple):
     root: Path
     modalities: tuple[str, ...]
     counts: tuple[Count, ...]
-    problems: tuple[tuple[str, Problem], ...]  # (split, problem), in the order of KINDS, then split and name
+    # (split, problem), in the order of KINDS, then split and name
+    problems: tuple[tuple[str, Problem], ...]
     deep: bool
 
     @property
@@ -65,9 +69,13 @@ class Report(NamedTuple):
 
 
 def audit(
-    layout: Layout, splits: Sequence[str] = SPLITS, deep: bool = False, progress: Callable[[int, str], Progress] | None = Progress
+    layout: Layout,
+    splits: Sequence[str] = SPLITS,
+    deep: bool = False,
+    progress: Callable[[int, str], Progress] | None = Progress,
 ) -> Report:
-    """Everything wrong with the splits of a layout. deep: read every value too (the whole set once). `progress(total, label)` or None."""
+    """Everything wrong with the splits of a layout. deep: read every value too (the whole set
+    once). `progress(total, label)` or None."""
     problems: list[tuple[str, Problem]] = []
     counts, files = [], []
     for split in splits:
@@ -81,19 +89,38 @@ def audit(
                 problems += [(split, p) for p in more]
                 for m in layout.on_disk:
                     paths |= {p for p in entry.files[m] if p.is_file()}
-                    files += [(entry.name, split, m, p) for p in entry.files[m] if p.is_file() and entry.row < 0]
+                    files += [
+                        (entry.name, split, m, p)
+                        for p in entry.files[m]
+                        if p.is_file() and entry.row < 0
+                    ]
                 bar.advance()
-        problems += [(split, Problem("misaligned", True, name, detail)) for name, detail in crops.odd()]
+        problems += [
+            (split, Problem("misaligned", True, name, detail)) for name, detail in crops.odd()
+        ]
         size = sum(p.stat().st_size for p in sorted(paths)) / 1e9
-        counts.append(Count(split, len(entries), sum(e.label == 1 for e in entries), len(paths), units, size))
+        counts.append(
+            Count(split, len(entries), sum(e.label == 1 for e in entries), len(paths), units, size)
+        )
     problems += duplicates(files)
     order = {kind: i for i, kind in enumerate(KINDS)}
-    problems.sort(key=lambda item: (order[item[1].kind], not item[1].error, splits.index(item[0]), item[1].where, item[1].detail))
+    problems.sort(
+        key=lambda item: (
+            order[item[1].kind],
+            not item[1].error,
+            splits.index(item[0]),
+            item[1].where,
+            item[1].detail,
+        )
+    )
     return Report(layout.name, layout.root, layout.asked, tuple(counts), tuple(problems), deep)
 
 
-def check_entry(layout: Layout, entry: Entry, deep: bool, crops: Crops | None = None) -> tuple[int, list[Problem]]:
-    """(units after alignment, problems) of one video, from its headers (and values); its crops are added to `crops`."""
+def check_entry(
+    layout: Layout, entry: Entry, deep: bool, crops: Crops | None = None
+) -> tuple[int, list[Problem]]:
+    """(units after alignment, problems) of one video, from its headers (and values); its crops
+    are added to `crops`."""
     problems: list[Problem] = []
     rows: dict[str, int] = {}
     for modality in layout.on_disk:
@@ -103,7 +130,14 @@ def check_entry(layout: Layout, entry: Entry, deep: bool, crops: Crops | None = 
             problems += found
             lengths |= {length} if length else set()
         if len(lengths) > 1:
-            problems.append(Problem("misaligned", True, entry.name, f"crops of {modality} have {sorted(lengths)} rows; expected the same"))
+            problems.append(
+                Problem(
+                    "misaligned",
+                    True,
+                    entry.name,
+                    f"crops of {modality} have {sorted(lengths)} rows; expected the same",
+                )
+            )
         if lengths:
             rows[modality] = min(lengths)
         if len(lengths) == 1 and crops is not None and not problems:
@@ -112,13 +146,24 @@ def check_entry(layout: Layout, entry: Entry, deep: bool, crops: Crops | None = 
                 crops.add(modality, entry.name, shape[1], shape[0])
     listed = ", ".join(f"{m} {n}" for m, n in rows.items())
     if rows and max(rows.values()) - min(rows.values()) > MAX_GAP:
-        problems.append(Problem("misaligned", True, entry.name, f"rows: {listed}; expected a difference of at most {MAX_GAP}"))
+        problems.append(
+            Problem(
+                "misaligned",
+                True,
+                entry.name,
+                f"rows: {listed}; expected a difference of at most {MAX_GAP}",
+            )
+        )
     elif len(set(rows.values())) > 1:
-        problems.append(Problem("misaligned", False, entry.name, f"rows: {listed}; cut to the shortest"))
+        problems.append(
+            Problem("misaligned", False, entry.name, f"rows: {listed}; cut to the shortest")
+        )
     if layout.text and layout.text.get(entry.name) is None:
         problems.append(Problem("text", False, entry.name, f"not in {layout.text.path.name}"))
     units = min(rows.values(), default=0)
-    covered = not any(p.kind == "annotation" and p.where == entry.name for p in layout.survey(entry.split)[1])
+    covered = not any(
+        p.kind == "annotation" and p.where == entry.name for p in layout.survey(entry.split)[1]
+    )
     if units and covered and not any(p.error for p in problems):
         try:
             layout.checked_truth(entry, units)
@@ -127,7 +172,9 @@ def check_entry(layout: Layout, entry: Entry, deep: bool, crops: Crops | None = 
     return units, problems
 
 
-def check_file(layout: Layout, entry: Entry, modality: str, path: Path, deep: bool) -> tuple[int, list[Problem]]:
+def check_file(
+    layout: Layout, entry: Entry, modality: str, path: Path, deep: bool
+) -> tuple[int, list[Problem]]:
     """(rows, problems) of one file; 0 rows where they cannot be told."""
     try:
         if entry.row >= 0:
@@ -137,31 +184,52 @@ def check_file(layout: Layout, entry: Entry, modality: str, path: Path, deep: bo
             return header.shape[0], []
         header = arrays.read_header(path)
     except DataError as error:
-        return 0, [Problem("not finite" if entry.row >= 0 else "unreadable" if path.is_file() else "missing", True, str(path), str(error))]
+        return 0, [
+            Problem(
+                "not finite" if entry.row >= 0 else "unreadable" if path.is_file() else "missing",
+                True,
+                str(path),
+                str(error),
+            )
+        ]
     try:
-        arrays.check_header(path, header, layout.ndims.get(modality, (2, 3)), layout.modalities[modality])
+        arrays.check_header(
+            path, header, layout.ndims.get(modality, (2, 3)), layout.modalities[modality]
+        )
     except DataError as error:
-        return 0, [Problem("truncated" if header.found != header.expected else "shape", True, str(path), str(error))]
+        return 0, [
+            Problem(
+                "truncated" if header.found != header.expected else "shape",
+                True,
+                str(path),
+                str(error),
+            )
+        ]
     if deep:
         bad, wrong = 0, ""
         for chunk in arrays.read_chunks(path, header):
             bad += int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk)))
             wrong = wrong or arrays.too_large(chunk[np.isfinite(chunk)] if bad else chunk)
         if bad:
-            return header.shape[0], [Problem("not finite", True, str(path), f"{bad} values are NaN or infinite")]
+            return header.shape[0], [
+                Problem("not finite", True, str(path), f"{bad} values are NaN or infinite")
+            ]
         if wrong:
             return header.shape[0], [Problem("range", True, str(path), wrong)]
     return header.shape[0], []
 
 
 def duplicates(files: Sequence[tuple[str, str, str, Path]]) -> list[tuple[str, Problem]]:
-    """Files (video, split, modality, path) of different videos with the same content; warnings, for silence repeats legitimately.
+    """Files (video, split, modality, path) of different videos with the same content; warnings, for
+    silence repeats legitimately.
 
-    Compared by size, then by both ends, then by a hash of the whole, so that almost nothing is read where all differ.
+    Compared by size, then by both ends, then by a hash of the whole, so that almost nothing is read
+    where all differ.
     """
     groups: dict[tuple, list] = {}
     for item in files:
-        if not item[3].is_file():  # absent, a pipe (reading would hang), a loop of links: said where its header is read
+        # absent, a pipe (reading would hang), a loop of links: said where its header is read
+        if not item[3].is_file():
             continue
         groups.setdefault((item[2], item[3].stat().st_size), []).append(item)
     for key in (_edges, _content):
@@ -175,9 +243,13 @@ def duplicates(files: Sequence[tuple[str, str, str, Path]]) -> list[tuple[str, P
     for items in groups.values():
         items = sorted(items, key=lambda item: (item[1], str(item[3])))
         if len({name for name, *_ in items}) > 1:
-            across = "; they are in both parts" if len({split for _, split, *_ in items}) > 1 else ""
+            across = (
+                "; they are in both parts" if len({split for _, split, *_ in items}) > 1 else ""
+            )
             names = " = ".join(path.name for *_, path in items)
-            found.append((items[0][1], Problem("duplicated", False, items[0][0], f"{names}{across}")))
+            found.append(
+                (items[0][1], Problem("duplicated", False, items[0][0], f"{names}{across}"))
+            )
     return found
 
 
@@ -195,11 +267,14 @@ def _content(path: Path) -> bytes:
 
 
 def format_report(report: Report, shown: int = 5) -> str:
-    """The report as text: a table of counts, then each kind of problem with the first `shown` names (0: all)."""
+    """The report as text: a table of counts, then each kind of problem with the first `shown`
+    names (0: all)."""
     lines = [f"{report.dataset} in {report.root}, modalities {', '.join(report.modalities)}", ""]
     lines.append(f"{'part':<8}{'videos':>9}{'abnormal':>10}{'files':>9}{'units':>12}{'GB':>9}")
     for c in report.counts:
-        lines.append(f"{c.split:<8}{c.videos:>9,}{c.abnormal:>10,}{c.files:>9,}{c.units:>12,}{c.gigabytes:>9.2f}")
+        lines.append(
+            f"{c.split:<8}{c.videos:>9,}{c.abnormal:>10,}{c.files:>9,}{c.units:>12,}{c.gigabytes:>9.2f}"
+        )
     for kind, meaning in KINDS.items():
         for error in (True, False):
             items = [(s, p) for s, p in report.problems if p.kind == kind and p.error == error]
@@ -207,10 +282,19 @@ def format_report(report: Report, shown: int = 5) -> str:
                 continue
             lines += ["", f"{'ERROR' if error else 'note '} {kind}: {len(items):,} ({meaning})"]
             listed = items[:shown] if shown else items
-            lines += [f"    {s:<6}{p.where}: {p.detail.removeprefix(f'{p.where}: ')}" for s, p in listed]
-            lines += [f"    ... and {len(items) - len(listed):,} more"] if len(listed) < len(items) else []
+            lines += [
+                f"    {s:<6}{p.where}: {p.detail.removeprefix(f'{p.where}: ')}" for s, p in listed
+            ]
+            lines += (
+                [f"    ... and {len(items) - len(listed):,} more"]
+                if len(listed) < len(items)
+                else []
+            )
     unread = "" if report.deep else "; values were not read (--deep does)"
-    lines += ["", f"{report.errors:,} errors, {len(report.problems) - report.errors:,} notes{unread}"]
+    lines += [
+        "",
+        f"{report.errors:,} errors, {len(report.problems) - report.errors:,} notes{unread}",
+    ]
     return "\n".join(lines)
 
 

@@ -1,8 +1,11 @@
-"""What may go wrong with a modality, put into the features of a split on purpose (config.data.corruption), to see what a model makes of it.
+"""What may go wrong with a modality, put into the features of a split on purpose
+(config.data.corruption), to see what a model makes of it.
 
-Pure numpy, before anything else is done with a video. What happens to a video depends on its name, the modality and the kind alone: it is
-the same in every epoch, with every seed and on any number of processes, so that settings are compared on the same damage.
+Pure numpy, before anything else is done with a video. What happens to a video depends on its name,
+the modality and the kind alone: it is the same in every epoch, with every seed and on any number of
+processes, so that settings are compared on the same damage.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -11,34 +14,53 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.settings.config import nearest
 from gfvad.base.types import ConfigError
+from gfvad.settings.config import nearest
 
-PLACES = ("none", "train", "test", "both")  # which split: the training videos (held-out ones too), the test videos
+# which split: the training videos (held-out ones too), the test videos
+PLACES = ("none", "train", "test", "both")
 KINDS = ("missing", "noise", "shift", "swap")
 
 Features = dict[str, np.ndarray]  # modality -> [C, n, D]
 
 
 def check(cfg: Any, modalities: tuple[str, ...]) -> None:
-    """Raises ConfigError, by key, for a config.data.corruption that means nothing with these modalities."""
+    """Raises ConfigError, by key, for a config.data.corruption that means nothing with these
+    modalities."""
     for key, valid in (("at", PLACES), ("kind", KINDS)):
         if cfg[key] not in valid:
-            raise ConfigError(f"config.data.corruption.{key} = {cfg[key]!r}{nearest(str(cfg[key]), valid)} (one of {', '.join(valid)})")
+            raise ConfigError(
+                f"config.data.corruption.{key} = {cfg[key]!r}{nearest(str(cfg[key]), valid)} (one"
+                f" of {', '.join(valid)})"
+            )
     if cfg.at == "none":
         return
     if cfg.modality not in modalities:
-        raise ConfigError(f"config.data.corruption.modality = {cfg.modality!r}{nearest(str(cfg.modality), modalities)}; expected one of config.data.modalities")
+        raise ConfigError(
+            "config.data.corruption.modality ="
+            f" {cfg.modality!r}{nearest(str(cfg.modality), modalities)}; expected one of"
+            " config.data.modalities"
+        )
     if cfg.kind in ("missing", "swap") and not 0 <= cfg.amount <= 1:
-        raise ConfigError(f"config.data.corruption.amount = {cfg.amount!r}: expected the share of videos that are {cfg.kind}, 0 to 1")
+        raise ConfigError(
+            f"config.data.corruption.amount = {cfg.amount!r}: expected the share of videos that are"
+            f" {cfg.kind}, 0 to 1"
+        )
     if cfg.kind == "noise" and cfg.amount < 0:
-        raise ConfigError(f"config.data.corruption.amount = {cfg.amount!r}: expected a noise of 0 or more (1: as strong as the features)")
+        raise ConfigError(
+            f"config.data.corruption.amount = {cfg.amount!r}: expected a noise of 0 or more (1: as"
+            " strong as the features)"
+        )
     if cfg.kind == "shift" and cfg.amount != int(cfg.amount):
-        raise ConfigError(f"config.data.corruption.amount = {cfg.amount!r}: expected a whole number of units, later where positive")
+        raise ConfigError(
+            f"config.data.corruption.amount = {cfg.amount!r}: expected a whole number of units,"
+            " later where positive"
+        )
 
 
 def reader(read: Callable[[int], Features], records: Any, cfg: Any) -> Callable[[int], Features]:
-    """`read` (video index of `records` -> features) with the damage that cfg (config.data.corruption) asks for in this split; as it is without."""
+    """`read` (video index of `records` -> features) with the damage that cfg
+    (config.data.corruption) asks for in this split; as it is without."""
     if cfg is None or cfg.at not in ("both", records.split):
         return read
 
@@ -46,7 +68,9 @@ def reader(read: Callable[[int], Features], records: Any, cfg: Any) -> Callable[
         features = dict(read(i))
         name, x = records.names[i], features[cfg.modality]
         if cfg.kind == "swap" and len(records.names) > 1 and chance(name, cfg) < cfg.amount:
-            features[cfg.modality] = like(read(partner(i, len(records.names), name, cfg))[cfg.modality], x)
+            features[cfg.modality] = like(
+                read(partner(i, len(records.names), name, cfg))[cfg.modality], x
+            )
         elif cfg.kind == "missing" and chance(name, cfg) < cfg.amount:
             features[cfg.modality] = np.zeros_like(x)
         elif cfg.kind == "noise":
@@ -60,12 +84,15 @@ def reader(read: Callable[[int], Features], records: Any, cfg: Any) -> Callable[
 
 def random(name: str, cfg: Any) -> np.random.Generator:
     """Random numbers of a video: of its name, the modality and the kind."""
-    words = hashlib.sha256("\n".join((name, cfg.modality, cfg.kind)).encode("utf-8", "surrogateescape")).digest()
+    words = hashlib.sha256(
+        "\n".join((name, cfg.modality, cfg.kind)).encode("utf-8", "surrogateescape")
+    ).digest()
     return np.random.default_rng(np.frombuffer(words, np.uint32))
 
 
 def chance(name: str, cfg: Mapping[str, Any]) -> float:
-    """A number in [0, 1) of a video: it is hit where this is below the amount, so a larger amount hits all that a smaller one does."""
+    """A number in [0, 1) of a video: it is hit where this is below the amount, so a larger
+    amount hits all that a smaller one does."""
     return float(random(name, cfg).random())
 
 
@@ -75,18 +102,23 @@ def partner(i: int, count: int, name: str, cfg: Any) -> int:
 
 
 def like(other: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Another video's features at this one's length and crops: [C', n', D] -> [C, n, D], units evenly spaced, crops repeated."""
+    """Another video's features at this one's length and crops: [C', n', D] -> [C, n, D], units
+    evenly spaced, crops repeated."""
     units = np.linspace(0, other.shape[1] - 1, x.shape[1]).round().astype(np.int64)
     return np.ascontiguousarray(other[np.arange(len(x)) % len(other)][:, units])
 
 
 def noisy(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """x [C, n, D] plus normal noise of `amount` times the root mean square of the video's features; units that are all zero stay absent."""
+    """x [C, n, D] plus normal noise of `amount` times the root mean square of the video's
+    features; units that are all zero stay absent."""
     scale = amount * np.sqrt(np.square(x, dtype=np.float64).mean())
-    return np.where((x != 0).any(-1, keepdims=True), x + scale * rng.standard_normal(x.shape), x).astype(x.dtype)
+    return np.where(
+        (x != 0).any(-1, keepdims=True), x + scale * rng.standard_normal(x.shape), x
+    ).astype(x.dtype)
 
 
 def shifted(x: np.ndarray, units: int) -> np.ndarray:
-    """x [C, n, D] moved `units` later in time (earlier where negative); the first (last) unit holds where nothing came before (after)."""
+    """x [C, n, D] moved `units` later in time (earlier where negative); the first (last) unit
+    holds where nothing came before (after)."""
     n = x.shape[1]
     return x[:, np.clip(np.arange(n) - units, 0, n - 1)]

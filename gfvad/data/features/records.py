@@ -1,8 +1,11 @@
-"""Videos as ArrayRecord, written once through tensorflow-datasets (no TensorFlow) and read at random. The only importer of that library.
+"""Videos as ArrayRecord, written once through tensorflow-datasets (no TensorFlow) and read at
+random. The only importer of that library.
 
-A folder holds gfvad_videos/1.0.0/ (the tensorflow-datasets set: shards, features.json), index.json (everything but the features),
-feature_stats.npz (of the training split) and manifest.json (see data/manifest.py). It is complete or absent.
+A folder holds gfvad_videos/1.0.0/ (the tensorflow-datasets set: shards, features.json), index.json
+(everything but the features), feature_stats.npz (of the training split) and manifest.json (see
+data/manifest.py). It is complete or absent.
 """
+
 from __future__ import annotations
 
 import os
@@ -20,26 +23,34 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from gfvad.base.arrays import Npz
 from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.files import require_regular
-from gfvad.data import manifest as manifest_lib
-from gfvad.data.features.layouts import arrays
-from gfvad.data.features.opened import DIGEST, feature_digest, Records
-from gfvad.data.features.statistics import Moments
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, Video
+from gfvad.data import manifest as manifest_lib
+from gfvad.data.features.layouts import arrays
+from gfvad.data.features.opened import DIGEST, Records, feature_digest
+from gfvad.data.features.statistics import Moments
 
 SHARD_VIDEOS = 256
 VERSION = "1.0.0"
 
 
-def prepare(layout, out_dir: str | os.PathLike, progress: Callable[[int, str], Progress] | None = Progress, own: bool = False) -> Path:
-    """Writes the train and test videos of a layout to the folder `out_dir` and returns it; does nothing where it holds them already.
+def prepare(
+    layout,
+    out_dir: str | os.PathLike,
+    progress: Callable[[int, str], Progress] | None = Progress,
+    own: bool = False,
+) -> Path:
+    """Writes the train and test videos of a layout to the folder `out_dir` and returns it; does
+    nothing where it holds them already.
 
-    The layout gives .name, .modalities {name: D}, .entries(split) -> [entry with .name and, where it has any, .files] and
-    .load(entry) -> Video, and may give .fingerprint() -> str. Another process that prepares the same folder is waited for.
-    Interrupted at any moment, the folder is complete, as it was before, or absent. `progress(total, label)` reports (None: silent).
-    A damaged set, and one of an earlier version without checksums, is prepared anew, and a line says so. own: the folder is in our cache.
-    Raises DataError, naming video and modality, for features that are misshapen, not finite or of mixed precision, for a full disk,
-    and where `out_dir` holds something else.
+    The layout gives .name, .modalities {name: D}, .entries(split) -> [entry with .name and, where
+    it has any, .files] and .load(entry) -> Video, and may give .fingerprint() -> str. Another
+    process that prepares the same folder is waited for. Interrupted at any moment, the folder is
+    complete, as it was before, or absent. `progress(total, label)` reports (None: silent). A
+    damaged set, and one of an earlier version without checksums, is prepared anew, and a line says
+    so. own: the folder is in our cache.
+    Raises DataError, naming video and modality, for features that are misshapen, not finite or of
+    mixed precision, for a full disk, and where `out_dir` holds something else.
     """
     target = Path(out_dir)
     identity = manifest_lib.describe(layout)
@@ -49,28 +60,44 @@ def prepare(layout, out_dir: str | os.PathLike, progress: Callable[[int, str], P
             return target
         manifest_lib.refuse_foreign(target, layout.name, own)
         if why and progress is not None and any(target.iterdir()):
-            print(f"data: prepared anew: {why.removesuffix(f'; {manifest_lib.REDO}')}", file=sys.stderr, flush=True)
+            print(
+                f"data: prepared anew: {why.removesuffix(f'; {manifest_lib.REDO}')}",
+                file=sys.stderr,
+                flush=True,
+            )
         with manifest_lib.replacing(target) as folder:
             _write(layout, identity, folder, progress)
     return target
 
 
-def open_records(path: str | os.PathLike, split: str, modalities: Sequence[str] | None = None, on_corrupt: str = "error") -> Records:
+def open_records(
+    path: str | os.PathLike,
+    split: str,
+    modalities: Sequence[str] | None = None,
+    on_corrupt: str = "error",
+) -> Records:
     """Opens one split of a prepared folder; `modalities` restricts what is decoded (None: all).
 
-    on_corrupt: what a damaged video means (config.data.on_corrupt). "error": DataError that names shard and record, here where the set is
-    small enough to be compared with its checksums at once, else when it is read; "skip": all are read now and the damaged ones left out.
-    Raises DataError for a folder that is not complete, of another version, lacks a shard, the split or a modality.
+    on_corrupt: what a damaged video means (config.data.on_corrupt). "error": DataError that names
+    shard and record, here where the set is small enough to be compared with its checksums at once,
+    else when it is read; "skip": all are read now and the damaged ones left out.
+    Raises DataError for a folder that is not complete, of another version, lacks a shard, the split
+    or a modality.
     """
     folder, skip = Path(path), on_corrupt == "skip"
     manifest = _manifest(folder, on_corrupt)
     if split not in manifest["splits"]:
-        raise DataError(f"{folder} has no split {split!r}; it holds {', '.join(manifest['splits'])}")
+        raise DataError(
+            f"{folder} has no split {split!r}; it holds {', '.join(manifest['splits'])}"
+        )
     chosen = tuple(manifest["modalities"] if modalities is None else modalities)
     missing = [m for m in chosen if m not in manifest["modalities"]]
     if missing:
         held = ", ".join(manifest["modalities"])
-        raise DataError(f"{folder} has no modality {missing[0]!r}; it holds {held}. Change config.data.modalities or prepare it anew")
+        raise DataError(
+            f"{folder} has no modality {missing[0]!r}; it holds {held}. Change"
+            " config.data.modalities or prepare it anew"
+        )
     opened = _open(folder, split, manifest, chosen)
     if skip:
         opened.leave_out_damaged()
@@ -98,11 +125,14 @@ def has_checksums(path: str | os.PathLike) -> bool:
 
 
 def _open(folder: Path, split: str, manifest: dict, modalities: tuple[str, ...]) -> Records:
-    return Records(folder, split, manifest, modalities, Shards(folder / _VideoBuilder.name / VERSION, split))
+    return Records(
+        folder, split, manifest, modalities, Shards(folder / _VideoBuilder.name / VERSION, split)
+    )
 
 
 def _explain(folder: Path, shard: str) -> None:
-    """Raises the error of the first video of a damaged shard that cannot be read; returns where all can (the damage is between them)."""
+    """Raises the error of the first video of a damaged shard that cannot be read; returns where
+    all can (the damage is between them)."""
     manifest = manifest_lib.read(folder, shards=False)
     for split in manifest["splits"]:
         opened = _open(folder, split, manifest, tuple(manifest["modalities"]))
@@ -110,41 +140,64 @@ def _explain(folder: Path, shard: str) -> None:
             opened[i]
 
 
-def feature_stats(path: str | os.PathLike, on_corrupt: str = "error") -> dict[str, dict[str, np.ndarray]]:
-    """{modality: {'mean': float32 [D], 'std': float32 [D]}} over the non-zero units of the training split, all crops.
+def feature_stats(
+    path: str | os.PathLike, on_corrupt: str = "error"
+) -> dict[str, dict[str, np.ndarray]]:
+    """{modality: {'mean': float32 [D], 'std': float32 [D]}} over the non-zero units of the training
+    split, all crops.
 
-    A standard deviation is never 0 (see Moments.result); on_corrupt as in `open_records`. Raises DataError where the folder is not complete or has no training split.
+    A standard deviation is never 0 (see Moments.result); on_corrupt as in `open_records`. Raises
+    DataError where the folder is not complete or has no training split.
     """
     folder = Path(path)
     manifest = manifest_lib.read(folder, shards=on_corrupt != "skip")
     if "train" not in manifest["splits"]:
-        raise DataError(f"{folder} has no training split, so no feature statistics; take those of the checkpoint or prepare a set with one")
+        raise DataError(
+            f"{folder} has no training split, so no feature statistics; take those of the"
+            " checkpoint or prepare a set with one"
+        )
     stats = Npz(folder / manifest_lib.STATISTICS).arrays()
     path = folder / manifest_lib.STATISTICS
     try:
-        found = {m: {key: stats[f"{m}/{key}"] for key in ("mean", "std")} for m in manifest["modalities"]}
+        found = {
+            m: {key: stats[f"{m}/{key}"] for key in ("mean", "std")} for m in manifest["modalities"]
+        }
     except KeyError as error:
-        raise DataError(f"{path}: no array {error}; expected mean and std of each modality: prepare the set again") from None
+        raise DataError(
+            f"{path}: no array {error}; expected mean and std of each modality: prepare the set"
+            " again"
+        ) from None
     for m, dim in manifest["modalities"].items():
         for key, x in found[m].items():
             if x.shape != (dim,) or x.dtype != np.float32 or not np.isfinite(x).all():
-                raise DataError(f"{path}:{m}/{key}: {x.dtype}{list(x.shape)}; expected {dim} finite float32 numbers: {manifest_lib.REDO}")
+                raise DataError(
+                    f"{path}:{m}/{key}: {x.dtype}{list(x.shape)}; expected {dim} finite float32"
+                    f" numbers: {manifest_lib.REDO}"
+                )
     return found
 
 
 class Shards:
-    """The shards of a split, each opened when one of its records is first asked for: [row] -> example. A damaged one leaves the others readable.
+    """The shards of a split, each opened when one of its records is first asked for: [row] ->
+    example. A damaged one leaves the others readable.
 
-    Raises DataError where the library's notes on the set cannot be read, and whatever the library raises for a damaged shard.
+    Raises DataError where the library's notes on the set cannot be read, and whatever the library
+    raises for a damaged shard.
     """
 
     def __init__(self, folder: Path, split: str):
         try:
             info = tfds.builder_from_directory(str(folder)).info
             self._features, found = info.features, info.splits[split]
-            self._paths, lengths = [str(path) for path in found.filepaths], list(found.shard_lengths)
+            self._paths, lengths = (
+                [str(path) for path in found.filepaths],
+                list(found.shard_lengths),
+            )
         except LIBRARY_ERRORS as error:
-            raise DataError(f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:400]}); {manifest_lib.REDO}") from None
+            raise DataError(
+                f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:400]});"
+                f" {manifest_lib.REDO}"
+            ) from None
         self._ends = np.cumsum(lengths)
         self._open: dict[int, ArrayRecordDataSource] = {}
 
@@ -177,7 +230,8 @@ def _row_of(video: Video) -> dict:
 
 
 class _UncompressedWriter(tfds.core.ExampleWriter):
-    """ArrayRecord without compression: features hardly compress, and reading is three to four times as fast."""
+    """ArrayRecord without compression: features hardly compress, and reading is three to four
+    times as fast."""
 
     def write(self, path, examples) -> None:
         writer = ArrayRecordWriter(os.fspath(path), "group_size:1,uncompressed")
@@ -191,25 +245,45 @@ class _UncompressedWriter(tfds.core.ExampleWriter):
 class _VideoBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Streams videos into shards in the layout's order.
 
-    Not a GeneratorBasedBuilder: that one holds a split in memory up to 1 GB and spills the rest through tf.io, which needs TensorFlow.
+    Not a GeneratorBasedBuilder: that one holds a split in memory up to 1 GB and spills the rest
+    through tf.io, which needs TensorFlow.
     """
 
     name = "gfvad_videos"
     VERSION = tfds.core.Version(VERSION)
-    code_path = None  # nothing is downloaded: looking for checksums beside the code needs importlib_resources, which is not installed
+    # nothing is downloaded: looking for checksums beside the code needs importlib_resources, which
+    # is not installed
+    code_path = None
 
     def __init__(self, dims: dict, dtypes: dict, shards: dict, data_dir: Path):
         self._dims, self._dtypes, self._shards = dims, dtypes, shards
         super().__init__(data_dir=str(data_dir), file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        # encoding="bytes": the default one is some ten times slower; fps as bytes: a float field of an example is only 32 bits wide
+        # encoding="bytes": the default one is some ten times slower; fps as bytes: a float field of
+        # an example is only 32 bits wide
         tensor = partial(tfds.features.Tensor, encoding="bytes")
         names = tfds.features.Sequence(tfds.features.Text())
-        numbers = {key: tfds.features.Scalar(np.int64) for key in ("label", "num_frames", "unit_frames")}
-        features = {m: tensor(shape=(None, None, d), dtype=np.dtype(self._dtypes[m])) for m, d in self._dims.items()}  # [C, N, D]
-        spans = {"spans": tensor(shape=(None, 2), dtype=np.int64), "fps": tensor(shape=(1,), dtype=np.float64)}
-        columns = {"name": tfds.features.Text(), "classes": names, "span_classes": names, **numbers, **spans, "features": features}
+        numbers = {
+            key: tfds.features.Scalar(np.int64) for key in ("label", "num_frames", "unit_frames")
+        }
+        # [C, N, D]
+        features = {
+            m: tensor(shape=(None, None, d), dtype=np.dtype(self._dtypes[m]))
+            for m, d in self._dims.items()
+        }
+        spans = {
+            "spans": tensor(shape=(None, 2), dtype=np.int64),
+            "fps": tensor(shape=(1,), dtype=np.float64),
+        }
+        columns = {
+            "name": tfds.features.Text(),
+            "classes": names,
+            "span_classes": names,
+            **numbers,
+            **spans,
+            "features": features,
+        }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(columns))
 
     def _example_writer(self) -> tfds.core.ExampleWriter:
@@ -218,7 +292,8 @@ class _VideoBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _shard_iterators_per_split(self, dl_manager) -> dict:
         return self._shards
 
-    def _log_download_bytes(self) -> None:  # nothing is downloaded: keep the library's banner off stdout
+    # nothing is downloaded: keep the library's banner off stdout
+    def _log_download_bytes(self) -> None:
         pass
 
     def _log_download_done(self) -> None:
@@ -230,8 +305,12 @@ def _write(layout, identity: dict, folder: Path, progress) -> None:
     entries = {split: list(layout.entries(split)) for split in identity["splits"]}
     manifest_lib.require_space(folder, manifest_lib.source_bytes(entries))
     dims = identity["modalities"]
-    firsts = [checked_features(layout.load(v[0]), dims, None, f"{layout.name}/{s}/{v[0].name}") for s, v in entries.items()]
-    dtypes = {m: np.result_type(*(features[m] for features in firsts)).name for m in dims}  # one precision that holds both splits
+    firsts = [
+        checked_features(layout.load(v[0]), dims, None, f"{layout.name}/{s}/{v[0].name}")
+        for s, v in entries.items()
+    ]
+    # one precision that holds both splits
+    dtypes = {m: np.result_type(*(features[m] for features in firsts)).name for m in dims}
     rows: dict[str, list] = {split: [] for split in entries}
     moments = {m: Moments(d) for m, d in dims.items()}
     with (progress or _Silent)(sum(map(len, entries.values())), f"preparing {layout.name}") as bar:
@@ -239,21 +318,42 @@ def _write(layout, identity: dict, folder: Path, progress) -> None:
         for split, videos in entries.items():
             measure = moments if split == "train" else {}
             parts = [videos[a : a + SHARD_VIDEOS] for a in range(0, len(videos), SHARD_VIDEOS)]
-            shards[split] = [partial(_examples, layout, split, part, dims, dtypes, rows[split], measure, folder, bar) for part in parts]
+            shards[split] = [
+                partial(
+                    _examples, layout, split, part, dims, dtypes, rows[split], measure, folder, bar
+                )
+                for part in parts
+            ]
         _VideoBuilder(dims, dtypes, shards, folder).download_and_prepare()
     shutil.rmtree(folder / "downloads", ignore_errors=True)  # the library makes an empty one
-    index = {split: {key: [row[key] for row in split_rows] for key in split_rows[0]} for split, split_rows in rows.items()}
+    index = {
+        split: {key: [row[key] for row in split_rows] for key in split_rows[0]}
+        for split, split_rows in rows.items()
+    }
     for split, split_rows in rows.items():
         for key in ("crops", DIGEST):
             index[split][key] = {m: [row[key][m] for row in split_rows] for m in dims}
     stats = {m: dict(zip(("mean", "std"), moment.result())) for m, moment in moments.items()}
-    np.savez(folder / manifest_lib.STATISTICS, **{f"{m}/{key}": x for m, pair in stats.items() for key, x in pair.items()})
+    np.savez(
+        folder / manifest_lib.STATISTICS,
+        **{f"{m}/{key}": x for m, pair in stats.items() for key, x in pair.items()},
+    )
     manifest_lib.write_json(folder / manifest_lib.INDEX, index)
-    manifest_lib.finish(folder, identity, {"dtypes": dtypes, "units": {split: sum(columns["length"]) for split, columns in index.items()}})
+    manifest_lib.finish(
+        folder,
+        identity,
+        {
+            "dtypes": dtypes,
+            "units": {split: sum(columns["length"]) for split, columns in index.items()},
+        },
+    )
 
 
-def _examples(layout, split, entries, dims, dtypes, rows, moments, folder, bar) -> Iterator[tuple[int, dict]]:
-    """The examples of one shard; each adds its row to the index `rows` and its features to `moments`."""
+def _examples(
+    layout, split, entries, dims, dtypes, rows, moments, folder, bar
+) -> Iterator[tuple[int, dict]]:
+    """The examples of one shard; each adds its row to the index `rows` and its features to
+    `moments`."""
     for entry in entries:
         video = layout.load(entry)
         features = checked_features(video, dims, dtypes, f"{layout.name}/{split}/{entry.name}")
@@ -263,38 +363,73 @@ def _examples(layout, split, entries, dims, dtypes, rows, moments, folder, bar) 
         row = _row_of(video._replace(name=entry.name))
         crops = {m: len(x) for m, x in features.items()}
         digests = {m: feature_digest(x) for m, x in features.items()}
-        rows.append({**row, "length": next(iter(features.values())).shape[1], "crops": crops, DIGEST: digests})
-        example = {**row, "spans": np.array(row["spans"], np.int64).reshape(-1, 2), "fps": np.array([row["fps"]]), "features": features}
+        rows.append(
+            {
+                **row,
+                "length": next(iter(features.values())).shape[1],
+                "crops": crops,
+                DIGEST: digests,
+            }
+        )
+        example = {
+            **row,
+            "spans": np.array(row["spans"], np.int64).reshape(-1, 2),
+            "fps": np.array([row["fps"]]),
+            "features": features,
+        }
         del video, features
         yield len(rows) - 1, example
-        example.clear()  # the library keeps the examples of a shard to count them: let go of the arrays
+        # the library keeps the examples of a shard to count them: let go of the arrays
+        example.clear()
         bar.advance()
 
 
-def checked_features(video: Video, dims: dict[str, int], dtypes: dict[str, str] | None, where: str) -> dict[str, np.ndarray]:
-    """The video's features {modality: [C, N, D]} in the precision of the set (None: their own); DataError, naming `where`, if unusable."""
+def checked_features(
+    video: Video, dims: dict[str, int], dtypes: dict[str, str] | None, where: str
+) -> dict[str, np.ndarray]:
+    """The video's features {modality: [C, N, D]} in the precision of the set (None: their own);
+    DataError, naming `where`, if unusable."""
     features = {}
     for m, dim in dims.items():
         if m not in video.features:
-            raise DataError(f"{where}: modality {m!r} is missing; found {', '.join(video.features) or 'none'}. Fix it or leave it out")
+            raise DataError(
+                f"{where}: modality {m!r} is missing; found {', '.join(video.features) or 'none'}."
+                " Fix it or leave it out"
+            )
         x = np.asarray(video.features[m])
         if x.ndim != 3 or x.shape[2] != dim or not x.size:
             expected = f"[crops, units, {dim}] with at least one of each"
-            raise DataError(f"{where}: {m} is {list(x.shape)}; expected {expected}. Check the file and the layout")
+            raise DataError(
+                f"{where}: {m} is {list(x.shape)}; expected {expected}. Check the file and the"
+                " layout"
+            )
         if x.dtype.kind not in "fiu" or not np.isfinite(x).all():
-            found = f"{(~np.isfinite(x)).sum()} NaN or infinite values" if x.dtype.kind == "f" else f"values of type {x.dtype}"
-            raise DataError(f"{where}: {m} has {found}; expected finite numbers. Extract this video again or leave it out (see --check)")
+            found = (
+                f"{(~np.isfinite(x)).sum()} NaN or infinite values"
+                if x.dtype.kind == "f"
+                else f"values of type {x.dtype}"
+            )
+            raise DataError(
+                f"{where}: {m} has {found}; expected finite numbers. Extract this video again or"
+                " leave it out (see --check)"
+            )
         if wrong := arrays.too_large(x):
             raise DataError(f"{where}: {m} has {wrong}")
         stored = np.ascontiguousarray(x, dtype=dtypes[m] if dtypes else x.dtype.newbyteorder("="))
         if stored.dtype != x.dtype and not np.array_equal(stored, x):
-            raise DataError(f"{where}: {m} is {x.dtype}, the first videos {dtypes[m]}, and values do not fit; store all in one precision")
+            raise DataError(
+                f"{where}: {m} is {x.dtype}, the first videos {dtypes[m]}, and values do not fit;"
+                " store all in one precision"
+            )
         features[m] = stored
     units = {m: x.shape[1] for m, x in features.items()}
     crops = {m: x.shape[0] for m, x in features.items()}
     if len(set(units.values())) > 1 or len({c for c in crops.values() if c > 1}) > 1:
         expected = "one number of units, and one of crops (or 1)"
-        raise DataError(f"{where}: units {units}, crops {crops}; expected {expected} in all modalities. Align them first")
+        raise DataError(
+            f"{where}: units {units}, crops {crops}; expected {expected} in all modalities. Align"
+            " them first"
+        )
     return features
 
 

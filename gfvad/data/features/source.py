@@ -1,4 +1,6 @@
-"""From a config to prepared records: the real features where they are, the simulated set where there are none."""
+"""From a config to prepared records: the real features where they are, the simulated set where
+there are none."""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.base.names import canonical, some
+from gfvad.base.types import DataError
 from gfvad.data import simulate, text, truth_audit
 from gfvad.data.features import layouts, records
 from gfvad.data.features.layouts.captions import cache_folder as cache_dir
-from gfvad.base.types import DataError
 
 SIMULATED = "-simulated"
 
@@ -29,20 +31,25 @@ class Source(NamedTuple):
 def use_simulated(data_cfg) -> bool:
     """True where no folder of features was given and the dataset has an embedded stand-in.
 
-    Raises DataError, saying what to download and where to put it, where real features are needed and none are named.
+    Raises DataError, saying what to download and where to put it, where real features are needed
+    and none are named.
     """
     if data_cfg.root:
         return False
     if data_cfg.dataset == "xd_violence" and not data_cfg.require_real:
         return True
     raise DataError(
-        f"config.data.root is empty: {data_cfg.dataset} needs features on disk. Get them as docs/data.md says (section {data_cfg.dataset}), "
-        f"put them in one folder and give --config.data.root=FOLDER"
+        f"config.data.root is empty: {data_cfg.dataset} needs features on disk. Get them as"
+        f" docs/data.md says (section {data_cfg.dataset}), put them in one folder and give"
+        " --config.data.root=FOLDER"
     )
 
 
-def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)) -> Source:
-    """Finds (or simulates) the features of a config and prepares them once; a later call finds the records ready.
+def resolve(
+    config, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
+) -> Source:
+    """Finds (or simulates) the features of a config and prepares them once; a later call finds the
+    records ready.
 
     Raises DataError before any long work where the folder, its files or their pairing are wrong.
     """
@@ -54,33 +61,49 @@ def resolve(config, say: Callable[[str], None] = lambda text: print(text, file=s
     if simulated:
         data_cfg.root = str(simulate.write(cache / "simulated", data_cfg.simulated))
     layout = layouts.open_layout(data_cfg)
-    out = cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
+    out = (
+        cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
+    )
     say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
-    require_trainable(*([entry.label for entry in layout.entries(split)] for split in ("train", "test")), data_cfg.root, say)
+    require_trainable(
+        *([entry.label for entry in layout.entries(split)] for split in ("train", "test")),
+        data_cfg.root,
+        say,
+    )
     path = records.prepare(layout, out, own=True)
     for line in layout.passed_over():
         say(f"data: note: {line}")
-    return Source(data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated)
+    return Source(
+        data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated
+    )
 
 
-def require_trainable(train: Sequence[int], test: Sequence[int], where: Path | str, say: Callable[[str], None]) -> None:
-    """Raises DataError for labels that no weak model can be trained and evaluated on; says it where a metric will be undefined."""
+def require_trainable(
+    train: Sequence[int], test: Sequence[int], where: Path | str, say: Callable[[str], None]
+) -> None:
+    """Raises DataError for labels that no weak model can be trained and evaluated on; says it
+    where a metric will be undefined."""
     if note := truth_audit.require_trainable(train, test, str(where)):
         say(f"warning: {note}")
 
 
 def fit_lengths(config, source: Source) -> None:
-    """On the simulated set, sets the static lengths to those of its short videos, unless units must be fixed segments. In place."""
+    """On the simulated set, sets the static lengths to those of its short videos, unless units
+    must be fixed segments. In place."""
     if source.simulated and config.data.eval_mode == "full":
         config.data.train_units = config.data.simulated.units
         config.data.eval_lengths = (config.data.simulated.units,)
 
 
 def given(data_cfg, say: Callable[[str], None]) -> Source:
-    """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another dataset or lack a modality."""
+    """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another
+    dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
     found = records.dataset_of(path, data_cfg.on_corrupt)
-    opened = {split: records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt) for split in ("train", "test")}
+    opened = {
+        split: records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt)
+        for split in ("train", "test")
+    }
     tests = {canonical(name) for name in opened["test"].names}
     if both := [name for name in opened["train"].names if canonical(name) in tests]:
         raise DataError(
@@ -88,11 +111,20 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
             "prepare the records again from features whose parts share none"
         )
     if found.removesuffix(SIMULATED) != data_cfg.dataset:
-        raise DataError(f"{path}: records of {found!r}, expected {data_cfg.dataset!r} (config.data.dataset); give other records or another config")
+        raise DataError(
+            f"{path}: records of {found!r}, expected {data_cfg.dataset!r} (config.data.dataset);"
+            " give other records or another config"
+        )
     if found.endswith(SIMULATED) and data_cfg.require_real:
-        raise DataError(f"{path}: records of {found!r}, and config.data.require_real is set; prepare real features (docs/data.md)")
+        raise DataError(
+            f"{path}: records of {found!r}, and config.data.require_real is set; prepare real"
+            " features (docs/data.md)"
+        )
     if not records.has_checksums(path):
-        say(f"data: {path} was prepared by an earlier version, without checksums: damage in it may go unseen; prepare it again to have them")
+        say(
+            f"data: {path} was prepared by an earlier version, without checksums: damage in it may"
+            " go unseen; prepare it again to have them"
+        )
     say(f"data: {path} ({', '.join(data_cfg.modalities)})")
     require_trainable(*(opened[split].labels for split in ("train", "test")), path, say)
     return Source(found, None, path, found.endswith(SIMULATED))
@@ -101,6 +133,11 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
 def _key(data_cfg) -> str:
     """Ten hex digits of what the records' content depends on."""
     keys = ("layout", "root", "modalities", "captions", "text_encoder", "text_assign")
-    content = {k: data_cfg[k] for k in keys} | {"root": str(Path(data_cfg.root).resolve()), "simulated": data_cfg.simulated.to_dict()}
+    content = {k: data_cfg[k] for k in keys} | {
+        "root": str(Path(data_cfg.root).resolve()),
+        "simulated": data_cfg.simulated.to_dict(),
+    }
     content |= {"gap_seconds": text.GAP_SECONDS}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[
+        :10
+    ]

@@ -1,8 +1,11 @@
-"""Streams of training examples at random access: which video stands at a place of the global stream, and the example made of it. Numpy only.
+"""Streams of training examples at random access: which video stands at a place of the global
+stream, and the example made of it. Numpy only.
 
-Everything is a function of a place: global batch k holds places k * B ... (k + 1) * B - 1, and process r of P takes those with
-(place - k * B) % P == r. So neither the examples nor their random numbers depend on the number of processes.
+Everything is a function of a place: global batch k holds places k * B ... (k + 1) * B - 1, and
+process r of P takes those with (place - k * B) % P == r. So neither the examples nor their random
+numbers depend on the number of processes.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,23 +14,30 @@ from typing import Any
 
 import numpy as np
 
+from gfvad.base.types import Batch, ConfigError, DataError
 from gfvad.data import sampling
 from gfvad.data.features import corrupt
 from gfvad.data.manifest import digest
-from gfvad.base.types import Batch, ConfigError, DataError
 
-TRAIN_CACHE_BYTES = 1 << 30  # decoded training videos are kept in memory where they fit in this; else each is read when it is drawn
+# decoded training videos are kept in memory where they fit in this; else each is read when it is
+# drawn
+TRAIN_CACHE_BYTES = 1 << 30
 
 
-CLOCK = "clock"  # what goes beside the modalities where data.clock is on: when a unit is, [1, N, 1] in seconds
+# what goes beside the modalities where data.clock is on: when a unit is, [1, N, 1] in seconds
+CLOCK = "clock"
 DEFAULT_FPS = 25.0  # of videos that do not say their own
 
 
 def modalities(records, data_cfg) -> tuple[str, ...]:
-    """The modalities to read, and the clock where it is asked for; DataError where the records lack one."""
+    """The modalities to read, and the clock where it is asked for; DataError where the records
+    lack one."""
     missing = [m for m in data_cfg.modalities if m not in records.modalities]
     if missing:
-        raise DataError(f"{records!r} has no modality {missing[0]!r} (config.data.modalities); prepare the set with it or choose of those")
+        raise DataError(
+            f"{records!r} has no modality {missing[0]!r} (config.data.modalities); prepare the set"
+            " with it or choose of those"
+        )
     return tuple(data_cfg.modalities) + ((CLOCK,) if data_cfg.get("clock") else ())
 
 
@@ -37,8 +47,11 @@ def width(records, name: str) -> int:
 
 
 def example_features(dims: Mapping[str, int], data_cfg) -> dict[str, np.ndarray]:
-    """Features of an example of the right shapes, {modality: zeros [N, D]}, the clock where it is asked for."""
-    shapes = {m: dims[m] for m in data_cfg.modalities} | ({CLOCK: 1} if data_cfg.get("clock") else {})
+    """Features of an example of the right shapes, {modality: zeros [N, D]}, the clock where it
+    is asked for."""
+    shapes = {m: dims[m] for m in data_cfg.modalities} | (
+        {CLOCK: 1} if data_cfg.get("clock") else {}
+    )
     return {m: np.zeros((data_cfg.train_units, d), np.float32) for m, d in shapes.items()}
 
 
@@ -48,13 +61,19 @@ def crops(records, name: str) -> np.ndarray:
 
 
 def clock(video, units: int) -> np.ndarray:
-    """float32 [1, N, 1]: the middles of a video's units in seconds from its start (DEFAULT_FPS where it does not say its frames a second)."""
+    """float32 [1, N, 1]: the middles of a video's units in seconds from its start (DEFAULT_FPS
+    where it does not say its frames a second)."""
     frames = video.unit_frames or video.num_frames / units
-    return ((np.arange(units) + 0.5) * (frames / (video.fps or DEFAULT_FPS))).astype(np.float32)[None, :, None]
+    return ((np.arange(units) + 0.5) * (frames / (video.fps or DEFAULT_FPS))).astype(np.float32)[
+        None, :, None
+    ]
 
 
-def reader(records, indices: Sequence[int], names: Sequence[str], cache_bytes: int, data_cfg) -> Callable[[int], dict[str, np.ndarray]]:
-    """video index -> {modality: [C, n, D]}, corrupted where data.corruption says so (gfvad/data/features/corrupt.py).
+def reader(
+    records, indices: Sequence[int], names: Sequence[str], cache_bytes: int, data_cfg
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """video index -> {modality: [C, n, D]}, corrupted where data.corruption says so
+    (gfvad/data/features/corrupt.py).
 
     Remembers all videos where they fit in `cache_bytes`. Safe to call from several threads.
     """
@@ -69,11 +88,14 @@ def reader(records, indices: Sequence[int], names: Sequence[str], cache_bytes: i
 
     if records.nbytes(indices) <= cache_bytes:
         read = lru_cache(maxsize=None)(read)
-    read(int(indices[0]))  # a damaged set shows here, in the caller's thread and before any compilation
+    # a damaged set shows here, in the caller's thread and before any compilation
+    read(int(indices[0]))
     return read
 
 
-def with_clock(read: Callable[[int], dict[str, np.ndarray]], records) -> Callable[[int], dict[str, np.ndarray]]:
+def with_clock(
+    read: Callable[[int], dict[str, np.ndarray]], records
+) -> Callable[[int], dict[str, np.ndarray]]:
     """A reader that gives the clock beside the modalities."""
     return lambda i: {**read(i), CLOCK: clock(records.meta(i), int(records.lengths[i]))}
 
@@ -81,7 +103,10 @@ def with_clock(read: Callable[[int], dict[str, np.ndarray]], records) -> Callabl
 def local_size(batch_size: int, process_count: int, key: str) -> int:
     if batch_size % process_count:
         nearest = -(-batch_size // process_count) * process_count
-        raise ConfigError(f"{key} is {batch_size}; expected a multiple of the {process_count} processes, e.g. {nearest}")
+        raise ConfigError(
+            f"{key} is {batch_size}; expected a multiple of the {process_count} processes, e.g."
+            f" {nearest}"
+        )
     return batch_size // process_count
 
 
@@ -92,28 +117,40 @@ def require_finite(features: Mapping[str, np.ndarray], videos: Sequence[int], re
             row = next(b for b in range(len(x)) if not np.isfinite(x[b]).all())
             count = int((~np.isfinite(x[row])).sum())
             raise DataError(
-                f"{records.split}/{records.names[videos[row]]}: modality {m!r} has {count} NaN or infinite values; expected finite "
-                f"numbers. Extract this video again or leave it out (python -m gfvad.prepare --check finds all of them)"
+                f"{records.split}/{records.names[videos[row]]}: modality {m!r} has {count} NaN or"
+                " infinite values; expected finite numbers. Extract this video again or leave it"
+                " out (python -m gfvad.prepare --check finds all of them)"
             )
 
 
 class Examples:
-    """Videos of a training set as examples of the static length N, read once where they fit in memory; streams of several seeds may share one.
+    """Videos of a training set as examples of the static length N, read once where they fit in
+    memory; streams of several seeds may share one.
 
-    Where the sampling of units draws no random number (uniform, mean) and all examples fit too, the finished ones are kept.
+    Where the sampling of units draws no random number (uniform, mean) and all examples fit too, the
+    finished ones are kept.
     """
 
-    def __init__(self, records, indices: Sequence[int], data_cfg, cache_bytes: int = TRAIN_CACHE_BYTES):
+    def __init__(
+        self, records, indices: Sequence[int], data_cfg, cache_bytes: int = TRAIN_CACHE_BYTES
+    ):
         indices = np.asarray(indices, np.int64)
-        self._units, self._mode, names = int(data_cfg.train_units), str(data_cfg.train_sampling), modalities(records, data_cfg)
+        self._units, self._mode, names = (
+            int(data_cfg.train_units),
+            str(data_cfg.train_sampling),
+            modalities(records, data_cfg),
+        )
         self._read = reader(records, indices, names, cache_bytes, data_cfg)
         self._records, self._kept = records, {}
         most = np.max([crops(records, m)[indices] for m in names], axis=0)  # [videos]
         size = 4 * self._units * sum(width(records, m) for m in names) * int(most.sum())
         self._keep = self._mode != "window" and size + records.nbytes(indices) <= cache_bytes
 
-    def example(self, video: int, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """({modality: float32 [N, D]}, mask [N]): one random crop, the same of every modality that has crops, at the static length.
+    def example(
+        self, video: int, rng: np.random.Generator
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """({modality: float32 [N, D]}, mask [N]): one random crop, the same of every modality that
+        has crops, at the static length.
 
         Do not write into the arrays. Raises DataError where a feature is not a finite number.
         """
@@ -131,43 +168,77 @@ class Examples:
 
 
 class TrainStream:
-    """The endless stream of training examples, at random access: local_batch(k) depends on nothing but its arguments here.
+    """The endless stream of training examples, at random access: local_batch(k) depends on nothing
+    but its arguments here.
 
-    Each global batch is half normal, half abnormal (an odd size alternates); either kind is shuffled anew in every pass over its videos.
-    Where only one kind exists, batches hold that kind.
+    Each global batch is half normal, half abnormal (an odd size alternates); either kind is
+    shuffled anew in every pass over its videos. Where only one kind exists, batches hold that kind.
     """
 
-    def __init__(self, records, indices, data_cfg, batch_size: int, seed: int, process_index: int, process_count: int, cache_bytes: int,
-                 examples: Examples | None = None):  # fmt: skip
+    def __init__(
+        self,
+        records,
+        indices,
+        data_cfg,
+        batch_size: int,
+        seed: int,
+        process_index: int,
+        process_count: int,
+        cache_bytes: int,
+        examples: Examples | None = None,
+    ):
         self._records, self._seed, self._batch_size = records, seed, batch_size
-        self._places = process_index + process_count * np.arange(local_size(batch_size, process_count, "train.batch_size"))
+        self._places = process_index + process_count * np.arange(
+            local_size(batch_size, process_count, "train.batch_size")
+        )
         indices = np.sort(np.asarray(indices, np.int64))
         unknown = indices[records.labels[indices] < 0]
         if len(unknown) or not len(indices):
             example = f", e.g. {records.names[unknown[0]]!r}" if len(unknown) else ""
-            found = f"{len(unknown)} videos without a label{example}" if len(indices) else "no videos"
-            raise DataError(f"{records!r}: {found}; training needs at least one video and a label for each")
+            found = (
+                f"{len(unknown)} videos without a label{example}" if len(indices) else "no videos"
+            )
+            raise DataError(
+                f"{records!r}: {found}; training needs at least one video and a label for each"
+            )
         self._members = [indices[records.labels[indices] == label] for label in (0, 1)]
-        self._order = lru_cache(maxsize=8)(lambda kind, epoch: sampling.epoch_order(len(self._members[kind]), seed, kind, epoch))
+        self._order = lru_cache(maxsize=8)(
+            lambda kind, epoch: sampling.epoch_order(len(self._members[kind]), seed, kind, epoch)
+        )
         self._examples = examples or Examples(records, indices, data_cfg, cache_bytes)
         # what a saved position is worth nothing without
         names = digest([records.names[i] for i in indices])[:16]
         self.identity = {
-            "seed": int(seed), "batch_size": int(batch_size), "videos": names,
-            "units": int(data_cfg.train_units), "sampling": str(data_cfg.train_sampling), "modalities": list(data_cfg.modalities),
-        }  # fmt: skip
+            "seed": int(seed),
+            "batch_size": int(batch_size),
+            "videos": names,
+            "units": int(data_cfg.train_units),
+            "sampling": str(data_cfg.train_sampling),
+            "modalities": list(data_cfg.modalities),
+        }
 
     def _abnormal_before(self, k: int) -> int:
         """Abnormal examples in all global batches before batch k."""
         normal, abnormal = map(len, self._members)
-        return k * self._batch_size // 2 if normal and abnormal else k * self._batch_size if abnormal else 0
+        return (
+            k * self._batch_size // 2
+            if normal and abnormal
+            else k * self._batch_size
+            if abnormal
+            else 0
+        )
 
     def video_at(self, place: int) -> int:
-        """Index of the video at a place of the global stream; in a batch, the normal ones come first."""
+        """Index of the video at a place of the global stream; in a batch, the normal ones come
+        first."""
         k, offset = divmod(place, self._batch_size)
         before, after = self._abnormal_before(k), self._abnormal_before(k + 1)
         normals = self._batch_size - (after - before)
-        kind, drawn = (0, k * self._batch_size - before + offset) if offset < normals else (1, before + offset - normals)
+        kind, drawn = (
+            (0, k * self._batch_size - before + offset)
+            if offset < normals
+            else (1, before + offset - normals)
+        )
         epoch, turn = divmod(drawn, len(self._members[kind]))
         return int(self._members[kind][self._order(kind, epoch)[turn]])
 
@@ -180,33 +251,66 @@ class TrainStream:
         places = k * self._batch_size + self._places
         videos = np.array([self.video_at(place) for place in places.tolist()], np.int32)
         examples, masks = zip(*[self.example(place) for place in places.tolist()])
-        features = {m: np.stack([example[m] for example in examples]) for m in examples[0]}  # [B, N, D]
+        # [B, N, D]
+        features = {m: np.stack([example[m] for example in examples]) for m in examples[0]}
         label = self._records.labels[videos].astype(np.float32)
         valid, start = np.ones(len(videos), bool), np.zeros(len(videos), np.int32)
-        return Batch(features, np.stack(masks), label, valid, videos, start, places.astype(np.int32))
+        return Batch(
+            features, np.stack(masks), label, valid, videos, start, places.astype(np.int32)
+        )
 
 
 class ClipStream:
-    """An endless stream of examples of any source, at random access: each epoch holds every example once, shuffled anew."""
+    """An endless stream of examples of any source, at random access: each epoch holds every
+    example once, shuffled anew."""
 
-    def __init__(self, make_example, size: int, batch_size: int, seed: int, process_index: int, process_count: int, identity: Mapping):
+    def __init__(
+        self,
+        make_example,
+        size: int,
+        batch_size: int,
+        seed: int,
+        process_index: int,
+        process_count: int,
+        identity: Mapping,
+    ):
         if size < 1:
             raise DataError(f"{size} training examples; expected at least one")
         self._make, self._size, self._batch_size = make_example, int(size), batch_size
-        self._places = process_index + process_count * np.arange(local_size(batch_size, process_count, "train.batch_size"))
-        self._order = lru_cache(maxsize=2)(lambda epoch: sampling.epoch_order(self._size, seed, 0, epoch))
-        self.identity = {"seed": int(seed), "batch_size": int(batch_size), "examples": self._size, **identity}
+        self._places = process_index + process_count * np.arange(
+            local_size(batch_size, process_count, "train.batch_size")
+        )
+        self._order = lru_cache(maxsize=2)(
+            lambda epoch: sampling.epoch_order(self._size, seed, 0, epoch)
+        )
+        self.identity = {
+            "seed": int(seed),
+            "batch_size": int(batch_size),
+            "examples": self._size,
+            **identity,
+        }
 
     def local_batch(self, k: int) -> Any:
-        """This process's part of global batch k: the examples' fields stacked to [B / P, ...], `position` their places in the stream."""
+        """This process's part of global batch k: the examples' fields stacked to [B / P, ...],
+        `position` their places in the stream."""
         places = k * self._batch_size + self._places
-        batch = stack([self._make(int(self._order(place // self._size)[place % self._size]), place) for place in places.tolist()])
+        batch = stack(
+            [
+                self._make(int(self._order(place // self._size)[place % self._size]), place)
+                for place in places.tolist()
+            ]
+        )
         position = places.astype(np.int32)
-        return {**batch, "position": position} if isinstance(batch, Mapping) else batch._replace(position=position)
+        return (
+            {**batch, "position": position}
+            if isinstance(batch, Mapping)
+            else batch._replace(position=position)
+        )
 
 
 def stack(examples: Sequence[Any]) -> Any:
-    """Examples of one structure (mappings and NamedTuples, nested, of arrays) as one, each array with a leading axis [B, ...]."""
+    """Examples of one structure (mappings and NamedTuples, nested, of arrays) as one, each array
+    with a leading axis [B, ...]."""
     if isinstance(examples[0], Mapping):
         return {key: stack([example[key] for example in examples]) for key in examples[0]}
     if hasattr(examples[0], "_fields"):

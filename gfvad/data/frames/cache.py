@@ -1,16 +1,20 @@
-"""Arrays of a set with one entry a frame, prepared once in a cache folder and read through one memory map.
+"""Arrays of a set with one entry a frame, prepared once in a cache folder and read through one
+memory map.
 
-A cache folder holds `data.bin` (the entries of all videos, one after the other, nothing else) and `manifest.json`. Workers convert videos side
-by side into parts; the main thread appends the parts in the order of the videos and notes each in the manifest, so that
+A cache folder holds `data.bin` (the entries of all videos, one after the other, nothing else) and
+`manifest.json`. Workers convert videos side by side into parts; the main thread appends the parts
+in the order of the videos and notes each in the manifest, so that
 
 - the bytes do not depend on the number of workers;
 - what an interrupted run finished is kept, video by video, and a later call goes on behind it;
 - a manifest says `complete` only when all is there, and readers look at nothing else.
 
-A manifest also holds a fingerprint (names, sizes and times of the source files): where it differs, everything is prepared anew. So is what a
-damaged byte lies in, from that video on: the manifest has the SHA-256 of each video's entries, compared when the store is opened (of a large
-one when a video is first read) and of itself.
+A manifest also holds a fingerprint (names, sizes and times of the source files): where it differs,
+everything is prepared anew. So is what a
+damaged byte lies in, from that video on: the manifest has the SHA-256 of each video's entries,
+compared when the store is opened (of a large one when a video is first read) and of itself.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -30,18 +34,19 @@ import numpy as np
 from gfvad.base.files import read_json
 from gfvad.base.locks import wait_for
 from gfvad.base.owned import remove_tree
-from gfvad.data.manifest import seal_of
-from gfvad.data.frames import decode
-from gfvad.data.frames.finding import passed_over
-from gfvad.data.frames.layouts import fingerprint, VideoFile, VideoFolder
-from gfvad.measure.results import atomically
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
+from gfvad.data.frames import decode
+from gfvad.data.frames.finding import passed_over
+from gfvad.data.frames.layouts import VideoFile, VideoFolder, fingerprint
+from gfvad.data.manifest import seal_of
+from gfvad.measure.results import atomically
 
 VERSION = 1  # of the format: caches of another one are made anew
 DATA, MANIFEST, PARTS = "data.bin", "manifest.json", "parts"
 DIGEST, SEAL = "sha256", "seal"  # keys of a manifest: of a video's entries, of the manifest itself
-CHECK_AT_ONCE = 1 << 30  # bytes of entries that are compared with their checksums when a store is opened (below a second)
+# bytes of entries that are compared with their checksums when a store is opened (below a second)
+CHECK_AT_ONCE = 1 << 30
 
 
 class Spec(NamedTuple):
@@ -68,10 +73,12 @@ def say_on_stderr(text: str) -> None:
 
 
 class Store:
-    """The entries of every frame of a split's videos, at random access and safe to read from threads.
+    """The entries of every frame of a split's videos, at random access and safe to read from
+    threads.
 
-    names [V]; lengths, offsets int64 [V] (entries of video i: [offsets[i], offsets[i] + lengths[i])); fps float64 [V], 0 where unknown;
-    source_sizes int64 [V, 2] (height, width) in pixels; size (height, width) that frames were brought to; data [T_total, *item].
+    names [V]; lengths, offsets int64 [V] (entries of video i: [offsets[i], offsets[i] +
+    lengths[i])); fps float64 [V], 0 where unknown; source_sizes int64 [V, 2] (height, width) in
+    pixels; size (height, width) that frames were brought to; data [T_total, *item].
     """
 
     def __init__(self, path: Path, spec: Spec, videos: Sequence[Mapping[str, Any]]):
@@ -84,7 +91,9 @@ class Store:
         self.digests = [video.get(DIGEST) for video in videos]  # None: of an earlier version
         self._checked = np.array([digest is None for digest in self.digests])
         # a plain view: indexing np.memmap itself costs a Python call more for every result
-        self.data = np.asarray(np.memmap(path / DATA, spec.dtype, "r", shape=(self.total, *spec.item)))
+        self.data = np.asarray(
+            np.memmap(path / DATA, spec.dtype, "r", shape=(self.total, *spec.item))
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -100,11 +109,16 @@ class Store:
 
     @property
     def content(self) -> dict[str, str]:
-        """{kind: digest of all entries, with the videos' names}; {} for a store of an earlier version."""
+        """{kind: digest of all entries, with the videos' names}; {} for a store of an earlier
+        version."""
         if None in self.digests:
             return {}
         lines = [f"{name} {digest}" for name, digest in zip(self.names, self.digests)]
-        return {self.spec.kind: hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]}
+        return {
+            self.spec.kind: (
+                hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            )
+        }
 
     def check(self, i: int) -> bool:
         """Whether the entries of video i are what was prepared; they are read the first time."""
@@ -115,7 +129,10 @@ class Store:
 
     def _require(self, i: int) -> None:
         if not self._checked[i] and not self.check(i):
-            raise DataError(f"{self.path}: the {self.spec.kind} of {self.names[i]!r} is damaged (its checksum differs); remove this folder, the same command makes it anew")
+            raise DataError(
+                f"{self.path}: the {self.spec.kind} of {self.names[i]!r} is damaged (its checksum"
+                " differs); remove this folder, the same command makes it anew"
+            )
 
     @property
     def total(self) -> int:
@@ -128,12 +145,14 @@ class Store:
         return tuple(map(int, self.source_sizes[0]))
 
     def video(self, i: int) -> np.ndarray:
-        """Entries of video i, a read-only view [T_i, *item]. Raises DataError where they are damaged."""
+        """Entries of video i, a read-only view [T_i, *item]. Raises DataError where they are
+        damaged."""
         self._require(i)
         return self.data[self.offsets[i] : self.offsets[i] + self.lengths[i]]
 
     def clip(self, video: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Entries of some frames (0-based) of a video in any order, repeats allowed: a copy [n, *item]. IndexError outside the video."""
+        """Entries of some frames (0-based) of a video in any order, repeats allowed: a copy [n,
+        *item]. IndexError outside the video."""
         self._require(video)
         return self.data[self.offsets[video] + checked(indices, int(self.lengths[video]))]
 
@@ -142,25 +161,46 @@ S = TypeVar("S", bound=Store)
 
 
 def checked(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
-    """Frame indices as int64 [n]; IndexError where one lies outside [0, length): the next video would be read silently."""
+    """Frame indices as int64 [n]; IndexError where one lies outside [0, length): the next video
+    would be read silently."""
     indices = np.asarray(indices, np.int64)
-    if indices.size and not (0 <= indices.min() and indices.max() < length):
+    if indices.size and not (indices.min() >= 0 and indices.max() < length):
         raise IndexError(f"frames {indices.min()} to {indices.max()} of a video of {length} frames")
     return indices
 
 
 def open_store(
-    folder: VideoFolder, split: str, spec: Spec, convert: Convert, *, cache: str | os.PathLike, workers: int, say: Say, cls: type[S] = Store
+    folder: VideoFolder,
+    split: str,
+    spec: Spec,
+    convert: Convert,
+    *,
+    cache: str | os.PathLike,
+    workers: int,
+    say: Say,
+    cls: type[S] = Store,
 ) -> S:
-    """The store (of class `cls`) of a split, prepared first where the cache has none or a stale one. Two processes that ask at once: the second waits.
+    """The store (of class `cls`) of a split, prepared first where the cache has none or a stale
+    one. Two processes that ask at once: the second waits.
 
-    Raises DataError where a video cannot be read (what was finished before is kept), or the cache cannot be written.
+    Raises DataError where a video cannot be read (what was finished before is kept), or the cache
+    cannot be written.
     """
     videos = folder.videos(split)
     if folder.passed:
         say(passed_over(folder.passed))
         folder.passed.clear()  # said once
-    marks = [VERSION, spec.kind, spec.item, spec.dtype, spec.size, dict(spec.settings), str(folder.root.resolve()), folder.layout, split]
+    marks = [
+        VERSION,
+        spec.kind,
+        spec.item,
+        spec.dtype,
+        spec.size,
+        dict(spec.settings),
+        str(folder.root.resolve()),
+        folder.layout,
+        split,
+    ]
     key = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:12]
     path = Path(cache).expanduser() / "video" / f"{spec.kind}-{split}-{key}"
     try:
@@ -171,22 +211,36 @@ def open_store(
             if store.data.nbytes <= CHECK_AT_ONCE:
                 bad = next((i for i in range(len(store)) if not store.check(i)), None)
                 if bad is not None:
-                    say(f"{spec.kind}: {store.names[bad]!r} in {path} is damaged, prepared anew from there on")
+                    say(
+                        f"{spec.kind}: {store.names[bad]!r} in {path} is damaged, prepared anew"
+                        " from there on"
+                    )
                     manifest = {**manifest, "complete": False, "videos": manifest["videos"][:bad]}
                     _write_manifest(path, manifest)
-                    store = cls(path, spec, _prepare(path, spec, videos, convert, workers, say)["videos"])
+                    store = cls(
+                        path, spec, _prepare(path, spec, videos, convert, workers, say)["videos"]
+                    )
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}): set data.cache_dir to a folder with write access and space") from None
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror or error}): set data.cache_dir to a folder"
+            " with write access and space"
+        ) from None
     return store
 
 
-def _prepare(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, workers: int, say: Say) -> dict:
+def _prepare(
+    path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, workers: int, say: Say
+) -> dict:
     """Brings the folder to a complete manifest, which is returned. The lock is held."""
     mark, manifest = fingerprint(videos), _read_manifest(path)
     if manifest and manifest["fingerprint"] != mark:
         say(f"{spec.kind}: the files in {videos[0].path.parent} have changed, prepared anew")
         manifest = None
-    if manifest and manifest["complete"] and _bytes_of(manifest, spec) == (path / DATA).stat().st_size:
+    if (
+        manifest
+        and manifest["complete"]
+        and _bytes_of(manifest, spec) == (path / DATA).stat().st_size
+    ):
         return manifest
     if not manifest or not _truncate(path / DATA, _bytes_of(manifest, spec)):
         remove_tree(path, (DATA, MANIFEST, PARTS))
@@ -197,7 +251,10 @@ def _prepare(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Conve
     stated = [decode.stated_frames(video) for video in videos[done:]]
     total = sum(stated) if all(stated) else 0
     _require_space(path, total * spec.item_bytes)
-    say(f"{spec.kind}: {len(videos) - done} videos to prepare in {path}" + (f", {done} are there" if done else ""))
+    say(
+        f"{spec.kind}: {len(videos) - done} videos to prepare in {path}"
+        + (f", {done} are there" if done else "")
+    )
     with Progress(total, spec.kind, "frames") as progress:
         _run(path, spec, videos[done:], convert, workers, progress, manifest)
     manifest["complete"] = True
@@ -206,7 +263,15 @@ def _prepare(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Conve
     return manifest
 
 
-def _run(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, workers: int, progress: Progress, manifest: dict) -> None:
+def _run(
+    path: Path,
+    spec: Spec,
+    videos: Sequence[VideoFile],
+    convert: Convert,
+    workers: int,
+    progress: Progress,
+    manifest: dict,
+) -> None:
     """Converts videos on threads, a few ahead, and appends their parts in order."""
     stop, lock = threading.Event(), threading.Lock()
 
@@ -223,7 +288,13 @@ def _run(path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, 
                 with lock:
                     progress.advance()
         size = decode.first_frame(video).shape[:2]
-        return {"name": video.name, "frames": frames, "fps": decode.frame_rate(video), "size": list(map(int, size)), DIGEST: digest.hexdigest()}
+        return {
+            "name": video.name,
+            "frames": frames,
+            "fps": decode.frame_rate(video),
+            "size": list(map(int, size)),
+            DIGEST: digest.hexdigest(),
+        }
 
     parts = [path / PARTS / f"{i}.bin" for i in range(len(videos))]
     pending: dict[int, Future] = {}
@@ -256,13 +327,22 @@ def _read_manifest(path: Path) -> dict | None:
         manifest = read_json(path / MANIFEST, "the manifest of stored frames")
         if SEAL in manifest and manifest.pop(SEAL) != seal_of(manifest):
             return None
-        return manifest if {"fingerprint", "complete", "videos"} <= set(manifest) and (path / DATA).is_file() else None
+        return (
+            manifest
+            if {"fingerprint", "complete", "videos"} <= set(manifest) and (path / DATA).is_file()
+            else None
+        )
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    atomically(path / MANIFEST, lambda file: file.write(json.dumps({**manifest, SEAL: seal_of(manifest)}, indent=1).encode()))
+    atomically(
+        path / MANIFEST,
+        lambda file: file.write(
+            json.dumps({**manifest, SEAL: seal_of(manifest)}, indent=1).encode()
+        ),
+    )
 
 
 def _truncate(path: Path, size: int) -> bool:
@@ -277,8 +357,8 @@ def _require_space(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path).free
     if needed > free:
         raise DataError(
-            f"{path}: {free / 1e9:,.1f} GB free, expected {needed / 1e9:,.1f} GB: set data.cache_dir to a larger disk, or read frames "
-            f"directly (mode='direct')"
+            f"{path}: {free / 1e9:,.1f} GB free, expected {needed / 1e9:,.1f} GB: set"
+            " data.cache_dir to a larger disk, or read frames directly (mode='direct')"
         )
 
 

@@ -1,7 +1,10 @@
-"""Which clips are cut from which videos: for training every place, for evaluation every frame once. Pure numpy.
+"""Which clips are cut from which videos: for training every place, for evaluation every frame once.
+Pure numpy.
 
-A clip is `clip_frames` past frames and the target, `stride` frames apart: target t with k frames has t - k * stride, ..., t - stride, t.
+A clip is `clip_frames` past frames and the target, `stride` frames apart: target t with k frames
+has t - k * stride, ..., t - stride, t.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.data import sampling
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data import sampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +30,11 @@ class ClipIndex:
         return len(self.video)
 
     def frames(self, i: int) -> np.ndarray:
-        """Frame numbers of clip i: int64 [clip_frames + 1], the last one the target; a number before the video's start is its first frame."""
-        return np.maximum(int(self.target[i]) - self.stride * np.arange(self.clip_frames, -1, -1), 0)
+        """Frame numbers of clip i: int64 [clip_frames + 1], the last one the target; a number
+        before the video's start is its first frame."""
+        return np.maximum(
+            int(self.target[i]) - self.stride * np.arange(self.clip_frames, -1, -1), 0
+        )
 
 
 class Parts(NamedTuple):
@@ -39,18 +45,26 @@ class Parts(NamedTuple):
     skipped: np.ndarray  # too short for one clip
 
 
-def eval_clips(lengths: Sequence[int], clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None) -> ClipIndex:
+def eval_clips(
+    lengths: Sequence[int], clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None
+) -> ClipIndex:
     """Every frame of the given videos (default: all) exactly once as target.
 
-    The first clip_frames * stride frames have less past than a clip holds and repeat the video's first frame; so frame 0, and the only frame
-    of a video of one frame, is predicted from itself alone.
+    The first clip_frames * stride frames have less past than a clip holds and repeat the video's
+    first frame; so frame 0, and the only frame of a video of one frame, is predicted from itself
+    alone.
     """
     _require(clip_frames, stride)
-    return _clips(lengths, clip_frames, stride, range(len(lengths)) if videos is None else videos, 0)
+    return _clips(
+        lengths, clip_frames, stride, range(len(lengths)) if videos is None else videos, 0
+    )
 
 
-def train_clips(lengths: Sequence[int], clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None) -> ClipIndex:
-    """Every clip that lies wholly in one of the given videos (default: all); shorter videos give none (see `split_videos`).
+def train_clips(
+    lengths: Sequence[int], clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None
+) -> ClipIndex:
+    """Every clip that lies wholly in one of the given videos (default: all); shorter videos give
+    none (see `split_videos`).
 
     Raises DataError where no video is long enough.
     """
@@ -60,36 +74,58 @@ def train_clips(lengths: Sequence[int], clip_frames: int, stride: int = 1, video
     if not len(clips):
         longest = max((int(lengths[i]) for i in videos), default=0)
         raise DataError(
-            f"no training clip: {len(videos)} videos of at most {longest} frames; expected one of at least {clip_frames * stride + 1} "
-            f"({clip_frames} frames and the target, stride {stride}): take shorter clips or longer videos"
+            f"no training clip: {len(videos)} videos of at most {longest} frames; expected one of"
+            f" at least {clip_frames * stride + 1} ({clip_frames} frames and the target, stride"
+            f" {stride}): take shorter clips or longer videos"
         )
     return clips
 
 
-def split_videos(names: Sequence[str], lengths: Sequence[int], clip_frames: int, stride: int, validation_fraction: float) -> Parts:
-    """Whole training videos held out for validation, chosen by a hash of their names (`sampling.split_validation`).
+def split_videos(
+    names: Sequence[str],
+    lengths: Sequence[int],
+    clip_frames: int,
+    stride: int,
+    validation_fraction: float,
+) -> Parts:
+    """Whole training videos held out for validation, chosen by a hash of their names
+    (`sampling.split_validation`).
 
-    Videos shorter than clip_frames * stride + 1 frames are in neither part. With fewer than two videos nothing is held out.
+    Videos shorter than clip_frames * stride + 1 frames are in neither part. With fewer than two
+    videos nothing is held out.
     """
     _require(clip_frames, stride)
     long = np.asarray(lengths, np.int64) > clip_frames * stride
     usable = np.flatnonzero(long)
-    train, validation = sampling.split_validation([names[i] for i in usable], np.zeros(len(usable), int), validation_fraction)
+    train, validation = sampling.split_validation(
+        [names[i] for i in usable], np.zeros(len(usable), int), validation_fraction
+    )
     return Parts(usable[train], usable[validation], np.flatnonzero(~long))
 
 
 def report_skipped(names: Sequence[str], lengths: Sequence[int], parts: Parts) -> str:
     """Which training videos are too short, for a message; '' where none is."""
     some = [f"{names[i]} ({int(lengths[i])} frames)" for i in parts.skipped]
-    return f"{len(some)} training videos are too short for a clip and left out: {', '.join(some[:5])}{', ...' if len(some) > 5 else ''}" if some else ""
+    return (
+        f"{len(some)} training videos are too short for a clip and left out:"
+        f" {', '.join(some[:5])}{', ...' if len(some) > 5 else ''}"
+        if some
+        else ""
+    )
 
 
-def _clips(lengths: Sequence[int], clip_frames: int, stride: int, videos: Sequence[int], first: int) -> ClipIndex:
+def _clips(
+    lengths: Sequence[int], clip_frames: int, stride: int, videos: Sequence[int], first: int
+) -> ClipIndex:
     targets = [np.arange(first, int(lengths[i]), dtype=np.int32) for i in videos]
     video = np.repeat(np.asarray(videos, np.int32), [len(t) for t in targets])
-    return ClipIndex(video, np.concatenate([np.zeros(0, np.int32), *targets]), int(clip_frames), int(stride))
+    return ClipIndex(
+        video, np.concatenate([np.zeros(0, np.int32), *targets]), int(clip_frames), int(stride)
+    )
 
 
 def _require(clip_frames: int, stride: int) -> None:
     if clip_frames < 1 or stride < 1:
-        raise ConfigError(f"clips of {clip_frames} frames with stride {stride}; expected at least 1 of each")
+        raise ConfigError(
+            f"clips of {clip_frames} frames with stride {stride}; expected at least 1 of each"
+        )

@@ -1,4 +1,6 @@
-"""Images (OpenCV) and video files (PyAV) to frames, uint8 [H, W] grey or [H, W, 3] RGB; whatever is damaged is an error by name."""
+"""Images (OpenCV) and video files (PyAV) to frames, uint8 [H, W] grey or [H, W, 3] RGB; whatever
+is damaged is an error by name."""
+
 from __future__ import annotations
 
 import contextlib
@@ -12,20 +14,38 @@ import cv2
 import numpy as np
 
 from gfvad.base.files import read_bytes, require_regular
-from gfvad.data.frames.layouts import VideoFile
 from gfvad.base.types import DataError
+from gfvad.data.frames.layouts import VideoFile
 
 GREY, RGB = 1, 3  # channels
 DEFAULT_FPS = 10.0  # of folders of frames, and of files that do not say
 # first bytes -> what a file is; the first that fits
 MAGIC = (
-    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"BM", "BMP"), (b"GIF8", "GIF"),
-    (b"RIFF", "RIFF (WebP or AVI)"), (b"PK\x03\x04", "zip archive"), (b"%PDF", "PDF"), (b"<", "text (HTML or XML)"), (b"version https://git-lfs", "Git LFS pointer"),
-)  # fmt: skip
-KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
-# containers that state their number of packets exactly; elsewhere a few may lack (AVI drops repeated frames)
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"BM", "BMP"),
+    (b"GIF8", "GIF"),
+    (b"RIFF", "RIFF (WebP or AVI)"),
+    (b"PK\x03\x04", "zip archive"),
+    (b"%PDF", "PDF"),
+    (b"<", "text (HTML or XML)"),
+    (b"version https://git-lfs", "Git LFS pointer"),
+)
+KINDS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+# containers that state their number of packets exactly; elsewhere a few may lack (AVI drops
+# repeated frames)
 EXACT, SLACK = ("mov", "mp4"), 0.02
-LOCAL = {"protocol_whitelist": "file,crypto,data"}  # a list of addresses called .mp4 opens no stream
+# a list of addresses called .mp4 opens no stream
+LOCAL = {"protocol_whitelist": "file,crypto,data"}
 LARGEST_IMAGE = 256 << 20  # bytes
 PROBED = 200  # packets in which a file that may be no video must show a frame
 JUMP = 600.0  # seconds: a larger step in the timestamps is a broken clock, not a pause
@@ -36,40 +56,66 @@ JOIN = 2.5  # frames by which joined streams may lie apart
 def read_image(path: Path, channels: int) -> np.ndarray:
     """One image, uint8 [H, W] (channels 1) or [H, W, 3] RGB (channels 3).
 
-    Raises DataError for a file that cannot be read, is of another kind than its name says (a GIF named .jpg), is cut off, or is damaged.
+    Raises DataError for a file that cannot be read, is of another kind than its name says (a GIF
+    named .jpg), is cut off, or is damaged.
     """
     content = read_bytes(path, "an image: extract this video again", LARGEST_IMAGE)
     _check_kind(path, content)
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR)
+        image = cv2.imdecode(
+            np.frombuffer(content, np.uint8),
+            cv2.IMREAD_GRAYSCALE if channels == GREY else cv2.IMREAD_COLOR,
+        )
     except (cv2.error, MemoryError):  # a header that claims absurdly many pixels
         image = None
     if image is None:
-        raise DataError(f"{path}: damaged or cut off ({len(content):,} bytes), expected a whole {KINDS[path.suffix.lower()]} image: extract it again")
+        raise DataError(
+            f"{path}: damaged or cut off ({len(content):,} bytes), expected a whole"
+            f" {KINDS[path.suffix.lower()]} image: extract it again"
+        )
     return image if channels == GREY else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _check_kind(path: Path, content: bytes) -> None:
-    """Raises DataError where the first bytes are not those of the suffix, or a JPEG or PNG lacks its end."""
+    """Raises DataError where the first bytes are not those of the suffix, or a JPEG or PNG lacks
+    its end."""
     if not content:
         raise DataError(f"{path}: empty file, expected an image: extract this video again")
     expected = KINDS[path.suffix.lower()]
-    found = next((kind for magic, kind in MAGIC if content.startswith(magic)), f"unknown ({content[:4].hex(' ')} ...)")
+    found = next(
+        (kind for magic, kind in MAGIC if content.startswith(magic)),
+        f"unknown ({content[:4].hex(' ')} ...)",
+    )
     if found != expected:
-        raise DataError(f"{path}: found a file of kind {found}, expected {expected} as its name says: convert it, or give it its right name")
-    # OpenCV fills what a cut JPEG lacks with grey, so its end marker is looked for (some writers pad behind it)
+        raise DataError(
+            f"{path}: found a file of kind {found}, expected {expected} as its name says: convert"
+            " it, or give it its right name"
+        )
+    # OpenCV fills what a cut JPEG lacks with grey, so its end marker is looked for (some writers
+    # pad behind it)
     end = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}.get(expected)
     if end and end not in content[-4096:]:
-        raise DataError(f"{path}: cut off after {len(content):,} bytes, expected the end marker of a {expected}: extract or copy it again")
+        raise DataError(
+            f"{path}: cut off after {len(content):,} bytes, expected the end marker of a"
+            f" {expected}: extract or copy it again"
+        )
 
 
-def read_frames(video: VideoFile, channels: int, times: list[float] | None = None) -> Iterator[np.ndarray]:
-    """The frames of a video in order, one at a time: uint8 [H, W] or [H, W, 3]. times: of a video file gets each frame's, see `read_video`.
+def read_frames(
+    video: VideoFile, channels: int, times: list[float] | None = None
+) -> Iterator[np.ndarray]:
+    """The frames of a video in order, one at a time: uint8 [H, W] or [H, W, 3]. times: of a video
+    file gets each frame's, see `read_video`.
 
-    Raises DataError as `read_image` and `read_video` do, and for a frame of another size than the video's first.
+    Raises DataError as `read_image` and `read_video` do, and for a frame of another size than the
+    video's first.
     """
     first = None
-    frames = ((path, read_image(path, channels)) for path in video.frames) if video.frames else _numbered(video.path, channels, times)
+    frames = (
+        ((path, read_image(path, channels)) for path in video.frames)
+        if video.frames
+        else _numbered(video.path, channels, times)
+    )
     for where, frame in frames:
         first = frame.shape if first is None else first
         require_size(where, frame.shape, first)
@@ -80,28 +126,38 @@ def require_size(where: Path | str, found: tuple[int, ...], expected: tuple[int,
     """Raises DataError where a frame is not of its video's size."""
     if found[:2] != expected[:2]:
         raise DataError(
-            f"{where}: {found[0]}x{found[1]} pixels (height x width), expected {expected[0]}x{expected[1]} as the video's first frame: "
-            f"extract this video again"
+            f"{where}: {found[0]}x{found[1]} pixels (height x width), expected"
+            f" {expected[0]}x{expected[1]} as the video's first frame: extract this video again"
         )
 
 
 def first_frame(video: VideoFile, channels: int = GREY) -> np.ndarray:
-    """The first frame of a video: its shape is the video's source size. Raises DataError as `read_frames`."""
-    return read_image(video.frames[0], channels) if video.frames else next(read_video(video.path, channels))
+    """The first frame of a video: its shape is the video's source size. Raises DataError as
+    `read_frames`."""
+    return (
+        read_image(video.frames[0], channels)
+        if video.frames
+        else next(read_video(video.path, channels))
+    )
 
 
-def _numbered(path: Path, channels: int, times: list[float] | None) -> Iterator[tuple[str, np.ndarray]]:
+def _numbered(
+    path: Path, channels: int, times: list[float] | None
+) -> Iterator[tuple[str, np.ndarray]]:
     for number, frame in enumerate(read_video(path, channels, times), 1):
         yield f"{path}, frame {number}", frame
 
 
 def read_video(path: Path, channels: int, times: list[float] | None = None) -> Iterator[np.ndarray]:
-    """The frames of a video file as they come (a variable rate is not resampled), turned as its rotation tag says.
+    """The frames of a video file as they come (a variable rate is not resampled), turned as its
+    rotation tag says.
 
-    times: gets the seconds of each frame before it is given, from 0 at the first; one frame's length behind the last where stamps lack or run back.
-    Transport streams that were joined are read through, their times go on.
-    Raises DataError where the file cannot be opened, has no video stream or no frame, cannot be decoded to its end, holds fewer frames
-    than its container states (cut off while it was copied), or lacks packets in the middle.
+    times: gets the seconds of each frame before it is given, from 0 at the first; one frame's
+    length behind the last where stamps lack or run back. Transport streams that were joined are
+    read through, their times go on.
+    Raises DataError where the file cannot be opened, has no video stream or no frame, cannot be
+    decoded to its end, holds fewer frames than its container states (cut off while it was copied),
+    or lacks packets in the middle.
     """
     with _open(path) as container:
         stream = container.streams.video[0]
@@ -118,10 +174,20 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                     if times is not None:
                         first = (frame.time or 0.0) if first is None else first
                         at = None if frame.time is None else frame.time - first + shift
-                        if at is not None and not -1 < at - last < JUMP:  # another stream begins here: go on from the last frame
+                        # another stream begins here: go on from the last frame
+                        if at is not None and not -1 < at - last < JUMP:
                             shift += last + step - at
                             at = last + step
-                        before, last = last, 0.0 if decoded == 1 else at if at is not None and at > last else last + gap
+                        before, last = (
+                            last,
+                            (
+                                0.0
+                                if decoded == 1
+                                else at
+                                if at is not None and at > last
+                                else last + gap
+                            ),
+                        )
                         step = last - before if decoded > 1 else gap
                         times.append(last)
                     yield _to_array(frame, channels)
@@ -130,8 +196,8 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
         except (av.FFmpegError, ValueError, IndexError, MemoryError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error or type(error).__name__
             raise DataError(
-                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({reason}), expected a whole video: "
-                f"copy or encode it again"
+                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({reason}),"
+                " expected a whole video: copy or encode it again"
             ) from None
         breaks.end()
         # packets, not frames: an edit list may hide frames on purpose
@@ -139,11 +205,14 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
         if packets < stated * (1 if exact else 1 - SLACK):
             raise cut_off(str(path), decoded, stated)
         if not decoded:
-            raise DataError(f"{path}: no frame in it, expected at least one: encode it again or leave it out")
+            raise DataError(
+                f"{path}: no frame in it, expected at least one: encode it again or leave it out"
+            )
 
 
 def stated_frames(video: VideoFile) -> int:
-    """How many frames a video has by its container (exact for a folder of frames); 0 where it does not say. For progress only."""
+    """How many frames a video has by its container (exact for a folder of frames); 0 where it
+    does not say. For progress only."""
     if video.frames:
         return len(video.frames)
     with _open(video.path) as container:
@@ -151,7 +220,8 @@ def stated_frames(video: VideoFile) -> int:
 
 
 def frame_rate(video: VideoFile) -> float:
-    """Frames a second of a video file (its average); 0.0 where unknown, as for a folder of frames."""
+    """Frames a second of a video file (its average); 0.0 where unknown, as for a folder of
+    frames."""
     if video.frames:
         return 0.0
     with _open(video.path) as container:
@@ -173,13 +243,19 @@ def open_file(path: str | Path, where: str = ""):
     """The container of a regular file, which names no other file or stream. Raises DataError."""
     where = where or str(path)
     if not require_regular(path, "a video file"):
-        raise DataError(f"{where}: not a readable video (an empty file). Expected a whole file: copy or encode it again")
+        raise DataError(
+            f"{where}: not a readable video (an empty file). Expected a whole file: copy or encode"
+            " it again"
+        )
     try:
         # an absolute path: FFmpeg takes what stands before a colon in another one for a protocol
         return av.open(os.path.abspath(path), options=dict(LOCAL))
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{where}: not a readable video ({reason}); it may be cut off, or no video. Expected a whole file: copy or encode it again") from None
+        raise DataError(
+            f"{where}: not a readable video ({reason}); it may be cut off, or no video. Expected a"
+            " whole file: copy or encode it again"
+        ) from None
 
 
 def is_picture(container) -> bool:
@@ -192,7 +268,10 @@ def require_decoder(where: str, container, stream) -> None:
     """Raises DataError, the container closed, where FFmpeg has no decoder of a video stream."""
     if stream.codec_context is None:
         container.close()
-        raise DataError(f"{where}: its video is of a codec that this FFmpeg does not know, or the file is damaged; expected a whole one: encode it again, e.g. as H.264")
+        raise DataError(
+            f"{where}: its video is of a codec that this FFmpeg does not know, or the file is"
+            " damaged; expected a whole one: encode it again, e.g. as H.264"
+        )
 
 
 def has_frames(path: Path) -> bool:
@@ -201,7 +280,12 @@ def has_frames(path: Path) -> bool:
         with open_file(path) as container:
             if is_picture(container):
                 return False
-            streams = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & av.stream.Disposition.attached_pic]
+            streams = [
+                s
+                for s in container.streams.video
+                if s.codec_context is not None
+                and not s.disposition & av.stream.Disposition.attached_pic
+            ]
             for packet in itertools.islice(container.demux(streams[0]), PROBED) if streams else ():
                 with contextlib.suppress(av.FFmpegError):
                     if packet.decode():
@@ -214,8 +298,10 @@ def has_frames(path: Path) -> bool:
 class Breaks:
     """Packets of a video stream to frames; where packets are flagged as damaged, what that means.
 
-    In a transport stream a flag stands where the count of its packets jumps. Where times run back there, or go on within JOIN frames, two
-    streams were joined and nothing lacks: it is read through. Elsewhere packets lack, or the file is cut off.
+    In a transport stream a flag stands where the count of its packets jumps. Where times run back
+    there, or go on within JOIN frames, two
+    streams were joined and nothing lacks: it is read through. Elsewhere packets lack, or the file
+    is cut off.
     """
 
     def __init__(self, where: str, container, gap: float):
@@ -228,14 +314,20 @@ class Breaks:
         self.shown = 0  # frames so far
 
     def decoded(self, packet) -> list:
-        """Frames of a packet. Raises DataError where packets lack before it, FFmpegError where it cannot be decoded."""
+        """Frames of a packet. Raises DataError where packets lack before it, FFmpegError where
+        it cannot be decoded."""
         stamp = packet.dts if packet.dts is not None else packet.pts
-        time = None if stamp is None or packet.time_base is None else float(stamp * packet.time_base)
+        time = (
+            None if stamp is None or packet.time_base is None else float(stamp * packet.time_base)
+        )
         if self._near and packet.size:
             step = 0.0 if time is None or self._last is None else time - self._last
             if JOIN * self._gap < step < JUMP:
-                raise DataError(f"{self._where}: damaged after {self.shown} frames: {step:.2f} s are missing there, expected a whole video: copy or record it again, "
-                                "or accept the gap by encoding it anew (ffmpeg -i FILE NEW.mp4)")  # fmt: skip
+                raise DataError(
+                    f"{self._where}: damaged after {self.shown} frames: {step:.2f} s are missing"
+                    " there, expected a whole video: copy or record it again, or accept the gap by"
+                    " encoding it anew (ffmpeg -i FILE NEW.mp4)"
+                )
             self._near, self._torn = self._near - 1, False
         if packet.is_corrupt:
             if not self._joins:
@@ -245,7 +337,8 @@ class Breaks:
         try:
             frames = packet.decode()
         except av.FFmpegError:
-            if not self._near and not (self._joins and not self.shown):  # a recording may begin between whole pictures
+            # a recording may begin between whole pictures
+            if not self._near and not (self._joins and not self.shown):
                 raise
             return []  # the torn picture at a join
         self.shown += len(frames)
@@ -259,7 +352,11 @@ class Breaks:
 
 def cut_off(where: str, shown: int, stated: int) -> DataError:
     """The error of a file that ends too early."""
-    expected = f"expected {stated} as its container states" if stated else "then a damaged packet, expected a whole video"
+    expected = (
+        f"expected {stated} as its container states"
+        if stated
+        else "then a damaged packet, expected a whole video"
+    )
     return DataError(f"{where}: cut off: {shown} whole frames, {expected}: copy or encode it again")
 
 

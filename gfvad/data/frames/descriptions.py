@@ -1,8 +1,11 @@
-"""Descriptions of frames or clips by a vision-language model: JSON lines -> one text a frame -> one embedding a frame.
+"""Descriptions of frames or clips by a vision-language model: JSON lines -> one text a frame -> one
+embedding a frame.
 
-A line is {"video": "01", "frame": 7, "text": "..."} or {"video": "01", "start": 1, "end": 16, "text": "..."}; frames count from 1, both ends in.
-Other keys are ignored. `describe.py` writes such files with a local model.
+A line is {"video": "01", "frame": 7, "text": "..."} or {"video": "01", "start": 1, "end": 16,
+"text": "..."}; frames count from 1, both ends in. Other keys are ignored. `describe.py` writes such
+files with a local model.
 """
+
 from __future__ import annotations
 
 import os
@@ -14,11 +17,11 @@ import numpy as np
 
 from gfvad.base import files
 from gfvad.base.names import canonical, near
+from gfvad.base.progress import Progress
+from gfvad.base.types import DataError
 from gfvad.data import text
 from gfvad.data.frames.cache import Say, say_on_stderr
 from gfvad.data.frames.layouts import match_names
-from gfvad.base.progress import Progress
-from gfvad.base.types import DataError
 
 SHAPE = '{"video", "frame" (from 1), "text"} or {"video", "start", "end", "text"}'
 
@@ -38,30 +41,45 @@ class Descriptions(NamedTuple):
     """One text a frame for V videos."""
 
     texts: tuple[tuple[str, ...], ...]  # V x T_i
-    filled: np.ndarray  # int64 [V] frames without a description of their own, which took a neighbour's
+    # int64 [V] frames without a description of their own, which took a neighbour's
+    filled: np.ndarray
 
     def report(self, names: Sequence[str]) -> str:
         """Which videos took how many texts from a neighbour, for a message; '' where none did."""
         some = [f"{names[i]} ({n})" for i, n in enumerate(self.filled) if n]
         if not some:
             return ""
-        return f"{int(self.filled.sum())} frames without a description take the last one before them: {', '.join(some[:6])}{', ...' if len(some) > 6 else ''}"
+        return (
+            f"{int(self.filled.sum())} frames without a description take the last one before them:"
+            f" {', '.join(some[:6])}{', ...' if len(some) > 6 else ''}"
+        )
 
 
-def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Sequence[int], lines: Sequence[Line] | None = None) -> Descriptions:
-    """The text of every frame of the videos `names` [V] with `lengths` [V] frames. lines: of the file, only these (None: all).
+def read_descriptions(
+    path: str | os.PathLike,
+    names: Sequence[str],
+    lengths: Sequence[int],
+    lines: Sequence[Line] | None = None,
+) -> Descriptions:
+    """The text of every frame of the videos `names` [V] with `lengths` [V] frames. lines: of the
+    file, only these (None: all).
 
-    Of descriptions that overlap, a frame's own (`frame`) wins, then the clip that starts last. A frame without any takes the last description
-    before it, so nothing comes from the future; only the frames before a video's first description take that one. `filled` counts both.
-    Video names are matched as `layouts.match_names` does ('Test001' is '01').
-    Raises DataError for an unreadable file, a bad line, an unknown video, a frame outside its video, two texts of one frame, a video without any.
+    Of descriptions that overlap, a frame's own (`frame`) wins, then the clip that starts last. A
+    frame without any takes the last description before it, so nothing comes from the future; only
+    the frames before a video's first description take that one. `filled` counts both. Video names
+    are matched as `layouts.match_names` does ('Test001' is '01').
+    Raises DataError for an unreadable file, a bad line, an unknown video, a frame outside its
+    video, two texts of one frame, a video without any.
     """
     path = Path(path)
     texts: list[list[str | None]] = [[None] * int(length) for length in lengths]
     known: dict[str, int] = {}
     own: set[tuple[int, int]] = set()
     # clips in order of their starts, then single frames: what is written later wins
-    for line in sorted(read_lines(path) if lines is None else lines, key=lambda line: (line.single, line.start, line.number)):
+    for line in sorted(
+        read_lines(path) if lines is None else lines,
+        key=lambda line: (line.single, line.start, line.number),
+    ):
         where = f"{path}, line {line.number}"
         if line.video not in known:
             known[line.video] = match_names([line.video], names)[0]
@@ -69,36 +87,55 @@ def read_descriptions(path: str | os.PathLike, names: Sequence[str], lengths: Se
         if i < 0:
             some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             raise DataError(
-                f"{where}: unknown video {line.video!r}{near(line.video, names)}; expected one of {some}: one file a split, with the videos' names"
+                f"{where}: unknown video {line.video!r}{near(line.video, names)}; expected one of"
+                f" {some}: one file a split, with the videos' names"
             )
         if not 1 <= line.start <= line.end <= len(texts[i]):
             raise DataError(
-                f"{where}: frames {line.start} to {line.end} of video {line.video!r}, which has frames 1 to {len(texts[i])}; "
-                f"expected frames of the video, counted from 1"
+                f"{where}: frames {line.start} to {line.end} of video {line.video!r}, which has"
+                f" frames 1 to {len(texts[i])}; expected frames of the video, counted from 1"
             )
         if line.single and (i, line.start) in own:
-            raise DataError(f"{where}: frame {line.start} of video {line.video!r} is described twice; expected once: remove one line")
+            raise DataError(
+                f"{where}: frame {line.start} of video {line.video!r} is described twice; expected"
+                " once: remove one line"
+            )
         own |= {(i, line.start)} if line.single else set()
         texts[i][line.start - 1 : line.end] = [line.text] * (line.end - line.start + 1)
     empty = [name for name, row in zip(names, texts) if not any(row)]
     if empty:
-        raise DataError(f"{path}: no description of {len(empty)} videos, e.g. {empty[0]!r}; expected at least one a video: describe them or leave the text out")
-    return Descriptions(tuple(tuple(fill(row)) for row in texts), np.array([row.count(None) for row in texts], np.int64))
+        raise DataError(
+            f"{path}: no description of {len(empty)} videos, e.g. {empty[0]!r}; expected at least"
+            " one a video: describe them or leave the text out"
+        )
+    return Descriptions(
+        tuple(tuple(fill(row)) for row in texts),
+        np.array([row.count(None) for row in texts], np.int64),
+    )
 
 
 def describe_one(path: str | os.PathLike, name: str, frames: int) -> Descriptions:
-    """The text of every frame of one video, from a file that may describe others too. Raises DataError as `read_descriptions`."""
+    """The text of every frame of one video, from a file that may describe others too. Raises
+    DataError as `read_descriptions`."""
     lines = list(read_lines(Path(path)))
     known = list(dict.fromkeys(line.video for line in lines))
     found = match_names([name], known)[0]
     if found < 0:
-        raise DataError(f"{path}: no description of video {name!r}; found {', '.join(known[:8]) or 'none'}: add lines of it")
-    return read_descriptions(path, [known[found]], [frames], [line for line in lines if line.video == known[found]])
+        raise DataError(
+            f"{path}: no description of video {name!r}; found {', '.join(known[:8]) or 'none'}: add"
+            " lines of it"
+        )
+    return read_descriptions(
+        path, [known[found]], [frames], [line for line in lines if line.video == known[found]]
+    )
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    """The lines of a file of descriptions. Raises DataError naming the line that is no JSON or lacks something."""
-    content = files.read_text(path, f"JSON lines {SHAPE}" + ("" if path.exists() else ": check data.descriptions"))
+    """The lines of a file of descriptions. Raises DataError naming the line that is no JSON or
+    lacks something."""
+    content = files.read_text(
+        path, f"JSON lines {SHAPE}" + ("" if path.exists() else ": check data.descriptions")
+    )
     for number, row in enumerate(content.split("\n"), 1):
         if row.strip():
             yield _parse(f"{path}, line {number}", number, row)
@@ -109,16 +146,23 @@ def _parse(where: str, number: int, row: str) -> Line:
     keys = ("frame", "frame") if "frame" in entry else ("start", "end")
     lacking = [k for k in ("video", *dict.fromkeys(keys), "text") if k not in entry]
     if lacking:
-        raise DataError(f"{where}: lacks {', '.join(lacking)}, found {row[:60]!r}; expected {SHAPE}")
+        raise DataError(
+            f"{where}: lacks {', '.join(lacking)}, found {row[:60]!r}; expected {SHAPE}"
+        )
     start, end = entry[keys[0]], entry[keys[1]]
     if type(start) is not int or type(end) is not int or not 1 <= start <= end:
         raise DataError(
             f"{where}: frames {start!r} to {end!r}; expected whole numbers from 1, in their order"
         )
     if type(entry["video"]) not in (str, int) or not str(entry["video"]).strip():
-        raise DataError(f"{where}: video {str(entry['video'])[:40]!r}; expected the name of a video")
+        raise DataError(
+            f"{where}: video {str(entry['video'])[:40]!r}; expected the name of a video"
+        )
     if not isinstance(entry["text"], str) or not entry["text"].strip():
-        raise DataError(f"{where}: text {str(entry['text'])[:40]!r}; expected a sentence: write it or remove the line")
+        raise DataError(
+            f"{where}: text {str(entry['text'])[:40]!r}; expected a sentence: write it or remove"
+            " the line"
+        )
     return Line(number, str(entry["video"]), start, end, entry["text"].strip(), keys[0] == "frame")
 
 
@@ -135,7 +179,8 @@ def require_once(path: Path, lines: Sequence[Line]) -> None:
 
 
 def fill(texts: Sequence[str | None]) -> list[str]:
-    """Each gap takes the last text before it; a leading gap the first one after it. At least one text is there."""
+    """Each gap takes the last text before it; a leading gap the first one after it. At least one
+    text is there."""
     last = next(t for t in texts if t is not None)
     filled = []
     for t in texts:
@@ -144,11 +189,18 @@ def fill(texts: Sequence[str | None]) -> list[str]:
     return filled
 
 
-def embed_descriptions(descriptions: Descriptions, encoder_name: str, cache: str | os.PathLike | None, say: Say = say_on_stderr) -> np.ndarray:
-    """Embeddings float32 [T_total, D] of every frame's text, video after video, unit norm; each distinct text is embedded once and cached.
+def embed_descriptions(
+    descriptions: Descriptions,
+    encoder_name: str,
+    cache: str | os.PathLike | None,
+    say: Say = say_on_stderr,
+) -> np.ndarray:
+    """Embeddings float32 [T_total, D] of every frame's text, video after video, unit norm; each
+    distinct text is embedded once and cached.
 
-    encoder_name: 'minilm' or 'hash' (`gfvad.encoders.minilm.get_encoder`). Texts longer than the encoder reads are cut at their end, and `say`
-    tells how many. Raises ConfigError for another encoder, DataError where its weights are missing.
+    encoder_name: 'minilm' or 'hash' (`gfvad.encoders.minilm.get_encoder`). Texts longer than the
+    encoder reads are cut at their end, and `say` tells how many. Raises ConfigError for another
+    encoder, DataError where its weights are missing.
     """
     from gfvad.encoders import minilm  # imports jax
 
@@ -159,9 +211,14 @@ def embed_descriptions(descriptions: Descriptions, encoder_name: str, cache: str
     if missing:
         cut = count_cut(missing, encoder_name)
         if cut:
-            say(f"text: {cut} of {len(missing)} descriptions are longer than the {minilm.TOKEN_LENGTHS[-1]} tokens the encoder reads; their ends are cut off")
+            say(
+                f"text: {cut} of {len(missing)} descriptions are longer than the"
+                f" {minilm.TOKEN_LENGTHS[-1]} tokens the encoder reads; their ends are cut off"
+            )
         with Progress(len(missing), "embedding", "descriptions") as progress:
-            text.embed(missing, encoder, store, lambda done, _: progress.advance(done - progress.done))
+            text.embed(
+                missing, encoder, store, lambda done, _: progress.advance(done - progress.done)
+            )
     return text.embed(texts, encoder, store)
 
 
@@ -174,7 +231,8 @@ def count_cut(texts: Sequence[str], encoder_name: str) -> int:
     from tokenizers import Tokenizer
 
     limit = minilm.TOKEN_LENGTHS[-1]
-    long = [t for t in texts if len(t) > limit]  # a token is at least a character, but for the two that frame a text
+    # a token is at least a character, but for the two that frame a text
+    long = [t for t in texts if len(t) > limit]
     tokenizer = Tokenizer.from_file(str(minilm.model_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()

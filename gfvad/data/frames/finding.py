@@ -1,4 +1,6 @@
-"""Which files are videos: what PyAV decodes, whatever its name. In folders, names that say something are believed, the others are probed."""
+"""Which files are videos: what PyAV decodes, whatever its name. In folders, names that say
+something are believed, the others are probed."""
+
 from __future__ import annotations
 
 import os
@@ -8,15 +10,97 @@ from pathlib import Path
 
 from gfvad.base.names import SHOWN, VIDEO_SUFFIXES
 
-# never probed: FFmpeg takes texts for ANSI art, pictures for videos of one frame, and lists for the files or streams they name
-OTHERS = frozenset((
-    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".html", ".pdf",
-    ".list", ".m3u", ".m3u8", ".pls", ".sdp", ".mpd", ".ffconcat", ".srt", ".ass", ".vtt", ".lrc", ".nfo", ".sub", ".m", ".py", ".sh",
-    ".npy", ".npz", ".mat", ".h5", ".pkl", ".pt", ".pth", ".onnx", ".safetensors", ".bin", ".parquet", ".array_record", ".db", ".lock",
-    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".ppm", ".pgm", ".ico", ".svg", ".jp2", ".avif", ".dng",
-    ".wav", ".mp3", ".flac", ".aac", ".m4a", ".opus", ".oga", ".wma", ".mid",
-    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".md5", ".sha256", ".part", ".tmp", ".ini", ".exe",
-))  # fmt: skip
+# never probed: FFmpeg takes texts for ANSI art, pictures for videos of one frame, and lists for the
+# files or streams they name
+OTHERS = frozenset(
+    (
+        ".txt",
+        ".md",
+        ".rst",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".cfg",
+        ".log",
+        ".html",
+        ".pdf",
+        ".list",
+        ".m3u",
+        ".m3u8",
+        ".pls",
+        ".sdp",
+        ".mpd",
+        ".ffconcat",
+        ".srt",
+        ".ass",
+        ".vtt",
+        ".lrc",
+        ".nfo",
+        ".sub",
+        ".m",
+        ".py",
+        ".sh",
+        ".npy",
+        ".npz",
+        ".mat",
+        ".h5",
+        ".pkl",
+        ".pt",
+        ".pth",
+        ".onnx",
+        ".safetensors",
+        ".bin",
+        ".parquet",
+        ".array_record",
+        ".db",
+        ".lock",
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".heic",
+        ".ppm",
+        ".pgm",
+        ".ico",
+        ".svg",
+        ".jp2",
+        ".avif",
+        ".dng",
+        ".wav",
+        ".mp3",
+        ".flac",
+        ".aac",
+        ".m4a",
+        ".opus",
+        ".oga",
+        ".wma",
+        ".mid",
+        ".zip",
+        ".tar",
+        ".gz",
+        ".tgz",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".7z",
+        ".rar",
+        ".md5",
+        ".sha256",
+        ".part",
+        ".tmp",
+        ".ini",
+        ".exe",
+    )
+)
 OF_SOUND_TOO = (".ogg",)  # probed as well: most such files hold sound alone
 
 
@@ -27,7 +111,8 @@ def suffix_of(name: str) -> str:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file in a folder is a video: a regular file of a video's suffix, or of an unknown one that PyAV finds frames in."""
+    """Whether a file in a folder is a video: a regular file of a video's suffix, or of an
+    unknown one that PyAV finds frames in."""
     suffix = path.suffix.lower()
     if suffix in OTHERS:
         return False
@@ -45,10 +130,11 @@ def is_video(path: Path) -> bool:
 
 
 def below(root: Path, passed: list[Path]) -> Iterator[Path]:
-    """The video files in a folder and its sub-folders, in the order of their names; `passed` gets the files that are none.
+    """The video files in a folder and its sub-folders, in the order of their names; `passed` gets
+    the files that are none.
 
-    Hidden files are passed over silently; links to folders (which may be loops) are not followed, and count as passed over, as empty
-    folders do that are called like a video.
+    Hidden files are passed over silently; links to folders (which may be loops) are not followed,
+    and count as passed over, as empty folders do that are called like a video.
     """
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith("."))

@@ -1,13 +1,20 @@
-"""Where the videos of a set lie on disk: frames in a folder a video, or video files, in the shapes such sets are published in.
+"""Where the videos of a set lie on disk: frames in a folder a video, or video files, in the shapes
+such sets are published in.
 
-    frames   training/frames/01/000.jpg, testing/frames/01/000.jpg   (the predictive papers' Ped2, Avenue, ShanghaiTech)
-    ucsd     Train/Train001/001.tif, Test/Test001/001.tif            (UCSD's own; Test001_gt holds masks)
-    videos   training/videos/01.avi, testing/videos/01.avi           (also Avenue's own training_videos, testing_videos)
-    any      one video file, one folder of frames, or a folder of either: to be scored, all of it is the part 'test'
+    frames   training/frames/01/000.jpg, testing/frames/01/000.jpg   (the predictive papers' Ped2,
+             Avenue, ShanghaiTech)
+    ucsd     Train/Train001/001.tif, Test/Test001/001.tif            (UCSD's own; Test001_gt holds
+             masks)
+    videos   training/videos/01.avi, testing/videos/01.avi           (also Avenue's own
+             training_videos, testing_videos)
+    any      one video file, one folder of frames, or a folder of either: to be scored, all of it is
+             the part 'test'
 
-A part may hold both kinds (ShanghaiTech comes with training videos and testing frames). `train` and `test` do for `training` and `testing`,
-and the folders `frames` and `videos` may be left out: train/NAME/001.jpg, test/NAME.mp4.
+A part may hold both kinds (ShanghaiTech comes with training videos and testing frames). `train` and
+`test` do for `training` and `testing`, and the folders `frames` and `videos` may be left out:
+train/NAME/001.jpg, test/NAME.mp4.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -18,10 +25,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.base.files import require_regular
-from gfvad.base.names import canonical, some, VIDEO_SUFFIXES
-from gfvad.settings.config import nearest
-from gfvad.data.frames.finding import is_video, suffix_of
+from gfvad.base.names import VIDEO_SUFFIXES, canonical, some
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data.frames.finding import is_video, suffix_of
+from gfvad.settings.config import nearest
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 VIDEOS = VIDEO_SUFFIXES  # in folders; what has another suffix is probed (`finding.is_video`)
@@ -29,13 +36,43 @@ SPLITS = ("train", "test")
 # layout -> split -> folders tried in this order, of which the first that exists counts
 FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
     "frames": {
-        "train": ("training/frames", "train/frames", "training/videos", "train/videos", "training", "train"),
-        "test": ("testing/frames", "test/frames", "testing/videos", "test/videos", "testing", "test"),
+        "train": (
+            "training/frames",
+            "train/frames",
+            "training/videos",
+            "train/videos",
+            "training",
+            "train",
+        ),
+        "test": (
+            "testing/frames",
+            "test/frames",
+            "testing/videos",
+            "test/videos",
+            "testing",
+            "test",
+        ),
     },
     "ucsd": {"train": ("Train",), "test": ("Test",)},
     "videos": {
-        "train": ("training/videos", "training_videos", "train/videos", "training/frames", "train/frames", "training", "train"),
-        "test": ("testing/videos", "testing_videos", "test/videos", "testing/frames", "test/frames", "testing", "test"),
+        "train": (
+            "training/videos",
+            "training_videos",
+            "train/videos",
+            "training/frames",
+            "train/frames",
+            "training",
+            "train",
+        ),
+        "test": (
+            "testing/videos",
+            "testing_videos",
+            "test/videos",
+            "testing/frames",
+            "test/frames",
+            "testing",
+            "test",
+        ),
     },
     "any": {"train": (), "test": (".",)},
 }
@@ -57,7 +94,8 @@ class VideoFile(NamedTuple):
 
 
 class VideoFolder:
-    """The videos of one set. `videos(split)` reads the folder when it is first asked for, and remembers."""
+    """The videos of one set. `videos(split)` reads the folder when it is first asked for, and
+    remembers."""
 
     def __init__(self, layout: str, root: Path):
         self.layout, self.root = layout, root
@@ -68,24 +106,32 @@ class VideoFolder:
         return f"VideoFolder({self.layout!r}, {str(self.root)!r})"
 
     def folder(self, split: str) -> Path:
-        """The folder (or the single file) that holds a split's videos. Raises DataError where there is none."""
+        """The folder (or the single file) that holds a split's videos. Raises DataError where
+        there is none."""
         if split not in SPLITS:
             raise ConfigError(f"split {split!r}; valid: {', '.join(SPLITS)}")
         tried = FOLDERS[self.layout][split]
         if not tried:
-            raise DataError(f"{self.root}: no {split} videos in layout 'any', of which all is 'test'; expected training/ and testing/ for a set to train on")
-        found = next((self.root / name for name in tried if name == "." or _exists(self.root, name)), None)
+            raise DataError(
+                f"{self.root}: no {split} videos in layout 'any', of which all is 'test'; expected"
+                " training/ and testing/ for a set to train on"
+            )
+        found = next(
+            (self.root / name for name in tried if name == "." or _exists(self.root, name)), None
+        )
         if found is None:
             raise DataError(
-                f"{self.root}: no folder of {split} videos of layout {self.layout!r}; expected {' or '.join(tried)}. "
-                f"Found: {_listing(self.root)}. Give the folder above it, or another layout ({', '.join(LAYOUTS)})"
+                f"{self.root}: no folder of {split} videos of layout {self.layout!r}; expected"
+                f" {' or '.join(tried)}. Found: {_listing(self.root)}. Give the folder above it, or"
+                f" another layout ({', '.join(LAYOUTS)})"
             )
         return found
 
     def videos(self, split: str) -> tuple[VideoFile, ...]:
         """The videos of a split, ordered by the numbers in their names.
 
-        Raises DataError for an empty folder, missing frames, and training videos that are called like test ones or lie in the test part.
+        Raises DataError for an empty folder, missing frames, and training videos that are called
+        like test ones or lie in the test part.
         """
         if split not in self._videos:
             found = gather(self.folder(split), split, self.passed)
@@ -106,7 +152,8 @@ class VideoFolder:
         return f"folders {names['train']} (training) and {names['test']} (test)"
 
     def _require_training(self, videos: Sequence[VideoFile]) -> None:
-        """Raises DataError for videos of which their name, or a link into the test part, says that they are for testing."""
+        """Raises DataError for videos of which their name, or a link into the test part, says
+        that they are for testing."""
         folder = self.folder("train")
         named = [video.name for video in videos if TEST_NAME.fullmatch(video.name)]
         tests = [
@@ -122,22 +169,29 @@ class VideoFolder:
         if named or inside:
             why = "called like test videos" if named else f"links into {tests[0]}"
             raise DataError(
-                f"{folder}: {len(named or inside)} training videos are {why}: {some(named or inside)}; expected none: move them to the test part"
+                f"{folder}: {len(named or inside)} training videos are {why}:"
+                f" {some(named or inside)}; expected none: move them to the test part"
             )
 
 
 def open_layout(layout: str, root: str | os.PathLike) -> VideoFolder:
-    """The set in `root`, of a layout of LAYOUTS ('auto': see `detect`). Raises ConfigError for another layout, DataError where root is missing."""
+    """The set in `root`, of a layout of LAYOUTS ('auto': see `detect`). Raises ConfigError for
+    another layout, DataError where root is missing."""
     if layout not in LAYOUTS:
-        raise ConfigError(f"video layout {layout!r}{nearest(layout, LAYOUTS)}; valid: {', '.join(LAYOUTS)}")
+        raise ConfigError(
+            f"video layout {layout!r}{nearest(layout, LAYOUTS)}; valid: {', '.join(LAYOUTS)}"
+        )
     root = Path(root).expanduser()
     if not root.exists():
-        raise DataError(f"{root}: not found; expected a folder of frames or videos: check data.root")
+        raise DataError(
+            f"{root}: not found; expected a folder of frames or videos: check data.root"
+        )
     return VideoFolder(detect(root) if layout == "auto" else layout, root)
 
 
 def detect(root: str | os.PathLike) -> str:
-    """Which layout lies in `root`, by the folder of its training part, else of its test part; 'any' where there is neither."""
+    """Which layout lies in `root`, by the folder of its training part, else of its test part;
+    'any' where there is neither."""
     root = Path(root).expanduser()
     if root.is_file():
         return "any"
@@ -151,10 +205,12 @@ def detect(root: str | os.PathLike) -> str:
 
 
 def gather(folder: Path, split: str, passed: list[Path] | None = None) -> tuple[VideoFile, ...]:
-    """The videos in `folder` (or of one file): each video file, each subfolder of images, or, where images lie in it directly, itself.
+    """The videos in `folder` (or of one file): each video file, each subfolder of images, or, where
+    images lie in it directly, itself.
 
-    Hidden files and UCSD's folders of masks (`*_gt`) are passed over, and files that are no video, which `passed` gets. Raises DataError
-    where nothing is found, a subfolder is empty, frames are missing, or two videos have the same name.
+    Hidden files and UCSD's folders of masks (`*_gt`) are passed over, and files that are no video,
+    which `passed` gets. Raises DataError where nothing is found, a subfolder is empty, frames are
+    missing, or two videos have the same name.
     """
     if not folder.is_dir():
         require_regular(folder, "a video file, or a folder of videos or frames")
@@ -167,45 +223,78 @@ def gather(folder: Path, split: str, passed: list[Path] | None = None) -> tuple[
     files = {path: is_video(path) for path in sorted(inside) if not path.is_dir()}
     passed += [path for path, known in files.items() if not known]
     videos = [_of_file(path, split) for path, known in files.items() if known]
-    videos += [VideoFile(canonical(p.name), split, p, frames_of(p)) for p in inside if p.is_dir() and not p.name.endswith("_gt")]
+    videos += [
+        VideoFile(canonical(p.name), split, p, frames_of(p))
+        for p in inside
+        if p.is_dir() and not p.name.endswith("_gt")
+    ]
     if not videos:
-        raise DataError(f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a video file a video. Found: {_listing(folder)}")
+        raise DataError(
+            f"{folder}: no videos; expected a folder of frames ({' '.join(IMAGES)}) or a video file"
+            f" a video. Found: {_listing(folder)}"
+        )
     videos.sort(key=lambda video: natural(video.name))
     for one, other in zip(videos, videos[1:]):
         if one.name == other.name:
-            raise DataError(f"{folder}: two videos named {one.name!r}: {one.path.name} and {other.path.name}; expected one: rename or remove the other")
+            raise DataError(
+                f"{folder}: two videos named {one.name!r}: {one.path.name} and {other.path.name};"
+                " expected one: rename or remove the other"
+            )
     return tuple(videos)
 
 
 def frames_of(folder: Path) -> tuple[Path, ...]:
-    """The images of a folder in the order of the last number in their names, which must count up by one from any start.
+    """The images of a folder in the order of the last number in their names, which must count up by
+    one from any start.
 
-    Raises DataError naming the first missing frame, two of one number, a name without a number, or an empty folder.
+    Raises DataError naming the first missing frame, two of one number, a name without a number, or
+    an empty folder.
     """
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES and not path.name.startswith(".")]
+    images = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGES and not path.name.startswith(".")
+    ]
     if not images:
-        raise DataError(f"{folder}: no frames; expected images ({' '.join(IMAGES)}). Found: {_listing(folder)}. Remove the folder or fill it")
-    numbered = sorted(((_number(path), path) for path in images), key=lambda pair: (pair[0], pair[1].name))
+        raise DataError(
+            f"{folder}: no frames; expected images ({' '.join(IMAGES)}). Found: {_listing(folder)}."
+            " Remove the folder or fill it"
+        )
+    numbered = sorted(
+        ((_number(path), path) for path in images), key=lambda pair: (pair[0], pair[1].name)
+    )
     for (a, one), (b, other) in zip(numbered, numbered[1:]):
         if a == b:
-            raise DataError(f"{folder}: {one.name} and {other.name} are both frame {a}; expected one image a frame: remove the other")
+            raise DataError(
+                f"{folder}: {one.name} and {other.name} are both frame {a}; expected one image a"
+                " frame: remove the other"
+            )
         if b != a + 1:
             digits = re.findall(r"\d+", one.stem)[-1]
-            missing = f"{one.stem[: one.stem.rfind(digits)]}{str(a + 1).zfill(len(digits))}{one.suffix}"
+            missing = (
+                f"{one.stem[: one.stem.rfind(digits)]}{str(a + 1).zfill(len(digits))}{one.suffix}"
+            )
             more = f" ({b - a - 1} frames up to {other.name})" if b > a + 2 else ""
-            raise DataError(f"{folder}: frame {missing} is missing{more}, found {one.name} and {other.name}; expected every number: extract this video again")
+            raise DataError(
+                f"{folder}: frame {missing} is missing{more}, found {one.name} and {other.name};"
+                " expected every number: extract this video again"
+            )
     return tuple(path for _, path in numbered)
 
 
 def natural(name: str) -> tuple:
     """Key that sorts 'v2' before 'v10'."""
-    return tuple((1, int(part), part) if part.isdecimal() else (0, 0, part) for part in re.findall(r"\d+|\D+", name))
+    return tuple(
+        (1, int(part), part) if part.isdecimal() else (0, 0, part)
+        for part in re.findall(r"\d+|\D+", name)
+    )
 
 
 def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
     """Index in `names` of each wanted name, -1 where none fits.
 
-    Equal names (in any spelling, `names.canonical`) first; else names of the same numbers, where that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
+    Equal names (in any spelling, `names.canonical`) first; else names of the same numbers, where
+    that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
     """
     names = [canonical(name) for name in names]
     exact = {name: i for i, name in enumerate(names)}
@@ -221,12 +310,15 @@ def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def fingerprint(videos: Sequence[VideoFile]) -> str:
-    """SHA-256 of the name, size and time of change of every source file: another one says that files were replaced."""
+    """SHA-256 of the name, size and time of change of every source file: another one says that
+    files were replaced."""
     digest = hashlib.sha256()
     for video in videos:
         for path in video.sources():
             stat = path.stat()
-            digest.update(f"{video.name}\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(
+                f"{video.name}\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
+            )
     return digest.hexdigest()
 
 
@@ -241,12 +333,16 @@ def _numbers(name: str) -> tuple[int, ...]:
 def _number(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     if not digits:
-        raise DataError(f"{path}: no number in the name; expected frames numbered in order, e.g. 000{path.suffix}: rename it")
+        raise DataError(
+            f"{path}: no number in the name; expected frames numbered in order, e.g."
+            f" 000{path.suffix}: rename it"
+        )
     return int(digits[-1])
 
 
 def _exists(root: Path, name: str) -> bool:
-    """Whether the folder is there, with exactly this spelling (some file systems take 'Train' and 'train' for one)."""
+    """Whether the folder is there, with exactly this spelling (some file systems take 'Train'
+    and 'train' for one)."""
     for part in name.split("/"):
         if not root.is_dir() or part not in os.listdir(root):
             return False
@@ -256,4 +352,8 @@ def _exists(root: Path, name: str) -> bool:
 
 def _listing(folder: Path) -> str:
     names = sorted(os.listdir(folder)) if folder.is_dir() else [folder.name]
-    return ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "") if names else "nothing"
+    return (
+        ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "")
+        if names
+        else "nothing"
+    )

@@ -1,4 +1,6 @@
-"""Snippet features of one part of a set, from its frames: flow and picture statistics in their caches, descriptions embedded, each opened when first asked for."""
+"""Snippet features of one part of a set, from its frames: flow and picture statistics in their
+caches, descriptions embedded, each opened when first asked for."""
+
 from __future__ import annotations
 
 import os
@@ -8,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.types import DataError
 from gfvad.data.frames import decode, snippets
-from gfvad.data.frames.cache import open_store, Say, say_on_stderr, Spec, Store
+from gfvad.data.frames.cache import Say, Spec, Store, open_store, say_on_stderr
 from gfvad.data.frames.descriptions import embed_descriptions, read_descriptions
 from gfvad.data.frames.flow import FlowStore, one_thread_each, open_flow
 from gfvad.data.frames.layouts import VideoFile, VideoFolder
 from gfvad.data.frames.store import fit
-from gfvad.base.types import DataError
 
 CELL = 8  # pixels; the predictive model's cells, whose flow cache is shared
 PICTURES = 1  # version of `snippets.picture_statistics`: raise it when their meaning changes
@@ -23,38 +25,78 @@ PICTURES = 1  # version of `snippets.picture_statistics`: raise it when their me
 class SnippetFeatures:
     """Features [N, D] float32 of every video of a part, by index.
 
-    folder, part: as `VideoFolder.videos`; cache: folder of the caches; descriptions: JSON lines of the part's frames, None without text.
-    Raises DataError for frames that are missing or damaged, a video without descriptions, and what else the stores refuse.
+    folder, part: as `VideoFolder.videos`; cache: folder of the caches; descriptions: JSON lines of
+    the part's frames, None without text.
+    Raises DataError for frames that are missing or damaged, a video without descriptions, and what
+    else the stores refuse.
     """
 
-    def __init__(self, folder: VideoFolder, part: str, cache: str | os.PathLike, descriptions: Path | None = None, encoder: str = "minilm",
-                 workers: int = 2, say: Say = say_on_stderr):  # fmt: skip
-        self.folder, self.part, self.cache, self.descriptions, self.encoder = folder, part, cache, descriptions, encoder
+    def __init__(
+        self,
+        folder: VideoFolder,
+        part: str,
+        cache: str | os.PathLike,
+        descriptions: Path | None = None,
+        encoder: str = "minilm",
+        workers: int = 2,
+        say: Say = say_on_stderr,
+    ):
+        self.folder, self.part, self.cache, self.descriptions, self.encoder = (
+            folder,
+            part,
+            cache,
+            descriptions,
+            encoder,
+        )
         self.workers, self.say = workers, say
 
     @cached_property
     def flow(self) -> FlowStore:
         """Cell means of DIS flow."""
-        return open_flow(self.folder.root, self.folder.layout, self.part, cell=CELL, cache=self.cache, workers=self.workers, say=self.say)
+        return open_flow(
+            self.folder.root,
+            self.folder.layout,
+            self.part,
+            cell=CELL,
+            cache=self.cache,
+            workers=self.workers,
+            say=self.say,
+        )
 
     @cached_property
     def pictures(self) -> Store:
         """`snippets.picture_statistics` of every frame."""
         size = self.flow.size
-        spec = Spec("pictures", (snippets.PICTURE,), "float32", size, {"cell": CELL, "version": PICTURES})
+        spec = Spec(
+            "pictures", (snippets.PICTURE,), "float32", size, {"cell": CELL, "version": PICTURES}
+        )
 
         def convert(video: VideoFile) -> Iterator[np.ndarray]:
-            frames = np.stack([fit(frame, size) for frame in decode.read_frames(video, decode.GREY)])  # [T, h, w]: the background needs all of them
+            # [T, h, w]: the background needs all of them
+            frames = np.stack(
+                [fit(frame, size) for frame in decode.read_frames(video, decode.GREY)]
+            )
             return snippets.picture_statistics(frames, CELL)
 
         with one_thread_each():
-            return open_store(self.folder, self.part, spec, convert, cache=self.cache, workers=self.workers, say=self.say)
+            return open_store(
+                self.folder,
+                self.part,
+                spec,
+                convert,
+                cache=self.cache,
+                workers=self.workers,
+                say=self.say,
+            )
 
     @cached_property
     def embeddings(self) -> np.ndarray:
         """Embedding [T_total, D] of every frame's description."""
         if self.descriptions is None:
-            raise DataError(f"{self.folder.root}: no descriptions of its {self.part} part; expected JSON lines, see docs/data.md (section ped2_weak)")
+            raise DataError(
+                f"{self.folder.root}: no descriptions of its {self.part} part; expected JSON lines,"
+                " see docs/data.md (section ped2_weak)"
+            )
         names = [video.name for video in self.folder.videos(self.part)]
         lengths = [frame_count(video) for video in self.folder.videos(self.part)]
         found = read_descriptions(self.descriptions, names, lengths)
@@ -73,7 +115,9 @@ class SnippetFeatures:
 
     def floor(self, i: int, frames: int, side: int) -> np.ndarray:
         """`snippets.floor_scores` [N] of video i."""
-        return snippets.floor_scores(np.asarray(self.flow.video(i)[..., 2], np.float32), frames, side)
+        return snippets.floor_scores(
+            np.asarray(self.flow.video(i)[..., 2], np.float32), frames, side
+        )
 
 
 def width(modality: str, encoder: str) -> int:

@@ -1,4 +1,6 @@
-"""One split of a set as the predictive model sees it: frames, flow, descriptions and tokens of any clip, at random access."""
+"""One split of a set as the predictive model sees it: frames, flow, descriptions and tokens of
+any clip, at random access."""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,31 +11,53 @@ from typing import Any
 import cv2
 import numpy as np
 
+from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data.features.layouts.captions import cache_folder
 from gfvad.data.frames import decode
-from gfvad.tasks.prediction import perturb
 from gfvad.data.frames.clips import eval_clips, train_clips
 from gfvad.data.frames.descriptions import Descriptions, embed_descriptions, read_descriptions
-from gfvad.encoders.vision import open_encoder
 from gfvad.data.frames.flow import array_flow, open_flow
 from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.store import fit, open_frames
 from gfvad.data.frames.tokens import open_tokens
-from gfvad.base.types import ClipBatch, ConfigError, DataError
+from gfvad.encoders.vision import open_encoder
+from gfvad.tasks.prediction import perturb
 
 Say = Callable[[str], None]
-NO_TOKENS = "config.score.weights is empty: with a frozen encoder's tokens the weights cannot be chosen on perturbed frames; expected one weight a term"
+NO_TOKENS = (
+    "config.score.weights is empty: with a frozen encoder's tokens the weights cannot be chosen on"
+    " perturbed frames; expected one weight a term"
+)
 MODES = {"memmap": "store", "direct": "direct"}
 
 
 class ClipData:
-    """The clips of one split. All that a clip needs of the split is opened once; `features` is a function of its arguments alone.
+    """The clips of one split. All that a clip needs of the split is opened once; `features` is a
+    function of its arguments alone.
 
-    Fields: split, names [V], lengths [V], fps [V]; frames, flow, tokens: stores (None where not used); text float32 [T_total, D] or None; texts: the descriptions themselves.
+    Fields: split, names [V], lengths [V], fps [V]; frames, flow, tokens: stores (None where not
+    used); text float32 [T_total, D] or None; texts: the descriptions themselves.
     """
 
-    def __init__(self, config: Any, split: str, frames: Any, flow: Any, text: np.ndarray | None, tokens: Any, texts: Any = None):
-        self.config, self.split, self.frames, self.flow, self.text, self.tokens, self.texts = config, split, frames, flow, text, tokens, texts
+    def __init__(
+        self,
+        config: Any,
+        split: str,
+        frames: Any,
+        flow: Any,
+        text: np.ndarray | None,
+        tokens: Any,
+        texts: Any = None,
+    ):
+        self.config, self.split, self.frames, self.flow, self.text, self.tokens, self.texts = (
+            config,
+            split,
+            frames,
+            flow,
+            text,
+            tokens,
+            texts,
+        )
         self.names, self.lengths = tuple(frames.names), np.asarray(frames.lengths, np.int64)
         self.offsets = np.cumsum(self.lengths) - self.lengths
         self.fps = np.asarray(frames.fps, np.float64)
@@ -42,7 +66,10 @@ class ClipData:
         self.grid = (config.data.height // cell, config.data.width // cell)
 
     def __repr__(self) -> str:
-        return f"{self.config.data.dataset}/{self.split}({len(self.names)} videos, {int(self.lengths.sum())} frames)"
+        return (
+            f"{self.config.data.dataset}/{self.split}({len(self.names)} videos,"
+            f" {int(self.lengths.sum())} frames)"
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,15 +88,19 @@ class ClipData:
         return 0 if self.text is None else self.text.shape[1]
 
     def window(self, t: int) -> np.ndarray:
-        """Frames [F + 1] of the clip whose next frame is t: the first frame repeats where there is no past."""
+        """Frames [F + 1] of the clip whose next frame is t: the first frame repeats where there
+        is no past."""
         return np.maximum(t + self._stride * np.arange(-self._clip, 1), 0)
 
     def features(self, video: int, t: int) -> dict[str, np.ndarray]:
-        """What the model reads of the clip that predicts frame t of a video; see `ClipBatch.features`."""
+        """What the model reads of the clip that predicts frame t of a video; see
+        `ClipBatch.features`."""
         index = self.window(t)
         found: dict[str, np.ndarray] = {"frames": self.frames.clip(video, index)}
         if self.flow is not None:
-            found["flow"] = fit_cells(np.asarray(self.flow.clip(video, index), np.float32), self.grid)
+            found["flow"] = fit_cells(
+                np.asarray(self.flow.clip(video, index), np.float32), self.grid
+            )
         if self.text is not None:
             rows = self.text[self.offsets[video] + index]
             found |= {"text": rows[:-1].mean(0), "text_next": rows[-1]}
@@ -78,8 +109,9 @@ class ClipData:
         return found
 
     def fast(self, video: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """A clip of the video played faster: 'fast' uint8 [F + 1, h, w, C], with random gaps between its frames, on average above 1, and where
-        there is flow 'fast_flow' [g, g', 3], that of its last frame times the last gap.
+        """A clip of the video played faster: 'fast' uint8 [F + 1, h, w, C], with random gaps
+        between its frames, on average above 1, and where there is flow 'fast_flow' [g, g', 3], that
+        of its last frame times the last gap.
 
         Gaps shrink where the video is too short for them.
         """
@@ -93,23 +125,35 @@ class ClipData:
         index = np.minimum(start + steps, self.lengths[video] - 1)
         found = {"fast": self.frames.clip(video, index)}
         if self.flow is not None:
-            found["fast_flow"] = (index[-1] - index[-2]) * fit_cells(np.asarray(self.flow.clip(video, index[-1:]), np.float32), self.grid)[0]
+            found["fast_flow"] = (index[-1] - index[-2]) * fit_cells(
+                np.asarray(self.flow.clip(video, index[-1:]), np.float32), self.grid
+            )[0]
         return found
 
 
 class TrainingClips:
-    """Training examples: every clip of the given videos that has all its frames, with a faster clip of the same video beside it."""
+    """Training examples: every clip of the given videos that has all its frames, with a faster
+    clip of the same video beside it."""
 
     def __init__(self, data: ClipData, videos: Sequence[int], seed: int):
         cfg = data.config.data
-        self.data, self._seed, self._clips = data, seed, train_clips(data.lengths, cfg.clip_frames, cfg.stride, videos)
-        self.identity = {"clips": len(self._clips), "videos": [data.names[v] for v in videos], "stride": int(cfg.stride)}
+        self.data, self._seed, self._clips = (
+            data,
+            seed,
+            train_clips(data.lengths, cfg.clip_frames, cfg.stride, videos),
+        )
+        self.identity = {
+            "clips": len(self._clips),
+            "videos": [data.names[v] for v in videos],
+            "stride": int(cfg.stride),
+        }
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def example(self, i: int, place: int) -> ClipBatch:
-        """Clip i as one example; place: of the example in the global stream, which its random numbers come from."""
+        """Clip i as one example; place: of the example in the global stream, which its random
+        numbers come from."""
         video, t = int(self._clips.video[i]), int(self._clips.target[i])
         found = self.data.features(video, t)
         if self.data.config.model.pace:
@@ -118,7 +162,8 @@ class TrainingClips:
 
 
 def eval_batches(data: ClipData, videos: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
-    """Every frame of the given videos once, as the frame that is predicted, in order; the last batch is padded with invalid clips."""
+    """Every frame of the given videos once, as the frame that is predicted, in order; the last
+    batch is padded with invalid clips."""
     cfg = data.config.data
     index = eval_clips(data.lengths, cfg.clip_frames, cfg.stride, videos)
     for start in range(0, len(index), batch_size):
@@ -126,14 +171,21 @@ def eval_batches(data: ClipData, videos: Sequence[int], batch_size: int) -> Iter
         chosen = np.minimum(place, len(index) - 1)
         clips = [data.features(int(index.video[i]), int(index.target[i])) for i in chosen]
         features = {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
-        yield ClipBatch(features, place < len(index), index.video[chosen], index.target[chosen], place)
+        yield ClipBatch(
+            features, place < len(index), index.video[chosen], index.target[chosen], place
+        )
 
 
 class Arrays:
     """Frames or flow of one video in memory, with the interface of the stores."""
 
     def __init__(self, name: str, rows: np.ndarray, fps: float):
-        self.names, self.lengths, self.fps, self._rows = (name,), np.array([len(rows)]), np.array([fps]), rows
+        self.names, self.lengths, self.fps, self._rows = (
+            (name,),
+            np.array([len(rows)]),
+            np.array([fps]),
+            rows,
+        )
 
     def video(self, i: int) -> np.ndarray:
         """All rows."""
@@ -144,10 +196,14 @@ class Arrays:
         return self._rows[indices]
 
 
-def perturbed(data: ClipData, video: int, rng: np.random.Generator, say: Say) -> tuple[ClipData, np.ndarray]:
-    """A video of a split with synthetic events (gfvad/tasks/prediction/perturb.py), as a split of one video, and the frame labels [T] of the events.
+def perturbed(
+    data: ClipData, video: int, rng: np.random.Generator, say: Say
+) -> tuple[ClipData, np.ndarray]:
+    """A video of a split with synthetic events (gfvad/tasks/prediction/perturb.py), as a split of
+    one video, and the frame labels [T] of the events.
 
-    Frames are changed at their own size, then brought to the model's; the flow is taken anew; changed descriptions are embedded. Precomputed
+    Frames are changed at their own size, then brought to the model's; the flow is taken anew;
+    changed descriptions are embedded. Precomputed
     tokens of changed frames cannot be had: raises ConfigError for a config with them.
     """
     cfg = data.config.data
@@ -157,12 +213,33 @@ def perturbed(data: ClipData, video: int, rng: np.random.Generator, say: Say) ->
     whole = np.stack(list(decode.read_frames(file, cfg.channels)))
     whole = whole[..., None] if whole.ndim == 3 else whole
     changed = perturb.perturb(whole, data.texts[video] if data.texts is not None else None, rng)
-    frames = np.stack([fit(frame, (cfg.height, cfg.width)).reshape(cfg.height, cfg.width, cfg.channels) for frame in changed.frames])
-    flow = Arrays(data.names[video], array_flow(changed.frames, data.flow.spec), data.fps[video]) if data.flow is not None else None
+    frames = np.stack(
+        [
+            fit(frame, (cfg.height, cfg.width)).reshape(cfg.height, cfg.width, cfg.channels)
+            for frame in changed.frames
+        ]
+    )
+    flow = (
+        Arrays(data.names[video], array_flow(changed.frames, data.flow.spec), data.fps[video])
+        if data.flow is not None
+        else None
+    )
     text = None
     if changed.texts is not None:
-        text = embed_descriptions(Descriptions((tuple(changed.texts),), np.zeros(1, np.int64)), cfg.text_encoder, cache_folder(cfg), say)
-    one = ClipData(data.config, data.split, Arrays(data.names[video], frames, data.fps[video]), flow, text, None)
+        text = embed_descriptions(
+            Descriptions((tuple(changed.texts),), np.zeros(1, np.int64)),
+            cfg.text_encoder,
+            cache_folder(cfg),
+            say,
+        )
+    one = ClipData(
+        data.config,
+        data.split,
+        Arrays(data.names[video], frames, data.fps[video]),
+        flow,
+        text,
+        None,
+    )
     return one, changed.labels
 
 
@@ -170,45 +247,86 @@ def fit_cells(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Flow cells [F, a, b, 3] brought to another grid [F, g, g', 3] by area averages."""
     if cells.shape[1:3] == grid:
         return cells
-    return np.stack([cv2.resize(frame, grid[::-1], interpolation=cv2.INTER_AREA) for frame in cells])
+    return np.stack(
+        [cv2.resize(frame, grid[::-1], interpolation=cv2.INTER_AREA) for frame in cells]
+    )
 
 
 def open_split(config: Any, split: str, say: Say, flow_size: tuple[int, int] = (0, 0)) -> ClipData:
-    """Opens (and prepares, where it is the first time) all that a config needs of a split: 'train' or 'test'.
+    """Opens (and prepares, where it is the first time) all that a config needs of a split: 'train'
+    or 'test'.
 
-    flow_size: (height, width) in pixels that flow is taken at, for speeds are in pixels a frame; 0: the size of the split's first video.
-    Raises DataError where the set, its descriptions or tokens are missing, damaged or do not fit each other.
+    flow_size: (height, width) in pixels that flow is taken at, for speeds are in pixels a frame; 0:
+    the size of the split's first video.
+    Raises DataError where the set, its descriptions or tokens are missing, damaged or do not fit
+    each other.
     """
     data = config.data
     root = set_root(data)
     if split == "train":
         say(f"data: {root}; split by {open_layout(data.layout, root).split_rule}")
     cache = cache_folder(data)
-    frames = open_frames(root, data.layout, split, height=data.height, width=data.width, channels=data.channels, cache=cache,
-                         workers=data.workers, mode=MODES[data.store], say=say)  # fmt: skip
+    frames = open_frames(
+        root,
+        data.layout,
+        split,
+        height=data.height,
+        width=data.width,
+        channels=data.channels,
+        cache=cache,
+        workers=data.workers,
+        mode=MODES[data.store],
+        say=say,
+    )
     described = data.train_descriptions if split == "train" else data.test_descriptions
-    texts = read_descriptions(root / described, frames.names, frames.lengths) if described else None  # wrong ones show before the flow is taken
-    flow = open_flow(root, data.layout, split, cell=data.flow_cell, height=flow_size[0], width=flow_size[1], cache=cache, workers=data.workers, say=say) if data.flow else None
+    # wrong ones show before the flow is taken
+    texts = read_descriptions(root / described, frames.names, frames.lengths) if described else None
+    flow = (
+        open_flow(
+            root,
+            data.layout,
+            split,
+            cell=data.flow_cell,
+            height=flow_size[0],
+            width=flow_size[1],
+            cache=cache,
+            workers=data.workers,
+            say=say,
+        )
+        if data.flow
+        else None
+    )
     text = None
     if texts is not None:
         if texts.report(frames.names):
             say(f"descriptions: {described}, {texts.report(frames.names)}")
         text = embed_descriptions(texts, data.text_encoder, cache, say)
     encoder = open_encoder(data.vision)
-    tokens = None if encoder is None else open_tokens(encoder, frames, frames.names, frames.lengths, cache, say)
-    return ClipData(config, split, frames, flow, text, tokens, None if texts is None else texts.texts)
+    tokens = (
+        None
+        if encoder is None
+        else open_tokens(encoder, frames, frames.names, frames.lengths, cache, say)
+    )
+    return ClipData(
+        config, split, frames, flow, text, tokens, None if texts is None else texts.texts
+    )
 
 
 def set_root(data: Any) -> Path:
     """The folder of the set. Raises DataError where none is named or it is not there."""
     if not data.root:
         raise DataError(
-            f"config.data.root is empty: {data.dataset} needs its frames on disk. Get them as docs/data.md says, and give --config.data.root=FOLDER"
+            f"config.data.root is empty: {data.dataset} needs its frames on disk. Get them as"
+            " docs/data.md says, and give --config.data.root=FOLDER"
         )
     root = Path(data.root).expanduser()
     if not (root.exists() if data.layout == "any" else root.is_dir()):
-        raise DataError(f"{root}: not found; expected the folder of {data.dataset}: check config.data.root")
+        raise DataError(
+            f"{root}: not found; expected the folder of {data.dataset}: check config.data.root"
+        )
     open_layout(data.layout, root)  # its own errors come before any work
     if bool(data.train_descriptions) != bool(data.test_descriptions):
-        raise ConfigError("config.data.train_descriptions and test_descriptions: expected both or neither")
+        raise ConfigError(
+            "config.data.train_descriptions and test_descriptions: expected both or neither"
+        )
     return root

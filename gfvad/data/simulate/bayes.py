@@ -1,8 +1,11 @@
-"""The Bayes-optimal scores of the simulated set: the exact posterior that a unit is abnormal, given the whole video and the true model.
+"""The Bayes-optimal scores of the simulated set: the exact posterior that a unit is abnormal, given
+the whole video and the true model.
 
-Forward-backward (Rabiner 1989, IEEE Proc. 77(2), Eq. 19-27) over the states (activity, event), for each label and each of the K! permutations,
-which are then summed out. Features enter through their sufficient statistic: the projection on the signal subspace, averaged over crops.
+Forward-backward (Rabiner 1989, IEEE Proc. 77(2), Eq. 19-27) over the states (activity, event), for
+each label and each of the K! permutations, which are then summed out. Features enter through their
+sufficient statistic: the projection on the signal subspace, averaged over crops.
 """
+
 from __future__ import annotations
 
 import functools
@@ -14,20 +17,23 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.arrays import load_npy, load_npz
+from gfvad.base.types import DataError
 from gfvad.data.simulate import process, writer
 from gfvad.data.simulate.generator import World
 from gfvad.data.simulate.process import Chain, Settings
 from gfvad.measure import metrics
-from gfvad.base.types import DataError
 
 MODALITIES = ("rgb", "audio")
 
 
 class Hypothesis(NamedTuple):
-    """A scenario with its chains and what is shown in each state; Q permutations (1 where they do not matter), A activity states."""
+    """A scenario with its chains and what is shown in each state; Q permutations (1 where they
+    do not matter), A activity states."""
 
     chain: Chain
-    stay: np.ndarray  # [A, A] activities where the activity stays, and its probability; with it the events move by chain.stay
+    # [A, A] activities where the activity stays, and its probability; with it the events move by
+    # chain.stay
+    stay: np.ndarray
     jump: np.ndarray  # [A, A] the same where it jumps; stay + jump has rows that sum to 1
     visual: np.ndarray  # int [Q, A, J] prototype shown
     audio: np.ndarray  # int [Q, A, J] prototype heard
@@ -42,21 +48,32 @@ class Posterior(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)  # the same few for every video
-def hypothesis(settings: Settings, scenario: int, modalities: tuple[str, ...], independent: bool = False) -> Hypothesis:
+def hypothesis(
+    settings: Settings, scenario: int, modalities: tuple[str, ...], independent: bool = False
+) -> Hypothesis:
     """What may lie behind a video of this scenario, for an observer of `modalities`.
 
-    With one modality all permutations are alike by symmetry. `independent` is the observer who sees both but does not know that they belong
-    together: an activity of its own for each, and a relation event sounds like anything normal. All but the cross-modal relation is used.
+    With one modality all permutations are alike by symmetry. `independent` is the observer who sees
+    both but does not know that they belong
+    together: an activity of its own for each, and a relation event sounds like anything normal. All
+    but the cross-modal relation is used.
     """
     chain, k = process.event_chain(settings, scenario), settings.activities
-    stay, jump = np.eye(k) * (1 - 1 / settings.dwell), process.activity_jump(settings) / settings.dwell
+    stay, jump = (
+        np.eye(k) * (1 - 1 / settings.dwell),
+        process.activity_jump(settings) / settings.dwell,
+    )
     visual = process.visual_prototype(settings)
     if independent:
         audio = process.audio_prototype(settings, np.arange(k), mismatch=False)
         # activity states are pairs (seen, heard)
         stay, jump = np.kron(stay, stay + jump), np.kron(jump, stay + jump)
-        return Hypothesis(chain, stay, jump, np.repeat(visual, k, axis=0)[None], np.tile(audio, (k, 1))[None])
-    orders = process.permutations(settings) if set(modalities) == set(MODALITIES) else np.arange(k)[None]
+        return Hypothesis(
+            chain, stay, jump, np.repeat(visual, k, axis=0)[None], np.tile(audio, (k, 1))[None]
+        )
+    orders = (
+        process.permutations(settings) if set(modalities) == set(MODALITIES) else np.arange(k)[None]
+    )
     audio = np.stack([process.audio_prototype(settings, order) for order in orders])
     return Hypothesis(chain, stay, jump, np.repeat(visual[None], len(orders), axis=0), audio)
 
@@ -64,9 +81,10 @@ def hypothesis(settings: Settings, scenario: int, modalities: tuple[str, ...], i
 def forward_backward(emission: np.ndarray, hyp: Hypothesis) -> tuple[float, np.ndarray]:
     """(log evidence, P(kind | features) [N, J]) under one hypothesis.
 
-    emission [N, Q, A, J]: likelihood of each unit, up to a factor of its own that the caller keeps. Permutations are equally likely a priori;
-    each runs on its own scale, since their likelihoods are hundreds of nats apart. The evidence is conditional on a video of this scenario
-    existing, that is, on the chain ending where `final` allows.
+    emission [N, Q, A, J]: likelihood of each unit, up to a factor of its own that the caller keeps.
+    Permutations are equally likely a priori; each runs on its own scale, since their likelihoods
+    are hundreds of nats apart. The evidence is conditional on a video of this scenario existing,
+    that is, on the chain ending where `final` allows.
     """
     chain, (n, orders, activities, j) = hyp.chain, emission.shape
     # [N, Q, A, S]; event transitions act on all (Q, A) rows in one product
@@ -77,7 +95,9 @@ def forward_backward(emission: np.ndarray, hyp: Hypothesis) -> tuple[float, np.n
     for t in range(n):
         if t:
             flat = state.reshape(rows)
-            state = hyp.stay.T @ (flat @ chain.stay).reshape(shape) + hyp.jump.T @ (flat @ chain.jump).reshape(shape)
+            state = hyp.stay.T @ (flat @ chain.stay).reshape(shape) + hyp.jump.T @ (
+                flat @ chain.jump
+            ).reshape(shape)
         state = state * likelihood[t]
         scale[t] = state.sum((1, 2), keepdims=True)
         forward[t] = state = state / scale[t]
@@ -85,34 +105,50 @@ def forward_backward(emission: np.ndarray, hyp: Hypothesis) -> tuple[float, np.n
     ending = (state * chain.final).sum((1, 2))
     log_evidence = np.log(scale).sum((0, 2, 3)) + np.log(ending)
     weight = np.exp(log_evidence - log_evidence.max())
-    # messages from the end; the same scale keeps forward * backward a distribution in each permutation
+    # messages from the end; the same scale keeps forward * backward a distribution in each
+    # permutation
     backward = np.broadcast_to(chain.final / ending[:, None, None], shape)
     states = np.zeros((n, len(chain.kind)))
     for t in range(n - 1, -1, -1):
         states[t] = np.tensordot(weight / weight.sum(), (forward[t] * backward).sum(1), 1)
         flat = (backward * (likelihood[t] / scale[t])).reshape(rows)
-        backward = hyp.stay @ (flat @ chain.stay.T).reshape(shape) + hyp.jump @ (flat @ chain.jump.T).reshape(shape)
+        backward = hyp.stay @ (flat @ chain.stay.T).reshape(shape) + hyp.jump @ (
+            flat @ chain.jump.T
+        ).reshape(shape)
     # [N, S] -> [N, J]
     kinds = states @ np.eye(j)[chain.kind]
     return float(log_evidence.max() + np.log(weight.mean()) - log_ending_prior(hyp, n)), kinds
 
 
 def log_ending_prior(hyp: Hypothesis, n: int) -> float:
-    """Log probability that a chain of n units ends where it may: abnormal videos were drawn again until they held an event."""
+    """Log probability that a chain of n units ends where it may: abnormal videos were drawn
+    again until they held an event."""
     share, state = hyp.jump[0].sum(), hyp.chain.initial  # every activity jumps equally often
     for _ in range(n - 1):
         state = (1 - share) * (state @ hyp.chain.stay) + share * (state @ hyp.chain.jump)
     return float(np.log(state @ hyp.chain.final))
 
 
-def posterior(log_visual: np.ndarray | None, log_audio: np.ndarray | None, settings: Settings, independent: bool = False) -> Posterior:
-    """Posterior of one video from log likelihoods [N, prototypes] of what is seen and heard; None where a modality is not observed."""
-    modalities = tuple(name for name, value in zip(MODALITIES, (log_visual, log_audio)) if value is not None)
+def posterior(
+    log_visual: np.ndarray | None,
+    log_audio: np.ndarray | None,
+    settings: Settings,
+    independent: bool = False,
+) -> Posterior:
+    """Posterior of one video from log likelihoods [N, prototypes] of what is seen and heard;
+    None where a modality is not observed."""
+    modalities = tuple(
+        name for name, value in zip(MODALITIES, (log_visual, log_audio)) if value is not None
+    )
     evidence, kinds = np.log(settings.prior), []
     for scenario in range(len(settings.prior)):
         hyp = hypothesis(settings, scenario, modalities, independent)
         # [N, Q, A, J]
-        log_emission = sum(value[:, table] for value, table in ((log_visual, hyp.visual), (log_audio, hyp.audio)) if value is not None)
+        log_emission = sum(
+            value[:, table]
+            for value, table in ((log_visual, hyp.visual), (log_audio, hyp.audio))
+            if value is not None
+        )
         peak = log_emission.max((1, 2, 3), keepdims=True)
         log_evidence, kind = forward_backward(np.exp(log_emission - peak), hyp)
         evidence[scenario] += log_evidence + peak.sum()
@@ -121,10 +157,13 @@ def posterior(log_visual: np.ndarray | None, log_audio: np.ndarray | None, setti
     weight /= weight.sum()
     # [N, J]
     kind = np.tensordot(weight, np.stack(kinds), 1)
-    return Posterior(kind[:, process.kinds(settings).abnormal].sum(1), float(1 - weight[process.NORMAL]), kind)
+    return Posterior(
+        kind[:, process.kinds(settings).abnormal].sum(1), float(1 - weight[process.NORMAL]), kind
+    )
 
 
-# ---- a set on disk ---------------------------------------------------------------------------------------------------------------------
+# ---- a set on disk
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 class Truth(NamedTuple):
@@ -146,28 +185,48 @@ class Truth(NamedTuple):
 
 
 def read_truth(root: str | os.PathLike, split: str = "test") -> Truth:
-    """Opens the folder that `simulate.write` returned. Raises DataError where it is none, or of another version of the generator."""
+    """Opens the folder that `simulate.write` returned. Raises DataError where it is none, or of
+    another version of the generator."""
     root = Path(root)
     content = writer.read_manifest(root)
     if content.get("generator_version") != writer.VERSION:
-        raise DataError(f"{root}: generator version {content.get('generator_version')!r}, expected {writer.VERSION}: delete the folder, run again")
+        raise DataError(
+            f"{root}: generator version {content.get('generator_version')!r}, expected"
+            f" {writer.VERSION}: delete the folder, run again"
+        )
     numbers = content["settings"]
     arrays = load_npz(root / writer.TRUTH)
     try:
         ends = np.cumsum(arrays[f"{split}_length"])[:-1]
         return Truth(
-            root=root, split=split, settings=Settings(**{**numbers, "prior": tuple(numbers["prior"])}),
-            world=World(*(arrays[name] for name in World._fields)), names=tuple(map(str, arrays[f"{split}_name"])),
-            scenario=arrays[f"{split}_scenario"], kind=tuple(np.split(arrays[f"{split}_kind"], ends)), crops=content["crops"],
-        )  # fmt: skip
+            root=root,
+            split=split,
+            settings=Settings(**{**numbers, "prior": tuple(numbers["prior"])}),
+            world=World(*(arrays[name] for name in World._fields)),
+            names=tuple(map(str, arrays[f"{split}_name"])),
+            scenario=arrays[f"{split}_scenario"],
+            kind=tuple(np.split(arrays[f"{split}_kind"], ends)),
+            crops=content["crops"],
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{root / writer.TRUTH}: not what a simulated set holds ({error!r}); expected its own: delete the folder, run again") from None
+        raise DataError(
+            f"{root / writer.TRUTH}: not what a simulated set holds ({error!r}); expected its own:"
+            " delete the folder, run again"
+        ) from None
 
 
-def log_likelihood(features: np.ndarray, basis: np.ndarray, prototypes: np.ndarray, latent_noise: float, noise: float) -> np.ndarray:
-    """[N, P] log likelihood of each prototype, up to a constant a unit, from features [C, N, D] of a video.
+def log_likelihood(
+    features: np.ndarray,
+    basis: np.ndarray,
+    prototypes: np.ndarray,
+    latent_noise: float,
+    noise: float,
+) -> np.ndarray:
+    """[N, P] log likelihood of each prototype, up to a constant a unit, from features [C, N, D] of
+    a video.
 
-    The mean over crops of the projection is sufficient: z = B^T mean_c x_c ~ N(m, (s_z^2 + s_x^2 / C) I).
+    The mean over crops of the projection is sufficient: z = B^T mean_c x_c ~ N(m, (s_z^2 + s_x^2 /
+    C) I).
     """
     # [N, P]
     latent = features.astype(np.float64).mean(0) @ basis
@@ -175,38 +234,69 @@ def log_likelihood(features: np.ndarray, basis: np.ndarray, prototypes: np.ndarr
     return -0.5 * np.square(latent[:, None, :] - prototypes).sum(-1) / variance
 
 
-def likelihoods(truth: Truth, name: str, modalities: Sequence[str] = MODALITIES) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Log likelihoods [N, P] of what is seen and heard in a video, from its files; None for a modality not asked for."""
+def likelihoods(
+    truth: Truth, name: str, modalities: Sequence[str] = MODALITIES
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Log likelihoods [N, P] of what is seen and heard in a video, from its files; None for a
+    modality not asked for."""
     world, settings = truth.world, truth.settings
     files = {
-        "rgb": [truth.root / writer.RGB_FOLDERS[truth.split] / f"{name}__{crop}.npy" for crop in range(truth.crops)],
+        "rgb": [
+            truth.root / writer.RGB_FOLDERS[truth.split] / f"{name}__{crop}.npy"
+            for crop in range(truth.crops)
+        ],
         "audio": [truth.root / writer.AUDIO_FOLDERS[truth.split] / f"{name}__vggish.npy"],
     }
-    known = {"rgb": (world.rgb_basis, settings.rgb_noise), "audio": (world.audio_basis, settings.audio_noise)}
+    known = {
+        "rgb": (world.rgb_basis, settings.rgb_noise),
+        "audio": (world.audio_basis, settings.audio_noise),
+    }
     found = {}
     for modality in set(modalities) & set(MODALITIES):
         basis, noise = known[modality]
         features = np.stack([load_npy(file) for file in files[modality]])
-        found[modality] = log_likelihood(features, basis, world.prototypes, settings.latent_noise, noise)
+        found[modality] = log_likelihood(
+            features, basis, world.prototypes, settings.latent_noise, noise
+        )
     return found.get("rgb"), found.get("audio")
 
 
 def bayes_scores(
-    root: str | os.PathLike, modalities: Sequence[str] = MODALITIES, split: str = "test", independent: bool = False
+    root: str | os.PathLike,
+    modalities: Sequence[str] = MODALITIES,
+    split: str = "test",
+    independent: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Posterior of each unit, {video: float64 [N]}, for an observer of these modalities. `independent`: see `hypothesis`."""
+    """Posterior of each unit, {video: float64 [N]}, for an observer of these modalities.
+    `independent`: see `hypothesis`."""
     truth = read_truth(root, split)
-    return {name: posterior(*likelihoods(truth, name, modalities), truth.settings, independent).unit for name in truth.names}
+    return {
+        name: posterior(*likelihoods(truth, name, modalities), truth.settings, independent).unit
+        for name in truth.names
+    }
 
 
-def report(root: str | os.PathLike, modalities: Sequence[str] = MODALITIES, split: str = "test", independent: bool = False) -> dict[str, float]:
-    """Frame AUC and AP (micro) that no detector of these modalities exceeds in expectation; {} where none of them is simulated.
+def report(
+    root: str | os.PathLike,
+    modalities: Sequence[str] = MODALITIES,
+    split: str = "test",
+    independent: bool = False,
+) -> dict[str, float]:
+    """Frame AUC and AP (micro) that no detector of these modalities exceeds in expectation; {}
+    where none of them is simulated.
 
-    Every unit stands for 16 frames with one label, so the frame figures are those of the units. Captions are not used: with the modality
-    'text' a detector may know a little more than this observer.
+    Every unit stands for 16 frames with one label, so the frame figures are those of the units.
+    Captions are not used: with the modality 'text' a detector may know a little more than this
+    observer.
     """
     if not set(modalities) & set(MODALITIES):
         return {}
     scores = bayes_scores(root, modalities, split, independent)
-    labels, scores = np.concatenate(read_truth(root, split).abnormal), np.concatenate(list(scores.values()))
-    return {"auc": float(metrics.roc_auc(scores, labels)), "ap": float(metrics.average_precision(scores, labels))}
+    labels, scores = (
+        np.concatenate(read_truth(root, split).abnormal),
+        np.concatenate(list(scores.values())),
+    )
+    return {
+        "auc": float(metrics.roc_auc(scores, labels)),
+        "ap": float(metrics.average_precision(scores, labels)),
+    }

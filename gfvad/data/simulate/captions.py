@@ -1,4 +1,6 @@
-"""Timed sentences of the simulated set: what is seen in each stretch, with gaps and errors, and rarely what is heard (ours)."""
+"""Timed sentences of the simulated set: what is seen in each stretch, with gaps and errors, and
+rarely what is heard (ours)."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,13 +12,31 @@ from gfvad.data.simulate.process import Path, Settings
 MISSING, WRONG = 0.15, 0.1  # of the stretches: no sentence; the sentence of some activity instead
 HEARD, NOTICED = 0.2, 0.1  # of audio covers, of relation events: a further sentence says so
 ACTIVITIES = (
-    ("People walk along a street.", "Passers-by cross the square.", "A few people stroll past the shops."),
-    ("A crowd watches a game.", "Spectators sit around a playing field.", "Players run after a ball."),
-    ("Cars drive over a crossing.", "Traffic moves along the road.", "A bus and several cars pass by."),
+    (
+        "People walk along a street.",
+        "Passers-by cross the square.",
+        "A few people stroll past the shops.",
+    ),
+    (
+        "A crowd watches a game.",
+        "Spectators sit around a playing field.",
+        "Players run after a ball.",
+    ),
+    (
+        "Cars drive over a crossing.",
+        "Traffic moves along the road.",
+        "A bus and several cars pass by.",
+    ),
     ("People dance in a hall.", "Guests move on the dance floor.", "Couples dance under lamps."),
 )
-NUISANCES = (("Lightning lights up the scene.", "A bright flash fills the picture."), ("The camera shakes.", "The picture is blurred and moves."))
-ABNORMAL = (("Two men hit each other.", "A man punches another man."), ("A crowd throws stones.", "Many people push and break things."))
+NUISANCES = (
+    ("Lightning lights up the scene.", "A bright flash fills the picture."),
+    ("The camera shakes.", "The picture is blurred and moves."),
+)
+ABNORMAL = (
+    ("Two men hit each other.", "A man punches another man."),
+    ("A crowd throws stones.", "Many people push and break things."),
+)
 SOUNDS = {
     process.NUISANCE_AUDIO: ("A siren is tested.", "Fireworks can be heard."),
     process.ABNORMAL_AUDIO: ("Gunshots are heard.", "A loud explosion is heard."),
@@ -30,8 +50,11 @@ def runs(values: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:]))
 
 
-def describe(rng: np.random.Generator, settings: Settings, path: Path) -> list[tuple[int, int, str]]:
-    """(first unit, unit after the last, sentence), in order of time; units without one are left undescribed."""
+def describe(
+    rng: np.random.Generator, settings: Settings, path: Path
+) -> list[tuple[int, int, str]]:
+    """(first unit, unit after the last, sentence), in order of time; units without one are left
+    undescribed."""
     k, table, said = settings.activities, process.kinds(settings), []
     sentences = [ACTIVITIES[one % len(ACTIVITIES)] for one in range(k)] + [*NUISANCES, *ABNORMAL]
     visual, _ = shown_prototypes(settings, path)

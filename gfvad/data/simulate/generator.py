@@ -1,8 +1,11 @@
-"""Features of the simulated set: prototypes in a random subspace of the published feature sizes, with noise (ours; docs/simulated.md).
+"""Features of the simulated set: prototypes in a random subspace of the published feature sizes,
+with noise (ours; docs/simulated.md).
 
 x_c,t = B (m_t + s_z u_t) + s_x v_c,t     u, v standard normal, c crop, t unit
-B [D, P] has orthonormal columns, one a prototype; m_t is the prototype shown in unit t, `amplitude` times a unit vector. Audio has one crop.
+B [D, P] has orthonormal columns, one a prototype; m_t is the prototype shown in unit t, `amplitude`
+times a unit vector. Audio has one crop.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -31,23 +34,32 @@ class Sample(NamedTuple):
     path: Path
     rgb: np.ndarray  # float16 [C, N, 1024]
     audio: np.ndarray  # float16 [N, 128]
-    rng: np.random.Generator  # the video's stream, for what comes after (captions, length in frames)
+    # the video's stream, for what comes after (captions, length in frames)
+    rng: np.random.Generator
 
 
 def stream(seed: int, purpose: int, *place: int) -> np.random.Generator:
-    """An independent random stream for each purpose and place, so that a video does not depend on how many others there are."""
+    """An independent random stream for each purpose and place, so that a video does not depend
+    on how many others there are."""
     return np.random.default_rng([seed, purpose, *place])
 
 
 def prototypes(settings: Settings) -> np.ndarray:
-    """[P, P]: P = K activities, the nuisances and the abnormal prototypes of a modality, all orthogonal and of one norm."""
-    return settings.amplitude * np.eye(settings.activities + process.MEMBERS[process.NUISANCE_VISUAL] + process.MEMBERS[process.ABNORMAL_VISUAL])
+    """[P, P]: P = K activities, the nuisances and the abnormal prototypes of a modality, all
+    orthogonal and of one norm."""
+    return settings.amplitude * np.eye(
+        settings.activities
+        + process.MEMBERS[process.NUISANCE_VISUAL]
+        + process.MEMBERS[process.ABNORMAL_VISUAL]
+    )
 
 
 def make_world(settings: Settings, seed: int) -> World:
     """Draw the two bases."""
     rng, mean = stream(seed, WORLD), prototypes(settings)
-    return World(_orthonormal(rng, RGB_DIM, len(mean)), _orthonormal(rng, AUDIO_DIM, len(mean)), mean)
+    return World(
+        _orthonormal(rng, RGB_DIM, len(mean)), _orthonormal(rng, AUDIO_DIM, len(mean)), mean
+    )
 
 
 def _orthonormal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
@@ -57,19 +69,33 @@ def _orthonormal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarra
 
 
 def draw_scenarios(settings: Settings, seed: int, split: str, videos: int) -> np.ndarray:
-    """int [videos] scenarios in random order, in the proportions of the prior (largest remainders)."""
+    """int [videos] scenarios in random order, in the proportions of the prior (largest
+    remainders)."""
     exact = np.array(settings.prior) * videos
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: videos - counts.sum()]] += 1
-    return stream(seed, SCENARIOS, SPLITS.index(split)).permutation(np.repeat(np.arange(len(counts)), counts))
+    return stream(seed, SCENARIOS, SPLITS.index(split)).permutation(
+        np.repeat(np.arange(len(counts)), counts)
+    )
 
 
-def observe(rng: np.random.Generator, settings: Settings, shown: np.ndarray, basis: np.ndarray, crops: int, noise: float) -> np.ndarray:
+def observe(
+    rng: np.random.Generator,
+    settings: Settings,
+    shown: np.ndarray,
+    basis: np.ndarray,
+    crops: int,
+    noise: float,
+) -> np.ndarray:
     """Features float16 [C, N, D] of units that show these prototypes, int [N]."""
     # [N, P]
-    latent = prototypes(settings)[shown] + settings.latent_noise * rng.normal(size=(len(shown), basis.shape[1]))
+    latent = prototypes(settings)[shown] + settings.latent_noise * rng.normal(
+        size=(len(shown), basis.shape[1])
+    )
     # [C, N, D]
-    features = rng.standard_normal((crops, len(shown), len(basis)), dtype=np.float32) * np.float32(noise)
+    features = rng.standard_normal((crops, len(shown), len(basis)), dtype=np.float32) * np.float32(
+        noise
+    )
     return (features + (latent @ basis.T).astype(np.float32)).astype(np.float16)
 
 
@@ -79,10 +105,16 @@ def shown_prototypes(settings: Settings, path: Path) -> tuple[np.ndarray, np.nda
     return visual, process.audio_prototype(settings, path.permutation)[path.activity, path.kind]
 
 
-def simulate(settings: Settings, world: World, seed: int, split: str, index: int, scenario: int, crops: int) -> Sample:
+def simulate(
+    settings: Settings, world: World, seed: int, split: str, index: int, scenario: int, crops: int
+) -> Sample:
     """Draw video `index` of a split."""
     rng = stream(seed, VIDEO, SPLITS.index(split), index)
-    path = process.sample_path(rng, settings, scenario, int(rng.integers(settings.shortest, settings.longest + 1)))
+    path = process.sample_path(
+        rng, settings, scenario, int(rng.integers(settings.shortest, settings.longest + 1))
+    )
     visual, audio = shown_prototypes(settings, path)
     rgb = observe(rng, settings, visual, world.rgb_basis, crops, settings.rgb_noise)
-    return Sample(path, rgb, observe(rng, settings, audio, world.audio_basis, 1, settings.audio_noise)[0], rng)
+    return Sample(
+        path, rgb, observe(rng, settings, audio, world.audio_basis, 1, settings.audio_noise)[0], rng
+    )

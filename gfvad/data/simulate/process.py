@@ -1,13 +1,18 @@
-"""The hidden process behind a simulated video: what is seen and heard in each unit, as a hidden Markov model (ours; docs/simulated.md).
+"""The hidden process behind a simulated video: what is seen and heard in each unit, as a hidden
+Markov model (ours; docs/simulated.md).
 
-The activity, one of K, jumps to any other with probability 1 / dwell a unit. The sound of activity k is pi(k), with one random permutation pi
-a video, so what belongs together can only be learned within the video. On this lie
-- covers: a nuisance (odd but normal) or an abnormal prototype replaces what is seen, or what is heard, for at least `stages` units; or it
-  is an unseen event, annotated abnormal but neither seen nor heard, which stands for the labels that no detector can find;
-- relation events: from one jump of the activity to the next, the sound of another activity is heard. Either modality alone shows jumps
-  between normal activities, as ever.
-A video is normal (nuisances only), modal (also abnormal covers), relational (also relation events) or unseen (also unseen events).
+The activity, one of K, jumps to any other with probability 1 / dwell a unit. The sound of activity
+k is pi(k), with one random permutation pi a video, so what belongs together can only be learned
+within the video. On this lie
+- covers: a nuisance (odd but normal) or an abnormal prototype replaces what is seen, or what is
+  heard, for at least `stages` units; or it is an unseen event, annotated abnormal but neither seen
+  nor heard, which stands for the labels that no detector can find;
+- relation events: from one jump of the activity to the next, the sound of another activity is
+  heard. Either modality alone shows jumps between normal activities, as ever.
+A video is normal (nuisances only), modal (also abnormal covers), relational (also relation events)
+or unseen (also unseen events).
 """
+
 from __future__ import annotations
 
 import functools
@@ -16,31 +21,45 @@ from typing import NamedTuple
 
 import numpy as np
 
-NONE, NUISANCE_VISUAL, NUISANCE_AUDIO, ABNORMAL_VISUAL, ABNORMAL_AUDIO, UNSEEN = range(6)  # groups of covers; abnormal from the 4th on
-COVERS = ("none", "nuisance_visual", "nuisance_audio", "abnormal_visual", "abnormal_audio", "unseen")
-MEMBERS = (1, 2, 2, 2, 2, 1)  # covers in each group: each has a prototype of its own, but NONE and UNSEEN show none
+# groups of covers; abnormal from the 4th on
+NONE, NUISANCE_VISUAL, NUISANCE_AUDIO, ABNORMAL_VISUAL, ABNORMAL_AUDIO, UNSEEN = range(6)
+COVERS = (
+    "none",
+    "nuisance_visual",
+    "nuisance_audio",
+    "abnormal_visual",
+    "abnormal_audio",
+    "unseen",
+)
+# covers in each group: each has a prototype of its own, but NONE and UNSEEN show none
+MEMBERS = (1, 2, 2, 2, 2, 1)
 NORMAL, MODAL, RELATIONAL, OUT_OF_SIGHT = range(4)  # scenarios
 SCENARIOS = ("normal", "modal", "relational", "unseen")
 
 
 class Settings(NamedTuple):
-    """Every number of the generative model. Lengths are in units, probabilities are for one unit."""
+    """Every number of the generative model. Lengths are in units, probabilities are for one
+    unit."""
 
     activities: int = 3  # K
     dwell: float = 6.0  # mean length of an activity
     stages: int = 5  # shortest cover
-    cover_end: float = 1 / 6  # then it ends with this probability: mean length stages - 1 + 1 / cover_end = 10
+    # then it ends with this probability: mean length stages - 1 + 1 / cover_end = 10
+    cover_end: float = 1 / 6
     nuisance_start: float = 0.008  # a nuisance begins; in every video
     abnormal_start: float = 0.015  # an abnormal cover begins; in modal videos
     unseen_start: float = 0.012  # an unseen event begins; in videos out of sight
-    unseen_beside: float = 0.0005  # the same in modal and relational videos: about as likely as in a video without visible events
+    # the same in modal and relational videos: about as likely as in a video without visible events
+    unseen_beside: float = 0.0005
     relation_start: float = 0.1  # a jump begins a relation event; in relational videos
     prior: tuple[float, ...] = (0.5, 0.2, 0.29, 0.01)  # of the scenarios
     shortest: int = 100  # units of a video, uniform from shortest to longest
     longest: int = 120
     amplitude: float = 1.0  # norm of every prototype, normal, nuisance and abnormal alike
-    latent_noise: float = 0.1  # standard deviation in each direction of a prototype, shared by the crops
-    rgb_noise: float = 0.005  # standard deviation in each of the 1,024 dimensions, of its own for each crop
+    # standard deviation in each direction of a prototype, shared by the crops
+    latent_noise: float = 0.1
+    # standard deviation in each of the 1,024 dimensions, of its own for each crop
+    rgb_noise: float = 0.005
     audio_noise: float = 0.015  # standard deviation in each of the 128 dimensions
 
 
@@ -49,7 +68,8 @@ class Kinds(NamedTuple):
 
     cover: np.ndarray  # int [J] group of the cover
     member: np.ndarray  # int [J] which of the group
-    offset: np.ndarray  # int [J] o: the sound of activity k + o (mod K) is heard; > 0 in a relation event
+    # int [J] o: the sound of activity k + o (mod K) is heard; > 0 in a relation event
+    offset: np.ndarray
 
     @property
     def abnormal(self) -> np.ndarray:
@@ -58,7 +78,8 @@ class Kinds(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """What happens besides the activity in one scenario, S states (an abnormal event has begun, kind, stage)."""
+    """What happens besides the activity in one scenario, S states (an abnormal event has begun,
+    kind, stage)."""
 
     initial: np.ndarray  # [S]
     stay: np.ndarray  # [S, S] transition where the activity stays; rows sum to 1
@@ -95,11 +116,14 @@ def activity_jump(settings: Settings) -> np.ndarray:
 
 
 def cover_starts(settings: Settings, scenario: int) -> dict[tuple[int, int], float]:
-    """Probability that each cover (group, member) of a scenario begins in a unit after one without; (NONE, 0) is that none does."""
+    """Probability that each cover (group, member) of a scenario begins in a unit after one
+    without; (NONE, 0) is that none does."""
     total = {
         (NUISANCE_VISUAL, NUISANCE_AUDIO): settings.nuisance_start,
         (ABNORMAL_VISUAL, ABNORMAL_AUDIO): settings.abnormal_start * (scenario == MODAL),
-        (UNSEEN,): (0.0, settings.unseen_beside, settings.unseen_beside, settings.unseen_start)[scenario],
+        (UNSEEN,): (0.0, settings.unseen_beside, settings.unseen_beside, settings.unseen_start)[
+            scenario
+        ],
     }
     starts = {}
     for groups, probability in total.items():
@@ -125,7 +149,9 @@ def event_chain(settings: Settings, scenario: int) -> Chain:
     ]
     index = {state: place for place, state in enumerate(states)}
 
-    def covers_after(cover: tuple[int, int], stage: int) -> dict[tuple[tuple[int, int], int], float]:
+    def covers_after(
+        cover: tuple[int, int], stage: int
+    ) -> dict[tuple[tuple[int, int], int], float]:
         if cover[0] == NONE:
             return {(new, 0): probability for new, probability in starts.items()}
         if stage + 1 < settings.stages:
@@ -134,37 +160,64 @@ def event_chain(settings: Settings, scenario: int) -> Chain:
 
     def row(begun: int, covers: dict, new_offsets: dict[int, float]) -> np.ndarray:
         out = np.zeros(len(states))
-        for ((cover, stage), p), (offset, q) in itertools.product(covers.items(), new_offsets.items()):
-            out[index[int(begun or cover[0] >= ABNORMAL_VISUAL or offset > 0), cover, stage, offset]] += p * q
+        for ((cover, stage), p), (offset, q) in itertools.product(
+            covers.items(), new_offsets.items()
+        ):
+            out[
+                index[int(begun or cover[0] >= ABNORMAL_VISUAL or offset > 0), cover, stage, offset]
+            ] += p * q
         return out
 
-    after_jump = {offset: relation / (settings.activities - 1) if offset else 1 - relation for offset in offsets}
+    after_jump = {
+        offset: relation / (settings.activities - 1) if offset else 1 - relation
+        for offset in offsets
+    }
     return Chain(
         initial=row(0, {((NONE, 0), 0): 1.0}, after_jump),
-        stay=np.stack([row(begun, covers_after(cover, stage), {offset: 1.0}) for begun, cover, stage, offset in states]),
-        jump=np.stack([row(begun, covers_after(cover, stage), after_jump) for begun, cover, stage, _ in states]),
+        stay=np.stack(
+            [
+                row(begun, covers_after(cover, stage), {offset: 1.0})
+                for begun, cover, stage, offset in states
+            ]
+        ),
+        jump=np.stack(
+            [
+                row(begun, covers_after(cover, stage), after_jump)
+                for begun, cover, stage, _ in states
+            ]
+        ),
         final=np.array([float(begun or not scenario) for begun, *_ in states]),
         kind=np.array([place_of_kind[*cover, offset] for _, cover, _, offset in states]),
     )
 
 
 def visual_prototype(settings: Settings) -> np.ndarray:
-    """int [K, J] index of the prototype that RGB shows: K activities, then nuisances, then abnormal ones."""
+    """int [K, J] index of the prototype that RGB shows: K activities, then nuisances, then
+    abnormal ones."""
     table = kinds(settings)
     own = np.repeat(np.arange(settings.activities)[:, None], len(table.cover), axis=1)
     return _covered(settings, own, table, NUISANCE_VISUAL, ABNORMAL_VISUAL)
 
 
-def audio_prototype(settings: Settings, permutation: np.ndarray, mismatch: bool = True) -> np.ndarray:
-    """int [K, J] index of the prototype that is heard: pi(k), or pi(k + o mod K) in a relation event (if `mismatch`), or a cover."""
+def audio_prototype(
+    settings: Settings, permutation: np.ndarray, mismatch: bool = True
+) -> np.ndarray:
+    """int [K, J] index of the prototype that is heard: pi(k), or pi(k + o mod K) in a relation
+    event (if `mismatch`), or a cover."""
     table = kinds(settings)
-    own = np.asarray(permutation)[(np.arange(settings.activities)[:, None] + mismatch * table.offset) % settings.activities]
+    own = np.asarray(permutation)[
+        (np.arange(settings.activities)[:, None] + mismatch * table.offset) % settings.activities
+    ]
     return _covered(settings, own, table, NUISANCE_AUDIO, ABNORMAL_AUDIO)
 
 
-def _covered(settings: Settings, own: np.ndarray, table: Kinds, nuisance: int, abnormal: int) -> np.ndarray:
+def _covered(
+    settings: Settings, own: np.ndarray, table: Kinds, nuisance: int, abnormal: int
+) -> np.ndarray:
     shown = np.where(table.cover == nuisance, settings.activities + table.member, own)
-    return np.where(table.cover == abnormal, settings.activities + MEMBERS[nuisance] + table.member, shown)
+    return np.where(
+        table.cover == abnormal, settings.activities + MEMBERS[nuisance] + table.member, shown
+    )
 
 
 def permutations(settings: Settings) -> np.ndarray:
@@ -173,7 +226,8 @@ def permutations(settings: Settings) -> np.ndarray:
 
 
 def sample_path(rng: np.random.Generator, settings: Settings, scenario: int, length: int) -> Path:
-    """Draw the hidden states of a video of `length` units; abnormal ones are drawn again until they hold an abnormal event."""
+    """Draw the hidden states of a video of `length` units; abnormal ones are drawn again until
+    they hold an abnormal event."""
     chain, jump = event_chain(settings, scenario), activity_jump(settings)
     while True:
         jumps = rng.random(length) < 1 / settings.dwell

@@ -1,8 +1,11 @@
-"""Writes the simulated set as a folder in XD-Violence's own layout (docs/simulated.md), complete or not at all.
+"""Writes the simulated set as a folder in XD-Violence's own layout (docs/simulated.md), complete or
+not at all.
 
-Beside the published files: captions.json (format of `gfvad/data/text.py`), simulated.json (manifest) and simulated.npz (the true model and the
-hidden states, for `bayes.py` and for looking at; no reader of features opens it).
+Beside the published files: captions.json (format of `gfvad/data/text.py`), simulated.json
+(manifest) and simulated.npz (the true model and the hidden states, for `bayes.py` and for looking
+at; no reader of features opens it).
 """
+
 from __future__ import annotations
 
 import json
@@ -13,24 +16,39 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfvad.base.files import read_json
+from gfvad.base.progress import Progress
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data import manifest
 from gfvad.data.ground_truth import SNIPPET
 from gfvad.data.simulate import captions, process
-from gfvad.data.simulate.generator import AUDIO_DIM, draw_scenarios, make_world, RGB_DIM, Sample, simulate, SPLITS, World
+from gfvad.data.simulate.generator import (
+    AUDIO_DIM,
+    RGB_DIM,
+    SPLITS,
+    Sample,
+    World,
+    draw_scenarios,
+    make_world,
+    simulate,
+)
 from gfvad.data.simulate.process import Settings
-from gfvad.base.progress import Progress
-from gfvad.base.types import ConfigError, DataError
 
 VERSION = 3  # of the generator: raise it whenever the same seed gives other numbers
 MANIFEST, TRUTH = "simulated.json", "simulated.npz"
-NOTICE = "SIMULATED data in the layout of XD-Violence: drawn from a random process, not measured on video. See docs/simulated.md."
+NOTICE = (
+    "SIMULATED data in the layout of XD-Violence: drawn from a random process, not measured on"
+    " video. See docs/simulated.md."
+)
 FPS = 24.0  # of XD-Violence
 RGB_FOLDERS = {"train": "i3d-features/RGB", "test": "i3d-features/RGBTest"}
 AUDIO_FOLDERS = {"train": "vggish-features/train", "test": "vggish-features/test"}
 CODES = {  # cover and its member -> XD's code of a class; relation and unseen events have one each
-    (process.ABNORMAL_VISUAL, 0): "B1", (process.ABNORMAL_VISUAL, 1): "B4", (process.ABNORMAL_AUDIO, 0): "B2", (process.ABNORMAL_AUDIO, 1): "G",
+    (process.ABNORMAL_VISUAL, 0): "B1",
+    (process.ABNORMAL_VISUAL, 1): "B4",
+    (process.ABNORMAL_AUDIO, 0): "B2",
+    (process.ABNORMAL_AUDIO, 1): "G",
     (process.UNSEEN, 0): "B6",
-}  # fmt: skip
+}
 RELATION_CODE = "B5"
 
 
@@ -45,13 +63,18 @@ class Written(NamedTuple):
 
 
 def write(root: str | os.PathLike, cfg, settings: Settings = Settings()) -> Path:
-    """The folder below `root` that holds the simulated set of `cfg` (config.data.simulated: train_videos, test_videos, seed, crops).
+    """The folder below `root` that holds the simulated set of `cfg` (config.data.simulated:
+    train_videos, test_videos, seed, crops).
 
-    Written where it is not there or not complete; the same arguments always give the same bytes. Raises ConfigError for impossible
-    numbers, DataError where the disk is full or the folder is in use by something else.
+    Written where it is not there or not complete; the same arguments always give the same bytes.
+    Raises ConfigError for impossible numbers, DataError where the disk is full or the folder is in
+    use by something else.
     """
     identity = describe(cfg, settings)
-    folder = Path(root) / f"xd_violence-simulated-v{VERSION}-seed{cfg.seed}-{cfg.train_videos}+{cfg.test_videos}-crops{cfg.crops}"
+    folder = (
+        Path(root)
+        / f"xd_violence-simulated-v{VERSION}-seed{cfg.seed}-{cfg.train_videos}+{cfg.test_videos}-crops{cfg.crops}"
+    )
     if settings != Settings():
         folder = folder.with_name(f"{folder.name}-{manifest.digest([json.dumps(identity)])[:8]}")
     if is_complete(folder, identity):
@@ -60,11 +83,17 @@ def write(root: str | os.PathLike, cfg, settings: Settings = Settings()) -> Path
         if is_complete(folder, identity):  # another process wrote it meanwhile
             return folder
         if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-            raise DataError(f"{folder} holds files but no {MANIFEST}; expected nothing or an earlier simulated set. Choose another folder or delete it")
+            raise DataError(
+                f"{folder} holds files but no {MANIFEST}; expected nothing or an earlier simulated"
+                " set. Choose another folder or delete it"
+            )
         if (folder / MANIFEST).is_file():
             content = read_manifest(folder)
             if "generator_version" not in content:
-                raise DataError(f"{folder / MANIFEST}: not the manifest of a simulated set; expected nothing or an earlier one. Choose another folder or delete it")
+                raise DataError(
+                    f"{folder / MANIFEST}: not the manifest of a simulated set; expected nothing or"
+                    " an earlier one. Choose another folder or delete it"
+                )
             manifest.require_own(folder, {*content.get("files", {}), MANIFEST})
         units = (cfg.train_videos + cfg.test_videos) * (settings.shortest + settings.longest) // 2
         with manifest.replacing(folder) as partial:
@@ -75,11 +104,21 @@ def write(root: str | os.PathLike, cfg, settings: Settings = Settings()) -> Path
 
 def describe(cfg, settings: Settings) -> dict[str, Any]:
     """What decides the content of a set. Raises ConfigError."""
-    for key, least, most in (("train_videos", 4, 100_000), ("test_videos", 4, 100_000), ("crops", 1, 10), ("seed", 0, 2**32 - 1)):
+    for key, least, most in (
+        ("train_videos", 4, 100_000),
+        ("test_videos", 4, 100_000),
+        ("crops", 1, 10),
+        ("seed", 0, 2**32 - 1),
+    ):
         if not least <= cfg[key] <= most:
             raise ConfigError(f"data.simulated.{key} is {cfg[key]!r}, expected {least} to {most}")
     numbers = {key: int(cfg[key]) for key in ("train_videos", "test_videos", "seed", "crops")}
-    return {"simulated": NOTICE, "generator_version": VERSION, **numbers, "settings": json.loads(json.dumps(settings._asdict()))}
+    return {
+        "simulated": NOTICE,
+        "generator_version": VERSION,
+        **numbers,
+        "settings": json.loads(json.dumps(settings._asdict())),
+    }
 
 
 def is_complete(folder: Path, identity: dict[str, Any]) -> bool:
@@ -89,12 +128,16 @@ def is_complete(folder: Path, identity: dict[str, Any]) -> bool:
     except DataError:
         return False
     files = {folder / name: size for name, size in content.get("files", {}).items()}
-    return {key: content.get(key) for key in identity} == identity and all(p.is_file() and p.stat().st_size == size for p, size in files.items())
+    return {key: content.get(key) for key in identity} == identity and all(
+        p.is_file() and p.stat().st_size == size for p, size in files.items()
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a simulated set. Raises DataError where there is none."""
-    return read_json(folder / MANIFEST, "the manifest of a simulated set: run gfvad.data.simulate.write")
+    return read_json(
+        folder / MANIFEST, "the manifest of a simulated set: run gfvad.data.simulate.write"
+    )
 
 
 def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -> None:
@@ -106,17 +149,25 @@ def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -
             (folder / RGB_FOLDERS[split]).mkdir(parents=True)
             (folder / AUDIO_FOLDERS[split]).mkdir(parents=True)
             written[split] = []
-            for index, scenario in enumerate(draw_scenarios(settings, cfg.seed, split, counts[split])):
+            for index, scenario in enumerate(
+                draw_scenarios(settings, cfg.seed, split, counts[split])
+            ):
                 sample = simulate(settings, world, cfg.seed, split, index, int(scenario), cfg.crops)
                 written[split].append(write_video(folder, settings, split, index, sample))
                 progress.advance()
     write_texts(folder, written)
     write_truth(folder, world, written)
-    files = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = {
+        str(p.relative_to(folder)): p.stat().st_size
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
     manifest.write_json(folder / MANIFEST, {**identity, "files": files})
 
 
-def write_video(folder: Path, settings: Settings, split: str, index: int, sample: Sample) -> Written:
+def write_video(
+    folder: Path, settings: Settings, split: str, index: int, sample: Sample
+) -> Written:
     """Write the features of one video; the rest of it is returned without them."""
     units = len(sample.path.kind)
     frames = SNIPPET * units + 1 + int(sample.rng.integers(SNIPPET))
@@ -126,13 +177,18 @@ def write_video(folder: Path, settings: Settings, split: str, index: int, sample
         np.save(folder / RGB_FOLDERS[split] / f"{name}__{crop}.npy", features)
     np.save(folder / AUDIO_FOLDERS[split] / f"{name}__vggish.npy", sample.audio)
     abnormal = process.kinds(settings).abnormal[sample.path.kind]
-    spans = SNIPPET * np.array([run for run in captions.runs(abnormal) if abnormal[run[0]]], np.int64).reshape(-1, 2)
+    spans = SNIPPET * np.array(
+        [run for run in captions.runs(abnormal) if abnormal[run[0]]], np.int64
+    ).reshape(-1, 2)
     sentences = captions.describe(sample.rng, settings, sample.path)
-    return Written(name, frames, spans, sample._replace(rgb=sample.rgb[:0], audio=sample.audio[:0]), sentences)
+    return Written(
+        name, frames, spans, sample._replace(rgb=sample.rgb[:0], audio=sample.audio[:0]), sentences
+    )
 
 
 def label_code(settings: Settings, path: process.Path) -> str:
-    """XD's label of a video: 'A', or the codes of its first three kinds of abnormal events, filled up with zeros ('B2-G-0')."""
+    """XD's label of a video: 'A', or the codes of its first three kinds of abnormal events,
+    filled up with zeros ('B2-G-0')."""
     if not path.scenario:
         return "A"
     cover, member, offset = (column[path.kind] for column in process.kinds(settings))
@@ -144,23 +200,31 @@ def label_code(settings: Settings, path: process.Path) -> str:
 def write_texts(folder: Path, written: dict[str, list[Written]]) -> None:
     """annotations.txt and frame_counts.txt of the test part, captions.json of both."""
     test = sorted(written["test"], key=lambda video: video.name)
-    lines = [" ".join([video.name, *map(str, video.spans.ravel())]) for video in test if len(video.spans)]
+    lines = [
+        " ".join([video.name, *map(str, video.spans.ravel())]) for video in test if len(video.spans)
+    ]
     (folder / "annotations.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "frame_counts.txt").write_text("".join(f"{video.name}@{video.frames}\n" for video in test), encoding="utf-8")
+    (folder / "frame_counts.txt").write_text(
+        "".join(f"{video.name}@{video.frames}\n" for video in test), encoding="utf-8"
+    )
     unit = SNIPPET / FPS
     content = {
         video.name: {
             "duration": round(video.frames / FPS, 2),
-            "timestamps": [[round(start * unit, 2), round(end * unit, 2)] for start, end, _ in video.sentences],
+            "timestamps": [
+                [round(start * unit, 2), round(end * unit, 2)] for start, end, _ in video.sentences
+            ],
             "sentences": [sentence for *_, sentence in video.sentences],
         }
-        for split in SPLITS for video in written[split]
-    }  # fmt: skip
+        for split in SPLITS
+        for video in written[split]
+    }
     (folder / "captions.json").write_text(json.dumps(content, indent=0), encoding="utf-8")
 
 
 def write_truth(folder: Path, world: World, written: dict[str, list[Written]]) -> None:
-    """The true model, and for each split names [V], scenario [V], permutation [V, K], length [V], activity and kind (all videos end to end)."""
+    """The true model, and for each split names [V], scenario [V], permutation [V, K], length
+    [V], activity and kind (all videos end to end)."""
     arrays = dict(world._asdict())
     for split, videos in written.items():
         paths = [video.sample.path for video in videos]

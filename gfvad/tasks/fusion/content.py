@@ -1,12 +1,16 @@
-"""The way from raw features to unit embeddings, shared by every model: standardise, drop modalities, embed.
+"""The way from raw features to unit embeddings, shared by every model: standardise, drop
+modalities, embed.
 
-A unit whose raw features in a modality are all zero (a silent second, a missing modality, padding) is *absent* there: it stays zero on the
-whole way, whatever the statistics and biases are, so it has no relation to anything, adds no content and enters no statistic.
+A unit whose raw features in a modality are all zero (a silent second, a missing modality, padding)
+is *absent* there: it stays zero on the whole way, whatever the statistics and biases are, so it has
+no relation to anything, adds no content and enters no statistic.
 """
+
 from __future__ import annotations
 
 import dataclasses
-from typing import Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,11 +23,13 @@ MIN_STD = 1e-6  # a constant feature is not divided by its standard deviation
 NORM_EPSILON = 1e-12  # keeps the gradient of the residual norm finite at 0
 
 Arrays = dict[str, jax.Array]
-Confident = Mapping[str, jax.Array]  # modality -> [N], how much a unit counts in it: 0 absent, 1 wholly
+# modality -> [N], how much a unit counts in it: 0 absent, 1 wholly
+Confident = Mapping[str, jax.Array]
 
 
 class Modality(NamedTuple):
-    """A feature set and its constant statistics over the training split (tuples, so that a module stays hashable)."""
+    """A feature set and its constant statistics over the training split (tuples, so that a
+    module stays hashable)."""
 
     name: str
     width: int  # D
@@ -32,16 +38,21 @@ class Modality(NamedTuple):
 
 
 def direction(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Features whose length says how much they count -> (unit vectors [N, D], lengths [N] in [0, 1]); zeros stay zeros, with finite gradients."""
+    """Features whose length says how much they count -> (unit vectors [N, D], lengths [N] in [0,
+    1]); zeros stay zeros, with finite gradients."""
     squared = jnp.square(x).sum(-1)
     length = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
     return x / jnp.where(squared > 0, length, 1.0)[:, None], jnp.minimum(length, 1.0)
 
 
-def standardise(x: jax.Array, mask: jax.Array, mean: jax.Array, std: jax.Array, mode: str) -> tuple[jax.Array, jax.Array]:
-    """Takes the mean [D] (`center`), and divides by the deviation [D] (`standardize`), of present units; the others become 0.
+def standardise(
+    x: jax.Array, mask: jax.Array, mean: jax.Array, std: jax.Array, mode: str
+) -> tuple[jax.Array, jax.Array]:
+    """Takes the mean [D] (`center`), and divides by the deviation [D] (`standardize`), of present
+    units; the others become 0.
 
-    x [N, D], mask bool [N] -> (x [N, D], present bool [N]: real, with a feature that is not 0). mode `none` changes no value.
+    x [N, D], mask bool [N] -> (x [N, D], present bool [N]: real, with a feature that is not 0).
+    mode `none` changes no value.
     """
     x = jnp.where(mask[:, None], x, 0.0)
     present = mask & (x != 0).any(-1)
@@ -53,10 +64,12 @@ def standardise(x: jax.Array, mask: jax.Array, mean: jax.Array, std: jax.Array, 
 
 
 def kept_modalities(key: jax.Array, there: jax.Array, rate: float) -> jax.Array:
-    """Modalities of one video that are kept: there bool [M] (has a present unit) -> bool [M] (ours; dropout of whole inputs).
+    """Modalities of one video that are kept: there bool [M] (has a present unit) -> bool [M] (ours;
+    dropout of whole inputs).
 
-    Each is dropped with probability `rate`, but where that would leave none of those there, one of them, drawn evenly, is kept: of M that
-    are there, each is dropped with probability rate - rate^M / M.
+    Each is dropped with probability `rate`, but where that would leave none of those there, one of
+    them, drawn evenly, is kept: of M that are there, each is dropped with probability rate - rate^M
+    / M.
     """
     draw = jax.random.uniform(key, there.shape)
     # where all draws lie below the rate, the place of the largest is evenly distributed
@@ -65,9 +78,11 @@ def kept_modalities(key: jax.Array, there: jax.Array, rate: float) -> jax.Array:
 
 
 class ContentModel(nn.Module):
-    """Base of the models of one video: checks features, standardises and embeds them. A subclass's __call__ calls the methods in turn.
+    """Base of the models of one video: checks features, standardises and embeds them. A subclass's
+    __call__ calls the methods in turn.
 
-    Collections: 'params', and 'constants' (feature statistics, never trained). Random stream: 'dropout'.
+    Collections: 'params', and 'constants' (feature statistics, never trained). Random stream:
+    'dropout'.
     """
 
     config: FrozenConfigDict  # config.model
@@ -80,18 +95,31 @@ class ContentModel(nn.Module):
         found = {name: tuple(x.shape) for name, x in features.items()}
         if any(found.get(name) != shape for name, shape in expected.items()):
             raise DataError(
-                f"features are {found}, the model was built for {expected} ([N, D]): give every modality of data.modalities at its width"
+                f"features are {found}, the model was built for {expected} ([N, D]): give every"
+                " modality of data.modalities at its width"
             )
 
-    def standardise_features(self, features: Mapping[str, jax.Array], mask: jax.Array, train: bool) -> tuple[Arrays, Arrays, Confident]:
-        """All modalities with the constants of the training split: ({m: [N, D]}, {m: present bool [N]}, {m: how much a unit counts [N]}).
+    def standardise_features(
+        self, features: Mapping[str, jax.Array], mask: jax.Array, train: bool
+    ) -> tuple[Arrays, Arrays, Confident]:
+        """All modalities with the constants of the training split: ({m: [N, D]}, {m: present bool
+        [N]}, {m: how much a unit counts [N]}).
 
-        In training some modalities of the video are dropped as a whole where model.modality_dropout is above 0.
+        In training some modalities of the video are dropped as a whole where model.modality_dropout
+        is above 0.
         """
         raw, present, counts = {}, {}, {}
         for name, width, mean, std in self.modalities:
-            mean = self.variable("constants", f"mean_{name}", lambda m=mean, d=width: jnp.asarray(m or (0.0,) * d, jnp.float32)).value
-            std = self.variable("constants", f"std_{name}", lambda s=std, d=width: jnp.asarray(s or (1.0,) * d, jnp.float32)).value
+            mean = self.variable(
+                "constants",
+                f"mean_{name}",
+                lambda m=mean, d=width: jnp.asarray(m or (0.0,) * d, jnp.float32),
+            ).value
+            std = self.variable(
+                "constants",
+                f"std_{name}",
+                lambda s=std, d=width: jnp.asarray(s or (1.0,) * d, jnp.float32),
+            ).value
             x, length = jnp.where(mask[:, None], features[name], 0.0), 1.0
             if name in self.config.confidence:
                 x, length = direction(x)
@@ -99,22 +127,40 @@ class ContentModel(nn.Module):
             counts[name] = jnp.where(present[name], length, 0.0)
         if not train or self.config.modality_dropout == 0 or len(raw) == 1:
             return raw, present, counts
-        kept = kept_modalities(self.make_rng("dropout"), jnp.stack([p.any() for p in present.values()]), self.config.modality_dropout)
+        kept = kept_modalities(
+            self.make_rng("dropout"),
+            jnp.stack([p.any() for p in present.values()]),
+            self.config.modality_dropout,
+        )
         kept = dict(zip(raw, kept))
-        return tuple({m: jnp.where(kept[m], x, jnp.zeros_like(x)) for m, x in part.items()} for part in (raw, present, counts))
+        return tuple(
+            {m: jnp.where(kept[m], x, jnp.zeros_like(x)) for m, x in part.items()}
+            for part in (raw, present, counts)
+        )
 
-    def embed_content(self, raw: Arrays, counts: Confident, residual: Arrays, train: bool) -> Arrays:
-        """Unit embeddings {m: [N, embed_dim]} of every modality, and {m residual: [N, 1]}, residual norms of the filtered ones.
+    def embed_content(
+        self, raw: Arrays, counts: Confident, residual: Arrays, train: bool
+    ) -> Arrays:
+        """Unit embeddings {m: [N, embed_dim]} of every modality, and {m residual: [N, 1]}, residual
+        norms of the filtered ones.
 
-        Each is times what its unit counts: 0 where absent, so that the logit of a fading unit goes to the branch's own constant.
+        Each is times what its unit counts: 0 where absent, so that the logit of a fading unit goes
+        to the branch's own constant.
         """
         parts = {}
         for m, x in raw.items():
-            # shared: a feature is dropped from all units of the video at once (variational dropout, Gal and Ghahramani 2016)
+            # shared: a feature is dropped from all units of the video at once (variational dropout,
+            # Gal and Ghahramani 2016)
             shared = (0,) if self.config.input_dropout_shared else ()
-            x = nn.Dropout(self.config.input_dropout, broadcast_dims=shared, deterministic=not train)(x)
+            x = nn.Dropout(
+                self.config.input_dropout, broadcast_dims=shared, deterministic=not train
+            )(x)
             # [N, H]
-            x = nn.gelu(nn.LayerNorm(name=f"norm_{m}")(nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)))
+            x = nn.gelu(
+                nn.LayerNorm(name=f"norm_{m}")(
+                    nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)
+                )
+            )
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
             parts[m] = counts[m][:, None] * x
         for m, x in residual.items():

@@ -1,31 +1,37 @@
-"""The detector: features of one video -> filter -> relationship graphs -> fusion operator -> head -> Output.
+"""The detector: features of one video -> filter -> relationship graphs -> fusion operator -> head
+-> Output.
 
-Every stage is one method, in the order of docs/architecture.md. One video at a time; steps vmap it over B, and nothing in it
-couples videos. A unit whose raw features in a modality are all zero (a silent second, a missing modality, padding) is *absent*
-there: it stays zero through standardisation and filter, so its relations in that modality are 0 and it enters no statistic.
+Every stage is one method, in the order of docs/architecture.md. One video at a time; steps vmap it
+over B, and nothing in it couples videos. A unit whose raw features in a modality are all zero (a
+silent second, a missing modality, padding) is *absent*
+there: it stays zero through standardisation and filter, so its relations in that modality are 0 and
+it enters no statistic.
 """
+
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.types import DataError, Output
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import relationship_graph, temporal, temporal_seconds
-from gfvad.tasks.fusion.content import Arrays, Confident, ContentModel, MIN_STD
 from gfvad.nn.filter import SparseFeatureFilter
+from gfvad.tasks.fusion.content import MIN_STD, Arrays, Confident, ContentModel
 from gfvad.tasks.fusion.heads import BranchHead, DegreeHead, GnnHead, RowHead
-from gfvad.base.types import DataError, Output
 
 
 def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
-    """Sets edges of graphs [G, N, N] to 0 with probability `rate`, i-j and j-i together, and divides the others by 1 - rate.
+    """Sets edges of graphs [G, N, N] to 0 with probability `rate`, i-j and j-i together, and
+    divides the others by 1 - rate.
 
-    The diagonal stays. Every channel is drawn by itself; the expected graph is the graph (after DropEdge, Rong et al. 2020, with inverted
-    scaling).
+    The diagonal stays. Every channel is drawn by itself; the expected graph is the graph (after
+    DropEdge, Rong et al. 2020, with inverted scaling).
     """
     kept = jnp.triu(jax.random.bernoulli(key, 1.0 - rate, graphs.shape), 1)
     kept = kept | jnp.swapaxes(kept, -1, -2)
@@ -34,20 +40,24 @@ def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
 
 
 class GraphFusionDetector(ContentModel):
-    """Graph fusion of any number of modalities, with the sparse feature filter as an option (graph_fusion 1 - 6).
+    """Graph fusion of any number of modalities, with the sparse feature filter as an option
+    (graph_fusion 1 - 6).
 
-    Collections: 'params', and 'constants' (feature statistics, never trained). Random streams: 'dropout', and 'pair' where
-    model.fusion.graphs is random_pair.
+    Collections: 'params', and 'constants' (feature statistics, never trained). Random streams:
+    'dropout', and 'pair' where model.fusion.graphs is random_pair.
     """
 
     units: int = 0  # N, which the row head is bound to; others ignore it
 
     @nn.compact
-    def __call__(self, features: Mapping[str, jax.Array], mask: jax.Array, *, train: bool) -> Output:
+    def __call__(
+        self, features: Mapping[str, jax.Array], mask: jax.Array, *, train: bool
+    ) -> Output:
         """features {m: [N, D_m]}, mask bool [N] -> Output(logits [N], graph [G, N, N], aux).
 
-        aux, where filters are on: 'balance' [] (sum over modalities), 'usage/m' [E], 'router_entropy/m' [],
-        'reconstruction' [N] (squared error of filtered against raw features, mean over D, summed over modalities).
+        aux, where filters are on: 'balance' [] (sum over modalities), 'usage/m' [E],
+        'router_entropy/m' [], 'reconstruction' [N] (squared error of filtered against raw features,
+        mean over D, summed over modalities).
         Raises DataError where features are not those the model was built for.
         """
         self.check_shapes(features, mask)
@@ -57,11 +67,17 @@ class GraphFusionDetector(ContentModel):
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
         # [M, N, N]
-        graphs = self.relation_graphs({"raw": raw, "filtered": filtered, "residual": residual}, features.get("clock"), mask)
+        graphs = self.relation_graphs(
+            {"raw": raw, "filtered": filtered, "residual": residual}, features.get("clock"), mask
+        )
         # [G, N, N]
-        fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(graphs, mask, train=train)
+        fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(
+            graphs, mask, train=train
+        )
         # [N]; the graph itself is given out whole, for the degree-variance loss and pictures
-        logits, branches = self.unit_logits(self.drop_edges(fused, train), raw, counts, residual, mask, train)
+        logits, branches = self.unit_logits(
+            self.drop_edges(fused, train), raw, counts, residual, mask, train
+        )
         return Output(logits, fused, aux | {f"branch/{name}": z for name, z in branches.items()})
 
     def filter_features(self, raw: Arrays, present: Arrays) -> tuple[Arrays, dict[str, Any]]:
@@ -69,27 +85,44 @@ class GraphFusionDetector(ContentModel):
         cfg = self.config.filter
         filtered, aux = {}, {}
         for m in (m.name for m in self.modalities if m.name in cfg.modalities):
-            module = SparseFeatureFilter(cfg.experts, cfg.topk, cfg.bottleneck, cfg.scale, name=f"filter_{m}")
+            module = SparseFeatureFilter(
+                cfg.experts, cfg.topk, cfg.bottleneck, cfg.scale, name=f"filter_{m}"
+            )
             filtered[m], stats = module(raw[m], present[m])
             aux[f"usage/{m}"], aux[f"router_entropy/{m}"] = stats.usage, stats.router_entropy
             aux["balance"] = aux.get("balance", 0.0) + stats.balance
-            aux["reconstruction"] = aux.get("reconstruction", 0.0) + jnp.square(raw[m] - filtered[m]).mean(-1)
+            aux["reconstruction"] = aux.get("reconstruction", 0.0) + jnp.square(
+                raw[m] - filtered[m]
+            ).mean(-1)
         return filtered, aux
 
-    def relation_graphs(self, sets: Mapping[str, Arrays], clock: jax.Array | None, mask: jax.Array) -> jax.Array:
-        """One graph for each chosen feature set of each modality, then the temporal ones: [M, N, N]. clock [N, 1] in seconds."""
+    def relation_graphs(
+        self, sets: Mapping[str, Arrays], clock: jax.Array | None, mask: jax.Array
+    ) -> jax.Array:
+        """One graph for each chosen feature set of each modality, then the temporal ones: [M, N,
+        N]. clock [N, 1] in seconds."""
         cfg = self.config.relation
-        graphs = [self.relation_graph(source, m, x, mask) for source in cfg.sources for m, x in sets[source].items()]
+        graphs = [
+            self.relation_graph(source, m, x, mask)
+            for source in cfg.sources
+            for m, x in sets[source].items()
+        ]
         if cfg.temporal_tau > 0:
             graphs.append(temporal(mask, cfg.temporal_tau))
         if cfg.temporal_seconds > 0:
             if clock is None:
-                raise DataError("features have no 'clock' [N, 1], which model.relation.temporal_seconds needs: set data.clock, or give the units' times in seconds")
+                raise DataError(
+                    "features have no 'clock' [N, 1], which model.relation.temporal_seconds needs:"
+                    " set data.clock, or give the units' times in seconds"
+                )
             graphs.append(temporal_seconds(clock[:, 0], mask, cfg.temporal_seconds))
         return jnp.stack(graphs)
 
-    def relation_graph(self, source: str, modality: str, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """Relationship graph of one feature set, [N, D] -> [N, N], with its learned projection and rbf width where configured."""
+    def relation_graph(
+        self, source: str, modality: str, x: jax.Array, mask: jax.Array
+    ) -> jax.Array:
+        """Relationship graph of one feature set, [N, D] -> [N, N], with its learned projection
+        and rbf width where configured."""
         cfg = self.config.relation
         width = x.shape[-1]
         if cfg.projection > 0:
@@ -97,26 +130,38 @@ class GraphFusionDetector(ContentModel):
             x = nn.Dense(cfg.projection, use_bias=False, name=f"projection_{source}_{modality}")(x)
         if cfg.similarity != "rbf" or cfg.sigma >= 0:
             return relationship_graph(x, mask, cfg)
-        # learnt as a logarithm, so that it stays positive; the initial projection keeps the variance of a feature
+        # learnt as a logarithm, so that it stays positive; the initial projection keeps the
+        # variance of a feature
         distance = self.typical_distance(modality) * math.sqrt(x.shape[-1] / width)
-        log_sigma = self.param(f"log_sigma_{source}_{modality}", nn.initializers.constant(math.log(distance)), ())
+        log_sigma = self.param(
+            f"log_sigma_{source}_{modality}", nn.initializers.constant(math.log(distance)), ()
+        )
         return relationship_graph(x, mask, cfg, jnp.exp(log_sigma))
 
     def typical_distance(self, modality: str) -> float:
-        """Root mean square distance of two independent training units, sqrt(2 sum_d std_d^2): where a learnt rbf width starts."""
+        """Root mean square distance of two independent training units, sqrt(2 sum_d std_d^2):
+        where a learnt rbf width starts."""
         width, std = next((m.width, m.std) for m in self.modalities if m.name == modality)
         known = std if std and self.standardize != "standardize" else (1.0,) * width
         return math.sqrt(2.0 * max(sum(s * s for s in known), MIN_STD))
 
     def drop_edges(self, fused: jax.Array, train: bool) -> jax.Array:
-        """In training, edges of the fused graphs are left out where model.edge_dropout is above 0: [G, N, N] -> [G, N, N]."""
+        """In training, edges of the fused graphs are left out where model.edge_dropout is above
+        0: [G, N, N] -> [G, N, N]."""
         rate = self.config.edge_dropout
         return drop_edges(self.make_rng("dropout"), fused, rate) if train and rate > 0 else fused
 
     def unit_logits(
-        self, fused: jax.Array, raw: Arrays, counts: Confident, residual: Arrays, mask: jax.Array, train: bool
+        self,
+        fused: jax.Array,
+        raw: Arrays,
+        counts: Confident,
+        residual: Arrays,
+        mask: jax.Array,
+        train: bool,
     ) -> tuple[jax.Array, Arrays]:
-        """(logits [N], those of each branch). The row and degree heads see graphs only, as in the paper; gnn and branches see content too."""
+        """(logits [N], those of each branch). The row and degree heads see graphs only, as in
+        the paper; gnn and branches see content too."""
         cfg = self.config.head
         if cfg.kind == "row":
             return RowHead(self.units, name="head")(fused, mask), {}
@@ -125,6 +170,20 @@ class GraphFusionDetector(ContentModel):
         content = self.embed_content(raw, counts, residual, train)
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
-            branches = BranchHead(*size, cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent, name="head")
+            branches = BranchHead(
+                *size,
+                cfg.relations,
+                tuple(cfg.gates),
+                cfg.detach,
+                cfg.mix,
+                cfg.prior,
+                cfg.absent,
+                name="head",
+            )
             return branches(fused, content, mask, counts, train=train)
-        return GnnHead(*size, name="head")(fused, jnp.concatenate(list(content.values()), -1), mask, train=train), {}
+        return (
+            GnnHead(*size, name="head")(
+                fused, jnp.concatenate(list(content.values()), -1), mask, train=train
+            ),
+            {},
+        )

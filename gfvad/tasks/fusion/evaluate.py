@@ -1,8 +1,11 @@
-"""Runs a detector over whole videos: every unit exactly once, crops averaged, windows put together again.
+"""Runs a detector over whole videos: every unit exactly once, crops averaged, windows put together
+again.
 
-Each process scores its own part on its own devices, without keeping step with the others; unit scores (a few bytes a video)
-are then gathered, and frames are made video by video, so that a set of millions of frames never lies in memory.
+Each process scores its own part on its own devices, without keeping step with the others; unit
+scores (a few bytes a video) are then gathered, and frames are made video by video, so that a set of
+millions of frames never lies in memory.
 """
+
 from __future__ import annotations
 
 import io
@@ -14,19 +17,20 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.types import Batch, DataError, ScoredVideo
 from gfvad.data import pipeline
 from gfvad.measure.frames import labels_from_spans, unit_to_frames
-from gfvad.train.parallel import Mapper
 from gfvad.tasks.fusion import step as step_lib
+from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState
-from gfvad.base.types import Batch, DataError, ScoredVideo
 
 UNKNOWN = -1  # video label
 CLIP = 1e-7  # keeps the logarithm of a video score finite, as float32 scores reach 0 and 1
 
 
 class Evaluator:
-    """A detector ready to score: mapped over this process's devices once, so that a second evaluation compiles nothing."""
+    """A detector ready to score: mapped over this process's devices once, so that a second
+    evaluation compiles nothing."""
 
     def __init__(self, mapper: Mapper, model: Any, config: ConfigDict):
         self.config = config
@@ -35,9 +39,14 @@ class Evaluator:
         self._graphs = self.mapper.map_eval(partial(step_lib.graph_step, model=model))
 
     def unit_scores(
-        self, state: TrainState, records: Any, indices: Sequence[int], advance: Callable[[int], None] = lambda n: None
+        self,
+        state: TrainState,
+        records: Any,
+        indices: Sequence[int],
+        advance: Callable[[int], None] = lambda n: None,
     ) -> dict[int, np.ndarray]:
-        """Index -> float32 [N] unit scores of the videos `indices` of a split, equal on every process; all of them must call it.
+        """Index -> float32 [N] unit scores of the videos `indices` of a split, equal on every
+        process; all of them must call it.
 
         Args: state: one replica on the host; advance is told how many videos have been finished.
         Raises DataError where a unit would be scored twice or not at all.
@@ -45,29 +54,53 @@ class Evaluator:
         batches = self._batches(records, indices, self._all.process_index, self._all.process_count)
         own = collect(self._run(self._scores, state, batches), advance)
         # windows of one video may lie on different processes
-        scores = assemble(pair for part in self._all.gather(pack(own)) for pair in unpack(part).items())
+        scores = assemble(
+            pair for part in self._all.gather(pack(own)) for pair in unpack(part).items()
+        )
         self._check_complete(scores, records, indices)
         return scores
 
-    def _check_complete(self, scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]) -> None:
+    def _check_complete(
+        self, scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]
+    ) -> None:
         segments = self.config.data.eval_mode == "segments"
         for i in indices:
-            found, expected = len(scores.get(int(i), ())), self.config.data.train_units if segments else int(records.lengths[i])
+            found, expected = (
+                len(scores.get(int(i), ())),
+                (self.config.data.train_units if segments else int(records.lengths[i])),
+            )
             if found != expected:
-                raise DataError(f"{records.names[i]}: {found} units scored, expected {expected}: each unit must be scored once")
+                raise DataError(
+                    f"{records.names[i]}: {found} units scored, expected {expected}: each unit must"
+                    " be scored once"
+                )
 
-    def fused_graphs(self, state: TrainState, records: Any, indices: Sequence[int]) -> Iterator[FusedGraph]:
-        """Fused graph of the first crop (and the first window) of some videos. Local: no other process takes part."""
-        for batch, (graphs, scores) in self._run(self._graphs, state, self._batches(records, indices, 0, 1)):
+    def fused_graphs(
+        self, state: TrainState, records: Any, indices: Sequence[int]
+    ) -> Iterator[FusedGraph]:
+        """Fused graph of the first crop (and the first window) of some videos. Local: no other
+        process takes part."""
+        for batch, (graphs, scores) in self._run(
+            self._graphs, state, self._batches(records, indices, 0, 1)
+        ):
             for i in np.flatnonzero(np.asarray(batch.valid, bool) & (np.asarray(batch.start) == 0)):
                 n = int(batch.mask[i].sum())
                 yield FusedGraph(int(batch.video[i]), graphs[i, :, :n, :n], scores[i, :n])
 
-    def _batches(self, records: Any, indices: Sequence[int], process_index: int, process_count: int) -> Iterator[Batch]:
-        return iter(pipeline.eval_batches(records, np.asarray(indices), self.config.data, process_index, process_count))
+    def _batches(
+        self, records: Any, indices: Sequence[int], process_index: int, process_count: int
+    ) -> Iterator[Batch]:
+        return iter(
+            pipeline.eval_batches(
+                records, np.asarray(indices), self.config.data, process_index, process_count
+            )
+        )
 
-    def _run(self, mapped: Callable, state: TrainState, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Any]]:
-        """(batch, its result on the host); the next batch is on the devices before a result is read."""
+    def _run(
+        self, mapped: Callable, state: TrainState, batches: Iterator[Batch]
+    ) -> Iterator[tuple[Batch, Any]]:
+        """(batch, its result on the host); the next batch is on the devices before a result is
+        read."""
         return self.mapper.stream(mapped, state, batches)
 
 
@@ -80,34 +113,58 @@ class FusedGraph(NamedTuple):
 
 
 def score_split(
-    mapper: Mapper, model: Any, state: TrainState, records: Any, indices: Sequence[int], config: ConfigDict,
+    mapper: Mapper,
+    model: Any,
+    state: TrainState,
+    records: Any,
+    indices: Sequence[int],
+    config: ConfigDict,
     advance: Callable[[int], None] = lambda n: None,
-) -> Iterator[ScoredVideo]:  # fmt: skip
+) -> Iterator[ScoredVideo]:
     """Frame scores of some videos of a split, in the order of `indices`, one at a time.
 
-    With several processes all of them must call it, and each gets every video; process 0 is the one to write.
+    With several processes all of them must call it, and each gets every video; process 0 is the one
+    to write.
     Args: state: one replica on the host; advance is told how many videos have been scored.
     """
-    return scored_videos(Evaluator(mapper, model, config).unit_scores(state, records, indices, advance), records, indices)
+    return scored_videos(
+        Evaluator(mapper, model, config).unit_scores(state, records, indices, advance),
+        records,
+        indices,
+    )
 
 
-def scored_videos(scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]) -> Iterator[ScoredVideo]:
+def scored_videos(
+    scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]
+) -> Iterator[ScoredVideo]:
     """Unit scores -> frame scores with what the ground truth says of the video."""
     for i in indices:
         video = records.meta(int(i))
         units = scores[int(i)]
         # segments (data.eval_mode) are equal spans of the video, whatever a unit of it stands for
         unit_frames = video.unit_frames if len(units) == records.lengths[i] else 0
-        labels = np.zeros(0, np.uint8) if video.label == UNKNOWN else labels_from_spans(video.spans, video.num_frames)
+        labels = (
+            np.zeros(0, np.uint8)
+            if video.label == UNKNOWN
+            else labels_from_spans(video.spans, video.num_frames)
+        )
         frames = unit_to_frames(units, video.num_frames, unit_frames)
-        truth = {name: getattr(video, name) for name in ("label", "classes", "spans", "span_classes", "fps")}
-        yield ScoredVideo(name=video.name, scores=frames, labels=labels, unit_frames=unit_frames, **truth)
+        truth = {
+            name: getattr(video, name)
+            for name in ("label", "classes", "spans", "span_classes", "fps")
+        }
+        yield ScoredVideo(
+            name=video.name, scores=frames, labels=labels, unit_frames=unit_frames, **truth
+        )
 
 
-Windows = dict[tuple[int, int], np.ndarray]  # (video, first unit) -> float32 scores of the window's real units
+# (video, first unit) -> float32 scores of the window's real units
+Windows = dict[tuple[int, int], np.ndarray]
 
 
-def collect(results: Iterator[tuple[Batch, np.ndarray]], advance: Callable[[int], None] = lambda n: None) -> Windows:
+def collect(
+    results: Iterator[tuple[Batch, np.ndarray]], advance: Callable[[int], None] = lambda n: None
+) -> Windows:
     """(batch, scores [B, N]) -> the windows they hold; raises DataError where one comes twice."""
     windows: Windows = {}
     for batch, scores in results:
@@ -115,20 +172,28 @@ def collect(results: Iterator[tuple[Batch, np.ndarray]], advance: Callable[[int]
         for i in valid:
             place = int(batch.video[i]), int(batch.start[i])
             if place in windows:
-                raise DataError(f"video {place[0]}: the window at unit {place[1]} came twice: each unit must be scored once")
+                raise DataError(
+                    f"video {place[0]}: the window at unit {place[1]} came twice: each unit must be"
+                    " scored once"
+                )
             windows[place] = np.array(scores[i, : int(np.asarray(batch.mask[i]).sum())])
-        advance(int((np.asarray(batch.start)[valid] == 0).sum()))  # the first window stands for its video
+        # the first window stands for its video
+        advance(int((np.asarray(batch.start)[valid] == 0).sum()))
     return windows
 
 
 def assemble(windows: Iterable[tuple[tuple[int, int], np.ndarray]]) -> dict[int, np.ndarray]:
-    """Windows in any order -> video -> float32 [N]; raises DataError where they overlap or leave a gap."""
+    """Windows in any order -> video -> float32 [N]; raises DataError where they overlap or leave
+    a gap."""
     videos: dict[int, list[np.ndarray]] = {}
     for (video, start), scores in sorted(windows, key=lambda pair: pair[0]):
         parts = videos.setdefault(video, [])
         reached = sum(map(len, parts))
         if start != reached:
-            raise DataError(f"video {video}: a window starts at unit {start}, expected {reached}: each unit must be scored once")
+            raise DataError(
+                f"video {video}: a window starts at unit {start}, expected {reached}: each unit"
+                " must be scored once"
+            )
         parts.append(scores)
     return {video: np.concatenate(parts) for video, parts in videos.items()}
 
@@ -143,10 +208,15 @@ def pack(windows: Windows) -> bytes:
 def unpack(payload: bytes) -> Windows:
     """Inverse of `pack`."""
     with np.load(io.BytesIO(payload)) as arrays:
-        return {(int(name.split("_")[0]), int(name.split("_")[1])): arrays[name] for name in arrays.files}
+        return {
+            (int(name.split("_")[0]), int(name.split("_")[1])): arrays[name]
+            for name in arrays.files
+        }
 
 
-def video_level(scores: Mapping[int, np.ndarray], labels: Mapping[int, int], topk_divisor: int) -> tuple[np.ndarray, np.ndarray]:
+def video_level(
+    scores: Mapping[int, np.ndarray], labels: Mapping[int, int], topk_divisor: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(video scores [V], labels [V]) of the videos with a label, in the order of their index."""
     chosen = sorted(i for i in scores if labels[i] != UNKNOWN)
     longest = max((len(scores[i]) for i in chosen), default=1)
@@ -155,7 +225,9 @@ def video_level(scores: Mapping[int, np.ndarray], labels: Mapping[int, int], top
     mask = np.zeros((len(chosen), longest), bool)
     for row, i in enumerate(chosen):
         padded[row, : len(scores[i])], mask[row, : len(scores[i])] = scores[i], True
-    return np.asarray(_video_scores(padded, mask, topk_divisor), np.float64), np.array([labels[i] for i in chosen], np.int64)
+    return np.asarray(_video_scores(padded, mask, topk_divisor), np.float64), np.array(
+        [labels[i] for i in chosen], np.int64
+    )
 
 
 _video_scores = jax.jit(step_lib.video_scores, static_argnums=2)

@@ -1,8 +1,10 @@
 """Heads: from fused graphs to one anomaly logit a unit. sigmoid(logit) is the unit's score.
 
-Shapes, for one video: graphs [G, N, N], mask bool [N] -> logits [N]. Padded units never influence a real one, whatever
-they hold, and have logit 0. `degree` and `gnn` serve any N with the same parameters; `row` is bound to one.
+Shapes, for one video: graphs [G, N, N], mask bool [N] -> logits [N]. Padded units never influence a
+real one, whatever they hold, and have logit 0. `degree` and `gnn` serve any N with the same
+parameters; `row` is bound to one.
 """
+
 from __future__ import annotations
 
 import math
@@ -12,12 +14,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.types import ConfigError
 from gfvad.graphs.tuples import propagate
 from gfvad.graphs.units import largest
-from gfvad.base.types import ConfigError
 
 SPREAD_EPSILON = 1e-6  # keeps the gradient of a standard deviation finite at 0
-STATISTIC_SCALE = 20.0  # of the graph branch: degree statistics of different units differ by a few hundredths
+# of the graph branch: degree statistics of different units differ by a few hundredths
+STATISTIC_SCALE = 20.0
 ROW_EPSILON = 1e-3  # bounds the gradient of a row's normalisation
 
 
@@ -27,11 +30,13 @@ def real_pairs(mask: jax.Array) -> jax.Array:
 
 
 def degree_statistics(graphs: jax.Array, mask: jax.Array, alpha: float, topk: int) -> jax.Array:
-    """Size-free statistics of each row of each graph: [G, N, N] -> [N, 8 G]; 0 at padded units (ours, after Eq. 7's degree).
+    """Size-free statistics of each row of each graph: [G, N, N] -> [N, 8 G]; 0 at padded units
+    (ours, after Eq. 7's degree).
 
-    Per channel: weighted degree above alpha over the number n of real units (sum_j G_ij [G_ij >= alpha] / n), mean of the
-    row, mean of its min(topk, n - 1) largest entries to *other* units, standard deviation of the row; and the same four
-    minus their mean over the video's units, since what is odd in one video is usual in another.
+    Per channel: weighted degree above alpha over the number n of real units (sum_j G_ij [G_ij >=
+    alpha] / n), mean of the row, mean of its min(topk, n - 1) largest entries to *other* units,
+    standard deviation of the row; and the same four minus their mean over the video's units, since
+    what is odd in one video is usual in another.
     """
     pairs = real_pairs(mask)
     n = jnp.maximum(mask.sum(), 1)
@@ -52,7 +57,8 @@ def degree_statistics(graphs: jax.Array, mask: jax.Array, alpha: float, topk: in
 
 
 def neighbour_mean(graphs: jax.Array, pairs: jax.Array, topk: int) -> jax.Array:
-    """Mean of the largest min(topk, n - 1) entries of a row to other real units, [G, N, N] -> [G, N]; 0 for a lone unit."""
+    """Mean of the largest min(topk, n - 1) entries of a row to other real units, [G, N, N] ->
+    [G, N]; 0 for a lone unit."""
     others = pairs & ~jnp.eye(pairs.shape[0], dtype=bool)
     # [G, N, K]
     top = largest(jnp.where(others, graphs, -jnp.inf), topk)
@@ -61,7 +67,8 @@ def neighbour_mean(graphs: jax.Array, pairs: jax.Array, topk: int) -> jax.Array:
 
 
 class RowHead(nn.Module):
-    """The paper's head: two dense layers N -> N -> 1 with ReLU on each row of G (G N -> N -> 1 with G channels).
+    """The paper's head: two dense layers N -> N -> 1 with ReLU on each row of G (G N -> N -> 1 with
+    G channels).
 
     Its parameters are bound to `units`, so every video must be given as that many segments.
     """
@@ -70,7 +77,8 @@ class RowHead(nn.Module):
 
     @nn.compact
     def __call__(self, graphs: jax.Array, mask: jax.Array) -> jax.Array:
-        """graphs [G, N, N], mask bool [N] -> logits [N]. Raises ConfigError where N is not `units`."""
+        """graphs [G, N, N], mask bool [N] -> logits [N]. Raises ConfigError where N is not
+        `units`."""
         if mask.shape[0] != self.units:
             raise ConfigError(
                 f"the row head was built for {self.units} units (data.train_units), "
@@ -85,7 +93,8 @@ class RowHead(nn.Module):
 
 
 class DegreeHead(nn.Module):
-    """Size-free statistics of each row of each fused graph, then a small perceptron (ours). It sees graphs only."""
+    """Size-free statistics of each row of each fused graph, then a small perceptron (ours). It
+    sees graphs only."""
 
     hidden: int = 32
     alpha: float = 0.5  # edges below do not count in the weighted degree
@@ -105,8 +114,9 @@ class DegreeHead(nn.Module):
 class GnnHead(nn.Module):
     """Message passing over the fused graphs with unit features (ours; size-free).
 
-    A unit starts from its content and its degree statistics. In each round it gathers its neighbours' states over every
-    channel, weighted by the rows of |G| normalised to sum 1, and adds what a dense layer makes of both; LayerNorm follows.
+    A unit starts from its content and its degree statistics. In each round it gathers its
+    neighbours' states over every channel, weighted by the rows of |G| normalised to sum 1, and adds
+    what a dense layer makes of both; LayerNorm follows.
     """
 
     hidden: int = 32
@@ -116,18 +126,30 @@ class GnnHead(nn.Module):
     dropout: float = 0.0  # on every update
 
     @nn.compact
-    def __call__(self, graphs: jax.Array, content: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
-        """graphs [G, N, N], content [N, C], mask bool [N] -> logits [N]; rng 'dropout' when training."""
+    def __call__(
+        self, graphs: jax.Array, content: jax.Array, mask: jax.Array, *, train: bool
+    ) -> jax.Array:
+        """graphs [G, N, N], content [N, C], mask bool [N] -> logits [N]; rng 'dropout' when
+        training."""
         real = mask[:, None]
         # [N, C + 8 G] -> [N, H]
-        start = jnp.concatenate([jnp.where(real, content, 0.0), degree_statistics(graphs, mask, self.alpha, self.topk)], -1)
+        start = jnp.concatenate(
+            [jnp.where(real, content, 0.0), degree_statistics(graphs, mask, self.alpha, self.topk)],
+            -1,
+        )
         state = nn.Dense(self.hidden, name="embed")(start)
         # [G, N, N]
         weights = row_normalised(graphs, mask)
         for layer in range(self.layers):
             # [G, N, H] -> [N, G H]
-            messages = jnp.stack([propagate(w, state, mask, normalise=False) for w in weights], 1).reshape(mask.shape[0], -1)
-            update = nn.gelu(nn.Dense(self.hidden, name=f"update_{layer}")(jnp.concatenate([state, messages], -1)))
+            messages = jnp.stack(
+                [propagate(w, state, mask, normalise=False) for w in weights], 1
+            ).reshape(mask.shape[0], -1)
+            update = nn.gelu(
+                nn.Dense(self.hidden, name=f"update_{layer}")(
+                    jnp.concatenate([state, messages], -1)
+                )
+            )
             update = nn.Dropout(self.dropout, deterministic=not train)(update)
             state = nn.LayerNorm(name=f"norm_{layer}")(state + update)
         logits = nn.Dense(1, name="logit")(state)[:, 0]
@@ -135,12 +157,14 @@ class GnnHead(nn.Module):
 
 
 class BranchHead(nn.Module):
-    """Evidence side by side: each branch makes a logit of its own, and the gated sum of all diffuses over the fused graph (ours; size-free).
+    """Evidence side by side: each branch makes a logit of its own, and the gated sum of all
+    diffuses over the fused graph (ours; size-free).
 
-    Branches, in this order: one a modality (a dense layer on its unit embedding); `gnn` where layers > 0 (GnnHead on all embeddings);
-    `graph` where relations is True (DegreeHead). logits = (1 - mix) z + mix W z with z = sum_b gate_b z_b + bias and W the mean over
-    channels of the row-normalised |G|. Each branch is trained by a loss of its own too (loss.branch), so that the one that learns fastest
-    does not keep the others from learning; with `detach` by nothing else.
+    Branches, in this order: one a modality (a dense layer on its unit embedding); `gnn` where
+    layers > 0 (GnnHead on all embeddings); `graph` where relations is True (DegreeHead). logits =
+    (1 - mix) z + mix W z with z = sum_b gate_b z_b + bias and W the mean over channels of the
+    row-normalised |G|. Each branch is trained by a loss of its own too (loss.branch), so that the
+    one that learns fastest does not keep the others from learning; with `detach` by nothing else.
     """
 
     hidden: int = 32
@@ -152,14 +176,24 @@ class BranchHead(nn.Module):
     gates: tuple[float, ...] = ()  # one a branch; () is 1 for all
     detach: bool = False
     mix: float = 0.5
-    prior: float = 0.5  # where a modality's branch starts without evidence: the share of units taken to be abnormal
-    absent: float = 0.0  # score that a modality's branch gives a unit that does not count in it; 0: the branch's own learnt constant
+    # where a modality's branch starts without evidence: the share of units taken to be abnormal
+    prior: float = 0.5
+    # score that a modality's branch gives a unit that does not count in it; 0: the branch's own
+    # learnt constant
+    absent: float = 0.0
 
     @nn.compact
     def __call__(
-        self, graphs: jax.Array, content: dict[str, jax.Array], mask: jax.Array, counts: Mapping[str, jax.Array] = {}, *, train: bool
+        self,
+        graphs: jax.Array,
+        content: dict[str, jax.Array],
+        mask: jax.Array,
+        counts: Mapping[str, jax.Array] = {},
+        *,
+        train: bool,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """graphs [G, N, N], content {branch: [N, H]}, mask bool [N], counts {modality: [N]} (what a unit counts there, 1 where not given)
+        """graphs [G, N, N], content {branch: [N, H]}, mask bool [N], counts {modality: [N]} (what a
+        unit counts there, 1 where not given)
         -> (logits [N], {branch: logits [N]}); rng 'dropout' when training.
 
         Raises ConfigError where the gates are not as many as the branches.
@@ -167,27 +201,40 @@ class BranchHead(nn.Module):
         branches = branch_logits(content, counts, self.prior, self.absent)
         if self.layers > 0:
             gnn = GnnHead(self.hidden, self.layers, self.alpha, self.topk, self.dropout, name="gnn")
-            branches["gnn"] = gnn(graphs, jnp.concatenate(list(content.values()), -1), mask, train=train)
+            branches["gnn"] = gnn(
+                graphs, jnp.concatenate(list(content.values()), -1), mask, train=train
+            )
         if self.relations:
-            branches["graph"] = DegreeHead(self.hidden, self.alpha, self.topk, STATISTIC_SCALE, name="graph")(graphs, mask)
+            branches["graph"] = DegreeHead(
+                self.hidden, self.alpha, self.topk, STATISTIC_SCALE, name="graph"
+            )(graphs, mask)
         branches = {name: jnp.where(mask, z, 0.0) for name, z in branches.items()}
         gates = self.gates or (1.0,) * len(branches)
         if len(gates) != len(branches):
-            raise ConfigError(f"config.model.head.gates = {self.gates}: expected one a branch ({', '.join(branches)}), or () for 1 each")
+            raise ConfigError(
+                f"config.model.head.gates = {self.gates}: expected one a branch"
+                f" ({', '.join(branches)}), or () for 1 each"
+            )
         parts = jax.lax.stop_gradient(branches) if self.detach else branches
         # [N]
-        z = sum(gate * x for gate, x in zip(gates, parts.values())) + self.param("bias", nn.initializers.zeros, ())
+        z = sum(gate * x for gate, x in zip(gates, parts.values())) + self.param(
+            "bias", nn.initializers.zeros, ()
+        )
         weights = row_normalised(graphs, mask).mean(0)
         # a unit without relations keeps its own evidence
         diffused = weights @ jnp.where(mask, z, 0.0) + (1.0 - weights.sum(-1)) * z
         return jnp.where(mask, (1.0 - self.mix) * z + self.mix * diffused, 0.0), branches
 
 
-def branch_logits(content: Mapping[str, jax.Array], counts: Mapping[str, jax.Array], prior: float, absent: float) -> dict[str, jax.Array]:
-    """A logit a branch from a dense layer on its embedding, {branch: [N, H]} -> {branch: [N]}; call it inside a compact module.
+def branch_logits(
+    content: Mapping[str, jax.Array], counts: Mapping[str, jax.Array], prior: float, absent: float
+) -> dict[str, jax.Array]:
+    """A logit a branch from a dense layer on its embedding, {branch: [N, H]} -> {branch: [N]}; call
+    it inside a compact module.
 
-    An embedding is 0 where its modality is absent, and fades to 0 with c [N], what the unit counts there (content.embed_content). With
-    absent > 0 the logit fades to that of a fixed score, z = c (w h + b) + (1 - c) logit(absent); else z = c w h + b.
+    An embedding is 0 where its modality is absent, and fades to 0 with c [N], what the unit counts
+    there (content.embed_content). With absent > 0 the logit fades to that of a fixed score, z = c
+    (w h + b) + (1 - c) logit(absent); else z = c w h + b.
     """
     start, out = nn.initializers.constant(logit_of(prior)), {}
     for name, x in content.items():
@@ -204,6 +251,7 @@ def logit_of(probability: float) -> float:
 
 
 def row_normalised(graphs: jax.Array, mask: jax.Array) -> jax.Array:
-    """|G| with rows that sum to 1 (up to ROW_EPSILON), 0 at padded units: [G, N, N]; a row of zeros stays zero."""
+    """|G| with rows that sum to 1 (up to ROW_EPSILON), 0 at padded units: [G, N, N]; a row of
+    zeros stays zero."""
     strength = jnp.where(real_pairs(mask), jnp.abs(graphs), 0.0)
     return strength / (strength.sum(-1, keepdims=True) + ROW_EPSILON)

@@ -1,8 +1,11 @@
-"""Scores of a graph fusion model as frames come: units are cut, encoded and scored with those before them, in bounded memory.
+"""Scores of a graph fusion model as frames come: units are cut, encoded and scored with those
+before them, in bounded memory.
 
-Delay: a unit's score is there when its 16 frames (and 0.48 s of sound behind its middle) are, plus the time of one encoding and one scoring. A score is of the newest
-unit, with no later one in sight, so it differs from that of the whole video.
+Delay: a unit's score is there when its 16 frames (and 0.48 s of sound behind its middle) are, plus
+the time of one encoding and one scoring. A score is of the newest unit, with no later one in sight,
+so it differs from that of the whole video.
 """
+
 from __future__ import annotations
 
 import sys
@@ -29,15 +32,26 @@ class Row(NamedTuple):
 
 
 class UnitStreamer:
-    """Pieces of a stream in, rows out. sound: whether the stream has a sound track; fps: as `Grouper`."""
+    """Pieces of a stream in, rows out. sound: whether the stream has a sound track; fps: as
+    `Grouper`."""
 
-    def __init__(self, scorer: UnitScorer, encoders: Sequence[Encoder], sound: bool, fps: float = 25.0):
-        self._scorer, self._encoders, self._grouper = scorer, {e.modality: e for e in encoders if e.modality in scorer.modalities}, Grouper(sound, fps)
+    def __init__(
+        self, scorer: UnitScorer, encoders: Sequence[Encoder], sound: bool, fps: float = 25.0
+    ):
+        self._scorer, self._encoders, self._grouper = (
+            scorer,
+            {e.modality: e for e in encoders if e.modality in scorer.modalities},
+            Grouper(sound, fps),
+        )
         self.memory = min(MEMORY, scorer.lengths[-1])
         self._rows: deque[dict[str, np.ndarray]] = deque(maxlen=self.memory)
         self._times: deque[float] = deque(maxlen=self.memory)
-        for length in (n for n in scorer.lengths if n <= self.memory):  # compiled before the first frame, not while it waits
-            self._scores({m: np.ones((length, d), np.float32) for m, d in scorer.modalities.items()}, np.arange(length, dtype=np.float64))
+        # compiled before the first frame, not while it waits
+        for length in (n for n in scorer.lengths if n <= self.memory):
+            self._scores(
+                {m: np.ones((length, d), np.float32) for m, d in scorer.modalities.items()},
+                np.arange(length, dtype=np.float64),
+            )
         blank = Unit(0, 0.0, 1.0, np.zeros((FRAMES, 64, 64, 3), np.uint8), None, None)
         for encoder in self._encoders.values():  # networks are loaded and compiled then, too
             encoder.encode(blank)
@@ -53,16 +67,31 @@ class UnitStreamer:
     def _row(self, unit: Unit) -> Row:
         encoded = {m: e.encode(unit) for m, e in self._encoders.items()}
         widths = self._scorer.modalities
-        self._rows.append({m: np.zeros(d, np.float32) if encoded.get(m) is None else np.asarray(encoded[m], np.float32) for m, d in widths.items()})
+        self._rows.append(
+            {
+                m: (
+                    np.zeros(d, np.float32)
+                    if encoded.get(m) is None
+                    else np.asarray(encoded[m], np.float32)
+                )
+                for m, d in widths.items()
+            }
+        )
         self._times.append((unit.start + unit.end) / 2)
         features = {m: np.stack([row[m] for row in self._rows]) for m in widths}
         try:
             found = self._scores(features, np.array(self._times) - self._times[0])
         except Refused as error:
-            self._rows[-1] = {m: np.zeros(d, np.float32) for m, d in widths.items()}  # units after it are not spoilt by it
+            # units after it are not spoilt by it
+            self._rows[-1] = {m: np.zeros(d, np.float32) for m, d in widths.items()}
             print(f"warning: {error}", file=sys.stderr)
             return Row(unit.start, unit.end, float("nan"), {})
-        return Row(unit.start, unit.end, float(found["scores"][-1]), {m: float(x[-1]) for m, x in found["parts"].items()})
+        return Row(
+            unit.start,
+            unit.end,
+            float(found["scores"][-1]),
+            {m: float(x[-1]) for m, x in found["parts"].items()},
+        )
 
     def _scores(self, features: dict[str, np.ndarray], clock: np.ndarray) -> dict:
         return self._scorer.score("stream", features | {CLOCK: clock}, parts=True)

@@ -1,17 +1,21 @@
-"""Training losses on batched detector outputs. Every term is a (sum, count) pair, divided once, over all devices.
+"""Training losses on batched detector outputs. Every term is a (sum, count) pair, divided once,
+over all devices.
 
-Shapes: logits [B, N], graph [B, G, N, N], mask bool [B, N], label [B] (1 abnormal, 0 normal, -1 unknown), valid bool [B].
-Examples with valid False or label -1 count nowhere; padded units neither, whatever they hold. A term without an example
-that it concerns is 0 with gradient 0.
+Shapes: logits [B, N], graph [B, G, N, N], mask bool [B, N], label [B] (1 abnormal, 0 normal, -1
+unknown), valid bool [B]. Examples with valid False or label -1 count nowhere; padded units neither,
+whatever they hold. A term without an example that it concerns is 0 with gradient 0.
 
-Over devices: with `axis_name` each device returns the same scalar, that of the global batch. Inside a mapped function psum
-transposes to psum, so a device's gradient is that of the *sum* of all devices' (equal) scalars with respect to its own copy
-of the parameters, and the mean of the gradients over devices (`pmean`) is exactly the gradient of the global scalar.
-That needs pmap, vmap(axis_name) or shard_map(check_vma=False); checked shard_map transposes psum otherwise.
+Over devices: with `axis_name` each device returns the same scalar, that of the global batch. Inside
+a mapped function psum transposes to psum, so a device's gradient is that of the *sum* of all
+devices' (equal) scalars with respect to its own copy of the parameters, and the mean of the
+gradients over devices (`pmean`) is exactly the gradient of the global scalar. That needs pmap,
+vmap(axis_name) or shard_map(check_vma=False); checked shard_map transposes psum otherwise.
 """
+
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +26,8 @@ SumCount = tuple[jax.Array, jax.Array]
 
 
 class Bounded(NamedTuple):
-    """A whole number that is known only while the program runs, with the most that it can be (which decides shapes)."""
+    """A whole number that is known only while the program runs, with the most that it can be
+    (which decides shapes)."""
 
     value: jax.Array  # int32 []
     most: int
@@ -31,37 +36,58 @@ class Bounded(NamedTuple):
 def switched_on(value: Any) -> bool:
     """Whether a number of the config that is off at 0 needs its part of the program.
 
-    An array is a number that only the run knows (one of several settings trained side by side, gfvad/ablation): it needs it.
+    An array is a number that only the run knows (one of several settings trained side by side,
+    gfvad/ablation): it needs it.
     """
     return isinstance(value, jax.Array) or value > 0
 
 
-def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = None, step: Any = 0) -> tuple[jax.Array, Mapping[str, jax.Array]]:
+def total_loss(
+    output: Output, batch: Batch, cfg: Any, axis_name: str | None = None, step: Any = 0
+) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
-    Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not feed, is left out; any number but
-    topk_divisor may be an array, variance_k a `Bounded`);
-    axis_name of the device mapping, None on one device; step: how many were taken, for what fades out.
+    Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not
+    feed, is left out; any number but topk_divisor may be an array, variance_k a `Bounded`);
+    axis_name of the device mapping, None on one device; step: how many were taken, for what fades
+    out.
     Returns: (scalar, {term: its unweighted global value}), both equal on every device.
     """
     known = batch.valid & (batch.label >= 0)
-    # an example that counts nowhere has no units either, so that nothing it holds reaches a gradient
+    # an example that counts nowhere has no units either, so that nothing it holds reaches a
+    # gradient
     mask = batch.mask & known[:, None]
     normal, abnormal = known & (batch.label < 0.5), known & (batch.label > 0.5)
     terms: dict[str, tuple[float, SumCount]] = {
-        "bce": (1.0, multiple_instance_bce(output.logits, mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing))
+        "bce": (
+            1.0,
+            multiple_instance_bce(
+                output.logits, mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing
+            ),
+        )
     }
-    for name in [name for name in output.aux if name.startswith("branch/")] if switched_on(cfg.branch) else []:
-        pair = multiple_instance_bce(output.aux[name], mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing)
+    for name in (
+        [name for name in output.aux if name.startswith("branch/")]
+        if switched_on(cfg.branch)
+        else []
+    ):
+        pair = multiple_instance_bce(
+            output.aux[name], mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing
+        )
         terms[name] = (cfg.branch, pair)
     if switched_on(cfg.unit_normal):
         terms["unit_normal"] = (cfg.unit_normal, unit_cross_entropy(output, mask, normal, -1))
     if switched_on(cfg.unit_abnormal):
-        terms["unit_abnormal"] = (cfg.unit_abnormal * fade(step, cfg.unit_abnormal_steps), unit_cross_entropy(output, mask, abnormal, 1))
+        terms["unit_abnormal"] = (
+            cfg.unit_abnormal * fade(step, cfg.unit_abnormal_steps),
+            unit_cross_entropy(output, mask, abnormal, 1),
+        )
     if switched_on(cfg.consistency):
         terms["consistency"] = (cfg.consistency, consistency(output, mask, abnormal))
     if switched_on(cfg.variance) and output.graph.shape[1] > 0:
-        pair = degree_variance(output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name)
+        pair = degree_variance(
+            output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name
+        )
         terms["variance"] = (cfg.variance, pair)
     if switched_on(cfg.smoothness):
         terms["smoothness"] = (cfg.smoothness, smoothness(output.logits, mask, abnormal))
@@ -70,13 +96,17 @@ def total_loss(output: Output, batch: Batch, cfg: Any, axis_name: str | None = N
     if switched_on(cfg.balance) and "balance" in output.aux:
         terms["balance"] = (cfg.balance, balance(output.aux["balance"], known))
     if switched_on(cfg.reconstruction) and "reconstruction" in output.aux:
-        terms["reconstruction"] = (cfg.reconstruction, reconstruction(output.aux["reconstruction"], mask, normal))
+        terms["reconstruction"] = (
+            cfg.reconstruction,
+            reconstruction(output.aux["reconstruction"], mask, normal),
+        )
     values = {name: divide(*across(pair, axis_name)) for name, (_, pair) in terms.items()}
     return sum(weight * values[name] for name, (weight, _) in terms.items()), values
 
 
 def fade(step: Any, steps: Any) -> Any:
-    """Factor of a term that fades out linearly over `steps` steps, 1 at step 0; 1 for ever where steps is 0."""
+    """Factor of a term that fades out linearly over `steps` steps, 1 at step 0; 1 for ever where
+    steps is 0."""
     if isinstance(steps, jax.Array):
         return jnp.where(steps > 0, jnp.clip(1.0 - step / jnp.maximum(steps, 1.0), 0.0, 1.0), 1.0)
     return jnp.clip(1.0 - step / steps, 0.0, 1.0) if steps > 0 else 1.0
@@ -92,11 +122,15 @@ def divide(total: jax.Array, count: jax.Array) -> jax.Array:
     return jnp.where(count > 0, total / jnp.maximum(count, 1), 0.0)
 
 
-def multiple_instance_bce(logits, mask, label, counted, topk_divisor: int, label_smoothing: float = 0.0) -> SumCount:
-    """Binary cross entropy of the video score, the mean score of the top max(1, n // topk_divisor) of a video's n units.
+def multiple_instance_bce(
+    logits, mask, label, counted, topk_divisor: int, label_smoothing: float = 0.0
+) -> SumCount:
+    """Binary cross entropy of the video score, the mean score of the top max(1, n // topk_divisor)
+    of a video's n units.
 
-    The mean is over sigmoid scores, as the video score is defined (multiple-instance learning after Sultani et al., 2018);
-    both logarithms are logsumexp of log-sigmoids, so the loss is finite and exact however large the logits are.
+    The mean is over sigmoid scores, as the video score is defined (multiple-instance learning after
+    Sultani et al., 2018); both logarithms are logsumexp of log-sigmoids, so the loss is finite and
+    exact however large the logits are.
     Args: counted bool [B]. Returns (sum over counted videos, their number).
     """
     largest = max(1, logits.shape[1] // topk_divisor)
@@ -108,52 +142,74 @@ def multiple_instance_bce(logits, mask, label, counted, topk_divisor: int, label
     top = jnp.where(kept & mask.any(1, keepdims=True), top, 0.0)
     # [B]
     log_score = jax.nn.logsumexp(jax.nn.log_sigmoid(top), axis=1, where=kept) - jnp.log(number)
-    log_complement = jax.nn.logsumexp(jax.nn.log_sigmoid(-top), axis=1, where=kept) - jnp.log(number)
+    log_complement = jax.nn.logsumexp(jax.nn.log_sigmoid(-top), axis=1, where=kept) - jnp.log(
+        number
+    )
     target = label * (1.0 - label_smoothing) + 0.5 * label_smoothing
     loss = -target * log_score - (1.0 - target) * log_complement
     return jnp.where(counted, loss, 0.0).sum(), counted.sum()
 
 
 def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign: int) -> SumCount:
-    """Cross entropy of every unit of some videos with their video's label: sign -1 normal, 1 abnormal (ours).
+    """Cross entropy of every unit of some videos with their video's label: sign -1 normal, 1
+    abnormal (ours).
 
-    Of the logits and of those of each branch, added. A normal video's label is true of each of its units. An abnormal one's is true of few;
-    as a small term it orders units by how much more often their like is found in abnormal videos, and so decides early which units the
-    top-k of multiple-instance learning then sharpens; left to chance, that can be the units beside the event.
+    Of the logits and of those of each branch, added. A normal video's label is true of each of its
+    units. An abnormal one's is true of few; as a small term it orders units by how much more often
+    their like is found in abnormal videos, and so decides early which units the top-k of
+    multiple-instance learning then sharpens; left to chance, that can be the units beside the
+    event.
     Args: chosen bool [B]. Returns (sum over real units of the chosen videos, their number).
     """
     taken = mask & chosen[:, None]
     logits = [output.logits, *(z for name, z in output.aux.items() if name.startswith("branch/"))]
-    return sum(jnp.where(taken, -jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)), 0.0).sum() for z in logits), taken.sum()
+    return (
+        sum(
+            jnp.where(taken, -jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)), 0.0).sum()
+            for z in logits
+        ),
+        taken.sum(),
+    )
 
 
 def consistency(output: Output, mask: jax.Array, abnormal: jax.Array) -> SumCount:
-    """Each branch learns, unit by unit, what all branches together say of abnormal videos (ours; after co-training, Blum and Mitchell 1998).
+    """Each branch learns, unit by unit, what all branches together say of abnormal videos (ours;
+    after co-training, Blum and Mitchell 1998).
 
-    Cross entropy of a branch's units with the fused score as a fixed target, summed over branches: a modality that finds the event
-    teaches the others when it is. Returns (sum over real units of abnormal videos, their number); a model without branches gives 0.
+    Cross entropy of a branch's units with the fused score as a fixed target, summed over branches:
+    a modality that finds the event teaches the others when it is. Returns (sum over real units of
+    abnormal videos, their number); a model without branches gives 0.
     """
     taken = mask & abnormal[:, None]
     target = jax.lax.stop_gradient(jax.nn.sigmoid(jnp.where(taken, output.logits, 0.0)))
-    branches = [jnp.where(taken, z, 0.0) for name, z in output.aux.items() if name.startswith("branch/")]
-    losses = [-target * jax.nn.log_sigmoid(z) - (1.0 - target) * jax.nn.log_sigmoid(-z) for z in branches]
+    branches = [
+        jnp.where(taken, z, 0.0) for name, z in output.aux.items() if name.startswith("branch/")
+    ]
+    losses = [
+        -target * jax.nn.log_sigmoid(z) - (1.0 - target) * jax.nn.log_sigmoid(-z) for z in branches
+    ]
     return sum((jnp.where(taken, x, 0.0).sum() for x in losses), jnp.zeros(())), taken.sum()
 
 
 def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:
-    """Weighted degree above alpha, d_i = sum_j G_ij [G_ij >= alpha]: [B, G, N, N] -> [B, G, N]; 0 at padded units (Eq. 7)."""
+    """Weighted degree above alpha, d_i = sum_j G_ij [G_ij >= alpha]: [B, G, N, N] -> [B, G, N];
+    0 at padded units (Eq. 7)."""
     pairs = (mask[:, :, None] & mask[:, None, :])[:, None]
     return jnp.where(pairs & (graph >= alpha), graph, 0.0).sum(-1)
 
 
-def degree_variance(graph, mask, normal, abnormal, alpha: float, k: int | Bounded, axis_name: str | None = None) -> SumCount:
-    """(Var(d | normal videos) - Var(top-k d | abnormal videos))^2 over the global batch (Learnable Expansion of Graph
-    Operators, Eq. 7), averaged over graph channels.
+def degree_variance(
+    graph, mask, normal, abnormal, alpha: float, k: int | Bounded, axis_name: str | None = None
+) -> SumCount:
+    """(Var(d | normal videos) - Var(top-k d | abnormal videos))^2 over the global batch (Learnable
+    Expansion of Graph Operators, Eq. 7), averaged over graph channels.
 
-    Both variances pool units of all videos of all devices: mean first, then squared deviations, each summed over devices,
-    so that the value is that of the whole batch and does not cancel in float32. A video shorter than k gives all its units.
+    Both variances pool units of all videos of all devices: mean first, then squared deviations,
+    each summed over devices, so that the value is that of the whole batch and does not cancel in
+    float32. A video shorter than k gives all its units.
     Degrees are not divided by N, as in the paper: lambda belongs to a length.
-    Args: normal, abnormal bool [B]. Returns (value, 1), or (0, 0) where the global batch has no normal or no abnormal video.
+    Args: normal, abnormal bool [B]. Returns (value, 1), or (0, 0) where the global batch has no
+    normal or no abnormal video.
     """
     # [B, G, N]
     d = degrees(graph, mask, alpha)
@@ -173,8 +229,11 @@ def degree_variance(graph, mask, normal, abnormal, alpha: float, k: int | Bounde
     return value, both.all().astype(jnp.int32)
 
 
-def global_variance(values: jax.Array, taken: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Population variance of the taken values [B, G, K] of all devices, per channel: ([G], their number [G]); 0 of none."""
+def global_variance(
+    values: jax.Array, taken: jax.Array, axis_name: str | None
+) -> tuple[jax.Array, jax.Array]:
+    """Population variance of the taken values [B, G, K] of all devices, per channel: ([G], their
+    number [G]); 0 of none."""
     values = jnp.where(taken, values, 0.0)
     total, count = across((values.sum((0, 2)), taken.sum((0, 2))), axis_name)
     mean = total / jnp.maximum(count, 1)
@@ -183,7 +242,8 @@ def global_variance(values: jax.Array, taken: jax.Array, axis_name: str | None) 
 
 
 def smoothness(logits, mask, abnormal) -> SumCount:
-    """sum_t (s_t - s_{t-1})^2 of the scores of abnormal videos, over pairs of real neighbours in time (RTFM; weight 8e-4).
+    """sum_t (s_t - s_{t-1})^2 of the scores of abnormal videos, over pairs of real neighbours in
+    time (RTFM; weight 8e-4).
 
     Returns (sum over abnormal videos, their number).
     """
@@ -193,20 +253,24 @@ def smoothness(logits, mask, abnormal) -> SumCount:
 
 
 def sparsity(logits, mask, abnormal) -> SumCount:
-    """sum_t |s_t| of the scores of abnormal videos: events are rare (RTFM; weight 8e-3). Returns as `smoothness`."""
+    """sum_t |s_t| of the scores of abnormal videos: events are rare (RTFM; weight 8e-3). Returns
+    as `smoothness`."""
     score = jax.nn.sigmoid(jnp.where(mask, logits, 0.0))
     return jnp.where(mask & abnormal[:, None], score, 0.0).sum(), abnormal.sum()
 
 
 def balance(values, counted) -> SumCount:
-    """Expert balance, per video [B] as the filters give it (SFN-VAD; weight 0.001): (sum over counted videos, their number)."""
+    """Expert balance, per video [B] as the filters give it (SFN-VAD; weight 0.001): (sum over
+    counted videos, their number)."""
     return jnp.where(counted, values, 0.0).sum(), counted.sum()
 
 
 def reconstruction(errors, mask, normal) -> SumCount:
-    """Filtered features predict the raw ones on normal videos only, so that a filter refuses what is abnormal (ours).
+    """Filtered features predict the raw ones on normal videos only, so that a filter refuses what
+    is abnormal (ours).
 
-    Args: errors [B, N], squared error of a unit. Returns (sum over real units of normal videos, their number).
+    Args: errors [B, N], squared error of a unit. Returns (sum over real units of normal videos,
+    their number).
     """
     taken = mask & normal[:, None]
     return jnp.where(taken, errors, 0.0).sum(), taken.sum()

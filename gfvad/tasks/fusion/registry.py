@@ -1,22 +1,25 @@
-"""Models by name, and every combination of model settings that cannot work, refused before any device work."""
+"""Models by name, and every combination of model settings that cannot work, refused before any
+device work."""
+
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import numpy as np
 from ml_collections import FrozenConfigDict
 
-from gfvad.settings.config import nearest
+from gfvad.base.types import ConfigError, DataError
 from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS
-from gfvad.fusion.operator import check_fusion, SELECTIONS
+from gfvad.fusion.operator import SELECTIONS, check_fusion
 from gfvad.graphs.expansion import KINDS, ZEROTH
-from gfvad.graphs.relations import check_relation, SIMILARITIES
+from gfvad.graphs.relations import SIMILARITIES, check_relation
+from gfvad.settings.config import nearest
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import GraphFusionDetector
 from gfvad.tasks.fusion.foils import KINDS as FOILS
 from gfvad.tasks.fusion.foils import FeatureFusion
-from gfvad.base.types import ConfigError, DataError
 
 CHOICES = {
     "relation.similarity": SIMILARITIES,
@@ -29,30 +32,54 @@ CHOICES = {
     "head.kind": ("row", "degree", "gnn", "branches"),
     "foil.kind": FOILS,
 }
-TEMPORAL = {"temporal": "temporal_tau", "temporal in seconds": "temporal_seconds"}  # graphs of time alone -> key of model.relation
+# graphs of time alone -> key of model.relation
+TEMPORAL = {"temporal": "temporal_tau", "temporal in seconds": "temporal_seconds"}
 SOURCES = ("raw", "filtered", "residual")
 AT_LEAST = {
-    "embed_dim": 1, "relation.projection": 0, "relation.knn": 0, "relation.temporal_tau": 0, "relation.temporal_seconds": 0, "expansion.order": 1, "fusion.rank": 1,
-    "fusion.channels": 1, "head.hidden": 1, "head.layers": 0, "head.topk": 1, "filter.experts": 1, "filter.topk": 1, "filter.bottleneck": 1,
-    "foil.hidden": 1, "foil.rank": 1, "foil.heads": 1, "foil.width": 0,
-}  # fmt: skip
+    "embed_dim": 1,
+    "relation.projection": 0,
+    "relation.knn": 0,
+    "relation.temporal_tau": 0,
+    "relation.temporal_seconds": 0,
+    "expansion.order": 1,
+    "fusion.rank": 1,
+    "fusion.channels": 1,
+    "head.hidden": 1,
+    "head.layers": 0,
+    "head.topk": 1,
+    "filter.experts": 1,
+    "filter.topk": 1,
+    "filter.bottleneck": 1,
+    "foil.hidden": 1,
+    "foil.rank": 1,
+    "foil.heads": 1,
+    "foil.width": 0,
+}
 
 
 def build_model(
-    config: Any, feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    config: Any,
+    feature_dims: Mapping[str, int],
+    feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> nn.Module:
-    """The detector `config.model.name` for these features, as a module: (features {m: [N, D_m]}, mask [N], train) -> Output.
+    """The detector `config.model.name` for these features, as a module: (features {m: [N, D_m]},
+    mask [N], train) -> Output.
 
-    Args: config: the whole configuration; feature_dims {m: D}, in the order of the graphs; feature_stats {m: {'mean': [D],
-    'std': [D]}} of the training split, None where they come with restored constants.
-    Raises: ConfigError for settings that cannot work, DataError for statistics that do not fit the features.
+    Args: config: the whole configuration; feature_dims {m: D}, in the order of the graphs;
+    feature_stats {m: {'mean': [D], 'std': [D]}} of the training split, None where they come with
+    restored constants.
+    Raises: ConfigError for settings that cannot work, DataError for statistics that do not fit the
+    features.
     """
     check(config, tuple(feature_dims))
     return MODELS[config.model.name](config, describe(feature_dims, feature_stats))
 
 
-def describe(feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None) -> tuple[Modality, ...]:
-    """Feature sets with their statistics. Raises DataError where a statistic is missing, of another width or not finite."""
+def describe(
+    feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None
+) -> tuple[Modality, ...]:
+    """Feature sets with their statistics. Raises DataError where a statistic is missing, of
+    another width or not finite."""
     if feature_stats is None:
         return tuple(Modality(name, int(width)) for name, width in feature_dims.items())
     modalities = []
@@ -62,7 +89,8 @@ def describe(feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mappin
             value = np.asarray(feature_stats.get(name, {}).get(key, ()), np.float32)
             if value.shape != (width,) or not np.isfinite(value).all():
                 raise DataError(
-                    f"feature statistic {key!r} of {name!r}: found shape {value.shape}, expected {width} finite values; prepare the data"
+                    f"feature statistic {key!r} of {name!r}: found shape {value.shape}, expected"
+                    f" {width} finite values; prepare the data"
                 )
             values[key] = tuple(value.tolist())
         modalities.append(Modality(name, int(width), **values))
@@ -71,7 +99,9 @@ def describe(feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mappin
 
 def graph_fusion(config: Any, modalities: tuple[Modality, ...]) -> GraphFusionDetector:
     """The graph fusion detector (graph_fusion 1 - 6)."""
-    return GraphFusionDetector(FrozenConfigDict(config.model), modalities, config.data.standardize, config.data.train_units)
+    return GraphFusionDetector(
+        FrozenConfigDict(config.model), modalities, config.data.standardize, config.data.train_units
+    )
 
 
 def feature_fusion(config: Any, modalities: tuple[Modality, ...]) -> FeatureFusion:
@@ -79,7 +109,10 @@ def feature_fusion(config: Any, modalities: tuple[Modality, ...]) -> FeatureFusi
     return FeatureFusion(FrozenConfigDict(config.model), modalities, config.data.standardize)
 
 
-MODELS: dict[str, Callable[[Any, tuple[Modality, ...]], nn.Module]] = {"graph_fusion": graph_fusion, "feature_fusion": feature_fusion}
+MODELS: dict[str, Callable[[Any, tuple[Modality, ...]], nn.Module]] = {
+    "graph_fusion": graph_fusion,
+    "feature_fusion": feature_fusion,
+}
 
 
 def check(config: Any, modalities: Sequence[str]) -> None:
@@ -95,46 +128,66 @@ def check(config: Any, modalities: Sequence[str]) -> None:
         if get(model, key) < least:
             raise ConfigError(f"config.model.{key} = {get(model, key)!r}: expected {least} or more")
     if not 0 < model.head.prior < 1:
-        raise ConfigError(f"config.model.head.prior = {model.head.prior!r}: expected a probability between 0 and 1")
+        raise ConfigError(
+            f"config.model.head.prior = {model.head.prior!r}: expected a probability between 0"
+            " and 1"
+        )
     if not 0 <= model.head.absent < 1:
-        raise ConfigError(f"config.model.head.absent = {model.head.absent!r}: expected a score in [0, 1); 0 leaves it to the branch")
+        raise ConfigError(
+            f"config.model.head.absent = {model.head.absent!r}: expected a score in [0, 1); 0"
+            " leaves it to the branch"
+        )
     for key in ("dropout", "input_dropout", "modality_dropout", "edge_dropout"):
         if not 0 <= model[key] < 1:
             raise ConfigError(f"config.model.{key} = {model[key]!r}: expected a fraction in [0, 1)")
     for name in (name for name in model.confidence if name not in modalities):
         hint = "expected names of config.data.modalities; take it out here or add it there"
-        raise ConfigError(f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}")
+        raise ConfigError(
+            f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}"
+        )
     if model.name == "feature_fusion":
         return check_foil(config, modalities)
     check_relation(model.relation)
     if model.relation.temporal_seconds > 0 and not config.data.clock:
-        raise ConfigError(f"config.model.relation.temporal_seconds = {model.relation.temporal_seconds} needs the time of units: set config.data.clock = True")
+        raise ConfigError(
+            f"config.model.relation.temporal_seconds = {model.relation.temporal_seconds} needs the"
+            " time of units: set config.data.clock = True"
+        )
     check_filter(model.filter, modalities)
     check_graphs(model, modalities)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
     if model.head.kind == "row" and (mode, sampling) != ("segments", "mean"):
         raise ConfigError(
-            f"config.model.head.kind = 'row' needs a fixed number of units: set config.data.eval_mode = 'segments' (is {mode!r}) "
-            f"and config.data.train_sampling = 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
+            "config.model.head.kind = 'row' needs a fixed number of units: set"
+            f" config.data.eval_mode = 'segments' (is {mode!r}) and config.data.train_sampling ="
+            f" 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
         )
 
 
 def check_foil(config: Any, modalities: Sequence[str]) -> None:
-    """Refuses, for feature_fusion, a filter (it has none), heads that do not divide the embedding, and late fusion that could not learn."""
+    """Refuses, for feature_fusion, a filter (it has none), heads that do not divide the
+    embedding, and late fusion that could not learn."""
     model, foil = config.model, config.model.foil
     if model.filter.modalities:
         raise ConfigError(
-            f"config.model.filter.modalities = {model.filter.modalities!r}: model 'feature_fusion' has no filter; "
-            "set it to () or take model.name 'graph_fusion'"
+            f"config.model.filter.modalities = {model.filter.modalities!r}: model 'feature_fusion'"
+            " has no filter; set it to () or take model.name 'graph_fusion'"
         )
     if foil.kind == "cross_attention" and model.embed_dim % foil.heads:
-        raise ConfigError(f"config.model.foil.heads = {foil.heads}: expected a divisor of config.model.embed_dim = {model.embed_dim}")
+        raise ConfigError(
+            f"config.model.foil.heads = {foil.heads}: expected a divisor of config.model.embed_dim"
+            f" = {model.embed_dim}"
+        )
     if foil.kind == "late" and len(model.head.gates) not in (0, len(modalities)):
         named = ", ".join(modalities)
-        raise ConfigError(f"config.model.head.gates = {model.head.gates!r}: foil 'late' expects one a modality ({named}), or () for 1 each")
+        raise ConfigError(
+            f"config.model.head.gates = {model.head.gates!r}: foil 'late' expects one a modality"
+            f" ({named}), or () for 1 each"
+        )
     if foil.kind == "late" and not config.loss.branch > 0:
         raise ConfigError(
-            f"config.loss.branch = {config.loss.branch!r}: foil 'late' learns from its branches' losses alone; expected a number above 0"
+            f"config.loss.branch = {config.loss.branch!r}: foil 'late' learns from its branches'"
+            " losses alone; expected a number above 0"
         )
 
 
@@ -143,16 +196,23 @@ def check_filter(cfg: Any, modalities: Sequence[str]) -> None:
     for name in cfg.modalities:
         one_of("model.filter.modalities", name, tuple(modalities))
     if cfg.modalities and cfg.topk > cfg.experts:
-        raise ConfigError(f"config.model.filter.topk = {cfg.topk}: expected at most config.model.filter.experts = {cfg.experts}")
+        raise ConfigError(
+            f"config.model.filter.topk = {cfg.topk}: expected at most config.model.filter.experts ="
+            f" {cfg.experts}"
+        )
 
 
 def check_graphs(model: Any, modalities: Sequence[str]) -> None:
-    """Refuses sources that leave a modality without a graph, and fusion forms that do not fit the number of graphs."""
+    """Refuses sources that leave a modality without a graph, and fusion forms that do not fit
+    the number of graphs."""
     sources, filters = model.relation.sources, model.filter.modalities
     for source in sources:
         one_of("model.relation.sources", source, SOURCES)
     if not sources or len(set(sources)) < len(sources):
-        raise ConfigError(f"config.model.relation.sources = {sources!r}: expected at least one of {', '.join(SOURCES)}, each once")
+        raise ConfigError(
+            f"config.model.relation.sources = {sources!r}: expected at least one of"
+            f" {', '.join(SOURCES)}, each once"
+        )
     refused = [source for source in sources if source != "raw"]
     without = [m for m in modalities if m not in filters]
     if refused and (not filters or ("raw" not in sources and without)):
@@ -167,7 +227,11 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
     """Names of the M graphs that the detector fuses, in its order."""
     names = []
     for source in model.relation.sources:
-        chosen = modalities if source == "raw" else [m for m in modalities if m in model.filter.modalities]
+        chosen = (
+            modalities
+            if source == "raw"
+            else [m for m in modalities if m in model.filter.modalities]
+        )
         names += [m if source == "raw" else f"{m} {source}" for m in chosen]
     return names + [name for name, key in TEMPORAL.items() if model.relation[key] > 0]
 
@@ -175,7 +239,9 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
 def one_of(key: str, value: str, valid: tuple[str, ...]) -> None:
     """Refuses a name that is not valid, with the nearest one."""
     if value not in valid:
-        raise ConfigError(f"config.{key} = {value!r}{nearest(str(value), valid)} (one of {', '.join(valid)})")
+        raise ConfigError(
+            f"config.{key} = {value!r}{nearest(str(value), valid)} (one of {', '.join(valid)})"
+        )
 
 
 def get(tree: Any, key: str) -> Any:

@@ -1,4 +1,6 @@
-"""A trained graph fusion model as a scorer of single videos: the run's checkpoint, or an artefact of `python -m gfvad.export`, behind one class."""
+"""A trained graph fusion model as a scorer of single videos: the run's checkpoint, or an
+artefact of `python -m gfvad.export`, behind one class."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,19 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.settings import config as config_lib
+from gfvad.base.types import Batch, DataError
 from gfvad.data.features.streams import example_features
-from gfvad.measure.calibration import read_calibration
 from gfvad.extraction import provenance
-from gfvad.tasks.fusion import registry
-from gfvad.tasks.fusion import standalone
+from gfvad.measure.calibration import read_calibration
+from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion import registry, standalone
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
+from gfvad.tasks.fusion.step import crop_scores
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.optim import make_optimiser
-from gfvad.train.state import init_state, TrainState
-from gfvad.tasks.fusion.step import crop_scores
-from gfvad.base.types import Batch, DataError
+from gfvad.train.state import TrainState, init_state
 
 
 class WeakRun(NamedTuple):
@@ -43,7 +44,9 @@ class WeakScorer(NamedTuple):
     path: str
     threshold: float  # a score from which on it is an alarm
     threshold_rule: str
-    encoders: dict[str, dict[str, Any]] | None  # modality -> that of its features, as `gfvad/extraction` states it; None where they were made elsewhere
+    # modality -> that of its features, as `gfvad/extraction` states it; None where they were made
+    # elsewhere
+    encoders: dict[str, dict[str, Any]] | None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -52,18 +55,33 @@ class WeakScorer(NamedTuple):
 
 
 def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
-    """The scorer of a run's folder or of an artefact's. Raises DataError and ConfigError for what is neither, or cannot be used."""
+    """The scorer of a run's folder or of an artefact's. Raises DataError and ConfigError for
+    what is neither, or cannot be used."""
     path = Path(path).expanduser()
     if standalone.is_artefact(path):
         try:
             units, manifest = standalone.open_artefact(path), standalone.read_manifest(path)
         except standalone.Refused as error:
             raise DataError(str(error)) from None
-        return WeakScorer(units, manifest["name"], str(path), manifest["threshold"], manifest["threshold_rule"], manifest["encoders"])
+        return WeakScorer(
+            units,
+            manifest["name"],
+            str(path),
+            manifest["threshold"],
+            manifest["threshold_rule"],
+            manifest["encoders"],
+        )
     run = open_run(path, checkpoint)
     call = jax.jit(program(run))
     threshold, rule = read_calibration(path, run.step)
-    return WeakScorer(UnitScorer(lambda features, mask: call(dict(features), mask), rules(run)), name_of(run), str(path), threshold, rule, provenance.kept(path))
+    return WeakScorer(
+        UnitScorer(lambda features, mask: call(dict(features), mask), rules(run)),
+        name_of(run),
+        str(path),
+        threshold,
+        rule,
+        provenance.kept(path),
+    )
 
 
 def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:
@@ -72,26 +90,51 @@ def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:
     config_lib.validate_stored(config, workdir)
     folder = workdir / loop.CHECKPOINTS
     if not folder.is_dir():
-        raise DataError(f"{folder}: not found; expected the folder of a trained run, or of an export")
+        raise DataError(
+            f"{folder}: not found; expected the folder of a trained run, or of an export"
+        )
     with Checkpoints(folder, config) as kept:
         dims = kept.feature_widths(checkpoint, config.data.modalities)
-        zeros = {m: {key: np.zeros(width, np.float32) for key in ("mean", "std")} for m, width in dims.items()}
+        zeros = {
+            m: {key: np.zeros(width, np.float32) for key in ("mean", "std")}
+            for m, width in dims.items()
+        }
         if not dims:
-            raise DataError(f"{folder}: no checkpoint {checkpoint!r} (steps: {', '.join(map(str, kept.steps())) or 'none'}); give last, best or one of them")
-        model = registry.build_model(config, dims, zeros)  # the statistics themselves are among the checkpoint's constants
+            raise DataError(
+                f"{folder}: no checkpoint {checkpoint!r} (steps:"
+                f" {', '.join(map(str, kept.steps())) or 'none'}); give last, best or one of them"
+            )
+        # the statistics themselves are among the checkpoint's constants
+        model = registry.build_model(config, dims, zeros)
         transform = make_optimiser(config.optim, config.train.steps).transform
-        restored = kept.restore(checkpoint, init_state(model, transform, example_features(dims, config.data), config.seed, config.train.members))
+        restored = kept.restore(
+            checkpoint,
+            init_state(
+                model,
+                transform,
+                example_features(dims, config.data),
+                config.seed,
+                config.train.members,
+            ),
+        )
     return WeakRun(config, model, restored.state, dims, restored.step)
 
 
 def program(run: WeakRun):
-    """The pure function {m: float32 [B, N, D_m]}, mask bool [B, N] -> {"scores": [B, N], "graph": [B, N, N] (mean over channels)}, all weights inside."""
+    """The pure function {m: float32 [B, N, D_m]}, mask bool [B, N] -> {"scores": [B, N],
+    "graph": [B, N, N] (mean over channels)}, all weights inside."""
     state = jax.tree.map(jnp.asarray, run.state._replace(opt_state=()))
 
     def scores(features: Mapping[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:
-        batch = Batch({m: x[:, None] for m, x in features.items()}, mask, None, None, None, None, None)
+        batch = Batch(
+            {m: x[:, None] for m, x in features.items()}, mask, None, None, None, None, None
+        )
         graphs, found = crop_scores(run.model, state, batch, 0)  # [B, G, N, N], [B, N]
-        graph = graphs.mean(1) if graphs.shape[1] else jnp.zeros((*mask.shape, mask.shape[1]), jnp.float32)
+        graph = (
+            graphs.mean(1)
+            if graphs.shape[1]
+            else jnp.zeros((*mask.shape, mask.shape[1]), jnp.float32)
+        )
         return {"scores": found, "graph": graph}
 
     return scores
@@ -102,11 +145,17 @@ def rules(run: WeakRun) -> dict[str, Any]:
     data = run.config.data
     segments = int(data.train_units) if data.eval_mode == "segments" else 0
     lengths = [segments] if segments else ladder(data.eval_lengths)
-    return {"modalities": run.dims, "lengths": lengths, "segments": segments, CLOCK: bool(data.clock)}
+    return {
+        "modalities": run.dims,
+        "lengths": lengths,
+        "segments": segments,
+        CLOCK: bool(data.clock),
+    }
 
 
 def ladder(lengths: tuple[int, ...]) -> list[int]:
-    """Static lengths for one video at a time: those of evaluation, and halves of the first down to 8, so that a short video costs little."""
+    """Static lengths for one video at a time: those of evaluation, and halves of the first down
+    to 8, so that a short video costs little."""
     found = sorted(int(n) for n in lengths)
     while found[0] >= 16:
         found.insert(0, found[0] // 2)
@@ -116,5 +165,7 @@ def ladder(lengths: tuple[int, ...]) -> list[int]:
 def name_of(run: WeakRun) -> str:
     """'xd_violence, rgb + audio, seed 0'."""
     variant = f" ({run.config.variant})" if run.config.variant else ""
-    return f"{run.config.data.dataset}, {' + '.join(run.config.data.modalities)}{variant}, seed {run.config.seed}, step {run.step}"
-
+    return (
+        f"{run.config.data.dataset}, {' + '.join(run.config.data.modalities)}{variant}, seed"
+        f" {run.config.seed}, step {run.step}"
+    )

@@ -1,10 +1,13 @@
-"""Scores units of videos by an exported model. Needs numpy and jax alone; `python -m gfvad.export` puts a copy of this file, named score.py, beside the model.
+"""Scores units of videos by an exported model. Needs numpy and jax alone; `python -m gfvad.export`
+puts a copy of this file, named score.py, beside the model.
 
     python score.py FEATURES.npz SCORES.npz
 
-FEATURES.npz holds an array a modality and video, named 'VIDEO/MODALITY' [N, D] (VIDEO may hold slashes), float32, and, where the manifest says "clock", 'VIDEO/clock'
-[N] seconds. A modality that a video has not is left out. SCORES.npz gets 'VIDEO' [N] for each.
+FEATURES.npz holds an array a modality and video, named 'VIDEO/MODALITY' [N, D] (VIDEO may hold
+slashes), float32, and, where the manifest says "clock", 'VIDEO/clock' [N] seconds. A modality that
+a video has not is left out. SCORES.npz gets 'VIDEO' [N] for each.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -33,13 +36,16 @@ Program = Callable[[Mapping[str, np.ndarray], np.ndarray], Mapping[str, Any]]
 
 
 class Refused(ValueError):
-    """Input or an artefact that cannot be used; the message says what was found, what was expected and what to do."""
+    """Input or an artefact that cannot be used; the message says what was found, what was
+    expected and what to do."""
 
 
 class UnitScorer:
-    """A model's program with the rules by which videos are brought to it: windows, static lengths, what a modality adds.
+    """A model's program with the rules by which videos are brought to it: windows, static lengths,
+    what a modality adds.
 
-    rules: modalities {name: D}, lengths [static N, ascending], segments (0, or the N that every video is brought to by means), clock (bool).
+    rules: modalities {name: D}, lengths [static N, ascending], segments (0, or the N that every
+    video is brought to by means), clock (bool).
     """
 
     def __init__(self, program: Program, rules: Mapping[str, Any]):
@@ -48,34 +54,58 @@ class UnitScorer:
         self.lengths = sorted(int(n) for n in rules["lengths"])
 
     def check(self, name: str, features: Mapping[str, np.ndarray]) -> int:
-        """Number of units of a video. Raises Refused for other modalities, widths or lengths than the model's, and for numbers that are not finite."""
+        """Number of units of a video. Raises Refused for other modalities, widths or lengths
+        than the model's, and for numbers that are not finite."""
         known = {m: x for m, x in features.items() if m in self.modalities}
         expected = ", ".join(f"{m} [N, {d}]" for m, d in self.modalities.items())
         found = ", ".join(f"{m} {list(np.shape(x))}" for m, x in features.items()) or "nothing"
         lengths = {len(x) for x in known.values()}
-        wrong = [m for m, x in known.items() if np.ndim(x) != 2 or np.shape(x)[1] != self.modalities[m]]
+        wrong = [
+            m for m, x in known.items() if np.ndim(x) != 2 or np.shape(x)[1] != self.modalities[m]
+        ]
         if not known or wrong or len(lengths) != 1 or not min(lengths):
-            raise Refused(f"{name}: features {found}; this model takes {expected} with the same N: give features of the layout it was trained on")
+            raise Refused(
+                f"{name}: features {found}; this model takes {expected} with the same N: give"
+                " features of the layout it was trained on"
+            )
         for m, x in known.items():
             if not np.isfinite(x).all():
-                raise Refused(f"{name}: {int((~np.isfinite(x)).sum())} values of {m} are not finite numbers; expected all of them finite: extract this video again")
+                raise Refused(
+                    f"{name}: {int((~np.isfinite(x)).sum())} values of {m} are not finite numbers;"
+                    " expected all of them finite: extract this video again"
+                )
             if np.abs(x).max() > LARGEST:
                 raise Refused(
-                    f"{name}: {m} has values up to {np.abs(x).max():.3g}; expected at most {LARGEST:g}, for squares of larger ones overflow float32: "
-                    "extract this video again, on the scale of training"
+                    f"{name}: {m} has values up to {np.abs(x).max():.3g}; expected at most"
+                    f" {LARGEST:g}, for squares of larger ones overflow float32: extract this video"
+                    " again, on the scale of training"
                 )
         if self.rules.get(CLOCK) and np.shape(features.get(CLOCK)) != (min(lengths),):
-            raise Refused(f"{name}: clock {np.shape(features.get(CLOCK))}; this model takes the middles of the units in seconds [{min(lengths)}]")
+            raise Refused(
+                f"{name}: clock {np.shape(features.get(CLOCK))}; this model takes the middles of"
+                f" the units in seconds [{min(lengths)}]"
+            )
         return min(lengths)
 
-    def score(self, name: str, features: Mapping[str, np.ndarray], graph: bool = False, parts: bool = False) -> dict[str, Any]:
-        """Unit scores [N] of one video; with `parts` {modality: what the logit would lack without it [N]}, with `graph` the fused graph [N, N].
+    def score(
+        self,
+        name: str,
+        features: Mapping[str, np.ndarray],
+        graph: bool = False,
+        parts: bool = False,
+    ) -> dict[str, Any]:
+        """Unit scores [N] of one video; with `parts` {modality: what the logit would lack without
+        it [N]}, with `graph` the fused graph [N, N].
 
-        A modality that is not there is zeros. Videos longer than the longest static length are scored in windows; the graph is of the first window then.
+        A modality that is not there is zeros. Videos longer than the longest static length are
+        scored in windows; the graph is of the first window then.
         Raises Refused as `check`, and where a score or a part would not be a finite number.
         """
         units = self.check(name, features)
-        x = {m: np.asarray(features.get(m, np.zeros((units, d))), np.float32) for m, d in self.modalities.items()}
+        x = {
+            m: np.asarray(features.get(m, np.zeros((units, d))), np.float32)
+            for m, d in self.modalities.items()
+        }
         if self.rules.get(CLOCK):
             x[CLOCK] = np.asarray(features[CLOCK], np.float32)[:, None]
         segments = int(self.rules.get("segments") or 0)
@@ -85,25 +115,54 @@ class UnitScorer:
         scores, fused = self._run(x, graph)
         there = [m for m in self.modalities if x[m].any()]
         if not np.isfinite(scores).all():
-            guilty = [m for m in there if len(there) == 1 or np.isfinite(self._run({**x, m: np.zeros_like(x[m])}, False)[0]).all()] or there
+            guilty = [
+                m
+                for m in there
+                if len(there) == 1
+                or np.isfinite(self._run({**x, m: np.zeros_like(x[m])}, False)[0]).all()
+            ] or there
             peaks = ", ".join(f"{m} (values up to {np.abs(x[m]).max():.3g})" for m in guilty)
             raise Refused(
-                f"{name}: {int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite numbers, because of {peaks}; "
-                "expected all of them finite: extract this video again, on the scale of training"
+                f"{name}: {int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not"
+                f" finite numbers, because of {peaks}; expected all of them finite: extract this"
+                " video again, on the scale of training"
             )
         if parts:
             full = logit(scores)
-            left_out = {m: self._run({**x, m: np.zeros_like(x[m])}, False)[0] for m in there} if len(there) > 1 else {}
-            found["parts"] = {m: full - logit(left_out[m]) if m in left_out else (full if m in there else np.zeros_like(full)) for m in self.modalities}
+            left_out = (
+                {m: self._run({**x, m: np.zeros_like(x[m])}, False)[0] for m in there}
+                if len(there) > 1
+                else {}
+            )
+            found["parts"] = {
+                m: (
+                    full - logit(left_out[m])
+                    if m in left_out
+                    else (full if m in there else np.zeros_like(full))
+                )
+                for m in self.modalities
+            }
             if lost := [m for m, part in found["parts"].items() if not np.isfinite(part).all()]:
-                raise Refused(f"{name}: scores without {', '.join(lost)} are not finite numbers; expected all of them finite: extract this video again")
+                raise Refused(
+                    f"{name}: scores without {', '.join(lost)} are not finite numbers; expected all"
+                    " of them finite: extract this video again"
+                )
         if segments:
-            scores = np.interp((np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, scores)
+            scores = np.interp(
+                (np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, scores
+            )
             if parts:
-                found["parts"] = {m: np.interp((np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, v) for m, v in found["parts"].items()}
+                found["parts"] = {
+                    m: np.interp(
+                        (np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, v
+                    )
+                    for m, v in found["parts"].items()
+                }
         return found | {"scores": scores, "graph": fused if not segments else None}
 
-    def _run(self, x: Mapping[str, np.ndarray], graph: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _run(
+        self, x: Mapping[str, np.ndarray], graph: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         units, longest = len(next(iter(x.values()))), self.lengths[-1]
         scores, first = [], None
         pieces = -(-units // longest)  # the fewest windows, of equal size up to one unit
@@ -120,7 +179,8 @@ class UnitScorer:
 
 
 def means(x: np.ndarray, segments: int) -> np.ndarray:
-    """[N, D] -> the means over `segments` equal spans [segments, D]; a span shorter than a unit is the unit it lies in."""
+    """[N, D] -> the means over `segments` equal spans [segments, D]; a span shorter than a unit
+    is the unit it lies in."""
     n = len(x)
     edges = np.linspace(0, n, segments + 1).astype(np.int64)
     start, end = edges[:-1], np.maximum(edges[1:], edges[:-1] + 1)
@@ -148,7 +208,9 @@ def read_regular(path: Path, expected: str) -> bytes:
             return path.read_bytes()
     except OSError as error:
         raise Refused(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
-    raise Refused(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; expected {expected}")
+    raise Refused(
+        f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; expected {expected}"
+    )
 
 
 def seal(manifest: Mapping[str, Any]) -> str:
@@ -160,10 +222,16 @@ def seal(manifest: Mapping[str, Any]) -> str:
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of an artefact; one of an earlier version has no checksum. Raises Refused."""
     path = Path(folder) / MANIFEST
-    content = read_regular(path, "the folder that `python -m gfvad.export` wrote: copy the whole folder")
-    again = "expected the manifest of an artefact: copy the whole folder again, or export the run again"
+    content = read_regular(
+        path, "the folder that `python -m gfvad.export` wrote: copy the whole folder"
+    )
+    again = (
+        "expected the manifest of an artefact: copy the whole folder again, or export the run again"
+    )
     try:
-        manifest = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_number)
+        manifest = json.loads(
+            content.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_number
+        )
     except RecursionError:
         raise Refused(f"{path}: JSON nested too deep; {again}") from None
     except ValueError as error:
@@ -171,11 +239,19 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise Refused(f"{path}: a JSON {type(manifest).__name__}; {again}")
     if manifest.get("format") != FORMAT or manifest.get("kind") != "weak":
-        raise Refused(f"{path}: format {manifest.get('format')!r}, kind {manifest.get('kind')!r}; expected format {FORMAT} of kind 'weak': export the run again with this version")
+        raise Refused(
+            f"{path}: format {manifest.get('format')!r}, kind {manifest.get('kind')!r}; expected"
+            f" format {FORMAT} of kind 'weak': export the run again with this version"
+        )
     if SEAL in manifest and manifest[SEAL] != seal(manifest):
-        raise Refused(f"{path}: its checksum ({SEAL}) is not that of its content: it was changed or is damaged; {again}")
+        raise Refused(
+            f"{path}: its checksum ({SEAL}) is not that of its content: it was changed or is"
+            f" damaged; {again}"
+        )
     if wrong := wrong_keys(manifest):
-        raise Refused(f"{path}: {', '.join(wrong)} missing, or not what an export writes there; {again}")
+        raise Refused(
+            f"{path}: {', '.join(wrong)} missing, or not what an export writes there; {again}"
+        )
     return manifest
 
 
@@ -191,7 +267,9 @@ def _no_number(text: str) -> float:
 
 
 def _counts(values: Any) -> bool:
-    return bool(values) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
+    return bool(values) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values
+    )
 
 
 def _text(value: Any) -> bool:
@@ -199,38 +277,60 @@ def _text(value: Any) -> bool:
 
 
 def wrong_keys(manifest: Mapping[str, Any]) -> list[str]:
-    """Keys of a manifest that scoring needs and that do not hold what `python -m gfvad.export` writes."""
+    """Keys of a manifest that scoring needs and that do not hold what `python -m gfvad.export`
+    writes."""
     rules, threshold, encoders = (manifest.get(key) for key in ("rules", "threshold", "encoders"))
     sound = {key: _text(manifest.get(key)) for key in ("name", "threshold_rule", "sha256")}
-    sound["threshold"] = isinstance(threshold, (int, float)) and not isinstance(threshold, bool) and abs(threshold) < float("inf")
-    sound["encoders"] = encoders is None or (isinstance(encoders, dict) and all(isinstance(e, dict) for e in encoders.values()))
+    sound["threshold"] = (
+        isinstance(threshold, (int, float))
+        and not isinstance(threshold, bool)
+        and abs(threshold) < float("inf")
+    )
+    sound["encoders"] = encoders is None or (
+        isinstance(encoders, dict) and all(isinstance(e, dict) for e in encoders.values())
+    )
     if not isinstance(rules, dict):
         return [key for key, right in sound.items() if not right] + ["rules"]
     widths, segments = rules.get("modalities"), rules.get("segments", 0)
-    sound["rules.modalities"] = isinstance(widths, dict) and _counts(widths.values()) and all(map(_text, widths))
+    sound["rules.modalities"] = (
+        isinstance(widths, dict) and _counts(widths.values()) and all(map(_text, widths))
+    )
     sound["rules.lengths"] = isinstance(rules.get("lengths"), list) and _counts(rules["lengths"])
-    sound["rules.segments"] = isinstance(segments, int) and not isinstance(segments, bool) and segments >= 0
+    sound["rules.segments"] = (
+        isinstance(segments, int) and not isinstance(segments, bool) and segments >= 0
+    )
     sound[f"rules.{CLOCK}"] = isinstance(rules.get(CLOCK, False), bool)
     return [key for key, right in sound.items() if not right]
 
 
 def open_artefact(folder: str | Path) -> UnitScorer:
-    """The scorer of an artefact's folder. Raises Refused where a file is missing, damaged, or made for other devices than this machine's."""
+    """The scorer of an artefact's folder. Raises Refused where a file is missing, damaged, or
+    made for other devices than this machine's."""
     import jax
     from jax import export
 
     manifest, path = read_manifest(folder), Path(folder) / MODEL
     content = read_regular(path, "the model beside its manifest: copy the whole folder")
     if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise Refused(f"{path}: its hash is not the manifest's; expected the file that was exported with it: copy the whole folder again")
+        raise Refused(
+            f"{path}: its hash is not the manifest's; expected the file that was exported with it:"
+            " copy the whole folder again"
+        )
     try:
         exported = export.deserialize(bytearray(content))
-    except (ValueError, TypeError, AssertionError, RuntimeError) as error:  # of another version of jax
-        raise Refused(f"{path}: this jax ({jax.__version__}) cannot read it ({error}); expected the versions of requirements.txt beside it: install those, or export again") from None
+    except (ValueError, TypeError, AssertionError, RuntimeError) as error:
+        # of another version of jax
+        raise Refused(
+            f"{path}: this jax ({jax.__version__}) cannot read it ({error}); expected the versions"
+            " of requirements.txt beside it: install those, or export again"
+        ) from None
     platform = jax.default_backend()
     names = {"gpu": "cuda"}
     if names.get(platform, platform) not in exported.platforms:
-        raise Refused(f"{path}: exported for {', '.join(exported.platforms)}, and this machine runs {platform}: set JAX_PLATFORMS=cpu, or export for it (--platforms)")
+        raise Refused(
+            f"{path}: exported for {', '.join(exported.platforms)}, and this machine runs"
+            f" {platform}: set JAX_PLATFORMS=cpu, or export for it (--platforms)"
+        )
     call = jax.jit(exported.call)
     return UnitScorer(lambda features, mask: call(dict(features), mask), manifest["rules"])
 
@@ -246,14 +346,29 @@ def read_features(path: str) -> dict[str, dict[str, np.ndarray]]:
             for key in arrays.files:
                 name, _, modality = key.rpartition("/")
                 x = arrays[key]
-                videos.setdefault(name, {})[modality] = x[:, 0] if modality == CLOCK and x.ndim == 2 and x.shape[1] else x
-    except (ValueError, KeyError, EOFError, RuntimeError, OSError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise Refused(f"{path}: not a usable .npz ({error}); expected arrays of numbers named 'VIDEO/MODALITY': write it again by numpy.savez") from None
+                videos.setdefault(name, {})[modality] = (
+                    x[:, 0] if modality == CLOCK and x.ndim == 2 and x.shape[1] else x
+                )
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        OSError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise Refused(
+            f"{path}: not a usable .npz ({error}); expected arrays of numbers named"
+            " 'VIDEO/MODALITY': write it again by numpy.savez"
+        ) from None
     return videos
 
 
 def main(argv: list[str]) -> int:
-    """The command; 1 where some videos gave no scores, 2 where none did or something cannot be used."""
+    """The command; 1 where some videos gave no scores, 2 where none did or something cannot be
+    used."""
     if len(argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2

@@ -1,8 +1,11 @@
-"""The pure per-device steps: what one device does with its part of a batch, over the named axis of gfvad/train/parallel.py.
+"""The pure per-device steps: what one device does with its part of a batch, over the named axis of
+gfvad/train/parallel.py.
 
-Models see one video; these functions vmap them over B. Random numbers of an example are folded from its place in the global
-stream (`Batch.position`), and every sum runs over all devices, so results do not depend on how many devices or processes there are.
+Models see one video; these functions vmap them over B. Random numbers of an example are folded from
+its place in the global stream (`Batch.position`), and every sum runs over all devices, so results
+do not depend on how many devices or processes there are.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,24 +16,35 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gfvad.base.types import Batch, DataError, Output
 from gfvad.tasks.fusion import losses
 from gfvad.train.optim import Optimiser
-from gfvad.train.state import is_ensemble, MEMBERS, TrainState
-from gfvad.base.types import Batch, DataError, Output
+from gfvad.train.state import MEMBERS, TrainState, is_ensemble
 
-AVERAGED_AUX = ("usage/", "router_entropy/")  # of Output.aux: what is logged as a mean over the videos of the batch
+# of Output.aux: what is logged as a mean over the videos of the batch
+AVERAGED_AUX = ("usage/", "router_entropy/")
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, model: Any, optimiser: Optimiser, loss_cfg: Any, axis_name: str | None
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: Any,
+    optimiser: Optimiser,
+    loss_cfg: Any,
+    axis_name: str | None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update. Batch: features {m: [B, N, D_m]} of this device; axis_name None: a single device, unmapped.
+    """One update. Batch: features {m: [B, N, D_m]} of this device; axis_name None: a single device,
+    unmapped.
 
-    Returns (new state, metrics), both equal on every device. Metrics: loss, loss/TERM (unweighted), gradient_norm before
-    clipping, update_norm, learning_rate, score/abnormal and score/normal (mean video scores), usage/*, router_entropy/*.
-    Members of an ensemble are trained side by side on the same batch, each on its own loss; metrics are their means.
+    Returns (new state, metrics), both equal on every device. Metrics: loss, loss/TERM (unweighted),
+    gradient_norm before clipping, update_norm, learning_rate, score/abnormal and score/normal (mean
+    video scores), usage/*, router_entropy/*. Members of an ensemble are trained side by side on the
+    same batch, each on its own loss; metrics are their means.
     """
-    step = partial(one_step, model=model, optimiser=optimiser, loss_cfg=loss_cfg, axis_name=axis_name)
+    step = partial(
+        one_step, model=model, optimiser=optimiser, loss_cfg=loss_cfg, axis_name=axis_name
+    )
     if not is_ensemble(state):
         return step(state, batch)
     new, metrics = jax.vmap(step, in_axes=(MEMBERS, None), out_axes=(MEMBERS, 0))(state, batch)
@@ -38,7 +52,13 @@ def train_step(
 
 
 def one_step(
-    state: TrainState, batch: Batch, *, model: Any, optimiser: Optimiser, loss_cfg: Any, axis_name: str | None
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: Any,
+    optimiser: Optimiser,
+    loss_cfg: Any,
+    axis_name: str | None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """`train_step` of a single model."""
 
@@ -48,19 +68,26 @@ def one_step(
         return total, (terms, output)
 
     (loss, (terms, output)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    # The loss is the global one on every device, and psum transposes to psum: the mean over devices is its exact gradient.
+    # The loss is the global one on every device, and psum transposes to psum: the mean over devices
+    # is its exact gradient.
     gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
     updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}}
-    metrics |= {"gradient_norm": optax.global_norm(gradients), "update_norm": optax.global_norm(updates)}
+    metrics |= {
+        "gradient_norm": optax.global_norm(gradients),
+        "update_norm": optax.global_norm(updates),
+    }
     metrics |= {"learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32)}
     metrics |= batch_statistics(output, batch, loss_cfg.topk_divisor, axis_name)
-    new = state._replace(step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state)
+    new = state._replace(
+        step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state
+    )
     return new, metrics
 
 
 def forward(model: Any, state: TrainState, batch: Batch) -> Output:
-    """The detector on a training batch: Output with leading B. Dropout is drawn per example, the pair of graphs once a step."""
+    """The detector on a training batch: Output with leading B. Dropout is drawn per example, the
+    pair of graphs once a step."""
     dropout_key, pair_key = jax.random.split(jax.random.wrap_key_data(state.key))
     pair_key = jax.random.fold_in(pair_key, state.step)
     variables = {"params": state.params, **state.constants}
@@ -72,11 +99,20 @@ def forward(model: Any, state: TrainState, batch: Batch) -> Output:
     return jax.vmap(one)(dict(batch.features), batch.mask, batch.position)
 
 
-def batch_statistics(output: Output, batch: Batch, topk_divisor: int, axis_name: str | None) -> dict[str, jax.Array]:
-    """Means over the valid videos of the global batch that say how training goes; no gradient flows through them."""
+def batch_statistics(
+    output: Output, batch: Batch, topk_divisor: int, axis_name: str | None
+) -> dict[str, jax.Array]:
+    """Means over the valid videos of the global batch that say how training goes; no gradient
+    flows through them."""
     scores = video_scores(unit_scores(output.logits, batch.mask), batch.mask, topk_divisor)
-    known = {"normal": batch.valid & (batch.label == 0), "abnormal": batch.valid & (batch.label == 1)}
-    pairs = {f"score/{name}": (jnp.where(which, scores, 0.0).sum(), which.sum()) for name, which in known.items()}
+    known = {
+        "normal": batch.valid & (batch.label == 0),
+        "abnormal": batch.valid & (batch.label == 1),
+    }
+    pairs = {
+        f"score/{name}": (jnp.where(which, scores, 0.0).sum(), which.sum())
+        for name, which in known.items()
+    }
     for name, value in output.aux.items():
         if name.startswith(AVERAGED_AUX):
             # [B] or [B, E]
@@ -91,7 +127,8 @@ def unit_scores(logits: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def video_scores(scores: jax.Array, mask: jax.Array, topk_divisor: int) -> jax.Array:
-    """Mean of the top max(1, n // divisor) of a video's n unit scores: [B, N] -> [B]; 0 without a unit."""
+    """Mean of the top max(1, n // divisor) of a video's n unit scores: [B, N] -> [B]; 0 without
+    a unit."""
     largest = max(1, scores.shape[1] // topk_divisor)
     # [B, K]
     top, _ = jax.lax.top_k(jnp.where(mask, scores, 0.0), largest)
@@ -100,32 +137,41 @@ def video_scores(scores: jax.Array, mask: jax.Array, topk_divisor: int) -> jax.A
 
 
 def eval_step(state: TrainState, batch: Batch, *, model: Any) -> jax.Array:
-    """Unit scores [B, N] of a device's part of an evaluation batch, averaged over crops (and members of an ensemble); 0 at padded units.
+    """Unit scores [B, N] of a device's part of an evaluation batch, averaged over crops (and
+    members of an ensemble); 0 at padded units.
 
-    Batch: features {m: [B, C_m, N, D_m]}; a modality without crops (C_m = 1) goes with every crop of the others.
+    Batch: features {m: [B, C_m, N, D_m]}; a modality without crops (C_m = 1) goes with every crop
+    of the others.
     Raises DataError where modalities have different numbers of crops.
     """
     crops = max(x.shape[1] for x in batch.features.values())
     if any(x.shape[1] not in (1, crops) for x in batch.features.values()):
         found = ", ".join(f"{name} {x.shape[1]}" for name, x in batch.features.items())
-        raise DataError(f"crops of one video: {found}; expected the same number in every modality, or 1")
+        raise DataError(
+            f"crops of one video: {found}; expected the same number in every modality, or 1"
+        )
 
     def one_crop(crop: jax.Array) -> jax.Array:
         return crop_scores(model, state, batch, crop)[1]
 
-    # [C, B, N] -> [B, N]; one crop after another, for N x N graphs of all crops at once would not fit
+    # [C, B, N] -> [B, N]; one crop after another, for N x N graphs of all crops at once would not
+    # fit
     return jax.lax.map(one_crop, jnp.arange(crops)).mean(0)
 
 
 def graph_step(state: TrainState, batch: Batch, *, model: Any) -> tuple[jax.Array, jax.Array]:
-    """(fused graphs [B, G, N, N], unit scores [B, N]) of the first crop (the centre), for figures; means over the members of an ensemble."""
+    """(fused graphs [B, G, N, N], unit scores [B, N]) of the first crop (the centre), for
+    figures; means over the members of an ensemble."""
     return crop_scores(model, state, batch, 0)
 
 
-def crop_scores(model: Any, state: TrainState, batch: Batch, crop: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+def crop_scores(
+    model: Any, state: TrainState, batch: Batch, crop: jax.Array | int
+) -> tuple[jax.Array, jax.Array]:
     """(fused graphs [B, G, N, N], unit scores [B, N]) of one crop of an evaluation batch.
 
-    An ensemble's score is the mean of its members' scores (deep ensembles, Lakshminarayanan et al., 2017), and so is its graph.
+    An ensemble's score is the mean of its members' scores (deep ensembles, Lakshminarayanan et al.,
+    2017), and so is its graph.
     """
 
     def one(member: TrainState) -> tuple[jax.Array, jax.Array]:
@@ -138,8 +184,14 @@ def crop_scores(model: Any, state: TrainState, batch: Batch, crop: jax.Array | i
 
 
 def apply_crop(model: Any, state: TrainState, batch: Batch, crop: jax.Array | int) -> Output:
-    """The detector, without randomness, on one crop of an evaluation batch: Output with leading B."""
+    """The detector, without randomness, on one crop of an evaluation batch: Output with leading
+    B."""
     variables = {"params": state.params, **state.constants}
     # {m: [B, N, D_m]}
-    features = {name: jnp.take(x, jnp.minimum(crop, x.shape[1] - 1), axis=1) for name, x in batch.features.items()}
-    return jax.vmap(lambda f, mask: model.apply(variables, f, mask, train=False))(features, batch.mask)
+    features = {
+        name: jnp.take(x, jnp.minimum(crop, x.shape[1] - 1), axis=1)
+        for name, x in batch.features.items()
+    }
+    return jax.vmap(lambda f, mask: model.apply(variables, f, mask, train=False))(
+        features, batch.mask
+    )

@@ -1,4 +1,6 @@
-"""Runs the predictive model over whole videos: every frame exactly once, as the one that is predicted. Beside evaluate.py the only file of eval that uses jax."""
+"""Runs the predictive model over whole videos: every frame exactly once, as the one that is
+predicted. Beside evaluate.py the only file of eval that uses jax."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,24 +11,29 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.progress import Progress
+from gfvad.base.types import ClipBatch
 from gfvad.data.frames.source import ClipData, eval_batches, fit_cells
+from gfvad.tasks.prediction import step as clip_step
 from gfvad.tasks.prediction.score_terms import Readings
 from gfvad.train.parallel import Mapper
-from gfvad.base.progress import Progress
-from gfvad.tasks.prediction import step as clip_step
 from gfvad.train.state import TrainState
-from gfvad.base.types import ClipBatch
 
 
 class Reader:
-    """A model ready to read: mapped over this process's devices once, so that a second evaluation compiles nothing."""
+    """A model ready to read: mapped over this process's devices once, so that a second
+    evaluation compiles nothing."""
 
     def __init__(self, mapper: Mapper, model: Any, config: ConfigDict):
         self.config, self.mapper, self.model = config, mapper.local(), model
-        self._step = self.mapper.map_eval(partial(clip_step.eval_step, model=model, cell=config.model.cell))
+        self._step = self.mapper.map_eval(
+            partial(clip_step.eval_step, model=model, cell=config.model.cell)
+        )
         self._routing = self.mapper.map_eval(partial(clip_step.routing_step, model=model))
 
-    def read(self, state: TrainState, data: ClipData, videos: Sequence[int], label: str) -> list[Readings]:
+    def read(
+        self, state: TrainState, data: ClipData, videos: Sequence[int], label: str
+    ) -> list[Readings]:
         """Readings of some videos of a split, in their order, with progress."""
         videos = list(map(int, videos))
         rows: dict[str, list[np.ndarray]] = {}
@@ -38,27 +45,46 @@ class Reader:
                 progress.advance(count)
         joined = {name: np.concatenate(parts) for name, parts in rows.items()}
         ends = np.cumsum([data.lengths[v] for v in videos])
-        return [self._readings(data, v, {n: x[end - data.lengths[v] : end] for n, x in joined.items()}) for v, end in zip(videos, ends)]
+        return [
+            self._readings(data, v, {n: x[end - data.lengths[v] : end] for n, x in joined.items()})
+            for v, end in zip(videos, ends)
+        ]
 
     def _run(self, state: TrainState, data: ClipData, videos: Sequence[int], step: Any = None):
-        """(batch, its result on the host); the next batch is on the devices before a result is read."""
-        return self.mapper.stream(step or self._step, state, eval_batches(data, videos, self.config.data.eval_batch_size))
+        """(batch, its result on the host); the next batch is on the devices before a result is
+        read."""
+        return self.mapper.stream(
+            step or self._step, state, eval_batches(data, videos, self.config.data.eval_batch_size)
+        )
 
     def _readings(self, data: ClipData, video: int, found: dict[str, np.ndarray]) -> Readings:
-        speed = fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2] if "flow" in found else None
+        speed = (
+            fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2]
+            if "flow" in found
+            else None
+        )
         return assemble(self.config, found, speed)
 
     def bind(self, state: TrainState) -> Callable[[ClipBatch], dict[str, np.ndarray]]:
-        """The model with its weights on the devices: a batch of clips -> its results [B, ...] on the host, for streams."""
+        """The model with its weights on the devices: a batch of clips -> its results [B, ...] on
+        the host, for streams."""
         replicated = self.mapper.replicate(state)
-        return lambda batch: self.mapper.to_host(self._step(replicated, self.mapper.shard(batch)), len(batch.valid))
+        return lambda batch: self.mapper.to_host(
+            self._step(replicated, self.mapper.shard(batch)), len(batch.valid)
+        )
 
-    def stream(self, state: TrainState, batches: Iterable[ClipBatch]) -> Iterator[tuple[ClipBatch, dict[str, np.ndarray]]]:
-        """(batch, its results on the host) of any batches of clips; the next batch is made and sent before a result is read."""
+    def stream(
+        self, state: TrainState, batches: Iterable[ClipBatch]
+    ) -> Iterator[tuple[ClipBatch, dict[str, np.ndarray]]]:
+        """(batch, its results on the host) of any batches of clips; the next batch is made and
+        sent before a result is read."""
         return self.mapper.stream(self._step, state, batches)
 
-    def routing(self, state: TrainState, data: ClipData, video: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Share of the slots that each expert gets, by layer [layers, E], and the slots of the last layer [T, L, E], over one video.
+    def routing(
+        self, state: TrainState, data: ClipData, video: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Share of the slots that each expert gets, by layer [layers, E], and the slots of the last
+        layer [T, L, E], over one video.
 
         None for filters that do not choose.
         """
@@ -71,10 +97,18 @@ class Reader:
             last.append(kept[:, -1])
         return total / total.sum(1, keepdims=True), np.concatenate(last)
 
-    def errors(self, state: TrainState, data: ClipData, videos: Sequence[int], count: int) -> dict[str, float]:
-        """Mean errors of the predictions on `count` clips of some videos, evenly chosen: what training is followed by."""
+    def errors(
+        self, state: TrainState, data: ClipData, videos: Sequence[int], count: int
+    ) -> dict[str, float]:
+        """Mean errors of the predictions on `count` clips of some videos, evenly chosen: what
+        training is followed by."""
         places = [(int(v), t) for v in videos for t in range(int(data.lengths[v]))]
-        chosen = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int))]
+        chosen = [
+            places[i]
+            for i in np.unique(
+                np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+            )
+        ]
         size, sums, total = self.config.data.eval_batch_size, {}, 0
         replicated = self.mapper.replicate(state)
         for start in range(0, len(chosen), size):
@@ -82,17 +116,24 @@ class Reader:
             rows = [data.features(v, t) for v, t in part + [part[-1]] * (size - len(part))]
             valid = np.arange(size) < len(part)
             filled = np.zeros(size, np.int32)
-            batch = ClipBatch({k: np.stack([r[k] for r in rows]) for k in rows[0]}, valid, filled, filled, filled)
+            batch = ClipBatch(
+                {k: np.stack([r[k] for r in rows]) for k in rows[0]}, valid, filled, filled, filled
+            )
             found = self.mapper.to_host(self._step(replicated, self.mapper.shard(batch)), len(part))
             for name in ("appearance", "flow", "text"):
                 if name in found:
-                    sums[name] = sums.get(name, 0.0) + float(np.asarray(found[name], np.float64).reshape(len(part), -1).mean(1).sum())
+                    sums[name] = sums.get(name, 0.0) + float(
+                        np.asarray(found[name], np.float64).reshape(len(part), -1).mean(1).sum()
+                    )
             total += len(part)
         return {name: value / total for name, value in sums.items()}
 
 
-def assemble(config: ConfigDict, found: Mapping[str, np.ndarray], speed: np.ndarray | None) -> Readings:
-    """Readings of T frames of one video from what the model said of them (`clip_step.eval_step`) and the speed of the flow [T, g, g']."""
+def assemble(
+    config: ConfigDict, found: Mapping[str, np.ndarray], speed: np.ndarray | None
+) -> Readings:
+    """Readings of T frames of one video from what the model said of them (`clip_step.eval_step`)
+    and the speed of the flow [T, g, g']."""
     data = config.data
     grid = (data.height // config.model.cell, data.width // config.model.cell)
     maps = {"appearance": found["appearance"]}

@@ -1,4 +1,6 @@
-"""The jobs of the predictive model behind the command line, top to bottom: train (and evaluate), evaluate, score."""
+"""The jobs of the predictive model behind the command line, top to bottom: train (and evaluate),
+evaluate, score."""
+
 from __future__ import annotations
 
 import hashlib
@@ -12,31 +14,30 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.tasks.prediction import report as clip_report
-from gfvad.settings import config as config_lib
-from gfvad.train import parallel
-from gfvad.settings.config import Arguments
+from gfvad.base import run_files
+from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data import pipeline
 from gfvad.data.frames import clips
 from gfvad.data.frames.layouts import open_layout
-from gfvad.data.frames.source import ClipData, NO_TOKENS, open_split, set_root, TrainingClips
-from gfvad.data.frames.truth import check_before_decoding, find_truth, Truth, undefined
-from gfvad.base import run_files
+from gfvad.data.frames.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
+from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.measure import finite
-from gfvad.tasks.prediction import scorer as scorer_lib
-from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.train.identity import alone, refuse_other_data, stated
-from gfvad.tasks.fusion.job import check_batches, EXIT_NOT_FINITE, require_checkpoints, RULES
-from gfvad.tasks.prediction.model import PredictiveModel
+from gfvad.settings import config as config_lib
+from gfvad.settings.config import Arguments
+from gfvad.tasks.fusion.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
+from gfvad.tasks.prediction import report as clip_report
 from gfvad.tasks.prediction import run_scorer
-from gfvad.tasks.prediction.run_scorer import fresh_state, identity, make_model, restore
+from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction import step as clip_step
-from gfvad.train import loop
-from gfvad.train.checkpoint import Checkpoints, VALIDATION
+from gfvad.tasks.prediction.frame_errors import Reader
+from gfvad.tasks.prediction.model import PredictiveModel
+from gfvad.tasks.prediction.run_scorer import fresh_state, identity, make_model, restore
+from gfvad.train import loop, parallel
+from gfvad.train.checkpoint import VALIDATION, Checkpoints
+from gfvad.train.identity import alone, refuse_other_data, stated
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
-from gfvad.train.state import parameter_count, TrainState
-from gfvad.base.types import ConfigError, DataError, ScoredVideo
+from gfvad.train.state import TrainState, parameter_count
 
 VALIDATION_CLIPS = 128  # held-out clips, evenly chosen, that training is followed on
 
@@ -63,7 +64,9 @@ def train(arguments: Arguments) -> int:
     with alone(parts.workdir, parts.mapper.process_index):
         if (parts.workdir / loop.CHECKPOINTS).is_dir():
             with Checkpoints(parts.workdir / loop.CHECKPOINTS, parts.config, identity(parts.train)):
-                pass  # opening refuses a run of another configuration before anything of it is written over
+                # opening refuses a run of another configuration before anything of it is written
+                # over
+                pass
         refuse_other_data(parts.workdir, data_of(parts)["content"])
         if parts.mapper.process_index == 0:
             config_lib.save(parts.config, parts.workdir)
@@ -87,7 +90,8 @@ def evaluate(arguments: Arguments) -> int:
 
 
 def data_of(parts: Parts) -> dict[str, Any]:
-    """What results.json says of the data, by content; that of the test split has the ground truth in it."""
+    """What results.json says of the data, by content; that of the test split has the ground
+    truth in it."""
     found = stated(train=parts.train, test=parts.test)
     found["content"]["test"]["ground truth"] = truth_digest(parts.truth)
     return found
@@ -95,11 +99,14 @@ def data_of(parts: Parts) -> dict[str, Any]:
 
 def truth_digest(truth: Truth) -> str:
     """Of the frame labels of a split (masks say the same, and are gigabytes)."""
-    return hashlib.sha256(b"".join(hashlib.sha256(np.ascontiguousarray(x)).digest() for x in truth.labels)).hexdigest()[:16]
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(np.ascontiguousarray(x)).digest() for x in truth.labels)
+    ).hexdigest()[:16]
 
 
 def set_up(arguments: Arguments) -> Parts:
-    """Data, model and devices of a run; everything that can be wrong with the input is wrong here, before any long work."""
+    """Data, model and devices of a run; everything that can be wrong with the input is wrong
+    here, before any long work."""
     config = arguments.config
     parallel.initialise_distributed()
     mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
@@ -111,17 +118,37 @@ def set_up(arguments: Arguments) -> Parts:
     if note := undefined(truth):
         say(f"warning: {note}")
     check_score(config, train)
-    split = clips.split_videos(train.names, train.lengths, config.data.clip_frames, config.data.stride, config.data.validation_fraction)
+    split = clips.split_videos(
+        train.names,
+        train.lengths,
+        config.data.clip_frames,
+        config.data.stride,
+        config.data.validation_fraction,
+    )
     if skipped := clips.report_skipped(train.names, train.lengths, split):
         say(skipped)
     if not len(split.train) or not len(split.validation):
-        raise DataError(f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held out, expected some of each; add videos or change data.validation_fraction")
+        raise DataError(
+            f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
+            " out, expected some of each; add videos or change data.validation_fraction"
+        )
     say(f"run: {arguments.workdir}")
-    return Parts(config, arguments.workdir, train, test, truth, split, make_model(config, train.text_width), mapper, say)
+    return Parts(
+        config,
+        arguments.workdir,
+        train,
+        test,
+        truth,
+        split,
+        make_model(config, train.text_width),
+        mapper,
+        say,
+    )
 
 
 def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Truth | None:
-    """Labels and masks of the test split; without `lengths` (frames of each video) only where folders of frames tell them: None otherwise.
+    """Labels and masks of the test split; without `lengths` (frames of each video) only where
+    folders of frames tell them: None otherwise.
 
     Raises DataError where there is no ground truth, or it does not fit the frames.
     """
@@ -136,67 +163,129 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
     truth = find_truth(root, videos, lengths, **given) if there else None
     if truth is None:
         raise DataError(
-            f"{root}: no ground truth found; expected spans or masks of the test videos (docs/data.md): give config.data.spans or data.masks, "
-            "or score without labels by --mode=score"
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md): give config.data.spans or data.masks, or score without labels by"
+            " --mode=score"
         )
     return truth
 
 
 def check_score(config: ConfigDict, data: ClipData) -> None:
-    """Raises ConfigError for a score that could not be made in the end: no term that the model has, other weights than terms, none to be had."""
+    """Raises ConfigError for a score that could not be made in the end: no term that the model
+    has, other weights than terms, none to be had."""
     cfg = config.score
-    absent = {"pace": not config.model.pace, "flow": data.flow is None, "speed": data.flow is None, "semantic": data.text is None}
+    absent = {
+        "pace": not config.model.pace,
+        "flow": data.flow is None,
+        "speed": data.flow is None,
+        "semantic": data.text is None,
+    }
     names = [name for name in cfg.terms if not absent.get(name)]
     if not names:
-        raise ConfigError(f"config.score.terms = {cfg.terms!r}: the model has none of them; expected appearance, relation, or the inputs that these are made of")
+        raise ConfigError(
+            f"config.score.terms = {cfg.terms!r}: the model has none of them; expected appearance,"
+            " relation, or the inputs that these are made of"
+        )
     if cfg.weights and len(cfg.weights) != len(names):
-        raise ConfigError(f"config.score.weights has {len(cfg.weights)} numbers; expected {len(names)}, one for each of {', '.join(names)}")
+        raise ConfigError(
+            f"config.score.weights has {len(cfg.weights)} numbers; expected {len(names)}, one for"
+            f" each of {', '.join(names)}"
+        )
     if not cfg.weights and data.tokens is not None:
         raise ConfigError(NO_TOKENS)
 
 
 def train_loop(parts: Parts) -> TrainState:
-    """Trains to config.train.steps, from the last checkpoint where there is one. Raises as `loop.train`."""
+    """Trains to config.train.steps, from the last checkpoint where there is one. Raises as
+    `loop.train`."""
     config, mapper = parts.config, parts.mapper
     state = fresh_state(config, parts.model, parts.train.features(0, 0))
-    parts.say(f"train: {len(parts.split.train)} videos, {len(parts.split.validation)} held out, {parameter_count(state):,} parameters, {loop.describe(mapper)}")
+    parts.say(
+        f"train: {len(parts.split.train)} videos, {len(parts.split.validation)} held out,"
+        f" {parameter_count(state):,} parameters, {loop.describe(mapper)}"
+    )
     source = TrainingClips(parts.train, parts.split.train, config.seed)
-    data = pipeline.clip_iterator(source.example, len(source), config.train.batch_size, config.seed, mapper.process_index, mapper.process_count,
-                                  identity=source.identity, threads=config.data.workers)  # fmt: skip
-    step = partial(clip_step.train_step, model=parts.model, optimiser=make_optimiser(config.optim, config.train.steps), loss_cfg=config.loss,
-                   axis_name=mapper.axis_name)  # fmt: skip
+    data = pipeline.clip_iterator(
+        source.example,
+        len(source),
+        config.train.batch_size,
+        config.seed,
+        mapper.process_index,
+        mapper.process_count,
+        identity=source.identity,
+        threads=config.data.workers,
+    )
+    step = partial(
+        clip_step.train_step,
+        model=parts.model,
+        optimiser=make_optimiser(config.optim, config.train.steps),
+        loss_cfg=config.loss,
+        axis_name=mapper.axis_name,
+    )
     reader = Reader(mapper, parts.model, config)
 
     def follow(run: loop.Run, state: TrainState, number: int, log: Any) -> dict[str, float]:
         values = reader.errors(state, parts.train, parts.split.validation, VALIDATION_CLIPS)
         log.write(number, "validation", values)
-        run.say(f"validation: step {number}, " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+        run.say(
+            f"validation: step {number}, "
+            + ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        )
         return {VALIDATION: -sum(values.values())}
 
-    run = loop.Run(config, mapper, parts.train, parts.split.validation, None, None, data, mapper.map_train(step), parts.say, follow)
-    return loop.run_from_last(run, parts.workdir, state, parts.train.names, identity(parts.train)).state
+    run = loop.Run(
+        config,
+        mapper,
+        parts.train,
+        parts.split.validation,
+        None,
+        None,
+        data,
+        mapper.map_train(step),
+        parts.say,
+        follow,
+    )
+    return loop.run_from_last(
+        run, parts.workdir, state, parts.train.names, identity(parts.train)
+    ).state
 
 
 def evaluate_run(parts: Parts, which: str, started: float) -> int:
-    """Scores the test split, evaluates every protocol, writes results, scores and figures, prints the tables. Process 0 alone does it."""
+    """Scores the test split, evaluates every protocol, writes results, scores and figures,
+    prints the tables. Process 0 alone does it."""
     if parts.mapper.process_index:
         return 0
     config, train = parts.config, parts.train
-    found = restore(config, parts.workdir, which, parts.model, train.features(0, 0), identity(train))
+    found = restore(
+        config, parts.workdir, which, parts.model, train.features(0, 0), identity(train)
+    )
     state, reader = found.state, Reader(parts.mapper, parts.model, config)
     scorer = scorer_lib.make(config, train, parts.split, reader, state, parts.say)
     run_scorer.keep(run_scorer.scorer_path(config, parts.workdir, found.step), scorer, parts.say)
     readings = reader.read(state, parts.test, range(len(parts.test)), "scoring the test split")
-    report = clip_report.Report(config, parts.workdir, parts.test, parts.truth, scorer.calibration, scorer.causal, scorer.chosen, readings,
-                                RULES.get(which, f"step {which}"), parts.mapper, started,
-                                (scorer.threshold(), scorer.threshold_rule()), data_of(parts))  # fmt: skip
+    report = clip_report.Report(
+        config,
+        parts.workdir,
+        parts.test,
+        parts.truth,
+        scorer.calibration,
+        scorer.causal,
+        scorer.chosen,
+        readings,
+        RULES.get(which, f"step {which}"),
+        parts.mapper,
+        started,
+        (scorer.threshold(), scorer.threshold_rule()),
+        data_of(parts),
+    )
     clip_report.write(report, reader, state, parts.say)
     return 0
 
 
 @run_files.claims_output
 def score(arguments: Arguments) -> int:
-    """Scores a folder of videos or frames, or one video, without labels, by a checkpoint of a run. Returns the exit code."""
+    """Scores a folder of videos or frames, or one video, without labels, by a checkpoint of a
+    run. Returns the exit code."""
     config = arguments.config
     require_checkpoints(arguments.workdir)
     mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
@@ -206,17 +295,29 @@ def score(arguments: Arguments) -> int:
     if found.train is not None:
         check_score(config, found.train)
     if found.text_width and not arguments.captions:
-        raise DataError(f"{arguments.input}: the model reads descriptions; give them by --captions=FILE (JSON lines, docs/data.md), or train with the variant no_text")
+        raise DataError(
+            f"{arguments.input}: the model reads descriptions; give them by --captions=FILE (JSON"
+            " lines, docs/data.md), or train with the variant no_text"
+        )
     wanted = config.copy_and_resolve_references()
     wanted.data.root, wanted.data.layout = str(arguments.input), "any"
-    wanted.data.train_descriptions = wanted.data.test_descriptions = str(arguments.captions.resolve()) if arguments.captions else ""
+    wanted.data.train_descriptions = wanted.data.test_descriptions = (
+        str(arguments.captions.resolve()) if arguments.captions else ""
+    )
     videos = open_split(wanted, "test", say, found.flow_size)
     run = run_scorer.complete(found, mapper, say)
     readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
-    scores = {name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score) for name, reading in zip(videos.names, readings)}
-    return finite.write_usable(arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()]))
+    scores = {
+        name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score)
+        for name, reading in zip(videos.names, readings)
+    }
+    return finite.write_usable(
+        arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()])
+    )
 
 
 def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:
     """Frame scores of a video of which nothing else is known."""
-    return ScoredVideo(name, scores, np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0)
+    return ScoredVideo(
+        name, scores, np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0
+    )

@@ -1,11 +1,14 @@
-"""The predictive model: from four frames (and their description) the next frame and the next description, through sparse filters.
+"""The predictive model: from four frames (and their description) the next frame and the next
+description, through sparse filters.
 
-Source: MemoryOut (arXiv 2506.02535), sections TMFE and MJAD; the widths are free here. Beyond it (ours): a trained patch encoder where no
-frozen one is given, optical flow beside frame differences, the fused graph of token relations as attention bias, and the pace network.
+Source: MemoryOut (arXiv 2506.02535), sections TMFE and MJAD; the widths are free here. Beyond it
+(ours): a trained patch encoder where no frozen one is given, optical flow beside frame differences,
+the fused graph of token relations as attention bias, and the pace network.
 
-All of it sees ONE clip and is vmapped over B. Shapes: F frames of a clip, h x w pixels, C channels, L = rows x columns tokens of p x p pixels,
-D width, V text width, g x g' cells of score maps.
+All of it sees ONE clip and is vmapped over B. Shapes: F frames of a clip, h x w pixels, C channels,
+L = rows x columns tokens of p x p pixels, D width, V text width, g x g' cells of score maps.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -22,7 +25,8 @@ from gfvad.nn.filters import make_filter
 
 PACE_STRIDE = 4  # pixels a cell of the pace network's map is wide
 FLOW_PARTS = 3  # u, v, magnitude
-PIXEL_INIT = nn.initializers.variance_scaling(0.01, "fan_in", "normal")  # the first predictions are near grey, or near the last frame
+# the first predictions are near grey, or near the last frame
+PIXEL_INIT = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
 
 
 class Prediction(NamedTuple):
@@ -31,9 +35,11 @@ class Prediction(NamedTuple):
     frame: Any  # float32 [h, w, C] next frame, pixels in [-1, 1]
     text: Any  # float32 [V] embedding of the next description
     flow: Any  # float32 [g, g', 3] next flow in pixels a frame
-    pace: Any  # float32 [h / 4, w / 4] logits of "played faster than normal", of the clip's last F frames
+    # float32 [h / 4, w / 4] logits of "played faster than normal", of the clip's last F frames
+    pace: Any
     relation: Any  # float32 [L, 4] row statistics of the fused graph of token relations
-    aux: Mapping[str, Any]  # 'balance' [] auxiliary loss, 'usage/LAYER' [E], 'router_entropy/LAYER' [], 'dead/LAYER' []
+    # 'balance' [] auxiliary loss, 'usage/LAYER' [E], 'router_entropy/LAYER' [], 'dead/LAYER' []
+    aux: Mapping[str, Any]
 
 
 def normalise_frames(frames: jax.Array) -> jax.Array:
@@ -42,7 +48,8 @@ def normalise_frames(frames: jax.Array) -> jax.Array:
 
 
 class PatchEncoder(nn.Module):
-    """Frames [F, h, w, C] -> [L, about D]: patches of each frame, transformer layers within it, D / F channels a frame, put side by side."""
+    """Frames [F, h, w, C] -> [L, about D]: patches of each frame, transformer layers within it,
+    D / F channels a frame, put side by side."""
 
     config: Any  # config.model
     layers: int = 1
@@ -65,7 +72,8 @@ class PatchEncoder(nn.Module):
 
 
 class PaceNetwork(nn.Module):
-    """Frames [F, h, w, C] -> logits [h / 4, w / 4]: is what moves here faster than the normal pace? Local: it sees about 30 pixels around.
+    """Frames [F, h, w, C] -> logits [h / 4, w / 4]: is what moves here faster than the normal pace?
+    Local: it sees about 30 pixels around.
 
     flow [g, g', 3]: that of the last frame, a further input where given.
     """
@@ -80,14 +88,17 @@ class PaceNetwork(nn.Module):
         x = nn.relu(nn.Conv(self.width // 2, (5, 5), (2, 2), name="conv0")(x))
         x = nn.relu(nn.Conv(self.width, (3, 3), (2, 2), name="conv1")(x))
         if flow is not None:
-            x = jnp.concatenate([x, jax.image.resize(flow, (*x.shape[:2], FLOW_PARTS), "linear")], -1)
+            x = jnp.concatenate(
+                [x, jax.image.resize(flow, (*x.shape[:2], FLOW_PARTS), "linear")], -1
+            )
         for i in (2, 3):
             x = nn.relu(nn.Conv(self.width, (3, 3), name=f"conv{i}")(x))
         return nn.Conv(1, (1, 1), name="out")(x)[..., 0]
 
 
 class PredictiveModel(nn.Module):
-    """The whole model. config: config.model; text_width V (0: no text); flow: whether optical flow is an input and a target."""
+    """The whole model. config: config.model; text_width V (0: no text); flow: whether optical
+    flow is an input and a target."""
 
     config: Any
     text_width: int
@@ -99,14 +110,21 @@ class PredictiveModel(nn.Module):
         self.predictor = Predictor(self.config, self.text_width, self.flow)
 
     def __call__(self, features: Mapping[str, jax.Array], train: bool = False) -> Prediction:
-        """features: frames uint8 [F + 1, h, w, C], the last one being what is predicted; flow [F + 1, g, g', 3]; text [V] of the clip;
-        tokens [F, L, D_v] of a frozen encoder."""
+        """features: frames uint8 [F + 1, h, w, C], the last one being what is predicted; flow [F
+        + 1, g, g', 3]; text [V] of the clip; tokens [F, L, D_v] of a frozen encoder."""
         frames = normalise_frames(features["frames"])
         prediction = self.predictor(features, frames[:-1], train)
-        return prediction._replace(pace=self.pace(frames, features["flow"][-1] if self.flow else None) if self.config.pace else None)
+        return prediction._replace(
+            pace=(
+                self.pace(frames, features["flow"][-1] if self.flow else None)
+                if self.config.pace
+                else None
+            )
+        )
 
     def pace(self, frames: jax.Array, flow: jax.Array | None) -> jax.Array:
-        """Pace logits [h / 4, w / 4] of frames [F + 1, h, w, C] in [-1, 1] and the flow into the last of them [g, g', 3]."""
+        """Pace logits [h / 4, w / 4] of frames [F + 1, h, w, C] in [-1, 1] and the flow into the
+        last of them [g, g', 3]."""
         return self.pace_network(frames, flow if self.config.pace_flow else None)
 
 
@@ -118,41 +136,59 @@ class Predictor(nn.Module):
     flow: bool
 
     @nn.compact
-    def __call__(self, features: Mapping[str, jax.Array], frames: jax.Array, train: bool) -> Prediction:
+    def __call__(
+        self, features: Mapping[str, jax.Array], frames: jax.Array, train: bool
+    ) -> Prediction:
         """frames [F, h, w, C] in [-1, 1] -> Prediction without pace."""
         cfg = self.config
         rows, columns = frames.shape[1] // cfg.patch, frames.shape[2] // cfg.patch
         last = patchify(frames[-1], cfg.patch)
         # [L, D] each
         visual, motion = self.encode_vision(features, frames), self.encode_motion(features, frames)
-        text = nn.Dense(cfg.width, name="text_embed")(features["text"])[None] if self.text_width else None
+        text = (
+            nn.Dense(cfg.width, name="text_embed")(features["text"])[None]
+            if self.text_width
+            else None
+        )
         fused, bias = self.relate(visual, motion, text, train)
         context = [x for x in (text, motion) if x is not None]
         for layer in range(cfg.joint_layers if context else 0):
-            visual = GatedCrossBlock(cfg.heads, cfg.mlp, name=f"joint{layer}")(visual, jnp.concatenate(context))
+            visual = GatedCrossBlock(cfg.heads, cfg.mlp, name=f"joint{layer}")(
+                visual, jnp.concatenate(context)
+            )
         joint = visual if motion is None else jnp.concatenate([visual, motion], -1)
         x = nn.Dense(cfg.width, name="decoder_in")(joint) + grid_positions(rows, columns, cfg.width)
         # [1 + L, D]: the text token first
         x = x if text is None else jnp.concatenate([text, x])
         x, aux = self.decode(x, bias)
         tokens = x if text is None else x[1:]
-        flow, aux = self.predict_flow(last, tokens, aux, rows, columns) if self.flow else (None, aux)
+        flow, aux = (
+            self.predict_flow(last, tokens, aux, rows, columns) if self.flow else (None, aux)
+        )
         said = self.predict_text(x[0]) if self.text_width else None
-        return Prediction(self.predict_frame(tokens, last, rows, columns), said, flow, None, fused, aux)
+        return Prediction(
+            self.predict_frame(tokens, last, rows, columns), said, flow, None, fused, aux
+        )
 
     def encode_vision(self, features: Mapping[str, jax.Array], frames: jax.Array) -> jax.Array:
-        """Tokens of the frames [L, D]: those of a frozen encoder projected, D / F each, or the patch encoder's."""
+        """Tokens of the frames [L, D]: those of a frozen encoder projected, D / F each, or the
+        patch encoder's."""
         cfg = self.config
         if "tokens" in features:
             # [F, L, D / F] -> [L, D]
-            x = nn.Dense(cfg.width // len(frames), name="vision_project")(features["tokens"].astype(jnp.float32))
+            x = nn.Dense(cfg.width // len(frames), name="vision_project")(
+                features["tokens"].astype(jnp.float32)
+            )
             x = x.transpose(1, 0, 2).reshape(x.shape[1], -1)
         else:
             x = PatchEncoder(cfg, cfg.vision_layers, name="vision")(frames)
         return nn.Dense(cfg.width, name="vision_out")(x)
 
-    def encode_motion(self, features: Mapping[str, jax.Array], frames: jax.Array) -> jax.Array | None:
-        """Tokens of frame differences, and with model.flow_input of the flow into each input frame: [L, D]."""
+    def encode_motion(
+        self, features: Mapping[str, jax.Array], frames: jax.Array
+    ) -> jax.Array | None:
+        """Tokens of frame differences, and with model.flow_input of the flow into each input
+        frame: [L, D]."""
         cfg = self.config
         if not cfg.motion:
             return None
@@ -160,81 +196,137 @@ class Predictor(nn.Module):
         if self.flow and cfg.flow_input:
             side = cfg.patch // cfg.cell
             flow = jax.vmap(lambda f: patchify(f, side))(features["flow"][:-1].astype(jnp.float32))
-            x = jnp.concatenate([x, nn.Dense(cfg.width, name="flow_input")(flow.transpose(1, 0, 2).reshape(x.shape[0], -1))], -1)
+            x = jnp.concatenate(
+                [
+                    x,
+                    nn.Dense(cfg.width, name="flow_input")(
+                        flow.transpose(1, 0, 2).reshape(x.shape[0], -1)
+                    ),
+                ],
+                -1,
+            )
         return nn.Dense(cfg.width, name="motion_out")(x)
 
-    def relate(self, visual: jax.Array, motion: jax.Array | None, text: jax.Array | None, train: bool) -> tuple[Any, Any]:
-        """Relationship graphs of the tokens, by appearance, motion and closeness to the description, fused by the project's operator.
+    def relate(
+        self, visual: jax.Array, motion: jax.Array | None, text: jax.Array | None, train: bool
+    ) -> tuple[Any, Any]:
+        """Relationship graphs of the tokens, by appearance, motion and closeness to the
+        description, fused by the project's operator.
 
-        Returns (row statistics of the fused graph [L, 4]: mean, spread, largest, mean of the eight largest without the diagonal; attention
-        bias [H, S, S] or None; S = L or 1 + L with a text token, which has no relations).
+        Returns (row statistics of the fused graph [L, 4]: mean, spread, largest, mean of the eight
+        largest without the diagonal; attention bias [H, S, S] or None; S = L or 1 + L with a text
+        token, which has no relations).
         """
         cfg, every = self.config, jnp.ones(len(visual), bool)
         graphs = [cosine(x, every) for x in (visual, motion) if x is not None]
         if text is not None:
             # [L]: tokens that are alike towards the description are related
-            towards = cosine(jnp.concatenate([text, visual]), jnp.ones(len(visual) + 1, bool))[0, 1:]
+            towards = cosine(jnp.concatenate([text, visual]), jnp.ones(len(visual) + 1, bool))[
+                0, 1:
+            ]
             graphs.append(towards[:, None] * towards)
         # [L, L]
-        fused = FusionOperator(cfg.fusion, cfg.expansion, name="fusion")(jnp.stack(graphs), every, train=train).mean(0)
+        fused = FusionOperator(cfg.fusion, cfg.expansion, name="fusion")(
+            jnp.stack(graphs), every, train=train
+        ).mean(0)
         if not cfg.relation_bias:
             return row_statistics(fused), None
         strength = self.param("relation_strength", nn.initializers.zeros_init(), (cfg.heads,))
         bias = strength[:, None, None] * fused
-        return row_statistics(fused), bias if text is None else jnp.pad(bias, ((0, 0), (1, 0), (1, 0)))
+        return row_statistics(fused), (
+            bias if text is None else jnp.pad(bias, ((0, 0), (1, 0), (1, 0)))
+        )
 
-    def decode(self, x: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(block, filter) pairs without a residual path around the filter: what it does not carry is gone. -> ([S, D], aux)."""
+    def decode(
+        self, x: jax.Array, bias: jax.Array | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """(block, filter) pairs without a residual path around the filter: what it does not
+        carry is gone. -> ([S, D], aux)."""
         cfg, aux, balance = self.config, {}, 0.0
         every = jnp.ones(len(x), bool)
         for layer in range(cfg.decoder_layers):
             x = Block(cfg.heads, cfg.mlp, name=f"decoder{layer}")(x, bias)
             x, stats = self.sieve(f"filter{layer}")(x, every)
             balance += stats.balance
-            aux |= {f"usage/{layer}": stats.usage, f"router_entropy/{layer}": stats.router_entropy, f"dead/{layer}": stats.dead}
+            aux |= {
+                f"usage/{layer}": stats.usage,
+                f"router_entropy/{layer}": stats.router_entropy,
+                f"dead/{layer}": stats.dead,
+            }
         return x, aux | {"balance": balance}
 
-    def predict_frame(self, tokens: jax.Array, last: jax.Array, rows: int, columns: int) -> jax.Array:
+    def predict_frame(
+        self, tokens: jax.Array, last: jax.Array, rows: int, columns: int
+    ) -> jax.Array:
         """Pixel head: [L, D] and the last frame's patches [L, p * p * C] -> [h, w, C].
 
-        model.skip: 'patch' brings an embedding of those patches around the filters (the paper's), 'frame' adds the last frame itself, so that only
-        the change is predicted, 'none' neither.
+        model.skip: 'patch' brings an embedding of those patches around the filters (the paper's),
+        'frame' adds the last frame itself, so that only the change is predicted, 'none' neither.
         """
         cfg = self.config
         if cfg.skip == "patch":
             tokens = jnp.concatenate([tokens, nn.Dense(cfg.width, name="skip_embed")(last)], -1)
-        x = unpatchify(nn.Dense(last.shape[-1], kernel_init=PIXEL_INIT, name="pixels")(tokens), rows, columns, cfg.patch)
+        x = unpatchify(
+            nn.Dense(last.shape[-1], kernel_init=PIXEL_INIT, name="pixels")(tokens),
+            rows,
+            columns,
+            cfg.patch,
+        )
         refined = nn.gelu(nn.Conv(cfg.pixel_width, (3, 3), name="pixel_conv0")(x))
         x = x + nn.Conv(x.shape[-1], (3, 3), name="pixel_conv1")(refined)
         return x + unpatchify(last, rows, columns, cfg.patch) if cfg.skip == "frame" else x
 
     def predict_text(self, token: jax.Array) -> jax.Array:
         """Text head: [D] -> [V]."""
-        return nn.Dense(self.text_width, name="text_out")(nn.gelu(nn.Dense(self.config.text_hidden, name="text_hidden")(token)))
+        return nn.Dense(self.text_width, name="text_out")(
+            nn.gelu(nn.Dense(self.config.text_hidden, name="text_hidden")(token))
+        )
 
-    def predict_flow(self, last: jax.Array, tokens: jax.Array, aux: dict, rows: int, columns: int) -> tuple[jax.Array, dict]:
+    def predict_flow(
+        self, last: jax.Array, tokens: jax.Array, aux: dict, rows: int, columns: int
+    ) -> tuple[jax.Array, dict]:
         """Flow head: (flow [rows * p / cell, columns * p / cell, 3], aux).
 
-        model.flow_from: 'frame' sees the last frame alone [L, p * p * C], through a block and a filter of its own, and so learns how what is seen
-        here usually moves; 'joint' reads the decoder's tokens [L, D], which know the motion before and so predict fast things too (ours).
+        model.flow_from: 'frame' sees the last frame alone [L, p * p * C], through a block and a
+        filter of its own, and so learns how what is seen here usually moves; 'joint' reads the
+        decoder's tokens [L, D], which know the motion before and so predict fast things too (ours).
         """
         cfg = self.config
         if cfg.flow_from == "frame":
-            x = nn.Dense(cfg.width, name="flow_embed")(last) + grid_positions(rows, columns, cfg.width)
-            tokens, stats = self.sieve("flow_filter")(Block(cfg.heads, cfg.mlp, name="flow_block")(x), jnp.ones(len(x), bool))
+            x = nn.Dense(cfg.width, name="flow_embed")(last) + grid_positions(
+                rows, columns, cfg.width
+            )
+            tokens, stats = self.sieve("flow_filter")(
+                Block(cfg.heads, cfg.mlp, name="flow_block")(x), jnp.ones(len(x), bool)
+            )
             aux = aux | {"balance": aux["balance"] + stats.balance}
         side = cfg.patch // cfg.cell
-        return unpatchify(nn.Dense(side * side * FLOW_PARTS, name="flow_out")(tokens), rows, columns, side), aux
+        return (
+            unpatchify(
+                nn.Dense(side * side * FLOW_PARTS, name="flow_out")(tokens), rows, columns, side
+            ),
+            aux,
+        )
 
     def sieve(self, name: str) -> nn.Module:
         """One filter as configured."""
         f = self.config.filter
-        return make_filter(f.kind, experts=f.experts, topk=f.topk, bottleneck=f.bottleneck, scale=f.scale, form=f.form, items=f.memory_items,
-                           shrink=f.shrink, name=name)  # fmt: skip
+        return make_filter(
+            f.kind,
+            experts=f.experts,
+            topk=f.topk,
+            bottleneck=f.bottleneck,
+            scale=f.scale,
+            form=f.form,
+            items=f.memory_items,
+            shrink=f.shrink,
+            name=name,
+        )
 
 
 def row_statistics(graph: jax.Array) -> jax.Array:
-    """Mean, spread, largest and mean of the eight largest relations of each token to the others: [L, L] -> [L, 4]."""
+    """Mean, spread, largest and mean of the eight largest relations of each token to the others:
+    [L, L] -> [L, 4]."""
     others = 1.0 - jnp.eye(len(graph))
     count = max(len(graph) - 1, 1)
     mean = (graph * others).sum(1) / count

@@ -1,4 +1,6 @@
-"""Chooses what of a predictive run is drawn: timelines, learning curves, heat maps, terms, experts, one annotated clip."""
+"""Chooses what of a predictive run is drawn: timelines, learning curves, heat maps, terms,
+experts, one annotated clip."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -7,48 +9,107 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.figures import curves, heatmaps, video as clip_video
-from gfvad.tasks.prediction import score_terms
 from gfvad.base.types import ScoredVideo
+from gfvad.figures import curves, heatmaps
+from gfvad.figures import video as clip_video
+from gfvad.tasks.prediction import score_terms
 
 PAGES = 12  # videos that get a page of heat maps
 METRICS = "metrics.jsonl"
 
 
-def draw(report: Any, videos: Sequence[ScoredVideo], parts: Sequence[Mapping[str, np.ndarray]], heat: Sequence[Mapping[str, np.ndarray]], reader: Any,
-         state: Any) -> list[Path]:  # fmt: skip
-    """Draws everything into workdir/figures; returns the paths. report: clip_report.Report; heat: maps of each video, 'total' among them."""
+def draw(
+    report: Any,
+    videos: Sequence[ScoredVideo],
+    parts: Sequence[Mapping[str, np.ndarray]],
+    heat: Sequence[Mapping[str, np.ndarray]],
+    reader: Any,
+    state: Any,
+) -> list[Path]:
+    """Draws everything into workdir/figures; returns the paths. report: clip_report.Report;
+    heat: maps of each video, 'total' among them."""
     folder, dataset = report.workdir / "figures", report.config.data.dataset
     drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
     if (report.workdir / METRICS).is_file():
-        drawn.append(curves.learning_curves(report.workdir / METRICS, dataset, folder / "learning_curves.png"))
+        drawn.append(
+            curves.learning_curves(
+                report.workdir / METRICS, dataset, folder / "learning_curves.png"
+            )
+        )
     limits = heatmaps.limits_of(np.concatenate([h["total"].ravel() for h in heat]))
     masks = report.truth.masks
     for i, video in list(enumerate(videos))[:PAGES]:
-        weighted = {n: w * heat[i][n] for n, w in score_terms.place_weights(report.chosen.weights).items() if n in heat[i] and w > 0}
-        drawn.append(heatmaps.heatmap_page(folder / f"heat_{video.name}.png", report.data.frames.video(i), heat[i]["total"],
-                                           None if masks is None else masks[i], video.scores, f"{dataset}, test video {video.name}", weighted, limits=limits))  # fmt: skip
-    best = max(range(len(videos)), key=lambda i: (0 < videos[i].labels.mean() < 1) * (curves.video_error(videos[i])[1]))
+        weighted = {
+            n: w * heat[i][n]
+            for n, w in score_terms.place_weights(report.chosen.weights).items()
+            if n in heat[i] and w > 0
+        }
+        drawn.append(
+            heatmaps.heatmap_page(
+                folder / f"heat_{video.name}.png",
+                report.data.frames.video(i),
+                heat[i]["total"],
+                None if masks is None else masks[i],
+                video.scores,
+                f"{dataset}, test video {video.name}",
+                weighted,
+                limits=limits,
+            )
+        )
+    best = max(
+        range(len(videos)),
+        key=lambda i: (0 < videos[i].labels.mean() < 1) * (curves.video_error(videos[i])[1]),
+    )
     shares = {n: report.chosen.weights[n] * x for n, x in parts[best].items()}
-    drawn.append(heatmaps.term_timeline(folder / "terms.png", videos[best].name, videos[best].scores, shares, videos[best].spans, videos[best].fps))
+    drawn.append(
+        heatmaps.term_timeline(
+            folder / "terms.png",
+            videos[best].name,
+            videos[best].scores,
+            shares,
+            videos[best].spans,
+            videos[best].fps,
+        )
+    )
     drawn += experts(report, reader, state, best, folder)
     drawn.append(annotated(report, videos[best], best, shares, heat[best]["total"], limits, folder))
     return drawn
 
 
-def annotated(report: Any, video: ScoredVideo, i: int, shares: Mapping[str, np.ndarray], maps: np.ndarray, limits: tuple[float, float], folder: Path) -> Path:
+def annotated(
+    report: Any,
+    video: ScoredVideo,
+    i: int,
+    shares: Mapping[str, np.ndarray],
+    maps: np.ndarray,
+    limits: tuple[float, float],
+    folder: Path,
+) -> Path:
     """The annotated mp4 of a few seconds around the first event of a video."""
     fps = video.fps or 10.0
     length = max(int(report.config.score.clip_seconds * fps), 2)
-    start = max(0, min(int(video.spans[0][0]) - length // 3, len(video.scores) - length)) if len(video.spans) else 0
+    start = (
+        max(0, min(int(video.spans[0][0]) - length // 3, len(video.scores) - length))
+        if len(video.spans)
+        else 0
+    )
     stop = min(start + length, len(video.scores))
     spans = np.clip(np.asarray(video.spans).reshape(-1, 2) - start, 0, stop - start)
-    return clip_video.write_annotated(folder / f"clip_{video.name}.mp4", report.data.frames.video(i)[start:stop], maps[start:stop], video.scores[start:stop],
-                                      spans[spans[:, 1] > spans[:, 0]], {n: x[start:stop] for n, x in shares.items()}, fps, limits)  # fmt: skip
+    return clip_video.write_annotated(
+        folder / f"clip_{video.name}.mp4",
+        report.data.frames.video(i)[start:stop],
+        maps[start:stop],
+        video.scores[start:stop],
+        spans[spans[:, 1] > spans[:, 0]],
+        {n: x[start:stop] for n, x in shares.items()},
+        fps,
+        limits,
+    )
 
 
 def experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> list[Path]:
-    """Use of the experts over one video: by layer, by place and by time; nothing for a filter without a choice."""
+    """Use of the experts over one video: by layer, by place and by time; nothing for a filter
+    without a choice."""
     routed = reader.routing(state, report.data, video)
     if routed is None:
         return []
@@ -56,4 +117,13 @@ def experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> l
     cfg = report.config
     rows, columns = cfg.data.height // cfg.model.patch, cfg.data.width // cfg.model.patch
     place = slots.sum(0).argmax(-1).reshape(rows, columns)
-    return [heatmaps.expert_usage(folder / "experts.png", usage, place, slots.mean(1), f"video {report.data.names[video]}", float(report.data.fps[video]))]
+    return [
+        heatmaps.expert_usage(
+            folder / "experts.png",
+            usage,
+            place,
+            slots.mean(1),
+            f"video {report.data.names[video]}",
+            float(report.data.fps[video]),
+        )
+    ]

@@ -1,4 +1,6 @@
-"""A trained run of the predictive model opened for scoring: with the scorer that was kept beside it, or, without one, with its training set."""
+"""A trained run of the predictive model opened for scoring: with the scorer that was kept beside
+it, or, without one, with its training set."""
+
 from __future__ import annotations
 
 import hashlib
@@ -8,29 +10,31 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from gfvad.settings.config import flatten
+from gfvad.base.types import DataError
 from gfvad.data.frames import clips
 from gfvad.data.frames.source import ClipData, open_split
+from gfvad.settings.config import flatten
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.scorer import Scorer
-from gfvad.train.identity import Learnt
 from gfvad.tasks.prediction.model import PredictiveModel
-from gfvad.train.parallel import Mapper
+from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop
-from gfvad.train.checkpoint import Checkpoints, hash_of, Restored, training_leaves
+from gfvad.train.checkpoint import Checkpoints, Restored, hash_of, training_leaves
+from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
-from gfvad.train.state import init_from, shapes_from, TrainState
-from gfvad.base.types import DataError
+from gfvad.train.parallel import Mapper
+from gfvad.train.state import TrainState, init_from, shapes_from
 
 PRESENTATION = ("score.floors", "score.clip_seconds")  # what no score depends on
-CHECKPOINT_MARK = "_CHECKPOINT_METADATA"  # written with each checkpoint, with the time of its saving in it
+# written with each checkpoint, with the time of its saving in it
+CHECKPOINT_MARK = "_CHECKPOINT_METADATA"
 
 Say = Callable[[str], None]
 
 
 class Found(NamedTuple):
-    """A checkpoint of a run, before its weights are read, with one of what its scores are made of: the kept scorer, or the training set."""
+    """A checkpoint of a run, before its weights are read, with one of what its scores are made
+    of: the kept scorer, or the training set."""
 
     config: ConfigDict
     workdir: Path
@@ -64,38 +68,55 @@ class PredictiveRun(NamedTuple):
 
 
 def find(config: ConfigDict, workdir: Path, which: str, say: Say) -> Found:
-    """The checkpoint `which` (last, best, a step) of a run and its scorer, or else its training set, opened.
+    """The checkpoint `which` (last, best, a step) of a run and its scorer, or else its training
+    set, opened.
 
-    Raises DataError where there is no such checkpoint, or neither of the two can be had; ConfigError where the checkpoint is of another config.
+    Raises DataError where there is no such checkpoint, or neither of the two can be had;
+    ConfigError where the checkpoint is of another config.
     """
     with Checkpoints(workdir / loop.CHECKPOINTS, config) as kept:
         step = kept.step_of(which)
         if step is None:
             steps = ", ".join(map(str, kept.steps())) or "none"
-            raise DataError(f"{kept.folder}: no checkpoint {which!r}; steps found: {steps}; give last, best or one of them, or train first")
+            raise DataError(
+                f"{kept.folder}: no checkpoint {which!r}; steps found: {steps}; give last, best or"
+                " one of them, or train first"
+            )
     path = scorer_path(config, workdir, step)
     scorer = scorer_lib.load(path)
     if scorer:
         say(f"scorer: {path}, no training set needed")
         return Found(config, workdir, step, path, scorer, None)
     others = [p.name for p in sorted(workdir.glob("scorer-*.npz"))]
-    reason = f"{', '.join(others)} belong to other checkpoints or settings of the score" if others else "none is kept"
+    reason = (
+        f"{', '.join(others)} belong to other checkpoints or settings of the score"
+        if others
+        else "none is kept"
+    )
     say(f"scorer: {reason}, made from the training videos")
     try:
         return Found(config, workdir, step, path, None, open_split(config, "train", say))
     except DataError as error:
         raise DataError(
-            f"{workdir}: no scorer of step {step} ({reason}), and the training videos that it is made from cannot be opened: {error}. "
-            "Either set config.data.root, or evaluate the run once where they are (--mode=evaluate) and copy its scorer-*.npz"
+            f"{workdir}: no scorer of step {step} ({reason}), and the training videos that it is"
+            f" made from cannot be opened: {error}. Either set config.data.root, or evaluate the"
+            " run once where they are (--mode=evaluate) and copy its scorer-*.npz"
         ) from None
 
 
 def scorer_path(config: ConfigDict, workdir: Path, step: int) -> Path:
-    """The name of the scorer's file says which checkpoint (also of which training) and which settings of the score it was made for."""
-    settings = {k: v for k, v in flatten(config).items() if k.startswith("score.") and k not in PRESENTATION}
+    """The name of the scorer's file says which checkpoint (also of which training) and which
+    settings of the score it was made for."""
+    settings = {
+        k: v for k, v in flatten(config).items() if k.startswith("score.") and k not in PRESENTATION
+    }
     made = (workdir / loop.CHECKPOINTS / str(step) / CHECKPOINT_MARK).read_bytes()
-    leaves = training_leaves(config) | {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
-    return scorer_lib.path_of(workdir, step, hash_of(leaves | {"": hashlib.sha256(made).hexdigest()}))
+    leaves = training_leaves(config) | {
+        k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()
+    }
+    return scorer_lib.path_of(
+        workdir, step, hash_of(leaves | {"": hashlib.sha256(made).hexdigest()})
+    )
 
 
 def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
@@ -103,11 +124,20 @@ def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
     config, train = found.config, found.train
     model = make_model(config, found.text_width)
     example = found.scorer.example() if found.scorer else train.features(0, 0)
-    state = restore(config, found.workdir, str(found.step), model, example, identity(train) if train else "").state._replace(opt_state=())  # half of it, and no part of scoring
+    # half of it, and no part of scoring
+    state = restore(
+        config, found.workdir, str(found.step), model, example, identity(train) if train else ""
+    ).state._replace(opt_state=())
     reader = Reader(mapper, model, config)
     scorer = found.scorer
     if scorer is None:
-        split = clips.split_videos(train.names, train.lengths, config.data.clip_frames, config.data.stride, config.data.validation_fraction)
+        split = clips.split_videos(
+            train.names,
+            train.lengths,
+            config.data.clip_frames,
+            config.data.stride,
+            config.data.validation_fraction,
+        )
         scorer = scorer_lib.make(config, train, split, reader, state, say)
         keep(found.path, scorer, say)
     return PredictiveRun(config, found.workdir, found.step, reader, state, scorer)
@@ -118,7 +148,10 @@ def keep(path: Path, scorer: Scorer, say: Say) -> None:
     try:
         scorer_lib.save(path, scorer)
     except (OSError, DataError) as error:
-        say(f"scorer: {path} cannot be written ({getattr(error, 'strerror', None) or error}), so the next scoring needs the training videos too")
+        say(
+            f"scorer: {path} cannot be written ({getattr(error, 'strerror', None) or error}), so"
+            " the next scoring needs the training videos too"
+        )
 
 
 def make_model(config: ConfigDict, text_width: int) -> PredictiveModel:
@@ -128,15 +161,32 @@ def make_model(config: ConfigDict, text_width: int) -> PredictiveModel:
 
 def identity(data: ClipData) -> Learnt:
     """What a run learns from, for its checkpoints."""
-    return Learnt(f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content)
+    return Learnt(
+        f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content
+    )
 
 
 def fresh_state(config: ConfigDict, model: PredictiveModel, example: dict[str, Any]) -> TrainState:
     """The state before the first step; example: features of one clip."""
-    return init_from(model, make_optimiser(config.optim, config.train.steps).transform, (example,), config.seed)
+    return init_from(
+        model, make_optimiser(config.optim, config.train.steps).transform, (example,), config.seed
+    )
 
 
-def restore(config: ConfigDict, workdir: Path, which: str, model: PredictiveModel, example: dict[str, Any], data: Learnt | str = "") -> Restored:
-    """A checkpoint of a run. data: `identity` of the training set, compared where it is given. Raises as `Checkpoints`."""
+def restore(
+    config: ConfigDict,
+    workdir: Path,
+    which: str,
+    model: PredictiveModel,
+    example: dict[str, Any],
+    data: Learnt | str = "",
+) -> Restored:
+    """A checkpoint of a run. data: `identity` of the training set, compared where it is given.
+    Raises as `Checkpoints`."""
     with Checkpoints(workdir / loop.CHECKPOINTS, config, data) as kept:
-        return kept.restore(which, shapes_from(model, make_optimiser(config.optim, config.train.steps).transform, (example,)))
+        return kept.restore(
+            which,
+            shapes_from(
+                model, make_optimiser(config.optim, config.train.steps).transform, (example,)
+            ),
+        )

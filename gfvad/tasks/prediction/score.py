@@ -1,4 +1,6 @@
-"""A trained predictive model as a scorer of single videos: decoding, flow, model and score as one stream in bounded memory, nothing on disk."""
+"""A trained predictive model as a scorer of single videos: decoding, flow, model and score as
+one stream in bounded memory, nothing on disk."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -9,22 +11,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gfvad.settings import config as config_lib
-from gfvad.train import parallel
+from gfvad.base.progress import Progress
+from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data.features.layouts.captions import cache_folder
 from gfvad.data.frames import decode
 from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each
-from gfvad.data.frames.layouts import open_layout, VideoFile
-from gfvad.tasks.prediction import score_terms
-from gfvad.tasks.prediction.frame_errors import assemble
-from gfvad.base.progress import Progress
-from gfvad.tasks.prediction import run_scorer
-from gfvad.tasks.prediction.window import batch_of, ClipWindow, ScoreWindows, Windowed
-from gfvad.tasks.prediction.run_scorer import PredictiveRun
+from gfvad.data.frames.layouts import VideoFile, open_layout
 from gfvad.measure.score_result import VideoScores
-from gfvad.train import loop
-from gfvad.base.types import ClipBatch, ConfigError, DataError
+from gfvad.settings import config as config_lib
+from gfvad.tasks.prediction import run_scorer, score_terms
+from gfvad.tasks.prediction.frame_errors import assemble
+from gfvad.tasks.prediction.run_scorer import PredictiveRun
+from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows, Windowed, batch_of
+from gfvad.train import loop, parallel
 
 HEAT_MAPS = 4096  # of one video at most; a longer one keeps every second, fourth, ... frame's
 
@@ -34,32 +34,57 @@ class PredictiveScorer:
 
     def __init__(self, run: PredictiveRun):
         self.run, self.config = run, run.config
-        self._grid = (run.config.data.height // run.config.model.cell, run.config.data.width // run.config.model.cell)
+        self._grid = (
+            run.config.data.height // run.config.model.cell,
+            run.config.data.width // run.config.model.cell,
+        )
 
     @classmethod
-    def open(cls, workdir: str | Path, checkpoint: str = "last", say: Callable[[str], None] = loop.to_stderr) -> PredictiveScorer:
-        """The scorer of a run's folder: by its scorer-*.npz, else made (and kept) from the training videos of its config, which takes a minute or more.
+    def open(
+        cls,
+        workdir: str | Path,
+        checkpoint: str = "last",
+        say: Callable[[str], None] = loop.to_stderr,
+    ) -> PredictiveScorer:
+        """The scorer of a run's folder: by its scorer-*.npz, else made (and kept) from the training
+        videos of its config, which takes a minute or more.
 
-        Raises ConfigError for a folder that is no run's, or one of another kind of model or on frozen tokens; DataError without a checkpoint or the training videos.
+        Raises ConfigError for a folder that is no run's, or one of another kind of model or on
+        frozen tokens; DataError without a checkpoint or the training videos.
         """
         workdir = Path(workdir).expanduser()
         config = config_lib.load(str(workdir))
         if config.get("kind", "weak") != "predictive":
-            raise ConfigError(f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected 'predictive': this run scores features, not frames")
+            raise ConfigError(
+                f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected"
+                " 'predictive': this run scores features, not frames"
+            )
         config_lib.validate_stored(config, workdir)
         if config.data.vision != "patches":
-            raise ConfigError(f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches': score by gfvad.main --mode=score, which makes the tokens first")
+            raise ConfigError(
+                f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected"
+                " 'patches': score by gfvad.main --mode=score, which makes the tokens first"
+            )
         if not (workdir / loop.CHECKPOINTS).is_dir():
-            raise DataError(f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train first, or give another one")
+            raise DataError(
+                f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run:"
+                " train first, or give another one"
+            )
         found = run_scorer.find(config, workdir, checkpoint, say)
-        return cls(run_scorer.complete(found, parallel.make_mapper(config.parallel.backend, 1), say))
+        return cls(
+            run_scorer.complete(found, parallel.make_mapper(config.parallel.backend, 1), say)
+        )
 
     @property
     def name(self) -> str:
         """'ped2, frames + flow (no_text), seed 0, step 300'."""
         config = self.config
         inputs = ["frames"] + ["flow"] * bool(config.data.flow) + ["descriptions"] * self.needs_text
-        return f"{config.data.dataset}, {' + '.join(inputs)}{f' ({config.variant})' if config.variant else ''}, seed {config.seed}, step {self.run.step}"
+        return (
+            f"{config.data.dataset},"
+            f" {' + '.join(inputs)}{f' ({config.variant})' if config.variant else ''}, seed"
+            f" {config.seed}, step {self.run.step}"
+        )
 
     @property
     def path(self) -> str:
@@ -73,7 +98,8 @@ class PredictiveScorer:
 
     @property
     def side(self) -> int:
-        """Pixels that the longer side of a frame must have so that nothing is lost: the model and the flow use no more."""
+        """Pixels that the longer side of a frame must have so that nothing is lost: the model
+        and the flow use no more."""
         return max(*self.run.scorer.flow_size, self.config.data.height, self.config.data.width)
 
     @property
@@ -83,7 +109,8 @@ class PredictiveScorer:
 
     @property
     def threshold(self) -> float:
-        """A score from which on a frame is an alarm; see `threshold_rule`, and `run.scorer.threshold` for other quantiles and for streams."""
+        """A score from which on a frame is an alarm; see `threshold_rule`, and
+        `run.scorer.threshold` for other quantiles and for streams."""
         return self.run.scorer.threshold()
 
     @property
@@ -91,22 +118,43 @@ class PredictiveScorer:
         """How the threshold was made."""
         return self.run.scorer.threshold_rule()
 
-    def score_video(self, path: str | Path, descriptions: str | Path | None = None, heat: bool = True, progress: bool = True) -> VideoScores:
-        """Scores of every frame of a video file, or of a folder of numbered images (data.fps of the config, else 10, frames a second).
+    def score_video(
+        self,
+        path: str | Path,
+        descriptions: str | Path | None = None,
+        heat: bool = True,
+        progress: bool = True,
+    ) -> VideoScores:
+        """Scores of every frame of a video file, or of a folder of numbered images (data.fps of the
+        config, else 10, frames a second).
 
-        descriptions: JSON lines (docs/data.md) of this video and perhaps others. heat: maps too. progress: says how far it is.
-        Raises DataError for a video that cannot be read to its end, more than one in a folder, or a model that reads descriptions without any.
+        descriptions: JSON lines (docs/data.md) of this video and perhaps others. heat: maps too.
+        progress: says how far it is.
+        Raises DataError for a video that cannot be read to its end, more than one in a folder, or a
+        model that reads descriptions without any.
         """
         video = one_video(Path(path).expanduser())
         if self.needs_text and descriptions is None:
-            raise DataError(f"{path}: the model reads descriptions; give them by --descriptions=FILE (JSON lines, docs/data.md), or train with the variant no_text")
+            raise DataError(
+                f"{path}: the model reads descriptions; give them by --descriptions=FILE (JSON"
+                " lines, docs/data.md), or train with the variant no_text"
+            )
         fps = decode.frame_rate(video) or float(self.config.data.get("fps", decode.DEFAULT_FPS))
         texts = self._describe(video, descriptions) if self.needs_text else None
         scorer = self.run.scorer
         times, values, maps = [], [], HeatMaps(scorer.heat_top)
         windows = ScoreWindows(scorer.calibration, scorer.chosen.weights, self.config.score, heat)
-        with one_thread_each(), Progress(decode.stated_frames(video), f"score {video.name}", "frames") if progress else nullcontext() as bar:
-            stream = self.run.reader.stream(self.run.state, self._batches(video, times, None if texts is None else texts[1]))
+        with (
+            one_thread_each(),
+            (
+                Progress(decode.stated_frames(video), f"score {video.name}", "frames")
+                if progress
+                else nullcontext()
+            ) as bar,
+        ):
+            stream = self.run.reader.stream(
+                self.run.state, self._batches(video, times, None if texts is None else texts[1])
+            )
             for batch, found in stream:
                 count = int(batch.valid.sum())
                 values += self._take(windows.push(self.readings(batch, found, count)), maps)
@@ -117,23 +165,52 @@ class PredictiveScorer:
         parts = {name: w * evidence[name] for name, w in scorer.chosen.weights.items()}
         start = np.array(times) if times else np.arange(len(next(iter(parts.values())))) / fps
         end = np.append(start[1:], start[-1] + 1.0 / fps)
-        said = () if texts is None else tuple((float(start[t]), text) for t, text in enumerate(texts[0]) if not t or text != texts[0][t - 1])
+        said = (
+            ()
+            if texts is None
+            else tuple(
+                (float(start[t]), text)
+                for t, text in enumerate(texts[0])
+                if not t or text != texts[0][t - 1]
+            )
+        )
         shown, kept = maps.result()
-        return VideoScores(video.name, str(video.path.resolve()), fps, len(start), start, end, score_terms.combine(evidence, scorer.chosen.weights), parts,
-                           heat=shown, heat_time=None if shown is None else start[kept], descriptions=said)  # fmt: skip
+        return VideoScores(
+            video.name,
+            str(video.path.resolve()),
+            fps,
+            len(start),
+            start,
+            end,
+            score_terms.combine(evidence, scorer.chosen.weights),
+            parts,
+            heat=shown,
+            heat_time=None if shown is None else start[kept],
+            descriptions=said,
+        )
 
-    def readings(self, batch: ClipBatch, found: dict[str, np.ndarray], count: int) -> score_terms.Readings:
+    def readings(
+        self, batch: ClipBatch, found: dict[str, np.ndarray], count: int
+    ) -> score_terms.Readings:
         """What the model said of the first `count` clips of a batch."""
         speed = batch.features["flow"][:count, -1, ..., 2] if "flow" in batch.features else None
-        return assemble(self.config, {name: np.asarray(x[:count], np.float32) for name, x in found.items()}, speed)
+        return assemble(
+            self.config,
+            {name: np.asarray(x[:count], np.float32) for name, x in found.items()},
+            speed,
+        )
 
     def window(self) -> ClipWindow:
         """The start of a video."""
         return ClipWindow(self.config, self.run.scorer.flow_size)
 
-    def _batches(self, video: VideoFile, times: list[float], embedded: np.ndarray | None) -> Iterator[ClipBatch]:
+    def _batches(
+        self, video: VideoFile, times: list[float], embedded: np.ndarray | None
+    ) -> Iterator[ClipBatch]:
         size, window, waiting = self.config.data.eval_batch_size, self.window(), []
-        for t, (frame, grey) in enumerate(frames_of(video, self.config.data.channels, self.config.data.flow, times)):
+        for t, (frame, grey) in enumerate(
+            frames_of(video, self.config.data.channels, self.config.data.flow, times)
+        ):
             waiting += window.push(frame, grey, None if embedded is None else embedded[t])
             while len(waiting) >= size:
                 yield batch_of(waiting[:size], size)
@@ -147,7 +224,9 @@ class PredictiveScorer:
         count = len(video.frames) or sum(1 for _ in decode.read_frames(video, decode.GREY))
         found = describe_one(path, video.name, count)
         data = self.config.data
-        return found.texts[0], embed_descriptions(found, data.text_encoder, cache_folder(data), loop.to_stderr)
+        return found.texts[0], embed_descriptions(
+            found, data.text_encoder, cache_folder(data), loop.to_stderr
+        )
 
     @staticmethod
     def _take(windowed: Windowed | None, maps: HeatMaps) -> list[dict[str, np.ndarray]]:
@@ -159,7 +238,8 @@ class PredictiveScorer:
 
 
 class HeatMaps:
-    """Maps of a video as bytes, at most HEAT_MAPS of them, evenly spaced. top: the value that is 255."""
+    """Maps of a video as bytes, at most HEAT_MAPS of them, evenly spaced. top: the value that is
+    255."""
 
     def __init__(self, top: float):
         self._top, self._every, self._count = top, 1, 0
@@ -182,20 +262,32 @@ class HeatMaps:
 
 
 def one_video(path: Path) -> VideoFile:
-    """The video at a path: a file, or a folder of numbered images. Raises DataError for anything else."""
+    """The video at a path: a file, or a folder of numbered images. Raises DataError for anything
+    else."""
     if not path.exists():
         raise DataError(f"{path}: not found; expected a video file or a folder of numbered images")
     found = open_layout("any", path).videos("test")
     if len(found) > 1 or found[0].path.resolve() != path.resolve():
-        raise DataError(f"{path}: a folder of {len(found)} videos, expected one video file or one folder of numbered images: give each by itself")
+        raise DataError(
+            f"{path}: a folder of {len(found)} videos, expected one video file or one folder of"
+            " numbered images: give each by itself"
+        )
     return found[0]
 
 
-def frames_of(video: VideoFile, channels: int, flow: bool, times: list[float] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Each frame as the model reads it, uint8 [H, W] or [H, W, 3], and in grey for the flow, as the stores of frames and of flow get them."""
+def frames_of(
+    video: VideoFile, channels: int, flow: bool, times: list[float] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Each frame as the model reads it, uint8 [H, W] or [H, W, 3], and in grey for the flow, as
+    the stores of frames and of flow get them."""
     if channels == decode.GREY:
         yield from ((frame, frame) for frame in decode.read_frames(video, channels, times))
     elif flow and video.frames:
-        yield from zip_longest(decode.read_frames(video, channels, times), decode.read_frames(video, decode.GREY))
+        yield from zip_longest(
+            decode.read_frames(video, channels, times), decode.read_frames(video, decode.GREY)
+        )
     else:
-        yield from ((frame, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if flow else None) for frame in decode.read_frames(video, channels, times))
+        yield from (
+            (frame, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if flow else None)
+            for frame in decode.read_frames(video, channels, times)
+        )

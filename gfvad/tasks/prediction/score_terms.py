@@ -1,18 +1,24 @@
-"""The score of the predictive model: terms of what could not be predicted, calibrated on normal video, added up. Pure numpy, float32 maps.
+"""The score of the predictive model: terms of what could not be predicted, calibrated on normal
+video, added up. Pure numpy, float32 maps.
 
 A term is a map [T, g, g'] (or, for descriptions, a vector a frame) that becomes one number a frame:
-  map     median over `temporal` frames, mean over `spatial` x `spatial` cells, then the largest cell (relation: the mean over cells)
+  map     median over `temporal` frames, mean over `spatial` x `spatial` cells, then the largest
+          cell (relation: the mean over cells)
   vector  mean over `text_frames` frames, then its Mahalanobis length under the training residuals
-and is calibrated by held-out normal video: z = (x - mean) / std, then log(1 + softplus(z)), so that a term says how far outside of the normal
-a frame is, and one term that is very far does not drown the others. The score is the weighted sum. Windows are centred at the frame, or end at
-it (causal). Terms (ours, but for appearance and semantic: MemoryOut, arXiv 2506.02535):
+and is calibrated by held-out normal video: z = (x - mean) / std, then log(1 + softplus(z)), so that
+a term says how far outside of the normal a frame is, and one term that is very far does not drown
+the others. The score is the weighted sum. Windows are centred at the frame, or end at it (causal).
+Terms (ours, but for appearance and semantic: MemoryOut, arXiv 2506.02535):
   appearance  error of the predicted pixels, root mean square in a cell
   pace        logit of "faster than the normal pace"
   flow        how much faster than predicted the optical flow is, pixels a frame
-  speed       magnitude of the optical flow over the normal speed at that height of the picture; untrained but for that line
-  relation    how far the statistics of a token's relations are from those of normal clips at that place, in standard deviations
+  speed       magnitude of the optical flow over the normal speed at that height of the picture;
+              untrained but for that line
+  relation    how far the statistics of a token's relations are from those of normal clips at that
+              place, in standard deviations
   semantic    how far the next description is from the predicted one
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +45,8 @@ class Readings(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What normal video is like. All of it from training videos; mean and std from those that were held out."""
+    """What normal video is like. All of it from training videos; mean and std from those that
+    were held out."""
 
     speed: np.ndarray  # [g] normal speed at each row of cells
     relation: tuple[np.ndarray, np.ndarray] | None  # mean, std [rows, columns, 4]
@@ -49,9 +56,14 @@ class Calibration(NamedTuple):
 
 
 def fit(training: Sequence[Readings], held_out: Sequence[Readings], cfg: Any) -> Calibration:
-    """Calibration from videos the model was trained on and, for the spread of frame values, videos it was not. cfg: config.score."""
+    """Calibration from videos the model was trained on and, for the spread of frame values,
+    videos it was not. cfg: config.score."""
     first = training[0]
-    speed = normal_speed(np.concatenate([r.maps["speed"] for r in training])) if "speed" in first.maps else np.ones(1)
+    speed = (
+        normal_speed(np.concatenate([r.maps["speed"] for r in training]))
+        if "speed" in first.maps
+        else np.ones(1)
+    )
     relation = semantic = None
     if "relation" in first.maps:
         rows = np.concatenate([r.maps["relation"] for r in training])
@@ -63,11 +75,15 @@ def fit(training: Sequence[Readings], held_out: Sequence[Readings], cfg: Any) ->
     bare = Calibration(speed, relation, semantic, {}, {})
     values = [frame_values(r, bare, cfg) for r in held_out]
     joined = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
-    return bare._replace(mean={n: float(x.mean()) for n, x in joined.items()}, std={n: float(x.std() + 1e-6) for n, x in joined.items()})
+    return bare._replace(
+        mean={n: float(x.mean()) for n, x in joined.items()},
+        std={n: float(x.std() + 1e-6) for n, x in joined.items()},
+    )
 
 
 def normal_speed(speed: np.ndarray) -> np.ndarray:
-    """Median speed of moving cells as a line over the rows of the picture (perspective): [T, g, g'] -> [g], pixels a frame, at least 0.1."""
+    """Median speed of moving cells as a line over the rows of the picture (perspective): [T, g,
+    g'] -> [g], pixels a frame, at least 0.1."""
     rows = np.arange(speed.shape[1])
     moving = speed > MOVING
     counts = moving.sum((0, 2))
@@ -80,7 +96,8 @@ def normal_speed(speed: np.ndarray) -> np.ndarray:
 
 
 def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndarray]:
-    """Each map term of a video as a map [T, g, g'] in its own unit (relation: standard deviations), without windows."""
+    """Each map term of a video as a map [T, g, g'] in its own unit (relation: standard
+    deviations), without windows."""
     found = {}
     for name in MAP_TERMS:
         if name not in readings.maps:
@@ -98,25 +115,48 @@ def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndar
 
 
 def windowed(maps: Maps, cfg: Any, temporal: int | None = None) -> dict[str, np.ndarray]:
-    """Median over frames, then mean over cells of each map of one video [T, g, g']; temporal: instead of cfg.temporal."""
+    """Median over frames, then mean over cells of each map of one video [T, g, g']; temporal:
+    instead of cfg.temporal."""
     frames = cfg.temporal if temporal is None else temporal
-    return {name: cell_mean(time_median(x, frames, cfg.causal), 1 if name == "relation" else cfg.spatial) for name, x in maps.items()}
+    return {
+        name: cell_mean(
+            time_median(x, frames, cfg.causal), 1 if name == "relation" else cfg.spatial
+        )
+        for name, x in maps.items()
+    }
 
 
 def time_median(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
-    """Median over `frames` frames [T, ...], ends mirrored; causal: of the frame and those before it, the first one repeated."""
+    """Median over `frames` frames [T, ...], ends mirrored; causal: of the frame and those before
+    it, the first one repeated."""
     if frames <= 1:
         return x
     before = frames - 1 if causal else frames // 2
-    padded = np.pad(x, [(before, frames - 1 - before), *[(0, 0)] * (x.ndim - 1)], mode="edge" if causal else "symmetric")
+    padded = np.pad(
+        x,
+        [(before, frames - 1 - before), *[(0, 0)] * (x.ndim - 1)],
+        mode="edge" if causal else "symmetric",
+    )
     windows = np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0)  # [T, ..., frames]
     middle = frames // 2  # by blocks, for the windows of a long video would not fit into memory
-    return np.concatenate([np.partition(windows[t : t + BLOCK], middle, axis=-1)[..., middle] for t in range(0, len(x), BLOCK)])
+    return np.concatenate(
+        [
+            np.partition(windows[t : t + BLOCK], middle, axis=-1)[..., middle]
+            for t in range(0, len(x), BLOCK)
+        ]
+    )
 
 
 def time_mean(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
-    """Mean over `frames` frames [T, ...], ends repeated; causal: of the frame and those before it."""
-    return x if frames <= 1 else uniform_filter1d(x, frames, axis=0, mode="nearest", origin=(frames - 1) // 2 if causal else 0)
+    """Mean over `frames` frames [T, ...], ends repeated; causal: of the frame and those before
+    it."""
+    return (
+        x
+        if frames <= 1
+        else uniform_filter1d(
+            x, frames, axis=0, mode="nearest", origin=(frames - 1) // 2 if causal else 0
+        )
+    )
 
 
 def cell_mean(x: np.ndarray, side: int) -> np.ndarray:
@@ -124,14 +164,27 @@ def cell_mean(x: np.ndarray, side: int) -> np.ndarray:
     return x if side <= 1 else uniform_filter(x, (1, side, side), mode="nearest")
 
 
-def frame_values(readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False) -> dict[str, np.ndarray]:
-    """Each term that a video has as one number a frame [T], in its own unit, also those that score.terms leaves out. instant: without windows in time, as the paper's scores are."""
-    return values_of(windowed(term_maps(readings, calibration), cfg, 1 if instant else None), readings, calibration, cfg, instant)
+def frame_values(
+    readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False
+) -> dict[str, np.ndarray]:
+    """Each term that a video has as one number a frame [T], in its own unit, also those that
+    score.terms leaves out. instant: without windows in time, as the paper's scores are."""
+    return values_of(
+        windowed(term_maps(readings, calibration), cfg, 1 if instant else None),
+        readings,
+        calibration,
+        cfg,
+        instant,
+    )
 
 
-def values_of(maps: Maps, readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False) -> dict[str, np.ndarray]:
+def values_of(
+    maps: Maps, readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False
+) -> dict[str, np.ndarray]:
     """`frame_values` of maps that have had their windows."""
-    values = {name: x.mean((1, 2)) if name == "relation" else x.max((1, 2)) for name, x in maps.items()}
+    values = {
+        name: x.mean((1, 2)) if name == "relation" else x.max((1, 2)) for name, x in maps.items()
+    }
     if readings.semantic is not None:
         mean, precision = calibration.semantic
         x = time_mean(readings.semantic - mean, 1 if instant else cfg.text_frames, cfg.causal)
@@ -140,13 +193,20 @@ def values_of(maps: Maps, readings: Readings, calibration: Calibration, cfg: Any
 
 
 def evidence(x: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """log(1 + softplus(z)), z = (x - mean) / std, of values in a term's own unit: about log(1 + z) far above the normal, never equal for two values."""
+    """log(1 + softplus(z)), z = (x - mean) / std, of values in a term's own unit: about log(1 +
+    z) far above the normal, never equal for two values."""
     return np.log1p(np.logaddexp(0.0, (np.asarray(x, np.float64) - mean) / std))
 
 
-def calibrated(values: Mapping[str, np.ndarray], calibration: Calibration, names: Sequence[str] = TERMS) -> dict[str, np.ndarray]:
+def calibrated(
+    values: Mapping[str, np.ndarray], calibration: Calibration, names: Sequence[str] = TERMS
+) -> dict[str, np.ndarray]:
     """Frame values [T] a term -> evidence [T] of the terms `names`, as far as they are there."""
-    return {name: evidence(values[name], calibration.mean[name], calibration.std[name]) for name in names if name in values}
+    return {
+        name: evidence(values[name], calibration.mean[name], calibration.std[name])
+        for name in names
+        if name in values
+    }
 
 
 def combine(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
@@ -154,26 +214,36 @@ def combine(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np
     return sum(weights[name] * x for name, x in terms.items())
 
 
-def heat(readings: Readings, calibration: Calibration, weights: Mapping[str, float], cfg: Any) -> dict[str, np.ndarray]:
+def heat(
+    readings: Readings, calibration: Calibration, weights: Mapping[str, float], cfg: Any
+) -> dict[str, np.ndarray]:
     """Maps of evidence [T, g, g'] of each term that has a place, and 'total', their weighted sum.
 
-    relation is left out: its frame value is a mean over the picture, so its calibration says nothing of a single place.
+    relation is left out: its frame value is a mean over the picture, so its calibration says
+    nothing of a single place.
     """
     return heat_of(windowed(term_maps(readings, calibration), cfg), calibration, weights)
 
 
-def heat_of(maps: Maps, calibration: Calibration, weights: Mapping[str, float]) -> dict[str, np.ndarray]:
+def heat_of(
+    maps: Maps, calibration: Calibration, weights: Mapping[str, float]
+) -> dict[str, np.ndarray]:
     """`heat` of maps that have had their windows."""
     weights = place_weights(weights)
-    found = {n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in weights if n in maps}
-    nothing = np.zeros(maps["appearance"].shape)  # all that is left of a score of descriptions alone
+    found = {
+        n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in weights if n in maps
+    }
+    # all that is left of a score of descriptions alone
+    nothing = np.zeros(maps["appearance"].shape)
     return found | {"total": nothing + combine(found, weights)}
 
 
 def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights of the terms in a map. Beside speed, flow counts as much: of a place, two estimates of one quantity are better than one.
+    """Weights of the terms in a map. Beside speed, flow counts as much: of a place, two estimates
+    of one quantity are better than one.
 
-    (In the score of a frame they would count one piece of evidence twice, so there flow is left out by default.)
+    (In the score of a frame they would count one piece of evidence twice, so there flow is left out
+    by default.)
     """
     found = {name: w for name, w in weights.items() if name in MAP_TERMS and name != "relation"}
     return {"flow": found["speed"]} | found if "speed" in found else found

@@ -1,8 +1,11 @@
-"""Everything between the readings of the predictive model and its scores: made of training videos, kept beside the run's checkpoints.
+"""Everything between the readings of the predictive model and its scores: made of training videos,
+kept beside the run's checkpoints.
 
-A file scorer-STEP-MARK.npz belongs to one checkpoint and one set of settings, whose hash is MARK, and is looked for under that name alone: what was made of
-another checkpoint or with other settings of the score is never taken for it. With it a run scores videos where its training set is not.
+A file scorer-STEP-MARK.npz belongs to one checkpoint and one set of settings, whose hash is MARK,
+and is looked for under that name alone: what was made of another checkpoint or with other settings
+of the score is never taken for it. With it a run scores videos where its training set is not.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,37 +22,47 @@ from ml_collections import ConfigDict
 from gfvad.base import files
 from gfvad.base.arrays import load_npz
 from gfvad.base.errors import LIBRARY_ERRORS
+from gfvad.base.types import DataError
 from gfvad.data.frames.clips import Parts
 from gfvad.data.frames.source import ClipData, perturbed
 from gfvad.measure import results
 from gfvad.tasks.prediction import score_terms, term_weights
-from gfvad.base.types import DataError
 
 FORMAT = 1
-STATISTICS_FRAMES = 4000  # training frames (whole videos, evenly chosen) that calibration is made from
+# training frames (whole videos, evenly chosen) that calibration is made from
+STATISTICS_FRAMES = 4000
 EVENTS_SEED = 1
 QUANTILE = 0.995  # of the frames of held-out normal training videos stay below the threshold
-HEAT_Z = 10.0  # a place that is so many standard deviations above normal in every term is the top of the scale of heat maps
+# a place that is so many standard deviations above normal in every term is the top of the scale of
+# heat maps
+HEAT_Z = 10.0
 
 
 class Scorer(NamedTuple):
-    """Made of training videos alone; what the model needs to be built without them stands here too."""
+    """Made of training videos alone; what the model needs to be built without them stands here
+    too."""
 
     calibration: score_terms.Calibration
     causal: score_terms.Calibration  # the same for windows that end at the frame
     chosen: term_weights.Chosen
     held: np.ndarray  # float32 [H] scores of the frames of held-out normal training videos
     held_causal: np.ndarray  # float32 [H] the same with causal windows
-    inputs: Mapping[str, tuple[tuple[int, ...], str]]  # features of one clip: name -> (shape, dtype)
-    flow_size: tuple[int, int]  # (height, width) in pixels that flow is taken at; (0, 0) without flow
+    # features of one clip: name -> (shape, dtype)
+    inputs: Mapping[str, tuple[tuple[int, ...], str]]
+    # (height, width) in pixels that flow is taken at; (0, 0) without flow
+    flow_size: tuple[int, int]
 
     def threshold(self, causal: bool = False, quantile: float = QUANTILE) -> float:
-        """The score that a share `quantile` of the held-out normal frames stays below: from there on it is an alarm."""
+        """The score that a share `quantile` of the held-out normal frames stays below: from
+        there on it is an alarm."""
         return float(np.quantile(self.held_causal if causal else self.held, quantile))
 
     def threshold_rule(self, quantile: float = QUANTILE) -> str:
         """How the threshold was made, in words."""
-        return f"{quantile:.1%} of {len(self.held):,} frames of held-out normal training videos stay below"
+        return (
+            f"{quantile:.1%} of {len(self.held):,} frames of held-out normal training videos stay"
+            " below"
+        )
 
     @property
     def text_width(self) -> int:
@@ -60,45 +73,91 @@ class Scorer(NamedTuple):
     def heat_top(self) -> float:
         """The value of the total heat map that is 255 in a picture, the same for every video."""
         placed = score_terms.place_weights(self.chosen.weights)
-        return float(sum(w for n, w in placed.items() if n in self.calibration.mean) * score_terms.evidence(HEAT_Z, 0.0, 1.0)) or 1.0
+        return (
+            float(
+                sum(w for n, w in placed.items() if n in self.calibration.mean)
+                * score_terms.evidence(HEAT_Z, 0.0, 1.0)
+            )
+            or 1.0
+        )
 
     def example(self) -> dict[str, np.ndarray]:
         """Features of one clip, all zeros: what the model is initialised with."""
         return {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.inputs.items()}
 
 
-def make(config: ConfigDict, train: ClipData, split: Parts, reader: Any, state: Any, say: Callable[[str], None]) -> Scorer:
-    """Calibrates on training videos and chooses the weights on perturbed held-out ones. reader: readings.Reader of the model, state: its weights."""
+def make(
+    config: ConfigDict,
+    train: ClipData,
+    split: Parts,
+    reader: Any,
+    state: Any,
+    say: Callable[[str], None],
+) -> Scorer:
+    """Calibrates on training videos and chooses the weights on perturbed held-out ones. reader:
+    readings.Reader of the model, state: its weights."""
     chosen = within(train.lengths, split.train, STATISTICS_FRAMES)
     held = within(train.lengths, split.validation, STATISTICS_FRAMES)
     readings = reader.read(state, train, [*chosen, *held], "reading training videos")
     fitted, kept = readings[: len(chosen)], readings[len(chosen) :]
     calibration = score_terms.fit(fitted, kept, config.score)
     other = score_terms.fit(fitted, kept, streaming(config.score))
-    causal = calibration._replace(mean=other.mean, std=other.std)  # what is normal at each place knows no windows
+    # what is normal at each place knows no windows
+    causal = calibration._replace(mean=other.mean, std=other.std)
     names = tuple(name for name in config.score.terms if name in calibration.mean)
     given = tuple(config.score.weights)
     if given:
         found = term_weights.Chosen(dict(zip(names, map(float, given))), float("nan"), {})
     else:
         found = term_weights.choose(events(config, train, held, reader, state, calibration, names))
-        say("weights: " + ", ".join(f"{n} {w:g} (alone {found.alone[n]:.3f})" for n, w in found.weights.items()) + f"; AUC {found.auc:.4f} on synthetic events in held-out normal video")
+        say(
+            "weights: "
+            + ", ".join(f"{n} {w:g} (alone {found.alone[n]:.3f})" for n, w in found.weights.items())
+            + f"; AUC {found.auc:.4f} on synthetic events in held-out normal video"
+        )
     scores = np.concatenate([score(r, calibration, found, config.score) for r in kept])
     causal_scores = np.concatenate([score(r, causal, found, streaming(config.score)) for r in kept])
     inputs = {name: (x.shape, x.dtype.name) for name, x in train.features(0, 0).items()}
     size = (0, 0) if train.flow is None else tuple(map(int, train.flow.size))
-    return Scorer(calibration, causal, found, scores.astype(np.float32), causal_scores.astype(np.float32), inputs, size)
+    return Scorer(
+        calibration,
+        causal,
+        found,
+        scores.astype(np.float32),
+        causal_scores.astype(np.float32),
+        inputs,
+        size,
+    )
 
 
-def events(config: ConfigDict, train: ClipData, held: Sequence[int], reader: Any, state: Any, calibration: score_terms.Calibration, names: Sequence[str]) -> list[tuple]:
+def events(
+    config: ConfigDict,
+    train: ClipData,
+    held: Sequence[int],
+    reader: Any,
+    state: Any,
+    calibration: score_terms.Calibration,
+    names: Sequence[str],
+) -> list[tuple]:
     """(calibrated terms, labels [T]) of copies of held-out videos with synthetic events in them."""
     videos = []
     rng = np.random.default_rng(EVENTS_SEED)  # the same events for every seed of a model
     for copy in range(config.score.perturbations):
         for video in held:
             changed, labels = perturbed(train, int(video), rng, lambda text: None)
-            found = reader.read(state, changed, [0], f"perturbed copy {copy + 1} of {train.names[video]}")[0]
-            videos.append((score_terms.calibrated(score_terms.frame_values(found, calibration, config.score), calibration, names), labels))
+            found = reader.read(
+                state, changed, [0], f"perturbed copy {copy + 1} of {train.names[video]}"
+            )[0]
+            videos.append(
+                (
+                    score_terms.calibrated(
+                        score_terms.frame_values(found, calibration, config.score),
+                        calibration,
+                        names,
+                    ),
+                    labels,
+                )
+            )
     return videos
 
 
@@ -109,9 +168,19 @@ def streaming(cfg: ConfigDict) -> ConfigDict:
     return other
 
 
-def score(readings: score_terms.Readings, calibration: score_terms.Calibration, chosen: term_weights.Chosen, cfg: Any) -> np.ndarray:
+def score(
+    readings: score_terms.Readings,
+    calibration: score_terms.Calibration,
+    chosen: term_weights.Chosen,
+    cfg: Any,
+) -> np.ndarray:
     """Frame scores [T] of one video."""
-    return score_terms.combine(score_terms.calibrated(score_terms.frame_values(readings, calibration, cfg), calibration, cfg.terms), chosen.weights)
+    return score_terms.combine(
+        score_terms.calibrated(
+            score_terms.frame_values(readings, calibration, cfg), calibration, cfg.terms
+        ),
+        chosen.weights,
+    )
 
 
 def within(lengths: np.ndarray, videos: Sequence[int], frames: int) -> list[int]:
@@ -122,7 +191,8 @@ def within(lengths: np.ndarray, videos: Sequence[int], frames: int) -> list[int]
     return [videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, keep).round().astype(int))]
 
 
-# ---- on disk ------------------------------------------------------------------------------------------------------------------------------
+# ---- on disk
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def path_of(workdir: Path, step: int, mark: str) -> Path:
@@ -137,29 +207,64 @@ def save(path: Path, scorer: Scorer) -> Path:
     for name, pair in (("relation", c.relation), ("semantic", c.semantic)):
         if pair is not None:
             arrays |= {f"{name}/mean": pair[0], f"{name}/spread": pair[1]}
-    about = {"format": FORMAT, "mark": path.stem, "weights": scorer.chosen._asdict(), "inputs": dict(scorer.inputs), "flow_size": scorer.flow_size}
-    about |= {"mean": c.mean, "std": c.std, "causal_mean": scorer.causal.mean, "causal_std": scorer.causal.std}
+    about = {
+        "format": FORMAT,
+        "mark": path.stem,
+        "weights": scorer.chosen._asdict(),
+        "inputs": dict(scorer.inputs),
+        "flow_size": scorer.flow_size,
+    }
+    about |= {
+        "mean": c.mean,
+        "std": c.std,
+        "causal_mean": scorer.causal.mean,
+        "causal_std": scorer.causal.std,
+    }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     return results.atomically(path, lambda file: np.savez(file, **arrays))
 
 
 def load(path: Path) -> Scorer | None:
-    """The scorer in a file; None where there is none. Raises DataError for a file that is damaged, renamed or of another version."""
+    """The scorer in a file; None where there is none. Raises DataError for a file that is
+    damaged, renamed or of another version."""
     if not os.path.lexists(path):
         return None
     remedy = "remove it; it is made again from the training set"
     try:
         arrays = load_npz(path)
-        about = files.parse_json(arrays["about"].tobytes().decode(), f"{path}:about", "what an evaluation writes", finite=False)
+        about = files.parse_json(
+            arrays["about"].tobytes().decode(),
+            f"{path}:about",
+            "what an evaluation writes",
+            finite=False,
+        )
         if (about["format"], about["mark"]) != (FORMAT, path.stem):
-            raise DataError(f"{path}: format {about['format']} of {about['mark']}, expected format {FORMAT} of {path.stem}: {remedy}")
-        pair = lambda name: (arrays[f"{name}/mean"], arrays[f"{name}/spread"]) if f"{name}/mean" in arrays else None  # noqa: E731
-        calibration = score_terms.Calibration(arrays["speed"], pair("relation"), pair("semantic"), about["mean"], about["std"])
+            raise DataError(
+                f"{path}: format {about['format']} of {about['mark']}, expected format {FORMAT} of"
+                f" {path.stem}: {remedy}"
+            )
+        pair = lambda name: (
+            (arrays[f"{name}/mean"], arrays[f"{name}/spread"]) if f"{name}/mean" in arrays else None
+        )  # noqa: E731
+        calibration = score_terms.Calibration(
+            arrays["speed"], pair("relation"), pair("semantic"), about["mean"], about["std"]
+        )
         causal = calibration._replace(mean=about["causal_mean"], std=about["causal_std"])
         inputs = {name: (tuple(shape), dtype) for name, (shape, dtype) in about["inputs"].items()}
         height, width = about["flow_size"]
-        return Scorer(calibration, causal, term_weights.Chosen(**about["weights"]), arrays["held"], arrays["held_causal"], inputs, (height, width))
+        return Scorer(
+            calibration,
+            causal,
+            term_weights.Chosen(**about["weights"]),
+            arrays["held"],
+            arrays["held_causal"],
+            inputs,
+            (height, width),
+        )
     except DataError as error:
         raise DataError(f"{error}; {remedy}" if remedy not in str(error) else str(error)) from None
     except (*LIBRARY_ERRORS, zlib.error, struct.error) as error:
-        raise DataError(f"{path}: not a scorer ({type(error).__name__}: {error}); expected what an evaluation writes: {remedy}") from None
+        raise DataError(
+            f"{path}: not a scorer ({type(error).__name__}: {error}); expected what an evaluation"
+            f" writes: {remedy}"
+        ) from None

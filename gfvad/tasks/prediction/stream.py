@@ -1,4 +1,6 @@
-"""Scores of the predictive model as frames come: causal windows, bounded memory, a delay of a few frames."""
+"""Scores of the predictive model as frames come: causal windows, bounded memory, a delay of a
+few frames."""
+
 from __future__ import annotations
 
 from collections import deque
@@ -8,12 +10,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.flow import one_thread_each
 from gfvad.tasks.prediction import scorer as scorer_lib
-from gfvad.tasks.prediction.window import batch_of, Clip, ScoreWindows
 from gfvad.tasks.prediction.score import PredictiveScorer
-from gfvad.base.types import ConfigError, DataError
+from gfvad.tasks.prediction.window import Clip, ScoreWindows, batch_of
 
 FRAMES = 4  # that go through the model together
 
@@ -29,15 +31,20 @@ class Row(NamedTuple):
 
 
 class ClipStreamer:
-    """Causal scores of a stream: `push` a frame, get the rows that became ready. Equal to those of the whole video with score.causal.
+    """Causal scores of a stream: `push` a frame, get the rows that became ready. Equal to those of
+    the whole video with score.causal.
 
-    A row comes at the latest `frames` - 1 frames after its frame (`delay_frames`), and the time of one call of the model. Compiled when made, so the first row takes no longer.
+    A row comes at the latest `frames` - 1 frames after its frame (`delay_frames`), and the time of
+    one call of the model. Compiled when made, so the first row takes no longer.
     Raises ConfigError for a model that reads descriptions, or a number of frames below 1.
     """
 
     def __init__(self, scorer: PredictiveScorer, frames: int = FRAMES):
         if scorer.needs_text:
-            raise ConfigError(f"{scorer.path}: the model reads descriptions, which a stream has not; expected one without: train with the variant no_text")
+            raise ConfigError(
+                f"{scorer.path}: the model reads descriptions, which a stream has not; expected one"
+                " without: train with the variant no_text"
+            )
         if frames < 1:
             raise ConfigError(f"a stream in groups of {frames} frames; expected 1 or more")
         self.scorer, self.frames = scorer, frames
@@ -56,17 +63,24 @@ class ClipStreamer:
     @property
     def delay(self) -> str:
         """What a row waits for, in words."""
-        return f"at most {self.delay_frames} frames behind its own, and the time of scoring {self.frames} frames"
+        return (
+            f"at most {self.delay_frames} frames behind its own, and the time of scoring"
+            f" {self.frames} frames"
+        )
 
     @property
     def threshold(self) -> float:
-        """A score from which on a frame is an alarm, by the causal scores of held-out normal training videos."""
+        """A score from which on a frame is an alarm, by the causal scores of held-out normal
+        training videos."""
         return self._kept.threshold(causal=True)
 
     def restart(self) -> None:
-        """Forgets the past: the next frame is the first of another scene (or the stream was broken). Numbers of frames go on."""
+        """Forgets the past: the next frame is the first of another scene (or the stream was
+        broken). Numbers of frames go on."""
         self._window = self.scorer.window()
-        self._windows = ScoreWindows(self._kept.causal, self._kept.chosen.weights, self._cfg, heat=False)
+        self._windows = ScoreWindows(
+            self._kept.causal, self._kept.chosen.weights, self._cfg, heat=False
+        )
         self._clips: list[Clip] = []
         self._times: deque[float] = deque()  # of frames without a row
         self._last: float | None = None
@@ -74,21 +88,35 @@ class ClipStreamer:
         self._size = None
 
     def push(self, rgb: np.ndarray, time: float) -> list[Row]:
-        """One more frame uint8 [h, w, 3] (its own size: the model's is made here) at `time` seconds, above the last one's.
+        """One more frame uint8 [h, w, 3] (its own size: the model's is made here) at `time`
+        seconds, above the last one's.
 
-        Raises DataError for a frame of another size than the first one, or a time that runs back: `restart` first where that is meant.
+        Raises DataError for a frame of another size than the first one, or a time that runs back:
+        `restart` first where that is meant.
         """
         if self._size not in (None, rgb.shape):
-            raise DataError(f"stream: frame {self.number + len(self._times)} has shape {list(rgb.shape)}, expected {list(self._size)} as before: restart the stream")
+            raise DataError(
+                f"stream: frame {self.number + len(self._times)} has shape {list(rgb.shape)},"
+                f" expected {list(self._size)} as before: restart the stream"
+            )
         if self._last is not None:
             if time <= self._last:
-                raise DataError(f"stream: frame {self.number + len(self._times)} at {time:.3f} s after one at {self._last:.3f} s, expected a later one: restart the stream")
+                raise DataError(
+                    f"stream: frame {self.number + len(self._times)} at {time:.3f} s after one at"
+                    f" {self._last:.3f} s, expected a later one: restart the stream"
+                )
             self._gap = time - self._last
         self._size, self._last = rgb.shape, time
         self._times.append(time)
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) if self._config.data.flow or self._config.data.channels == decode.GREY else None
+        grey = (
+            cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+            if self._config.data.flow or self._config.data.channels == decode.GREY
+            else None
+        )
         with one_thread_each():
-            self._clips += self._window.push(grey if self._config.data.channels == decode.GREY else rgb, grey)
+            self._clips += self._window.push(
+                grey if self._config.data.channels == decode.GREY else rgb, grey
+            )
         rows = []
         while len(self._clips) >= self.frames:
             rows += self._score(self.frames)
@@ -107,7 +135,9 @@ class ClipStreamer:
         """Rows of the first `count` waiting clips."""
         batch = batch_of(self._clips[:count], self.frames)
         del self._clips[:count]
-        evidence = self._windows.push(self.scorer.readings(batch, self._model(batch), count)).evidence
+        evidence = self._windows.push(
+            self.scorer.readings(batch, self._model(batch), count)
+        ).evidence
         parts = {name: w * evidence[name] for name, w in self._kept.chosen.weights.items()}
         rows = []
         for i in range(count):

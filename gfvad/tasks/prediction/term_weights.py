@@ -1,4 +1,6 @@
-"""Weights of the score's terms, chosen on held-out normal video with synthetic events in it: no test label takes part."""
+"""Weights of the score's terms, chosen on held-out normal video with synthetic events in it: no
+test label takes part."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +25,12 @@ class Chosen(NamedTuple):
 
 
 def choose(videos: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]]) -> Chosen:
-    """The mean of all weights on GRID, the largest of them 1, that are as good as the best. videos: (calibrated terms {name: [T]}, labels [T]) each.
+    """The mean of all weights on GRID, the largest of them 1, that are as good as the best. videos:
+    (calibrated terms {name: [T]}, labels [T]) each.
 
-    As good is an AUC within AS_GOOD of the best: where many weights do, their middle is less of an accident of these few events than the best
-    one. So where no event separates anything, weights are equal.
+    As good is an AUC within AS_GOOD of the best: where many weights do, their middle is less of an
+    accident of these few events than the best one. So where no event separates anything, weights
+    are equal.
     """
     names = list(videos[0][0])
     terms = {name: np.concatenate([v[0][name] for v in videos]) for name in names}

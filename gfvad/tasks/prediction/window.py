@@ -1,4 +1,6 @@
-"""Frames of one video as they come -> clips of the predictive model; readings of frames as they come -> scores. Bounded memory, the numbers of whole videos. No jax."""
+"""Frames of one video as they come -> clips of the predictive model; readings of frames as they
+come -> scores. Bounded memory, the numbers of whole videos. No jax."""
+
 from __future__ import annotations
 
 from collections import deque
@@ -8,11 +10,11 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.data.frames.flow import cell_means, PRESET
+from gfvad.base.types import ClipBatch
+from gfvad.data.frames.flow import PRESET, cell_means
 from gfvad.data.frames.source import fit_cells
 from gfvad.data.frames.store import fit
 from gfvad.tasks.prediction import score_terms
-from gfvad.base.types import ClipBatch
 
 FLOW_DTYPE = np.float16  # as flow is kept on disk: the model has learnt from such numbers
 
@@ -20,25 +22,38 @@ Clip = dict[str, np.ndarray]
 
 
 class ClipWindow:
-    """The clip that ends at each frame, as `ClipData.features` gives it. `push` and `finish` give the clips that became complete.
+    """The clip that ends at each frame, as `ClipData.features` gives it. `push` and `finish` give
+    the clips that became complete.
 
-    A frame's clip is complete with the frame, but the first: its flow is that of the second one, so it waits for that.
+    A frame's clip is complete with the frame, but the first: its flow is that of the second one, so
+    it waits for that.
     flow_size: (height, width) in pixels that flow is taken at; (0, 0): no flow.
     """
 
     def __init__(self, config: ConfigDict, flow_size: tuple[int, int] = (0, 0)):
         data = config.data
-        self._steps, self._flow_size, self._cell = data.stride * np.arange(-data.clip_frames, 1), flow_size, data.flow_cell
+        self._steps, self._flow_size, self._cell = (
+            data.stride * np.arange(-data.clip_frames, 1),
+            flow_size,
+            data.flow_cell,
+        )
         self._size, self._channels = (data.height, data.width), data.channels
         self._grid = (data.height // config.model.cell, data.width // config.model.cell)
         keep = data.clip_frames * data.stride + 1
-        self._frames, self._flow, self._texts = deque(maxlen=keep), deque(maxlen=keep), deque(maxlen=keep)
+        self._frames, self._flow, self._texts = (
+            deque(maxlen=keep),
+            deque(maxlen=keep),
+            deque(maxlen=keep),
+        )
         self._dis = cv2.DISOpticalFlow_create(PRESET) if flow_size[0] else None
         self._before: np.ndarray | None = None  # grey frame that flow is taken from
         self._count = 0
 
-    def push(self, frame: np.ndarray, grey: np.ndarray | None, text: np.ndarray | None = None) -> list[Clip]:
-        """One more frame uint8 [H, W] or [H, W, 3], of the model's channels, the same in grey [H, W] for the flow, and the embedding [V] of its description."""
+    def push(
+        self, frame: np.ndarray, grey: np.ndarray | None, text: np.ndarray | None = None
+    ) -> list[Clip]:
+        """One more frame uint8 [H, W] or [H, W, 3], of the model's channels, the same in grey
+        [H, W] for the flow, and the embedding [V] of its description."""
         self._frames.append(fit(frame, self._size).reshape(*self._size, self._channels))
         self._texts.append(text)
         self._count += 1
@@ -60,7 +75,9 @@ class ClipWindow:
         if self._dis is None or self._count != 1:
             return []
         height, width = self._flow_size
-        self._flow.append(self._cells(np.zeros((height // self._cell, width // self._cell, 3), np.float32)))
+        self._flow.append(
+            self._cells(np.zeros((height // self._cell, width // self._cell, 3), np.float32))
+        )
         return [self._clip(0)]
 
     def _cells(self, cells: np.ndarray) -> np.ndarray:
@@ -80,10 +97,17 @@ class ClipWindow:
 
 
 def batch_of(clips: list[Clip], size: int) -> ClipBatch:
-    """Up to `size` clips as a batch of just that many, the last one repeated where there are fewer."""
+    """Up to `size` clips as a batch of just that many, the last one repeated where there are
+    fewer."""
     rows = clips + [clips[-1]] * (size - len(clips))
     zeros = np.zeros(size, np.int32)
-    return ClipBatch({name: np.stack([row[name] for row in rows]) for name in rows[0]}, np.arange(size) < len(clips), zeros, zeros, zeros)
+    return ClipBatch(
+        {name: np.stack([row[name] for row in rows]) for name in rows[0]},
+        np.arange(size) < len(clips),
+        zeros,
+        zeros,
+        zeros,
+    )
 
 
 class Windowed(NamedTuple):
@@ -94,22 +118,30 @@ class Windowed(NamedTuple):
 
 
 class ScoreWindows:
-    """Readings of one video as they come -> evidence of each frame once its windows are complete: at once where they are causal, else half a window later.
+    """Readings of one video as they come -> evidence of each frame once its windows are complete:
+    at once where they are causal, else half a window later.
 
     cfg: config.score; weights: of the terms; heat: whether maps are wanted too.
     """
 
-    def __init__(self, calibration: score_terms.Calibration, weights: dict[str, float], cfg: Any, heat: bool):
+    def __init__(
+        self, calibration: score_terms.Calibration, weights: dict[str, float], cfg: Any, heat: bool
+    ):
         self._calibration, self._weights, self._cfg, self._heat = calibration, weights, cfg, heat
         widest = max(cfg.temporal, cfg.text_frames if calibration.semantic else 1)
         self._around = widest - 1  # as far as a window reaches back at most
-        self.delay = 0 if cfg.causal else widest // 2  # frames behind a frame that its windows take in
+        # frames behind a frame that its windows take in
+        self.delay = 0 if cfg.causal else widest // 2
         self._kept: score_terms.Readings | None = None
         self._done = 0  # of the frames kept, so many were given
 
     def push(self, readings: score_terms.Readings) -> Windowed | None:
         """Readings of the next frames."""
-        self._kept = readings if self._kept is None else _map(lambda *x: np.concatenate(x), self._kept, readings)
+        self._kept = (
+            readings
+            if self._kept is None
+            else _map(lambda *x: np.concatenate(x), self._kept, readings)
+        )
         return self._give(self._length() - self.delay)
 
     def finish(self) -> Windowed | None:
@@ -125,12 +157,20 @@ class ScoreWindows:
             return None
         maps = score_terms.windowed(score_terms.term_maps(self._kept, self._calibration), self._cfg)
         values = score_terms.values_of(maps, self._kept, self._calibration, self._cfg)
-        found = {name: x[done:ready] for name, x in score_terms.calibrated(values, self._calibration, self._cfg.terms).items()}
+        found = {
+            name: x[done:ready]
+            for name, x in score_terms.calibrated(
+                values, self._calibration, self._cfg.terms
+            ).items()
+        }
         heat = None
         if self._heat:
-            heat = score_terms.heat_of({name: x[done:ready] for name, x in maps.items()}, self._calibration, self._weights)["total"]
+            heat = score_terms.heat_of(
+                {name: x[done:ready] for name, x in maps.items()}, self._calibration, self._weights
+            )["total"]
         drop = max(0, ready - self._around)
-        self._kept = _map(lambda x: x[drop:].copy(), self._kept)  # a view would keep what was dropped alive
+        # a view would keep what was dropped alive
+        self._kept = _map(lambda x: x[drop:].copy(), self._kept)
         self._done = ready - drop
         return Windowed(found, heat)
 

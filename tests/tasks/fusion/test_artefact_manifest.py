@@ -1,4 +1,6 @@
-"""What an artefact's folder may hold in the place of its files: each is refused by the file's name, and never believed."""
+"""What an artefact's folder may hold in the place of its files: each is refused by the file's
+name, and never believed."""
+
 import hashlib
 import json
 import os
@@ -10,9 +12,17 @@ from gfvad import score
 from gfvad.tasks.fusion import artefact, standalone
 
 MANIFEST = {
-    "format": 1, "kind": "weak", "name": "own, motion", "step": 4, "threshold": 0.5, "threshold_rule": "half", "encoders": None, "platforms": ["cpu"],
-    "rules": {"modalities": {"motion": 3}, "lengths": [8], "segments": 0, "clock": True}, "sha256": hashlib.sha256(b"model").hexdigest(),
-}  # fmt: skip
+    "format": 1,
+    "kind": "weak",
+    "name": "own, motion",
+    "step": 4,
+    "threshold": 0.5,
+    "threshold_rule": "half",
+    "encoders": None,
+    "platforms": ["cpu"],
+    "rules": {"modalities": {"motion": 3}, "lengths": [8], "segments": 0, "clock": True},
+    "sha256": hashlib.sha256(b"model").hexdigest(),
+}
 
 
 @pytest.fixture
@@ -44,20 +54,45 @@ def test_a_whole_manifest_is_read_and_one_of_an_earlier_version(folder):
     assert standalone.read_manifest(folder) == MANIFEST
 
 
-@pytest.mark.parametrize("change", [
-    lambda t: t.update(threshold=0.4), lambda t: t["rules"].update(lengths=[16]), lambda t: t.update(name="other"), lambda t: t.update(mine=1),
-    lambda t: t.pop("encoders"), lambda t: t.update(manifest_sha256=3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update(threshold=0.4),
+        lambda t: t["rules"].update(lengths=[16]),
+        lambda t: t.update(name="other"),
+        lambda t: t.update(mine=1),
+        lambda t: t.pop("encoders"),
+        lambda t: t.update(manifest_sha256=3),
+    ],
+)
 def test_a_changed_manifest_is_not_believed(folder, change, capsys):
     edit(folder, change)
     assert "checksum" in said(folder, capsys)
 
 
-@pytest.mark.parametrize("key, value", [
-    ("threshold", "x"), ("threshold", None), ("threshold", True), ("threshold_rule", None), ("name", 3), ("name", "\ud83d"), ("encoders", []), ("encoders", {"motion": 3}),
-    ("rules", []), ("rules.modalities", {}), ("rules.modalities", {"motion": 0}), ("rules.lengths", ["a"]), ("rules.lengths", []), ("rules.segments", -1),
-    ("rules.clock", 3), ("sha256", 3), ("format", 2), ("kind", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("threshold", "x"),
+        ("threshold", None),
+        ("threshold", True),
+        ("threshold_rule", None),
+        ("name", 3),
+        ("name", "\ud83d"),
+        ("encoders", []),
+        ("encoders", {"motion": 3}),
+        ("rules", []),
+        ("rules.modalities", {}),
+        ("rules.modalities", {"motion": 0}),
+        ("rules.lengths", ["a"]),
+        ("rules.lengths", []),
+        ("rules.segments", -1),
+        ("rules.clock", 3),
+        ("sha256", 3),
+        ("format", 2),
+        ("kind", {}),
+    ],
+)
 def test_a_manifest_without_checksum_has_each_key_checked(folder, key, value, capsys):
     def change(tree):
         del tree[standalone.SEAL]
@@ -69,10 +104,19 @@ def test_a_manifest_without_checksum_has_each_key_checked(folder, key, value, ca
 
 
 TEXTS = {
-    "twice": '{"format": 1, "kind": "weak", "kind": "weak"}', "lists": "[" * 100_000, "objects": '{"a":' * 100_000, "list": "[]", "number": "3", "null": "null",
-    "NaN": '{"threshold": NaN}', "cut": "{", "empty": "", "byte": "\0", "deep": json.dumps(MANIFEST)[:-1] + ', "deep": ' + "[" * 5000 + "]" * 5000 + "}",
+    "twice": '{"format": 1, "kind": "weak", "kind": "weak"}',
+    "lists": "[" * 100_000,
+    "objects": '{"a":' * 100_000,
+    "list": "[]",
+    "number": "3",
+    "null": "null",
+    "NaN": '{"threshold": NaN}',
+    "cut": "{",
+    "empty": "",
+    "byte": "\0",
+    "deep": json.dumps(MANIFEST)[:-1] + ', "deep": ' + "[" * 5000 + "]" * 5000 + "}",
     "digits": json.dumps(MANIFEST)[:-1] + ', "long": ' + "9" * 5000 + "}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -87,9 +131,12 @@ def test_text_in_another_encoding(folder, capsys):
 
 
 PLACES = {
-    "nothing": lambda path: None, "folder": lambda path: path.mkdir(), "pipe": lambda path: os.mkfifo(path),
-    "loop": lambda path: path.symlink_to(path.name), "dangling": lambda path: path.symlink_to("nowhere"),
-}  # fmt: skip
+    "nothing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "pipe": lambda path: os.mkfifo(path),
+    "loop": lambda path: path.symlink_to(path.name),
+    "dangling": lambda path: path.symlink_to("nowhere"),
+}
 
 
 @pytest.mark.parametrize("file", [standalone.MANIFEST, standalone.MODEL])

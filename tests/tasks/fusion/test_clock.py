@@ -1,24 +1,35 @@
 """The time of units in seconds: from the records to the batch, and the graph that is made of it."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-from gfvad.train import parallel
+from gfvad.base.types import ConfigError, DataError, Video
 from gfvad.data import pipeline
 from gfvad.data.features import streams
-from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.graphs.relations import temporal_seconds
 from gfvad.tasks.fusion import registry
-from gfvad.train import optim, state
-from gfvad.base.types import ConfigError, DataError, Video
+from gfvad.tasks.fusion.evaluate import Evaluator
+from gfvad.train import optim, parallel, state
 
 MASK = np.array([True, True, True, False, True])
 
 
 def video(**changes):
-    known = dict(name="v", split="test", features={}, label=0, classes=(), num_frames=300, spans=np.zeros((0, 2)), span_classes=(), unit_frames=16, fps=30.0)
+    known = dict(
+        name="v",
+        split="test",
+        features={},
+        label=0,
+        classes=(),
+        num_frames=300,
+        spans=np.zeros((0, 2)),
+        span_classes=(),
+        unit_frames=16,
+        fps=30.0,
+    )
     return Video(**(known | changes))
 
 
@@ -26,7 +37,8 @@ def video(**changes):
     ("changes", "expected"),
     [
         ({}, (np.arange(4) + 0.5) * 16 / 30),
-        ({"unit_frames": 0}, (np.arange(4) + 0.5) * 75 / 30),  # the units cut the 300 frames into 4 spans
+        # the units cut the 300 frames into 4 spans
+        ({"unit_frames": 0}, (np.arange(4) + 0.5) * 75 / 30),
         ({"fps": 0.0}, (np.arange(4) + 0.5) * 16 / 25),
     ],
 )
@@ -40,10 +52,17 @@ def test_graph_agrees_with_numpy():
     t = np.random.default_rng(0).uniform(0, 30, 5)
     with jax.enable_x64(True):
         found = temporal_seconds(jnp.asarray(t), MASK, 3.0)
-    expected = np.array([[np.exp(-abs(a - b) / 3.0) * MASK[i] * MASK[j] for j, b in enumerate(t)] for i, a in enumerate(t)])
+    expected = np.array(
+        [
+            [np.exp(-abs(a - b) / 3.0) * MASK[i] * MASK[j] for j, b in enumerate(t)]
+            for i, a in enumerate(t)
+        ]
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     order = np.random.default_rng(1).permutation(5)
-    np.testing.assert_allclose(temporal_seconds(t[order], MASK[order], 3.0), np.asarray(found)[order][:, order], rtol=1e-5)
+    np.testing.assert_allclose(
+        temporal_seconds(t[order], MASK[order], 3.0), np.asarray(found)[order][:, order], rtol=1e-5
+    )
     junk = np.where(MASK, t, np.nan)
     assert np.isfinite(temporal_seconds(junk, MASK, 3.0)).all()
     with pytest.raises(ConfigError, match="temporal_seconds"):
@@ -65,13 +84,20 @@ def test_batches_carry_the_clock_as_units_are_sampled():
     assert batch.features["clock"].shape == (4, tiny.UNITS, 1)
     for row, index in enumerate(batch.video):
         own = streams.clock(records.meta(index), int(records.lengths[index]))[0, :, 0]
-        assert batch.features["clock"][row, 0, 0] >= own[0] - 1e-6 and batch.features["clock"][row, -1, 0] <= own[-1] + 1e-6
+        assert (
+            batch.features["clock"][row, 0, 0] >= own[0] - 1e-6
+            and batch.features["clock"][row, -1, 0] <= own[-1] + 1e-6
+        )
         assert (np.diff(batch.features["clock"][row, :, 0]) >= 0).all()
     for batch in pipeline.eval_batches(records, range(6), config().data):
         for row in np.flatnonzero(batch.valid):
-            own = streams.clock(records.meta(batch.video[row]), int(records.lengths[batch.video[row]]))[0]
+            own = streams.clock(
+                records.meta(batch.video[row]), int(records.lengths[batch.video[row]])
+            )[0]
             window = slice(batch.start[row], batch.start[row] + batch.mask[row].sum())
-            np.testing.assert_array_equal(batch.features["clock"][row, 0, batch.mask[row]], own[window])
+            np.testing.assert_array_equal(
+                batch.features["clock"][row, 0, batch.mask[row]], own[window]
+            )
 
 
 def test_the_detector_scores_by_it():
@@ -79,7 +105,12 @@ def test_the_detector_scores_by_it():
     c, records = config(), tiny.TinyRecords(videos=4)
     c.model.head.kind = "branches"
     model = registry.build_model(c, tiny.DIMS)
-    first = state.init_state(model, optim.make_optimiser(c.optim, 1).transform, streams.example_features(tiny.DIMS, c.data), 0)
+    first = state.init_state(
+        model,
+        optim.make_optimiser(c.optim, 1).transform,
+        streams.example_features(tiny.DIMS, c.data),
+        0,
+    )
     evaluator = Evaluator(parallel.make_mapper("pmap", 1), model, c)
     scores = evaluator.unit_scores(first, records, range(4))
     records.videos = [v._replace(fps=v.fps / 100) for v in records.videos]

@@ -1,8 +1,11 @@
-"""Prose and results cannot drift apart: every figure in README.md, docs/evidence.md and docs/your_own_video.md stands in a stored result whose command is beside it.
+"""Prose and results cannot drift apart: every figure in README.md, docs/evidence.md and
+docs/your_own_video.md stands in a stored result whose command is beside it.
 
-docs/results/NAME.md is what a command printed, after a comment with the command and the date; NAME.csv, where there is one, holds the value of
-each seed. A page says `<!-- results: NAME, NAME -->` before what it quotes from them, up to the next such comment or heading.
+docs/results/NAME.md is what a command printed, after a comment with the command and the date;
+NAME.csv, where there is one, holds the value of each seed. A page says `<!-- results: NAME, NAME
+-->` before what it quotes from them, up to the next such comment or heading.
 """
+
 import csv
 import re
 from collections import defaultdict
@@ -14,7 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "docs" / "results"
 PAGES = ("README.md", "docs/evidence.md", "docs/your_own_video.md")
-FIGURE = re.compile(r"(?<![\w.,])[-+]?\d+\.\d{3,}(?![\w]|\.\d)")  # three decimals and more: metrics, not versions or settings
+# three decimals and more: metrics, not versions or settings
+FIGURE = re.compile(r"(?<![\w.,])[-+]?\d+\.\d{3,}(?![\w]|\.\d)")
 MARK = re.compile(r"<!-- results: (.*?) -->")
 COMMAND = re.compile(r"<!-- command: (.*?) -->")
 
@@ -49,7 +53,10 @@ def test_every_figure_stands_in_a_stored_result(page):
     for names, text in sections(page):
         known = {figure for name in names for figure in figures(stored(name))}
         lost = [figure for figure in figures(text) if figure not in known]
-        assert not lost, f"{page}, section {names or 'without a mark'}: {lost[:8]} stand in none of {[f'{n}.md' for n in names]}; renew the results or the page"
+        assert not lost, (
+            f"{page}, section {names or 'without a mark'}: {lost[:8]} stand in none of"
+            f" {[f'{n}.md' for n in names]}; renew the results or the page"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -59,7 +66,9 @@ def test_every_quoted_result_has_its_command_beside_it(page):
         commands = COMMAND.findall(stored(name))
         assert commands, f"{name}.md names no command"
         for command in commands:
-            assert re.sub(r"\s+", " ", command) in text, f"{page} quotes {name}.md without its command: {command}"
+            assert re.sub(r"\s+", " ", command) in text, (
+                f"{page} quotes {name}.md without its command: {command}"
+            )
 
 
 def test_stored_results_are_used():
@@ -69,18 +78,27 @@ def test_stored_results_are_used():
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
 def test_means_and_deviations_are_those_of_the_seeds(path):
-    """Each line of a table of a stored sweep, `setting` | seeds | mean ± sd, against the values of its seeds."""
+    """Each line of a table of a stored sweep, `setting` | seeds | mean ± sd, against the values
+    of its seeds."""
     values = defaultdict(list)
     with path.open() as file:
         for row in csv.DictReader(file):
             values[row["setting"], row["metric"]].append(float(row["value"]))
     page, checked = stored(path.stem), 0
-    for title, table in re.findall(r"^## (AUC|AP|AUC of whole videos by their peaks)\n(.*?)(?=^## |\Z)", page, flags=re.S | re.M):
+    for title, table in re.findall(
+        r"^## (AUC|AP|AUC of whole videos by their peaks)\n(.*?)(?=^## |\Z)",
+        page,
+        flags=re.S | re.M,
+    ):
         metric = "auc_video" if "whole videos" in title else title
         for line in table.splitlines():
             found = re.match(r"\| \**`([^`]+)`\**(?: \(base\))? \| (\d+) \| (\S+) ± (\S+) \|", line)
             if found:
                 seeds = np.array(values[found[1], metric.lower()])
-                assert (str(len(seeds)), f"{seeds.mean():.4f}", f"{seeds.std(ddof=1):.4f}") == found.groups()[1:], (path.stem, line)
+                assert (
+                    str(len(seeds)),
+                    f"{seeds.mean():.4f}",
+                    f"{seeds.std(ddof=1):.4f}",
+                ) == found.groups()[1:], (path.stem, line)
                 checked += 1
     assert checked >= 2 * len({setting for setting, _ in values}) > 0

@@ -1,4 +1,6 @@
-"""Random pairs, the ablation without cross terms, and settings of the fusion operator that cannot work."""
+"""Random pairs, the ablation without cross terms, and settings of the fusion operator that
+cannot work."""
+
 from itertools import combinations
 
 import jax
@@ -8,14 +10,15 @@ import pytest
 from fusing import MASK, N, apply, cosines, operator, random_params
 
 from configs.common import get_config
-from gfvad.fusion.coefficients import _start_minterms
-from gfvad.fusion.operator import check_fusion, dense_coefficients, FusionOperator
 from gfvad.base.types import ConfigError
+from gfvad.fusion.coefficients import _start_minterms
+from gfvad.fusion.operator import FusionOperator, check_fusion, dense_coefficients
 
 
 @pytest.mark.parametrize("form", ["full", "cp"])
 def test_random_pair(form):
-    """Training fuses exactly one of the three pairs, each some time, and no gradient reaches the graph left out."""
+    """Training fuses exactly one of the three pairs, each some time, and no gradient reaches the
+    graph left out."""
     module = operator(2, form=form, graphs="random_pair", rank=2)
     graphs = cosines(3).astype(np.float32)
     params = random_params(module, graphs)
@@ -27,21 +30,29 @@ def test_random_pair(form):
 
     @jax.jit
     def train(key):
-        fused, pull = jax.vjp(lambda g: module.apply({"params": params}, g, MASK, train=True, rngs={"pair": key}), graphs)
+        fused, pull = jax.vjp(
+            lambda g: module.apply({"params": params}, g, MASK, train=True, rngs={"pair": key}),
+            graphs,
+        )
         return fused, pull(jnp.ones_like(fused))[0]
 
     drawn = set()
     for seed in range(20):
         fused, gradient = (np.asarray(a) for a in train(jax.random.key(seed)))
-        (pair,) = [pair for pair, expected in alone.items() if np.allclose(fused, expected, atol=1e-5)]
+        (pair,) = [
+            pair for pair, expected in alone.items() if np.allclose(fused, expected, atol=1e-5)
+        ]
         assert {m for m in range(3) if gradient[m].any()} == set(pair)
         drawn.add(pair)
     assert drawn == set(alone)
-    np.testing.assert_allclose(apply(module, params, graphs), np.mean(list(alone.values()), 0), atol=1e-5)
+    np.testing.assert_allclose(
+        apply(module, params, graphs), np.mean(list(alone.values()), 0), atol=1e-5
+    )
 
 
 def test_a_batch_may_share_its_pair():
-    """One key for the batch: one pair for all videos, as in the paper; a key a video: each draws its own."""
+    """One key for the batch: one pair for all videos, as in the paper; a key a video: each draws
+    its own."""
     module = operator(2, form="full", graphs="random_pair")
     graphs = np.stack([cosines(4).astype(np.float32)] * 12)
     params = random_params(module, graphs[0])
@@ -52,16 +63,23 @@ def test_a_batch_may_share_its_pair():
     assert len({tuple(np.round(g.ravel(), 4)) for g in own}) > 1
 
 
-@pytest.mark.parametrize("form, kind, zeroth, cross_terms", [
-    ("full", "hadamard", "ones", False), ("outer", "hadamard", "identity", False), ("cp", "walk", "ones", False),
-    ("cp", "hadamard", "ones", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "form, kind, zeroth, cross_terms",
+    [
+        ("full", "hadamard", "ones", False),
+        ("outer", "hadamard", "identity", False),
+        ("cp", "walk", "ones", False),
+        ("cp", "hadamard", "ones", True),
+    ],
+)
 def test_without_cross_terms_graphs_add(form, kind, zeroth, cross_terms):
     """f(a, b) + f(c, d) = f(a, d) + f(c, b), which no product of two graphs allows."""
     a, b, c, d = cosines(4).astype(np.float32)
     module = operator(3, kind, zeroth, form=form, cross_terms=cross_terms)
     params = random_params(module, np.stack([a, b]))
-    fuse = jax.jit(lambda *graphs: module.apply({"params": params}, jnp.stack(graphs), MASK, train=False))
+    fuse = jax.jit(
+        lambda *graphs: module.apply({"params": params}, jnp.stack(graphs), MASK, train=False)
+    )
     gap = float(jnp.abs(fuse(a, b) + fuse(c, d) - fuse(a, d) - fuse(c, b)).max())
     assert gap > 1e-2 if cross_terms else gap < 1e-5
 
@@ -89,7 +107,9 @@ def test_impossible_settings_are_named(changes, count, key):
     with pytest.raises(ConfigError, match=key):
         check_fusion(module.fusion, module.expansion, count)
     with pytest.raises(ConfigError, match=key):
-        jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((count, N, N)), MASK, train=False))
+        jax.eval_shape(
+            lambda: module.init(jax.random.key(0), jnp.zeros((count, N, N)), MASK, train=False)
+        )
 
 
 def test_dense_tensors_of_many_graphs_are_refused():
@@ -98,7 +118,8 @@ def test_dense_tensors_of_many_graphs_are_refused():
 
 
 def test_minterms_tell_how_two_moments_are_alike():
-    """Without noise, the four channels of two 0/1 graphs are their conjunctions, and add up to one everywhere."""
+    """Without noise, the four channels of two 0/1 graphs are their conjunctions, and add up to
+    one everywhere."""
     c = get_config().model
     c.fusion.update({"start": "minterms", "rank": 1, "channels": 4})
     c.expansion.order = 2
@@ -107,13 +128,17 @@ def test_minterms_tell_how_two_moments_are_alike():
     exact = {"params": {"a": _start_minterms(4, 1, 2, 2).astype(np.float32)}}
     fused = np.asarray(module.apply(exact, graphs, np.ones(5, bool), train=False))
     a, b = graphs
-    np.testing.assert_allclose(fused, [a * b, (1 - a) * b, a * (1 - b), (1 - a) * (1 - b)], atol=1e-6)
+    np.testing.assert_allclose(
+        fused, [a * b, (1 - a) * b, a * (1 - b), (1 - a) * (1 - b)], atol=1e-6
+    )
     np.testing.assert_allclose(fused.sum(0), 1, atol=1e-6)
     started = module.init(jax.random.key(0), graphs, np.ones(5, bool), train=False)["params"]["a"]
     assert started.shape == (4, 1, 2, 3) and 0 < np.abs(started - exact["params"]["a"]).max() < 0.2
 
 
-@pytest.mark.parametrize("change", [{"form": "outer"}, {"parametrisation": "nonneg"}, {"start": "minterm"}])
+@pytest.mark.parametrize(
+    "change", [{"form": "outer"}, {"parametrisation": "nonneg"}, {"start": "minterm"}]
+)
 def test_minterms_need_free_factors(change):
     c = get_config().model
     c.fusion.update({"start": "minterms", **change})

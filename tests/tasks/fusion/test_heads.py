@@ -1,11 +1,13 @@
-"""Heads against float64 loops, and what they must not depend on: padding, order of units, number of units."""
+"""Heads against float64 loops, and what they must not depend on: padding, order of units, number
+of units."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfvad.tasks.fusion.heads import degree_statistics, DegreeHead, GnnHead, RowHead
 from gfvad.base.types import ConfigError
+from gfvad.tasks.fusion.heads import DegreeHead, GnnHead, RowHead, degree_statistics
 
 N, G, C = 7, 2, 5
 MASK = np.array([True, True, False, True, True, True, False])
@@ -21,7 +23,9 @@ SIZE_FREE = ("degree", "gnn")
 def apply(kind, params, graphs, content, mask, train=False, key=None):
     arguments = (graphs, content, mask) if kind == "gnn" else (graphs, mask)
     options = {"train": train} if kind == "gnn" else {}
-    return HEADS[kind].apply(params, *arguments, **options, rngs=None if key is None else {"dropout": key})
+    return HEADS[kind].apply(
+        params, *arguments, **options, rngs=None if key is None else {"dropout": key}
+    )
 
 
 run = jax.jit(apply, static_argnums=(0, 5))
@@ -43,7 +47,9 @@ def random_params(kind, seed=0):
     """Random in every leaf, so that biases and norms are seen."""
     rng = np.random.default_rng(seed)
     graphs, content = np.zeros((G, N, N), np.float32), np.zeros((N, C), np.float32)
-    arguments, options = ((graphs, content, MASK), {"train": False}) if kind == "gnn" else ((graphs, MASK), {})
+    arguments, options = (
+        ((graphs, content, MASK), {"train": False}) if kind == "gnn" else ((graphs, MASK), {})
+    )
     shapes = jax.eval_shape(lambda: HEADS[kind].init(jax.random.key(0), *arguments, **options))
     return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape) * 0.5, shapes)
 
@@ -61,7 +67,12 @@ def oracle_statistics(graphs, mask):
         for i in real:
             row, others = graph[i, real], np.sort(graph[i, [j for j in real if j != i]])[::-1]
             spread = np.sqrt(row.var() + 1e-6)
-            rows[i] = row[row >= ALPHA].sum() / len(real), row.mean(), others[:TOPK].mean() if len(others) else 0.0, spread
+            rows[i] = (
+                row[row >= ALPHA].sum() / len(real),
+                row.mean(),
+                others[:TOPK].mean() if len(others) else 0.0,
+                spread,
+            )
         out[real, 8 * g : 8 * g + 4] = rows[real]
         out[real, 8 * g + 4 : 8 * g + 8] = rows[real] - rows[real].mean(0)
     return out
@@ -81,10 +92,14 @@ def oracle(kind, params, graphs, content, mask):
             for i in real:
                 for g in range(G):
                     weights = np.abs(graphs[g, i, real])
-                    messages[i, g * 6 : (g + 1) * 6] = weights / (weights.sum() + 1e-3) @ state[real]
+                    messages[i, g * 6 : (g + 1) * 6] = (
+                        weights / (weights.sum() + 1e-3) @ state[real]
+                    )
             x = dense(p[f"update_{layer}"], np.concatenate([state, messages], 1))
             state = state + 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-            norm = (state - state.mean(1, keepdims=True)) / np.sqrt(state.var(1, keepdims=True) + 1e-6)
+            norm = (state - state.mean(1, keepdims=True)) / np.sqrt(
+                state.var(1, keepdims=True) + 1e-6
+            )
             state = norm * p[f"norm_{layer}"]["scale"] + p[f"norm_{layer}"]["bias"]
         hidden = state
     return np.where(mask, dense(p["logit"], hidden)[:, 0], 0.0)
@@ -97,7 +112,9 @@ def test_agrees_with_loop_oracle(kind):
         graphs, content = problem(seed)
         with jax.enable_x64(True):
             logits = run(kind, params, graphs, content, mask)
-        np.testing.assert_allclose(logits, oracle(kind, params, graphs, content, mask), rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(
+            logits, oracle(kind, params, graphs, content, mask), rtol=1e-10, atol=1e-10
+        )
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -106,11 +123,18 @@ def test_padded_content_changes_nothing_even_if_not_finite(kind):
     graphs, content = (a.astype(np.float32) for a in problem())
     weight = np.random.default_rng(1).normal(size=N).astype(np.float32)
     pairs = MASK[:, None] & MASK
-    base = run(kind, params, graphs, content, MASK), gradients(kind, params, graphs, content, MASK, weight)
+    base = (
+        run(kind, params, graphs, content, MASK),
+        gradients(kind, params, graphs, content, MASK, weight),
+    )
     assert (np.asarray(base[0])[~MASK] == 0).all()
     for junk in (np.float32(np.nan), np.float32(np.inf), np.float32(9)):
         other = np.where(pairs, graphs, junk), np.where(MASK[:, None], content, junk)
-        jax.tree.map(np.testing.assert_array_equal, base, (run(kind, params, *other, MASK), gradients(kind, params, *other, MASK, weight)))
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            base,
+            (run(kind, params, *other, MASK), gradients(kind, params, *other, MASK, weight)),
+        )
 
 
 @pytest.mark.parametrize("kind", SIZE_FREE)
@@ -130,7 +154,9 @@ def test_the_same_parameters_serve_any_length(kind):
     real = np.flatnonzero(MASK)
     with jax.enable_x64(True):
         full = run(kind, params, graphs, content, MASK)
-        cut = run(kind, params, graphs[:, real][:, :, real], content[real], np.ones(len(real), bool))
+        cut = run(
+            kind, params, graphs[:, real][:, :, real], content[real], np.ones(len(real), bool)
+        )
     np.testing.assert_allclose(cut, full[real], rtol=1e-11, atol=1e-12)
 
 
@@ -145,7 +171,11 @@ def test_gradients_agree_with_finite_differences(kind):
         for _ in range(3):
             direction = jax.tree.map(lambda a: rng.normal(size=a.shape), arguments)
             plus, minus = (
-                (run(kind, *jax.tree.map(lambda a, d: a + s * d, arguments, direction), MASK) * weight).sum() for s in (1e-6, -1e-6)
+                (
+                    run(kind, *jax.tree.map(lambda a, d: a + s * d, arguments, direction), MASK)
+                    * weight
+                ).sum()
+                for s in (1e-6, -1e-6)
             )
             along = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), exact, direction)))
             np.testing.assert_allclose(along, (plus - minus) / 2e-6, rtol=1e-5)
@@ -166,8 +196,12 @@ def test_every_channel_counts_and_zero_graphs_are_harmless(kind):
 def test_statistics_do_not_grow_with_the_number_of_units():
     """A constant graph gives the same statistics at every length."""
     for n in (4, 9):
-        statistics = jax.jit(degree_statistics, static_argnums=(2, 3))(jnp.full((1, n, n), 0.5), jnp.ones(n, bool), ALPHA, TOPK)
-        np.testing.assert_allclose(statistics, np.tile([0.5, 0.5, 0.5, 1e-3, 0, 0, 0, 0], (n, 1)), atol=1e-6)
+        statistics = jax.jit(degree_statistics, static_argnums=(2, 3))(
+            jnp.full((1, n, n), 0.5), jnp.ones(n, bool), ALPHA, TOPK
+        )
+        np.testing.assert_allclose(
+            statistics, np.tile([0.5, 0.5, 0.5, 1e-3, 0, 0, 0, 0], (n, 1)), atol=1e-6
+        )
 
 
 def test_dropout_only_when_training():

@@ -1,4 +1,6 @@
-"""Losses against float64 loops, their limits, and that the mean of per-device gradients is the gradient of the global batch."""
+"""Losses against float64 loops, their limits, and that the mean of per-device gradients is the
+gradient of the global batch."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.common import get_config
-from gfvad.tasks.fusion import losses
 from gfvad.base.types import Batch, Output
+from gfvad.tasks.fusion import losses
 
 B, G, N = 8, 2, 12
 LENGTHS = np.array([12, 7, 9, 12, 5, 1, 0, 10])
@@ -18,7 +20,9 @@ MASK = np.arange(N) < LENGTHS[:, None]
 
 def loss_config(**changes) -> ConfigDict:
     cfg = get_config().loss
-    values = dict(topk_divisor=4, label_smoothing=0.1, variance=0.3, variance_alpha=0.4, variance_k=3)
+    values = dict(
+        topk_divisor=4, label_smoothing=0.1, variance=0.3, variance_alpha=0.4, variance_k=3
+    )
     cfg.update({**values, **dict(smoothness=0.2, sparsity=0.1, balance=0.5), **changes})
     return cfg
 
@@ -34,7 +38,9 @@ def problem(seed=0) -> tuple[Output, Batch]:
 
 CFG = loss_config()
 run = jax.jit(lambda output, batch: losses.total_loss(output, batch, CFG))
-run_with_gradient = jax.jit(jax.value_and_grad(lambda output, batch: losses.total_loss(output, batch, CFG), has_aux=True))
+run_with_gradient = jax.jit(
+    jax.value_and_grad(lambda output, batch: losses.total_loss(output, batch, CFG), has_aux=True)
+)
 
 
 def sigmoid(x):
@@ -68,7 +74,14 @@ def oracle(output: Output, batch: Batch, cfg) -> dict[str, float]:
         else:
             reconstruction.extend(output.aux["reconstruction"][b][real])
     gaps = [(np.var(n) - np.var(a)) ** 2 if n and a else 0.0 for n, a in zip(normal, abnormal)]
-    terms = dict(bce=bce, variance=gaps, smoothness=smooth, sparsity=sparse, balance=balance, reconstruction=reconstruction)
+    terms = dict(
+        bce=bce,
+        variance=gaps,
+        smoothness=smooth,
+        sparsity=sparse,
+        balance=balance,
+        reconstruction=reconstruction,
+    )
     return {name: float(np.mean(values)) if len(values) else 0.0 for name, values in terms.items()}
 
 
@@ -90,13 +103,18 @@ def test_all_terms_agree_with_loop_oracle():
 
 @pytest.mark.parametrize("holes", [(), (0,), (5,), (2,), (1, 4)])
 def test_smoothness_takes_pairs_of_real_neighbours(holes):
-    """A pair counts where both of its units are real, wherever the padding lies and whatever it holds; normal videos do not."""
+    """A pair counts where both of its units are real, wherever the padding lies and whatever it
+    holds; normal videos do not."""
     logits = np.array([[0.3, -1.0, 2.0, 0.5, -0.2, 4.0], [1.0, -3.0, 2.0, 0.0, 0.0, 9.0]])
     mask = np.ones((2, 6), bool)
     mask[:, list(holes)] = False
     score = sigmoid(logits[0])
-    expected = sum((score[t] - score[t - 1]) ** 2 for t in range(1, 6) if not {t, t - 1} & set(holes))
-    total, count = losses.smoothness(jnp.where(mask, logits, 7.0), jnp.asarray(mask), jnp.array([True, False]))
+    expected = sum(
+        (score[t] - score[t - 1]) ** 2 for t in range(1, 6) if not {t, t - 1} & set(holes)
+    )
+    total, count = losses.smoothness(
+        jnp.where(mask, logits, 7.0), jnp.asarray(mask), jnp.array([True, False])
+    )
     np.testing.assert_allclose(total, expected, rtol=1e-5)
     assert int(count) == 1
 
@@ -106,7 +124,11 @@ def test_weight_zero_or_missing_output_leaves_a_term_out():
     off = loss_config(variance=0.0, smoothness=0.0, sparsity=0.0, balance=0.0, reconstruction=0.0)
     assert set(losses.total_loss(output, batch, off)[1]) == {"bce"}
     bare = output._replace(graph=np.zeros((B, 0, N, N)), aux={})
-    assert set(losses.total_loss(bare, batch, loss_config())[1]) == {"bce", "smoothness", "sparsity"}
+    assert set(losses.total_loss(bare, batch, loss_config())[1]) == {
+        "bce",
+        "smoothness",
+        "sparsity",
+    }
 
 
 @pytest.mark.parametrize("case", ["no abnormal", "no normal", "unknown only", "nothing valid"])
@@ -115,29 +137,43 @@ def test_missing_kinds_of_videos_stay_finite(case):
     if case == "nothing valid":
         batch = batch._replace(valid=np.zeros(B, bool), mask=np.zeros((B, N), bool))
     else:
-        batch = batch._replace(label=np.full(B, {"no abnormal": 0.0, "no normal": 1.0, "unknown only": -1.0}[case]))
+        batch = batch._replace(
+            label=np.full(B, {"no abnormal": 0.0, "no normal": 1.0, "unknown only": -1.0}[case])
+        )
     with jax.enable_x64(True):
         (total, terms), gradient = run_with_gradient(output, batch)
     expected = oracle(output, batch, CFG)
     for name in expected:
         np.testing.assert_allclose(terms[name], expected[name], rtol=1e-11, err_msg=name)
-    assert np.isfinite(total) and all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient))
+    assert np.isfinite(total) and all(
+        bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(gradient)
+    )
     assert float(terms["variance"]) == 0.0
     if case in ("unknown only", "nothing valid"):
-        assert float(total) == 0.0 and all((np.asarray(g) == 0).all() for g in jax.tree.leaves(gradient))
+        assert float(total) == 0.0 and all(
+            (np.asarray(g) == 0).all() for g in jax.tree.leaves(gradient)
+        )
 
 
 def test_padding_and_uncounted_examples_change_nothing():
-    """Values and gradients are bitwise those of other contents of padded units and of uncounted examples, NaN included."""
-    output, batch = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, problem())
+    """Values and gradients are bitwise those of other contents of padded units and of uncounted
+    examples, NaN included."""
+    output, batch = jax.tree.map(
+        lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, problem()
+    )
     counted = VALID & (LABEL >= 0)
     real = MASK & counted[:, None]
     parts = (output.logits, output.graph, output.aux["balance"], output.aux["reconstruction"])
     pairs = (real[:, :, None] & real[:, None, :])[:, None]
     base = run_with_gradient(output, batch)
     for junk in (np.nan, np.inf, 50.0):
-        logits, graph, each, error = (np.where(keep, part, np.float32(junk)) for part, keep in zip(parts, (real, pairs, counted, real)))
-        other = run_with_gradient(Output(logits, graph, {"balance": each, "reconstruction": error}), batch)
+        logits, graph, each, error = (
+            np.where(keep, part, np.float32(junk))
+            for part, keep in zip(parts, (real, pairs, counted, real))
+        )
+        other = run_with_gradient(
+            Output(logits, graph, {"balance": each, "reconstruction": error}), batch
+        )
         jax.tree.map(np.testing.assert_array_equal, base, other)
 
 
@@ -149,7 +185,10 @@ def test_wider_padding_and_permuted_videos_change_nothing():
     order = np.random.default_rng(0).permutation(B)
     with jax.enable_x64(True):
         base = run(output, batch)
-        others = [run(padded, batch._replace(mask=wide(MASK, (1,)))), run(*jax.tree.map(lambda a: a[order], (output, batch)))]
+        others = [
+            run(padded, batch._replace(mask=wide(MASK, (1,)))),
+            run(*jax.tree.map(lambda a: a[order], (output, batch))),
+        ]
     for other in others:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), base, other)
 
@@ -162,19 +201,31 @@ def test_gradients_agree_with_finite_differences():
         _, gradient = run_with_gradient(output, batch)
         for _ in range(4):
             direction = jax.tree.map(lambda a: rng.normal(size=a.shape), output)
-            plus, minus = (loss(jax.tree.map(lambda a, d: a + s * d, output, direction)) for s in (1e-6, -1e-6))
-            exact = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
+            plus, minus = (
+                loss(jax.tree.map(lambda a, d: a + s * d, output, direction)) for s in (1e-6, -1e-6)
+            )
+            exact = sum(
+                jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction))
+            )
             np.testing.assert_allclose(exact, (plus - minus) / 2e-6, rtol=2e-6)
 
 
 def test_bce_is_exact_at_huge_logits():
     """Where sigmoid is 0 or 1 in float32, the loss is still the logit, and its gradient finite."""
     mask, ones = np.ones((1, 32), bool), np.ones(1, bool)
-    loss = jax.jit(jax.value_and_grad(lambda logits, label: losses.multiple_instance_bce(logits, mask, label, ones, 16)[0]))
+    loss = jax.jit(
+        jax.value_and_grad(
+            lambda logits, label: losses.multiple_instance_bce(logits, mask, label, ones, 16)[0]
+        )
+    )
     for logit in (-1e4, -90.0, 90.0, 1e4):
         for label in (0.0, 1.0):
-            value, gradient = loss(np.full((1, 32), logit, np.float32), np.array([label], np.float32))
-            np.testing.assert_allclose(value, max(0.0, logit if label == 0 else -logit), rtol=1e-6, atol=1e-30)
+            value, gradient = loss(
+                np.full((1, 32), logit, np.float32), np.array([label], np.float32)
+            )
+            np.testing.assert_allclose(
+                value, max(0.0, logit if label == 0 else -logit), rtol=1e-6, atol=1e-30
+            )
             assert np.isfinite(gradient).all()
 
 
@@ -182,12 +233,16 @@ def test_bce_of_one_unit_is_plain_cross_entropy():
     logits = jnp.array([[0.7], [-1.2]])
     bce = jax.jit(losses.multiple_instance_bce, static_argnums=4)
     total, count = bce(logits, jnp.ones((2, 1), bool), jnp.array([1.0, 0.0]), jnp.ones(2, bool), 16)
-    np.testing.assert_allclose(total / count, np.mean([np.log1p(np.exp(-0.7)), np.log1p(np.exp(-1.2))]), rtol=1e-6)
+    np.testing.assert_allclose(
+        total / count, np.mean([np.log1p(np.exp(-0.7)), np.log1p(np.exp(-1.2))]), rtol=1e-6
+    )
 
 
 def test_degree_counts_edges_at_alpha_and_not_below():
     graph = jnp.array([[[[1.0, 0.5, 0.49], [0.5, 1.0, 9.0], [0.49, 9.0, 1.0]]]])
-    np.testing.assert_allclose(losses.degrees(graph, jnp.array([[True, True, False]]), 0.5), [[[1.5, 1.5, 0.0]]])
+    np.testing.assert_allclose(
+        losses.degrees(graph, jnp.array([[True, True, False]]), 0.5), [[[1.5, 1.5, 0.0]]]
+    )
 
 
 def test_degree_variance_does_not_cancel_in_float32():
@@ -196,7 +251,9 @@ def test_degree_variance_does_not_cancel_in_float32():
     graph = np.zeros((4, 1, 6, 6), np.float32)
     graph[:, 0, range(6), range(6)] = 4000 + rng.uniform(0, 1, size=(4, 6))
     labels = np.array([0, 0, 1, 1])
-    value, count = losses.degree_variance(graph, np.ones((4, 6), bool), labels == 0, labels == 1, 0.5, 2)
+    value, count = losses.degree_variance(
+        graph, np.ones((4, 6), bool), labels == 0, labels == 1, 0.5, 2
+    )
     d = graph[:, 0, range(6), range(6)].astype(np.float64)
     expected = (d[:2].var() - np.sort(d[2:], 1)[:, -2:].var()) ** 2
     assert int(count) == 1
@@ -207,33 +264,56 @@ def model(params, features):
     """A little detector with parameters, so that gradients of parameters can be compared."""
     logits = jnp.tanh(features @ params["a"]) @ params["b"]
     graph = jnp.einsum("bnd,gd,bmd->bgnm", features, params["g"], features)
-    return Output(logits, graph, {"balance": jnp.square(logits).mean(1), "reconstruction": jnp.square(features @ params["a"]).sum(-1)})
+    return Output(
+        logits,
+        graph,
+        {
+            "balance": jnp.square(logits).mean(1),
+            "reconstruction": jnp.square(features @ params["a"]).sum(-1),
+        },
+    )
 
 
 def test_mean_of_device_gradients_is_the_gradient_of_the_whole_batch():
-    """vmap with an axis name has the collective semantics of a device mapping; shards hold unequal numbers of every kind."""
+    """vmap with an axis name has the collective semantics of a device mapping; shards hold
+    unequal numbers of every kind."""
     shards, rng = 4, np.random.default_rng(3)
     with jax.enable_x64(True):
         _, batch = jax.tree.map(jnp.asarray, problem())
         features = jnp.asarray(rng.normal(size=(B, N, 5)))
-        params = {name: jnp.asarray(rng.normal(size=shape)) * 0.5 for name, shape in dict(a=(5, 4), b=(4,), g=(G, 5)).items()}
+        params = {
+            name: jnp.asarray(rng.normal(size=shape)) * 0.5
+            for name, shape in dict(a=(5, 4), b=(4,), g=(G, 5)).items()
+        }
 
         def loss(params, features, batch, axis_name=None):
             return losses.total_loss(model(params, features), batch, CFG, axis_name)
 
-        (whole, terms), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, features, batch)
+        (whole, terms), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+            params, features, batch
+        )
         assert all(float(value) != 0 for value in terms.values())
 
         def step(params, features, batch):
-            values, gradients = jax.value_and_grad(loss, has_aux=True)(params, features, batch, axis_name="d")
+            values, gradients = jax.value_and_grad(loss, has_aux=True)(
+                params, features, batch, axis_name="d"
+            )
             return values, gradients, jax.lax.pmean(gradients, "d")
 
         shard = lambda a: a.reshape(shards, B // shards, *a.shape[1:])
-        (values, parts), own, mean = jax.jit(jax.vmap(step, (None, 0, 0), axis_name="d"))(params, *jax.tree.map(shard, (features, batch)))
+        (values, parts), own, mean = jax.jit(jax.vmap(step, (None, 0, 0), axis_name="d"))(
+            params, *jax.tree.map(shard, (features, batch))
+        )
     # the same scalar on every device
     np.testing.assert_allclose(values, np.full(shards, whole), rtol=1e-12)
     for name in terms:
-        np.testing.assert_allclose(parts[name], np.full(shards, terms[name]), rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            parts[name], np.full(shards, terms[name]), rtol=1e-12, err_msg=name
+        )
     for name in params:
-        np.testing.assert_allclose(np.asarray(own[name]).mean(0), gradient[name], rtol=1e-9, atol=1e-11, err_msg=name)
-        np.testing.assert_allclose(mean[name][0], gradient[name], rtol=1e-9, atol=1e-11, err_msg=name)
+        np.testing.assert_allclose(
+            np.asarray(own[name]).mean(0), gradient[name], rtol=1e-9, atol=1e-11, err_msg=name
+        )
+        np.testing.assert_allclose(
+            mean[name][0], gradient[name], rtol=1e-9, atol=1e-11, err_msg=name
+        )

@@ -1,4 +1,6 @@
-"""Scoring of single videos: windows, segments, absent modalities, contributions; the exported artefact beside the live model; alarms, files, thresholds."""
+"""Scoring of single videos: windows, segments, absent modalities, contributions; the exported
+artefact beside the live model; alarms, files, thresholds."""
+
 import csv
 import errno
 import json
@@ -12,17 +14,17 @@ from small_run import Run
 
 from gfvad import export
 from gfvad.base import locks
-from gfvad.measure import calibration
-from gfvad.export import main as export_main
-from gfvad.scoring import files
-from gfvad.tasks.fusion import artefact, standalone
-from gfvad.measure.alarms import find_alarms, GAP
-from gfvad.tasks.fusion.live import Row
-from gfvad.measure.score_result import VideoScores
-from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
-from gfvad.scoring.stream import Log
-from gfvad.tasks.fusion.scorer import open_weak
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
+from gfvad.export import main as export_main
+from gfvad.measure import calibration
+from gfvad.measure.alarms import GAP, find_alarms
+from gfvad.measure.score_result import VideoScores
+from gfvad.scoring import files
+from gfvad.scoring.stream import Log
+from gfvad.tasks.fusion import artefact, standalone
+from gfvad.tasks.fusion.live import Row
+from gfvad.tasks.fusion.scorer import open_weak
+from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
 
 BLOCKED = """
 import sys
@@ -35,20 +37,45 @@ sys.argv = {argv}
 import runpy
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-ELSEWHERE = ("gfvad", "configs", "flax", "optax", "orbax", "jraph", "grain", "tensorflow_datasets", "ml_collections", "etils", "absl", "sklearn", "cv2", "av")
+ELSEWHERE = (
+    "gfvad",
+    "configs",
+    "flax",
+    "optax",
+    "orbax",
+    "jraph",
+    "grain",
+    "tensorflow_datasets",
+    "ml_collections",
+    "etils",
+    "absl",
+    "sklearn",
+    "cv2",
+    "av",
+)
 
 
 def features(widths, units, seed=0):
     """One video's, with the clock of 25 frames a second."""
     rng = np.random.default_rng(seed)
-    return {m: rng.normal(size=(units, d)).astype(np.float32) for m, d in widths.items()} | {CLOCK: (np.arange(units) + 0.5) * 0.64}
+    return {m: rng.normal(size=(units, d)).astype(np.float32) for m, d in widths.items()} | {
+        CLOCK: (np.arange(units) + 0.5) * 0.64
+    }
 
 
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory):
-    """(Run, its folder, its artefact) of a fused model with a clock, two members and windows of 8 units."""
+    """(Run, its folder, its artefact) of a fused model with a clock, two members and windows of
+    8 units."""
     folder = tmp_path_factory.mktemp("run")
-    run = Run("xd", "audio_visual", folder, train__members=2, data__clock=True, model__relation__temporal_seconds=3.0)
+    run = Run(
+        "xd",
+        "audio_visual",
+        folder,
+        train__members=2,
+        data__clock=True,
+        model__relation__temporal_seconds=3.0,
+    )
     run.save(folder / "run")
     manifest = artefact.write(folder / "run", folder / "artefact", platforms=("cpu", "cuda"))
     assert manifest["difference"] <= artefact.TOLERANCE
@@ -70,7 +97,8 @@ def of_evaluation(run, tmp_path, video, name="film"):
 
 @pytest.mark.parametrize("units", [1, 5, 8, 9, 21])
 def test_scores_are_those_of_evaluation(ensemble, scorers, tmp_path, units):
-    """Windows, padding, clock and ensemble: run and artefact score a video as `--mode=score` does."""
+    """Windows, padding, clock and ensemble: run and artefact score a video as `--mode=score`
+    does."""
     run = ensemble[0]
     video = features(run.widths, units)
     expected = of_evaluation(run, tmp_path, video)
@@ -91,7 +119,10 @@ def test_a_missing_modality_is_zeros_and_adds_nothing(ensemble, scorers):
     # alone, a modality is what the whole logit rests on
     np.testing.assert_allclose(found["parts"]["rgb"], standalone.logit(found["scores"]))
     whole = scorer.score("film", video, parts=True)
-    np.testing.assert_allclose(whole["parts"]["audio"], standalone.logit(whole["scores"]) - standalone.logit(found["scores"]))
+    np.testing.assert_allclose(
+        whole["parts"]["audio"],
+        standalone.logit(whole["scores"]) - standalone.logit(found["scores"]),
+    )
 
 
 def test_segments(tmp_path):
@@ -109,35 +140,81 @@ def test_segments(tmp_path):
         assert found["scores"].min() >= segments.min() and found["scores"].max() <= segments.max()
 
 
-@pytest.mark.parametrize("variant, changed", [
-    ("rgb+filter", {"model.head.kind": "degree"}), ("foil_cross_attention+audio_visual_text", {}), ("foil_mtn_concat+rgb", {}),
-    ("audio_visual", {"model.relation.knn": 3, "model.relation.similarity": "rbf", "model.expansion.kind": "diffusion", "model.fusion.start": "mean"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "variant, changed",
+    [
+        ("rgb+filter", {"model.head.kind": "degree"}),
+        ("foil_cross_attention+audio_visual_text", {}),
+        ("foil_mtn_concat+rgb", {}),
+        (
+            "audio_visual",
+            {
+                "model.relation.knn": 3,
+                "model.relation.similarity": "rbf",
+                "model.expansion.kind": "diffusion",
+                "model.fusion.start": "mean",
+            },
+        ),
+    ],
+)
 def test_every_kind_of_model_can_be_exported(variant, changed, tmp_path):
-    run = Run("xd", variant, tmp_path, **{key.replace(".", "__"): value for key, value in changed.items()})
-    assert artefact.write(run.save(tmp_path / "run"), tmp_path / "artefact", platforms=("cpu",))["difference"] <= artefact.TOLERANCE
+    run = Run(
+        "xd", variant, tmp_path, **{key.replace(".", "__"): value for key, value in changed.items()}
+    )
+    assert (
+        artefact.write(run.save(tmp_path / "run"), tmp_path / "artefact", platforms=("cpu",))[
+            "difference"
+        ]
+        <= artefact.TOLERANCE
+    )
 
 
 def test_the_artefact_needs_its_requirements_only(ensemble, scorers, tmp_path):
-    """score.py with everything else of this environment out of reach: the same scores to 1e-5, names with slashes and other letters, absent modalities."""
+    """score.py with everything else of this environment out of reach: the same scores to 1e-5,
+    names with slashes and other letters, absent modalities."""
     run, _, exported = ensemble
-    assert [line.split("==")[0] for line in (exported / "requirements.txt").read_text().split()] == ["jax", "jaxlib", "numpy", "flatbuffers"]
-    videos = {"tage/größe 1": features(run.widths, 11), "b": {m: x for m, x in features(run.widths, 3, 1).items() if m != "audio"}}
-    np.savez(tmp_path / "in.npz", **{f"{name}/{m}": x for name, video in videos.items() for m, x in video.items()})
-    code = BLOCKED.format(blocked=set(ELSEWHERE), argv=[str(exported / "score.py"), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"JAX_PLATFORMS": "cpu", "PATH": "/usr/bin"})
+    assert [
+        line.split("==")[0] for line in (exported / "requirements.txt").read_text().split()
+    ] == ["jax", "jaxlib", "numpy", "flatbuffers"]
+    videos = {
+        "tage/größe 1": features(run.widths, 11),
+        "b": {m: x for m, x in features(run.widths, 3, 1).items() if m != "audio"},
+    }
+    np.savez(
+        tmp_path / "in.npz",
+        **{f"{name}/{m}": x for name, video in videos.items() for m, x in video.items()},
+    )
+    code = BLOCKED.format(
+        blocked=set(ELSEWHERE),
+        argv=[str(exported / "score.py"), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")],
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"JAX_PLATFORMS": "cpu", "PATH": "/usr/bin"},
+    )
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "out.npz") as found:
         assert set(found.files) == set(videos)
         for name, video in videos.items():
-            np.testing.assert_allclose(found[name], scorers[0].score(name, video)["scores"], atol=1e-5)
+            np.testing.assert_allclose(
+                found[name], scorers[0].score(name, video)["scores"], atol=1e-5
+            )
 
 
 def test_what_is_refused(ensemble, tmp_path):
     run, folder, exported = ensemble
     scorer, video = open_weak(exported).units, features(run.widths, 4)
     for wrong, message in (
-        ({"pose": np.zeros((4, 3))}, r"film: features pose \[4, 3\]; this model takes rgb \[N, 6\].*: give features of the layout it was trained on"),
+        (
+            {"pose": np.zeros((4, 3))},
+            (
+                r"film: features pose \[4, 3\]; this model takes rgb \[N, 6\].*: give features of"
+                r" the layout it was trained on"
+            ),
+        ),
         (video | {"rgb": np.zeros((4, 7))}, r"rgb \[4, 7\]"),
         (video | {"audio": video["audio"][:3]}, "with the same N"),
         (video | {"rgb": video["rgb"] * np.nan}, "24 values of rgb are not finite"),
@@ -167,9 +244,14 @@ def test_what_is_refused(ensemble, tmp_path):
         open_weak(broken)
 
 
-@pytest.mark.parametrize("by, message", [(1e-4, "differ by 0.0001"), (np.nan, "gives no usable scores")])
-def test_an_artefact_that_disagrees_with_its_run_is_not_written(ensemble, tmp_path, monkeypatch, capsys, by, message):
-    """What is exported is not what the run computes: the check of `write` finds it, whichever way it differs."""
+@pytest.mark.parametrize(
+    "by, message", [(1e-4, "differ by 0.0001"), (np.nan, "gives no usable scores")]
+)
+def test_an_artefact_that_disagrees_with_its_run_is_not_written(
+    ensemble, tmp_path, monkeypatch, capsys, by, message
+):
+    """What is exported is not what the run computes: the check of `write` finds it, whichever
+    way it differs."""
     real, calls = artefact.program, []
 
     def tampered(run):
@@ -177,14 +259,23 @@ def test_an_artefact_that_disagrees_with_its_run_is_not_written(ensemble, tmp_pa
         compute = real(run)
         if len(calls) > 1:  # the live model
             return compute
-        return lambda features, mask: (out := compute(features, mask)) | {"scores": out["scores"] + np.float32(by)}
+        return lambda features, mask: (
+            (out := compute(features, mask)) | {"scores": out["scores"] + np.float32(by)}
+        )
 
     monkeypatch.setattr(artefact, "program", tampered)
-    assert export_main([f"--workdir={ensemble[1]}", f"--out={tmp_path / 'out'}", "--platforms=cpu"]) == 2
+    assert (
+        export_main([f"--workdir={ensemble[1]}", f"--out={tmp_path / 'out'}", "--platforms=cpu"])
+        == 2
+    )
     assert message in capsys.readouterr().err and len(calls) == 2 and not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def fake_export(ensemble, monkeypatch):
-    """`python -m gfvad.export` without the long work: the artefact of `ensemble` is what it makes."""
+    """`python -m gfvad.export` without the long work: the artefact of `ensemble` is what it
+    makes."""
+
     def write(own, run, workdir, platforms):
         with own.staged(last=standalone.MANIFEST) as made:
             for name in artefact.FILES:
@@ -194,10 +285,16 @@ def fake_export(ensemble, monkeypatch):
     begun = []
     monkeypatch.setattr(artefact, "open_run", lambda *given: begun.append(given))
     monkeypatch.setattr(artefact, "_write", write)
-    return lambda out: (begun.clear(), export.main([f"--workdir={ensemble[1]}", f"--out={out}"]), bool(begun))[1:]
+    return lambda out: (
+        begun.clear(),
+        export.main([f"--workdir={ensemble[1]}", f"--out={out}"]),
+        bool(begun),
+    )[1:]
 
 
-def test_an_export_over_an_earlier_one_keeps_what_is_beside_it(fake_export, ensemble, tmp_path, capsys):
+def test_an_export_over_an_earlier_one_keeps_what_is_beside_it(
+    fake_export, ensemble, tmp_path, capsys
+):
     out = tmp_path / "artefact"
     out.mkdir()
     for name in artefact.FILES:  # of the version before: without a record
@@ -217,28 +314,52 @@ def test_an_export_over_an_earlier_one_keeps_what_is_beside_it(fake_export, ense
         assert fake_export(out)[0] == 2 and "works in this artefact" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name, content", [
-    ("manifest.json", '{"kind": "gfvad.features", "format": 1, "videos": {}}'), ("manifest.json", '{"dataset": "xd_violence", "files": {}}'), ("manifest.json", "{"),
-    ("score.py", "print('mine')"), ("requirements.txt", "numpy"), ("model.jaxexport", "x"), ("notes.txt", "mine"),
-])  # fmt: skip
-def test_an_export_removes_nothing_that_is_not_its_own(fake_export, tmp_path, capsys, name, content):
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("manifest.json", '{"kind": "gfvad.features", "format": 1, "videos": {}}'),
+        ("manifest.json", '{"dataset": "xd_violence", "files": {}}'),
+        ("manifest.json", "{"),
+        ("score.py", "print('mine')"),
+        ("requirements.txt", "numpy"),
+        ("model.jaxexport", "x"),
+        ("notes.txt", "mine"),
+    ],
+)
+def test_an_export_removes_nothing_that_is_not_its_own(
+    fake_export, tmp_path, capsys, name, content
+):
     """Features and prepared records have a manifest.json, too."""
     out = tmp_path / "theirs"
     out.mkdir()
     (out / name).write_text(content)
     (out / "notes.txt").write_text("mine")
     assert fake_export(out) == (2, False)
-    assert (out / name).read_text() in (content, "mine") and {p.name for p in out.iterdir()} == {name, "notes.txt"}
+    assert (out / name).read_text() in (content, "mine") and {p.name for p in out.iterdir()} == {
+        name,
+        "notes.txt",
+    }
     assert capsys.readouterr().err.startswith(f"error: {out}")
 
 
 def test_an_export_cannot_be_written(fake_export, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("mine")
-    assert fake_export(tmp_path / "file") == (2, False) and fake_export(tmp_path / "file" / "deep")[0] == 2
-    monkeypatch.setattr("gfvad.base.owned.os.replace", lambda *given: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    assert (
+        fake_export(tmp_path / "file") == (2, False)
+        and fake_export(tmp_path / "file" / "deep")[0] == 2
+    )
+    monkeypatch.setattr(
+        "gfvad.base.owned.os.replace",
+        lambda *given: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")),
+    )
     assert fake_export(tmp_path / "out")[0] == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 3 and all(line.startswith("error: ") for line in said) and "make some" in said[-1] and (tmp_path / "file").read_text() == "mine"
+    assert (
+        len(said) == 3
+        and all(line.startswith("error: ") for line in said)
+        and "make some" in said[-1]
+        and (tmp_path / "file").read_text() == "mine"
+    )
 
 
 def test_means_are_those_of_training_segments():
@@ -255,9 +376,14 @@ def test_the_program_sees_windows_of_static_lengths():
 
     def program(x, mask):
         seen.append((mask.shape[1], int(mask.sum())))
-        return {"scores": np.where(mask, x["a"][..., 0], 0.0), "graph": np.zeros((1, mask.shape[1], mask.shape[1]))}
+        return {
+            "scores": np.where(mask, x["a"][..., 0], 0.0),
+            "graph": np.zeros((1, mask.shape[1], mask.shape[1])),
+        }
 
-    scorer = UnitScorer(program, {"modalities": {"a": 1}, "lengths": [4, 8, 16], "segments": 0, CLOCK: False})
+    scorer = UnitScorer(
+        program, {"modalities": {"a": 1}, "lengths": [4, 8, 16], "segments": 0, CLOCK: False}
+    )
     x = np.arange(35, dtype=np.float32)[:, None] / 35
     np.testing.assert_allclose(scorer.score("v", {"a": x})["scores"], x[:, 0])
     assert seen == [(16, 11), (16, 12), (16, 12)]
@@ -265,20 +391,38 @@ def test_the_program_sees_windows_of_static_lengths():
     assert seen[-1] == (4, 3)
 
 
-# ---- alarms and files --------------------------------------------------------------------------------------------------------------------
+# ---- alarms and files
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def scored(name="a b/ü", score=(0.1, 0.9, 0.2, 0.7, 0.1, 0.1, 0.1, 0.6), **more):
     n = len(score)
     start = np.arange(n) * 0.6
-    return VideoScores(name, f"/videos/{name}.mp4", 25.0, 16 * n, start, start + 0.6, np.array(score), {"motion": np.arange(n) * 1.0, "audio": -np.ones(n)}, **more)
+    return VideoScores(
+        name,
+        f"/videos/{name}.mp4",
+        25.0,
+        16 * n,
+        start,
+        start + 0.6,
+        np.array(score),
+        {"motion": np.arange(n) * 1.0, "audio": -np.ones(n)},
+        **more,
+    )
 
 
 def test_alarms_join_over_short_gaps():
     found = find_alarms(scored(), 0.5)
-    assert [(round(a.start, 3), round(a.end, 3), a.peak, round(a.peak_time, 3)) for a in found] == [(0.6, 2.4, 0.9, 0.9), (4.2, 4.8, 0.6, 4.5)]
+    assert [(round(a.start, 3), round(a.end, 3), a.peak, round(a.peak_time, 3)) for a in found] == [
+        (0.6, 2.4, 0.9, 0.9),
+        (4.2, 4.8, 0.6, 4.5),
+    ]
     assert found[0].contributions == {"motion": 1.0, "audio": -1.0}
-    assert len(find_alarms(scored(), 0.5, gap=0.5)) == 3 and not find_alarms(scored(), 0.95) and len(find_alarms(scored(), 0.0)) == 1
+    assert (
+        len(find_alarms(scored(), 0.5, gap=0.5)) == 3
+        and not find_alarms(scored(), 0.95)
+        and len(find_alarms(scored(), 0.0)) == 1
+    )
 
 
 def halves(*score):
@@ -314,16 +458,41 @@ def test_alarms_at_the_threshold_and_at_the_gap(score, expected, tmp_path):
 
 def test_files_of_scores(tmp_path):
     graph = np.eye(8, dtype=np.float32)
-    videos = [scored(graph=graph, spans=((0.5, 1.5),), label=1, missing=("audio",)), scored("quiet", (0.1, 0.2))]
-    path = files.write_scores(tmp_path / "out", {"kind": "weak", "name": "m"}, 0.5, videos, [("/bad.mp4", "cut off")])
+    videos = [
+        scored(graph=graph, spans=((0.5, 1.5),), label=1, missing=("audio",)),
+        scored("quiet", (0.1, 0.2)),
+    ]
+    path = files.write_scores(
+        tmp_path / "out", {"kind": "weak", "name": "m"}, 0.5, videos, [("/bad.mp4", "cut off")]
+    )
     rows = list(csv.DictReader(open(tmp_path / "out" / "scores.csv", encoding="utf-8")))
-    assert len(rows) == 10 and rows[1] == {"video": "a b/ü", "unit": "1", "start": "0.600", "end": "1.200", "score": "0.9", "alarm": "1", "motion": "1", "audio": "-1"}
+    assert len(rows) == 10 and rows[1] == {
+        "video": "a b/ü",
+        "unit": "1",
+        "start": "0.600",
+        "end": "1.200",
+        "score": "0.9",
+        "alarm": "1",
+        "motion": "1",
+        "audio": "-1",
+    }
     alarms = list(csv.DictReader(open(tmp_path / "out" / "alarms.csv", encoding="utf-8")))
-    assert [(a["video"], a["start"], a["end"], a["peak"]) for a in alarms] == [("a b/ü", "0.600", "2.400", "0.9"), ("a b/ü", "4.200", "4.800", "0.6")]
+    assert [(a["video"], a["start"], a["end"], a["peak"]) for a in alarms] == [
+        ("a b/ü", "0.600", "2.400", "0.9"),
+        ("a b/ü", "4.200", "4.800", "0.6"),
+    ]
     tree = json.loads(path.read_text())
-    assert tree["threshold"] == 0.5 and tree["failed"] == [{"path": "/bad.mp4", "reason": "cut off"}]
+    assert tree["threshold"] == 0.5 and tree["failed"] == [
+        {"path": "/bad.mp4", "reason": "cut off"}
+    ]
     first, second = tree["videos"]
-    assert first["spans"] == [[0.5, 1.5]] and first["label"] == 1 and first["missing"] == ["audio"] and second["spans"] is None and second["details"] is None
+    assert (
+        first["spans"] == [[0.5, 1.5]]
+        and first["label"] == 1
+        and first["missing"] == ["audio"]
+        and second["spans"] is None
+        and second["details"] is None
+    )
     with np.load(tmp_path / "out" / first["details"]) as details:
         np.testing.assert_array_equal(details["graph"], graph)
     assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
@@ -337,20 +506,39 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 def test_thresholds_come_from_normal_videos_only(tmp_path):
     def video(name, peak, label):
-        return ScoredVideo(name, np.array([0.0, peak]), np.zeros(2, np.uint8), label, (), np.zeros((0, 2)), (), 16, 25.0)
+        return ScoredVideo(
+            name,
+            np.array([0.0, peak]),
+            np.zeros(2, np.uint8),
+            label,
+            (),
+            np.zeros((0, 2)),
+            (),
+            16,
+            25.0,
+        )
 
     normal = [video(f"n{i}", i / 100, 0) for i in range(40)]
     videos = normal + [video("a", 0.99, 1)]
     value, rule = calibration.threshold(videos, {f"n{i}" for i in range(20)} | {"a"})
-    assert value == pytest.approx(np.quantile(np.arange(20) / 100, 0.95)) and "20 normal videos held out" in rule
+    assert (
+        value == pytest.approx(np.quantile(np.arange(20) / 100, 0.95))
+        and "20 normal videos held out" in rule
+    )
     few = [f"n{i}" for i in range(calibration.ENOUGH)]
-    assert calibration.threshold(videos, few)[0] == pytest.approx(np.quantile(np.arange(calibration.ENOUGH) / 100, 0.95))  # just enough
+    # just enough
+    assert calibration.threshold(videos, few)[0] == pytest.approx(
+        np.quantile(np.arange(calibration.ENOUGH) / 100, 0.95)
+    )
     assert calibration.threshold(videos, few[1:])[0] == 0.5
     assert calibration.threshold(videos, {"n1"})[0] == 0.5  # too few held out: at least the default
     assert calibration.threshold([video(f"n{i}", 0.8, 0) for i in range(3)])[0] == 0.8
     assert calibration.threshold([videos[-1]])[0] == calibration.threshold([])[0] == 0.5
     calibration.write_calibration(tmp_path, 7, videos, {f"n{i}" for i in range(20)})
-    assert calibration.read_calibration(tmp_path, 7)[0] == value and calibration.read_calibration(tmp_path, 8)[0] == 0.5
+    assert (
+        calibration.read_calibration(tmp_path, 7)[0] == value
+        and calibration.read_calibration(tmp_path, 8)[0] == 0.5
+    )
     (tmp_path / calibration.CALIBRATION).write_text("{")
     with pytest.raises(DataError, match="not a calibration"):
         calibration.read_calibration(tmp_path, 7)

@@ -1,4 +1,6 @@
-"""The jobs of the predictive model from the command line to the files of a run, on a set of a hundred frames; and every wrong input by name."""
+"""The jobs of the predictive model from the command line to the files of a run, on a set of a
+hundred frames; and every wrong input by name."""
+
 import contextlib
 import io
 import json
@@ -16,12 +18,11 @@ from PIL import Image
 from tiny_clips import flags
 
 from gfvad import main
-from gfvad.tasks.prediction import job
-from gfvad.train import parallel
-from gfvad.settings import config as config_lib
-from gfvad.data import pipeline
-from gfvad.train import loop
 from gfvad.base.types import ConfigError
+from gfvad.data import pipeline
+from gfvad.settings import config as config_lib
+from gfvad.tasks.prediction import job
+from gfvad.train import loop, parallel
 
 CONFIG = "--config=configs/ped2.py:small"
 
@@ -47,7 +48,13 @@ def _compiled_once():
 
     def shared(name):
         def mapped(self, step, original=getattr(parallel.Mapper, name)):
-            key = (name, self.backend, *self.devices, step.func, repr({k: id(v) if k == "optimiser" else v for k, v in step.keywords.items()}))
+            key = (
+                name,
+                self.backend,
+                *self.devices,
+                step.func,
+                repr({k: id(v) if k == "optimiser" else v for k, v in step.keywords.items()}),
+            )
             if key not in kept:
                 kept[key] = original(self, step)
             return kept[key]
@@ -67,7 +74,8 @@ def tiny_set(tmp_path_factory):
 
 
 def launch(*argv):
-    """One command line: exit code, standard output, standard error, and the last state of training where it got so far."""
+    """One command line: exit code, standard output, standard error, and the last state of
+    training where it got so far."""
     states = []
 
     def spy(*args, original=job.loop.run_from_last):
@@ -75,14 +83,22 @@ def launch(*argv):
         states.append(trained.state)
         return trained
 
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
         patch.setattr(job.loop, "run_from_last", spy)
         code = main.main([str(word) for word in argv])
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), state=states[-1] if states else None)
+    return SimpleNamespace(
+        code=code, out=out.getvalue(), err=err.getvalue(), state=states[-1] if states else None
+    )
 
 
 def train(root, workdir, *more, **settings):
-    return launch(CONFIG, f"--config.data.root={root}", f"--workdir={workdir}", *flags(**settings), *more)
+    return launch(
+        CONFIG, f"--config.data.root={root}", f"--workdir={workdir}", *flags(**settings), *more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,38 +115,72 @@ def scores_of(path):
         return {name: archive[name] for name in archive.files}
 
 
-# ---- a run ------------------------------------------------------------------------------------------------------------------------------
+# ---- a run
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_files_of_a_run(trained):
     workdir, done = trained
     results = json.loads((workdir / "results.json").read_text())
     assert results["headline"]["metric"] == "auc" and 0 <= results["headline"]["value"] <= 1
-    assert results["ground_truth_frames"] == sum(tiny_clips.TEST) and results["positive_frames"] == 7
-    assert set(results["weights"]) == {"appearance", "pace", "speed", "relation", "semantic"} and "term alone/flow" in results["named"]
+    assert (
+        results["ground_truth_frames"] == sum(tiny_clips.TEST) and results["positive_frames"] == 7
+    )
+    assert (
+        set(results["weights"]) == {"appearance", "pace", "speed", "relation", "semantic"}
+        and "term alone/flow" in results["named"]
+    )
     metrics = {record["metric"] for record in results["records"]}
     assert {"auc", "ap", "pixel_auc", "rbdc", "tbdc"} <= metrics
     named = results["named"]
     for kind in ("term alone", "score without"):
         assert {f"{kind}/{term}" for term in results["weights"]} <= set(named)
-    assert sum(name.startswith("floor/") for name in named) == sum(name.startswith("floor, paper protocol/") for name in named) == 4
+    assert (
+        sum(name.startswith("floor/") for name in named)
+        == sum(name.startswith("floor, paper protocol/") for name in named)
+        == 4
+    )
     assert sum(name.startswith("floor, rbdc/") for name in named) == 4
-    assert {"score, causal windows (streaming)", "score with equal weights", "the paper's own two terms, paper protocol (0.8 pixels, 0.2 description)"} < set(named)
+    assert {
+        "score, causal windows (streaming)",
+        "score with equal weights",
+        "the paper's own two terms, paper protocol (0.8 pixels, 0.2 description)",
+    } < set(named)
     assert all(value is None or 0 <= value <= 1 for value in named.values())
     figures = {path.name for path in (workdir / "figures").iterdir()}
-    assert figures >= {"score_timelines.png", "learning_curves.png", "heat_01.png", "heat_02.png", "heat_03.png", "terms.png", "experts.png"}
-    assert any(name.endswith(".mp4") for name in figures) and all((workdir / "figures" / name).stat().st_size > 1000 for name in figures)
-    assert {name: len(x) for name, x in scores_of(workdir / "scores.npz").items()} == dict(zip(("01", "02", "03"), tiny_clips.TEST))
-    assert "HEADLINE" in done.out and str(workdir / "results.json") in done.out and "auc" in (workdir / "results.md").read_text().lower()
+    assert figures >= {
+        "score_timelines.png",
+        "learning_curves.png",
+        "heat_01.png",
+        "heat_02.png",
+        "heat_03.png",
+        "terms.png",
+        "experts.png",
+    }
+    assert any(name.endswith(".mp4") for name in figures) and all(
+        (workdir / "figures" / name).stat().st_size > 1000 for name in figures
+    )
+    assert {name: len(x) for name, x in scores_of(workdir / "scores.npz").items()} == dict(
+        zip(("01", "02", "03"), tiny_clips.TEST)
+    )
+    assert (
+        "HEADLINE" in done.out
+        and str(workdir / "results.json") in done.out
+        and "auc" in (workdir / "results.md").read_text().lower()
+    )
 
 
 def test_what_is_said_of_odd_videos_and_gaps(trained):
-    """A video too short to train on, one of a single frame, and a frame without a description: each is told once, and handled."""
+    """A video too short to train on, one of a single frame, and a frame without a description:
+    each is told once, and handled."""
     workdir, done = trained
     for line in (
         "frames: 1 videos have one frame, which is repeated to fill a clip: 03",
         "1 training videos are too short for a clip and left out: 04 (3 frames)",
-        "descriptions: captions_gpt4o_test.jsonl, 1 frames without a description take the last one before them: 02 (1)",
+        (
+            "descriptions: captions_gpt4o_test.jsonl, 1 frames without a description take the last"
+            " one before them: 02 (1)"
+        ),
     ):
         assert done.err.count(line) == 1, line
     assert np.isfinite(scores_of(workdir / "scores.npz")["03"]).all()
@@ -138,42 +188,69 @@ def test_what_is_said_of_odd_videos_and_gaps(trained):
 
 def test_evaluated_again_the_scores_are_the_same(trained):
     workdir, _ = trained
-    before, results = (workdir / "scores.npz").read_bytes(), json.loads((workdir / "results.json").read_text())
+    before, results = (
+        (workdir / "scores.npz").read_bytes(),
+        json.loads((workdir / "results.json").read_text()),
+    )
     again = launch("--mode=evaluate", f"--workdir={workdir}")
     assert again.code == 0 and again.state is None, again.err
     assert (workdir / "scores.npz").read_bytes() == before
     found = json.loads((workdir / "results.json").read_text())
-    assert (found["records"], found["named"], found["weights"]) == (results["records"], results["named"], results["weights"])
+    assert (found["records"], found["named"], found["weights"]) == (
+        results["records"],
+        results["named"],
+        results["weights"],
+    )
 
 
 def test_other_frames_of_the_same_names(trained, tiny_set, tmp_path):
-    """Training does not go on with them, nor is the run evaluated over its own results; on other data it has a folder of its own."""
-    run, other = shutil.copytree(trained[0], tmp_path / "run"), shutil.copytree(tiny_set, tmp_path / "other")
+    """Training does not go on with them, nor is the run evaluated over its own results; on other
+    data it has a folder of its own."""
+    run, other = (
+        shutil.copytree(trained[0], tmp_path / "run"),
+        shutil.copytree(tiny_set, tmp_path / "other"),
+    )
     before = (run / "scores.npz").read_bytes()
     picture = sorted((other / "training" / "frames" / "01").iterdir())
     shutil.copyfile(picture[0], picture[5])
     done = train(other, run)
-    assert done.code == 2 and "learnt from other data under the same names of videos" in done.err and (run / "scores.npz").read_bytes() == before, done.err
+    assert (
+        done.code == 2
+        and "learnt from other data under the same names of videos" in done.err
+        and (run / "scores.npz").read_bytes() == before
+    ), done.err
     (other / "test_spans.txt").write_text("01 6 9\n02 4 5\n")
     (other / "test_masks_packed.npz").unlink()
     settings = {"--config.data.masks=", f"--config.data.root={other}"}
     out = tmp_path / "on"
     for folder in (out, out, run):
-        done = launch("--mode=evaluate", f"--workdir={run}", f"--data={other}", f"--output={folder}")
+        done = launch(
+            "--mode=evaluate", f"--workdir={run}", f"--data={other}", f"--output={folder}"
+        )
         assert done.code == (2 if folder == run else 0), done.err
     assert "the folder of a run" in done.err
     tree = json.loads((out / "results.json").read_text())
     assert tree["evaluated_on"]["data"] == str(other) and tree["positive_frames"] == 6
     found, expected = scores_of(out / "scores.npz"), scores_of(run / "scores.npz")
-    assert all(np.array_equal(found[name], expected[name]) for name in expected) and (run / "scores.npz").read_bytes() == before
-    done = launch(CONFIG, "--mode=evaluate", f"--workdir={run}", *flags(), *settings)  # other truth of the same frames: not over its results
+    assert (
+        all(np.array_equal(found[name], expected[name]) for name in expected)
+        and (run / "scores.npz").read_bytes() == before
+    )
+    # other truth of the same frames: not over its results
+    done = launch(CONFIG, "--mode=evaluate", f"--workdir={run}", *flags(), *settings)
     assert done.code == 2 and "differ" in done.err
 
 
 def test_evaluated_with_other_settings_of_the_score(trained, tiny_set, tmp_path):
-    """Terms, windows and weights are no part of what was trained: streaming, and a score of descriptions alone, which has no map."""
+    """Terms, windows and weights are no part of what was trained: streaming, and a score of
+    descriptions alone, which has no map."""
     run = shutil.copytree(trained[0], tmp_path / "run")
-    other = {"score__causal": True, "score__terms": "semantic", "score__weights": "(2.0,)", "eval__figures": False}
+    other = {
+        "score__causal": True,
+        "score__terms": "semantic",
+        "score__weights": "(2.0,)",
+        "eval__figures": False,
+    }
     done = train(tiny_set, run, "--mode=evaluate", **other)
     assert done.code == 0, done.err
     results = json.loads((run / "results.json").read_text())
@@ -183,12 +260,21 @@ def test_evaluated_with_other_settings_of_the_score(trained, tiny_set, tmp_path)
 
 
 def test_scoring_without_labels(trained, tiny_set, tmp_path):
-    """The test videos as a folder of one's own get the scores of the evaluation, and a file of its own goes too."""
+    """The test videos as a folder of one's own get the scores of the evaluation, and a file of
+    its own goes too."""
     workdir, _ = trained
     captions = tiny_set / "captions_gpt4o_test.jsonl"
-    score = lambda source, *more: launch("--mode=score", f"--workdir={workdir}", f"--input={source}", f"--output={tmp_path / 'scores.npz'}", *more)  # noqa: E731
+    score = lambda source, *more: launch(
+        "--mode=score",
+        f"--workdir={workdir}",
+        f"--input={source}",
+        f"--output={tmp_path / 'scores.npz'}",
+        *more,
+    )  # noqa: E731
     refused = score(tiny_set / "testing" / "frames")
-    assert refused.code == 2 and "--captions=FILE" in refused.err and refused.err.count("error:") == 1
+    assert (
+        refused.code == 2 and "--captions=FILE" in refused.err and refused.err.count("error:") == 1
+    )
     done = score(tiny_set / "testing" / "frames", f"--captions={captions}")
     assert done.code == 0 and "3 videos, 26 frames" in done.out, done.err
     mine, theirs = scores_of(tmp_path / "scores.npz"), scores_of(workdir / "scores.npz")
@@ -196,14 +282,19 @@ def test_scoring_without_labels(trained, tiny_set, tmp_path):
     for name in mine:
         np.testing.assert_array_equal(mine[name], theirs[name])
     video = video_files.write_video(tmp_path / "own.mp4", 6)
-    tiny_clips.write_lines(tmp_path / "own.jsonl", [{"video": "own", "start": 1, "end": 6, "text": "A square walks."}])
+    tiny_clips.write_lines(
+        tmp_path / "own.jsonl", [{"video": "own", "start": 1, "end": 6, "text": "A square walks."}]
+    )
     done = score(video, f"--captions={tmp_path / 'own.jsonl'}")
     assert done.code == 0, done.err
-    assert {name: x.shape for name, x in scores_of(tmp_path / "scores.npz").items()} == {"own": (6,)}
+    assert {name: x.shape for name, x in scores_of(tmp_path / "scores.npz").items()} == {
+        "own": (6,)
+    }
 
 
 def test_interrupted_and_resumed_with_the_same_bits(trained, tiny_set, tmp_path, monkeypatch):
-    """A crash before batch 4 goes on from the save of step 2; SIGTERM at batch 3 saves step 3; the third start ends like the whole run."""
+    """A crash before batch 4 goes on from the save of step 2; SIGTERM at batch 3 saves step 3;
+    the third start ends like the whole run."""
     workdir, whole = trained
     original = pipeline.TrainIterator.__next__
 
@@ -236,26 +327,45 @@ def test_interrupted_and_resumed_with_the_same_bits(trained, tiny_set, tmp_path,
 
 
 def test_a_memory_instead_of_experts(tiny_set, tmp_path):
-    """A filter without a choice has no picture of experts; evaluation goes over several devices, and there are neither masks nor descriptions."""
+    """A filter without a choice has no picture of experts; evaluation goes over several devices,
+    and there are neither masks nor descriptions."""
     root = shutil.copytree(tiny_set, tmp_path / "set")
     (root / "test_masks_packed.npz").unlink()
-    more = {"train__steps": 1, "data__masks": "", "data__store": "direct", "data__stride": 2, "data__channels": 3, "parallel__devices": 2}
-    done = launch("--config=configs/ped2.py:mnad+no_text+frames", f"--config.data.root={root}", f"--workdir={tmp_path / 'run'}", *flags(**more))
+    more = {
+        "train__steps": 1,
+        "data__masks": "",
+        "data__store": "direct",
+        "data__stride": 2,
+        "data__channels": 3,
+        "parallel__devices": 2,
+    }
+    done = launch(
+        "--config=configs/ped2.py:mnad+no_text+frames",
+        f"--config.data.root={root}",
+        f"--workdir={tmp_path / 'run'}",
+        *flags(**more),
+    )
     assert done.code == 0, done.err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert set(results["weights"]) == {"appearance", "pace", "relation"} and not any(name.startswith("floor") for name in results["named"])
+    assert set(results["weights"]) == {"appearance", "pace", "relation"} and not any(
+        name.startswith("floor") for name in results["named"]
+    )
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert "heat_01.png" in figures and "experts.png" not in figures
 
 
-# ---- wrong input ------------------------------------------------------------------------------------------------------------------------
+# ---- wrong input
+# ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "settings, words",
     [
         ({"data__height": 30}, ["data.height = 30", "multiple of 12", "model.patch"]),
-        ({"data__height": 30, "model__patch": 6, "model__cell": 3}, ["data.height = 30", "multiple of 12", "pace network"]),
+        (
+            {"data__height": 30, "model__patch": 6, "model__cell": 3},
+            ["data.height = 30", "multiple of 12", "pace network"],
+        ),
         ({"model__cell": 5}, ["model.cell = 5", "divisor of model.patch = 12"]),
         ({"model__width": 18}, ["model.width = 18", "model.heads = 4"]),
         ({"data__clip_frames": 3}, ["model.width = 16", "data.clip_frames = 3"]),
@@ -288,7 +398,9 @@ def missing_frame(root):
 
 
 def other_size(root):
-    assert cv2.imwrite(str(root / "testing/frames/01/004.jpg"), video_files.picture(4, size=(30, 48)))
+    assert cv2.imwrite(
+        str(root / "testing/frames/01/004.jpg"), video_files.picture(4, size=(30, 48))
+    )
 
 
 def gif(root):
@@ -297,7 +409,9 @@ def gif(root):
 
 def truncated(root):
     shutil.rmtree(root / "training/frames/02")
-    path = video_files.write_video(root / "training/frames/02.mp4", 20, options={"movflags": "faststart"})
+    path = video_files.write_video(
+        root / "training/frames/02.mp4", 20, options={"movflags": "faststart"}
+    )
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
 
 
@@ -312,12 +426,18 @@ def empty(root):
 
 
 WRONG = {
-    unknown_description: ({}, ["captions_gpt4o_test.jsonl, line 26", "unknown video '77'", "expected one of 01, 02, 03"]),
+    unknown_description: (
+        {},
+        ["captions_gpt4o_test.jsonl, line 26", "unknown video '77'", "expected one of 01, 02, 03"],
+    ),
     missing_frame: ({}, ["testing/frames/01", "frame 004.jpg is missing", "003.jpg and 005.jpg"]),
     other_size: ({}, ["004.jpg", "30x48", "expected 32x48"]),
     gif: ({}, ["training/frames/02/004.jpg", "GIF", "expected JPEG"]),
     truncated: ({}, ["02.mp4", "copy or encode it again"]),
-    no_truth: ({"data__spans": "", "data__masks": ""}, ["no ground truth found", "data.spans", "--mode=score"]),
+    no_truth: (
+        {"data__spans": "", "data__masks": ""},
+        ["no ground truth found", "data.spans", "--mode=score"],
+    ),
     empty: ({}, ["no folder of test videos", "testing/frames", "Found: nothing"]),
 }
 
@@ -325,7 +445,9 @@ WRONG = {
 def refused(done, workdir, words):
     """One clear error, exit code 2, and nothing of training was begun."""
     assert done.code == 2 and done.state is None
-    assert done.err.count("error:") == 1 and done.err.rstrip().splitlines()[-1].startswith("error: "), done.err
+    assert done.err.count("error:") == 1 and done.err.rstrip().splitlines()[-1].startswith(
+        "error: "
+    ), done.err
     assert "train:" not in done.err and not workdir.exists()
     for word in words:
         assert word in done.err, done.err
@@ -344,13 +466,23 @@ def test_wrong_sets(tiny_set, tmp_path, spoil):
     [
         ({"data__root": ""}, ["config.data.root is empty", "--config.data.root=FOLDER"]),
         ({"data__root": "/nonexistent/ped2"}, ["/nonexistent/ped2", "not found"]),
-        ({"data__test_descriptions": ""}, ["train_descriptions and test_descriptions", "both or neither"]),
+        (
+            {"data__test_descriptions": ""},
+            ["train_descriptions and test_descriptions", "both or neither"],
+        ),
         ({"data__spans": "spans.txt"}, ["spans.txt", "not found"]),
-        ({"score__weights": "(1.0, 2.0)"}, ["config.score.weights has 2 numbers", "expected 5", "semantic"]),
-        ({"score__terms": "pace", "model__pace": False}, ["config.score.terms = ('pace',)", "the model has none of them"]),
+        (
+            {"score__weights": "(1.0, 2.0)"},
+            ["config.score.weights has 2 numbers", "expected 5", "semantic"],
+        ),
+        (
+            {"score__terms": "pace", "model__pace": False},
+            ["config.score.terms = ('pace',)", "the model has none of them"],
+        ),
         ({"train__batch_size": 3, "parallel__devices": 2}, ["batch_size"]),
     ],
 )
 def test_settings_that_the_set_refuses(tiny_set, tmp_path, settings, words):
-    """Found before any training too: weights for other terms than there are, a score of parts that the model lacks."""
+    """Found before any training too: weights for other terms than there are, a score of parts
+    that the model lacks."""
     refused(train(tiny_set, tmp_path / "run", **settings), tmp_path / "run", words)

@@ -1,7 +1,9 @@
-"""Readers of published feature folders. `open_layout` for training and evaluation, `open_input` for files without labels."""
+"""Readers of published feature folders. `open_layout` for training and evaluation, `open_input`
+for files without labels."""
+
 from __future__ import annotations
 
-from gfvad.settings.config import nearest
+from gfvad.base.types import ConfigError
 from gfvad.data.features.layouts.base import Entry, Layout, Problem
 from gfvad.data.features.layouts.generic import Generic
 from gfvad.data.features.layouts.inputs import drop_unusable, open_input
@@ -12,20 +14,25 @@ from gfvad.data.features.layouts.ucf_crime import UcfCrime
 from gfvad.data.features.layouts.ucf_logits import UcfLogits
 from gfvad.data.features.layouts.vadclip import VadClip
 from gfvad.data.features.layouts.xd_violence import XdViolence
-from gfvad.base.types import ConfigError
+from gfvad.settings.config import nearest
 
-LAYOUTS = {cls.kind: cls for cls in (XdViolence, UcfCrime, UcfLogits, ShanghaiTech, Tevad, VadClip, Ped2Weak, Generic)}
+LAYOUTS = {
+    cls.kind: cls
+    for cls in (XdViolence, UcfCrime, UcfLogits, ShanghaiTech, Tevad, VadClip, Ped2Weak, Generic)
+}
 __all__ = ["LAYOUTS", "Entry", "Layout", "Problem", "drop_unusable", "open_input", "open_layout"]
 
 
 def open_layout(data_cfg) -> Layout:
     """The reader of config.data (layout, root, modalities, captions, ...).
 
-    Raises ConfigError for an unknown layout or modality, DataError where the folder or its annotation files are wrong. Reads no features.
+    Raises ConfigError for an unknown layout or modality, DataError where the folder or its
+    annotation files are wrong. Reads no features.
     """
     if data_cfg.layout not in LAYOUTS:
         raise ConfigError(
-            f"config.data.layout = {data_cfg.layout!r}{nearest(str(data_cfg.layout), list(LAYOUTS))} "
-            f"(one of {', '.join(LAYOUTS)})"
+            "config.data.layout ="
+            f" {data_cfg.layout!r}{nearest(str(data_cfg.layout), list(LAYOUTS))} (one of"
+            f" {', '.join(LAYOUTS)})"
         )
     return LAYOUTS[data_cfg.layout](data_cfg)

@@ -1,4 +1,6 @@
-"""Reading .npy and .npz features: what they must be, and what can be wrong with them. The reader itself: `gfvad/base/arrays.py`."""
+"""Reading .npy and .npz features: what they must be, and what can be wrong with them. The reader
+itself: `gfvad/base/arrays.py`."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -24,19 +26,29 @@ def is_float(dtype: np.dtype) -> bool:
 
 
 def check_header(path: Path, header: Header, ndim: tuple[int, ...], dim: int = 0) -> None:
-    """Raises DataError where a feature file is truncated, of the wrong type or shape (last axis `dim`; 0: any), or has no rows."""
+    """Raises DataError where a feature file is truncated, of the wrong type or shape (last axis
+    `dim`; 0: any), or has no rows."""
     require_size(path, header)
     if not is_float(header.dtype):
-        raise DataError(f"{path}: type {header.dtype}; expected float16, float32 or float64 features")
+        raise DataError(
+            f"{path}: type {header.dtype}; expected float16, float32 or float64 features"
+        )
     if len(header.shape) not in ndim or (dim and header.shape[-1] != dim):
-        axes = " or ".join({1: "[units]", 2: "[units, {}]", 3: "[units, crops, {}]"}[n].format(dim or "features") for n in ndim)
+        axes = " or ".join(
+            {1: "[units]", 2: "[units, {}]", 3: "[units, crops, {}]"}[n].format(dim or "features")
+            for n in ndim
+        )
         raise DataError(f"{path}: shape {header.shape}; expected {axes}")
     if 0 in header.shape:
-        raise DataError(f"{path}: shape {header.shape} has no rows; expected at least one unit, extract it again or remove the video")
+        raise DataError(
+            f"{path}: shape {header.shape} has no rows; expected at least one unit, extract it"
+            " again or remove the video"
+        )
 
 
 def read_chunks(path: Path, header: Header) -> Iterator[np.ndarray]:
-    """The values of a checked file in pieces of at most CHUNK_BYTES, flat, in file order: little memory for any file."""
+    """The values of a checked file in pieces of at most CHUNK_BYTES, flat, in file order: little
+    memory for any file."""
     count = max(1, CHUNK_BYTES // header.dtype.itemsize)
     with open(path, "rb") as file:
         file.seek(header.offset)
@@ -45,18 +57,29 @@ def read_chunks(path: Path, header: Header) -> Iterator[np.ndarray]:
 
 
 def to_features(array: np.ndarray) -> np.ndarray:
-    """Native float16 or float32 (float64 is rounded to float32: no published feature has more precision)."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=") if array.dtype.itemsize <= 4 else np.float32)
+    """Native float16 or float32 (float64 is rounded to float32: no published feature has more
+    precision)."""
+    return np.ascontiguousarray(
+        array, array.dtype.newbyteorder("=") if array.dtype.itemsize <= 4 else np.float32
+    )
 
 
 def too_large(array: np.ndarray) -> str:
-    """What is wrong with finite values whose squares would overflow float32; '' for nothing. `array` as it is in the file."""
-    peak = float(np.abs(array).max(initial=0.0)) if array.dtype.itemsize > 2 else 0.0  # float16 ends at 65,504
-    return f"values up to {peak:.3g}; expected at most {LARGEST:g}, for squares of larger ones overflow float32: scale this modality" if peak > LARGEST else ""
+    """What is wrong with finite values whose squares would overflow float32; '' for nothing.
+    `array` as it is in the file."""
+    # float16 ends at 65,504
+    peak = float(np.abs(array).max(initial=0.0)) if array.dtype.itemsize > 2 else 0.0
+    return (
+        f"values up to {peak:.3g}; expected at most {LARGEST:g}, for squares of larger ones"
+        " overflow float32: scale this modality"
+        if peak > LARGEST
+        else ""
+    )
 
 
 def require_finite(array: np.ndarray, where: str) -> None:
-    """Raises DataError with the number of NaN or infinite values and the first one's index, and for values that are too large to be squared."""
+    """Raises DataError with the number of NaN or infinite values and the first one's index, and
+    for values that are too large to be squared."""
     if not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))
         raise DataError(

@@ -1,8 +1,10 @@
-"""What every layout shares: entries (names and paths, no arrays), survey of what is wrong, and the way from files to a `Video`.
+"""What every layout shares: entries (names and paths, no arrays), survey of what is wrong, and the
+way from files to a `Video`.
 
-A layout never guesses. What is wrong with a folder is found by `survey` as a list of Problems; `entries` raises the first errors among them
-by name, `gfvad.data.features.audit` prints all.
+A layout never guesses. What is wrong with a folder is found by `survey` as a list of Problems;
+`entries` raises the first errors among them by name, `gfvad.data.features.audit` prints all.
 """
+
 from __future__ import annotations
 
 import collections
@@ -15,15 +17,15 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.names import some as some
-from gfvad.settings.config import nearest
+from gfvad.base.types import ConfigError, DataError, Video
 from gfvad.data import truth_audit
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.features.layouts import arrays, parts
-from gfvad.data.features.layouts.captions import captions_path, CaptionText
+from gfvad.data.features.layouts.captions import CaptionText, captions_path
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.text import RULES as text_rules
 from gfvad.data.truth_audit import MAX_GAP as MAX_GAP
-from gfvad.data.truth_audit import align, Crops, Stated
-from gfvad.base.types import ConfigError, DataError, Video
+from gfvad.data.truth_audit import Crops, Stated, align
+from gfvad.settings.config import nearest
 
 __all__ = ["MAX_GAP", "SPLITS", "Entry", "Layout", "Problem", "align", "find_files", "some"]
 SPLITS = ("train", "test")
@@ -36,7 +38,8 @@ class Entry(NamedTuple):
     split: str  # 'train' | 'test'
     label: int  # 1 abnormal, 0 normal, -1 unknown
     classes: tuple[str, ...]
-    files: Mapping[str, tuple[Path, ...]]  # modality -> its files, one a crop where crops are files; () where it is known to be missing
+    # modality -> its files, one a crop where crops are files; () where it is known to be missing
+    files: Mapping[str, tuple[Path, ...]]
     row: int = -1  # row of the arrays, where the file is a container of all videos
 
 
@@ -50,27 +53,40 @@ class Problem(NamedTuple):
 
 
 def find_files(root: Path, suffix: str = ".npy", below: bool = True) -> list[Path]:
-    """Every file in a folder (and below) with this suffix in any case, sorted; what is hidden is left out. Raises DataError for a folder of that name."""
+    """Every file in a folder (and below) with this suffix in any case, sorted; what is hidden is
+    left out. Raises DataError for a folder of that name."""
     found = []
     for folder, folders, files in os.walk(root):
-        odd = [f for f in folders if f.lower().endswith(suffix or (".npy", ".npz")) and not f.startswith(".")]
+        odd = [
+            f
+            for f in folders
+            if f.lower().endswith(suffix or (".npy", ".npz")) and not f.startswith(".")
+        ]
         if odd:
-            raise DataError(f"{Path(folder, min(odd))}: a folder; expected a {Path(min(odd)).suffix} file there: copy it again, or rename the folder")
+            raise DataError(
+                f"{Path(folder, min(odd))}: a folder; expected a {Path(min(odd)).suffix} file"
+                " there: copy it again, or rename the folder"
+            )
         folders[:] = sorted(f for f in folders if below and not f.startswith("."))
-        found += [Path(folder, f) for f in files if f.lower().endswith(suffix) and not f.startswith(".")]
+        found += [
+            Path(folder, f) for f in files if f.lower().endswith(suffix) and not f.startswith(".")
+        ]
     return sorted(found)
 
 
 class Layout:
     """A reader of one folder format.
 
-    Attributes: name (dataset, from the config), root, modalities {name: D}, ground_truth (which one, in words), split_rule (what decided
-    the part of each video, in words), notes (a Counter of videos repaired so far, by what), fps and unit_frames as in `Video`. `entries` reads no features, `modalities` a few headers.
+    Attributes: name (dataset, from the config), root, modalities {name: D}, ground_truth (which
+    one, in words), split_rule (what decided the part of each video, in words), notes (a Counter of
+    videos repaired so far, by what), fps and unit_frames as in `Video`. `entries` reads no
+    features, `modalities` a few headers.
     """
 
     kind = ""  # name in the registry
     dims: Mapping[str, int] = {}  # modality -> D as published; 0: whatever the first file has
-    ndims: Mapping[str, tuple[int, ...]] = {}  # modality -> axes its files may have (2: [T, D], 3: [T, C, D])
+    # modality -> axes its files may have (2: [T, D], 3: [T, C, D])
+    ndims: Mapping[str, tuple[int, ...]] = {}
     unit_frames = SNIPPET
     fps = 0.0
     ground_truth = "none"
@@ -78,7 +94,11 @@ class Layout:
     compares = False  # True where `untrained` or `other_truths` give something
 
     def __init__(self, data_cfg):
-        self.cfg, self.root, self.name = data_cfg, Path(data_cfg.root).expanduser(), data_cfg.dataset
+        self.cfg, self.root, self.name = (
+            data_cfg,
+            Path(data_cfg.root).expanduser(),
+            data_cfg.dataset,
+        )
         self.asked = tuple(data_cfg.modalities)
         self._noted: dict[str, set[tuple[str, str]]] = {}
         self._scans: dict[str, tuple[list[Entry], list[Problem]]] = {}
@@ -91,7 +111,10 @@ class Layout:
         unknown = [m for m in self.on_disk if self.dims and m not in self.dims]
         if unknown:
             offered = sorted({*self.dims, "text"})
-            raise ConfigError(f"config.data.modalities has {unknown[0]!r}, which layout {self.kind} has not{nearest(unknown[0], offered)}")
+            raise ConfigError(
+                f"config.data.modalities has {unknown[0]!r}, which layout {self.kind} has"
+                f" not{nearest(unknown[0], offered)}"
+            )
 
     # ---- for a layout to fill in
 
@@ -104,15 +127,19 @@ class Layout:
         raise TypeError(f"layout {self.kind!r} defines no scan")
 
     def claims(self, entry: Entry) -> Mapping[str, str]:
-        """What says of which part a video is, whatever decided it: {what says it: 'train' | 'test'}."""
-        return parts.folder_claims((path for files in entry.files.values() for path in files), self.root)
+        """What says of which part a video is, whatever decided it: {what says it: 'train' |
+        'test'}."""
+        return parts.folder_claims(
+            (path for files in entry.files.values() for path in files), self.root
+        )
 
     def decided(self, entry: Entry) -> str:
         """What decided the part of a video, for a message."""
         return self.split_rule
 
     def tables(self) -> Mapping[Path, tuple[Mapping[str, object], str]]:
-        """Tables whose rows may be of videos that are not there: {file: ({name: row}, what a row is)}."""
+        """Tables whose rows may be of videos that are not there: {file: ({name: row}, what a row
+        is)}."""
         return {}
 
     def truth(self, entry: Entry, units: int) -> Truth:
@@ -129,11 +156,13 @@ class Layout:
         return self.fps
 
     def untrained(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        """Scores of test units by what needs no training, to stand beside a model's: {name: {video: [N]}}."""
+        """Scores of test units by what needs no training, to stand beside a model's: {name:
+        {video: [N]}}."""
         return {}
 
     def other_truths(self) -> Mapping[str, Mapping[str, np.ndarray]]:
-        """Further ground truths of the test part that are in use: {name: {video: uint8 [T]}}, T no longer than `truth` has it."""
+        """Further ground truths of the test part that are in use: {name: {video: uint8 [T]}}, T
+        no longer than `truth` has it."""
         return {}
 
     def annotation_files(self) -> list[Path]:
@@ -148,9 +177,12 @@ class Layout:
         """A modality as [C, N, D]: files [T, D] are crops, one file [T, C, D] holds them."""
         crops = []
         for path, header in self.headers(entry, modality):
-            arrays.check_header(path, header, self.ndims.get(modality, (2, 3)), self.modalities[modality])
+            arrays.check_header(
+                path, header, self.ndims.get(modality, (2, 3)), self.modalities[modality]
+            )
             array = arrays.read_array(path, header)
-            arrays.require_finite(array, str(path))  # float64 beyond float32 would be rounded to infinity
+            # float64 beyond float32 would be rounded to infinity
+            arrays.require_finite(array, str(path))
             crops.append(arrays.to_features(array))
         if any(c.shape != crops[0].shape for c in crops) or (len(crops) > 1 and crops[0].ndim == 3):
             raise DataError(
@@ -162,7 +194,8 @@ class Layout:
     # ---- for everyone
 
     def survey(self, split: str) -> tuple[list[Entry], list[Problem]]:
-        """`scan`, once, in the order of names, with what the parts and tables of every layout must hold."""
+        """`scan`, once, in the order of names, with what the parts and tables of every layout
+        must hold."""
         if split not in SPLITS:
             raise DataError(f"split {split!r}; expected one of {', '.join(SPLITS)}")
         if split not in self._surveys:
@@ -172,8 +205,19 @@ class Layout:
             if split == "train" or not others:  # once is enough
                 last = parts.table_problems(self, [*entries, *others])
             if split == "train":
-                last += parts.suffix_problems(self, [*entries, *others], self.root.is_dir() and find_files(self.root, "") or [])
-            self._surveys[split] = entries, [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)]
+                last += parts.suffix_problems(
+                    self,
+                    [*entries, *others],
+                    self.root.is_dir() and find_files(self.root, "") or [],
+                )
+            self._surveys[split] = (
+                entries,
+                [
+                    *(Problem(*p) for p in first),
+                    *problems,
+                    *(Problem(*p) for p in last),
+                ],
+            )
         return self._surveys[split]
 
     def _scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
@@ -198,13 +242,21 @@ class Layout:
         self._surveys[split] = entries, problems
 
     def entries(self, split: str) -> list[Entry]:
-        """Videos of a split, by name. Raises DataError, by name, for anything missing, unpaired or unknown."""
+        """Videos of a split, by name. Raises DataError, by name, for anything missing, unpaired
+        or unknown."""
         entries, problems = self.survey(split)
         errors = [p for p in problems if p.error]
         if errors:
             first = [p for p in errors if p.kind == errors[0].kind]
-            rest = f"; {len(errors) - len(first)} further errors of other kinds" if len(first) < len(errors) else ""
-            what = f"{len(first)} x {errors[0].kind}: {some(p.where for p in first)}: {errors[0].detail}"
+            rest = (
+                f"; {len(errors) - len(first)} further errors of other kinds"
+                if len(first) < len(errors)
+                else ""
+            )
+            what = (
+                f"{len(first)} x {errors[0].kind}: {some(p.where for p in first)}:"
+                f" {errors[0].detail}"
+            )
             command = f"python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check"
             hint = "" if self.kind == "input" else f". `{command}` lists all"
             raise DataError(f"{self.root} ({split}): {what}{rest}{hint}")
@@ -215,13 +267,18 @@ class Layout:
         """{modality: D}; the order of the config."""
         if self._modalities is None:
             widths = {m: self.dims.get(m) or self._first_dim(m) for m in self.on_disk}
-            self._modalities = {m: widths[m] if m in widths else self.text.encoder.dim for m in self.asked}
+            self._modalities = {
+                m: widths[m] if m in widths else self.text.encoder.dim for m in self.asked
+            }
         return self._modalities
 
     def _first_dim(self, modality: str) -> int:
-        """Features of most of the first readable files: one broken or odd file does not decide for the others."""
+        """Features of most of the first readable files: one broken or odd file does not decide
+        for the others."""
         dims, broken = [], None
-        for entry in (e for split in SPLITS for e in self.survey(split)[0] if e.files.get(modality)):
+        for entry in (
+            e for split in SPLITS for e in self.survey(split)[0] if e.files.get(modality)
+        ):
             try:
                 path, header = self.headers(entry, modality)[0]
                 arrays.check_header(path, header, self.ndims.get(modality, (2, 3)))
@@ -238,10 +295,14 @@ class Layout:
         return max(sorted(set(dims)), key=dims.count)
 
     def load(self, entry: Entry) -> Video:
-        """Reads a video. Raises DataError for files that are absent, truncated, misshapen, not finite or out of step."""
+        """Reads a video. Raises DataError for files that are absent, truncated, misshapen, not
+        finite or out of step."""
         features = {m: self.read(entry, m) for m in self.on_disk if entry.files[m]}
         if not features and self.on_disk:
-            raise DataError(f"{entry.name}: no file of any modality of {', '.join(self.on_disk)}; expected at least one, see docs/data.md")
+            raise DataError(
+                f"{entry.name}: no file of any modality of {', '.join(self.on_disk)}; expected at"
+                " least one, see docs/data.md"
+            )
         for m, array in features.items():
             if entry.label in (0, 1):
                 self._crops[entry.split].require(m, entry.name, *array.shape[:2])
@@ -257,19 +318,35 @@ class Layout:
             features["text"] = self._text_features(entry, units)
         num_frames, spans, span_classes = self.checked_truth(entry, units)
         return Video(
-            entry.name, entry.split, {m: features[m] for m in self.asked}, entry.label, entry.classes, num_frames, spans, span_classes,
-            self.unit_frames, self.rate(entry),
-        )  # fmt: skip
+            entry.name,
+            entry.split,
+            {m: features[m] for m in self.asked},
+            entry.label,
+            entry.classes,
+            num_frames,
+            spans,
+            span_classes,
+            self.unit_frames,
+            self.rate(entry),
+        )
 
     def checked_truth(self, entry: Entry, units: int) -> Truth:
-        """`truth` of a test video, the length of a training one, of N units. Raises DataError where it cannot be (`data/truth_audit.py`)."""
-        truth = self.truth(entry, units) if entry.split == "test" else Truth(self.train_frames(entry, units), EMPTY, ())
-        truth_audit.check_truth(entry.name, entry.label, entry.split, units, truth, self.stated(entry), self.unit_frames)
+        """`truth` of a test video, the length of a training one, of N units. Raises DataError
+        where it cannot be (`data/truth_audit.py`)."""
+        truth = (
+            self.truth(entry, units)
+            if entry.split == "test"
+            else Truth(self.train_frames(entry, units), EMPTY, ())
+        )
+        truth_audit.check_truth(
+            entry.name, entry.label, entry.split, units, truth, self.stated(entry), self.unit_frames
+        )
         return truth
 
     @property
     def notes(self) -> collections.Counter:
-        """Videos loaded so far that had to be repaired, by what was done; a video counts once however often it is loaded."""
+        """Videos loaded so far that had to be repaired, by what was done; a video counts once
+        however often it is loaded."""
         return collections.Counter({what: len(videos) for what, videos in self._noted.items()})
 
     def _note(self, what: str, entry: Entry) -> None:
@@ -282,14 +359,31 @@ class Layout:
     def text_units(self, entry: Entry) -> int:
         """N of a video where text is the only modality and its other features are not asked for."""
         others = ", ".join(sorted(set(self.dims) - {"text"})) or "its modalities"
-        raise ConfigError(f"config.data.modalities = ('text',): layout {self.kind} knows no units without features; add one of {others}")
+        raise ConfigError(
+            f"config.data.modalities = ('text',): layout {self.kind} knows no units without"
+            f" features; add one of {others}"
+        )
 
     def fingerprint(self) -> str:
-        """Hash of everything the videos depend on: choices, annotation files (content), feature files (name, size, time)."""
-        text = [f"text rules {text_rules}", self.cfg.text_encoder, self.cfg.text_assign, str(self.text.path)] if self.text else []
+        """Hash of everything the videos depend on: choices, annotation files (content), feature
+        files (name, size, time)."""
+        text = (
+            [
+                f"text rules {text_rules}",
+                self.cfg.text_encoder,
+                self.cfg.text_assign,
+                str(self.text.path),
+            ]
+            if self.text
+            else []
+        )
         lines = [self.kind, self.name, *self.asked, str(self.unit_frames), *text]
         for path in [*self.annotation_files(), *([self.text.path] if self.text else [])]:
-            lines.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else str(path))
+            lines.append(
+                f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+                if path.is_file()
+                else str(path)
+            )
         stats: dict[Path, os.stat_result] = {}
         for split in SPLITS:
             for entry in self.entries(split):

@@ -1,4 +1,6 @@
-"""The modality 'text' from timed sentences: for a video of any layout, one sentence embedding a unit."""
+"""The modality 'text' from timed sentences: for a video of any layout, one sentence embedding a
+unit."""
+
 from __future__ import annotations
 
 import os
@@ -7,18 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.files import present
-from gfvad.data import annotations, text
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
+from gfvad.data import annotations, text
 
 
 def cache_folder(data_cfg) -> Path:
-    """Folder of embeddings already made: config.data.cache_dir, $GFVAD_CACHE, ~/.cache/gfvad, in this order."""
-    return Path(data_cfg.cache_dir or os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad").expanduser()
+    """Folder of embeddings already made: config.data.cache_dir, $GFVAD_CACHE, ~/.cache/gfvad, in
+    this order."""
+    return Path(
+        data_cfg.cache_dir or os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad"
+    ).expanduser()
 
 
 def captions_path(data_cfg, root: Path) -> Path | None:
-    """The captions file of a config: relative to the root (or absolute), captions.json there by default; None where there is none.
+    """The captions file of a config: relative to the root (or absolute), captions.json there by
+    default; None where there is none.
 
     Raises DataError where one is named but absent.
     """
@@ -27,8 +33,8 @@ def captions_path(data_cfg, root: Path) -> Path | None:
         path = folder / Path(data_cfg.captions).expanduser()
         if not path.is_file():
             raise DataError(
-                f"{path}: not found; "
-                "expected the JSON of timed sentences named by config.data.captions (relative to config.data.root)"
+                f"{path}: not found; expected the JSON of timed sentences named by"
+                " config.data.captions (relative to config.data.root)"
             )
         return path
     path = folder / "captions.json"
@@ -36,7 +42,8 @@ def captions_path(data_cfg, root: Path) -> Path | None:
 
 
 def read_captions(path: Path) -> annotations.Videos:
-    """{video: Captions} of a file, found by any spelling of a video's name. Raises DataError where a video stands under two."""
+    """{video: Captions} of a file, found by any spelling of a video's name. Raises DataError
+    where a video stands under two."""
     table = annotations.Videos(path.name)
     for name, captions in text.load_captions(path).items():
         table.add(f"{path}, key {name!r}", name, captions)
@@ -62,11 +69,13 @@ class CaptionText:
         return self._encoder
 
     def get(self, name: str) -> text.Captions | None:
-        """Captions of a video (in any spelling, with or without a leading 'v='); None where it has none."""
+        """Captions of a video (in any spelling, with or without a leading 'v='); None where it
+        has none."""
         return self.captions.get(name)
 
     def embed_all(self, names: list[str]) -> None:
-        """Embeds every sentence of these videos in full batches (cached on disk); shows progress where there is much to do."""
+        """Embeds every sentence of these videos in full batches (cached on disk); shows progress
+        where there is much to do."""
         self._cache = text.open_cache(self._cache_dir, self.encoder)
         sentences = [s for captions in map(self.get, names) if captions for s in captions.sentences]
         missing = {text.text_key(self.encoder.id, s) for s in sentences} - set(self._cache.vectors)
@@ -74,7 +83,12 @@ class CaptionText:
             text.embed(sentences, self.encoder, self._cache)
             return
         with Progress(len(missing), "embedding", "sentences") as progress:
-            text.embed(sentences, self.encoder, self._cache, lambda done, _: progress.advance(done - progress.done))
+            text.embed(
+                sentences,
+                self.encoder,
+                self._cache,
+                lambda done, _: progress.advance(done - progress.done),
+            )
 
     @property
     def ready(self) -> bool:
@@ -82,7 +96,8 @@ class CaptionText:
         return self._cache is not None
 
     def features(self, name: str, units: int, unit_frames: int, fps: float) -> np.ndarray:
-        """float32 [1, N, D]: units of unit_frames / fps seconds, or, where either is unknown (0), N equal spans of the captions' duration.
+        """float32 [1, N, D]: units of unit_frames / fps seconds, or, where either is unknown (0), N
+        equal spans of the captions' duration.
 
         A video without captions gets zeros: no relation to anything.
         """

@@ -1,11 +1,15 @@
-"""Features in no published format: one .npz of all videos, one .npy, or a folder of .npy, for training sets of one's own and for scoring.
+"""Features in no published format: one .npz of all videos, one .npy, or a folder of .npy, for
+training sets of one's own and for scoring.
 
-.npz      x [V, T, D] (one modality) or one array [V, T, D] a modality by its name; name [V]; lengths [V] true units, where rows are padded
-folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalities lie in sub-folders of their names (MODALITY/NAME.npy without any
-          further meaning of a name, where a manifest.json says that `gfvad.extract` wrote it). The suffixes and
-          folders of the published sets are understood too: NAME__vggish.npy is audio, NAME_emb.npy text, NAME_i3d.npy the one that no
-          other mark claims; RGB, RGBTest, Flow, FlowTest
+.npz      x [V, T, D] (one modality) or one array [V, T, D] a modality by its name; name [V];
+          lengths [V] true units, where rows are padded
+folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalities lie in sub-folders
+          of their names (MODALITY/NAME.npy without any further meaning of a name, where a
+          manifest.json says that `gfvad.extract` wrote it). The suffixes and
+          folders of the published sets are understood too: NAME__vggish.npy is audio, NAME_emb.npy
+          text, NAME_i3d.npy the one that no other mark claims; RGB, RGBTest, Flow, FlowTest
 """
+
 from __future__ import annotations
 
 import re
@@ -17,15 +21,22 @@ import numpy as np
 
 from gfvad.base.files import lies_at, read_json
 from gfvad.base.names import canonical
+from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem, some, SPLITS
+from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem, find_files, some
 from gfvad.data.features.layouts.captions import CaptionText
 from gfvad.data.features.layouts.grouping import group_crops, missing_files
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.truth_audit import check_table
-from gfvad.base.types import DataError
 
-FOLDERS = {"rgb": "rgb", "rgbtest": "rgb", "flow": "flow", "flowtest": "flow", "vggish-features": "audio", "audio": "audio"}
+FOLDERS = {
+    "rgb": "rgb",
+    "rgbtest": "rgb",
+    "flow": "flow",
+    "flowtest": "flow",
+    "vggish-features": "audio",
+    "audio": "audio",
+}
 SUFFIXES = ((re.compile(r"(.+)__vggish"), "audio"), (re.compile(r"(.+)_emb"), "text"))
 EXTRACTED = "gfvad.features"  # `kind` in the manifest.json of `gfvad.extract`
 UNITS = "units"  # stands in for a modality whose values are not wanted
@@ -39,11 +50,14 @@ class Found(NamedTuple):
     row: int
 
 
-def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) -> tuple[str, str, int]:
-    """(modality, video, crop) of a .npy file; modality '' where the file is of one that is not asked for.
+def describe(
+    path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]
+) -> tuple[str, str, int]:
+    """(modality, video, crop) of a .npy file; modality '' where the file is of one that is not
+    asked for.
 
-    `rest` are the asked modalities that neither a suffix nor a folder marks: a file of one of several needs a folder. Raises DataError
-    where it has none.
+    `rest` are the asked modalities that neither a suffix nor a folder marks: a file of one of
+    several needs a folder. Raises DataError where it has none.
     """
     stem = canonical(without_npy(path.name))
     for pattern, modality in SUFFIXES:
@@ -57,17 +71,21 @@ def describe(path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]) 
         if modality:
             return (modality if modality in asked else ""), canonical(name), number
     if len(rest) > 1:
-        raise DataError(f"{path}: of {' or '.join(rest)}? Expected one sub-folder a modality, named like it")
+        raise DataError(
+            f"{path}: of {' or '.join(rest)}? Expected one sub-folder a modality, named like it"
+        )
     return (rest[0] if rest else ""), canonical(name), number
 
 
 def extracted(root: Path) -> bool:
-    """Whether a folder was written by `gfvad.extract`. Raises DataError where its manifest is damaged."""
+    """Whether a folder was written by `gfvad.extract`. Raises DataError where its manifest is
+    damaged."""
     path = root / "manifest.json"
     try:
         return read_json(path, "the manifest of features").get("kind") == EXTRACTED
     except DataError:
-        if lies_at(path) and lies_at(root / "units.csv"):  # else it is somebody else's, or there is none
+        # else it is somebody else's, or there is none
+        if lies_at(path) and lies_at(root / "units.csv"):
             raise
         return False
 
@@ -79,7 +97,9 @@ class Loose(Layout):
 
     def open(self) -> None:
         if not self.root.exists():
-            raise DataError(f"{self.root}: nothing there; expected an .npz, a .npy or a folder of them")
+            raise DataError(
+                f"{self.root}: nothing there; expected an .npz, a .npy or a folder of them"
+            )
         self._containers: dict[Path, arrays.Npz] = {}
         if self.root.is_dir():
             super().open()
@@ -91,7 +111,8 @@ class Loose(Layout):
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """Modalities whose files are looked for; where text from captions is the only one asked for, any file tells the number of units."""
+        """Modalities whose files are looked for; where text from captions is the only one asked
+        for, any file tells the number of units."""
         return self.on_disk or (UNITS,)
 
     def text_units(self, entry: Entry) -> int:
@@ -117,12 +138,19 @@ class Loose(Layout):
         if path.is_file() and path.suffix.lower() == ".npz":
             return self._gather_npz(path), []
         if path.is_file() and path.suffix.lower() != ".npy":
-            raise DataError(f"{path}: {path.suffix or 'no suffix'}; expected .npz, .npy or a folder of them")
-        return self._gather_npy([path] if path.is_file() else find_files(path), path.parent if path.is_file() else path)
+            raise DataError(
+                f"{path}: {path.suffix or 'no suffix'}; expected .npz, .npy or a folder of them"
+            )
+        return self._gather_npy(
+            [path] if path.is_file() else find_files(path), path.parent if path.is_file() else path
+        )
 
     def _gather_npy(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
         if not paths:
-            raise DataError(f"{root}: no .npy files; expected one a video (and modality), or an .npz given by its own path")
+            raise DataError(
+                f"{root}: no .npy files; expected one a video (and modality), or an .npz given by"
+                " its own path"
+            )
         if extracted(root):
             return self._gather_extracted(paths, root)
         marked = {
@@ -131,14 +159,20 @@ class Loose(Layout):
             if any(pattern.fullmatch(canonical(without_npy(p.name))) for p in paths)
         }
         folders = {part.lower() for p in paths for part in p.relative_to(root).parts[:-1]}
-        rest = self.unmarked([m for m in self.counted if m not in marked and m.lower() not in folders], paths, root)
+        rest = self.unmarked(
+            [m for m in self.counted if m not in marked and m.lower() not in folders], paths, root
+        )
         grouped: dict[str, list] = {m: [] for m in self.counted}
         for path in paths:
             modality, name, crop = describe(path, root, self.counted, rest)
             if modality:
                 grouped[modality].append((name, crop, path))
         if not all(grouped.values()):
-            self.lacking([m for m, files in grouped.items() if not files], root, f"found {some(p.name for p in paths)}")
+            self.lacking(
+                [m for m, files in grouped.items() if not files],
+                root,
+                f"found {some(p.name for p in paths)}",
+            )
             grouped = {m: files for m, files in grouped.items() if files}
         tables, problems = {}, []
         for modality, files in grouped.items():
@@ -148,8 +182,11 @@ class Loose(Layout):
         videos = {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}
         return videos, problems + missing_files(root.name, tables, self.optional)
 
-    def _gather_extracted(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
-        """MODALITY/NAME.npy: names may end like a crop or a mark of another set, so they are taken as they are."""
+    def _gather_extracted(
+        self, paths: list[Path], root: Path
+    ) -> tuple[dict[str, Found], list[Problem]]:
+        """MODALITY/NAME.npy: names may end like a crop or a mark of another set, so they are
+        taken as they are."""
         of = (
             {UNITS: paths}
             if self.counted == (UNITS,)
@@ -163,15 +200,21 @@ class Loose(Layout):
             if files
         }
         names = sorted(set().union(*tables.values()))
-        return {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}, missing_files(root.name, tables, self.optional)
+        return {
+            name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names
+        }, missing_files(root.name, tables, self.optional)
 
     def unmarked(self, rest: list[str], paths: Sequence[Path], root: Path) -> list[str]:
-        """Of the modalities that no suffix or folder marks, those that files without a mark may be of: any."""
+        """Of the modalities that no suffix or folder marks, those that files without a mark may
+        be of: any."""
         return rest
 
     def lacking(self, modalities: Sequence[str], root: Path, found: str) -> None:
         """What to do where no file is of some modalities: refuse."""
-        raise DataError(f"{root}: no files of modality {modalities[0]!r}; expected a sub-folder {modalities[0]}/ or its suffix, {found}")
+        raise DataError(
+            f"{root}: no files of modality {modalities[0]!r}; expected a sub-folder"
+            f" {modalities[0]}/ or its suffix, {found}"
+        )
 
     def container(self, path: Path) -> arrays.Npz:
         """An opened .npz."""
@@ -187,20 +230,34 @@ class Loose(Layout):
         names, held = npz.names(), self.held(npz)
         for m in held:
             header = npz.require(self._key(npz, m), 3)
-            if header.shape[0] != len(names) or 0 in header.shape or not arrays.is_float(header.dtype):
+            if (
+                header.shape[0] != len(names)
+                or 0 in header.shape
+                or not arrays.is_float(header.dtype)
+            ):
                 raise DataError(
                     f"{path}:{self._key(npz, m)}: shape {header.shape} of {header.dtype}; "
                     f"expected floats [{len(names)} names, units, features]"
                 )
         if "lengths" in npz.headers:
-            lengths, most = npz.array("lengths"), min(npz.headers[self._key(npz, m)].shape[1] for m in held)
-            if lengths.shape != (len(names),) or lengths.dtype.kind not in "iu" or (lengths < 1).any() or (lengths > most).any():
+            lengths, most = (
+                npz.array("lengths"),
+                min(npz.headers[self._key(npz, m)].shape[1] for m in held),
+            )
+            if (
+                lengths.shape != (len(names),)
+                or lengths.dtype.kind not in "iu"
+                or (lengths < 1).any()
+                or (lengths > most).any()
+            ):
                 raise DataError(
                     f"{path}:lengths: shape {lengths.shape} of {lengths.dtype}; "
                     f"expected {len(names)} whole numbers from 1 to {most}"
                 )
         for key in (k for k in ("label", "split") if k in npz.headers):
-            check_table(npz.array(key), len(names), f"{path}:{key}", (0, 1) if key == "label" else SPLITS)
+            check_table(
+                npz.array(key), len(names), f"{path}:{key}", (0, 1) if key == "label" else SPLITS
+            )
         files = {m: (path,) if m in held else () for m in self.counted}
         return {canonical(name): Found(files, row) for row, name in enumerate(names)}
 
@@ -216,13 +273,15 @@ class Loose(Layout):
         path = entry.files[modality][0]
         npz = self.container(path)
         header = npz.headers[self._key(npz, modality)]
-        units = int(npz.array("lengths")[entry.row]) if "lengths" in npz.headers else header.shape[1]
+        units = (
+            int(npz.array("lengths")[entry.row]) if "lengths" in npz.headers else header.shape[1]
+        )
         return [(path, header._replace(shape=(units, header.shape[2])))]
 
     def read(self, entry: Entry, modality: str) -> np.ndarray:
         if entry.row < 0:
             return super().read(entry, modality)
-        (path, header), = self.headers(entry, modality)
+        ((path, header),) = self.headers(entry, modality)
         if header.shape[-1] != self.modalities[modality]:
             raise DataError(
                 f"{path}: {header.shape[-1]} features of {modality}; "

@@ -1,7 +1,9 @@
-"""Features from the frames themselves: motion, appearance and text of every 16 frames of a video (`gfvad/data/frames/snippets.py`).
+"""Features from the frames themselves: motion, appearance and text of every 16 frames of a video
+(`gfvad/data/frames/snippets.py`).
 
 Frames need the video extras (OpenCV, PyAV), which are imported when features are read, not before.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -10,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
+from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, SPLITS
+from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem
 from gfvad.data.features.layouts.captions import cache_folder
 from gfvad.data.frames import layouts as videos_lib
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
 if TYPE_CHECKING:
     from gfvad.data.frames.snippet_store import SnippetFeatures
@@ -25,9 +27,11 @@ MODALITIES = ("motion", "appearance", "text")
 
 
 class Frames(Layout):
-    """Base of the layouts that read frames. A video's snippets are counted up: the last may hold fewer than 16 frames, and counts as 16.
+    """Base of the layouts that read frames. A video's snippets are counted up: the last may hold
+    fewer than 16 frames, and counts as 16.
 
-    `places` {video: (part of the folder, index in it)} is for a layout to fill in when it opens; a part is 'train' or 'test', as the folder has them.
+    `places` {video: (part of the folder, index in it)} is for a layout to fill in when it opens; a
+    part is 'train' or 'test', as the folder has them.
     """
 
     dims = dict.fromkeys(MODALITIES, 0)
@@ -35,14 +39,18 @@ class Frames(Layout):
 
     def open(self) -> None:
         if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
-            raise DataError(f"{self.root}: {'an empty folder' if self.root.exists() else 'not found'}; expected frames, see docs/data.md (section ped2_weak)")
+            raise DataError(
+                f"{self.root}: {'an empty folder' if self.root.exists() else 'not found'}; expected"
+                " frames, see docs/data.md (section ped2_weak)"
+            )
         self.folder = videos_lib.open_layout(self.video_layout, self.root)
         self.places: dict[str, tuple[str, int]] = {}
         self._parts: dict[str, SnippetFeatures] = {}
         self._read: dict[tuple[str, str], np.ndarray] = {}
 
     def descriptions(self, part: str) -> Path | None:
-        """JSON lines of the descriptions of a part's frames; None where the modality text is not asked for."""
+        """JSON lines of the descriptions of a part's frames; None where the modality text is not
+        asked for."""
         raise TypeError(f"layout {self.kind!r} defines no descriptions")
 
     # ---- for everyone
@@ -58,7 +66,9 @@ class Frames(Layout):
 
         if part not in self._parts:
             text = self.descriptions(part) if "text" in self.asked else None
-            self._parts[part] = SnippetFeatures(self.folder, part, cache_folder(self.cfg), text, self.cfg.text_encoder)
+            self._parts[part] = SnippetFeatures(
+                self.folder, part, cache_folder(self.cfg), text, self.cfg.text_encoder
+            )
         return self._parts[part]
 
     def claims(self, entry: Entry) -> dict[str, str]:
@@ -66,7 +76,14 @@ class Frames(Layout):
 
     def entry(self, name: str, split: str, label: int) -> Entry:
         """Entry of a video; every modality comes from its frames."""
-        return Entry(name, split, label, (), {m: self.video(name).sources() for m in self.on_disk}, self.places[name][1])
+        return Entry(
+            name,
+            split,
+            label,
+            (),
+            {m: self.video(name).sources() for m in self.on_disk},
+            self.places[name][1],
+        )
 
     def frames(self, name: str) -> int:
         """Frames T of a video on disk."""
@@ -78,7 +95,12 @@ class Frames(Layout):
         from gfvad.data.frames.snippet_store import width
 
         shape = (-(-self.frames(entry.name) // SNIPPET), width(modality, self.cfg.text_encoder))
-        return [(self.video(entry.name).path, arrays.Header(shape, np.dtype(np.float32), False, 0, 4 * shape[0] * shape[1]))]
+        return [
+            (
+                self.video(entry.name).path,
+                arrays.Header(shape, np.dtype(np.float32), False, 0, 4 * shape[0] * shape[1]),
+            )
+        ]
 
     def _first_dim(self, modality: str) -> int:
         from gfvad.data.frames.snippet_store import width
@@ -93,20 +115,33 @@ class Frames(Layout):
         return self._read[key]
 
     def fingerprint(self) -> str:
-        """Hash of the choices, the frames (names, sizes, times), the descriptions and the annotation (content)."""
+        """Hash of the choices, the frames (names, sizes, times), the descriptions and the
+        annotation (content)."""
         encoder = self.cfg.text_encoder if "text" in self.asked else ""
-        lines = [self.kind, self.name, *self.asked, f"version {VERSION}", encoder, str(self.unit_frames)]
+        lines = [
+            self.kind,
+            self.name,
+            *self.asked,
+            f"version {VERSION}",
+            encoder,
+            str(self.unit_frames),
+        ]
         parts = dict.fromkeys(part for part, _ in self.places.values())
         lines += [videos_lib.fingerprint(self.folder.videos(part)) for part in parts]
         texts = [self.descriptions(part) for part in parts] if "text" in self.asked else []
         for path in [*self.annotation_files(), *texts]:
             lines.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-        lines += [f"{split} {entry.name} {entry.label}" for split in SPLITS for entry in self.entries(split)]
+        lines += [
+            f"{split} {entry.name} {entry.label}"
+            for split in SPLITS
+            for entry in self.entries(split)
+        ]
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class FrameInputs(Frames):
-    """Videos to score, without labels: a folder of frames or of videos, or one video file; all of it is the part 'test'."""
+    """Videos to score, without labels: a folder of frames or of videos, or one video file; all
+    of it is the part 'test'."""
 
     kind = "input"
     video_layout = "any"
@@ -119,13 +154,18 @@ class FrameInputs(Frames):
 
     def open(self) -> None:
         super().open()
-        self.places = {video.name: ("test", i) for i, video in enumerate(self.folder.videos("test"))}
+        self.places = {
+            video.name: ("test", i) for i, video in enumerate(self.folder.videos("test"))
+        }
 
     def descriptions(self, part: str) -> Path:
         path = Path(self.cfg.captions) if self.cfg.captions else None
         if path is None or not path.is_file():
             found = f"{path}: not found" if path else "none given"
-            raise DataError(f"{self.root}: the model reads descriptions, {found}; give them by --captions=FILE (JSON lines, docs/data.md) or train without 'text'")
+            raise DataError(
+                f"{self.root}: the model reads descriptions, {found}; give them by --captions=FILE"
+                " (JSON lines, docs/data.md) or train without 'text'"
+            )
         return path
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
@@ -134,4 +174,5 @@ class FrameInputs(Frames):
         return [self.entry(name, "test", -1) for name in self.places] if split == "test" else [], []
 
     def truth(self, entry: Entry, units: int) -> Truth:
-        return Truth(self.frames(entry.name), EMPTY, ())  # scores are wanted for the frames there are
+        # scores are wanted for the frames there are
+        return Truth(self.frames(entry.name), EMPTY, ())

@@ -1,10 +1,15 @@
 """A set of one's own, in the files of `loose.py`, with its labels.
 
-parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`; what contradicts is an error
-labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes joined by ';'), or the arrays label and split in an .npz
-frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded, a line a span; every unit is 16 frames;
-          frame_counts.txt `name@frames` where T is not 16 a unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame rates
+parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`;
+          what contradicts is an error
+labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes joined by ';'), or
+          the arrays label and split in an .npz
+frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded,
+          a line a span; every unit is 16 frames; frame_counts.txt `name@frames` where T is not 16 a
+          unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame
+          rates
 """
+
 from __future__ import annotations
 
 import functools
@@ -15,14 +20,14 @@ import numpy as np
 
 from gfvad.base.files import present
 from gfvad.base.names import Names, near
-from gfvad.data import annotations
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.features.layouts.base import Entry, find_files, Problem, SPLITS
-from gfvad.data.features.layouts.grouping import HINTS
-from gfvad.data.features.layouts.feature_files import describe, extracted, Found, Loose
-from gfvad.data.features.layouts.parts import part_of_name
-from gfvad.data.truth_audit import Stated
 from gfvad.base.types import DataError
+from gfvad.data import annotations
+from gfvad.data.features.layouts.base import SPLITS, Entry, Problem, find_files
+from gfvad.data.features.layouts.feature_files import Found, Loose, describe, extracted
+from gfvad.data.features.layouts.grouping import HINTS
+from gfvad.data.features.layouts.parts import part_of_name
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
+from gfvad.data.truth_audit import Stated
 
 LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
 
@@ -38,9 +43,15 @@ class Generic(Loose):
         self._said: dict[str, dict[str, str]] = {}  # video -> {what says of which part it is: part}
         spans, counts = self.folder / SPANS, self.folder / COUNTS
         self.spans = annotations.parse_spans_csv(spans) if present(spans, "spans") else Names(SPANS)
-        self.counts = annotations.parse_frame_counts(counts) if present(counts, "lengths") else Names(COUNTS)
+        self.counts = (
+            annotations.parse_frame_counts(counts) if present(counts, "lengths") else Names(COUNTS)
+        )
         times = self.folder / TIMES
-        self.rates, self.timed = self._read_rates(times) if present(times, "seconds of units") else (Names(TIMES), Names(TIMES))
+        self.rates, self.timed = (
+            self._read_rates(times)
+            if present(times, "seconds of units")
+            else (Names(TIMES), Names(TIMES))
+        )
         self.rows = (
             self._read_labels(self.folder / LABELS)
             if present(self.folder / LABELS, "labels")
@@ -54,9 +65,11 @@ class Generic(Loose):
 
     @staticmethod
     def _read_rates(path: Path) -> tuple[Names, Names]:
-        """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a video's first unit to the end of its last whole one."""
+        """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a
+        video's first unit to the end of its last whole one."""
         units, rates, lines = annotations.parse_units(path), Names(path.name), Names(path.name)
-        for name, times in units.items():  # the last unit may hold fewer than 16 frames: up to its start
+        # the last unit may hold fewer than 16 frames: up to its start
+        for name, times in units.items():
             first, last = times[0][0], times[-1][0] if len(times) > 1 else times[0][1]
             whole = SNIPPET * max(len(times) - 1, 1)
             rate = whole / (last - first) if last > first else 0.0
@@ -104,10 +117,13 @@ class Generic(Loose):
 
     @functools.cached_property
     def _elsewhere(self) -> dict[str, dict[str, str]]:
-        """{video: {what says of which part it is: part}} by files of modalities that are not asked for, in the folders of parts."""
+        """{video: {what says of which part it is: part}} by files of modalities that are not
+        asked for, in the folders of parts."""
         found: dict[str, dict[str, str]] = {}
         for part, paths in self._sources().items():
-            for folder in (path for path in paths if part and path.is_dir() and not extracted(path)):
+            for folder in (
+                path for path in paths if part and path.is_dir() and not extracted(path)
+            ):
                 for path in find_files(folder):
                     name = describe(path, folder, (), ())[1]
                     found.setdefault(name, {})[f"folder {folder.name!r}"] = part
@@ -115,7 +131,8 @@ class Generic(Loose):
 
     @property
     def split_rule(self) -> str:
-        """What decided the parts (read from file names and tables): folders or files, the column split, the array split."""
+        """What decided the parts (read from file names and tables): folders or files, the column
+        split, the array split."""
         deciders, agreeing = dict[str, None](), dict[str, None]()
         for entry in (e for split in SPLITS for e in self.entries(split)):
             first, *others = self._said[entry.name]
@@ -127,7 +144,8 @@ class Generic(Loose):
 
     @staticmethod
     def _written(said: Mapping[str, str]) -> bool:
-        """Whether a row or an array says of which part a video is: that is stronger than how it is called."""
+        """Whether a row or an array says of which part a video is: that is stronger than how it
+        is called."""
         return any(what.startswith("its ") for what in said)
 
     def decided(self, entry: Entry) -> str:
@@ -137,7 +155,14 @@ class Generic(Loose):
         """Part -> its folder or files; '' where the part is written in labels or arrays."""
         if self.root.is_file():
             return {"": [self.root]}
-        named = {s: [p for p in sorted(self.root.glob(f"{s}*")) if p.suffix.lower() == ".npz" or (p.is_dir() and p.name == s)] for s in SPLITS}
+        named = {
+            s: [
+                p
+                for p in sorted(self.root.glob(f"{s}*"))
+                if p.suffix.lower() == ".npz" or (p.is_dir() and p.name == s)
+            ]
+            for s in SPLITS
+        }
         if any(named.values()):
             return {split: paths for split, paths in named.items() if paths}
         return {"": find_files(self.root, ".npz", below=False) or [self.root]}
@@ -146,7 +171,11 @@ class Generic(Loose):
         """A video's entry of an array of its container; None where there is none."""
         path = next((files[0] for files in found.files.values()), None) if found.row >= 0 else None
         npz = self.container(path) if path else None
-        return npz.array(key)[found.row] if npz and key in npz.headers and npz.require(key, 1) else None
+        return (
+            npz.array(key)[found.row]
+            if npz and key in npz.headers and npz.require(key, 1)
+            else None
+        )
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         entries, problems, seen, everywhere = [], [], {}, {}
@@ -157,8 +186,11 @@ class Generic(Loose):
                 for name, found in videos.items():
                     label, own, classes = self.rows.get(name, (None, "", ()))
                     label = self._of_npz(found, "label") if label is None else label
-                    said = {f"{'folder' if path.is_dir() else 'file'} {path.name!r}": part, f"its row in {LABELS}": own,
-                            "its array split": str(self._of_npz(found, "split") or "")}  # fmt: skip
+                    said = {
+                        f"{'folder' if path.is_dir() else 'file'} {path.name!r}": part,
+                        f"its row in {LABELS}": own,
+                        "its array split": str(self._of_npz(found, "split") or ""),
+                    }
                     said = {what: value for what, value in said.items() if value}
                     own = next(iter(said.values()), "")
                     if own not in SPLITS:
@@ -178,7 +210,16 @@ class Generic(Loose):
                     elif own == split:
                         self._said[name] = {**self._said.get(name, {}), **said}
                         seen[name] = path
-                        entries.append(Entry(name, split, -1 if label is None else int(label), classes, found.files, found.row))
+                        entries.append(
+                            Entry(
+                                name,
+                                split,
+                                -1 if label is None else int(label),
+                                classes,
+                                found.files,
+                                found.row,
+                            )
+                        )
                         if (
                             split == "train"
                             and part_of_name(name) == "test"
@@ -236,9 +277,23 @@ class Generic(Loose):
 
     def _label_problems(self, entry: Entry) -> list[Problem]:
         if entry.label not in (0, 1):
-            return [Problem("annotation", True, entry.name, f"label {entry.label}; expected 0 or 1 in {LABELS} or the array label")]
+            return [
+                Problem(
+                    "annotation",
+                    True,
+                    entry.name,
+                    f"label {entry.label}; expected 0 or 1 in {LABELS} or the array label",
+                )
+            ]
         if entry.split == "test" and bool(entry.label) != (entry.name in self.spans):
-            return [Problem("annotation", True, entry.name, f"label {entry.label} and {'no' if entry.label else 'a'} span in {SPANS}")]
+            return [
+                Problem(
+                    "annotation",
+                    True,
+                    entry.name,
+                    f"label {entry.label} and {'no' if entry.label else 'a'} span in {SPANS}",
+                )
+            ]
         if entry.label == 0 and entry.name in self.spans:
             return [Problem("annotation", True, entry.name, f"label 0 and a span in {SPANS}")]
         if self.counts and entry.split == "test" and entry.name not in self.counts:
@@ -246,16 +301,29 @@ class Generic(Loose):
         return []
 
     def stated(self, entry: Entry) -> Stated:
-        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64).reshape(-1, 2)
+        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64).reshape(
+            -1, 2
+        )
         files = {"frames_source": COUNTS, "spans_source": SPANS, "rows_source": TIMES}
-        return Stated(self.counts.get(entry.name), spans, rows=self.timed.get(entry.name), **{key: str(self.folder / f) for key, f in files.items()})
+        return Stated(
+            self.counts.get(entry.name),
+            spans,
+            rows=self.timed.get(entry.name),
+            **{key: str(self.folder / f) for key, f in files.items()},
+        )
 
     def truth(self, entry: Entry, units: int) -> Truth:
         frames = self.counts.get(entry.name, units * SNIPPET)
         spans = self.spans.get(entry.name, [])
         if any(end > frames + SNIPPET for _, end, _ in spans):
             last = max(end for _, end, _ in spans)
-            raise DataError(f"{self.folder / SPANS}: {entry.name} has a span to frame {last} of {frames}; expected spans "
-                            f"inside the video ({units} rows of 16 frames, or {COUNTS})")  # fmt: skip
+            raise DataError(
+                f"{self.folder / SPANS}: {entry.name} has a span to frame {last} of {frames};"
+                f" expected spans inside the video ({units} rows of 16 frames, or {COUNTS})"
+            )
         kept = [(start, min(end, frames), cls) for start, end, cls in spans if start < frames]
-        return Truth(frames, np.array([k[:2] for k in kept], np.int64).reshape(-1, 2) if kept else EMPTY, tuple(k[2] for k in kept))
+        return Truth(
+            frames,
+            np.array([k[:2] for k in kept], np.int64).reshape(-1, 2) if kept else EMPTY,
+            tuple(k[2] for k in kept),
+        )

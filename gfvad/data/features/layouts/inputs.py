@@ -1,33 +1,38 @@
-"""Files to be scored, without labels: any of the published layouts or one's own files, found by `loose.py`, captions beside them.
+"""Files to be scored, without labels: any of the published layouts or one's own files, found by
+`loose.py`, captions beside them.
 
-What a trained model needs and an input has not is taken as absent, as long as one of its modalities is there: zeros, which have no relation
-to anything. `Inputs.warnings` says what was looked for. Where nothing of the model is there, or files are wrong, it is a DataError.
+What a trained model needs and an input has not is taken as absent, as long as one of its modalities
+is there: zeros, which have no relation to anything. `Inputs.warnings` says what was looked for.
+Where nothing of the model is there, or files are wrong, it is a DataError.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gfvad.base.files import read_table
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
+from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem, some
-from gfvad.data.features.layouts.captions import captions_path, CaptionText
+from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files, some
+from gfvad.data.features.layouts.captions import CaptionText, captions_path
+from gfvad.data.features.layouts.feature_files import Found, Loose, describe
 from gfvad.data.features.layouts.frames import FrameInputs
-from gfvad.data.features.layouts.feature_files import describe, Found, Loose
 from gfvad.data.features.layouts.ped2_weak import Ped2Weak
 from gfvad.data.features.layouts.ucf_logits import FPS as LOGITS_FPS
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
 MARK = "?"  # stands in for the modality of a file without a mark
 
 
 class Inputs(Loose):
-    """Every video is of the part 'test' with label -1, no spans, and 16 frames a unit where nothing says more.
+    """Every video is of the part 'test' with label -1, no spans, and 16 frames a unit where nothing
+    says more.
 
-    widths {modality: D} are those of the trained model: with them a modality may be missing. Then `missing` {modality: what was looked for}
-    has it where no video has it, `gaps` {modality: videos} where some have not.
+    widths {modality: D} are those of the trained model: with them a modality may be missing. Then
+    `missing` {modality: what was looked for} has it where no video has it, `gaps` {modality:
+    videos} where some have not.
     """
 
     kind = "input"
@@ -41,7 +46,8 @@ class Inputs(Loose):
     def open(self) -> None:
         super().open()
         if self.cfg.layout == "ucf_logits":
-            self.unit_frames, self.fps = 0, LOGITS_FPS  # its units are equal spans of a video, of whatever length
+            # its units are equal spans of a video, of whatever length
+            self.unit_frames, self.fps = 0, LOGITS_FPS
 
     def claims(self, entry: Entry) -> dict[str, str]:
         return {}  # what is to be scored may lie anywhere
@@ -59,10 +65,14 @@ class Inputs(Loose):
         self._see_what_is_missing(videos)
         if not videos and self.text:
             videos = {name: Found({}, -1) for name in self.text.captions}
-        rules = {next((r for r in rules_lib.ALL if r.pattern.fullmatch(name)), None) for name in videos}
+        rules = {
+            next((r for r in rules_lib.ALL if r.pattern.fullmatch(name)), None) for name in videos
+        }
         if len(rules) == 1 and None not in rules:
             self.fps = rules.pop().fps
-        return [Entry(name, "test", -1, (), found.files, found.row) for name, found in videos.items()], problems
+        return [
+            Entry(name, "test", -1, (), found.files, found.row) for name, found in videos.items()
+        ], problems
 
     # ---- what is not there
 
@@ -72,28 +82,43 @@ class Inputs(Loose):
         return tuple(m for m in self.counted if m in self.widths)
 
     def _may_lack(self, modalities: Sequence[str]) -> bool:
-        """True where something of the model is left without these, and zeros of their widths can be made."""
+        """True where something of the model is left without these, and zeros of their widths can
+        be made."""
         left = [m for m in self.asked if m not in modalities and m not in self.missing]
         return bool(left) and all(m in self.widths for m in modalities)
 
     def lacking(self, modalities: Sequence[str], root: Path, found: str) -> None:
-        """Takes some modalities as absent. Raises DataError where nothing is left or the model's widths are not known."""
+        """Takes some modalities as absent. Raises DataError where nothing is left or the model's
+        widths are not known."""
         if modalities and not self._may_lack(modalities):
             super().lacking(modalities, root, found)
         where = self.root if self.root.suffix == ".csv" else root
-        self.missing |= {m: f"a sub-folder {m}/ or files with its suffix in {where}, {found}" for m in modalities}
+        self.missing |= {
+            m: f"a sub-folder {m}/ or files with its suffix in {where}, {found}" for m in modalities
+        }
         self.on_disk = tuple(m for m in self.on_disk if m not in modalities)
 
     def _see_what_is_missing(self, videos: Mapping[str, Found]) -> None:
         """Modalities that no container of the input has."""
-        empty = [m for m in self.on_disk if videos and not any(found.files.get(m) for found in videos.values())]
+        empty = [
+            m
+            for m in self.on_disk
+            if videos and not any(found.files.get(m) for found in videos.values())
+        ]
         self.missing |= {m: f"an array {m!r} in {self.root}" for m in empty}
         self.on_disk = tuple(m for m in self.on_disk if m not in empty)
 
     def _open_text(self) -> CaptionText | None:
-        lacks = "text" in self.asked and not self.text_on_disk() and captions_path(self.cfg, self.root) is None
+        lacks = (
+            "text" in self.asked
+            and not self.text_on_disk()
+            and captions_path(self.cfg, self.root) is None
+        )
         if lacks and self._may_lack(("text",)):
-            self.missing["text"] = f"timed sentences in {self.folder / 'captions.json'} (or --captions=FILE) and files NAME_emb.npy"
+            self.missing["text"] = (
+                f"timed sentences in {self.folder / 'captions.json'} (or --captions=FILE) and files"
+                " NAME_emb.npy"
+            )
             return None
         return super()._open_text()
 
@@ -108,21 +133,37 @@ class Inputs(Loose):
 
     def warnings(self) -> list[str]:
         """A line for each modality that is missing, wholly or in some videos."""
-        lines = [f"no {m}: looked for {looked}; all scores are made without it" for m, looked in self.missing.items()]
+        lines = [
+            f"no {m}: looked for {looked}; all scores are made without it"
+            for m, looked in self.missing.items()
+        ]
         of = len(self.entries("test"))
         for m, names in self.gaps.items():
-            looked = f"sentences in {self.text.path}" if m == "text" and self.text else f"their files in {self.root}"
-            lines.append(f"no {m} in {len(names)} of {of} videos ({some(names)}): looked for {looked}; their scores are made without it")
+            looked = (
+                f"sentences in {self.text.path}"
+                if m == "text" and self.text
+                else f"their files in {self.root}"
+            )
+            lines.append(
+                f"no {m} in {len(names)} of {of} videos ({some(names)}): looked for {looked}; their"
+                " scores are made without it"
+            )
         return lines
 
     @property
     def modalities(self) -> dict[str, int]:
-        """{modality: D}, of a missing one as the model has it. Raises DataError where features have another width than the model's."""
+        """{modality: D}, of a missing one as the model has it. Raises DataError where features
+        have another width than the model's."""
         if self._modalities is None:
             self.survey("test")  # finds out what is missing
-            known = {m: self._first_dim(m) for m in self.on_disk} | ({"text": self.text.encoder.dim} if self.text else {})
+            known = {m: self._first_dim(m) for m in self.on_disk} | (
+                {"text": self.text.encoder.dim} if self.text else {}
+            )
             for m in (m for m in known if self.widths.get(m, known[m]) != known[m]):
-                raise DataError(f"{self.root}: {known[m]} features of {m}; expected {self.widths[m]}, as the model was trained on")
+                raise DataError(
+                    f"{self.root}: {known[m]} features of {m}; expected {self.widths[m]}, as the"
+                    " model was trained on"
+                )
             self._modalities = {m: known.get(m) or self.widths[m] for m in self.asked}
         return self._modalities
 
@@ -130,34 +171,49 @@ class Inputs(Loose):
 
     def _captions_only(self) -> bool:
         """True for a JSON of timed sentences, or a folder that has no features."""
-        return self.root.suffix == ".json" or (self.root.is_dir() and not find_files(self.root) and not self._npz_folder())
+        return self.root.suffix == ".json" or (
+            self.root.is_dir() and not find_files(self.root) and not self._npz_folder()
+        )
 
     def text_units(self, entry: Entry) -> int:
-        """Units of a video that is known by its sentences alone: equal spans as in training, or units of 16 frames of its duration."""
+        """Units of a video that is known by its sentences alone: equal spans as in training, or
+        units of 16 frames of its duration."""
         if entry.files:
             return super().text_units(entry)
         if not self.unit_frames:
             return int(self.cfg.train_units)
         if not self.fps:
             raise DataError(
-                f"{self.root}: sentences of {entry.name} without features do not say how many frames it has; expected features too, "
-                "or a name of a known set"
+                f"{self.root}: sentences of {entry.name} without features do not say how many"
+                " frames it has; expected features too, or a name of a known set"
             )
         return max(1, int(self.text.get(entry.name).duration * self.fps) // self.unit_frames)
 
     # ---- finding videos
 
     def unmarked(self, rest: list[str], paths: Sequence[Path], root: Path) -> list[str]:
-        """The one modality of the model that has as many features as the first file without a mark; all, where that is none or several."""
-        plain = next((p for p in paths if describe(p, root, self.counted, (MARK,))[0] == MARK), None) if len(rest) > 1 else None
-        fitting = [m for m in rest if plain and self.widths.get(m) == arrays.read_header(plain).shape[-1]]
+        """The one modality of the model that has as many features as the first file without a
+        mark; all, where that is none or several."""
+        plain = (
+            next((p for p in paths if describe(p, root, self.counted, (MARK,))[0] == MARK), None)
+            if len(rest) > 1
+            else None
+        )
+        fitting = [
+            m for m in rest if plain and self.widths.get(m) == arrays.read_header(plain).shape[-1]
+        ]
         return fitting if len(fitting) == 1 else rest
 
     def held(self, npz: arrays.Npz) -> tuple[str, ...]:
-        """Modalities of a container: those it names, and of an array x the one that is asked for, or the one with as many features."""
+        """Modalities of a container: those it names, and of an array x the one that is asked
+        for, or the one with as many features."""
         rest = [m for m in self.counted if m not in npz.headers]
         if rest and "x" in npz.headers and npz.path not in self._unnamed:
-            fitting = rest if len(self.counted) == 1 else [m for m in rest if self.widths.get(m) == npz.headers["x"].shape[-1]]
+            fitting = (
+                rest
+                if len(self.counted) == 1
+                else [m for m in rest if self.widths.get(m) == npz.headers["x"].shape[-1]]
+            )
             if len(fitting) == 1:
                 self._unnamed[npz.path] = fitting[0]
         lacks = [m for m in rest if self._unnamed.get(npz.path) != m]
@@ -183,12 +239,16 @@ class Inputs(Loose):
         for path in self._npz_folder():
             more = self.gather(path)[0]
             if set(more) & set(videos):
-                raise DataError(f"{path}: {some(set(more) & set(videos))} also in another .npz of the folder; expected each video once")
+                raise DataError(
+                    f"{path}: {some(set(more) & set(videos))} also in another .npz of the folder;"
+                    " expected each video once"
+                )
             videos |= more
         return videos, []
 
     def _gather_csv(self) -> tuple[dict[str, Found], list[Problem]]:
-        """Files of a CSV with a column path (VadCLIP), found as written or below the CSV's folder."""
+        """Files of a CSV with a column path (VadCLIP), found as written or below the CSV's
+        folder."""
         written = [row["path"] for _, row in read_table(self.root, ("path",))]
         if not written:
             raise DataError(
@@ -206,21 +266,28 @@ class Inputs(Loose):
             )
             if len(found) > 1:
                 raise DataError(
-                    f"{self.root}: {name} may be {found[0]} or {found[1]}; expected one file of a name below {self.folder}"
+                    f"{self.root}: {name} may be {found[0]} or {found[1]}; expected one file of a"
+                    f" name below {self.folder}"
                 )
             paths += found
             lost += [] if found else [name]
         if lost:
-            raise DataError(f"{self.root}: {len(lost)} files are neither there nor below {self.folder}: {some(lost)}; copy them there")
+            raise DataError(
+                f"{self.root}: {len(lost)} files are neither there nor below {self.folder}:"
+                f" {some(lost)}; copy them there"
+            )
         return self._gather_npy(paths, Path(paths[0].anchor or "."))
 
     def truth(self, entry: Entry, units: int) -> Truth:
         captions = self.text.get(entry.name) if self.text and not self.unit_frames else None
-        return Truth(max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET, EMPTY, ())
+        return Truth(
+            max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET, EMPTY, ()
+        )
 
 
 def drop_unusable(layout: Layout) -> dict[str, str]:
-    """Takes the videos of an input that cannot be read out of it: {name: why}. Raises DataError where none is left."""
+    """Takes the videos of an input that cannot be read out of it: {name: why}. Raises DataError
+    where none is left."""
     entries, problems = layout.survey("test")
     lost: dict[str, str] = {}
     for entry in entries:
@@ -229,22 +296,31 @@ def drop_unusable(layout: Layout) -> dict[str, str]:
         except DataError as error:
             lost[entry.name] = str(error)
     if len(lost) == len(entries):
-        raise DataError(f"none of {len(entries)} videos can be scored: {next(iter(lost.values()), 'there is none')}")
+        raise DataError(
+            f"none of {len(entries)} videos can be scored:"
+            f" {next(iter(lost.values()), 'there is none')}"
+        )
     layout.keep("test", [entry for entry in entries if entry.name not in lost], problems)
     return lost
 
 
 def open_input(
-    path: str | Path, modalities: Sequence[str], data_cfg, captions: str | Path | None = None, widths: Mapping[str, int] = {}
+    path: str | Path,
+    modalities: Sequence[str],
+    data_cfg,
+    captions: str | Path | None = None,
+    widths: Mapping[str, int] = {},
 ) -> Layout:
-    """A reader of features to score: a .npy, an .npz, a CSV of paths, a JSON of timed sentences, or a folder (of any layout), its videos in
-    entries('test').
+    """A reader of features to score: a .npy, an .npz, a CSV of paths, a JSON of timed sentences, or
+    a folder (of any layout), its videos in entries('test').
 
-    modalities: those of the trained model. data_cfg: config.data of its run (layout, text encoder and assignment, cache). captions: the
-    JSON of timed sentences for the modality 'text' (default: captions.json beside the features). widths: {modality: D} of the trained
-    model, with which a modality may be missing: it is zeros then, and `warnings()` of the reader says so.
-    Raises DataError where nothing is there, where no modality of the model is (without widths: where one is not), or files do not say which
-    modality they are of.
+    modalities: those of the trained model. data_cfg: config.data of its run (layout, text encoder
+    and assignment, cache). captions: the JSON of timed sentences for the modality 'text' (default:
+    captions.json beside the features). widths: {modality: D} of the trained
+    model, with which a modality may be missing: it is zeros then, and `warnings()` of the reader
+    says so.
+    Raises DataError where nothing is there, where no modality of the model is (without widths:
+    where one is not), or files do not say which modality they are of.
     """
     path = Path(path)
     cfg = data_cfg.copy_and_resolve_references()

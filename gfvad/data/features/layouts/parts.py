@@ -1,7 +1,9 @@
-"""What must hold of the parts and tables of every layout: who says of a video that it is for testing, and which names no video has.
+"""What must hold of the parts and tables of every layout: who says of a video that it is for
+testing, and which names no video has.
 
-Folders, names and lists that say 'test' of a video must agree with what decided its part, and no video may be in both. Problems are
-given as (kind, error, where, detail), as `base.Problem` has them.
+Folders, names and lists that say 'test' of a video must agree with what decided its part, and no
+video may be in both. Problems are given as (kind, error, where, detail), as `base.Problem` has
+them.
 """
 
 from __future__ import annotations
@@ -12,17 +14,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gfvad.base.names import matched, some
-from gfvad.data import annotations
 from gfvad.base.types import DataError
+from gfvad.data import annotations
 
 PARTS = ("train", "test")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 OTHER_WORDS = frozenset(
-    "latest fastest greatest contest protest attest detest shortest smartest hottest lightest brightest quietest softest "
-    "testimony testament restrain constrain terrain strain distrain overtrain".split()
+    [
+        "latest",
+        "fastest",
+        "greatest",
+        "contest",
+        "protest",
+        "attest",
+        "detest",
+        "shortest",
+        "smartest",
+        "hottest",
+        "lightest",
+        "brightest",
+        "quietest",
+        "softest",
+        "testimony",
+        "testament",
+        "restrain",
+        "constrain",
+        "terrain",
+        "strain",
+        "distrain",
+        "overtrain",
+    ]
 )
-ARRAYS = frozenset(".npz .pt .pth .h5 .hdf5 .mat .pkl .pickle .parquet .tfrecord".split())
-HELD_OUT = frozenset("val valid validation eval evaluation dev heldout holdout".split())
+ARRAYS = frozenset(
+    [".npz", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".parquet", ".tfrecord"]
+)
+HELD_OUT = frozenset(
+    ["val", "valid", "validation", "eval", "evaluation", "dev", "heldout", "holdout"]
+)
 NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
@@ -30,7 +58,10 @@ def require_folder(root: Path) -> Path:
     """The folder; raises DataError where there is none or it is empty."""
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
-        raise DataError(f"{root}: found {found}; expected the folder of the features (config.data.root or --source)")
+        raise DataError(
+            f"{root}: found {found}; expected the folder of the features (config.data.root or"
+            " --source)"
+        )
     if not any(root.iterdir()):
         raise DataError(f"{root}: empty folder; expected features, see docs/data.md for the layout")
     return root
@@ -38,23 +69,26 @@ def require_folder(root: Path) -> Path:
 
 @functools.cache
 def held_out(name: str) -> bool:
-    """Whether a folder, or a list, is called that of a part which is neither for training nor for testing: val, eval."""
+    """Whether a folder, or a list, is called that of a part which is neither for training nor
+    for testing: val, eval."""
     return part_of_folder(name) is None and any(w.lower() in HELD_OUT for w in WORD.findall(name))
 
 
 def part_of_list(path: Path) -> str:
-    """'test' for a list (or CSV) that is called so, else 'train'. Raises DataError for one called val, or eval."""
+    """'test' for a list (or CSV) that is called so, else 'train'. Raises DataError for one
+    called val, or eval."""
     if held_out(path.stem):
         raise DataError(
-            f"{path}: called neither for training nor for testing; expected lists of these two parts: "
-            "put 'test' in its name if it is the test part, or move it away"
+            f"{path}: called neither for training nor for testing; expected lists of these two"
+            " parts: put 'test' in its name if it is the test part, or move it away"
         )
     return "test" if part_of_folder(path.stem) == "test" else "train"
 
 
 @functools.cache
 def part_of_folder(folder: str) -> str | None:
-    """'train' or 'test' where a word of a folder's (or list's) name says one of them: RGBTest, testing, UCF_Train_ten_crop; else None."""
+    """'train' or 'test' where a word of a folder's (or list's) name says one of them: RGBTest,
+    testing, UCF_Train_ten_crop; else None."""
     words = [w.lower() for w in WORD.findall(folder)]
     found = {
         part for word in words if word not in OTHER_WORDS for part in PARTS if _says(word, part)
@@ -85,23 +119,30 @@ def folder_claims(paths: Iterable[Path], root: Path) -> dict[str, str]:
     for folder in dict.fromkeys(path.parent for path in paths):
         below = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
         claims |= {f"folder {name!r}": part for name in below if (part := part_of_folder(name))}
-        claims |= {f"folder {name!r} (not for training)": "test" for name in below if held_out(name)}
+        claims |= {
+            f"folder {name!r} (not for training)": "test" for name in below if held_out(name)
+        }
     return claims
 
 
 def contradiction(part: str, decided: str, claims: Mapping[str, str]) -> str:
-    """What is wrong where something says that a video is of the other part; '' where nothing does. claims: {what says it: part}."""
+    """What is wrong where something says that a video is of the other part; '' where nothing
+    does. claims: {what says it: part}."""
     against = " and ".join(f"{what} says {said}" for what, said in claims.items() if said != part)
     if not against:
         return ""
-    return f"for {part} by {decided}, but {against}; expected them to agree: correct the list (is it whole?), or move the files"
+    return (
+        f"for {part} by {decided}, but {against}; expected them to agree: correct the list (is it"
+        " whole?), or move the files"
+    )
 
 
 Row = tuple[str, bool, str, str]
 
 
 def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
-    """Videos of a part that are among the others too, and those of which something says that they are of the other part."""
+    """Videos of a part that are among the others too, and those of which something says that
+    they are of the other part."""
     problems: list[Row] = []
     elsewhere = {n: e for e in others for n in (e.name, annotations.with_v(e.name))}
     for entry in entries:
@@ -112,7 +153,10 @@ def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
             ]
             if files[0] == files[1]:  # one file, in the lists of both
                 files = [layout.decided(e) for e in both]
-            detail = f"in both parts ({' and '.join(files)}); expected each video in one: remove it from the other"
+            detail = (
+                f"in both parts ({' and '.join(files)}); expected each video in one: remove it from"
+                " the other"
+            )
             problems.append(("split", True, entry.name, detail))
         elif wrong := contradiction(entry.split, layout.decided(entry), layout.claims(entry)):
             problems.append(("split", True, entry.name, wrong))
@@ -120,7 +164,8 @@ def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
 
 
 def suffix_problems(layout, entries: Sequence, files: Iterable[Path]) -> list[Row]:
-    """Files of arrays in formats that the layout does not read: features in them would be missed without a word. files: all below the root."""
+    """Files of arrays in formats that the layout does not read: features in them would be missed
+    without a word. files: all below the root."""
     read = {path for entry in entries for paths in entry.files.values() for path in paths}
     read |= {*layout.annotation_files()}
     return [
@@ -131,7 +176,8 @@ def suffix_problems(layout, entries: Sequence, files: Iterable[Path]) -> list[Ro
 
 
 def table_problems(layout, entries: Sequence) -> list[Row]:
-    """Names in tables and captions that no video of either part has; an error where none of a table fits."""
+    """Names in tables and captions that no video of either part has; an error where none of a
+    table fits."""
     tables = {path: (table, what, "unknown") for path, (table, what) in layout.tables().items()}
     if layout.text:
         tables[layout.text.path] = layout.text.captions, "captions", "text"
@@ -151,7 +197,8 @@ def table_problems(layout, entries: Sequence) -> list[Row]:
 
 
 def passed_over(layout) -> list[str]:
-    """A line for each kind of thing that was found and is left out, with its first names: for the start of a training."""
+    """A line for each kind of thing that was found and is left out, with its first names: for
+    the start of a training."""
     found: dict[str, list[str]] = {}
     lines = []
     for split in PARTS:

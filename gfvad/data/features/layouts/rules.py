@@ -1,8 +1,10 @@
-"""What the names and annotation files of a dataset say, apart from where its features lie: label, split, frame ground truth.
+"""What the names and annotation files of a dataset say, apart from where its features lie: label,
+split, frame ground truth.
 
-Features of one dataset come in several layouts (TEVAD and VadCLIP publish XD-Violence and UCF-Crime again), so a layout asks the rules of
-the dataset its names belong to.
+Features of one dataset come in several layouts (TEVAD and VadCLIP publish XD-Violence and UCF-Crime
+again), so a layout asks the rules of the dataset its names belong to.
 """
+
 from __future__ import annotations
 
 import re
@@ -10,23 +12,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gfvad.base.files import present
-from gfvad.base.names import canonical, Names
+from gfvad.base.names import Names, canonical
+from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
-from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import find_files, MAX_GAP, some
+from gfvad.data.features.layouts.base import MAX_GAP, find_files, some
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.features.layouts.splits import list_claims, listed
-from gfvad.data.truth_audit import frame_labels, Stated
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import SNIPPET, Truth
+from gfvad.data.truth_audit import Stated, frame_labels
 
 UCF_TEST, UCF_TRAIN = 290, 1610  # videos of UCF-Crime's parts
 UCF_TEST_NAME, UCF_TRAIN_NAME = (re.compile(rf"Normal_Videos{mark}\d+_x264") for mark in ("_", ""))
-UCF_FILES = ("temporal_annotations.txt", "Temporal_Anomaly_Annotation.txt", "Temporal_Anomaly_Annotation_for_Testing_Videos.txt")
+UCF_FILES = (
+    "temporal_annotations.txt",
+    "Temporal_Anomaly_Annotation.txt",
+    "Temporal_Anomaly_Annotation_for_Testing_Videos.txt",
+)
 
 
 class XdRules:
-    """XD-Violence. lengths 'counts': ((n - 1) // 16) * 16 frames from frame_counts.txt, where it lies beside; else 16 a row."""
+    """XD-Violence. lengths 'counts': ((n - 1) // 16) * 16 frames from frame_counts.txt, where it
+    lies beside; else 16 a row."""
 
     dataset, pattern = "xd_violence", re.compile(r".+_label_(A|[BG0-9-]+)(\.mp4)?")
     fps = 24.0  # at which the published features were taken
@@ -66,7 +73,8 @@ class XdRules:
         return own | list_claims(self._lists, name)
 
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there: none, for a test video without features is an error."""
+        """Tables whose rows may be of videos that are not there: none, for a test video without
+        features is an error."""
         return {}
 
     def lacks(self, train: int) -> str:
@@ -87,14 +95,21 @@ class XdRules:
         """Why a test video has no ground truth, or ''."""
         known = self.label(name)
         if (annotations.find_name(self.spans, name) is None) == bool(known and known[0]):
-            return f"label {known[0]} by its name, but {'no' if known[0] else 'a'} line in {self.path.name}"
+            return (
+                f"label {known[0]} by its name, but {'no' if known[0] else 'a'} line in"
+                f" {self.path.name}"
+            )
         if self.counts is not None and annotations.find_name(self.counts, name) is None:
             return f"no line in {self.counts_path.name}"
         return ""
 
     def stated(self, name: str) -> Stated:
         key = annotations.find_name(self.spans, name)
-        return Stated(spans=self.spans[key], spans_source=str(self.path)) if key else Stated(spans_source=str(self.path))
+        return (
+            Stated(spans=self.spans[key], spans_source=str(self.path))
+            if key
+            else Stated(spans_source=str(self.path))
+        )
 
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
@@ -105,7 +120,8 @@ class XdRules:
 
 
 def ucf_lists(root: Path) -> dict[str, tuple[str, set[str]]]:
-    """What other lists of UCF-Crime in a folder say (Anomaly_Test.txt, ucf-i3d-test.list), as `splits.listed`."""
+    """What other lists of UCF-Crime in a folder say (Anomaly_Test.txt, ucf-i3d-test.list), as
+    `splits.listed`."""
 
     def name_of(file: str) -> str | None:
         stem = re.sub(r"(_i3d|_emb|__\d+)$", "", without_npy(file))
@@ -116,7 +132,8 @@ def ucf_lists(root: Path) -> dict[str, tuple[str, set[str]]]:
 
 
 class UcfRules:
-    """UCF-Crime. family 2048: lengths counted up and end frames in; 1024 (and CLIP): 16 frames a feature row, end frames out."""
+    """UCF-Crime. family 2048: lengths counted up and end frames in; 1024 (and CLIP): 16 frames a
+    feature row, end frames out."""
 
     dataset, pattern, fps = "ucf_crime", re.compile(r"[A-Za-z_]+\d+_x264(\.mp4)?"), 30.0
 
@@ -135,9 +152,16 @@ class UcfRules:
         self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in others} | ucf_lists(root)
         self._counts_of_test = not any(UCF_TRAIN_NAME.fullmatch(name) for name in self.counts)
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
-        rule = "16 * ceil(n / 16) frames, end frames in" if self.up else "16 frames a feature row, end frames out"
+        rule = (
+            "16 * ceil(n / 16) frames, end frames in"
+            if self.up
+            else "16 frames a feature row, end frames out"
+        )
         self.ground_truth = f"{self.path.name}, {rule}"
-        self.split_rule = f"{self.path.name} ({len(self.events)} test videos; the whole set has {UCF_TEST}), all others are for training"
+        self.split_rule = (
+            f"{self.path.name} ({len(self.events)} test videos; the whole set has {UCF_TEST}), all"
+            " others are for training"
+        )
 
     def decided(self, name: str) -> str:
         """What decided the part of a video."""
@@ -155,7 +179,8 @@ class UcfRules:
             claims[f"its line in {self.counts_path.name}"] = "test"
         if UCF_TEST_NAME.fullmatch(name):
             claims[
-                "its name (normal test videos are called Normal_Videos_001, training ones Normal_Videos001)"
+                "its name (normal test videos are called Normal_Videos_001, training ones"
+                " Normal_Videos001)"
             ] = "test"
         return claims
 
@@ -167,8 +192,11 @@ class UcfRules:
         """Why the number of training videos cannot be, or ''."""
         if train <= UCF_TRAIN or len(self.events) >= UCF_TEST:
             return ""
-        return (f"{len(self.events)} lines, and {train:,} videos without one; the set has {UCF_TEST} test and {UCF_TRAIN:,} training videos, so that "
-                "test videos would be trained on; expected the whole annotation file: copy it again")  # fmt: skip
+        return (
+            f"{len(self.events)} lines, and {train:,} videos without one; the set has {UCF_TEST}"
+            f" test and {UCF_TRAIN:,} training videos, so that test videos would be trained on;"
+            " expected the whole annotation file: copy it again"
+        )
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return annotations.ucf_class(name)
@@ -188,14 +216,17 @@ class UcfRules:
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
         if name in self.counts:
-            counted = (ground_truth.snippets_up if self.up else ground_truth.snippets_down)(self.counts[name])
+            counted = (ground_truth.snippets_up if self.up else ground_truth.snippets_down)(
+                self.counts[name]
+            )
             check_length(name, units, counted, self.counts_path)
             frames = counted if self.up else frames
         return ground_truth.cut(self.events[name].spans, frames, self.events[name].classes)
 
 
 class ShanghaiRules:
-    """ShanghaiTech, weak split: a clip number of four digits is one of the set's own test part, all abnormal; masks in test_frame_mask/."""
+    """ShanghaiTech, weak split: a clip number of four digits is one of the set's own test part,
+    all abnormal; masks in test_frame_mask/."""
 
     dataset, pattern, fps = "shanghaitech", re.compile(r"\d\d_\d{3,4}"), 24.0
     ground_truth = "test_frame_mask, 16 frames a feature row"
@@ -238,26 +269,46 @@ class ShanghaiRules:
     def stated(self, name: str) -> Stated:
         path = self.masks.get(name)
         frames = arrays.read_header(path).shape[:1] if path else ()
-        return Stated(frames[0] if frames else None, frames_source=str(path), spans_source=str(path))
+        return Stated(
+            frames[0] if frames else None, frames_source=str(path), spans_source=str(path)
+        )
 
     def truth(self, name: str, units: int) -> Truth:
         if name not in self.masks:
             if len(name) == 6:
                 return Truth(units * SNIPPET, ground_truth.EMPTY, ())
-            raise DataError(f"{name}: no frame mask {self.folder / name}.npy; expected one 0 or 1 a frame")
+            raise DataError(
+                f"{name}: no frame mask {self.folder / name}.npy; expected one 0 or 1 a frame"
+            )
         path = self.masks[name]
         mask = frame_labels(arrays.read_array(path, arrays.read_header(path)), str(path))
         return ground_truth.mask_truth(mask, units * SNIPPET)
 
 
 class Ped2Rules:
-    """Ped2, weak split of TEVAD; abnormal are the clips Test001..012. Ground truth: 904 of 3,200 frames."""
+    """Ped2, weak split of TEVAD; abnormal are the clips Test001..012. Ground truth: 904 of 3,200
+    frames."""
 
     dataset, pattern, fps = "ped2", re.compile(r"(Train|Test)\d{3}"), 0.0
-    split_rule = "the weak split of TEVAD: 10 training videos, 6 of them from the set's own test part; 18 test videos"
-    train = frozenset({*(f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)), *(f"Train{i:03d}" for i in (7, 8, 14, 15))})
-    test = frozenset({*(f"Test{i:03d}" for i in range(1, 13)), *(f"Train{i:03d}" for i in range(1, 17))}) - train
-    ground_truth = "test_spans.txt as published by TEVAD (spans one frame late), 16 frames a feature row"
+    split_rule = (
+        "the weak split of TEVAD: 10 training videos, 6 of them from the set's own test part; 18"
+        " test videos"
+    )
+    train = frozenset(
+        {
+            *(f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)),
+            *(f"Train{i:03d}" for i in (7, 8, 14, 15)),
+        }
+    )
+    test = (
+        frozenset(
+            {*(f"Test{i:03d}" for i in range(1, 13)), *(f"Train{i:03d}" for i in range(1, 17))}
+        )
+        - train
+    )
+    ground_truth = (
+        "test_spans.txt as published by TEVAD (spans one frame late), 16 frames a feature row"
+    )
 
     def __init__(self, root: Path):
         self.path = root / "test_spans.txt"
@@ -286,7 +337,9 @@ class Ped2Rules:
         return self.test
 
     def covers(self, name: str) -> str:
-        return "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
+        return (
+            "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
+        )
 
     def stated(self, name: str) -> Stated:
         return Stated(spans=self.spans.get(name, ground_truth.EMPTY), spans_source=str(self.path))
@@ -299,19 +352,29 @@ ALL = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)
 
 
 def check_length(name: str, units: int, frames: int, source: Path) -> None:
-    """Raises DataError where N units and the ground-truth length are out of step by more than a snippet."""
+    """Raises DataError where N units and the ground-truth length are out of step by more than a
+    snippet."""
     if abs(units - frames // SNIPPET) > MAX_GAP:
-        raise DataError(f"{name}: {units} feature rows but {frames // SNIPPET} snippets by {source}; expected a difference of at most "
-                        f"{MAX_GAP}, extract the video again (or remove {source.name}, then 16 frames a row count)")  # fmt: skip
+        raise DataError(
+            f"{name}: {units} feature rows but {frames // SNIPPET} snippets by {source}; expected a"
+            f" difference of at most {MAX_GAP}, extract the video again (or remove {source.name},"
+            " then 16 frames a row count)"
+        )
 
 
 def detect(names: Iterable[str]) -> type | None:
-    """The rules whose names these are; None where they are of no published set. Raises DataError where names of several sets are mixed."""
+    """The rules whose names these are; None where they are of no published set. Raises DataError
+    where names of several sets are mixed."""
     found: dict[type, list[str]] = {}
     for name in names:
         kind = next((r for r in ALL if r.pattern.fullmatch(name)), None)
         found.setdefault(kind, []).append(name)
     if len(found) > 1:
-        parts = "; ".join(f"{kind.dataset if kind else 'unknown'}: {some(names)}" for kind, names in found.items())
-        raise DataError(f"names of several datasets in one folder ({parts}); expected one, give each its own folder")
+        parts = "; ".join(
+            f"{kind.dataset if kind else 'unknown'}: {some(names)}" for kind, names in found.items()
+        )
+        raise DataError(
+            f"names of several datasets in one folder ({parts}); expected one, give each its own"
+            " folder"
+        )
     return next(iter(found), None)

@@ -1,20 +1,23 @@
-"""ShanghaiTech, weakly supervised split: NAME_i3d.npy [T, 10, 2048], ten crops in one file (RTFM and its descendants).
+"""ShanghaiTech, weakly supervised split: NAME_i3d.npy [T, 10, 2048], ten crops in one file (RTFM
+and its descendants).
 
-The split comes from *.list files in the root (shanghai-i3d-train-10crop.list, shanghai-i3d-test-10crop.list) or from folders with 'train'
-and 'test' in their names. test_frame_mask/NAME.npy holds the set's own frame labels of the 107 abnormal videos.
+The split comes from *.list files in the root (shanghai-i3d-train-10crop.list,
+shanghai-i3d-test-10crop.list) or from folders with 'train' and 'test' in their names.
+test_frame_mask/NAME.npy holds the set's own frame labels of the 107 abnormal videos.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
 
 from gfvad.base.names import canonical
-from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
-from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem
+from gfvad.base.types import DataError
+from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.features.layouts.rules import ShanghaiRules
 from gfvad.data.features.layouts.splits import read_lists, split_of_path
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
 
 SUFFIX = "_i3d"
 
@@ -62,9 +65,17 @@ class ShanghaiTech(Layout):
 
     @property
     def ground_truth(self) -> str:
-        """Which of the three published ground truths (or none of them) these features have: reads the header of every test file."""
-        total = sum(self.headers(entry, "i3d")[0][1].shape[0] for entry in self.entries("test")) * SNIPPET
-        which = "published length" if total in SHANGHAI_TOTALS else f"none of the published {', '.join(f'{n:,}' for n in SHANGHAI_TOTALS)}"
+        """Which of the three published ground truths (or none of them) these features have:
+        reads the header of every test file."""
+        total = (
+            sum(self.headers(entry, "i3d")[0][1].shape[0] for entry in self.entries("test"))
+            * SNIPPET
+        )
+        which = (
+            "published length"
+            if total in SHANGHAI_TOTALS
+            else f"none of the published {', '.join(f'{n:,}' for n in SHANGHAI_TOTALS)}"
+        )
         return f"{self.rules.ground_truth}: {total:,} frames ({which})"
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
@@ -73,16 +84,32 @@ class ShanghaiTech(Layout):
             name = name_of(path.name)
             if not without_npy(path.name).endswith(SUFFIX) or self.rules.label(name) is None:
                 if split == "train":
-                    problems.append(Problem("foreign", False, str(path), "not named like 01_0015_i3d.npy; left out"))
+                    problems.append(
+                        Problem(
+                            "foreign", False, str(path), "not named like 01_0015_i3d.npy; left out"
+                        )
+                    )
                 continue
             part = self._lists.get(name) if self._lists else split_of_path(path, self.root)
             if part == split:
                 files.append((name, 0, path))
             elif split == "train" and part is None:
-                problems.append(Problem("split", True, name, f"{path} is in no list and no folder named train or test; expected one"))
+                problems.append(
+                    Problem(
+                        "split",
+                        True,
+                        name,
+                        f"{path} is in no list and no folder named train or test; expected one",
+                    )
+                )
         table, wrong = group_crops(files)
-        entries = [Entry(name, split, *self.rules.label(name), {m: paths for m in self.on_disk}) for name, paths in table.items()]
-        uncovered = [(e.name, why) for e in entries if split == "test" and (why := self.rules.covers(e.name))]
+        entries = [
+            Entry(name, split, *self.rules.label(name), dict.fromkeys(self.on_disk, paths))
+            for name, paths in table.items()
+        ]
+        uncovered = [
+            (e.name, why) for e in entries if split == "test" and (why := self.rules.covers(e.name))
+        ]
         problems += wrong + [Problem("annotation", True, name, why) for name, why in uncovered]
         listed = self._lists.names(split) if self._lists else set()
         problems += missing_names(

@@ -1,19 +1,21 @@
-"""Which part of a set a feature file belongs to, where names do not say: list files of the public repositories, or folder names."""
+"""Which part of a set a feature file belongs to, where names do not say: list files of the
+public repositories, or folder names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from gfvad.base.names import canonical, Names
+from gfvad.base.names import Names, canonical
+from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.base import some
-from gfvad.data.features.layouts.parts import part_of_folder, part_of_list, PARTS
-from gfvad.base.types import DataError
+from gfvad.data.features.layouts.parts import PARTS, part_of_folder, part_of_list
 
 
 def split_of_path(path: Path, root: Path) -> str | None:
-    """'train' or 'test' by the innermost folder below root whose name says it; None where none does."""
+    """'train' or 'test' by the innermost folder below root whose name says it; None where none
+    does."""
     return next(
         (
             part
@@ -25,7 +27,8 @@ def split_of_path(path: Path, root: Path) -> str | None:
 
 
 class Lists(Names):
-    """{video: part} of list files. `lists` has the name of each file, `which` the one that a video stands in."""
+    """{video: part} of list files. `lists` has the name of each file, `which` the one that a
+    video stands in."""
 
     def __init__(self):
         super().__init__("the lists")
@@ -42,10 +45,11 @@ class Lists(Names):
 
 
 def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
-    """The videos of the *.list files directly in root (file paths, a line each, of which the base name counts; one line a crop).
+    """The videos of the *.list files directly in root (file paths, a line each, of which the base
+    name counts; one line a crop).
 
-    A list is of the test part where its file name says 'test', else of the training part. None where there are no lists. Raises
-    DataError for a video in both parts, naming both lines.
+    A list is of the test part where its file name says 'test', else of the training part. None
+    where there are no lists. Raises DataError for a video in both parts, naming both lines.
     """
     paths = sorted(
         p for p in root.iterdir() if p.suffix.lower() == ".list" and not p.name.startswith(".")
@@ -73,21 +77,32 @@ def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
     if both:
         names = {name for name, _ in both}
         raise DataError(
-            f"{root}: {len(names)} videos are in lists of both parts: {some(names)}: {both[0][1]}; expected each in one"
+            f"{root}: {len(names)} videos are in lists of both parts: {some(names)}: {both[0][1]};"
+            " expected each in one"
         )
     return found
 
 
-def listed(root: Path, name_of: Callable[[str], str | None], skip: Iterable[Path] = ()) -> dict[str, tuple[str, set[str]]]:
-    """{file: (part, its videos)} of the lists directly in root that are called after a part, but for `skip`.
+def listed(
+    root: Path, name_of: Callable[[str], str | None], skip: Iterable[Path] = ()
+) -> dict[str, tuple[str, set[str]]]:
+    """{file: (part, its videos)} of the lists directly in root that are called after a part, but
+    for `skip`.
 
-    Args: name_of: a line's file -> the video, None where it is of no video of the set. The first word of a line counts.
-    A .txt is a list where every line of it names a video.
+    Args: name_of: a line's file -> the video, None where it is of no video of the set. The first
+    word of a line counts. A .txt is a list where every line of it names a video.
     """
     found = {}
-    for path in sorted(p for p in root.iterdir() if p.suffix.lower() in (".list", ".txt") and p not in set(skip)):
+    for path in sorted(
+        p for p in root.iterdir() if p.suffix.lower() in (".list", ".txt") and p not in set(skip)
+    ):
         part = part_of_folder(path.stem)
-        if part not in PARTS or path.name.startswith(".") or not path.is_file() or not path.stat().st_size:
+        if (
+            part not in PARTS
+            or path.name.startswith(".")
+            or not path.is_file()
+            or not path.stat().st_size
+        ):
             continue
         try:
             lines = annotations.read_lines(path, "one video a line")

@@ -1,21 +1,23 @@
 """UCF-Crime I3D features in either published family; the folder decides which, a mix is refused.
 
 2048-d: X_x264_i3d.npy [T, 10, 2048], ten crops in one file   (RTFM); ground truth 1,114,144 frames
-1024-d: X_x264__{0..9}.npy [T, 1024], one file a crop         (Roc-Ng); ground truth 1,109,680 frames
-temporal_annotations.txt lists the 290 test videos; every other video is for training, and is refused where its folder, its name or
-frame_counts.txt (which, where present, also checks lengths) says test.
+1024-d: X_x264__{0..9}.npy [T, 1024], one file a crop         (Roc-Ng); ground truth 1,109,680
+frames temporal_annotations.txt lists the 290 test videos; every other video is for training, and is
+refused where its folder, its name or frame_counts.txt (which, where present, also checks lengths)
+says test.
 """
+
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
 from gfvad.base.names import canonical
-from gfvad.data.ground_truth import Truth
-from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem
+from gfvad.base.types import DataError
+from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.rules import UcfRules
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import Truth
 
 FAMILIES = {  # a name may end in a suffix of videos
     2048: re.compile(r"(?P<name>.+_x264(\.[A-Za-z0-9]+)?)_i3d(?i:\.npy)"),
@@ -33,17 +35,22 @@ class UcfCrime(Layout):
     def open(self) -> None:
         super().open()
         files = find_files(self.root)
-        found = {dim: [p for p in files if pattern.fullmatch(p.name)] for dim, pattern in FAMILIES.items()}
+        found = {
+            dim: [p for p in files if pattern.fullmatch(p.name)]
+            for dim, pattern in FAMILIES.items()
+        }
         if all(found.values()):
-            counts = " and ".join(f"{len(paths)} files like {paths[0].name} ({dim}-d)" for dim, paths in found.items())
+            counts = " and ".join(
+                f"{len(paths)} files like {paths[0].name} ({dim}-d)" for dim, paths in found.items()
+            )
             raise DataError(
                 f"{self.root}: {counts}; expected one of the two feature families, "
                 "they have different ground truths: keep one folder each"
             )
         if not any(found.values()):
             raise DataError(
-                f"{self.root}: {len(files)} .npy files, none named X_x264_i3d.npy or X_x264__0.npy; "
-                "expected UCF-Crime I3D features"
+                f"{self.root}: {len(files)} .npy files, none named X_x264_i3d.npy or X_x264__0.npy;"
+                " expected UCF-Crime I3D features"
             )
         self.family = next(dim for dim, paths in found.items() if paths)
         self.dims, self.ndims = {"i3d": self.family}, {"i3d": (3,) if self.family == 2048 else (2,)}
@@ -57,7 +64,11 @@ class UcfCrime(Layout):
             if m
         ]
         self._table, self._problems = group_crops(crops)
-        self._problems += [Problem("foreign", False, str(p), "not named like a feature file; left out") for m, p in matches if not m]
+        self._problems += [
+            Problem("foreign", False, str(p), "not named like a feature file; left out")
+            for m, p in matches
+            if not m
+        ]
 
     def claims(self, entry: Entry) -> dict[str, str]:
         return {**super().claims(entry), **self.rules.claims(entry.name)}
@@ -75,16 +86,27 @@ class UcfCrime(Layout):
         return self.rules.truth(entry.name, units)
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
-        problems = [p for p in self._problems if (self.rules.split(p.where) if p.error else "train") == split]
+        problems = [
+            p
+            for p in self._problems
+            if (self.rules.split(p.where) if p.error else "train") == split
+        ]
         entries = []
         for name, files in self._table.items():
             if self.rules.split(name) != split:
                 continue
             label = self.rules.label(name)
             if label is None:
-                problems.append(Problem("name", True, name, "starts with no class of the set; expected e.g. Abuse001_x264"))
+                problems.append(
+                    Problem(
+                        "name",
+                        True,
+                        name,
+                        "starts with no class of the set; expected e.g. Abuse001_x264",
+                    )
+                )
             else:
-                entries.append(Entry(name, split, *label, {m: files for m in self.on_disk}))
+                entries.append(Entry(name, split, *label, dict.fromkeys(self.on_disk, files)))
         if split == "test":
             problems += missing_names(
                 self.rules.test_names(),

@@ -1,9 +1,11 @@
 """UCF-Crime as I3D Kinetics-400 class scores, 40 segments a video, with human sentences:
 
-i3d_logits_train.npz, i3d_logits_test_dev.npz  x [V, 40, 400] float16, name [V]; the segments cut a video's frames into 40 equal spans
+i3d_logits_train.npz, i3d_logits_test_dev.npz  x [V, 40, 400] float16, name [V]; the segments cut a
+video's frames into 40 equal spans
 frame_labels_test_dev.npz                      one array [T] of 0 / 1 a test video
 captions.json                                  timed sentences
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,16 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.files import present
-from gfvad.base.names import canonical, Names
+from gfvad.base.names import Names, canonical
+from gfvad.base.types import DataError
 from gfvad.data import annotations
-from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts.base import Entry, Layout, Problem, some
 from gfvad.data.features.layouts.captions import captions_path, read_captions
-from gfvad.data.features.layouts.rules import UCF_FILES, ucf_lists, UCF_TEST_NAME
+from gfvad.data.features.layouts.rules import UCF_FILES, UCF_TEST_NAME, ucf_lists
 from gfvad.data.features.layouts.splits import list_claims
-from gfvad.data.truth_audit import frame_labels, Stated
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import SNIPPET, Truth
+from gfvad.data.truth_audit import Stated, frame_labels
 
 FILES = {"train": "i3d_logits_train.npz", "test": "i3d_logits_test_dev.npz"}
 LABELS = "frame_labels_test_dev.npz"
@@ -28,7 +30,8 @@ FPS = 30.0  # of every video of the set; captions give seconds
 
 
 class UcfLogits(Layout):
-    """Modalities i3d_logits and text. A training video has duration * 30 frames by its captions, 16 a segment where it has none."""
+    """Modalities i3d_logits and text. A training video has duration * 30 frames by its captions,
+    16 a segment where it has none."""
 
     kind = "ucf_logits"
     dims = {"i3d_logits": 0}
@@ -48,13 +51,19 @@ class UcfLogits(Layout):
         }
         self.split_rule = f"{FILES['train']} (training) and {FILES['test']} (test)"
         files = [self.root / f for f in UCF_FILES if present(self.root / f, "annotations")]
-        self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in files} | ucf_lists(self.root)
+        self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in files} | ucf_lists(
+            self.root
+        )
         for split, npz in self._npz.items():
             header = npz.require("x", 3)
-            if header.shape[0] != len(self._names[split]) or 0 in header.shape or not arrays.is_float(header.dtype):
+            if (
+                header.shape[0] != len(self._names[split])
+                or 0 in header.shape
+                or not arrays.is_float(header.dtype)
+            ):
                 raise DataError(
-                    f"{npz.path}:x: shape {header.shape} of {header.dtype} for {len(self._names[split])} names; "
-                    "expected floats [names, units, features]"
+                    f"{npz.path}:x: shape {header.shape} of {header.dtype} for"
+                    f" {len(self._names[split])} names; expected floats [names, units, features]"
                 )
         leaked = set(self._names["train"]) & set(self._names["test"])
         if leaked:
@@ -66,8 +75,13 @@ class UcfLogits(Layout):
         self._captions = read_captions(path) if path else {}
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        says = {f"its array in {LABELS}": entry.name in self._masks, "its name": bool(UCF_TEST_NAME.fullmatch(entry.name))}  # fmt: skip
-        return {what: "test" for what, said in says.items() if said} | list_claims(self._lists, entry.name)
+        says = {
+            f"its array in {LABELS}": entry.name in self._masks,
+            "its name": bool(UCF_TEST_NAME.fullmatch(entry.name)),
+        }
+        return {what: "test" for what, said in says.items() if said} | list_claims(
+            self._lists, entry.name
+        )
 
     def decided(self, entry: Entry) -> str:
         return FILES[entry.split]
@@ -84,11 +98,20 @@ class UcfLogits(Layout):
         for row, name in enumerate(self._names[split]):
             label = annotations.ucf_class(name)
             if label is None:
-                problems.append(Problem("name", True, name, "starts with no class of the set; expected e.g. Abuse001_x264"))
+                problems.append(
+                    Problem(
+                        "name",
+                        True,
+                        name,
+                        "starts with no class of the set; expected e.g. Abuse001_x264",
+                    )
+                )
                 continue
             if split == "test" and name not in self._masks:
-                problems.append(Problem("annotation", True, name, f"no array of frame labels in {LABELS}"))
-            entries.append(Entry(name, split, *label, {m: (path,) for m in self.on_disk}, row))
+                problems.append(
+                    Problem("annotation", True, name, f"no array of frame labels in {LABELS}")
+                )
+            entries.append(Entry(name, split, *label, dict.fromkeys(self.on_disk, (path,)), row))
         return entries, problems
 
     def headers(self, entry: Entry, modality: str) -> list[tuple[Path, arrays.Header]]:
@@ -98,7 +121,10 @@ class UcfLogits(Layout):
     def _first_dim(self, modality: str) -> int:
         dims = {npz.headers["x"].shape[2] for npz in self._npz.values()}
         if len(dims) > 1:
-            raise DataError(f"{self.root}: {sorted(dims)} features in {' and '.join(FILES.values())}; expected the same number in both")
+            raise DataError(
+                f"{self.root}: {sorted(dims)} features in {' and '.join(FILES.values())}; expected"
+                " the same number in both"
+            )
         return dims.pop()
 
     def read(self, entry: Entry, modality: str) -> np.ndarray:
@@ -117,10 +143,16 @@ class UcfLogits(Layout):
         return Stated(spans_source=f"{self.root / LABELS}:{entry.name}")
 
     def truth(self, entry: Entry, units: int) -> Truth:
-        mask = frame_labels(self._labels.array(self._masks[entry.name]), f"{self.root / LABELS}:{entry.name}")
+        mask = frame_labels(
+            self._labels.array(self._masks[entry.name]), f"{self.root / LABELS}:{entry.name}"
+        )
         captions = self._captions.get(entry.name)
         lasts = captions.duration * FPS if captions else len(mask)
-        if abs(len(mask) - lasts) > max(4 * SNIPPET, 0.05 * lasts):  # durations are of the whole file, labels of what was decoded
-            raise DataError(f"{self.root / LABELS}:{entry.name}: {len(mask):,} labels, and about {lasts:,.0f} frames by the captions; expected one a frame")
+        # durations are of the whole file, labels of what was decoded
+        if abs(len(mask) - lasts) > max(4 * SNIPPET, 0.05 * lasts):
+            raise DataError(
+                f"{self.root / LABELS}:{entry.name}: {len(mask):,} labels, and about {lasts:,.0f}"
+                " frames by the captions; expected one a frame"
+            )
         spans = annotations.spans_of(mask)
         return Truth(len(mask), spans, entry.classes * len(spans))

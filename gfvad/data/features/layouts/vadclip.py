@@ -1,23 +1,25 @@
 """VadCLIP: CLIP ViT-B/16 features named by CSV files.
 
-*.csv in the root with the columns path,label; a CSV with 'test' in its name is the test part. NAME__k.npy [T, 512], 16 frames a row;
-several k are crops (the published training lists have ten, the test list of UCF-Crime one). Paths are those of the authors' machine: a
-file is looked for as written, below the root, and by its base name below the root. Labels: 'Normal', 'A', a UCF-Crime class, or XD codes
-such as 'B2-G-0'.
+*.csv in the root with the columns path,label; a CSV with 'test' in its name is the test part.
+NAME__k.npy [T, 512], 16 frames a row; several k are crops (the published training lists have ten,
+the test list of UCF-Crime one). Paths are those of the authors' machine: a file is looked for as
+written, below the root, and by its base name below the root. Labels: 'Normal', 'A', a UCF-Crime
+class, or XD codes such as 'B2-G-0'.
 """
+
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
 from gfvad.base.names import canonical
+from gfvad.base.types import DataError
 from gfvad.data import annotations
-from gfvad.data.ground_truth import Truth
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem
+from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.parts import part_of_folder, part_of_list, without_npy
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import Truth
 
 CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d+)")
 
@@ -26,7 +28,11 @@ def csv_label(label: str) -> tuple[int, tuple[str, ...]] | None:
     """(label, classes) of a CSV label; None where it is of neither set."""
     if label in ("Normal", "A"):
         return 0, ()
-    return (1, (label,)) if label in annotations.UCF_CLASSES else annotations.xd_classes(f"_label_{label}")
+    return (
+        (1, (label,))
+        if label in annotations.UCF_CLASSES
+        else annotations.xd_classes(f"_label_{label}")
+    )
 
 
 def name_and_crop(path: str) -> tuple[str, int]:
@@ -37,7 +43,8 @@ def name_and_crop(path: str) -> tuple[str, int]:
 
 
 class VadClip(Layout):
-    """Modality clip, and text from captions. Ground truth: 16 frames a row, from the annotation files of the set the names belong to."""
+    """Modality clip, and text from captions. Ground truth: 16 frames a row, from the annotation
+    files of the set the names belong to."""
 
     kind = "vadclip"
     dims = {"clip": 0}
@@ -70,7 +77,9 @@ class VadClip(Layout):
                 f"{self._csv[0]}: names of {kind.dataset if kind else 'no known set'}; "
                 "expected XD-Violence or UCF-Crime (use layout generic)"
             )
-        self.rules = kind(self.root, "features") if kind is rules_lib.XdRules else kind(self.root, 1024)
+        self.rules = (
+            kind(self.root, "features") if kind is rules_lib.XdRules else kind(self.root, 1024)
+        )
         self.fps, self.ground_truth = self.rules.fps, self.rules.ground_truth
         self._lists = {
             part: " and ".join(p.name for p in self._csv if of[p] == part)
@@ -113,7 +122,8 @@ class VadClip(Layout):
         named = self._below.get(path.replace("\\", "/").rsplit("/", 1)[-1], [])
         if exact is None and len(named) > 1:
             raise DataError(
-                f"{named[0]} and {named[1]}: either may be {path} of the CSV; expected one file of a name below {self.root}: remove the other"
+                f"{named[0]} and {named[1]}: either may be {path} of the CSV; expected one file of"
+                f" a name below {self.root}: remove the other"
             )
         return exact or next(iter(named), None)
 
@@ -121,20 +131,50 @@ class VadClip(Layout):
         files, labels, problems = [], {}, []
         seen: dict[Path, str] = {}
         for where, row in self._rows[split]:
-            (name, crop), label, path = name_and_crop(row["path"]), csv_label(row["label"]), self.find(row["path"])
-            if label is None or labels.setdefault(name, label) != label or label != self.rules.label(name):
-                problems.append(Problem("name", True, where, f"label {row['label']!r} of {name}; expected that of its name and other rows"))
+            (name, crop), label, path = (
+                name_and_crop(row["path"]),
+                csv_label(row["label"]),
+                self.find(row["path"]),
+            )
+            if (
+                label is None
+                or labels.setdefault(name, label) != label
+                or label != self.rules.label(name)
+            ):
+                problems.append(
+                    Problem(
+                        "name",
+                        True,
+                        where,
+                        f"label {row['label']!r} of {name}; expected that of its name and other"
+                        " rows",
+                    )
+                )
             elif path is None:
-                problems.append(Problem("missing", True, name, f"{row['path']} ({where}) is neither there nor below {self.root}"))
+                problems.append(
+                    Problem(
+                        "missing",
+                        True,
+                        name,
+                        f"{row['path']} ({where}) is neither there nor below {self.root}",
+                    )
+                )
             elif seen.setdefault(path, where) != where:
                 detail = f"{path} stands at {seen[path]} too; expected it once: remove one line"
                 problems.append(Problem("duplicated", True, where, detail))
             else:
                 files.append((name, crop, path))
         table, wrong = group_crops(files)
-        entries = [Entry(name, split, *labels[name], {m: paths for m in self.on_disk}) for name, paths in table.items()]
+        entries = [
+            Entry(name, split, *labels[name], dict.fromkeys(self.on_disk, paths))
+            for name, paths in table.items()
+        ]
         if split == "test":
-            problems += [Problem("annotation", True, e.name, why) for e in entries if (why := self.rules.covers(e.name))]
+            problems += [
+                Problem("annotation", True, e.name, why)
+                for e in entries
+                if (why := self.rules.covers(e.name))
+            ]
             problems += missing_names(
                 self.rules.test_names(),
                 labels,

@@ -2,8 +2,10 @@
 
 i3d-features/{RGB,RGBTest,Flow,FlowTest}/NAME__{0..4}.npy  [T, 1024], five crops, 0 is the centre
 vggish-features/{train,test}/NAME__vggish.npy              [T, 128]
-annotations.txt, frame_counts.txt                          ground truth of the test part (frame_counts.txt may be absent)
+annotations.txt, frame_counts.txt                          ground truth of the test part
+(frame_counts.txt may be absent)
 """
+
 from __future__ import annotations
 
 import functools
@@ -11,11 +13,11 @@ import re
 from pathlib import Path
 
 from gfvad.base.names import canonical
-from gfvad.data.ground_truth import Truth
-from gfvad.data.features.layouts.base import Entry, find_files, Layout, Problem
+from gfvad.base.types import DataError
+from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.features.layouts.rules import XdRules
-from gfvad.base.types import DataError
+from gfvad.data.ground_truth import Truth
 
 FLOW_TEST_MISSING = 62  # files the published flow features of the test part lack
 FOLDERS = {
@@ -28,7 +30,8 @@ AUDIO = re.compile(r"(?P<name>.+)__vggish(?i:\.npy)")
 
 
 class XdViolence(Layout):
-    """Modalities rgb, flow, audio, and text from captions. Up to 62 test videos without flow get zeros in its place (see `notes`)."""
+    """Modalities rgb, flow, audio, and text from captions. Up to 62 test videos without flow get
+    zeros in its place (see `notes`)."""
 
     kind = "xd_violence"
     dims = {"rgb": 1024, "flow": 1024, "audio": 128}
@@ -45,11 +48,16 @@ class XdViolence(Layout):
         )
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        return {**super().claims(entry), **self.rules.claims(entry.name), **self._elsewhere.get(entry.name, {})}
+        return {
+            **super().claims(entry),
+            **self.rules.claims(entry.name),
+            **self._elsewhere.get(entry.name, {}),
+        }
 
     @functools.cached_property
     def _elsewhere(self) -> dict[str, dict[str, str]]:
-        """{video: {what says of which part it is: part}} by the folders of modalities that are not asked for."""
+        """{video: {what says of which part it is: part}} by the folders of modalities that are
+        not asked for."""
         found: dict[str, dict[str, str]] = {}
         others = [m for m in FOLDERS if m not in self.on_disk]
         for m, part, folder in ((m, part, FOLDERS[m][part]) for m in others for part in FOLDERS[m]):
@@ -68,14 +76,17 @@ class XdViolence(Layout):
     def truth(self, entry: Entry, units: int) -> Truth:
         return self.rules.truth(entry.name, units)
 
-    def list_modality(self, modality: str, split: str) -> tuple[dict[str, tuple[Path, ...]], list[Problem]]:
-        """{video: files in order of crops} of one folder, and what in it is no feature file or lacks a crop."""
+    def list_modality(
+        self, modality: str, split: str
+    ) -> tuple[dict[str, tuple[Path, ...]], list[Problem]]:
+        """{video: files in order of crops} of one folder, and what in it is no feature file or
+        lacks a crop."""
         folder = self.root / FOLDERS[modality][split]
         if not folder.is_dir():
             found = ", ".join(sorted(p.name for p in self.root.iterdir())[:8])
             raise DataError(
-                f"{folder}: no such folder; "
-                f"expected {modality} features of the {split} part. {self.root} holds {found}; see docs/data.md"
+                f"{folder}: no such folder; expected {modality} features of the {split} part."
+                f" {self.root} holds {found}; see docs/data.md"
             )
         pattern, files, problems = AUDIO if modality == "audio" else CROP, [], []
         for path in find_files(folder, ""):
@@ -84,7 +95,14 @@ class XdViolence(Layout):
                 crop = 0 if modality == "audio" else int(match["crop"])
                 files.append((canonical(match["name"]), crop, path))
             else:
-                problems.append(Problem("foreign", False, str(path), f"not named like a {modality} file ({pattern.pattern}); left out"))
+                problems.append(
+                    Problem(
+                        "foreign",
+                        False,
+                        str(path),
+                        f"not named like a {modality} file ({pattern.pattern}); left out",
+                    )
+                )
         table, wrong = group_crops(files)
         return table, problems + wrong
 
@@ -93,17 +111,31 @@ class XdViolence(Layout):
         for modality in self.on_disk:
             tables[modality], wrong = self.list_modality(modality, split)
             problems += wrong
-        lenient = split == "test" and len(tables) > 1 and "flow" in tables and self._few_flow_missing(tables)
+        lenient = (
+            split == "test"
+            and len(tables) > 1
+            and "flow" in tables
+            and self._few_flow_missing(tables)
+        )
         problems += missing_files(split, tables, ("flow",) if lenient else ())
         entries = []
         for name in sorted(set().union(*tables.values())):
             label = self.rules.label(name)
             if label is None:
-                problems.append(Problem("name", True, name, "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'"))
+                problems.append(
+                    Problem(
+                        "name",
+                        True,
+                        name,
+                        "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'",
+                    )
+                )
                 continue
             if split == "test" and (why := self.rules.covers(name)):
                 problems.append(Problem("annotation", True, name, why))
-            entries.append(Entry(name, split, *label, {m: tables[m].get(name, ()) for m in self.on_disk}))
+            entries.append(
+                Entry(name, split, *label, {m: tables[m].get(name, ()) for m in self.on_disk})
+            )
         if split == "test":
             have = {e.name: None for e in entries}
             problems += missing_names(
