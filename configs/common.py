@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
     # feature statistics of the training split taken off: none | center | standardize
     c.data.standardize = "center"
 
-    # damage put into one modality on purpose, see gfvad/data/features/corrupt.py
+    # damage put into one modality on purpose, see gfvad/data/corrupt.py
     c.data.corruption = ConfigDict()
     c.data.corruption.at = "none"  # none | train | test | both: the videos that are damaged
     c.data.corruption.modality = ""  # one of data.modalities

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.ablation.sweep import Source, Sweep, read_sweep
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
-from gfvad.settings.config import nearest
 
 USAGE = """usage: python -m gfvad.ablate --config=configs/NAME.py[:VARIANT] [--config.KEY=VALUE ...] --sweep=configs/sweeps/NAME.py --workdir=DIR
 

@@ -24,8 +24,7 @@ import numpy as np
 from gfvad.ablation.groups import Group, with_seed
 from gfvad.ablation.traced import bind, varying
 from gfvad.base.types import Batch, ConfigError
-from gfvad.data import pipeline
-from gfvad.data.features import streams
+from gfvad.data import pipeline, streams
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion import step as step_lib
 from gfvad.tasks.fusion.evaluate import Evaluator

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from gfvad.base.files import read_text
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError, DataError
 from gfvad.settings import config as config_lib
 
@@ -101,20 +102,18 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     known = config_lib.flatten(config)
     for key in given:
         if key not in KEYS:
-            raise ConfigError(f"{path}: get_sweep() returns {key!r}{config_lib.nearest(key, KEYS)}")
+            raise ConfigError(f"{path}: get_sweep() returns {key!r}{nearest(key, KEYS)}")
     number = given.get("seeds", SEEDS) if seeds is None else seeds
     if not isinstance(number, int) or number < 1:
         raise ConfigError(f"{path}: seeds = {number!r}: expected 1 or more")
     named = name_settings(path, given)
     base = given.get("base", next(iter(named)))
     if base not in named:
-        raise ConfigError(f"{path}: base = {base!r}{config_lib.nearest(str(base), list(named))}")
+        raise ConfigError(f"{path}: base = {base!r}{nearest(str(base), list(named))}")
     optional = tuple(given.get("optional", ()))
     for name in optional:
         if name not in named:
-            raise ConfigError(
-                f"{path}: optional names {name!r}{config_lib.nearest(str(name), list(named))}"
-            )
+            raise ConfigError(f"{path}: optional names {name!r}{nearest(str(name), list(named))}")
     common = {
         key: value
         for key, value in (ALWAYS | dict(given.get("overrides", {}))).items()
@@ -180,9 +179,7 @@ def name_settings(path: Path, given: Mapping[str, Any]) -> dict[str, Overrides]:
     a folder."""
     combine = given.get("combine", "each")
     if combine not in COMBINE:
-        raise ConfigError(
-            f"{path}: combine = {combine!r}{config_lib.nearest(str(combine), COMBINE)}"
-        )
+        raise ConfigError(f"{path}: combine = {combine!r}{nearest(str(combine), COMBINE)}")
     axes = [axis(path, title, values) for title, values in given.get("axes", {}).items()]
     pairs: list[tuple[str, Overrides]] = []
     if axes and combine == "each":
@@ -246,8 +243,7 @@ def check_keys(path: Path, name: str, overrides: Overrides, known: Mapping[str, 
             )
         if key != VARIANT and key not in known:
             raise ConfigError(
-                f"{path}: setting {name!r}: no such key"
-                f" {key!r}{config_lib.nearest(key, list(known))}"
+                f"{path}: setting {name!r}: no such key {key!r}{nearest(key, list(known))}"
             )
 
 

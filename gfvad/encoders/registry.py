@@ -32,9 +32,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 from gfvad.encoders.units import Unit
-from gfvad.settings.config import nearest
 
 SIDE = 320  # pixels of the long side of frames that encoders see at most
 DEFAULT = ("motion", "appearance", "audio")

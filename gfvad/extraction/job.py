@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfvad.base.errors import EXIT_SOME_FAILED, Parser
-from gfvad.base.names import matched
+from gfvad.base.names import matched, nearest
 from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
@@ -42,7 +42,6 @@ from gfvad.extraction.manifest import (
 from gfvad.extraction.task import Failure, Spec, Task, merged, notes_on, open_spec, work
 from gfvad.extraction.videos import Source, find_videos, name_of
 from gfvad.extraction.workers import Stop, spread
-from gfvad.settings.config import nearest
 
 TEST_FRACTION = 0.2
 SHOWN_FAILURES = 50

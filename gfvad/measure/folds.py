@@ -22,9 +22,9 @@ import numpy as np
 
 from gfvad.base.errors import ConfigError, DataError, command
 from gfvad.base.files import read_json, read_table
+from gfvad.base.names import nearest
 from gfvad.measure.compare import OF_VIDEOS, number, p_value, paired_t
 from gfvad.measure.protocols import HEADLINE
-from gfvad.settings.config import nearest
 
 
 class Joined(NamedTuple):

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
-from gfvad.settings.config import nearest
 
 NORM_EPSILON = 1e-6
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 16  # slots m of a block

@@ -10,10 +10,10 @@ from typing import Any
 
 import flax.linen as nn
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 from gfvad.nn.filter import SparseFeatureFilter
 from gfvad.nn.memory import MNAD, Bottleneck, MemAE, NoFilter
-from gfvad.settings.config import nearest
 
 # kind -> module, and which settings it has
 FILTERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {

@@ -418,7 +418,7 @@ def validate(config: ConfigDict) -> None:
             "config.data.modalities has 'text' but config.data.captions is empty; give the JSON of"
             " timed sentences"
         )
-    from gfvad.data.features import corrupt
+    from gfvad.data import corrupt
     from gfvad.tasks.fusion import registry  # imports jax, which starts no backend
 
     corrupt.check(config.data.corruption, config.data.modalities)

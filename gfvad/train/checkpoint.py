@@ -35,6 +35,14 @@ from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.base.types import DataError
 from gfvad.train.identity import Learnt
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
+from gfvad.train.run_settings import (
+    describe_differences,
+    hash_of,
+    named_leaves,
+    plain,
+    refuse_others,
+    training_leaves,
+)
 from gfvad.train.sealed import PARTS as PARTS
 from gfvad.train.sealed import (
     Damaged,
@@ -47,14 +55,6 @@ from gfvad.train.sealed import (
     require_regular_files,
     seal,
     shape_text,
-)
-from gfvad.train.settings import (
-    describe_differences,
-    hash_of,
-    named_leaves,
-    plain,
-    refuse_others,
-    training_leaves,
 )
 from gfvad.train.state import TrainState
 

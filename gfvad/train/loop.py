@@ -21,8 +21,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.types import DataError
-from gfvad.data import pipeline, sampling
-from gfvad.data.features import streams
+from gfvad.data import pipeline, sampling, streams
 from gfvad.fusion.coefficients import constrained
 from gfvad.measure import metrics
 from gfvad.tasks.fusion import evaluate

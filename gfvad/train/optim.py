@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import optax
 
 from gfvad.base.types import ConfigError
-from gfvad.tasks.fusion.losses import switched_on
 
 # ends of parameter names; stacked experts' biases have two axes
 NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")
@@ -34,6 +33,15 @@ class Optimiser(NamedTuple):
 
     transform: optax.GradientTransformation
     schedule: optax.Schedule
+
+
+def switched_on(value: Any) -> bool:
+    """Whether a number of the config that is off at 0 needs its part of the program.
+
+    An array is a number that only the run knows (one of several settings trained side by side,
+    gfvad/ablation): it needs it.
+    """
+    return isinstance(value, jax.Array) or value > 0
 
 
 def make_optimiser(cfg: Any, steps: int) -> Optimiser:

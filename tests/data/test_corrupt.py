@@ -6,8 +6,7 @@ import pytest
 import tiny
 
 from gfvad.base.types import ConfigError
-from gfvad.data import pipeline
-from gfvad.data.features import corrupt
+from gfvad.data import corrupt, pipeline
 from gfvad.settings import config as config_lib
 
 

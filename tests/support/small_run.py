@@ -5,7 +5,8 @@ import importlib
 import jax
 import numpy as np
 
-from gfvad.data.features import layouts, records, streams
+from gfvad.data import streams
+from gfvad.data.features import layouts, records
 from gfvad.settings import config as config_lib
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos

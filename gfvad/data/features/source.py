@@ -13,8 +13,8 @@ from typing import NamedTuple
 from gfvad.base.names import canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import simulate, text, truth_audit
+from gfvad.data.captions import cache_folder as cache_dir
 from gfvad.data.features import layouts, records
-from gfvad.data.features.layouts.captions import cache_folder as cache_dir
 
 SIMULATED = "-simulated"
 

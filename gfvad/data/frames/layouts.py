@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.base.files import require_regular
-from gfvad.base.names import VIDEO_SUFFIXES, canonical, some
+from gfvad.base.names import VIDEO_SUFFIXES, canonical, nearest, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.finding import is_video, suffix_of
-from gfvad.settings.config import nearest
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 VIDEOS = VIDEO_SUFFIXES  # in folders; what has another suffix is probed (`finding.is_video`)

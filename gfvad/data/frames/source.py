@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from gfvad.base.types import ClipBatch, ConfigError, DataError
-from gfvad.data.features.layouts.captions import cache_folder
-from gfvad.data.frames import decode
+from gfvad.data.captions import cache_folder
+from gfvad.data.frames import decode, perturb
 from gfvad.data.frames.clips import eval_clips, train_clips
 from gfvad.data.frames.descriptions import Descriptions, embed_descriptions, read_descriptions
 from gfvad.data.frames.flow import array_flow, open_flow
@@ -21,7 +21,6 @@ from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.store import fit, open_frames
 from gfvad.data.frames.tokens import open_tokens
 from gfvad.encoders.vision import open_encoder
-from gfvad.tasks.prediction import perturb
 
 Say = Callable[[str], None]
 NO_TOKENS = (
@@ -199,7 +198,7 @@ class Arrays:
 def perturbed(
     data: ClipData, video: int, rng: np.random.Generator, say: Say
 ) -> tuple[ClipData, np.ndarray]:
-    """A video of a split with synthetic events (gfvad/tasks/prediction/perturb.py), as a split of
+    """A video of a split with synthetic events (gfvad/data/frames/perturb.py), as a split of
     one video, and the frame labels [T] of the events.
 
     Frames are changed at their own size, then brought to the model's; the flow is taken anew;

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, Output
+from gfvad.train.optim import switched_on
 
 SumCount = tuple[jax.Array, jax.Array]
 
@@ -31,15 +32,6 @@ class Bounded(NamedTuple):
 
     value: jax.Array  # int32 []
     most: int
-
-
-def switched_on(value: Any) -> bool:
-    """Whether a number of the config that is off at 0 needs its part of the program.
-
-    An array is a number that only the run knows (one of several settings trained side by side,
-    gfvad/ablation): it needs it.
-    """
-    return isinstance(value, jax.Array) or value > 0
 
 
 def total_loss(

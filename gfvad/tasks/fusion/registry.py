@@ -10,12 +10,12 @@ import flax.linen as nn
 import numpy as np
 from ml_collections import FrozenConfigDict
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError, DataError
 from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS
 from gfvad.fusion.operator import SELECTIONS, check_fusion
 from gfvad.graphs.expansion import KINDS, ZEROTH
 from gfvad.graphs.relations import SIMILARITIES, check_relation
-from gfvad.settings.config import nearest
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import GraphFusionDetector
 from gfvad.tasks.fusion.foils import KINDS as FOILS

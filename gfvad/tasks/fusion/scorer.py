@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import Batch, DataError
-from gfvad.data.features.streams import example_features
+from gfvad.data.streams import example_features
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib

@@ -13,7 +13,7 @@ import numpy as np
 
 from gfvad.base.progress import Progress
 from gfvad.base.types import ClipBatch, ConfigError, DataError
-from gfvad.data.features.layouts.captions import cache_folder
+from gfvad.data.captions import cache_folder
 from gfvad.data.frames import decode
 from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each

@@ -7,8 +7,7 @@ import pytest
 import tiny
 
 from gfvad.base.types import ConfigError, DataError, Video
-from gfvad.data import pipeline
-from gfvad.data.features import streams
+from gfvad.data import pipeline, streams
 from gfvad.graphs.relations import temporal_seconds
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion.evaluate import Evaluator

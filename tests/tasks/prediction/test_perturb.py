@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gfvad.tasks.prediction import perturb
-from gfvad.tasks.prediction.perturb import FIRST, FOREIGN, GAP, LENGTHS
+from gfvad.data.frames import perturb
+from gfvad.data.frames.perturb import FIRST, FOREIGN, GAP, LENGTHS
 
 SIZE = (40, 60)
 

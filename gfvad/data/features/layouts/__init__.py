@@ -3,6 +3,7 @@ for files without labels."""
 
 from __future__ import annotations
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 from gfvad.data.features.layouts.base import Entry, Layout, Problem
 from gfvad.data.features.layouts.generic import Generic
@@ -14,7 +15,6 @@ from gfvad.data.features.layouts.ucf_crime import UcfCrime
 from gfvad.data.features.layouts.ucf_logits import UcfLogits
 from gfvad.data.features.layouts.vadclip import VadClip
 from gfvad.data.features.layouts.xd_violence import XdViolence
-from gfvad.settings.config import nearest
 
 LAYOUTS = {
     cls.kind: cls

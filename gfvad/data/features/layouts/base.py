@@ -16,16 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.names import nearest
 from gfvad.base.names import some as some
 from gfvad.base.types import ConfigError, DataError, Video
 from gfvad.data import truth_audit
+from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays, parts
-from gfvad.data.features.layouts.captions import CaptionText, captions_path
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.text import RULES as text_rules
 from gfvad.data.truth_audit import MAX_GAP as MAX_GAP
 from gfvad.data.truth_audit import Crops, Stated, align
-from gfvad.settings.config import nearest
 
 __all__ = ["MAX_GAP", "SPLITS", "Entry", "Layout", "Problem", "align", "find_files", "some"]
 SPLITS = ("train", "test")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfvad.base.types import DataError
+from gfvad.data.captions import cache_folder
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem
-from gfvad.data.features.layouts.captions import cache_folder
 from gfvad.data.frames import layouts as videos_lib
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 

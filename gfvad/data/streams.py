@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.types import Batch, ConfigError, DataError
-from gfvad.data import sampling
-from gfvad.data.features import corrupt
+from gfvad.data import corrupt, sampling
 from gfvad.data.manifest import digest
 
 # decoded training videos are kept in memory where they fit in this; else each is read when it is
@@ -73,7 +72,7 @@ def reader(
     records, indices: Sequence[int], names: Sequence[str], cache_bytes: int, data_cfg
 ) -> Callable[[int], dict[str, np.ndarray]]:
     """video index -> {modality: [C, n, D]}, corrupted where data.corruption says so
-    (gfvad/data/features/corrupt.py).
+    (gfvad/data/corrupt.py).
 
     Remembers all videos where they fit in `cache_bytes`. Safe to call from several threads.
     """

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
-from gfvad.settings.config import nearest
 
 # which split: the training videos (held-out ones too), the test videos
 PLACES = ("none", "train", "test", "both")
