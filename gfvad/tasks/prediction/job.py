@@ -30,8 +30,8 @@ from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction import step as clip_step
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel
-from gfvad.tasks.prediction.run_scorer import fresh_state, identity, make_model, restore
+from gfvad.tasks.prediction.model import PredictiveModel, build_model
+from gfvad.tasks.prediction.run_scorer import fresh_state, identity, restore
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.identity import alone, refuse_other_data, stated
@@ -140,7 +140,7 @@ def set_up(arguments: Arguments) -> Parts:
         test,
         truth,
         split,
-        make_model(config, train.text_width),
+        build_model(config, train.text_width),
         mapper,
         say,
     )

@@ -22,6 +22,7 @@ from gfvad.data.frames.source import open_split
 from gfvad.settings import config as config_lib
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
 from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.model import build_model
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
@@ -66,7 +67,7 @@ def untrained(root, workdir, variant):
     config_lib.save(config, workdir)
     data = open_split(config, "train", lambda line: None)
     state = run_scorer.fresh_state(
-        config, run_scorer.make_model(config, data.text_width), data.features(0, 0)
+        config, build_model(config, data.text_width), data.features(0, 0)
     )
     with Checkpoints(
         workdir / "checkpoints", config, run_scorer.identity(data), write=True
