@@ -14,9 +14,10 @@ from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import arrays
 from gfvad.measure import finite, results
-from gfvad.scoring.stream import Log
+from gfvad.measure.score_result import UnitScore
+from gfvad.scoring.log import Log
 from gfvad.tasks.fusion import standalone
-from gfvad.tasks.fusion.live import Row, UnitStreamer
+from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import Refused, UnitScorer
 
 HUGE = {"float32": np.float32(1e30), "float64 beyond float32": np.float64(1e300)}
@@ -179,8 +180,8 @@ def test_the_artefact_by_itself(monkeypatch, tmp_path, capsys):
 def test_a_stream_leaves_it_out(tmp_path, capsys):
     log = Log(tmp_path, "camera", 0.5, ["rgb"])
     for k, score in enumerate((0.25, np.nan, np.inf, 0.75)):
-        log.take(Row(k, k + 1, score, {"rgb": 0.5}), 0.0)
-    log.take(Row(4, 5, 0.5, {"rgb": np.nan}), 0.0)
+        log.take(UnitScore(k, k + 1, score, {"rgb": 0.5}), 0.0)
+    log.take(UnitScore(4, 5, 0.5, {"rgb": np.nan}), 0.0)
     log.close()
     written = (tmp_path / "scores.csv").read_text()
     assert (
