@@ -136,10 +136,7 @@ class Results:
             return STATISTICS[statistic](found, against) if found else ""
 
         return [
-            [
-                filled(text.replace("$", metric), partial(cell, setting))
-                for text in columns.values()
-            ]
+            [filled(text.replace("$", metric), partial(cell, setting)) for text in columns.values()]
             for setting in labels
         ]
 
