@@ -201,7 +201,7 @@ def test_units_after_a_bad_one_are_scored(monkeypatch):
     streamer._encoders = {
         "audio": SimpleNamespace(encode=lambda unit: np.full(3, next(values), np.float32))
     }
-    rows = [streamer._row(SimpleNamespace(start=k, end=k + 1)) for k in range(3)]
+    rows = [streamer._score_unit(SimpleNamespace(start=k, end=k + 1)) for k in range(3)]
     assert [bool(np.isfinite(row.score)) for row in rows] == [True, False, True]
 
 
@@ -236,12 +236,12 @@ def test_an_evaluation_writes_the_others_and_no_results(tmp_path):
 
 def test_predictive_scores(monkeypatch, tmp_path, capsys):
     """gfvad.main --mode=score of the predictive model goes the same way."""
-    clip_job = pytest.importorskip(
-        "gfvad.tasks.prediction.job", reason="the video extras are not installed"
+    clips = pytest.importorskip(
+        "gfvad.tasks.prediction.frame_scores", reason="the video extras are not installed"
     )
     videos = [
-        clip_job.unlabelled("a", np.ones(3)),
-        clip_job.unlabelled("b", np.array([1.0, np.inf])),
+        clips.unlabelled("a", np.ones(3)),
+        clips.unlabelled("b", np.array([1.0, np.inf])),
     ]
     assert finite.write_usable(tmp_path / "s.npz", *finite.divide(videos)) == EXIT_SOME_FAILED
     assert "no scores of b: 1 of 2 scores" in capsys.readouterr().err and set(
