@@ -23,7 +23,7 @@ from gfvad.train.checkpoint import Checkpoints, Restored, hash_of, training_leav
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
-from gfvad.train.state import TrainState, init_from, shapes_from
+from gfvad.train.state import TrainState, shapes_from
 
 PRESENTATION = ("score.floors", "score.clip_seconds")  # what no score depends on
 # written with each checkpoint, with the time of its saving in it
@@ -158,13 +158,6 @@ def identity(data: ClipData) -> Learnt:
     """What a run learns from, for its checkpoints."""
     return Learnt(
         f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content
-    )
-
-
-def fresh_state(config: ConfigDict, model: PredictiveModel, example: dict[str, Any]) -> TrainState:
-    """The state before the first step; example: features of one clip."""
-    return init_from(
-        model, make_optimiser(config.optim, config.train.steps).transform, (example,), config.seed
     )
 
 

@@ -28,6 +28,8 @@ from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
 from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.optim import make_optimiser
+from gfvad.train.state import init_from
 
 QUICK = {"score__perturbations": 1, "score__temporal": 5, "score__text_frames": 5}
 
@@ -67,9 +69,9 @@ def untrained(root, workdir, variant):
     ).config
     config_lib.save(config, workdir)
     data = open_split(config, "train", lambda line: None)
-    state = run_scorer.fresh_state(
-        config, build_model(config, data.text_width), data.features(0, 0)
-    )
+    model = build_model(config, data.text_width)
+    transform = make_optimiser(config.optim, config.train.steps).transform
+    state = init_from(model, transform, (data.features(0, 0),), config.seed)
     with Checkpoints(
         workdir / "checkpoints", config, run_scorer.identity(data), write=True
     ) as kept:
