@@ -26,8 +26,8 @@ from gfvad.tasks.prediction import report as clip_report
 from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel
-from gfvad.tasks.prediction.run_scorer import identity, make_model, restore
+from gfvad.tasks.prediction.model import PredictiveModel, build_model
+from gfvad.tasks.prediction.run_scorer import identity, restore
 from gfvad.tasks.prediction.training import Training
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
@@ -137,7 +137,7 @@ def set_up(arguments: Arguments) -> Parts:
         test,
         truth,
         split,
-        make_model(config, train.text_width),
+        build_model(config, train.text_width),
         mapper,
         say,
     )

@@ -23,6 +23,7 @@ from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
 from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.model import build_model
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
@@ -68,7 +69,7 @@ def untrained(root, workdir, variant):
     ).config
     config_lib.save(config, workdir)
     data = open_split(config, "train", lambda line: None)
-    model = run_scorer.make_model(config, data.text_width)
+    model = build_model(config, data.text_width)
     transform = make_optimiser(config.optim, config.train.steps).transform
     state = init_from(model, transform, (data.features(0, 0),), config.seed)
     with Checkpoints(
