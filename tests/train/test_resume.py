@@ -149,7 +149,10 @@ def process(workdir, where, kind, own):
 def start(tmp_path_factory, repository):
     """start(workdir, where, model, environments) runs the job and gives the exit codes of its
     processes; start.log is what they said."""
-    path, log = f"{repository}:{repository / 'tests' / 'support'}", tmp_path_factory.mktemp("log") / "stderr"
+    path, log = (
+        f"{repository}:{repository / 'tests' / 'support'}",
+        tmp_path_factory.mktemp("log") / "stderr",
+    )
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
