@@ -1,13 +1,14 @@
-"""The command line `python -m gfvad.prepare`: check, records, errors and exit codes."""
+"""The command line `gfvad prepare`: check, records, errors and exit codes."""
 
 import subprocess
 import sys
 
+import documented
 import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare
+from gfvad.commands import prepare
 from gfvad.data.features import records
 
 
@@ -117,7 +118,8 @@ def test_as_a_module(repository, shared_data):
     command = [
         sys.executable,
         "-m",
-        "gfvad.prepare",
+        "gfvad.main",
+        "prepare",
         "--dataset=ucf_logits",
         f"--source={shared_data / 'ucf_crime'}",
         "--check",
@@ -133,17 +135,13 @@ def test_as_a_module(repository, shared_data):
 
 
 def test_documented_commands(repository):
-    """Every prepare command of docs/data.md names a dataset and options that exist; every
-    dataset has a section."""
-    page = (repository / "docs" / "data.md").read_text()
-    commands = [
-        line.split()
-        for line in page.splitlines()
-        if line.strip().startswith("python -m gfvad.prepare") and "NAME" not in line
-    ]
+    """Every documented command names a dataset and options that exist; every dataset has one, and
+    a section in docs/data.md."""
+    commands = [c.split(" --dataset")[1] for c in documented.of("prepare") if "NAME" not in c]
     assert len(commands) >= 8
-    documented = {prepare.parse(command[3:]).dataset for command in commands}
-    assert documented == set(prepare.DATASETS)
+    named = {prepare.parse(f"--dataset{words}".split()).dataset for words in commands}
+    assert named == set(prepare.DATASETS)
+    page = (repository / "docs" / "data.md").read_text()
     assert {line[3:] for line in page.splitlines() if line.startswith("## ")} >= set(
         prepare.DATASETS
     ) - {prepare.SIMULATED}

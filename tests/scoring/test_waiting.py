@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gfvad import score
+from gfvad.commands import score
 from gfvad.scoring import stream
 
 
