@@ -96,7 +96,7 @@ def measure(names: list[str], options: argparse.Namespace, bottleneck: int) -> l
             # each program twice, the first not counted: caches and memory that the variant before
             # left
             calls = ((forward, params, x), (both, params, x, g))
-            seconds[name].append([[timed(*call) for _ in range(2)][1] for call in calls])
+            seconds[name].append([[timed(p, *given) for _ in range(2)][1] for p, *given in calls])
     return [
         Result(
             name,

@@ -46,5 +46,8 @@ def work(argv: Sequence[str], about: str) -> int:
     task = task_of(arguments.config)
     if arguments.data is not None:
         return task.evaluate_elsewhere(arguments)
-    jobs = {"train": task.train, "evaluate": task.evaluate, "score": task.score_frames}
-    return jobs[arguments.mode](arguments)
+    if arguments.mode == "score":
+        from gfvad.scoring import frames
+
+        return frames.score(arguments)
+    return {"train": task.train, "evaluate": task.evaluate}[arguments.mode](arguments)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import Scorer
+from gfvad.tasks.task import FrameScores, Scorer
 
 kind = "predictive"
 
@@ -45,11 +45,11 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
     return other_data.evaluate_clips(arguments)
 
 
-def score_frames(arguments: Arguments) -> int:
+def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores of videos or folders of frames."""
-    from gfvad.tasks.prediction import job
+    from gfvad.tasks.prediction import frame_scores as job
 
-    return job.score(arguments)
+    return job.frame_scores(arguments)
 
 
 def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
