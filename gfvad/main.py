@@ -24,20 +24,14 @@ def main(argv: Sequence[str]) -> int:
     arguments = config_lib.parse(argv)
     if arguments is None:
         return 0
-    # after the command line is known to be sound: these imports cost seconds
-    predictive = arguments.config.get("kind", "weak") == "predictive"
+    # after the command line is known to be sound: a task's imports cost seconds
+    from gfvad.tasks import task_of
+
+    task = task_of(arguments.config)
     if arguments.data is not None:
-        from gfvad.tasks import other_data
-
-        return (other_data.evaluate_clips if predictive else other_data.evaluate)(arguments)
-    if predictive:
-        from gfvad.tasks.prediction import job
-    elif arguments.mode == "score":
-        from gfvad.tasks.fusion import score_features as job
-    else:
-        from gfvad.tasks.fusion import job
-
-    return getattr(job, arguments.mode)(arguments)
+        return task.evaluate_elsewhere(arguments)
+    jobs = {"train": task.train, "evaluate": task.evaluate, "score": task.score_frames}
+    return jobs[arguments.mode](arguments)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 # ---- writing
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> Path:
@@ -120,7 +119,6 @@ def raw_cell(cell: str) -> str:
 
 
 # ---- reading
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def lies_at(path: str | os.PathLike) -> bool:

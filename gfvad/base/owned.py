@@ -53,7 +53,6 @@ class Owned:
         self.record = self.folder / f".gfvad-{kind}.json"
 
     # ---- whose a file is
-    # -----------------------------------------------------------------------------------------------------------------
 
     def known(self) -> dict[str, list[list[Any]]]:
         """{name: [[size, SHA-256 or None], ..]} that the record says; {} without a record, or
@@ -149,7 +148,6 @@ class Owned:
                     self.folder.rmdir()  # where it is empty
 
     # ---- writing
-    # -------------------------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def staged(self, last: str = "") -> Iterator[Path]:
@@ -206,7 +204,6 @@ class Owned:
         return self.folder / name
 
     # ---- files that are written in place
-    # -------------------------------------------------------------------------------------------------
 
     def begin(self, names: Sequence[str]) -> None:
         """Claims names of files that will be written in place (they grow, or are many); until
@@ -249,7 +246,6 @@ class Owned:
         return kept
 
     # ---- the record
-    # ----------------------------------------------------------------------------------------------------------------------
 
     def _now(self, name: str) -> list[list[Any]]:
         path = self.folder / name

@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,11 @@ def same(found: Path, expected: Path, names: Sequence[str]) -> list[str]:
     ]
 
 
+def has_come_to(log: Path, workdir: Path, line: int) -> bool:
+    """Whether a training has logged that many rows."""
+    return "train: " in log.read_text(errors="replace") and rows(workdir) >= line
+
+
 def rows(workdir: Path) -> int:
     """Rows of a run's log so far."""
     path = workdir / "metrics.jsonl"
@@ -183,8 +189,8 @@ def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
                 line = rng.randint(min(rows(workdir), total), total)
                 moment = (
                     rng.random() * 0.1,
-                    lambda: "train: " in log.read_text(errors="replace") and rows(workdir) >= line,
-                )  # noqa: B023
+                    partial(has_come_to, log, workdir, line),
+                )
             again = kills < cases and child.kill_after(*moment)
             if again:
                 kills += 1

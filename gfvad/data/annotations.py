@@ -57,7 +57,6 @@ class Event(NamedTuple):
 
 
 # ---- shared
-# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
@@ -156,7 +155,6 @@ def spans_of(labels: np.ndarray) -> np.ndarray:
 
 
 # ---- XD-Violence
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 def xd_classes(name: str) -> tuple[int, tuple[str, ...]] | None:
@@ -186,7 +184,6 @@ def parse_xd(path: Path) -> Videos:
 
 
 # ---- UCF-Crime
-# -------------------------------------------------------------------------------------------------------------------------
 
 
 def ucf_name(short: str) -> str:
@@ -257,7 +254,6 @@ def parse_ucf(path: Path, inclusive: bool = False) -> Names:
 
 
 # ---- Ped2, and tables of one's own
-# -----------------------------------------------------------------------------------------------------
 
 
 def parse_ped2(path: Path) -> dict[str, np.ndarray]:

@@ -78,7 +78,6 @@ def positives(truth: Truth) -> int:
 
 
 # ---- XD-Violence
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 def xd_truth(name: str, num_frames: int, spans: Mapping[str, np.ndarray]) -> Truth:
@@ -117,7 +116,6 @@ def xd_test(folder: Path) -> dict[str, Truth]:
 
 
 # ---- UCF-Crime, ShanghaiTech, Ped2
-# -----------------------------------------------------------------------------------------------------
 
 
 def ucf_counts(path: Path) -> Names:
@@ -189,7 +187,6 @@ def ped2_truth(
 
 
 # ---- published snippet scores
-# ----------------------------------------------------------------------------------------------------------
 
 
 def label_vector(truths: Mapping[str, Truth], order: Sequence[str]) -> np.ndarray:

@@ -58,7 +58,6 @@ class TextCache(NamedTuple):
 
 
 # ---- captions
-# --------------------------------------------------------------------------------------------------------------------------
 
 
 def load_captions(path: str | os.PathLike) -> dict[str, Captions]:
@@ -129,7 +128,6 @@ def _is_time(value: object) -> bool:
 
 
 # ---- units
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def assignment_weights(unit_spans: np.ndarray, spans: np.ndarray, assign: str) -> np.ndarray:
@@ -194,7 +192,6 @@ def text_features(
 
 
 # ---- cache
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def text_key(encoder_id: str, text: str) -> bytes:

@@ -55,7 +55,6 @@ def get_encoder(name: str) -> Encoder:
 
 
 # ---- hash
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def hash_encode(texts: Sequence[str], dim: int = WIDTH) -> np.ndarray:
@@ -72,7 +71,6 @@ def hash_encode(texts: Sequence[str], dim: int = WIDTH) -> np.ndarray:
 
 
 # ---- MiniLM
-# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def model_folder() -> Path:

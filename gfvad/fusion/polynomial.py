@@ -32,7 +32,6 @@ DEVICE_CHUNK = 1 << 20  # accelerators: few large steps instead (72 MB of powers
 
 
 # ---- full coefficient matrix, two graphs
-# ------------------------------------------------------------------------------------
 
 
 def full_polynomial(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
@@ -82,7 +81,6 @@ _full.defvjp(_full_forward, _full_backward)
 
 
 # ---- CP form, any number of graphs
-# ------------------------------------------------------------------------------------------
 
 
 def cp_polynomial(a: jax.Array, R: jax.Array) -> jax.Array:
@@ -148,7 +146,6 @@ _cp.defvjp(_cp_forward, _cp_backward)
 
 
 # ---- pieces
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def _alike(*arrays):

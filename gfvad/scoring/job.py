@@ -111,7 +111,6 @@ def finish(
 
 
 # ---- graph fusion models
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def score_weak(request: Request) -> int:
@@ -378,7 +377,6 @@ def read_features(path: Path) -> np.ndarray:
 
 
 # ---- predictive models
-# -------------------------------------------------------------------------------------------------------------------
 
 
 def score_predictive(request: Request) -> int:

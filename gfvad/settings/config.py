@@ -423,3 +423,4 @@ def validate(config: ConfigDict) -> None:
 
     corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
+    return None

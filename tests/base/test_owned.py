@@ -3,6 +3,7 @@ command that writes."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -80,10 +81,8 @@ def test_killed_at_any_moment_its_files_are_known(tmp_path, monkeypatch):
             replace(source, target)
 
         monkeypatch.setattr(os, "replace", dies)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             put(of(tmp_path), a=f"a{moment}", b=f"b{moment}", c=f"c{moment}")
-        except KeyboardInterrupt:
-            pass
         monkeypatch.setattr(os, "replace", replace)
         of(tmp_path).claim(["a", "b", "c"])
     put(of(tmp_path), a="x", b="x", c="x")

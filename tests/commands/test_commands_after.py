@@ -16,6 +16,7 @@ from documented import (  # noqa: F401
     REPOSITORY,
     TINY,
     TINY_FRAMES,
+    canonical,
     data,
     environment,
     frames,
@@ -85,7 +86,7 @@ def test_benchmarks(command, environment, tmp_path):
             "--test=6",
             "--runs=1",
         ],
-    }[command.split()[3]]
+    }[canonical(command).split()[2]]
     done = run(command, environment, tmp_path, small)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -99,7 +100,9 @@ def test_ablations(environment, data, tmp_path):
     """
     commands = of("ablation")
     trained = next(
-        command for command in commands if "sweeps/modalities.py" in command and "ucf.py" in command
+        c
+        for c in commands
+        if "--sweep=modalities" in canonical(c) and "--config=ucf " in canonical(c)
     )
     for command in (trained, *(c for c in commands if c != trained)):
         command = re.sub(
@@ -107,18 +110,18 @@ def test_ablations(environment, data, tmp_path):
             "runs/modalities/settings/all runs/modalities/settings/text",
             command,
         )
-        if "gfvad.ablate" in command and command != trained:
-            assert (
-                parse_ablation(shlex.split(with_folders(command, data, tmp_path))[3:]) is not None
-            )
+        ablate = canonical(command).startswith("gfvad ablate")
+        if ablate and command != trained:
+            words = shlex.split(with_folders(command, data, tmp_path))
+            assert parse_ablation([w for w in words if w.startswith("--")]) is not None
             continue
-        extra = [*TINY, "--seeds=1"] if "gfvad.ablate" in command else []
+        extra = [*TINY, "--seeds=1"] if ablate else []
         extra += [] if "breakdown" in command else ["--resamples=20"]
         done = run(with_folders(command, data, tmp_path), environment, tmp_path, extra)
         assert done.returncode == 0, done.stdout + done.stderr
         said = (
             "ablation.csv"
-            if "gfvad.ablate" in command
+            if ablate
             else "false alarms"
             if "breakdown" in command
             else "paired bootstrap over test videos"
@@ -158,9 +161,14 @@ def test_from_videos_to_a_report(environment, frames, tmp_path):
             )
     for command in in_order(OWN_PAGE):
         small = (
-            TINY_FRAMES if re.search(FRAMES, command) else TINY if "gfvad.main" in command else []
+            TINY_FRAMES
+            if re.search(FRAMES, command)
+            else TINY
+            if canonical(command).startswith("gfvad train")
+            else []
         )
-        small = ["--paced=1", "--seconds=2", "--repeats=1"] if "gfvad.bench" in command else small
+        if canonical(command).startswith("gfvad bench"):
+            small = ["--paced=1", "--seconds=2", "--repeats=1"]
         done = run(own_command(command, tmp_path, frames), environment, tmp_path, small)
         assert done.returncode == 0, command + done.stdout + done.stderr
     runs = tmp_path / "runs"

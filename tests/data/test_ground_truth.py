@@ -12,7 +12,6 @@ from gfvad.data import annotations, ground_truth
 from gfvad.data.ground_truth import Truth
 
 # ---- parsers
-# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_parse_xd(tmp_path):
@@ -133,7 +132,6 @@ def test_absent_and_binary_files(tmp_path):
 
 
 # ---- lengths and labels
-# -----------------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 10**6))
@@ -204,7 +202,6 @@ def test_xd_truth_disagreements():
 
 
 # ---- real files
-# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_xd_totals(shared_data):

@@ -183,16 +183,16 @@ def test_generic_errors(tmp_path):
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (dict(layout="xd_violance"), ConfigError, "did you mean 'xd_violence'"),
-        (dict(modalities=("rbg",)), ConfigError, "did you mean 'rgb'"),
+        ({"layout": "xd_violance"}, ConfigError, "did you mean 'xd_violence'"),
+        ({"modalities": ("rbg",)}, ConfigError, "did you mean 'rgb'"),
         (
-            dict(root="/nowhere/at/all"),
+            {"root": "/nowhere/at/all"},
             DataError,
             "found nothing; expected the folder of the features",
         ),
-        (dict(modalities=("rgb", "text")), DataError, "modality 'text' needs timed sentences"),
+        ({"modalities": ("rgb", "text")}, DataError, "modality 'text' needs timed sentences"),
         (
-            dict(modalities=("rgb", "text"), captions="words.json"),
+            {"modalities": ("rgb", "text"), "captions": "words.json"},
             DataError,
             "words.json: not found",
         ),

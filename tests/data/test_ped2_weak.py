@@ -233,7 +233,6 @@ def test_inputs_to_score(root, tmp_path):
 
 
 # ---- beside the headline
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def scored(name, scores, labels, unit_frames=16):
@@ -308,7 +307,7 @@ def test_real_set(shared_data, tmp_path):
     headline = {
         e.name: np.zeros(t.num_frames, np.uint8) for e, t in zip(layout.entries("test"), videos)
     }
-    for (name, labels), truth in zip(headline.items(), videos):
+    for (_name, labels), truth in zip(headline.items(), videos):
         for start, end in truth.spans:
             labels[start:end] = 1
     truths = layout.other_truths()

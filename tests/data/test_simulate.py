@@ -40,7 +40,6 @@ K_COVERS = {
 
 
 # ---- an independent description of the process, in words and dictionaries
-# -------------------------------------------------------------
 
 
 def starting_covers(s: Settings, scenario: str) -> dict:
@@ -146,7 +145,6 @@ def test_posterior_against_enumeration(seed):
 
 
 # ---- properties of the posterior
-# -------------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache
@@ -290,7 +288,6 @@ def test_relation_events_show_in_the_disagreement_of_graphs_only():
 
 
 # ---- process and features
-# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scenario", range(4))
@@ -376,7 +373,6 @@ def test_proportions_of_scenarios():
 
 
 # ---- the folder
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 def numbers(**changes):

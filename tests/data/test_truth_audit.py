@@ -76,19 +76,22 @@ def train(root, tmp_path, capsys, *more):
 
 IMPOSSIBLE = {
     "case 01 half": (
-        dict(counts=160),
+        {"counts": 160},
         ["te00", "160 frames", "10 snippets", "20 rows", "frame_counts.txt"],
     ),
-    "case 01 long": (dict(counts=3200), ["te00", "3,200 frames", "200 snippets", "20 rows"]),
-    "case 01 of training": (dict(counts=320, train_counts=160), ["tr00", "160 frames", "20 rows"]),
-    "case 03": (dict(crops_first=True), ["tr0", "crops", "axes swapped"]),
-    "case 04": (dict(spans=((321, 335),)), ["te01", "no abnormal frame", "321-335", "spans.csv"]),
+    "case 01 long": ({"counts": 3200}, ["te00", "3,200 frames", "200 snippets", "20 rows"]),
+    "case 01 of training": (
+        {"counts": 320, "train_counts": 160},
+        ["tr00", "160 frames", "20 rows"],
+    ),
+    "case 03": ({"crops_first": True}, ["tr0", "crops", "axes swapped"]),
+    "case 04": ({"spans": ((321, 335),)}, ["te01", "no abnormal frame", "321-335", "spans.csv"]),
     "a span far behind the end": (
-        dict(spans=((80, 120), (336, 352))),
+        {"spans": ((80, 120), (336, 352))},
         ["te01", "352", "320", "inside the video"],
     ),
     "a span that goes on far behind the end": (
-        dict(spans=((80, 5000),)),
+        {"spans": ((80, 5000),)},
         ["te01", "5000", "spans"],
     ),
 }
@@ -125,12 +128,12 @@ def test_cases(case, word, repository, capsys):
 @pytest.mark.parametrize(
     "made",
     [
-        dict(),
-        dict(counts=320),
-        dict(counts=305),
-        dict(counts=335),
-        dict(counts=320, train_counts=321),
-        dict(spans=((160, 330), (321, 335))),
+        {},
+        {"counts": 320},
+        {"counts": 305},
+        {"counts": 335},
+        {"counts": 320, "train_counts": 321},
+        {"spans": ((160, 330), (321, 335))},
     ],
 )
 def test_sound_sets_stay_sound(made, tmp_path, capsys):
@@ -264,19 +267,19 @@ def test_published_layouts(layout, make, modality, spoil, word, tmp_path, capsys
 @pytest.mark.parametrize(
     "change, word",
     [
-        (dict(label=np.array([0, 1, 0])), r"label: shape \[3\]; expected 4 entries"),
-        (dict(label=np.array([0, 2, 0, 1])), "2 at 1"),
-        (dict(label=np.array([0, np.nan, 0, 1])), "nan at 1"),
-        (dict(split=np.array(["train", "test"])), r"split: shape \[2\]"),
+        ({"label": np.array([0, 1, 0])}, r"label: shape \[3\]; expected 4 entries"),
+        ({"label": np.array([0, 2, 0, 1])}, "2 at 1"),
+        ({"label": np.array([0, np.nan, 0, 1])}, "nan at 1"),
+        ({"split": np.array(["train", "test"])}, r"split: shape \[2\]"),
     ],
 )
 def test_lists_beside_arrays(change, word, tmp_path):
-    arrays = dict(
-        x=ff.features(4, 5, 3),
-        name=["a", "b", "c", "d"],
-        label=np.array([0, 1, 0, 1]),
-        split=["train", "train", "test", "test"],
-    )
+    arrays = {
+        "x": ff.features(4, 5, 3),
+        "name": ["a", "b", "c", "d"],
+        "label": np.array([0, 1, 0, 1]),
+        "split": ["train", "train", "test", "test"],
+    }
     np.savez(tmp_path / "set.npz", **arrays | change)
     ff.write_lines(tmp_path / "spans.csv", "name,start,end", "d,0,16")
     with pytest.raises(DataError, match=word):
@@ -305,7 +308,6 @@ def test_what_no_layout_may_give():
 
 
 # ---- sets of frames
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +326,7 @@ def label_files(root, changed=(), **more):
         row[:1] = 1
         ff.save(
             root / "testing/test_frame_mask" / f"{name}.npy",
-            changed[name] if name in changed else row,
+            changed.get(name, row),
         )
     for name, row in more.items():
         ff.save(root / "testing/test_frame_mask" / f"{name}.npy", row)

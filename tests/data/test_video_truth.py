@@ -195,7 +195,6 @@ def test_ped2_spans_and_masks_agree(shared_data):
 
 
 # ---- clips
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_eval_clips_hold_every_frame_once():
@@ -246,7 +245,6 @@ def test_whole_videos_are_held_out():
 
 
 # ---- the iterator over clips
-# -----------------------------------------------------------------------------------------------------------
 
 
 def _example(i, place):

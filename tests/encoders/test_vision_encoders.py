@@ -151,7 +151,6 @@ def tokens_of(tmp_path, encoder=None, frames=None, **more):
 
 
 # ---- a model through the plug
-# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -324,7 +323,6 @@ def test_code_of_the_folder_runs_only_when_trusted(tmp_path, libraries, monkeypa
 
 
 # ---- folders and settings, without torch
-# -----------------------------------------------------------------------------------------------
 
 
 def test_specs(tmp_path):
@@ -489,7 +487,6 @@ def test_fingerprint_follows_weights_and_settings(tmp_path):
 
 
 # ---- the cache
-# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_tokens_are_computed_once(tmp_path):
@@ -647,7 +644,6 @@ def test_a_real_model_fills_the_cache(tmp_path, libraries):
 
 
 # ---- tokens made elsewhere
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def token_folder(folder, length=6, dtype=np.float32, grid=(2, 3)):

@@ -344,7 +344,7 @@ def test_no_room_in_the_processes(clips, tmp_path, repository):
         and "no room left for its" in done.stderr
         and "Traceback" not in done.stderr
     ), done.stderr
-    assert not [p for p in (out / "motion").iterdir()] and read_manifest(out)["videos"] == {}
+    assert not list((out / "motion").iterdir()) and read_manifest(out)["videos"] == {}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -69,7 +69,7 @@ def operator_oracle(module, params, graphs, mask):
 
 CASES = (
     [
-        dict(form="full", kind=kind, zeroth=zeroth, count=2, parametrisation="free")
+        {"form": "full", "kind": kind, "zeroth": zeroth, "count": 2, "parametrisation": "free"}
         for kind, zeroth in (
             ("hadamard", "ones"),
             ("hadamard", "identity"),
@@ -78,82 +78,106 @@ CASES = (
         )
     ]
     + [
-        dict(form="cp", kind=kind, zeroth=zeroth, count=3, parametrisation="free", channels=2)
+        {
+            "form": "cp",
+            "kind": kind,
+            "zeroth": zeroth,
+            "count": 3,
+            "parametrisation": "free",
+            "channels": 2,
+        }
         for kind, zeroth in (("hadamard", "ones"), ("hadamard", "identity"), ("walk", "ones"))
     ]
     + [
-        dict(form="outer", kind="hadamard", zeroth="identity", count=2, parametrisation="nonneg"),
-        dict(form="cp", kind="hadamard", zeroth="ones", count=1, parametrisation="simplex"),
-        dict(
-            form="cp",
-            kind="diffusion",
-            zeroth="ones",
-            count=2,
-            parametrisation="simplex",
-            graphs="random_pair",
-        ),
-        dict(
-            form="cp",
-            kind="hadamard",
-            zeroth="identity",
-            count=3,
-            parametrisation="simplex",
-            graphs="random_pair",
-        ),
-        dict(
-            form="full",
-            kind="hadamard",
-            zeroth="ones",
-            count=4,
-            parametrisation="nonneg",
-            graphs="random_pair",
-        ),
-        dict(
-            form="full",
-            kind="hadamard",
-            zeroth="identity",
-            count=2,
-            parametrisation="free",
-            cross_terms=False,
-        ),
-        dict(
-            form="cp",
-            kind="walk",
-            zeroth="ones",
-            count=3,
-            parametrisation="simplex",
-            cross_terms=False,
-        ),
-        dict(
-            form="cp",
-            kind="hadamard",
-            zeroth="ones",
-            count=3,
-            parametrisation="nonneg",
-            cross_terms=False,
-            graphs="random_pair",
-        ),
-        dict(
-            form="outer",
-            kind="hadamard",
-            zeroth="ones",
-            count=3,
-            parametrisation="free",
-            cross_terms=False,
-            graphs="random_pair",
-        ),
-        dict(
-            form="cp",
-            kind="hadamard",
-            zeroth="ones",
-            count=3,
-            parametrisation="simplex",
-            cross_terms=False,
-            graphs="random_pair",
-        ),
-        dict(
-            form="full", kind="hadamard", zeroth="ones", count=2, parametrisation="simplex", order=0
-        ),
+        {
+            "form": "outer",
+            "kind": "hadamard",
+            "zeroth": "identity",
+            "count": 2,
+            "parametrisation": "nonneg",
+        },
+        {
+            "form": "cp",
+            "kind": "hadamard",
+            "zeroth": "ones",
+            "count": 1,
+            "parametrisation": "simplex",
+        },
+        {
+            "form": "cp",
+            "kind": "diffusion",
+            "zeroth": "ones",
+            "count": 2,
+            "parametrisation": "simplex",
+            "graphs": "random_pair",
+        },
+        {
+            "form": "cp",
+            "kind": "hadamard",
+            "zeroth": "identity",
+            "count": 3,
+            "parametrisation": "simplex",
+            "graphs": "random_pair",
+        },
+        {
+            "form": "full",
+            "kind": "hadamard",
+            "zeroth": "ones",
+            "count": 4,
+            "parametrisation": "nonneg",
+            "graphs": "random_pair",
+        },
+        {
+            "form": "full",
+            "kind": "hadamard",
+            "zeroth": "identity",
+            "count": 2,
+            "parametrisation": "free",
+            "cross_terms": False,
+        },
+        {
+            "form": "cp",
+            "kind": "walk",
+            "zeroth": "ones",
+            "count": 3,
+            "parametrisation": "simplex",
+            "cross_terms": False,
+        },
+        {
+            "form": "cp",
+            "kind": "hadamard",
+            "zeroth": "ones",
+            "count": 3,
+            "parametrisation": "nonneg",
+            "cross_terms": False,
+            "graphs": "random_pair",
+        },
+        {
+            "form": "outer",
+            "kind": "hadamard",
+            "zeroth": "ones",
+            "count": 3,
+            "parametrisation": "free",
+            "cross_terms": False,
+            "graphs": "random_pair",
+        },
+        {
+            "form": "cp",
+            "kind": "hadamard",
+            "zeroth": "ones",
+            "count": 3,
+            "parametrisation": "simplex",
+            "cross_terms": False,
+            "graphs": "random_pair",
+        },
+        {
+            "form": "full",
+            "kind": "hadamard",
+            "zeroth": "ones",
+            "count": 2,
+            "parametrisation": "simplex",
+            "order": 0,
+        },
     ]
 )
 

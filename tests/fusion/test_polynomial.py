@@ -34,7 +34,7 @@ def cp_oracle(a, R, weight):
         G += np.prod([value(r, m) for m in range(graphs)], 0)
         for m in range(graphs):
             rest = weight * np.prod(
-                [value(r, l) for l in range(graphs) if l != m] or [np.ones_like(G)], 0
+                [value(r, k) for k in range(graphs) if k != m] or [np.ones_like(G)], 0
             )
             for p in range(terms):
                 da[r, m, p] = (rest * R[m] ** p).sum()

@@ -124,7 +124,6 @@ def written(output):
 
 
 # ---- without a browser
-# -------------------------------------------------------------------------------------------------------------------
 
 
 def test_page_holds_all_and_is_sorted_by_peak(written, output):
@@ -426,7 +425,6 @@ def test_several_runs(tmp_path):
 
 
 # ---- in a browser
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
-"""The commands that the README, the docs, the configs and the launch scripts show, and what they
-are run on in the tests.
+"""The commands that the README, the docs, the configs, the launch scripts and the commands' --help
+show, and what they are run on in the tests.
 
 A documented command is found by its line; `kind` says which test runs it, made small:
 test_commands.py (training), test_commands_after.py (all others).
@@ -24,11 +24,11 @@ PAGES = [
 ]
 SCRIPTS = [
     str(p.relative_to(REPOSITORY))
-    for folder in ("configs", "launch")
-    for p in sorted((REPOSITORY / folder).iterdir())
+    for folder in ("configs", "launch", "gfvad/commands")
+    for p in sorted((REPOSITORY / folder).glob("*"))
     if p.suffix in (".py", ".sh")
 ]
-STARTS = ("bash launch/", "python -m gfvad", "sbatch ", "TPU=")
+STARTS = ("bash launch/", "gfvad ", "python -m gfvad", "sbatch ", "TPU=")
 TINY = [
     "--config.train.steps=2",
     "--config.train.batch_size=8",
@@ -45,7 +45,7 @@ TINY = [
 ]
 DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 # configurations that learn from frames: another set and other sizes
-FRAMES = r"configs/(ped2|avenue|shanghaitech_semi)\.py"
+FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi)\b"
 OWN_FRAMES = "/data/my_frames"
 OWN_PAGE = "docs/your_own_video.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
@@ -91,27 +91,43 @@ def in_order(path: str) -> list[str]:
     ]
 
 
+def canonical(command: str) -> str:
+    """`gfvad COMMAND ...` of each way to write it: by `python -m`, by the names commands had
+    before, a config by its path or its name."""
+    for written, meant in (
+        (r"^python -m gfvad\.main --mode=(\w+)", r"gfvad \1"),
+        (r"^python -m gfvad\.main --", "gfvad train --"),
+        (r"^python -m gfvad\.main ", "gfvad "),
+        (r"^python -m gfvad\.(eval|measure)\.compare", "gfvad compare"),
+        (r"^python -m gfvad\.(eval|measure)\.", "gfvad compare "),
+        (r"^python -m gfvad\.", "gfvad "),
+        (r"--(config|sweep)=configs/(?:sweeps/)?(\w+)\.py", r"--\1=\2"),
+    ):
+        command = re.sub(written, meant, command)
+    return command
+
+
 def kind(command: str) -> str | None:
     """Which of the tests below runs a command."""
     table = {
         r"bash launch/test\.sh$": "tests",  # what is running now
-        r"bash launch/(local|cpu_pod|seeds)\.sh .*configs/(shanghaitech|\w+)\.py|python -m gfvad\.main --config": (
-            "train"
-        ),
+        r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
-        r"python -m gfvad\.main --mode=(evaluate|score)": "after",
-        r"python -m gfvad\.prepare": "prepare",
-        r"python -m gfvad\.bench fuzz": "fuzz",  # test_fuzz.py
-        r"python -m gfvad\.bench": "bench",
-        r"python -m gfvad\.(ablate|eval\.(compare|breakdown))": "ablation",
-        r"python -m gfvad\.eval\.(published|summary)": "evaluation",
-        r"python -m gfvad\.eval\.folds": "folds",
-        r"python -m gfvad\.(extract|score|report|export)": "own",
+        r"gfvad evaluate |gfvad score --workdir=": "after",
+        r"gfvad prepare ": "prepare",
+        r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
+        r"gfvad bench ": "bench",
+        r"gfvad compare (published|summary) ": "evaluation",
+        r"gfvad compare folds ": "folds",
+        r"gfvad (ablate|compare) ": "ablation",
+        r"gfvad (extract|score|report|export) ": "own",
+        r"gfvad doctor": "doctor",
         r"sbatch |TPU=": "cluster",
     }
     if command in in_order(OWN_PAGE):
         return "own"  # each needs what the one before it left
-    return next((name for pattern, name in table.items() if re.match(pattern, command)), None)
+    meant = canonical(command)
+    return next((name for pattern, name in table.items() if re.match(pattern, meant)), None)
 
 
 def of(name: str) -> list[str]:
@@ -141,6 +157,8 @@ def run(
     words = [
         str(tmp_path / w) if w == "runs/ucf-fused" else w for w in shlex.split(command)
     ] + list(extra)
+    if words[0] == "gfvad":
+        words = ["python", "-m", "gfvad.main", *words[1:]]
     if words[:2] == ["python", "-m"]:
         return command_server.run(words[2:], environment, str(REPOSITORY))
     return subprocess.run(

@@ -5,6 +5,7 @@ It has its own folder, limits of time and memory, and its output in files.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import importlib
@@ -154,10 +155,8 @@ class Child:
         return False
 
     def _kill(self, number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def stdout(self) -> str:
         """What it printed."""

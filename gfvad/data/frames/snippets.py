@@ -98,7 +98,6 @@ def floor_scores(magnitude: np.ndarray, frames: int, side: int) -> np.ndarray:
 
 
 # ---- pictures
-# --------------------------------------------------------------------------------------------------------------------------
 
 
 def background(frames: np.ndarray) -> np.ndarray:

@@ -202,7 +202,6 @@ def runs(labels: np.ndarray) -> np.ndarray:
 
 
 # ---- labels of frames
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def read_labels(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list[np.ndarray]:
@@ -277,7 +276,6 @@ def _mark(labels: np.ndarray, first: int, last: int, where: str, name: str) -> N
 
 
 # ---- masks
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def open_masks(path: Path, videos: Sequence[VideoFile]) -> Masks:
@@ -376,7 +374,6 @@ def _load_mat(path: Path) -> np.ndarray:
 
 
 # ---- shared
-# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def _file_a_video(

@@ -62,7 +62,10 @@ class Written(NamedTuple):
     sentences: list[tuple[int, int, str]]
 
 
-def write(root: str | os.PathLike, cfg, settings: Settings = Settings()) -> Path:
+DEFAULTS = Settings()
+
+
+def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     """The folder below `root` that holds the simulated set of `cfg` (config.data.simulated:
     train_videos, test_videos, seed, crops).
 

@@ -162,6 +162,7 @@ def check(config: Any, modalities: Sequence[str]) -> None:
             f" config.data.eval_mode = 'segments' (is {mode!r}) and config.data.train_sampling ="
             f" 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
         )
+    return None
 
 
 def check_foil(config: Any, modalities: Sequence[str]) -> None:

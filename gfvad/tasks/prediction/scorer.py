@@ -192,7 +192,6 @@ def within(lengths: np.ndarray, videos: Sequence[int], frames: int) -> list[int]
 
 
 # ---- on disk
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def path_of(workdir: Path, step: int, mark: str) -> Path:

@@ -17,18 +17,18 @@ MASK = np.array([True, True, True, False, True])
 
 
 def video(**changes):
-    known = dict(
-        name="v",
-        split="test",
-        features={},
-        label=0,
-        classes=(),
-        num_frames=300,
-        spans=np.zeros((0, 2)),
-        span_classes=(),
-        unit_frames=16,
-        fps=30.0,
-    )
+    known = {
+        "name": "v",
+        "split": "test",
+        "features": {},
+        "label": 0,
+        "classes": (),
+        "num_frames": 300,
+        "spans": np.zeros((0, 2)),
+        "span_classes": (),
+        "unit_frames": 16,
+        "fps": 30.0,
+    }
     return Video(**(known | changes))
 
 

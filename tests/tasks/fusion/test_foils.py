@@ -131,7 +131,6 @@ def built(request):
 
 
 # ---- plain numpy
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 def dense(p, x):
@@ -303,7 +302,6 @@ def test_plain_product_where_everything_is_there():
 
 
 # ---- what it must not depend on
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_output_follows_the_contract(built):
@@ -379,7 +377,6 @@ def test_batch_rows_do_not_see_each_other(built):
 
 
 # ---- modalities that are not there
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_absent_modalities_are_harmless(built):
@@ -508,7 +505,6 @@ def test_the_temporal_network_reaches_five_units_to_either_side():
 
 
 # ---- training
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["concat", "late"])
@@ -554,7 +550,6 @@ def test_a_run_leaves_results_scores_and_figures(repository, monkeypatch, tmp_pa
 
 
 # ---- settings
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

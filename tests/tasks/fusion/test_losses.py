@@ -20,10 +20,14 @@ MASK = np.arange(N) < LENGTHS[:, None]
 
 def loss_config(**changes) -> ConfigDict:
     cfg = get_config().loss
-    values = dict(
-        topk_divisor=4, label_smoothing=0.1, variance=0.3, variance_alpha=0.4, variance_k=3
-    )
-    cfg.update({**values, **dict(smoothness=0.2, sparsity=0.1, balance=0.5), **changes})
+    values = {
+        "topk_divisor": 4,
+        "label_smoothing": 0.1,
+        "variance": 0.3,
+        "variance_alpha": 0.4,
+        "variance_k": 3,
+    }
+    cfg.update({**values, "smoothness": 0.2, "sparsity": 0.1, "balance": 0.5, **changes})
     return cfg
 
 
@@ -74,14 +78,14 @@ def oracle(output: Output, batch: Batch, cfg) -> dict[str, float]:
         else:
             reconstruction.extend(output.aux["reconstruction"][b][real])
     gaps = [(np.var(n) - np.var(a)) ** 2 if n and a else 0.0 for n, a in zip(normal, abnormal)]
-    terms = dict(
-        bce=bce,
-        variance=gaps,
-        smoothness=smooth,
-        sparsity=sparse,
-        balance=balance,
-        reconstruction=reconstruction,
-    )
+    terms = {
+        "bce": bce,
+        "variance": gaps,
+        "smoothness": smooth,
+        "sparsity": sparse,
+        "balance": balance,
+        "reconstruction": reconstruction,
+    }
     return {name: float(np.mean(values)) if len(values) else 0.0 for name, values in terms.items()}
 
 
@@ -283,7 +287,7 @@ def test_mean_of_device_gradients_is_the_gradient_of_the_whole_batch():
         features = jnp.asarray(rng.normal(size=(B, N, 5)))
         params = {
             name: jnp.asarray(rng.normal(size=shape)) * 0.5
-            for name, shape in dict(a=(5, 4), b=(4,), g=(G, 5)).items()
+            for name, shape in {"a": (5, 4), "b": (4,), "g": (G, 5)}.items()
         }
 
         def loss(params, features, batch, axis_name=None):

@@ -69,7 +69,6 @@ def changed(features, index, by=40):
 
 
 # ---- parts
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_patches_in_the_order_of_rows_and_back():
@@ -184,7 +183,6 @@ def test_the_pace_network_is_local():
 
 
 # ---- shapes
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -251,7 +249,6 @@ def test_tokens_of_a_frozen_encoder_take_the_place_of_the_patch_encoder():
 
 
 # ---- what reaches a prediction
-# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("skip", ["none", "frame", "patch"])

@@ -142,7 +142,6 @@ def scores_of(path):
 
 
 # ---- windows and clips, without a model
-# -------------------------------------------------------------------------------------------------
 
 
 def made_up(frames, seed=0):
@@ -252,7 +251,6 @@ def test_times_of_frames(video):
 
 
 # ---- the scorer on disk
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_scorer_comes_back_as_it_was(tmp_path):
@@ -326,7 +324,7 @@ def test_a_scorer_that_is_no_file(tmp_path, what):
 def test_a_scorer_is_of_one_checkpoint_and_of_settings_of_the_score(silent, scorer, tmp_path):
     config = scorer.config
     path = run_scorer.scorer_path(config, silent, 1)
-    assert path.is_file() and [p for p in silent.glob("scorer-*")] == [path]
+    assert path.is_file() and list(silent.glob("scorer-*")) == [path]
 
     def other(**changed):
         c = config.copy_and_resolve_references()
@@ -358,7 +356,6 @@ def test_a_scorer_is_of_one_checkpoint_and_of_settings_of_the_score(silent, scor
 
 
 # ---- videos
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_mode_score_without_the_training_set(silent, tiny_set, tmp_path, scorer):
@@ -444,7 +441,6 @@ def test_what_cannot_be_scored(silent, scorer, tiny_set, tmp_path):
 
 
 # ---- descriptions
-# ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_model_that_reads_descriptions(tiny_set, tmp_path):
@@ -499,7 +495,6 @@ def test_descriptions_of_one_video_in_a_file_of_many(tmp_path):
 
 
 # ---- streams
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ class XdViolence(Layout):
         not asked for."""
         found: dict[str, dict[str, str]] = {}
         others = [m for m in FOLDERS if m not in self.on_disk]
-        for m, part, folder in ((m, part, FOLDERS[m][part]) for m in others for part in FOLDERS[m]):
+        for m, part, folder in [(n, p, FOLDERS[n][p]) for n in others for p in FOLDERS[n]]:
             pattern = AUDIO if m == "audio" else CROP
             for path in find_files(self.root / folder):
                 if match := pattern.fullmatch(path.name):
