@@ -40,6 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfvad.base.registry import Registry
+from gfvad.base.types import ConfigError
 from gfvad.fusion.polynomial import cp_polynomial, full_polynomial
 
 LEAN = 0.75  # initial weight of a component's own graph
@@ -218,4 +219,20 @@ SINGLE = Form(
     simplex=simplex_single,
     dense=dense_single,
 )
-FORMS: Registry[Form] = Registry("model.fusion.form", {"full": FULL, "outer": OUTER, "cp": CP})
+
+
+def adopted(form: Form | Callable[..., jax.Array]) -> Form:
+    """A form from outside: a Form, or its function `combine` with its `start` as an attribute."""
+    if isinstance(form, Form):
+        return form
+    if not callable(getattr(form, "start", None)):
+        raise ConfigError(
+            f"config.model.fusion.form: {form!r} is no form; expected what gfvad.register_fusion"
+            " takes, as combine(coefficients, graphs) with combine.start = start(graphs, order)"
+        )
+    return Form("own", lambda sizes: form.start(sizes.slots, sizes.order), form, terms=())
+
+
+FORMS: Registry[Form] = Registry(
+    "model.fusion.form", {"full": FULL, "outer": OUTER, "cp": CP}, adopted
+)

@@ -55,22 +55,10 @@ class FusionOperator(nn.Module):
         """graphs [M, N, N], mask bool [N] -> [G, N, N], exactly 0 at padded units. Raises
         ConfigError where the form does not fit M."""
         count = graphs.shape[0]
-        check_fusion(self.fusion, self.expansion, count)
-        at = starting_values(
-            self.fusion, self.expansion.order, count, has_diagonal_zeroth(self.expansion)
-        )
-        raw = self.param(
-            form_of(self.fusion).parameter,
-            lambda key: initial(key, at, self.fusion, self.param_dtype),
-        )
-        coefficients = constrained(raw, self.fusion)
-        graphs = jnp.where(real_pairs(mask), graphs, 0.0)
-        if not by_horner(self.fusion, self.expansion):
-            # [M, P + 1, N, N]
-            graphs = jax.vmap(lambda r: expanded(r, mask, self.expansion))(graphs)
-
+        coefficients = own_coefficients(self, count, self.fusion, self.expansion, self.param_dtype)
+        graphs = prepared(graphs, mask, self.fusion, self.expansion)
         if self.fusion.graphs == "all" or count == 2:
-            fused = fused_channels(coefficients, graphs, self.fusion, self.expansion)
+            fused = combined(coefficients, graphs, self.fusion, self.expansion)
         elif train:
             pairs = jnp.array(list(combinations(range(count), 2)))
             fused = self.fuse_pair(
@@ -89,14 +77,39 @@ class FusionOperator(nn.Module):
         if FORMS.find(self.fusion.form).factors:
             coefficients = jnp.take(coefficients, pair, axis=-2)
         graphs = jnp.take(graphs, pair, axis=0)
-        return fused_channels(coefficients, graphs, self.fusion, self.expansion)
+        return combined(coefficients, graphs, self.fusion, self.expansion)
 
 
-def fused_channels(
+def own_coefficients(
+    module: nn.Module,
+    graphs: int,
+    fusion: FusionConfig,
+    expansion: ExpansionConfig,
+    dtype: Any = jnp.float32,
+) -> jax.Array:
+    """The coefficients [G, ...] of a module, its only parameter, for so many graphs. Raises
+    ConfigError where the form does not fit them."""
+    check_fusion(fusion, expansion, graphs)
+    start = starting_values(fusion, expansion.order, graphs, has_diagonal_zeroth(expansion))
+    raw = module.param(form_of(fusion).parameter, lambda key: initial(key, start, fusion, dtype))
+    return constrained(raw, fusion)
+
+
+def prepared(
+    graphs: jax.Array, mask: jax.Array, fusion: FusionConfig, expansion: ExpansionConfig
+) -> jax.Array:
+    """Graphs as a form combines them: [M, N, N], 0 at padded units, where powers follow by
+    Horner's rule, else expanded to [M, P + 1, N, N]."""
+    graphs = jnp.where(real_pairs(mask), graphs, 0.0)
+    if by_horner(fusion, expansion):
+        return graphs
+    return jax.vmap(lambda r: expanded(r, mask, expansion))(graphs)
+
+
+def combined(
     coefficients: jax.Array, graphs: jax.Array, fusion: FusionConfig, expansion: ExpansionConfig
 ) -> jax.Array:
-    """Coefficients [G, ...] over masked graphs [S, N, N] where `by_horner`, else over expanded
-    ones [S, P + 1, N, N] -> [G, N, N]."""
+    """Coefficients [G, ...] over `prepared` graphs -> [G, N, N], to be masked."""
     form = form_of(fusion)
     if not by_horner(fusion, expansion):
         return jax.vmap(form.combine, (0, None))(coefficients, graphs)

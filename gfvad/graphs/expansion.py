@@ -76,7 +76,7 @@ def diffusion(r: jax.Array, mask: jax.Array, order: int, restart: float) -> jax.
 
 
 def settings_of(expansion: Callable[..., jax.Array], cfg: Any) -> dict[str, Any]:
-    """The settings of `config.model.expansion` that an expansion takes, by its parameters' names."""
+    """The settings of `config.model.expansion` that an expansion has parameters for."""
     return {name: getattr(cfg, name) for name in list(signature(expansion).parameters)[2:]}
 
 

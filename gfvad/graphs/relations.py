@@ -128,9 +128,14 @@ RELATIONS: Registry[Callable[..., jax.Array]] = Registry(
 )
 
 
+def has_width(name: str) -> bool:
+    """Whether a relation takes a width `sigma`. Raises ConfigError for an unknown one."""
+    return "sigma" in signature(RELATIONS.find(name)).parameters
+
+
 def learns_width(cfg: RelationConfig) -> bool:
     """Whether `config.model.relation` asks for a learnt width, of a relation that has one."""
-    return "sigma" in signature(RELATIONS.find(cfg.similarity)).parameters and cfg.sigma < 0
+    return has_width(cfg.similarity) and cfg.sigma < 0
 
 
 def relationship_graph(
@@ -150,7 +155,7 @@ def relationship_graph(
             f"config.model.relation.sigma is {cfg.sigma} (learnable): relationship_graph needs the"
             " width as sigma"
         )
-    if "sigma" in signature(relation).parameters:
+    if has_width(cfg.similarity):
         graph = relation(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
     else:
         graph = relation(x, mask)
