@@ -88,5 +88,7 @@ def read_plugins() -> bool:
 
 def _place(value: Any) -> tuple[Any, ...]:
     """Where a value is defined: a function or class by module and name, others by themselves."""
+    if isinstance(value, tuple):
+        return tuple(map(_place, value))
     name = getattr(value, "__qualname__", None)
     return (getattr(value, "__module__", ""), name) if name else (value,)
