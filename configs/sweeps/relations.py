@@ -9,7 +9,7 @@ from gfvad.ablation.subsets import plain_start
 
 def get_sweep(config):
     filtered = {"model.filter.modalities": tuple(config.data.modalities), **plain_start(config)}
-    similarity = {
+    similarity: dict[str, dict[str, object]] = {
         name: {"model.relation.similarity": name} for name in ("cosine", "cosine01", "rbf")
     }
     similarity["rbf-learnt"] = {"model.relation.similarity": "rbf", "model.relation.sigma": -1.0}

@@ -1,5 +1,5 @@
 """The jobs of the predictive model behind the command line, top to bottom: train (and evaluate),
-evaluate, score."""
+evaluate."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base import run_files
-from gfvad.base.types import ConfigError, DataError, ScoredVideo
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data import pipeline
 from gfvad.data.frames import clips
 from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
-from gfvad.measure import finite
 from gfvad.settings import config as config_lib
 from gfvad.settings.config import Arguments
 from gfvad.tasks.fusion.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
@@ -280,44 +279,3 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     )
     clip_report.write(report, reader, state, parts.say)
     return 0
-
-
-@run_files.claims_output
-def score(arguments: Arguments) -> int:
-    """Scores a folder of videos or frames, or one video, without labels, by a checkpoint of a
-    run. Returns the exit code."""
-    config = arguments.config
-    require_checkpoints(arguments.workdir)
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    check_batches(config, mapper)
-    say = loop.to_stderr
-    found = run_scorer.find(config, arguments.workdir, arguments.checkpoint, say)
-    if found.train is not None:
-        check_score(config, found.train)
-    if found.text_width and not arguments.captions:
-        raise DataError(
-            f"{arguments.input}: the model reads descriptions; give them by --captions=FILE (JSON"
-            " lines, docs/data.md), or train with the variant no_text"
-        )
-    wanted = config.copy_and_resolve_references()
-    wanted.data.root, wanted.data.layout = str(arguments.input), "any"
-    wanted.data.train_descriptions = wanted.data.test_descriptions = (
-        str(arguments.captions.resolve()) if arguments.captions else ""
-    )
-    videos = open_split(wanted, "test", say, found.flow_size)
-    run = run_scorer.complete(found, mapper, say)
-    readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
-    scores = {
-        name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score)
-        for name, reading in zip(videos.names, readings)
-    }
-    return finite.write_usable(
-        arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()])
-    )
-
-
-def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:
-    """Frame scores of a video of which nothing else is known."""
-    return ScoredVideo(
-        name, scores, np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0
-    )
