@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import documented
 import feature_folders as ff
 import numpy as np
 import pytest
@@ -135,13 +134,17 @@ def test_as_a_module(repository, shared_data):
 
 
 def test_documented_commands(repository):
-    """Every documented command names a dataset and options that exist; every dataset has one, and
-    a section in docs/data.md."""
-    commands = [c.split(" --dataset")[1] for c in documented.of("prepare") if "NAME" not in c]
-    assert len(commands) >= 8
-    named = {prepare.parse(f"--dataset{words}".split()).dataset for words in commands}
-    assert named == set(prepare.DATASETS)
-    page = (repository / "docs" / "data.md").read_text()
-    assert {line[3:] for line in page.splitlines() if line.startswith("## ")} >= set(
-        prepare.DATASETS
-    ) - {prepare.SIMULATED}
+    """Every prepare command of docs/sets names a dataset and options that exist; every dataset has
+    a page, and docs/data.md links it."""
+    pages = {page.stem: page.read_text() for page in (repository / "docs" / "sets").glob("*.md")}
+    commands = [
+        line.split()
+        for page in pages.values()
+        for line in page.splitlines()
+        if line.startswith("gfvad prepare")
+    ]
+    documented = {prepare.parse(command[2:]).dataset for command in commands}
+    assert documented == set(prepare.DATASETS)
+    assert set(pages) >= set(prepare.DATASETS) - {prepare.SIMULATED}
+    data = (repository / "docs" / "data.md").read_text()
+    assert all(f"(sets/{name}.md)" in data for name in pages)
