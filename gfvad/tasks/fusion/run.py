@@ -19,7 +19,7 @@ from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
-from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.fusion.coefficients import dense_coefficients, is_pictured
 from gfvad.measure import calibration, finite, untrained
 from gfvad.settings.config import Arguments
 from gfvad.tasks.fusion import pictures, registry
@@ -34,7 +34,6 @@ from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState, first_member, init_state
 
-MAX_PICTURED_GRAPHS = 3
 # training videos (evenly over the split) whose scores give the mean and spread of the 'train'
 # normalisation
 STATISTICS_VIDEOS = 400
@@ -295,14 +294,11 @@ def fusion_coefficients(
 ) -> tuple[np.ndarray, list[str], int] | None:
     """(A as a dense tensor, its first channel; names of its axes; number of channels); None for
     a model without, or with more graphs than a picture shows."""
-    if FUSION not in state.params:
-        return None
     names = registry.graph_names(config.model, config.data.modalities)
-    if len(names) > MAX_PICTURED_GRAPHS:
+    fusion = config.model.fusion
+    if FUSION not in state.params or not is_pictured(fusion, len(names)):
         return None
-    channels = np.asarray(
-        dense_coefficients(first_member(state.params[FUSION], state), config.model.fusion)
-    )
+    channels = np.asarray(dense_coefficients(first_member(state.params[FUSION], state), fusion))
     axes = channels.ndim - 1
     pair = [f"graph {i + 1} of the pair" for i in range(axes)]
     return channels[0], names if axes == len(names) else pair, len(channels)
