@@ -20,7 +20,7 @@ from gfvad.train.state import TrainState, first_member
 METRICS = "metrics.jsonl"
 
 
-def draw(run: Any, state: TrainState, videos: Sequence[ScoredVideo]) -> list[Path]:
+def draw_run(run: Any, state: TrainState, videos: Sequence[ScoredVideo]) -> list[Path]:
     """Draws everything that a run has the material for into workdir/figures; returns the paths.
 
     run: run.FusionRun; state: the weights the videos of its test split were scored with.

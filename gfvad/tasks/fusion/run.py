@@ -61,6 +61,30 @@ class FusionRun:
     # step -> scores of the test split
     known: dict[int, list[ScoredVideo]] = field(default_factory=dict, repr=False)
 
+    @classmethod
+    def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
+        """A run on the records that its config names."""
+        source = resolve(arguments.config, say)
+        fit_lengths(arguments.config, source)
+        announce(source, say)
+        return assemble(arguments.config, arguments.workdir, source, mapper, say)
+
+    @classmethod
+    def elsewhere(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> FusionRun:
+        """A run with the test split of another folder, or of other prepared records."""
+        config = arguments.config.copy_and_resolve_references()
+        source = source_of(config, arguments.data)
+        test = records.open_records(
+            source.records, "test", config.data.modalities, config.data.on_corrupt
+        )
+        model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
+        config.data.root = str(source.root or "")
+        config.data.records = "" if source.root else str(source.records)
+        origin = arguments.workdir
+        return cls(config, arguments.output, source, None, test, model, mapper, say, origin)
+
     @property
     def dataset(self) -> str:
         """As the source calls it, `-simulated` included."""
@@ -186,15 +210,7 @@ class FusionRun:
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, a fused graph, coefficients, use of experts."""
-        return pictures.draw(self, chosen.state, videos)
-
-
-def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
-    """A run on the records that its config names."""
-    source = resolve(arguments.config, say)
-    fit_lengths(arguments.config, source)
-    announce(source, say)
-    return assemble(arguments.config, arguments.workdir, source, mapper, say)
+        return pictures.draw_run(self, chosen.state, videos)
 
 
 def announce(source: Source, say: Callable[[str], None]) -> None:
@@ -221,21 +237,6 @@ def assemble(
         if split.skipped:
             say(f"data: {skipped_text(split)}")
     return FusionRun(config, workdir, source, train, test, model, mapper, say)
-
-
-def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
-    """A run with the test split of another folder, or of other prepared records."""
-    config = arguments.config.copy_and_resolve_references()
-    source = source_of(config, arguments.data)
-    test = records.open_records(
-        source.records, "test", config.data.modalities, config.data.on_corrupt
-    )
-    model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
-    config.data.root = str(source.root or "")
-    config.data.records = "" if source.root else str(source.records)
-    return FusionRun(
-        config, arguments.output, source, None, test, model, mapper, say, arguments.workdir
-    )
 
 
 def source_of(config: ConfigDict, folder: Path) -> Source:

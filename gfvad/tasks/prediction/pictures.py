@@ -18,7 +18,7 @@ PAGES = 12  # videos that get a page of heat maps
 METRICS = "metrics.jsonl"
 
 
-def draw(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
+def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     """Draws everything into workdir/figures; returns the paths. report: report.Report of the test
     split; reader, state: the model that it is of."""
     folder, dataset, videos = workdir / "figures", report.config.data.dataset, report.videos
