@@ -21,7 +21,7 @@ from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.source import SIMULATED, Source, fit_lengths, resolve
 from gfvad.extraction import provenance
-from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.fusion.coefficients import dense_coefficients, is_pictured
 from gfvad.measure import calibration, finite, protocols, results, tables, untrained, whole_clips
 from gfvad.settings import config as config_lib
 from gfvad.settings.config import Arguments
@@ -39,7 +39,6 @@ from gfvad.train.state import TrainState, first_member, init_state
 # checkpoint -> its name in results
 RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}
 SCORES = "scores.npz"
-MAX_PICTURED_GRAPHS = 3
 # training videos (evenly over the split) whose scores give the mean and spread of the 'train'
 # normalisation
 STATISTICS_VIDEOS = 400
@@ -403,11 +402,10 @@ def fusion_coefficients(
     """(A as a dense tensor, its first channel; names of its axes; number of channels); None for
     a model without, or with more graphs than a picture shows."""
     names = registry.graph_names(config.model, config.data.modalities)
-    if FUSION not in state.params or len(names) > MAX_PICTURED_GRAPHS:
+    fusion = config.model.fusion
+    if FUSION not in state.params or not is_pictured(fusion, len(names)):
         return None
-    channels = np.asarray(
-        dense_coefficients(first_member(state.params[FUSION], state), config.model.fusion)
-    )
+    channels = np.asarray(dense_coefficients(first_member(state.params[FUSION], state), fusion))
     axes = channels.ndim - 1
     return (
         channels[0],

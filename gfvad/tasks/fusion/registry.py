@@ -3,7 +3,7 @@ device work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,18 +13,19 @@ from ml_collections import FrozenConfigDict
 from gfvad.base.names import nearest
 from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError, DataError
-from gfvad.fusion.coefficients import FORMS, PARAMETRISATIONS, STARTS
+from gfvad.fusion.coefficients import PARAMETRISATIONS, STARTS
+from gfvad.fusion.forms import FORMS
 from gfvad.fusion.operator import SELECTIONS, check_fusion
-from gfvad.graphs.expansion import KINDS, ZEROTH
-from gfvad.graphs.relations import SIMILARITIES, check_relation
+from gfvad.graphs.expansion import EXPANSIONS, ZEROTH
+from gfvad.graphs.relations import RELATIONS, check_relation
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import GraphFusionDetector
 from gfvad.tasks.fusion.foils import KINDS as FOILS
 from gfvad.tasks.fusion.foils import FeatureFusion
 
 CHOICES = {
-    "relation.similarity": SIMILARITIES,
-    "expansion.kind": KINDS,
+    "relation.similarity": RELATIONS,
+    "expansion.kind": EXPANSIONS,
     "expansion.zeroth": ZEROTH,
     "fusion.form": FORMS,
     "fusion.parametrisation": PARAMETRISATIONS,
@@ -257,11 +258,11 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
     return names + [name for name, key in TEMPORAL.items() if model.relation[key] > 0]
 
 
-def one_of(key: str, value: str, valid: tuple[str, ...]) -> None:
+def one_of(key: str, value: str, valid: Collection[str]) -> None:
     """Refuses a name that is not valid, with the nearest one."""
     if value not in valid:
         raise ConfigError(
-            f"config.{key} = {value!r}{nearest(str(value), valid)} (one of {', '.join(valid)})"
+            f"config.{key} = {value!r}{nearest(str(value), tuple(valid))} (one of {', '.join(valid)})"
         )
 
 
