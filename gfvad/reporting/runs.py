@@ -20,7 +20,6 @@ from gfvad.measure.score_result import VideoScores
 from gfvad.reporting.clips import Clip, clip_of
 from gfvad.reporting.contents import Contents, require_shown, whole
 from gfvad.reporting.videos import Source, rate_of
-from gfvad.settings import config as config_lib
 
 RESULTS, RUN_SCORES, CALIBRATION = "results.json", "scores.npz", "calibration.json"
 ABLATION, CSV = "ablation.md", "ablation.csv"
@@ -125,11 +124,10 @@ def truth_of(folder: Path) -> dict[str, np.ndarray]:
     """Frame labels of a run's test videos; {} where its data is not at hand."""
     if not (folder / "config.json").is_file():
         return {}
-    from gfvad.tasks import task_of
+    from gfvad.tasks import frame_labels
 
     try:
-        config = config_lib.load(str(folder))
-        return dict(task_of(config).frame_labels(folder, config))
+        return dict(frame_labels(folder))
     except (ConfigError, DataError, OSError):
         return {}
 

@@ -23,10 +23,13 @@ from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
 from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.model import build_model
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
 from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.optim import make_optimiser
+from gfvad.train.state import init_from
 
 QUICK = {"score__perturbations": 1, "score__temporal": 5, "score__text_frames": 5}
 
@@ -66,9 +69,9 @@ def untrained(root, workdir, variant):
     ).config
     config_lib.save(config, workdir)
     data = open_split(config, "train", lambda line: None)
-    state = run_scorer.fresh_state(
-        config, run_scorer.make_model(config, data.text_width), data.features(0, 0)
-    )
+    model = build_model(config, data.text_width)
+    transform = make_optimiser(config.optim, config.train.steps).transform
+    state = init_from(model, transform, (data.features(0, 0),), config.seed)
     with Checkpoints(
         workdir / "checkpoints", config, run_scorer.identity(data), write=True
     ) as kept:
