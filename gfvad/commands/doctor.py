@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         except Exception as error:  # of whatever library is broken: the next check may still work
             print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}", flush=True)
             failed += 1
-    print(f"{failed} checks failed" if failed else "all checks passed")
+    print(f"{failed} failed" if failed else "all checks passed")
     return int(bool(failed))
 
 
