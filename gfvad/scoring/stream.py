@@ -22,8 +22,8 @@ from gfvad.base.errors import EXIT_SOME_FAILED, cannot_write
 from gfvad.base.files import safe_cell
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
-from gfvad.encoders.registry import SIDE, open_encoder, settings_of
-from gfvad.encoders.units import FRAMES, Picture
+from gfvad.encoders.registry import open_encoder, settings_of
+from gfvad.encoders.units import FRAMES, SIDE, Picture
 from gfvad.extraction.sources import Live, live
 from gfvad.measure.alarms import GAP
 from gfvad.scoring import files

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.encoders.registry import Encoder
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import FRAMES, Grouper, Picture, Sound, Unit
 from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
 
@@ -36,7 +36,7 @@ class UnitStreamer:
     `Grouper`."""
 
     def __init__(
-        self, scorer: UnitScorer, encoders: Sequence[Encoder], sound: bool, fps: float = 25.0
+        self, scorer: UnitScorer, encoders: Sequence[UnitEncoder], sound: bool, fps: float = 25.0
     ):
         self._scorer, self._encoders, self._grouper = (
             scorer,
