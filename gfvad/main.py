@@ -30,8 +30,11 @@ def main(argv: Sequence[str]) -> int:
     task = task_of(arguments.config)
     if arguments.data is not None:
         return task.evaluate_elsewhere(arguments)
-    jobs = {"train": task.train, "evaluate": task.evaluate, "score": task.score_frames}
-    return jobs[arguments.mode](arguments)
+    if arguments.mode == "score":
+        from gfvad.scoring import frames
+
+        return frames.score(arguments)
+    return {"train": task.train, "evaluate": task.evaluate}[arguments.mode](arguments)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """One page to look at scores: a report.html that holds all it shows and opens from disk.
 
-    python -m gfvad.report SCORES                      a folder of `python -m gfvad.score`: videos beside their scores
-    python -m gfvad.report RUN --video-root=FOLDER     a trained run: its protocol numbers, and a timeline of each test video
-    python -m gfvad.report RUNS                        a folder of runs: their headlines, mean and spread over seeds
+    python -m gfvad.report SCORES                   scores beside their videos
+    python -m gfvad.report RUN --video-root=FOLDER  protocol numbers, timelines of test videos
+    python -m gfvad.report RUNS                     headlines, mean and spread over seeds
+    python -m gfvad.report --tables                 tables of README.md and docs/ anew
 
 Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below
 --max-video-mb; beyond that it links to them. A video that
@@ -32,7 +33,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
-        "folder", metavar="DIR", type=Path, help="folder of scores, of a run, or of several runs"
+        "folder",
+        metavar="DIR",
+        type=Path,
+        nargs="?",
+        help="folder of scores, of a run, or of several runs",
+    )
+    made.add_argument(
+        "--tables",
+        action="store_true",
+        help="instead: fill the tables of README.md and docs/ of a checkout (default: the current"
+        " folder) from docs/results/*.csv",
     )
     made.add_argument("--out", type=Path, help="the page to write (default: DIR/report.html)")
     made.add_argument(
@@ -60,7 +71,16 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    args = parser().parse_args(argv)
+    made = parser()
+    args = made.parse_args(argv)
+    if args.tables:
+        from gfvad.reporting.result_tables import update
+
+        pages = update((args.folder or Path()).expanduser())
+        print("\n".join(map(str, pages)) or "every table is as the stored results say")
+        return 0
+    if args.folder is None:
+        made.error("expected a folder of scores, of a run, or of several runs, or --tables")
     from gfvad.reporting.page import make_report
 
     path, damaged = make_report(

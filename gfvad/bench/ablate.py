@@ -105,7 +105,7 @@ def loop_seconds(run: Path, steps: int) -> float:
 def run(argv: list[str]) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench ablate", description=__doc__.splitlines()[0]
+        prog="python -m gfvad.bench ablate", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--settings", type=int, default=4, help="learning rates")
     parser.add_argument("--seeds", type=int, default=4, help="seeds of each")

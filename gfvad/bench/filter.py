@@ -95,7 +95,7 @@ def measure(names: list[str], options: argparse.Namespace, bottleneck: int) -> l
             # each program twice, the first not counted: caches and memory that the variant before
             # left
             calls = ((forward, params, x), (both, params, x, g))
-            seconds[name].append([[timed(*call) for _ in range(2)][1] for call in calls])
+            seconds[name].append([[timed(p, *given) for _ in range(2)][1] for p, *given in calls])
     return [
         Result(
             name,
@@ -135,7 +135,7 @@ def largest_difference(a: Any, b: Any) -> float:
 def run(argv: list[str]) -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench filter", description=__doc__.splitlines()[0]
+        prog="python -m gfvad.bench filter", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--units", type=int, default=1024, help="units L of a video")
     parser.add_argument("--batch", type=int, default=4, help="videos B")

@@ -115,7 +115,7 @@ def compiled(f: Callable, *arguments: jax.Array):
 def run(argv: list[str]) -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench fusion", description=__doc__.splitlines()[0]
+        prog="python -m gfvad.bench fusion", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--n", type=int, nargs="+", default=[32, 200], help="units N of a graph")
     parser.add_argument("--batch", type=int, default=64, help="videos B")

@@ -145,7 +145,7 @@ def table(joined: Sequence[Joined], metric: str) -> str:
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m gfvad.measure.folds", description=__doc__.splitlines()[0]
+        prog="python -m gfvad.measure.folds", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument(
         "folders", nargs="+", metavar="ABLATION", help="folders of ablations, one a fold"

@@ -24,7 +24,9 @@ from gfvad.data import pipeline
 from gfvad.fusion.coefficients import Choice, constrained
 from gfvad.settings.config import flatten
 from gfvad.tasks.fusion import losses, registry
+from gfvad.tasks.fusion.training import Training
 from gfvad.train import loop, optim, parallel
+from gfvad.train.run import SingleRun
 from gfvad.train.stop import Interrupted
 
 STATS = {m: {"mean": np.full(d, 0.1), "std": np.ones(d)} for m, d in tiny.DIMS.items()}
@@ -101,9 +103,8 @@ def alone(tmp_path_factory):
         config = with_seed(SETTINGS[place[1]].config, SEEDS[place[0]])
         model = registry.build_model(config, tiny.DIMS, STATS)
         folder = tmp_path_factory.mktemp("alone")
-        found[place] = loop.train(
-            config, folder, tiny.TinyRecords(), model, mapper, say=lambda text: None
-        )
+        task = Training(config, tiny.TinyRecords(), model, mapper, say=lambda text: None)
+        found[place] = loop.train(SingleRun(task), folder)
     return found
 
 

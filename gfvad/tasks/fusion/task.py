@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import Scorer
+from gfvad.tasks.task import FrameScores, Scorer
 
 kind = "weak"
 
@@ -45,11 +45,11 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
     return other_data.evaluate(arguments)
 
 
-def score_frames(arguments: Arguments) -> int:
+def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores of videos from their features."""
-    from gfvad.tasks.fusion import score_features
+    from gfvad.tasks.fusion import frame_scores as job
 
-    return score_features.score(arguments)
+    return job.frame_scores(arguments)
 
 
 def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import Scorer
+from gfvad.tasks.task import FrameScores, Scorer
 
 kind = "predictive"
 
@@ -44,11 +44,11 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
     return other_data.evaluate_clips(arguments)
 
 
-def score_frames(arguments: Arguments) -> int:
+def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores of videos or folders of frames."""
-    from gfvad.tasks.prediction import job
+    from gfvad.tasks.prediction import frame_scores as job
 
-    return job.score(arguments)
+    return job.frame_scores(arguments)
 
 
 def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:

@@ -11,8 +11,9 @@ from fusing import MASK, N, apply, cosines, operator, random_params
 
 from configs.common import get_config
 from gfvad.base.types import ConfigError
-from gfvad.fusion.coefficients import _start_minterms
-from gfvad.fusion.operator import FusionOperator, check_fusion, dense_coefficients
+from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.fusion.forms import start_minterms
+from gfvad.fusion.operator import FusionOperator, check_fusion
 
 
 @pytest.mark.parametrize("form", ["full", "cp"])
@@ -125,7 +126,7 @@ def test_minterms_tell_how_two_moments_are_alike():
     c.expansion.order = 2
     graphs = np.random.default_rng(0).integers(0, 2, (2, 5, 5)).astype(np.float32)
     module = FusionOperator(c.fusion, c.expansion)
-    exact = {"params": {"a": _start_minterms(4, 1, 2, 2).astype(np.float32)}}
+    exact = {"params": {"a": start_minterms(4, 1, 2, 2).astype(np.float32)}}
     fused = np.asarray(module.apply(exact, graphs, np.ones(5, bool), train=False))
     a, b = graphs
     np.testing.assert_allclose(
