@@ -23,7 +23,8 @@ frames     patch tokens of single frames (config.data.vision): `open_vision("tok
 
 An encoder of units is a function of one `Unit`, so a file and a camera give the same features.
 Nothing is ever downloaded: an encoder that lacks its file says what to get. One more encoder is one
-class, and one line here or, from outside the package, one call of `register_encoder`.
+class, and one line here or, from outside the package, one call of `register_encoder`, in a config
+or in a file that GFVAD_PLUGINS names (gfvad/base/registry.py).
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.base import plugins
 from gfvad.base.names import nearest
+from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError
 from gfvad.encoders.units import Unit
 
@@ -47,9 +48,9 @@ DEFAULT = ("motion", "appearance", "audio")
 INSTALL = "`pip install -r launch/requirements-encoders.txt`"
 Make = Callable[..., Any]  # a class, or what else makes an encoder of its settings
 
-# what it reads -> name -> module:class, imported when it is opened, for each needs libraries of its
-# own; or the class itself
-ENCODERS: dict[str, dict[str, str | Make]] = {
+# what is read -> name -> the class as module:name, imported when it is opened, for each needs
+# libraries of its own; or, registered from outside, the class itself
+_BUILT_IN = {
     "units": {
         "motion": "gfvad.encoders.motion:Motion",
         "appearance": "gfvad.encoders.appearance:Appearance",
@@ -69,6 +70,10 @@ ENCODERS: dict[str, dict[str, str | Make]] = {
         "transformers": "gfvad.encoders.vision:TransformersEncoder",
         "tokens": "gfvad.encoders.token_folder:TokenFolder",
     },
+}
+_KEYS = {"units": "encoder", "sentences": "data.text_encoder", "frames": "data.vision"}
+ENCODERS: dict[str, Registry[str | Make]] = {
+    reads: Registry(_KEYS[reads], names) for reads, names in _BUILT_IN.items()
 }
 
 
@@ -137,23 +142,21 @@ class FrameEncoder(Encoder):
         raise NotImplementedError
 
 
-def register_encoder(name: str, make: Make, reads: str = "units") -> None:
-    """Makes an encoder known by a name, for every command of this process.
+def register_encoder(name: str, make: Make, reads: str = "units") -> Make:
+    """Makes an encoder known by a name; returns `make`.
 
     make: a class that stands on UnitEncoder, SentenceEncoder or FrameEncoder by what it `reads`
     ("units", "sentences" or "frames"), or a function that gives one. Its arguments are the
     encoder's settings; `path` is a local file or folder, `modality` is what `gfvad extract` is
-    asked for. Raises ConfigError for a name that is taken by another one.
+    asked for. Raises ConfigError for a name that stands for another one.
     """
-    if ENCODERS[reads].get(name, make) is not make:
-        raise ConfigError(f"encoder {name!r} of {reads}: there is one of that name; give another")
-    ENCODERS[reads][name] = make
     open_sentences.cache_clear()
+    return ENCODERS[reads].register(name, make)
 
 
 def find_encoder(name: str, reads: str = "units") -> Make | None:
     """What makes the encoder of a name, imported; None where nobody registered one."""
-    make = plugins.look_up(ENCODERS[reads], name)
+    make = ENCODERS[reads].find(name) if name in ENCODERS[reads] else None
     if isinstance(make, str):
         module, _, attribute = make.partition(":")
         return getattr(import_module(module), attribute)

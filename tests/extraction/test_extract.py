@@ -305,7 +305,7 @@ def test_no_room_in_the_processes(clips, tmp_path, repository):
     )
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]),
+        "PYTHONPATH": os.pathsep.join([str(repository / "tests" / "support"), str(repository)]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     arguments = [
@@ -348,7 +348,7 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
     ]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]),
+        "PYTHONPATH": os.pathsep.join([str(repository / "tests" / "support"), str(repository)]),
     }
     with subprocess.Popen(
         arguments,
