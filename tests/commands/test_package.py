@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 packaging = pytest.importorskip("packaging.requirements")
-BUILD = (
-    "import setuptools.build_meta as b; print(b.build_wheel('out')); print(b.build_sdist('out'))"
-)
+BUILD = "import setuptools.build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
 # distribution -> the module that it brings, where their names differ
 MODULES = {
     "absl-py": "absl",
@@ -54,7 +52,7 @@ def built(repository, tracked, tmp_path_factory):
     (copy / "out").mkdir()
     done = subprocess.run([sys.executable, "-c", BUILD], cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    wheel, archive = (copy / "out" / line for line in done.stdout.split("\n")[-3:-1])
+    [wheel], [archive] = ((copy / "out").glob(pattern) for pattern in ("*.whl", "*.tar.gz"))
     return wheel, archive
 
 

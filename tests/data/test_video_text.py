@@ -8,9 +8,11 @@ from video_files import write_set
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.commands import extract
-from gfvad.data.frames.descriptions import count_cut, embed_descriptions, fill, read_descriptions
+from gfvad.data.frames.descriptions import embed_descriptions, fill, read_descriptions
 from gfvad.data.frames.store import open_frames
-from gfvad.extraction.describe import describe, load_captioner
+from gfvad.encoders.captioner import load_captioner
+from gfvad.encoders.registry import open_sentences
+from gfvad.extraction.describe import describe
 
 NAMES, LENGTHS = ("01", "02"), (4, 3)
 
@@ -118,8 +120,8 @@ def test_embeddings_are_cached(tmp_path):
 
 
 def test_long_texts_are_counted():
-    assert count_cut(["short", "word " * 300], "hash") == 0
-    assert count_cut(["short", "word " * 200, "word " * 300], "minilm") == 1
+    assert open_sentences("hash").count_cut(["short", "word " * 300]) == 0
+    assert open_sentences("minilm").count_cut(["short", "word " * 200, "word " * 300]) == 1
 
 
 def test_ped2_descriptions(shared_data):
