@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
-CONFIGS = {f"gfvad.bundled.{name}": name.replace(".", "/") for name in ("configs", "configs.sweeps")}
+CONFIGS = {
+    f"gfvad.bundled.{name}": name.replace(".", "/") for name in ("configs", "configs.sweeps")
+}
 
 setup(packages=[*find_packages(include=["gfvad*"]), *CONFIGS], package_dir=CONFIGS)
