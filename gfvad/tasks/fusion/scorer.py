@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import Batch, DataError
 from gfvad.data.streams import example_features
-from gfvad.encoders.registry import SIDE, open_encoder, settings_of
-from gfvad.encoders.units import FRAMES
+from gfvad.encoders.registry import open_encoder, settings_of
+from gfvad.encoders.units import FRAMES, SIDE
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
