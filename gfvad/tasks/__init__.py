@@ -13,6 +13,7 @@ from gfvad.base.types import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
+    from ml_collections import ConfigDict
 
     from gfvad.tasks.task import Task
 
@@ -21,7 +22,7 @@ DEFAULT = "weak"  # of configs without a kind
 TASKS = {"weak": "gfvad.tasks.fusion.task", "predictive": "gfvad.tasks.prediction.task"}
 
 
-def kind_of(config: Mapping[str, Any]) -> str:
+def kind_of(config: ConfigDict | Mapping[str, Any]) -> str:
     """The kind of a configuration. Raises ConfigError for one that is not known."""
     kind = config.get("kind", DEFAULT)
     if not isinstance(kind, str) or kind not in TASKS:
@@ -30,7 +31,7 @@ def kind_of(config: Mapping[str, Any]) -> str:
     return kind
 
 
-def task_of(config: Mapping[str, Any]) -> Task:
+def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
     """The task of a configuration. Raises ConfigError for a kind that is not known."""
     return importlib.import_module(TASKS[kind_of(config)])  # type: ignore[return-value]
 

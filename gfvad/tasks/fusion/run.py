@@ -22,7 +22,7 @@ from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
 from gfvad.settings.config import Arguments
 from gfvad.tasks.fusion import pictures, registry
-from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
+from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
 from gfvad.tasks.fusion.training import Training
 from gfvad.tasks.job import RULES, require_checkpoints
 from gfvad.tasks.task import Restored, Scored
@@ -74,6 +74,7 @@ class FusionRun:
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> FusionRun:
         """A run with the test split of another folder, or of other prepared records."""
+        assert arguments.data is not None and arguments.output is not None
         config = arguments.config.copy_and_resolve_references()
         source = source_of(config, arguments.data)
         test = records.open_records(
@@ -262,7 +263,7 @@ def score_videos(
     state: TrainState,
     split: Any,
     label: str,
-    indices: Sequence[int] | None = None,
+    indices: Indices | None = None,
 ) -> list[ScoredVideo]:
     """Frame scores of the videos of a split (None: all), with progress."""
     indices = range(len(split)) if indices is None else indices
