@@ -19,14 +19,11 @@ def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143
     interrupted and saved."""
     # here, so that Ctrl-C at any moment is no traceback
-    from gfvad.settings import config as config_lib
+    from gfvad.tasks import parse, task_of
 
-    arguments = config_lib.parse(argv)
+    arguments = parse(argv)
     if arguments is None:
         return 0
-    # after the command line is known to be sound: a task's imports cost seconds
-    from gfvad.tasks import task_of
-
     task = task_of(arguments.config)
     if arguments.data is not None:
         return task.evaluate_elsewhere(arguments)

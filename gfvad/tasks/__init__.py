@@ -4,28 +4,23 @@ task; asking for one does."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfvad.base.names import nearest
-from gfvad.base.types import ConfigError, DataError
+from ml_collections import ConfigDict
+
+from gfvad.base.types import DataError
+from gfvad.settings import command_line
+from gfvad.settings.command_line import Arguments
+from gfvad.settings.config import load, validate
+from gfvad.settings.kinds import DEFAULT, kind_of
 
 if TYPE_CHECKING:
     from gfvad.tasks.task import Task
 
-DEFAULT = "weak"  # of configs without a kind
 # kind -> the module that fulfils `gfvad/tasks/task.py: Task`
 TASKS = {"weak": "gfvad.tasks.fusion.task", "predictive": "gfvad.tasks.prediction.task"}
-
-
-def kind_of(config: Mapping[str, Any]) -> str:
-    """The kind of a configuration. Raises ConfigError for one that is not known."""
-    kind = config.get("kind", DEFAULT)
-    if not isinstance(kind, str) or kind not in TASKS:
-        hint = nearest(str(kind), tuple(TASKS))
-        raise ConfigError(f"config.kind = {kind!r}{hint}: expected one of {', '.join(TASKS)}")
-    return kind
 
 
 def task_of(config: Mapping[str, Any]) -> Task:
@@ -33,10 +28,20 @@ def task_of(config: Mapping[str, Any]) -> Task:
     return importlib.import_module(TASKS[kind_of(config)])  # type: ignore[return-value]
 
 
+def check(config: ConfigDict) -> None:
+    """Refuses impossible settings by name (ConfigError), and splits names given as 'a,b'."""
+    validate(config)
+    task_of(config).check(config)
+
+
+def parse(argv: Sequence[str]) -> Arguments | None:
+    """A checked command line; None where only the help was asked for. Raises ConfigError."""
+    return command_line.parse(argv, check)
+
+
 def task_of_folder(model: Path) -> Task:
     """The task of a trained run's folder, or of an artefact's. Raises ConfigError and DataError for
     a folder that is neither."""
-    from gfvad.settings import config as config_lib
     from gfvad.tasks.fusion import standalone
 
     if not model.is_dir():
@@ -45,4 +50,4 @@ def task_of_folder(model: Path) -> Task:
         )
     if standalone.is_artefact(model):
         return task_of({"kind": DEFAULT})  # other tasks have no artefacts yet
-    return task_of(config_lib.load(str(model)))
+    return task_of(load(model))

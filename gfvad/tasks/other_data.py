@@ -15,7 +15,7 @@ from gfvad.data.features import layouts, records
 from gfvad.data.features.source import SIMULATED, Source, cache_dir
 from gfvad.data.frames.source import open_split
 from gfvad.measure import calibration, tables
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import job, registry
 from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.tasks.prediction import job as clip_job

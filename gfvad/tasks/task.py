@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 
 
 class Scorer(Protocol):

@@ -24,7 +24,7 @@ from gfvad.extraction import provenance
 from gfvad.fusion.coefficients import dense_coefficients
 from gfvad.measure import calibration, finite, protocols, results, tables, untrained, whole_clips
 from gfvad.settings import config as config_lib
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
 from gfvad.train import loop, parallel

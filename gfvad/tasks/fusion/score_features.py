@@ -12,7 +12,7 @@ from gfvad.base import run_files
 from gfvad.data.features import layouts, records
 from gfvad.data.features.source import cache_dir
 from gfvad.measure import finite
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import job, registry
 from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.train import loop, parallel

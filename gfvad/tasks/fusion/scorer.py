@@ -17,6 +17,7 @@ from gfvad.data.streams import example_features
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
+from gfvad.tasks import check
 from gfvad.tasks.fusion import registry, standalone
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
 from gfvad.tasks.fusion.step import crop_scores
@@ -87,7 +88,8 @@ def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
 def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:
     """A checkpoint of a run. Raises ConfigError without a config, DataError without checkpoints."""
     config = config_lib.load(str(workdir))
-    config_lib.validate_stored(config, workdir)
+    with config_lib.stored(workdir):
+        check(config)
     folder = workdir / loop.CHECKPOINTS
     if not folder.is_dir():
         raise DataError(

@@ -23,7 +23,7 @@ from gfvad.data.frames.source import NO_TOKENS, ClipData, TrainingClips, open_sp
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.measure import finite
 from gfvad.settings import config as config_lib
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
 from gfvad.tasks.prediction import report as clip_report
 from gfvad.tasks.prediction import run_scorer

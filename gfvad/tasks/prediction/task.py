@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.task import Scorer
 
 kind = "predictive"
@@ -18,9 +18,9 @@ kind = "predictive"
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
-    from gfvad.tasks.prediction import settings
+    from gfvad.tasks.prediction.check import check as check_together
 
-    settings.validate(config)
+    check_together(config)
 
 
 def train(arguments: Arguments) -> int:
