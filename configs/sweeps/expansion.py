@@ -4,13 +4,14 @@ python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/expansion.
 """
 
 from gfvad.ablation.subsets import plain_start
+from gfvad.graphs.expansion import EXPANSIONS
 
 
 def get_sweep(config):
     start = plain_start(config)  # walks and the identity cannot start as minterms
     kinds = {
         name: {"model.expansion.kind": name, **(start if name != "hadamard" else {})}
-        for name in ("hadamard", "walk", "diffusion")
+        for name in EXPANSIONS
     }
     zeroth = {
         "ones": {"model.expansion.zeroth": "ones"},

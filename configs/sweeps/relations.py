@@ -5,12 +5,13 @@ time.
 """
 
 from gfvad.ablation.subsets import plain_start
+from gfvad.graphs.relations import RELATIONS
 
 
 def get_sweep(config):
     filtered = {"model.filter.modalities": tuple(config.data.modalities), **plain_start(config)}
-    similarity = {
-        name: {"model.relation.similarity": name} for name in ("cosine", "cosine01", "rbf")
+    similarity: dict[str, dict[str, object]] = {
+        name: {"model.relation.similarity": name} for name in RELATIONS
     }
     similarity["rbf-learnt"] = {"model.relation.similarity": "rbf", "model.relation.sigma": -1.0}
     sources = {

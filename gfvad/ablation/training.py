@@ -19,6 +19,7 @@ import numpy as np
 from gfvad.ablation.stacked import Stack, Stacked, fresh_iterators, of_run
 from gfvad.base.types import Batch, DataError
 from gfvad.data import sampling
+from gfvad.tasks.fusion import training as fusion_training
 from gfvad.train import loop
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.identity import learnt
@@ -202,7 +203,7 @@ def train(
     train_indices, validation = sampling.split_validation(
         records.names, records.labels, config.data.validation_fraction
     )
-    loop.check_videos(records, train_indices)
+    fusion_training.check_videos(records, train_indices)
     first = stack.initial()
     data = fresh_iterators(stack, records, train_indices, mapper)
     shape = len(stack.group.seeds), len(stack.group.settings)
@@ -318,13 +319,16 @@ def evaluate(run: Running, last: Stacked, best: Stacked, step: int, standing: St
     better = np.zeros(standing.failed.shape, bool)
     for u, k in np.argwhere(standing.failed == RUNNING).tolist():
         config = stack.group.settings[k].config
-        if loop.FUSION in last.state.params:
+        if fusion_training.FUSION in last.state.params:
             run.log.write(
-                step, "fusion", (u, k), loop.coefficients(config, stack.member(last, u, k))
+                step,
+                "fusion",
+                (u, k),
+                fusion_training.coefficients(config, stack.member(last, u, k)),
             )
         if not scores:
             continue
-        values = loop.judge(of_run(scores, u, k), run.records.labels, config)
+        values = fusion_training.judge(of_run(scores, u, k), run.records.labels, config)
         run.log.write(step, VALIDATION, (u, k), values)
         if values["selection"] >= standing.best_value[u, k]:  # of equal ones the newest
             better[u, k], standing.best_value[u, k], standing.best_step[u, k] = (

@@ -300,7 +300,7 @@ class Npz:
         count = math.prod(header.shape)
         require_memory(f"{self.path}:{key}", count * header.dtype.itemsize)
         flat = np.empty(count, header.dtype)
-        room = memoryview(flat.view(np.uint8)) if count else memoryview(bytearray())
+        room = flat.view(np.uint8).data if count else memoryview(bytearray())
         with archive.open(self._members[key]) as member:
             member.read(header.offset)
             at = 0

@@ -15,7 +15,7 @@ LONGEST_NUMBER = 300  # digits of a whole number
 
 def parse_json(text: str, where: str, what: str, kind: type = dict, finite: bool = True) -> Any:
     """`read_json` of text; `where` starts every message."""
-    numbers = {"parse_int": _whole} | (
+    numbers: dict[str, Any] = {"parse_int": _whole} | (
         {"parse_constant": _finite, "parse_float": _finite} if finite else {}
     )
     try:

@@ -1,4 +1,4 @@
-"""`python -m gfvad.bench stream`: the predictive model on one video: frames a second of whole-video
+"""`gfvad bench stream`: the predictive model on one video: frames a second of whole-video
 scoring, delay of a paced stream, memory over a long looped one.
 
 Everything is counted: decoding, resizing, optical flow, the model, the score. Compilation is not
@@ -7,7 +7,6 @@ Everything is counted: decoding, resizing, optical flow, the model, the score. C
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -16,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
 from gfvad.data.frames import decode
 from gfvad.data.frames.layouts import VideoFile
+from gfvad.encoders.units import Picture
 from gfvad.tasks.prediction.score import PredictiveScorer, one_video
 from gfvad.tasks.prediction.stream import FRAMES, ClipStreamer
 
@@ -67,12 +68,12 @@ def paced(streamer: ClipStreamer, video: VideoFile, fps: float, seconds: float) 
     """Seconds from the moment a frame was due to its row, of every frame of a stream at its own
     pace. What comes late, because the last frame took long, counts as late."""
     streamer.restart()
-    delays, first = [], streamer.number
+    delays = []
     start = time.perf_counter()
     for at, frame in looped(video, fps, seconds):
         time.sleep(max(0.0, start + at - time.perf_counter()))
-        for row in streamer.push(frame, at):
-            delays.append(time.perf_counter() - start - (row.unit - first) / fps)
+        for _ in streamer.push(Picture(at, frame)):
+            delays.append(time.perf_counter() - start - len(delays) / fps)
     streamer.finish()
     return np.array(delays)
 
@@ -86,7 +87,7 @@ def endurance(
     started = time.perf_counter()
     with Progress(total, "stream", "frames") as progress:
         for i, (at, frame) in enumerate(looped(video, fps, seconds)):
-            rows += len(streamer.push(frame, at))
+            rows += len(streamer.push(Picture(at, frame)))
             # not at once: the first minute fills buffers
             if i in (min(total - 1, int(60 * fps)), total // 2, total - 1):
                 marks.append((at, resident()))
@@ -99,7 +100,7 @@ def endurance(
 
 def run(argv: Sequence[str]) -> int:
     """Prints a line a figure."""
-    parser = argparse.ArgumentParser(prog="gfvad.bench stream", description=__doc__)
+    parser = Parser("gfvad bench stream", __doc__)
     parser.add_argument("--workdir", required=True, help="folder of a run of the predictive model")
     parser.add_argument(
         "--video", required=True, type=Path, help="a video file, or a folder of numbered images"

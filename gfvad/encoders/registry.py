@@ -98,7 +98,7 @@ def open_encoder(name: str, **settings: Any) -> Encoder:
         settings["path"] = os.path.expanduser(str(settings["path"]))
     module, kind = ENCODERS[name]
     try:
-        return getattr(import_module(f"gfvad.extraction.{module}"), kind)(**settings)
+        return getattr(import_module(f"gfvad.encoders.{module}"), kind)(**settings)
     except TypeError as error:
         raise ConfigError(
             f"encoder {name!r}: settings {', '.join(settings) or 'none'} do not fit ({error})"

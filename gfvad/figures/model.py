@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.figures.curves import BLUE, ORANGE, new_figure, save, shorten, style, time_axis
@@ -59,10 +58,14 @@ def _heat(
 ) -> None:
     """Draws [w, w] values over `extent` (start, end) of both axes, with its colour bar."""
     image = axes.imshow(
-        values, origin="lower", extent=(*extent, *extent), cmap=colours, interpolation="nearest"
+        values,
+        origin="lower",
+        extent=(extent[0], extent[1], extent[0], extent[1]),
+        cmap=colours,
+        interpolation="nearest",
     )
     image.set_clim(*limits)
-    figure: Figure = axes.figure
+    figure = axes.figure
     bar = figure.colorbar(
         image, ax=axes, shrink=0.85, extend="max" if values.max() > limits[1] else "neither"
     )

@@ -37,7 +37,8 @@ INK, PAPER, GRID = (30, 30, 30), (255, 255, 255), (225, 225, 225)
 
 def _colour(name: str) -> tuple[int, int, int]:
     """Okabe-Ito colour '#RRGGBB' -> (R, G, B) in 0 .. 255."""
-    return tuple(round(255 * v) for v in to_rgb(name))
+    red, green, blue = (round(255 * v) for v in to_rgb(name))
+    return red, green, blue
 
 
 def _text(canvas: np.ndarray, text: str, x: int, y: int, colour=INK, size: float = 0.55) -> None:
@@ -75,7 +76,8 @@ def size_of(height: int, width: int, n_terms: int) -> tuple[int, int]:
     """(height, width) of the video in pixels, both even as yuv420p asks for."""
     scale = scale_of(width)
     below = CURVE + n_terms * ROW + (MARGIN if n_terms else 0)
-    return tuple(-(-side // 2) * 2 for side in (height * scale + below, width * scale))
+    even = lambda side: -(-side // 2) * 2
+    return even(height * scale + below), even(width * scale)
 
 
 def _draw_frame(

@@ -18,7 +18,6 @@ What the paper leaves open and is decided here:
 
 from __future__ import annotations
 
-from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -28,30 +27,27 @@ import jax.numpy as jnp
 
 from gfvad.base.types import ConfigError
 from gfvad.fusion.coefficients import (
-    FORMS,
     PARAMETRISATIONS,
     STARTS,
     constrained,
-    dense_coefficients,
     initial,
-    parameter_name,
+    starting_values,
 )
-from gfvad.fusion.polynomial import cp_polynomial, full_polynomial
-from gfvad.graphs.expansion import KINDS, ZEROTH, diffusion, real_pairs, walk
+from gfvad.fusion.forms import CP, FORMS, Form, FusionConfig, form_of
+from gfvad.graphs.expansion import EXPANSIONS, ZEROTH, ExpansionConfig, expanded, real_pairs
 
-__all__ = ["FusionOperator", "check_fusion", "dense_coefficients"]
 SELECTIONS = ("all", "random_pair")
 
 
 class FusionOperator(nn.Module):
     """Fuses the graphs of one video; vmap it over B.
 
-    Its one parameter is described in `fusion/coefficients.py`. Random stream: 'pair', used in
-    training where graphs is random_pair and M > 2. Graphs and parameter may be float32 or float64.
+    Its one parameter is described in `fusion/forms.py`. Random stream: 'pair', used in training
+    where graphs is random_pair and M > 2. Graphs and parameter may be float32 or float64.
     """
 
-    fusion: Any  # config.model.fusion
-    expansion: Any  # config.model.expansion
+    fusion: FusionConfig  # config.model.fusion
+    expansion: ExpansionConfig  # config.model.expansion
     param_dtype: Any = jnp.float32
 
     @nn.compact
@@ -59,21 +55,10 @@ class FusionOperator(nn.Module):
         """graphs [M, N, N], mask bool [N] -> [G, N, N], exactly 0 at padded units. Raises
         ConfigError where the form does not fit M."""
         count = graphs.shape[0]
-        check_fusion(self.fusion, self.expansion, count)
-        name, diagonal_zeroth = (
-            parameter_name(self.fusion),
-            self.expansion.kind != "hadamard" or self.expansion.zeroth == "identity",
-        )
-        start = lambda key: initial(
-            key, self.fusion, self.expansion.order, count, diagonal_zeroth, self.param_dtype
-        )
-        coefficients = constrained(self.param(name, start), self.fusion)
-        # hadamard: [M, N, N], powers follow by Horner's rule; otherwise the expanded family [M, P +
-        # 1, N, N]
-        graphs = self.expand(jnp.where(real_pairs(mask), graphs, 0.0), mask)
-
+        coefficients = own_coefficients(self, count, self.fusion, self.expansion, self.param_dtype)
+        graphs = prepared(graphs, mask, self.fusion, self.expansion)
         if self.fusion.graphs == "all" or count == 2:
-            fused = self.fuse(coefficients, graphs)
+            fused = combined(coefficients, graphs, self.fusion, self.expansion)
         elif train:
             pairs = jnp.array(list(combinations(range(count), 2)))
             fused = self.fuse_pair(
@@ -86,42 +71,71 @@ class FusionOperator(nn.Module):
             ) / len(pairs)
         return jnp.where(real_pairs(mask), fused, 0.0)
 
-    def expand(self, graphs: jax.Array, mask: jax.Array) -> jax.Array:
-        """[M, N, N] as it is for hadamard, else [M, P + 1, N, N]."""
-        cfg = self.expansion
-        if cfg.kind == "hadamard":
-            return graphs
-        if cfg.kind == "walk":
-            return jax.vmap(lambda r: walk(r, mask, cfg.order))(graphs)
-        return jax.vmap(lambda r: diffusion(r, mask, cfg.order, cfg.restart))(graphs)
-
     def fuse_pair(self, coefficients: jax.Array, graphs: jax.Array, pair: jax.Array) -> jax.Array:
-        """Fuses the two graphs of `pair` [2]; cp takes their own factors, full and outer the
+        """Fuses the two graphs of `pair` [2]; a form with factors takes their own, others the
         shared ones. -> [G, N, N]."""
-        if self.fusion.form == "cp":
+        if FORMS.find(self.fusion.form).factors:
             coefficients = jnp.take(coefficients, pair, axis=-2)
-        return self.fuse(coefficients, jnp.take(graphs, pair, axis=0))
-
-    def fuse(self, coefficients: jax.Array, graphs: jax.Array) -> jax.Array:
-        """Coefficients [G, ...] over graphs [S, N, N] (hadamard) or [S, P + 1, N, N] -> [G, N,
-        N]."""
-        name = parameter_name(self.fusion)
-        if self.expansion.kind != "hadamard":
-            return jax.vmap(STACKED[name], (0, None))(coefficients, graphs)
-        # a loop over the few channels: each is one fused pass over the graphs
-        channels = [_hadamard(name, c, graphs, self.expansion.zeroth) for c in coefficients]
-        return jnp.stack(channels)
+        graphs = jnp.take(graphs, pair, axis=0)
+        return combined(coefficients, graphs, self.fusion, self.expansion)
 
 
-def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
+def own_coefficients(
+    module: nn.Module,
+    graphs: int,
+    fusion: FusionConfig,
+    expansion: ExpansionConfig,
+    dtype: Any = jnp.float32,
+) -> jax.Array:
+    """The coefficients [G, ...] of a module, its only parameter, for so many graphs. Raises
+    ConfigError where the form does not fit them."""
+    check_fusion(fusion, expansion, graphs)
+    start = starting_values(fusion, expansion.order, graphs, has_diagonal_zeroth(expansion))
+    raw = module.param(form_of(fusion).parameter, lambda key: initial(key, start, fusion, dtype))
+    return constrained(raw, fusion)
+
+
+def prepared(
+    graphs: jax.Array, mask: jax.Array, fusion: FusionConfig, expansion: ExpansionConfig
+) -> jax.Array:
+    """Graphs as a form combines them: [M, N, N], 0 at padded units, where powers follow by
+    Horner's rule, else expanded to [M, P + 1, N, N]."""
+    graphs = jnp.where(real_pairs(mask), graphs, 0.0)
+    if by_horner(fusion, expansion):
+        return graphs
+    return jax.vmap(lambda r: expanded(r, mask, expansion))(graphs)
+
+
+def combined(
+    coefficients: jax.Array, graphs: jax.Array, fusion: FusionConfig, expansion: ExpansionConfig
+) -> jax.Array:
+    """Coefficients [G, ...] over `prepared` graphs -> [G, N, N], to be masked."""
+    form = form_of(fusion)
+    if not by_horner(fusion, expansion):
+        return jax.vmap(form.combine, (0, None))(coefficients, graphs)
+    # a loop over the few channels: each is one fused pass over the graphs
+    return jnp.stack([_horner(form, c, graphs, expansion.zeroth) for c in coefficients])
+
+
+def by_horner(fusion: FusionConfig, expansion: ExpansionConfig) -> bool:
+    """Whether powers follow by Horner's rule, so that graphs need no expansion."""
+    return expansion.kind == "hadamard" and form_of(fusion).horner is not None
+
+
+def has_diagonal_zeroth(expansion: ExpansionConfig) -> bool:
+    """Whether R^(0) is I, and not 1 for every pair of units."""
+    return expansion.kind != "hadamard" or expansion.zeroth == "identity"
+
+
+def check_fusion(fusion: FusionConfig, expansion: ExpansionConfig, graphs: int) -> None:
     """Raises ConfigError, by key, where config.model.fusion and config.model.expansion cannot
     work on that many graphs."""
+    form = FORMS.find(fusion.form)
+    EXPANSIONS.find(expansion.kind)
     for key, value, valid in (
-        ("fusion.form", fusion.form, FORMS),
         ("fusion.parametrisation", fusion.parametrisation, PARAMETRISATIONS),
         ("fusion.graphs", fusion.graphs, SELECTIONS),
         ("fusion.start", fusion.start, STARTS),
-        ("expansion.kind", expansion.kind, KINDS),
         ("expansion.zeroth", expansion.zeroth, ZEROTH),
     ):
         if value not in valid:
@@ -134,9 +148,9 @@ def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
     for key, value, least in least_values:
         if value < least:
             raise ConfigError(f"config.model.{key} is {value}; expected {least} or more")
-    diagonal = expansion.kind != "hadamard" or expansion.zeroth != "ones"
-    if fusion.start == "minterms" and (
-        fusion.form != "cp" or fusion.parametrisation != "free" or diagonal or expansion.order < 1
+    powers = not has_diagonal_zeroth(expansion) and expansion.order > 0
+    if fusion.start == "minterms" and not (
+        form is CP and fusion.parametrisation == "free" and powers
     ):
         raise ConfigError(
             "config.model.fusion.start is 'minterms', which needs fusion.form 'cp',"
@@ -152,12 +166,17 @@ def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
             "config.model.fusion: there is no graph to fuse; see config.data.modalities and"
             " config.model.relation.sources"
         )
+    if fusion.graphs == "random_pair" and not (form.pair or form.factors):
+        raise ConfigError(
+            f"config.model.fusion.graphs is 'random_pair', which form {fusion.form!r} does not"
+            " take; use 'all'"
+        )
     if fusion.graphs == "random_pair" and graphs < 2:
         raise ConfigError(
             "config.model.fusion.graphs is 'random_pair', which draws two graphs, but there is 1;"
             " use 'all' with form 'cp'"
         )
-    if fusion.graphs == "all" and fusion.form != "cp" and graphs != 2:
+    if fusion.graphs == "all" and form.pair and graphs != 2:
         raise ConfigError(
             f"config.model.fusion.form is {fusion.form!r}, which takes exactly two graphs, but"
             f" there are {graphs}; use form 'cp', or fusion.graphs 'random_pair' with two graphs or"
@@ -165,39 +184,18 @@ def check_fusion(fusion: Any, expansion: Any, graphs: int) -> None:
         )
 
 
-def _single_polynomials(c: jax.Array, graphs: jax.Array) -> jax.Array:
-    """c [S, P + 1], graphs [S, ...] -> sum_m sum_p c[m, p] R_m^p [...]."""
-    return sum(cp_polynomial(c[None, m : m + 1], graphs[m : m + 1]) for m in range(len(c)))
-
-
-HORNER = {
-    "A": lambda A, graphs: full_polynomial(A, graphs[0], graphs[1]),
-    "a": cp_polynomial,
-    "c": _single_polynomials,
-}
-# graphs expanded to [S, P + 1, N, N]
-STACKED = {
-    "A": lambda A, graphs: jnp.einsum("pq,pij,qij->ij", A, graphs[0], graphs[1]),
-    "a": lambda a, graphs: reduce(jnp.multiply, jnp.einsum("rmp,mpij->mrij", a, graphs)).sum(0),
-    "c": lambda c, graphs: jnp.einsum("mp,mpij->ij", c, graphs),
-}
-
-
-def _hadamard(name: str, coefficients: jax.Array, graphs: jax.Array, zeroth: str) -> jax.Array:
+def _horner(form: Form, coefficients: jax.Array, graphs: jax.Array, zeroth: str) -> jax.Array:
     """Coefficients of one channel over graphs [S, N, N] -> [N, N], by Horner's rule.
 
     R^(0) = I is 1 on the diagonal and 0 beside it: the diagonal is the polynomial with all its
     terms, and off it the terms with a zeroth factor are left out.
     """
-    evaluate = HORNER[name]
     if zeroth == "ones":
-        return evaluate(coefficients, graphs)
-    without = coefficients.at[..., 0].set(0.0)
-    if name == "A":
-        without = without.at[0].set(0.0)
+        return form.horner(coefficients, graphs)
+    without = coefficients
+    for axis in form.powers:
+        without = without.at[(..., 0) + (slice(None),) * (-1 - axis)].set(0.0)
     # [N], [N, N]
-    diagonal, beside = (
-        evaluate(coefficients, jnp.diagonal(graphs, axis1=-2, axis2=-1)),
-        evaluate(without, graphs),
-    )
+    diagonal = form.horner(coefficients, jnp.diagonal(graphs, axis1=-2, axis2=-1))
+    beside = form.horner(without, graphs)
     return jnp.where(jnp.eye(graphs.shape[-1], dtype=bool), diagonal[:, None], beside)

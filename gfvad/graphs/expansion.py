@@ -9,13 +9,27 @@ serve walk and diffusion, figures and tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, Protocol
+
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError
 
-KINDS = ("hadamard", "walk", "diffusion")
 ZEROTH = ("ones", "identity")
+
+
+class ExpansionConfig(Protocol):
+    """What an expansion reads of `config.model.expansion`."""
+
+    kind: str  # a name of EXPANSIONS
+    order: int  # P; a graph has P + 1 terms
+    zeroth: str  # R^(0) of hadamard: ones or identity
+    restart: float  # a of the diffusion
 
 
 def hadamard(r: jax.Array, mask: jax.Array, order: int, zeroth: str = "ones") -> jax.Array:
@@ -59,6 +73,47 @@ def diffusion(r: jax.Array, mask: jax.Array, order: int, restart: float) -> jax.
     for _ in range(order):
         terms.append((1.0 - restart) * _matmul(step, terms[-1]) + restart * start)
     return jnp.stack(terms)
+
+
+def settings_of(expansion: Callable[..., jax.Array], cfg: Any) -> dict[str, Any]:
+    """The settings of `config.model.expansion` that an expansion has parameters for."""
+    return {name: getattr(cfg, name) for name in list(signature(expansion).parameters)[2:]}
+
+
+def masked(expansion: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """An expansion from outside, held to the rules: [P + 1, N, N], and 0 at padded units. Raises
+    ConfigError where it takes other settings than there are."""
+    known = ("order", "zeroth", "restart")
+    if not {*list(signature(expansion).parameters)[2:]} <= {*known}:
+        raise ConfigError(
+            f"expansion {expansion.__name__!r} has the parameters {signature(expansion)}; expected"
+            f" (r, mask) and settings of {', '.join(known)}"
+        )
+
+    @wraps(expansion)
+    def terms(r: jax.Array, mask: jax.Array, **settings: Any) -> jax.Array:
+        found = jnp.asarray(expansion(r, mask, **settings))
+        if found.ndim != 3 or found.shape[1:] != r.shape:
+            raise ConfigError(
+                f"expansion {expansion.__name__!r} gives {found.shape} for a graph {r.shape};"
+                " expected [order + 1, N, N]"
+            )
+        return jnp.where(real_pairs(mask), found, 0.0)
+
+    return terms
+
+
+# name -> (r [N, N], mask [N], settings by their names in config.model.expansion) -> [P + 1, N, N].
+# The zeroth term of all but hadamard is taken to be I on real units.
+EXPANSIONS: Registry[Callable[..., jax.Array]] = Registry(
+    "model.expansion.kind", {"hadamard": hadamard, "walk": walk, "diffusion": diffusion}, masked
+)
+
+
+def expanded(r: jax.Array, mask: jax.Array, cfg: ExpansionConfig) -> jax.Array:
+    """The family of graphs that `config.model.expansion` asks for: [N, N] -> [P + 1, N, N]."""
+    expansion = EXPANSIONS.find(cfg.kind)
+    return expansion(r, mask, **settings_of(expansion, cfg))
 
 
 def normalised(r: jax.Array, mask: jax.Array) -> jax.Array:

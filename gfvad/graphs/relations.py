@@ -13,11 +13,15 @@ at zero is replaced before the operation, so that no NaN meets a zero on the way
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError
 from gfvad.graphs.sparsify import knn_mask, threshold
 from gfvad.graphs.units import (
@@ -30,7 +34,14 @@ from gfvad.graphs.units import (
     square_distances,
 )
 
-SIMILARITIES = ("cosine", "cosine01", "rbf")
+
+class RelationConfig(Protocol):
+    """What a graph reads of `config.model.relation`."""
+
+    similarity: str  # a name of RELATIONS
+    sigma: float  # width; 0: the relation's own, below 0: learnable
+    threshold: float  # edges below are set to 0; -1 keeps all
+    knn: int  # nearest neighbours of each unit that are kept; 0 keeps all
 
 
 def cosine(x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -94,26 +105,60 @@ def temporal(mask: jax.Array, tau: float) -> jax.Array:
     return _finish(jnp.exp(-jnp.abs(index[:, None] - index) / tau), jnp.asarray(mask, bool))
 
 
+def masked(relation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """A relation from outside, held to the rules: its graph is [N, N], and 0 at padded units."""
+
+    @wraps(relation)
+    def graph(x: jax.Array, mask: jax.Array, *width: jax.Array | float | None) -> jax.Array:
+        mask = jnp.asarray(mask, bool)
+        found = jnp.asarray(relation(x, mask, *width))
+        if found.shape != (len(x), len(x)):
+            raise ConfigError(
+                f"relation {relation.__name__!r} gives {found.shape} for x {x.shape}; expected"
+                f" [N, N] = {(len(x), len(x))}"
+            )
+        return jnp.where(_pairs(mask), found, 0.0)
+
+    return graph
+
+
+# name -> (x [N, D], mask [N]) -> [N, N]; a third parameter `sigma` takes a width, fixed or learnt
+RELATIONS: Registry[Callable[..., jax.Array]] = Registry(
+    "model.relation.similarity", {"cosine": cosine, "cosine01": cosine01, "rbf": rbf}, masked
+)
+
+
+def has_width(name: str) -> bool:
+    """Whether a relation takes a width `sigma`. Raises ConfigError for an unknown one."""
+    return "sigma" in signature(RELATIONS.find(name)).parameters
+
+
+def learns_width(cfg: RelationConfig) -> bool:
+    """Whether `config.model.relation` asks for a learnt width, of a relation that has one."""
+    return has_width(cfg.similarity) and cfg.sigma < 0
+
+
 def relationship_graph(
-    x: jax.Array, mask: jax.Array, cfg: Any, sigma: jax.Array | None = None
+    x: jax.Array, mask: jax.Array, cfg: RelationConfig, sigma: jax.Array | None = None
 ) -> jax.Array:
     """The graph that `config.model.relation` asks for: similarity, then threshold, then nearest
     neighbours.
 
-    x [N, D], mask [N], sigma: the learnable rbf width, needed where cfg.sigma < 0 -> [N, N]. Raises
+    x [N, D], mask [N], sigma: the learnt width, needed where `learns_width` -> [N, N]. Raises
     ConfigError for values that mean nothing. The learned projection is the caller's: pass projected
     features.
     """
     check_relation(cfg)
-    if cfg.similarity == "rbf":
-        if cfg.sigma < 0 and sigma is None:
-            raise ConfigError(
-                f"config.model.relation.sigma is {cfg.sigma} (learnable): relationship_graph needs"
-                " the width as sigma"
-            )
-        graph = rbf(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
+    relation = RELATIONS.find(cfg.similarity)
+    if learns_width(cfg) and sigma is None:
+        raise ConfigError(
+            f"config.model.relation.sigma is {cfg.sigma} (learnable): relationship_graph needs the"
+            " width as sigma"
+        )
+    if has_width(cfg.similarity):
+        graph = relation(x, mask, sigma if cfg.sigma < 0 else float(cfg.sigma) or None)
     else:
-        graph = {"cosine": cosine, "cosine01": cosine01}[cfg.similarity](x, mask)
+        graph = relation(x, mask)
     # an array: of one of several settings side by side (gfvad/ablation)
     if isinstance(cfg.threshold, jax.Array) or cfg.threshold > -1.0:
         graph = threshold(graph, cfg.threshold)
@@ -122,14 +167,10 @@ def relationship_graph(
     return graph
 
 
-def check_relation(cfg: Any) -> None:
+def check_relation(cfg: RelationConfig) -> None:
     """Raises ConfigError where `config.model.relation` holds a value without meaning; cheap, for
     use before any device work."""
-    if cfg.similarity not in SIMILARITIES:
-        raise ConfigError(
-            f"config.model.relation.similarity is {cfg.similarity!r}; valid:"
-            f" {', '.join(SIMILARITIES)}"
-        )
+    RELATIONS.find(cfg.similarity)
     if not isinstance(cfg.threshold, jax.Array) and not -1.0 <= cfg.threshold <= 1.0:
         raise ConfigError(
             f"config.model.relation.threshold is {cfg.threshold}; relations lie in [-1, 1], so it"

@@ -1,4 +1,5 @@
-"""Alarms: runs of units whose score reaches the threshold, joined over short gaps."""
+"""Alarms: runs of units whose score reaches the threshold, joined over short gaps; as units come, or
+of a whole video."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.measure.score_result import VideoScores
+from gfvad.measure.score_result import UnitScore, VideoScores
 
 GAP = 1.0  # seconds below the threshold that do not end an alarm
 
@@ -22,28 +23,38 @@ class Alarm(NamedTuple):
     contributions: dict[str, float]  # of each modality or term, at the peak
 
 
+class AlarmJoiner:
+    """Units of one video in the order of time -> its alarms: score >= threshold, less than `gap`
+    seconds apart are one. Field `current`: the alarm that goes on, None without one."""
+
+    def __init__(self, video: str, threshold: float, gap: float = GAP):
+        self._video, self._threshold, self._gap = video, threshold, gap
+        self.current: Alarm | None = None
+
+    def push(self, unit: UnitScore) -> Alarm | None:
+        """The next unit; the alarm that is over with it, where one is."""
+        ended = None
+        if self.current and unit.start - self.current.end >= self._gap:
+            ended = self.finish()
+        if unit.score >= self._threshold:
+            peak = (unit.score, (unit.start + unit.end) / 2, dict(unit.contributions))
+            if self.current is None:
+                self.current = Alarm(self._video, unit.start, unit.end, *peak)
+            elif unit.score > self.current.peak:
+                self.current = Alarm(self._video, self.current.start, unit.end, *peak)
+            else:
+                self.current = self.current._replace(end=unit.end)
+        return ended
+
+    def finish(self) -> Alarm | None:
+        """The end of the video: the alarm that went on, where one did."""
+        ended, self.current = self.current, None
+        return ended
+
+
 def find_alarms(video: VideoScores, threshold: float, gap: float = GAP) -> list[Alarm]:
-    """The alarms of a video in the order of time: score >= threshold, less than `gap` seconds
-    apart are one."""
-    spans: list[list[int]] = []  # first and last unit
-    for i in np.flatnonzero(np.asarray(video.score) >= threshold):
-        if spans and video.start[i] - video.end[spans[-1][1]] < gap:
-            spans[-1][1] = int(i)
-        else:
-            spans.append([int(i), int(i)])
-    found = []
-    for first, last in spans:
-        peak = first + int(np.argmax(video.score[first : last + 1]))
-        parts = {name: float(x[peak]) for name, x in video.contributions.items()}
-        middle = (video.start[peak] + video.end[peak]) / 2
-        found.append(
-            Alarm(
-                video.name,
-                float(video.start[first]),
-                float(video.end[last]),
-                float(video.score[peak]),
-                float(middle),
-                parts,
-            )
-        )
-    return found
+    """The alarms of a whole video in the order of time."""
+    joiner = AlarmJoiner(video.name, threshold, gap)
+    above = np.flatnonzero(np.asarray(video.score) >= threshold)
+    found = [*(joiner.push(video.unit(i)) for i in above), joiner.finish()]
+    return [alarm for alarm in found if alarm]

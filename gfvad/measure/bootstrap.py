@@ -95,7 +95,7 @@ def draw(present: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, n, (resamples, n))  # [R, V]
     # a share of at least 1 / n^2 of all resamples holds both classes, so this ends
-    while len(again := np.flatnonzero(~present[chosen].any(axis=1).all(axis=1))):
+    while len(again := np.flatnonzero(~present[chosen].any(1).all(1))):
         chosen[again] = rng.integers(0, n, (len(again), n))
     row = np.arange(resamples)[:, None] * n
     return (
@@ -168,7 +168,7 @@ def interval(value: float, values: np.ndarray, drawn: np.ndarray) -> list[float]
         # nothing says how videos differ
         return [unseen, 1.0] if value == 1 else [0.0, 1 - unseen] if value == 0 else None
     spread = _logit(values)
-    centre = 2 * _logit(np.float64(value)) - spread.mean()
+    centre = 2 * _logit(np.asarray(value)) - spread.mean()
     # [V] covariance of the metric and the times a video is drawn
     influence = (spread - spread.mean()) @ (drawn - 1) / resamples
     influence -= influence.mean()

@@ -223,12 +223,12 @@ def false_alarms(
 def _record(
     protocol: Mapping[str, str], metric: str, value: float, ci95, runs: Sequence[Runs]
 ) -> Record:
-    value = None if np.isnan(value) else float(value)
+    defined = None if np.isnan(value) else float(value)
     frames = int(sum(r.weights.sum() for r in runs))
     return {
         "metric": metric,
         **protocol,
-        "value": value,
+        "value": defined,
         "ci95": ci95,
         "n_videos": len(runs),
         "n_frames": frames,

@@ -1,10 +1,11 @@
-"""What scoring leaves behind: scores.csv and alarms.csv to read, scores.json and details/ for the
-report; each whole or not at all.
+"""What scoring leaves behind, of files and of a stream: tables to read, scores.json and details/ for
+the report, scores.npz for other programs; each whole or not at all.
 
 scores.csv    video, unit, start, end (seconds), score, alarm (0 or 1), a column a modality or term:
               what the score (weak models: its logit) would lack without it
 alarms.csv    video, start, end, peak, peak_time (seconds), the same columns at the peak
-scores.json   the same and what a report needs besides: model, threshold and how it was made,
+scores.npz    VIDEO: float32 [T], the score of each frame (of its unit)
+scores.json   the tables and what a report needs besides: model, threshold and how it was made,
               lengths, true spans where known, descriptions, files that failed
 details/      VIDEO.npz: graph float16 [N, N], heat uint8 [H, g, g'] with heat_time [H], where there
               are such
@@ -12,6 +13,7 @@ details/      VIDEO.npz: graph float16 [N, N], heat uint8 [H, g, g'] with heat_t
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,13 +25,16 @@ import numpy as np
 
 from gfvad.base.files import atomically, read_json, write_json, write_table
 from gfvad.base.owned import Owned
+from gfvad.base.run_files import is_no_runs_scores
 from gfvad.base.secrets import redact
-from gfvad.measure.alarms import find_alarms
-from gfvad.measure.score_result import VideoScores
+from gfvad.measure import results
+from gfvad.measure.alarms import Alarm, find_alarms
+from gfvad.measure.score_result import UnitScore, VideoScores
 
 FORMAT = 1
 SCORES_CSV, ALARMS_CSV, SCORES_JSON, DETAILS = "scores.csv", "alarms.csv", "scores.json", "details"
-NAMES = (SCORES_CSV, ALARMS_CSV, SCORES_JSON)
+SCORES_NPZ = "scores.npz"
+NAMES = (SCORES_CSV, ALARMS_CSV, SCORES_NPZ, SCORES_JSON)
 COLUMNS = ("video", "unit", "start", "end", "score", "alarm")
 ALARM_COLUMNS = ("video", "start", "end", "peak", "peak_time")
 
@@ -50,19 +55,34 @@ def is_ours(path: Path) -> bool:
     if path.name == SCORES_JSON:
         tree = read_json(path, "scores")
         return tree["format"] == FORMAT and {"model", "threshold", "videos"} <= set(tree)
+    if path.name == SCORES_NPZ:
+        return is_no_runs_scores(path)
     if path.parent.name == DETAILS and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return bool(archive.namelist()) and set(archive.namelist()) <= {
-                "graph.npy",
-                "heat.npy",
-                "heat_time.npy",
-            }
+            inside = set(archive.namelist())
+        return bool(inside) and inside <= {"graph.npy", "heat.npy", "heat_time.npy"}
     return False
 
 
 def details_of(name: str) -> str:
     """Where the details of a video lie below the folder."""
     return f"{DETAILS}/{name.replace('/', '__')}.npz"
+
+
+def score_row(
+    video: str, number: int, unit: UnitScore, threshold: float, names: Sequence[str]
+) -> list[Any]:
+    """A unit's line of scores.csv; names: of the columns of contributions."""
+    place = [video, number, f"{unit.start:.3f}", f"{unit.end:.3f}"]
+    cells = [f"{unit.contributions[n]:.6g}" if n in unit.contributions else "" for n in names]
+    return [*place, f"{unit.score:.6g}", int(unit.score >= threshold), *cells]
+
+
+def alarm_row(alarm: Alarm, names: Sequence[str]) -> list[Any]:
+    """A line of alarms.csv."""
+    when = [alarm.video, f"{alarm.start:.3f}", f"{alarm.end:.3f}"]
+    cells = (f"{alarm.contributions.get(n, 0.0):.6g}" for n in names)
+    return [*when, f"{alarm.peak:.6g}", f"{alarm.peak_time:.3f}", *cells]
 
 
 def write_scores(
@@ -72,40 +92,36 @@ def write_scores(
     videos: Sequence[VideoScores],
     failed: Iterable[tuple[str, str]] = (),
 ) -> Path:
-    """Writes all of it; returns the path of scores.json, which comes last.
+    """Writes all of it; returns the path of scores.json, which comes last. Arguments as
+    `write_summary`.
 
-    model: kind ('weak' | 'predictive'), name, path, modalities, threshold_rule; failed: (path,
-    reason) of files that gave no scores.
     Raises DataError where the folder cannot be written to.
     """
     names = list(dict.fromkeys(name for v in videos for name in v.contributions))
     rows = [
-        [
-            v.name,
-            i,
-            f"{v.start[i]:.3f}",
-            f"{v.end[i]:.3f}",
-            f"{v.score[i]:.6g}",
-            int(v.score[i] >= threshold),
-            *parts(v, names, i),
-        ]
+        score_row(v.name, i, v.unit(i), threshold, names)
         for v in videos
         for i in range(len(v.score))
     ]
     write_table(out / SCORES_CSV, [*COLUMNS, *names], rows)
-    alarms = [a for v in videos for a in find_alarms(v, threshold)]
-    rows = [
-        [
-            a.video,
-            f"{a.start:.3f}",
-            f"{a.end:.3f}",
-            f"{a.peak:.6g}",
-            f"{a.peak_time:.3f}",
-            *(f"{a.contributions.get(n, 0.0):.6g}" for n in names),
-        ]
-        for a in alarms
-    ]
-    write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], rows)
+    alarms = [alarm_row(a, names) for v in videos for a in find_alarms(v, threshold)]
+    write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], alarms)
+    return write_summary(out, model, threshold, videos, failed)
+
+
+def write_summary(
+    out: Path,
+    model: Mapping[str, Any],
+    threshold: float,
+    videos: Sequence[VideoScores],
+    failed: Iterable[tuple[str, str]] = (),
+) -> Path:
+    """Writes all but the tables; returns the path of scores.json, which comes last.
+
+    model: kind (the task's), name, path, modalities, threshold_rule, bounded (scores in [0, 1]);
+    failed: (path, reason) of files that gave no scores.
+    """
+    results.write_scores(out / SCORES_NPZ, {v.name: v.frame_scores() for v in videos})
     entries = [entry(out, v) for v in videos]
     tree = {
         "format": FORMAT,
@@ -120,34 +136,22 @@ def write_scores(
     return write_json(out / SCORES_JSON, tree, indent=None)
 
 
-def parts(video: VideoScores, names: Sequence[str], i: int) -> list[str]:
-    """Contributions of unit i in the order of the columns."""
-    return [f"{video.contributions[n][i]:.6g}" if n in video.contributions else "" for n in names]
-
-
 def entry(out: Path, v: VideoScores) -> dict[str, Any]:
     """A video in scores.json; writes its details."""
-    details = {
-        k: x
-        for k, x in (
-            ("graph", None if v.graph is None else v.graph.astype(np.float16)),
-            ("heat", v.heat),
-            ("heat_time", v.heat_time),
-        )
-        if x is not None
-    }
+    details: dict[str, Any] = {} if v.graph is None else {"graph": v.graph.astype(np.float16)}
+    if v.heat is not None:
+        details |= {"heat": v.heat, "heat_time": v.heat_time}
     path = None
     if details:
         path, buffer = details_of(v.name), io.BytesIO()
         np.savez_compressed(buffer, **details)
         atomically(out / path, lambda file: file.write(buffer.getvalue()))
-    duration = float(v.end[-1]) if len(v.end) else 0.0
     return {
         "name": v.name,
         "path": v.path,
         "fps": float(v.fps),
         "frames": int(v.frames),
-        "duration": duration,
+        "duration": float(v.end[-1]) if len(v.end) else 0.0,
         "start": rounded(v.start, 3),
         "end": rounded(v.end, 3),
         "score": rounded(v.score, 6),
@@ -163,3 +167,12 @@ def entry(out: Path, v: VideoScores) -> dict[str, Any]:
 def rounded(x: np.ndarray, digits: int) -> list[float]:
     """Numbers for JSON."""
     return np.round(np.asarray(x, np.float64), digits).tolist()
+
+
+def read_stream(out: Path, names: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """(start, end, score, contributions [names, N]) of the one video in a folder's scores.csv, as
+    they stand there."""
+    with open(out / SCORES_CSV, encoding="utf-8", newline="") as file:
+        rows = [[*row[2:5], *row[len(COLUMNS) :]] for row in csv.reader(file)][1:]
+    columns = np.array(rows, np.float64).reshape(-1, 3 + len(names)).T
+    return columns[0], columns[1], columns[2], columns[3:]

@@ -18,59 +18,29 @@ from gfvad.settings.config import config_hash, flatten, load, stored
 
 MODES = ("train", "evaluate", "score")
 SHARED_FILES = ("__init__", "common", "predictive", "variants", "predictive_variants")
-USAGE = "python -m gfvad.main --config=configs/xd.py [--config.KEY=VALUE ...] [--workdir=DIR]"
-TEXTS = {  # option -> (default, what it is)
-    "workdir": (None, "folder of the run (default: runs/DATASET-HASH of the config)"),
-    "checkpoint": ("last", "evaluate, score: last, best (on validation), or a step"),
-    "input": (None, "score: a feature file or folder"),
-    "output": (None, "score: the scores.npz to write; evaluate with --data: a folder"),
-    "data": (
-        None,
-        "evaluate: a folder of other data (features, frames or prepared records) than the run's"
-        " own; needs --output",
-    ),
-    "captions": (
-        None,
-        "score: JSON of timed sentences of the input (default: captions.json beside it)",
-    ),
-}
+PATHS = ("input", "output", "captions", "data")
 
 
 class Arguments(NamedTuple):
     """What a command line asks for."""
 
     config: ConfigDict
-    mode: str
-    workdir: Path
+    mode: str  # one of MODES
+    workdir: Path  # folder of the run
     checkpoint: str  # last | best | a step
-    input: Path | None
-    output: Path | None
-    captions: Path | None
+    input: Path | None  # score: a feature file or folder
+    output: Path | None  # score: the scores.npz to write; evaluate with data: a folder
+    captions: Path | None  # score: JSON of timed sentences of the input
     data: Path | None = None  # evaluate: other data than the run's own
 
 
-def parse(argv: Sequence[str], check: Callable[[ConfigDict], None]) -> Arguments | None:
-    """Parses and checks a command line (without the program's name); None where only the help was
-    asked for.
+def parse(argv: Sequence[str], check: Callable[[ConfigDict], None]) -> Arguments:
+    """Parses and checks a command line (without the program's name).
 
     check: refuses impossible configurations (`gfvad.tasks.check`). Raises ConfigError naming the
     key, what was found and what is valid.
     """
-    # the file before its overrides, in whatever order they were given
-    argv = sorted(map(_with_path, argv), key=lambda word: not word.startswith("--config="))
-    values = _flag_values(argv)
-    try:
-        _refuse_unknown_keys(argv)
-        rest = values(["gfvad", *argv])[1:]
-    except flags.Error as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ConfigError(
-            lines[0] if len(lines) == 1 else f"{lines[0].split(': Error')[0]}: {lines[-1].strip()}"
-        ) from error
-    if values.help:
-        settings = page.as_text(values.config)
-        print(f"{USAGE}\n{values.get_help()}\n\n{settings}")
-        return None
+    values, rest = _read(argv)
     if rest:
         raise ConfigError(
             f"unexpected argument {rest[0]!r}; options are written --name=value (see --help)"
@@ -90,9 +60,16 @@ def parse(argv: Sequence[str], check: Callable[[ConfigDict], None]) -> Arguments
     workdir = values.workdir or f"runs/{config.data.dataset}-{config_hash(config)}"
     path = {
         name: Path(values[name].value).expanduser() if values[name].value else None
-        for name in ("input", "output", "captions", "data")
+        for name in PATHS
     }
     return Arguments(config, values.mode, Path(workdir), values.checkpoint, **path)
+
+
+def settings_text(argv: Sequence[str]) -> str:
+    """The settings of the config that a command line names, with its values: help. Raises
+    ConfigError."""
+    chosen = [word for word in argv if word.startswith("--config")]
+    return page.as_text(_read(chosen)[0].config)
 
 
 def find_config(name: str) -> Path:
@@ -131,6 +108,21 @@ def config_names() -> list[str]:
     return sorted(names - set(SHARED_FILES))
 
 
+def _read(argv: Sequence[str]) -> tuple[flags.FlagValues, Sequence[str]]:
+    """Values of the options, and the words that are none. Raises ConfigError."""
+    # the file before its overrides, in whatever order they were given
+    argv = sorted(map(_with_path, argv), key=lambda word: not word.startswith("--config="))
+    values = _flag_values(argv)
+    try:
+        _refuse_unknown_keys(argv)
+        return values, values(["gfvad", *argv])[1:]
+    except flags.Error as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ConfigError(
+            lines[0] if len(lines) == 1 else f"{lines[0].split(': Error')[0]}: {lines[-1].strip()}"
+        ) from error
+
+
 def _with_path(word: str) -> str:
     """'--config=xd:rgb' with the path of the file."""
     if not word.startswith("--config="):
@@ -140,24 +132,12 @@ def _with_path(word: str) -> str:
 
 
 def _flag_values(argv: Sequence[str]) -> flags.FlagValues:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config",
-        None,
-        "NAME or NAME:VARIANT of a config (configs/NAME.py), or its path",
-        flag_values=values,
-        sys_argv=["gfvad", *argv],
-    )
-    flags.DEFINE_enum(
-        "mode",
-        "train",
-        MODES,
-        "train (evaluates at the end), evaluate, or score videos without labels",
-        flag_values=values,
-    )
-    for name, (default, meaning) in TEXTS.items():
-        flags.DEFINE_string(name, default, meaning, flag_values=values)
-    flags.DEFINE_bool("help", False, "show this help", short_name="h", flag_values=values)
+    values, words = flags.FlagValues(), ["gfvad", *argv]
+    config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=words)
+    flags.DEFINE_enum("mode", MODES[0], MODES, "", flag_values=values)
+    flags.DEFINE_string("checkpoint", "last", "", flag_values=values)
+    for name in ("workdir", *PATHS):
+        flags.DEFINE_string(name, None, "", flag_values=values)
     return values
 
 

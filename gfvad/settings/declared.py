@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -108,12 +108,12 @@ class Setting:
         return tuple(map(int, self.since.split("."))) >= QUIET_SINCE if self.since else False
 
     @property
-    def valid(self) -> tuple[Any, ...]:
+    def valid(self) -> Collection[Any]:
         """The choices; of registered ones, those that are registered now."""
         if isinstance(self.choices, tuple):
             return self.choices
         module, name = self.choices.rsplit(".", 1)
-        return tuple(getattr(importlib.import_module(module), name))
+        return getattr(importlib.import_module(module), name)
 
     def expected(self) -> str:
         """'a whole number from 1 to 100', 'True or False'."""
@@ -127,7 +127,7 @@ class Setting:
         if self._several:
             return f"{'whole ' * whole}numbers, each {self.range}, as (1, 2)"
         if self.range is None:
-            return f"one of {', '.join(map(str, self.choices))}"
+            return f"one of {', '.join(map(str, self.valid))}"
         noun = "fraction" if self.range == SHARE else "whole number" if whole else "number"
         return f"a {noun} {self.range}"
 
@@ -148,7 +148,7 @@ class Setting:
         listed = ", ".join(map(str, valid))
         for item in items if valid else ():
             if item not in valid:
-                hint = nearest(item, valid) if isinstance(item, str) else ""
+                hint = nearest(item, tuple(valid)) if isinstance(item, str) else ""
                 raise ConfigError(f"config.{self.key} = {item!r}{hint} (one of {listed})")
         if self.needed and (not items or len(set(items)) < len(items)):
             self.refuse(value, f"at least one{f' of {listed}' if valid else ''}, each once")

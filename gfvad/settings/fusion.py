@@ -88,7 +88,7 @@ DATA = (
     ),
 )
 RELATION = (
-    Setting("similarity", "cosine", choices="gfvad.graphs.relations.SIMILARITIES").means(
+    Setting("similarity", "cosine", choices="gfvad.graphs.relations.RELATIONS").means(
         "Similarity of two units."
     ),
     Setting("projection", 0, Range(0, WIDTH.high)).means(

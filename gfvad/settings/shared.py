@@ -59,7 +59,7 @@ SETTINGS = (
     ),
     *group(
         "model.expansion",
-        Setting("kind", "hadamard", choices="gfvad.graphs.expansion.KINDS").means(
+        Setting("kind", "hadamard", choices="gfvad.graphs.expansion.EXPANSIONS").means(
             "Powers of a graph: edge by edge, of its walks, or of its diffusion."
         ),
         Setting("order", 4, Range(1, DEPTH.high)).means("P = Q; a graph has order + 1 terms."),
@@ -70,7 +70,7 @@ SETTINGS = (
     ),
     *group(
         "model.fusion",
-        Setting("form", "cp", choices="gfvad.fusion.coefficients.FORMS").means(
+        Setting("form", "cp", choices="gfvad.fusion.forms.FORMS").means(
             "Coefficients: a full matrix (two graphs), an outer product, or a sum of products over"
             " all graphs (cp)."
         ),

@@ -17,6 +17,8 @@ from gfvad.settings.config import load, validate
 from gfvad.settings.kinds import DEFAULT, kind_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gfvad.tasks.task import Task
 
 # kind -> the module that fulfils `gfvad/tasks/task.py: Task`
@@ -34,8 +36,8 @@ def check(config: ConfigDict) -> None:
     task_of(config).check(config)
 
 
-def parse(argv: Sequence[str]) -> Arguments | None:
-    """A checked command line; None where only the help was asked for. Raises ConfigError."""
+def parse(argv: Sequence[str]) -> Arguments:
+    """A checked command line. Raises ConfigError."""
     return command_line.parse(argv, check)
 
 
@@ -51,3 +53,17 @@ def task_of_folder(model: Path) -> Task:
     if standalone.is_artefact(model):
         return task_of({"kind": DEFAULT})  # other tasks have no artefacts yet
     return task_of(load(model))
+
+
+def frame_labels(run: Path) -> Mapping[str, np.ndarray]:
+    """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config names.
+    Raises DataError where there is none."""
+    config = load(run)
+    return task_of(config).frame_labels(run, config)
+
+
+def video_classes(run: Path) -> Mapping[str, tuple[str, ...]]:
+    """Classes of a run's test videos, () of normal ones. Raises DataError where its data has
+    none."""
+    config = load(run)
+    return task_of(config).video_classes(run, config)

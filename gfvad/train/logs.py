@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,44 +28,35 @@ Row = dict[str, Any]
 
 
 class RunLog:
-    """Writes the logs of one run; on process 0 only, elsewhere every call does nothing. Use as a
-    context.
+    """Writes the logs of a run, or of a group of runs; on process 0 only, elsewhere every call does
+    nothing. Use as a context.
 
     Opening it for a run that goes on from `step` drops every row of a later step, so that nothing
-    is logged twice.
-    Field rows: all rows of metrics.jsonl.
+    is logged twice. Fields rows, timing: all rows of metrics.jsonl and timing.jsonl.
     """
 
-    def __init__(self, workdir: Path, step: int = 0, active: bool = True):
+    def __init__(self, workdir: Path, step: int = 0, active: bool = True, *, grouped: bool = False):
+        """grouped: each row of metrics.jsonl names its run by "run"; no TensorBoard."""
         self.rows: list[Row] = []
-        self._active = active
+        self.timing: list[Row] = []
+        self._active, self._folder, self._board = active, workdir, None
         if not active:
             return
-        self._folder = workdir
         try:
-            self._open(workdir, step)
+            workdir.mkdir(parents=True, exist_ok=True)
+            paths = {name: workdir / f"{name}.jsonl" for name in ("metrics", "timing")}
+            self.rows, self.timing = (truncate(path, step) for path in paths.values())
+            self._files = {name: open(path, "a", encoding="utf-8") for name, path in paths.items()}
+            if not grouped:
+                self._board = Board(workdir / "tensorboard", step)
         except OSError as error:
             raise cannot_write(workdir, error) from None
-
-    def _open(self, workdir: Path, step: int) -> None:
-        workdir.mkdir(parents=True, exist_ok=True)
-        paths = {name: workdir / f"{name}.jsonl" for name in ("metrics", "timing")}
-        self.rows = truncate(paths["metrics"], step)
-        truncate(paths["timing"], step)
-        self._files = {name: open(path, "a", encoding="utf-8") for name, path in paths.items()}
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
-        self._writer = self._board.file_writer.event_writer
-        # of the thread that writes the events: without it the queue fills and blocks
-        self._failed: BaseException | None = None
-        before, worker = threading.excepthook, self._writer._worker
-
-        def hook(found: threading.ExceptHookArgs) -> None:
-            if found.thread is worker:
-                self._failed = found.exc_value
-            else:
-                before(found)
-
-        threading.excepthook, self._hook = hook, before
+        wrong = [row for row in self.rows if grouped and not isinstance(row.get("run"), list)]
+        if wrong:
+            raise DataError(
+                f"{paths['metrics']}: a row of step {wrong[0]['step']} without its run; expected one"
+                " in each: remove it"
+            )
 
     def __enter__(self) -> RunLog:
         return self
@@ -76,23 +67,15 @@ class RunLog:
         try:
             with self._writing():
                 self.flush()
-                self._require_board()
-                self._board.close()
+                if self._board:
+                    self._board.close()
                 for file in self._files.values():
                     file.close()
-            threading.excepthook = self._hook
         except DataError:
-            # else the library tries again when the program ends, with a traceback
-            self._writer._closed = True
-            self._writer._event_queue.cancel_join_thread()
+            if self._board:
+                self._board.abandon()
             if kind is None:  # else the first error says more
                 raise
-
-    def _require_board(self) -> None:
-        """Raises what ended the thread that writes TensorBoard's events."""
-        if self._failed is not None:
-            self._writer._event_queue.cancel_join_thread()  # nobody empties it any more
-            raise self._failed
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -101,23 +84,19 @@ class RunLog:
         except OSError as error:
             raise cannot_write(self._folder, error) from None
 
-    def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
+    def write(
+        self, step: int, kind: str, values: Mapping[str, Any], place: Sequence[int] = ()
+    ) -> None:
         """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite
-        are left out: JSON has no word for them."""
-        self._add(
-            "metrics",
-            {
-                "step": step,
-                "kind": kind,
-                **{k: plain(v) for k, v in values.items() if np.isfinite(v).all()},
-            },
-        )
+        are left out: JSON has no word for them. place: of the run in its group."""
+        finite = {k: plain(v) for k, v in values.items() if np.isfinite(v).all()}
+        about = {"step": step, "kind": kind} | ({"run": list(place)} if place else {})
+        self._add("metrics", about | finite)
 
     def write_timing(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a row to timing.jsonl and TensorBoard."""
-        self._add(
-            "timing", {"step": step, "kind": "timing", **{k: float(v) for k, v in values.items()}}
-        )
+        row = {"step": step, "kind": "timing", **{k: float(v) for k, v in values.items()}}
+        self._add("timing", row)
 
     def flush(self) -> None:
         """Brings all rows to the disk; to be called before a checkpoint that counts on them."""
@@ -130,16 +109,55 @@ class RunLog:
     def _add(self, name: str, row: Row) -> None:
         if not self._active:
             return
-        if name == "metrics":
-            self.rows.append(row)
+        (self.rows if name == "metrics" else self.timing).append(row)
         with self._writing():
             self._files[name].write(json.dumps(row) + "\n")
             self._files[name].flush()
-            for key, value in row.items():
-                if key not in ("step", "kind"):
-                    for tag, number in flat(f"{row['kind']}/{key}", value):
-                        self._require_board()
-                        self._board.add_scalar(tag, number, row["step"])
+            if self._board:
+                self._board.add(row)
+
+
+class Board:
+    """TensorBoard's events of a run. What ends the thread that writes them is raised by the next
+    call: without that thread the queue fills and blocks."""
+
+    def __init__(self, folder: Path, step: int):
+        self._board = SummaryWriter(str(folder), purge_step=step + 1)
+        self._writer = self._board.file_writer.event_writer
+        self._failed: BaseException | None = None
+        before, worker = threading.excepthook, self._writer._worker
+
+        def hook(found: threading.ExceptHookArgs) -> None:
+            if found.thread is worker:
+                self._failed = found.exc_value
+            else:
+                before(found)
+
+        threading.excepthook, self._before = hook, before
+
+    def add(self, row: Row) -> None:
+        """The values of a row."""
+        for key, value in row.items():
+            if key not in ("step", "kind"):
+                for tag, number in flat(f"{row['kind']}/{key}", value):
+                    self._require()
+                    self._board.add_scalar(tag, number, row["step"])
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._require()
+        self._board.close()
+        threading.excepthook = self._before
+
+    def abandon(self) -> None:
+        """Gives up: else the library tries again when the program ends, with a traceback."""
+        self._writer._closed = True
+        self._writer._event_queue.cancel_join_thread()
+
+    def _require(self) -> None:
+        if self._failed is not None:
+            self._writer._event_queue.cancel_join_thread()  # nobody empties it any more
+            raise self._failed
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ its own name.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.base.progress import format_duration
 from gfvad.base.types import Batch
 from gfvad.train.logs import RunLog
+from gfvad.train.run import RUNNING, Run
 
 NAMED = 64  # videos spelt out in an error
 
@@ -33,32 +34,21 @@ class InFlight(NamedTuple):
     """A step that was given to the devices and not read yet."""
 
     step: int  # steps taken once it is done
-    batch: Batch  # numpy, this process's part
+    batch: Any  # numpy, this process's part
     metrics: Any  # on the devices
 
 
 class Meter:
-    """Collects step metrics, logs their means every `log_every` steps, prints progress, stops at
-    the first number that is not finite."""
+    """Collects step metrics, logs their means every `log_every` steps, prints progress. A number
+    that is not finite stops a single run; of a group it marks the run, which is logged no more."""
 
-    def __init__(
-        self,
-        mapper: Any,
-        log: RunLog,
-        names: Sequence[str],
-        *,
-        steps: int,
-        log_every: int,
-        batch_size: int,
-        say: Callable[[str], None],
-    ):
-        """names: of the videos that Batch.video counts; batch_size: examples of a step over all
-        devices."""
-        self._mapper, self._log, self._names, self._say = mapper, log, names, say
-        self._steps, self._log_every, self._batch_size = steps, log_every, batch_size
+    def __init__(self, run: Run, log: RunLog, pending: Mapping[str, Any] | None = None):
+        """pending: sums that a checkpoint has kept, to go on from."""
+        self.log, self._run, self._cfg = log, run, run.config.train
         self._in_flight: InFlight | None = None
-        self._sums: dict[str, np.ndarray] = {}
-        self._count = 0
+        sums = pending["sums"] if pending else {}
+        self._sums = {name: np.asarray(total, np.float64) for name, total in sums.items()}
+        self._count = pending["count"] if pending else 0
         # training time of the steps since the last log row; compilation, evaluation and saving are
         # not in it
         self._seconds, self._timed, self._mark = 0.0, 0, 0.0
@@ -81,21 +71,12 @@ class Meter:
             self._read(last)
 
     def pending(self) -> dict[str, Any]:
-        """Sums since the last log row, for a checkpoint."""
-        return {
-            "count": self._count,
-            "sums": {name: total.tolist() for name, total in self._sums.items()},
-        }
-
-    def resume(self, pending: Mapping[str, Any]) -> None:
-        """Goes on from the sums of a checkpoint."""
-        self._count = pending["count"]
-        self._sums = {
-            name: np.asarray(total, np.float64) for name, total in pending["sums"].items()
-        }
+        """Sums since the last log row, for a checkpoint; 0 for those of failed runs."""
+        finite = {n: np.where(np.isfinite(x), x, 0.0).tolist() for n, x in self._sums.items()}
+        return {"count": self._count, "sums": finite}
 
     def _read(self, done: InFlight) -> None:
-        metrics = self._mapper.unreplicate(done.metrics)
+        metrics = self._run.mapper.unreplicate(done.metrics)
         now = time.monotonic()
         self._seconds, self._timed, self._mark = (
             self._seconds + now - self._mark,
@@ -106,29 +87,38 @@ class Meter:
         self._count += 1
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + np.asarray(value, np.float64)
-        if done.step % self._log_every == 0 or done.step == self._steps:
+        if done.step % self._cfg.log_every == 0 or done.step == self._cfg.steps:
             self._write(done.step)
 
     def _write(self, step: int) -> None:
         means = {name: total / self._count for name, total in sorted(self._sums.items())}
         self._sums, self._count = {}, 0
-        self._log.write(step, "train", means)
-        rate = self._timed / max(self._seconds, 1e-9)
+        for place in np.ndindex(*self._run.shape):
+            if self._run.failed is None or self._run.failed[place] == RUNNING:
+                values = {name: np.asarray(mean)[place] for name, mean in means.items()}
+                self.log.write(step, "train", values, place)
+        rate, size = self._timed / max(self._seconds, 1e-9), self._cfg.batch_size
         self._seconds, self._timed = 0.0, 0
-        self._log.write_timing(
-            step, {"steps_per_second": rate, "examples_per_second": rate * self._batch_size}
-        )
-        left = format_duration((self._steps - step) / rate)
-        self._say(
-            f"train: {step}/{self._steps} steps, loss {means['loss']:.4f}, gradient"
-            f" {means['gradient_norm']:.3g}, {rate:.1f} steps/s ({rate * self._batch_size:.0f}"
-            f" examples/s), {left} left"
-        )
+        self.log.write_timing(step, {"steps_per_second": rate, "examples_per_second": rate * size})
+        if not self._run.shape:
+            self._run.say(
+                f"train: {step}/{self._cfg.steps} steps, loss {means['loss']:.4f}, gradient"
+                f" {means['gradient_norm']:.3g}, {rate:.1f} steps/s ({rate * size:.0f} examples/s),"
+                f" {format_duration((self._cfg.steps - step) / rate)} left"
+            )
 
     def _check(self, done: InFlight, metrics: Mapping[str, np.ndarray]) -> None:
+        shape, failed = self._run.shape, self._run.failed
+        finite = np.logical_and.reduce(
+            [np.isfinite(x).reshape(*shape, -1).all(-1) for x in metrics.values()]
+        )
+        if failed is not None:
+            failed[(failed == RUNNING) & ~finite] = done.step
+        elif not finite:
+            raise self._not_finite(done, metrics)
+
+    def _not_finite(self, done: InFlight, metrics: Mapping[str, np.ndarray]) -> NonFiniteError:
         bad = [name for name, value in metrics.items() if not np.isfinite(value).all()]
-        if not bad:
-            return
         # a term is a better answer than the sum it spoils
         terms = [name.removeprefix("loss/") for name in bad if name.startswith("loss/")] or bad
         found = ", ".join(
@@ -142,7 +132,7 @@ class Meter:
             if culprits
             else "all its features are finite"
         )
-        raise NonFiniteError(
+        return NonFiniteError(
             f"step {done.step}: {found}, expected finite numbers; training stopped, the last"
             f" checkpoint is from before it. Videos of the batch: {spell(videos)}; {inputs}. Check"
             " them by python -m gfvad.prepare --check, or lower config.optim.learning_rate or the"
@@ -151,11 +141,10 @@ class Meter:
 
     def _gather_names(self, batch: Batch, which: np.ndarray) -> list[str]:
         """Names of the chosen examples of all processes."""
-        own = np.asarray(batch.video)[which].astype(np.int32)
-        indices = np.concatenate(
-            [np.frombuffer(part, np.int32) for part in self._mapper.gather(own.tobytes())]
-        )
-        return [self._names[i] for i in dict.fromkeys(indices.tolist())]
+        chosen = np.asarray(batch.video)[which].astype(np.int32)
+        gathered = self._run.mapper.gather(chosen.tobytes())
+        indices = np.concatenate([np.frombuffer(part, np.int32) for part in gathered])
+        return [self._run.names[i] for i in dict.fromkeys(indices.tolist())]
 
 
 def finite_examples(batch: Batch) -> np.ndarray:

@@ -24,9 +24,15 @@ class TrainState(NamedTuple):
     key: Any
 
 
-# Members of an ensemble lie along a leading axis of what differs between them; the step count and
-# the constants are of all. in_axes and out_axes of a vmap over members
-MEMBERS = TrainState(step=None, params=0, constants=None, opt_state=0, key=0)
+# Collections that training writes to, of which each member of an ensemble has its own
+WRITTEN = ("memory",)
+
+
+def member_axes(state: TrainState) -> TrainState:
+    """in_axes and out_axes of a vmap over the members of an ensemble: they lie along a leading axis
+    of what differs between them; the step count and fixed constants are of all."""
+    constants = {name: 0 if name in WRITTEN else None for name in state.constants}
+    return TrainState(step=None, params=0, constants=constants, opt_state=0, key=0)
 
 
 def init_state(
@@ -36,25 +42,48 @@ def init_state(
     seed: int,
     members: int = 1,
 ) -> TrainState:
+    """`init_from` for a detector of one video: features is one example {modality: [N, D_m]}."""
+    mask = np.ones(len(next(iter(features.values()))), bool)
+    return init_from(model, transform, (dict(features), mask), seed, members)
+
+
+def init_from(
+    model: Any,
+    transform: optax.GradientTransformation,
+    inputs: tuple,
+    seed: int,
+    members: int = 1,
+) -> TrainState:
     """The state before the first step, as numpy arrays; equal on every process.
 
-    Args: model: detector of one video; features: one example {modality: [N, D_m]} for its shapes;
-    members: of an ensemble, each with
-    parameters and dropout of its own: leaves of params, opt_state and key get a leading [members].
-    The first is the run without an ensemble.
+    Args: model: called with `inputs`, an example; members: of an ensemble, each with parameters and
+    random numbers of its own: leaves of params, opt_state, key and written constants get a leading
+    [members]. The first is the run without an ensemble.
     """
-    mask = np.ones(len(next(iter(features.values()))), bool)
     keys = [
         jax.random.key(seed),
         *(jax.random.fold_in(jax.random.key(seed), member) for member in range(1, members)),
     ]
-    states = [
-        jax.tree.map(np.array, _init(model, transform, (dict(features), mask), key)) for key in keys
-    ]
+    states = [jax.tree.map(np.array, _init(model, transform, inputs, key)) for key in keys]
+    return states[0] if members == 1 else _join(states, np.stack)
+
+
+def shapes_from(
+    model: Any, transform: optax.GradientTransformation, inputs: tuple, members: int = 1
+) -> TrainState:
+    """The shapes of `init_from` alone (jax.ShapeDtypeStruct), to restore into: nothing is
+    compiled."""
+    shapes = jax.eval_shape(lambda: _init(model, transform, inputs, jax.random.key(0)))
     if members == 1:
-        return states[0]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
-    return stacked._replace(step=states[0].step, constants=states[0].constants)
+        return shapes
+    stacked = lambda leaves: jax.ShapeDtypeStruct((members, *leaves[0].shape), leaves[0].dtype)  # noqa: E731
+    return _join([shapes] * members, stacked)
+
+
+def _join(states: list[TrainState], stack: Callable) -> TrainState:
+    whole, first = jax.tree.map(lambda *leaves: stack(leaves), *states), states[0]
+    constants = {n: (whole if n in WRITTEN else first).constants[n] for n in first.constants}
+    return whole._replace(step=first.step, constants=constants)
 
 
 def is_ensemble(state: TrainState) -> bool:
@@ -67,17 +96,23 @@ def first_member(tree: Any, state: TrainState) -> Any:
     return jax.tree.map(lambda x: x[0], tree) if is_ensemble(state) else tree
 
 
-def init_from(
-    model: Any, transform: optax.GradientTransformation, inputs: tuple, seed: int
-) -> TrainState:
-    """The same, without members, for a model that is called with `inputs`."""
-    return jax.tree.map(np.array, _init(model, transform, inputs, jax.random.key(seed)))
+def member(state: TrainState, index: int) -> TrainState:
+    """The state of one member of an ensemble; as it is without one."""
+    take = lambda axis, tree: tree if axis is None else jax.tree.map(lambda x: x[index], tree)  # noqa: E731
+    if not is_ensemble(state):
+        return state
+    constants = {n: take(a, state.constants[n]) for n, a in member_axes(state).constants.items()}
+    params, opt_state, key = take(0, (state.params, state.opt_state, state.key))
+    return TrainState(state.step, params, constants, opt_state, key)
 
 
-def shapes_from(model: Any, transform: optax.GradientTransformation, inputs: tuple) -> TrainState:
-    """The shapes of `init_from` alone (jax.ShapeDtypeStruct), to restore into: nothing is
-    compiled."""
-    return jax.eval_shape(lambda: _init(model, transform, inputs, jax.random.key(0)))
+def mean_of_members(function: Callable[[TrainState], Any], state: TrainState) -> Any:
+    """function(state of one model) -> arrays; of an ensemble their means over its members (deep
+    ensembles, Lakshminarayanan et al., 2017)."""
+    if not is_ensemble(state):
+        return function(state)
+    found = jax.vmap(function, in_axes=(member_axes(state),))(state)
+    return jax.tree.map(lambda x: x.mean(0), found)
 
 
 def _init(

@@ -1,4 +1,4 @@
-"""The command line `python -m gfvad.prepare`: check, records, errors and exit codes."""
+"""The command line `gfvad prepare`: check, records, errors and exit codes."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare
+from gfvad.commands import prepare
 from gfvad.data.features import records
 
 
@@ -117,7 +117,8 @@ def test_as_a_module(repository, shared_data):
     command = [
         sys.executable,
         "-m",
-        "gfvad.prepare",
+        "gfvad.main",
+        "prepare",
         "--dataset=ucf_logits",
         f"--source={shared_data / 'ucf_crime'}",
         "--check",
@@ -133,17 +134,17 @@ def test_as_a_module(repository, shared_data):
 
 
 def test_documented_commands(repository):
-    """Every prepare command of docs/data.md names a dataset and options that exist; every
-    dataset has a section."""
-    page = (repository / "docs" / "data.md").read_text()
+    """Every prepare command of docs/sets names a dataset and options that exist; every dataset has
+    a page, and docs/data.md links it."""
+    pages = {page.stem: page.read_text() for page in (repository / "docs" / "sets").glob("*.md")}
     commands = [
         line.split()
+        for page in pages.values()
         for line in page.splitlines()
-        if line.strip().startswith("python -m gfvad.prepare") and "NAME" not in line
+        if line.startswith("gfvad prepare")
     ]
-    assert len(commands) >= 8
-    documented = {prepare.parse(command[3:]).dataset for command in commands}
+    documented = {prepare.parse(command[2:]).dataset for command in commands}
     assert documented == set(prepare.DATASETS)
-    assert {line[3:] for line in page.splitlines() if line.startswith("## ")} >= set(
-        prepare.DATASETS
-    ) - {prepare.SIMULATED}
+    assert set(pages) >= set(prepare.DATASETS) - {prepare.SIMULATED}
+    data = (repository / "docs" / "data.md").read_text()
+    assert all(f"(sets/{name}.md)" in data for name in pages)

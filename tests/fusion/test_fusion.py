@@ -10,8 +10,7 @@ import pytest
 from fusing import MASK, N, apply, cosines, operator, pulled, random_params
 from jax.test_util import check_grads
 
-from gfvad.fusion.coefficients import constrained
-from gfvad.fusion.operator import dense_coefficients
+from gfvad.fusion.coefficients import constrained, dense_coefficients
 from gfvad.fusion.polynomial import cp_polynomial, full_polynomial
 from gfvad.graphs.relations import cosine
 

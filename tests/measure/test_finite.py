@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from small_run import Run
 
-from gfvad import main, prepare
+from gfvad import main
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_SOME_FAILED
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.commands import prepare
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import arrays
 from gfvad.measure import finite, results
-from gfvad.scoring.stream import Log
+from gfvad.measure.score_result import UnitScore
+from gfvad.scoring.log import Log
 from gfvad.tasks.fusion import standalone
-from gfvad.tasks.fusion.live import Row, UnitStreamer
+from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import Refused, UnitScorer
 
 HUGE = {"float32": np.float32(1e30), "float64 beyond float32": np.float64(1e300)}
@@ -179,8 +181,8 @@ def test_the_artefact_by_itself(monkeypatch, tmp_path, capsys):
 def test_a_stream_leaves_it_out(tmp_path, capsys):
     log = Log(tmp_path, "camera", 0.5, ["rgb"])
     for k, score in enumerate((0.25, np.nan, np.inf, 0.75)):
-        log.take(Row(k, k + 1, score, {"rgb": 0.5}), 0.0)
-    log.take(Row(4, 5, 0.5, {"rgb": np.nan}), 0.0)
+        log.take(UnitScore(k, k + 1, score, {"rgb": 0.5}), 0.0)
+    log.take(UnitScore(4, 5, 0.5, {"rgb": np.nan}), 0.0)
     log.close()
     written = (tmp_path / "scores.csv").read_text()
     assert (
@@ -200,7 +202,7 @@ def test_units_after_a_bad_one_are_scored(monkeypatch):
     streamer._encoders = {
         "audio": SimpleNamespace(encode=lambda unit: np.full(3, next(values), np.float32))
     }
-    rows = [streamer._row(SimpleNamespace(start=k, end=k + 1)) for k in range(3)]
+    rows = [streamer._score_unit(SimpleNamespace(start=k, end=k + 1)) for k in range(3)]
     assert [bool(np.isfinite(row.score)) for row in rows] == [True, False, True]
 
 
@@ -235,12 +237,12 @@ def test_an_evaluation_writes_the_others_and_no_results(tmp_path):
 
 def test_predictive_scores(monkeypatch, tmp_path, capsys):
     """gfvad.main --mode=score of the predictive model goes the same way."""
-    clip_job = pytest.importorskip(
-        "gfvad.tasks.prediction.job", reason="the video extras are not installed"
+    clips = pytest.importorskip(
+        "gfvad.tasks.prediction.frame_scores", reason="the video extras are not installed"
     )
     videos = [
-        clip_job.unlabelled("a", np.ones(3)),
-        clip_job.unlabelled("b", np.array([1.0, np.inf])),
+        clips.unlabelled("a", np.ones(3)),
+        clips.unlabelled("b", np.array([1.0, np.inf])),
     ]
     assert finite.write_usable(tmp_path / "s.npz", *finite.divide(videos)) == EXIT_SOME_FAILED
     assert "no scores of b: 1 of 2 scores" in capsys.readouterr().err and set(

@@ -5,17 +5,22 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from gfvad import score
+from gfvad.commands import score
 from gfvad.scoring import stream
+from gfvad.tasks.task import StreamModel
 
 
 @pytest.fixture(autouse=True)
 def no_model(monkeypatch):
     """The model is opened before the source; none is needed here."""
-    monkeypatch.setattr(stream, "open_model", lambda request: (32, None))
+    model = StreamModel(32, 0.5, 16, None)
+    monkeypatch.setattr(
+        stream, "open_scorer", lambda request: SimpleNamespace(stream=lambda request: model)
+    )
 
 
 def call(source, *arguments):

@@ -20,7 +20,11 @@ import tiny_clips
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md",
-    *sorted(str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "docs").glob("*.md")),
+    *sorted(
+        str(p.relative_to(REPOSITORY))
+        for folder in ("docs", "docs/sets")
+        for p in (REPOSITORY / folder).glob("*.md")
+    ),
 ]
 SCRIPTS = [
     str(p.relative_to(REPOSITORY))

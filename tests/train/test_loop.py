@@ -14,14 +14,15 @@ import numpy as np
 import optax
 import pytest
 import tiny
-from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import pipeline
+from gfvad.tasks.fusion.training import Training, judge
 from gfvad.train import loop, optim, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.logs import RunLog, truncate
 from gfvad.train.meter import NonFiniteError
+from gfvad.train.run import SingleRun
 from gfvad.train.state import init_state
 from gfvad.train.stop import Interrupted, StopRequest
 
@@ -36,26 +37,18 @@ def once(make):
     """Runs of one configuration share what they compile; in test_resume.py each start is a
     process of its own."""
     made = {}
-    return lambda *args: made.setdefault(
-        str(next(x for x in args if isinstance(x, ConfigDict))), make(*args)
-    )
+    return lambda owner: made.setdefault(str(owner.config), make(owner))
 
 
 def train(workdir, mapper, config=None, records=None, **options):
     said = []
     options = {"say": said.append, **options}
+    config, records = config or tiny.config(), records or tiny.TinyRecords()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "mapped_step", once(loop.mapped_step))
-        patch.setattr(loop.evaluate, "Evaluator", once(loop.evaluate.Evaluator))
-        result = loop.train(
-            config or tiny.config(),
-            workdir,
-            records or tiny.TinyRecords(),
-            tiny.TinyDetector(),
-            mapper,
-            **options,
-        )
-    return result, said
+        patch.setattr(SingleRun, "mapped_step", once(SingleRun.mapped_step))
+        patch.setattr(Training, "evaluator", property(once(Training.evaluator.func)))
+        task = Training(config, records, tiny.TinyDetector(), mapper, **options)
+        return loop.train(SingleRun(task), workdir), said
 
 
 def bits(tree):
@@ -277,22 +270,8 @@ def test_wrong_input_is_refused_before_any_step(tmp_path, mapper, uninterrupted)
 def test_validation_of_one_kind_only_is_ranked_by_its_loss():
     """AUC is undefined there; minus the loss takes its place."""
 
-    class Evaluator:
-        def unit_scores(self, state, records, indices):
-            return {int(i): np.full(4, 0.25, np.float32) for i in indices}
-
-    run = loop.Run(
-        tiny.config(),
-        None,
-        tiny.TinyRecords(),
-        np.array([0, 2]),
-        None,
-        Evaluator(),
-        None,
-        None,
-        None,
-    )
-    values = loop.validate(run, None)
+    scores = {i: np.full(4, 0.25, np.float32) for i in (0, 2)}
+    values = judge(scores, tiny.TinyRecords().labels, tiny.config())
     assert values["selection"] == -values["loss"] and "auc" not in values
 
 
@@ -409,8 +388,9 @@ def test_the_detector_trains_through_the_loop_and_the_test_split_is_followed(tmp
         data__eval_lengths=(tiny.UNITS,),
     )
     model = tiny.detector(config)
-    options = {"test_records": tiny.TinyRecords(6, seed=3), "say": lambda text: None}
-    result = loop.train(config, tmp_path, tiny.TinyRecords(), model, mapper, **options)
+    followed = tiny.TinyRecords(6, seed=3)
+    task = Training(config, tiny.TinyRecords(), model, mapper, followed, lambda text: None)
+    result = loop.train(SingleRun(task), tmp_path)
     assert [row["kind"] for row in result.history] == 2 * ["train", "fusion", "validation", "test"]
     assert np.shape(result.history[1]["a"]) == (1, 2, 3, 3)
     assert {

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tiny
 
-from gfvad.tasks.fusion import step
+from gfvad.tasks.fusion import step, training
 from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.train import loop, optim, parallel, state
 from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.run import SingleRun
 
 MEMBERS = 3
 STEPS = 10
@@ -136,11 +137,12 @@ def test_a_run_with_members_trains_and_restores(problem, ensemble, tmp_path):
         train__steps=STEPS, train__members=MEMBERS, data__eval_lengths=(tiny.UNITS,)
     )
     mapper = parallel.make_mapper("pmap", 1)
-    result = loop.train(
-        config, tmp_path, tiny.TinyRecords(), tiny.TinyDetector(), mapper, say=lambda text: None
+    task = training.Training(
+        config, tiny.TinyRecords(), tiny.TinyDetector(), mapper, say=lambda text: None
     )
+    result = loop.train(SingleRun(task), tmp_path)
     with Checkpoints(tmp_path / loop.CHECKPOINTS, config) as kept:
         restored = kept.restore("last", result.state)
     assert difference(restored.state.params, result.state.params) == 0
     assert result.state.key.shape == (MEMBERS, 2)
-    assert loop.coefficients(problem[0], ensemble[0])["a"].ndim == 4
+    assert training.coefficients(problem[0], ensemble[0])["a"].ndim == 4

@@ -50,7 +50,7 @@ def killed(where):
                 signal.raise_signal(signal.SIGTERM)
         return original(self)
 
-    def evaluate(run, state, step, log, original=loop.evaluate_all):
+    def evaluate(run, state, step, log, original=loop.evaluate):
         return now() if step == number else original(run, state, step, log)
 
     def save(self, step, *args, original=checkpoint.Checkpoints.save):
@@ -69,7 +69,7 @@ def killed(where):
     if kind in ("draw", "term"):
         pipeline.TrainIterator.__next__ = draw
     elif kind == "evaluate":
-        loop.evaluate_all = evaluate
+        loop.evaluate = evaluate
     elif kind in ("save", "late"):
         checkpoint.Checkpoints.save = save
     elif kind == "log":
@@ -83,8 +83,10 @@ def job(workdir, where, kind):
     import tiny
 
     from gfvad.tasks.fusion import evaluate
+    from gfvad.tasks.fusion.training import Training
     from gfvad.train import loop, parallel
     from gfvad.train.checkpoint import Checkpoints
+    from gfvad.train.run import SingleRun
 
     parallel.initialise_distributed()
     config, records = (
@@ -93,11 +95,9 @@ def job(workdir, where, kind):
     )
     model = tiny.detector(config) if kind == "detector" else tiny.TinyDetector()
     mapper = parallel.make_mapper("pmap", 2 // int(os.environ.get("GFVAD_PROCESSES", "1")))
-    made, make = [], loop.evaluate.Evaluator
-    # what the loop compiled scores at the end too
-    loop.evaluate.Evaluator = lambda *args: made.append(make(*args)) or made[0]
+    task = Training(config, records, model, mapper)
     with killed(where) if where else contextlib.nullcontext():
-        result = loop.train(config, workdir, records, model, mapper)
+        result = loop.train(SingleRun(task), workdir)
         results = {}
         with Checkpoints(workdir / "checkpoints", config, repr(records)) as checkpoints:
             for which in ("last", "best"):
@@ -106,7 +106,7 @@ def job(workdir, where, kind):
                     f"{which}/{path}": np.asarray(leaf)
                     for path, leaf in enumerate(jax.tree.leaves(state))
                 }
-                units = made[0].unit_scores(state, records, range(4))
+                units = task.evaluator.unit_scores(state, records, range(4))
                 results |= {
                     f"{which}/scores/{video.name}": video.scores
                     for video in evaluate.scored_videos(units, records, range(4))
@@ -149,7 +149,10 @@ def process(workdir, where, kind, own):
 def start(tmp_path_factory, repository):
     """start(workdir, where, model, environments) runs the job and gives the exit codes of its
     processes; start.log is what they said."""
-    path, log = f"{repository}:{repository / 'tests'}", tmp_path_factory.mktemp("log") / "stderr"
+    path, log = (
+        f"{repository}:{repository / 'tests' / 'support'}",
+        tmp_path_factory.mktemp("log") / "stderr",
+    )
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",

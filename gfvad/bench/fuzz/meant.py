@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -69,6 +68,7 @@ def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, str):
         return isinstance(other, str)
     numbers = [
-        type(x) in (int, float) and abs(x) < 1e300 and math.isfinite(x) for x in (one, other)
+        type(x) in (int, float) and isinstance(x, int | float) and abs(x) < 1e300
+        for x in (one, other)
     ]
     return all(numbers) or one is other

@@ -62,8 +62,8 @@ def judge(
         return Verdict(UNCLEAR, f"the password stands in {told.get('secret') or 'a message'}")
     if told.get("not_finite"):
         return Verdict(SILENT, f"{told['not_finite']} holds numbers that are not finite")
-    if REPORTS.search(said + errors):
-        return Verdict(UNCLEAR, f"asks to report it: {REPORTS.search(said + errors)[0]}")
+    if asked := REPORTS.search(said + errors):
+        return Verdict(UNCLEAR, f"asks to report it: {asked[0]}")
     named = _named(text, effect["names"])
     if status not in (0, sound["exit"]):
         return _error(effect, sound, told, errors, text, status, named)

@@ -19,7 +19,7 @@ UCF_ROWS = {
 }
 
 
-def numbers(*shape: int, seed: int = 0, dtype=np.float32) -> np.ndarray:
+def numbers(*shape: int, seed: int = 0, dtype: type = np.float32) -> np.ndarray:
     """Normal numbers; the same ones for a seed."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 

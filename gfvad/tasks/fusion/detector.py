@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from gfvad.base.types import DataError, Output
 from gfvad.fusion.operator import FusionOperator
-from gfvad.graphs.relations import relationship_graph, temporal, temporal_seconds
+from gfvad.graphs.relations import learns_width, relationship_graph, temporal, temporal_seconds
 from gfvad.nn.filter import SparseFeatureFilter
 from gfvad.tasks.fusion.content import MIN_STD, Arrays, Confident, ContentModel
 from gfvad.tasks.fusion.heads import BranchHead, DegreeHead, GnnHead, RowHead
@@ -128,7 +128,7 @@ class GraphFusionDetector(ContentModel):
         if cfg.projection > 0:
             # no bias: an absent unit must stay zero
             x = nn.Dense(cfg.projection, use_bias=False, name=f"projection_{source}_{modality}")(x)
-        if cfg.similarity != "rbf" or cfg.sigma >= 0:
+        if not learns_width(cfg):
             return relationship_graph(x, mask, cfg)
         # learnt as a logarithm, so that it stays positive; the initial projection keeps the
         # variance of a feature

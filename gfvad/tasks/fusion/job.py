@@ -17,27 +17,28 @@ from gfvad.base import run_files
 from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data import sampling, simulate
+from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.source import SIMULATED, Source, fit_lengths, resolve
 from gfvad.extraction import provenance
-from gfvad.fusion.coefficients import dense_coefficients
+from gfvad.fusion.coefficients import dense_coefficients, is_pictured
 from gfvad.measure import calibration, finite, protocols, results, tables, untrained, whole_clips
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
+from gfvad.tasks.fusion.training import FUSION, Training
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, learnt, refuse_other_data, skipped_text, stated
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
+from gfvad.train.run import SingleRun
 from gfvad.train.state import TrainState, first_member, init_state
 
 # checkpoint -> its name in results
 RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}
 SCORES = "scores.npz"
-MAX_PICTURED_GRAPHS = 3
 # training videos (evenly over the split) whose scores give the mean and spread of the 'train'
 # normalisation
 STATISTICS_VIDEOS = 400
@@ -100,14 +101,10 @@ def train(arguments: Arguments) -> int:
             config_lib.save(parts.config, parts.workdir)
             provenance.keep(parts.source.root, parts.workdir)
         try:
-            loop.train(
-                parts.config,
-                parts.workdir,
-                parts.train,
-                parts.model,
-                parts.mapper,
-                test_records=parts.test,
+            task = Training(
+                parts.config, parts.train, parts.model, parts.mapper, parts.test, parts.say
             )
+            loop.train(SingleRun(task), parts.workdir)
         except NonFiniteError as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_NOT_FINITE
@@ -297,9 +294,8 @@ def require_checkpoints(workdir: Path) -> None:
 def template(config: ConfigDict, model: Any, split: Any) -> TrainState:
     """A state of the right shapes, to restore into."""
     transform = make_optimiser(config.optim, config.train.steps).transform
-    return init_state(
-        model, transform, loop.example_features(split, config), config.seed, config.train.members
-    )
+    features = streams.example_features(split.dims, config.data)
+    return init_state(model, transform, features, config.seed, config.train.members)
 
 
 def score_videos(
@@ -406,11 +402,10 @@ def fusion_coefficients(
     """(A as a dense tensor, its first channel; names of its axes; number of channels); None for
     a model without, or with more graphs than a picture shows."""
     names = registry.graph_names(config.model, config.data.modalities)
-    if loop.FUSION not in state.params or len(names) > MAX_PICTURED_GRAPHS:
+    fusion = config.model.fusion
+    if FUSION not in state.params or not is_pictured(fusion, len(names)):
         return None
-    channels = np.asarray(
-        dense_coefficients(first_member(state.params[loop.FUSION], state), config.model.fusion)
-    )
+    channels = np.asarray(dense_coefficients(first_member(state.params[FUSION], state), fusion))
     axes = channels.ndim - 1
     return (
         channels[0],

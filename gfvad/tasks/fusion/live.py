@@ -11,29 +11,20 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from gfvad.encoders.registry import Encoder
 from gfvad.encoders.units import FRAMES, Grouper, Picture, Sound, Unit
+from gfvad.measure.score_result import UnitScore
 from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
 
 MEMORY = 64  # units (about half a minute) that a new one is related to
 
 
-class Row(NamedTuple):
-    """Score of a piece of a stream."""
-
-    start: float  # seconds
-    end: float
-    score: float  # NaN where none could be made, which is never written
-    contributions: dict[str, float]
-
-
 class UnitStreamer:
-    """Pieces of a stream in, rows out. sound: whether the stream has a sound track; fps: as
-    `Grouper`."""
+    """Pieces of a stream in, scores of units out. sound: whether the stream has a sound track;
+    fps: as `Grouper`. Field `delay`: what a score waits for, in words."""
 
     def __init__(
         self, scorer: UnitScorer, encoders: Sequence[Encoder], sound: bool, fps: float = 25.0
@@ -42,6 +33,14 @@ class UnitStreamer:
             scorer,
             {e.modality: e for e in encoders if e.modality in scorer.modalities},
             Grouper(sound, fps),
+        )
+        absent = sorted(
+            {*scorer.modalities} - {*self._encoders}
+            | ({"audio"} & {*scorer.modalities} if not sound else set())
+        )
+        self.delay = (
+            f"a unit of {FRAMES} frames ({FRAMES / fps:.2f} s), and the time of scoring it"
+            + (f"; no {', '.join(absent)}: scores are made without it" if absent else "")
         )
         self.memory = min(MEMORY, scorer.lengths[-1])
         self._rows: deque[dict[str, np.ndarray]] = deque(maxlen=self.memory)
@@ -56,15 +55,15 @@ class UnitStreamer:
         for encoder in self._encoders.values():  # networks are loaded and compiled then, too
             encoder.encode(blank)
 
-    def push(self, piece: Picture | Sound) -> list[Row]:
+    def push(self, piece: Picture | Sound) -> list[UnitScore]:
         """One more frame or piece of sound: rows of the units that it completed."""
-        return [self._row(unit) for unit in self._grouper.push(piece)]
+        return [self._score_unit(unit) for unit in self._grouper.push(piece)]
 
-    def finish(self) -> list[Row]:
+    def finish(self) -> list[UnitScore]:
         """The end of the stream."""
-        return [self._row(unit) for unit in self._grouper.finish()]
+        return [self._score_unit(unit) for unit in self._grouper.finish()]
 
-    def _row(self, unit: Unit) -> Row:
+    def _score_unit(self, unit: Unit) -> UnitScore:
         encoded = {m: e.encode(unit) for m, e in self._encoders.items()}
         widths = self._scorer.modalities
         self._rows.append(
@@ -85,8 +84,8 @@ class UnitStreamer:
             # units after it are not spoilt by it
             self._rows[-1] = {m: np.zeros(d, np.float32) for m, d in widths.items()}
             print(f"warning: {error}", file=sys.stderr)
-            return Row(unit.start, unit.end, float("nan"), {})
-        return Row(
+            return UnitScore(unit.start, unit.end, float("nan"), {})
+        return UnitScore(
             unit.start,
             unit.end,
             float(found["scores"][-1]),

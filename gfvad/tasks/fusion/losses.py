@@ -1,15 +1,9 @@
-"""Training losses on batched detector outputs. Every term is a (sum, count) pair, divided once,
-over all devices.
+"""Training losses on batched detector outputs: each term is one function, registered under its name
+(`register_loss`), whose weight is `config.loss.NAME`; see gfvad/train/loss_terms.py.
 
 Shapes: logits [B, N], graph [B, G, N, N], mask bool [B, N], label [B] (1 abnormal, 0 normal, -1
 unknown), valid bool [B]. Examples with valid False or label -1 count nowhere; padded units neither,
 whatever they hold. A term without an example that it concerns is 0 with gradient 0.
-
-Over devices: with `axis_name` each device returns the same scalar, that of the global batch. Inside
-a mapped function psum transposes to psum, so a device's gradient is that of the *sum* of all
-devices' (equal) scalars with respect to its own copy of the parameters, and the mean of the
-gradients over devices (`pmean`) is exactly the gradient of the global scalar. That needs pmap,
-vmap(axis_name) or shard_map(check_vma=False); checked shard_map transposes psum otherwise.
 """
 
 from __future__ import annotations
@@ -21,9 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, Output
-from gfvad.train.optim import switched_on
+from gfvad.train.loss_terms import LossTerms, SumCount, across
 
-SumCount = tuple[jax.Array, jax.Array]
+LOSSES = LossTerms()
+register_loss = LOSSES.register
 
 
 class Bounded(NamedTuple):
@@ -34,15 +29,27 @@ class Bounded(NamedTuple):
     most: int
 
 
+class LossInputs(NamedTuple):
+    """What every term may look at: this device's part of a batch, and what the model gave on it."""
+
+    output: Output  # of the model, leading B
+    batch: Batch
+    cfg: Any  # config.loss; any number but topk_divisor may be an array, variance_k a `Bounded`
+    axis_name: str | None
+    mask: jax.Array  # bool [B, N]; an example that counts nowhere has no units
+    known: jax.Array  # bool [B]: examples that count
+    normal: jax.Array  # bool [B]
+    abnormal: jax.Array  # bool [B]
+
+
 def total_loss(
     output: Output, batch: Batch, cfg: Any, axis_name: str | None = None, step: Any = 0
 ) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
     Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not
-    feed, is left out; any number but topk_divisor may be an array, variance_k a `Bounded`);
-    axis_name of the device mapping, None on one device; step: how many were taken, for what fades
-    out.
+    feed, is left out); axis_name of the device mapping, None on one device; step: how many were
+    taken, for what fades out.
     Returns: (scalar, {term: its unweighted global value}), both equal on every device.
     """
     known = batch.valid & (batch.label >= 0)
@@ -50,50 +57,8 @@ def total_loss(
     # gradient
     mask = batch.mask & known[:, None]
     normal, abnormal = known & (batch.label < 0.5), known & (batch.label > 0.5)
-    terms: dict[str, tuple[float, SumCount]] = {
-        "bce": (
-            1.0,
-            multiple_instance_bce(
-                output.logits, mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing
-            ),
-        )
-    }
-    for name in (
-        [name for name in output.aux if name.startswith("branch/")]
-        if switched_on(cfg.branch)
-        else []
-    ):
-        pair = multiple_instance_bce(
-            output.aux[name], mask, batch.label, known, cfg.topk_divisor, cfg.label_smoothing
-        )
-        terms[name] = (cfg.branch, pair)
-    if switched_on(cfg.unit_normal):
-        terms["unit_normal"] = (cfg.unit_normal, unit_cross_entropy(output, mask, normal, -1))
-    if switched_on(cfg.unit_abnormal):
-        terms["unit_abnormal"] = (
-            cfg.unit_abnormal * fade(step, cfg.unit_abnormal_steps),
-            unit_cross_entropy(output, mask, abnormal, 1),
-        )
-    if switched_on(cfg.consistency):
-        terms["consistency"] = (cfg.consistency, consistency(output, mask, abnormal))
-    if switched_on(cfg.variance) and output.graph.shape[1] > 0:
-        pair = degree_variance(
-            output.graph, mask, normal, abnormal, cfg.variance_alpha, cfg.variance_k, axis_name
-        )
-        terms["variance"] = (cfg.variance, pair)
-    if switched_on(cfg.smoothness):
-        terms["smoothness"] = (cfg.smoothness, smoothness(output.logits, mask, abnormal))
-    if switched_on(cfg.sparsity):
-        terms["sparsity"] = (cfg.sparsity, sparsity(output.logits, mask, abnormal))
-    if switched_on(cfg.balance) and "balance" in output.aux:
-        terms["balance"] = (cfg.balance, balance(output.aux["balance"], known))
-    if switched_on(cfg.reconstruction) and "reconstruction" in output.aux:
-        terms["reconstruction"] = (
-            cfg.reconstruction,
-            reconstruction(output.aux["reconstruction"], mask, normal),
-        )
-    values = {name: divide(*across(pair, axis_name)) for name, (_, pair) in terms.items()}
-    return sum(weight * values[name] for name, (weight, _) in terms.items()), values
+    inputs = LossInputs(output, batch, cfg, axis_name, mask, known, normal, abnormal)
+    return LOSSES.total(inputs, cfg, axis_name, step)
 
 
 def fade(step: Any, steps: Any) -> Any:
@@ -104,14 +69,31 @@ def fade(step: Any, steps: Any) -> Any:
     return jnp.clip(1.0 - step / steps, 0.0, 1.0) if steps > 0 else 1.0
 
 
-def across(tree: Any, axis_name: str | None) -> Any:
-    """Sum over devices; the tree itself on one device."""
-    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+@register_loss("bce", default=1.0)
+def video_bce(given: LossInputs) -> SumCount:
+    """Multiple-instance cross entropy of the fused score."""
+    return multiple_instance_bce(
+        given.output.logits,
+        given.mask,
+        given.batch.label,
+        given.known,
+        given.cfg.topk_divisor,
+        given.cfg.label_smoothing,
+    )
 
 
-def divide(total: jax.Array, count: jax.Array) -> jax.Array:
-    """total / count, and 0 (with gradient 0) where nothing was counted."""
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), 0.0)
+@register_loss("branch")
+def branch_bce(given: LossInputs) -> Mapping[str, SumCount]:
+    """The same of each branch of the head "branches" by itself."""
+    return {
+        name: video_bce(given._replace(output=given.output._replace(logits=logits)))
+        for name, logits in branches(given.output).items()
+    }
+
+
+def branches(output: Output) -> dict[str, jax.Array]:
+    """Logits [B, N] of each branch, by name."""
+    return {name: z for name, z in output.aux.items() if name.startswith("branch/")}
 
 
 def multiple_instance_bce(
@@ -142,6 +124,18 @@ def multiple_instance_bce(
     return jnp.where(counted, loss, 0.0).sum(), counted.sum()
 
 
+@register_loss("unit_normal")
+def normal_units(given: LossInputs) -> SumCount:
+    """`unit_cross_entropy` of normal videos."""
+    return unit_cross_entropy(given.output, given.mask, given.normal, -1)
+
+
+@register_loss("unit_abnormal", factor=lambda cfg, step: fade(step, cfg.unit_abnormal_steps))
+def abnormal_units(given: LossInputs) -> SumCount:
+    """`unit_cross_entropy` of abnormal videos, which may fade out."""
+    return unit_cross_entropy(given.output, given.mask, given.abnormal, 1)
+
+
 def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign: int) -> SumCount:
     """Cross entropy of every unit of some videos with their video's label: sign -1 normal, 1
     abnormal (ours).
@@ -154,7 +148,7 @@ def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign:
     Args: chosen bool [B]. Returns (sum over real units of the chosen videos, their number).
     """
     taken = mask & chosen[:, None]
-    logits = [output.logits, *(z for name, z in output.aux.items() if name.startswith("branch/"))]
+    logits = [output.logits, *branches(output).values()]
     return (
         sum(
             jnp.where(taken, -jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)), 0.0).sum()
@@ -164,7 +158,8 @@ def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign:
     )
 
 
-def consistency(output: Output, mask: jax.Array, abnormal: jax.Array) -> SumCount:
+@register_loss("consistency")
+def consistency(given: LossInputs) -> SumCount:
     """Each branch learns, unit by unit, what all branches together say of abnormal videos (ours;
     after co-training, Blum and Mitchell 1998).
 
@@ -172,13 +167,11 @@ def consistency(output: Output, mask: jax.Array, abnormal: jax.Array) -> SumCoun
     a modality that finds the event teaches the others when it is. Returns (sum over real units of
     abnormal videos, their number); a model without branches gives 0.
     """
-    taken = mask & abnormal[:, None]
-    target = jax.lax.stop_gradient(jax.nn.sigmoid(jnp.where(taken, output.logits, 0.0)))
-    branches = [
-        jnp.where(taken, z, 0.0) for name, z in output.aux.items() if name.startswith("branch/")
-    ]
+    taken = given.mask & given.abnormal[:, None]
+    target = jax.lax.stop_gradient(jax.nn.sigmoid(jnp.where(taken, given.output.logits, 0.0)))
+    logits = [jnp.where(taken, z, 0.0) for z in branches(given.output).values()]
     losses = [
-        -target * jax.nn.log_sigmoid(z) - (1.0 - target) * jax.nn.log_sigmoid(-z) for z in branches
+        -target * jax.nn.log_sigmoid(z) - (1.0 - target) * jax.nn.log_sigmoid(-z) for z in logits
     ]
     return sum((jnp.where(taken, x, 0.0).sum() for x in losses), jnp.zeros(())), taken.sum()
 
@@ -188,6 +181,22 @@ def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:
     0 at padded units (Eq. 7)."""
     pairs = (mask[:, :, None] & mask[:, None, :])[:, None]
     return jnp.where(pairs & (graph >= alpha), graph, 0.0).sum(-1)
+
+
+@register_loss("variance")
+def variance(given: LossInputs) -> SumCount | None:
+    """`degree_variance`; None without graphs."""
+    if not given.output.graph.shape[1]:
+        return None
+    return degree_variance(
+        given.output.graph,
+        given.mask,
+        given.normal,
+        given.abnormal,
+        given.cfg.variance_alpha,
+        given.cfg.variance_k,
+        given.axis_name,
+    )
 
 
 def degree_variance(
@@ -233,36 +242,57 @@ def global_variance(
     return across(jnp.square(deviation).sum((0, 2)), axis_name) / jnp.maximum(count, 1), count
 
 
-def smoothness(logits, mask, abnormal) -> SumCount:
+@register_loss("smoothness")
+def smoothness(given: LossInputs) -> SumCount:
     """sum_t (s_t - s_{t-1})^2 of the scores of abnormal videos, over pairs of real neighbours in
     time (RTFM; weight 8e-4).
 
     Returns (sum over abnormal videos, their number).
     """
-    score = jax.nn.sigmoid(jnp.where(mask, logits, 0.0))
+    mask, abnormal = given.mask, given.abnormal
+    score = jax.nn.sigmoid(jnp.where(mask, given.output.logits, 0.0))
     pairs = mask[:, 1:] & mask[:, :-1] & abnormal[:, None]
     return jnp.where(pairs, jnp.square(score[:, 1:] - score[:, :-1]), 0.0).sum(), abnormal.sum()
 
 
-def sparsity(logits, mask, abnormal) -> SumCount:
+@register_loss("sparsity")
+def sparsity(given: LossInputs) -> SumCount:
     """sum_t |s_t| of the scores of abnormal videos: events are rare (RTFM; weight 8e-3). Returns
     as `smoothness`."""
-    score = jax.nn.sigmoid(jnp.where(mask, logits, 0.0))
-    return jnp.where(mask & abnormal[:, None], score, 0.0).sum(), abnormal.sum()
+    score = jax.nn.sigmoid(jnp.where(given.mask, given.output.logits, 0.0))
+    taken = given.mask & given.abnormal[:, None]
+    return jnp.where(taken, score, 0.0).sum(), given.abnormal.sum()
 
 
-def balance(values, counted) -> SumCount:
+@register_loss("balance")
+def balance(given: LossInputs) -> SumCount | None:
     """Expert balance, per video [B] as the filters give it (SFN-VAD; weight 0.001): (sum over
     counted videos, their number)."""
-    return jnp.where(counted, values, 0.0).sum(), counted.sum()
+    if "balance" not in given.output.aux:
+        return None
+    return jnp.where(given.known, given.output.aux["balance"], 0.0).sum(), given.known.sum()
 
 
-def reconstruction(errors, mask, normal) -> SumCount:
+@register_loss("reconstruction")
+def reconstruction(given: LossInputs) -> SumCount | None:
     """Filtered features predict the raw ones on normal videos only, so that a filter refuses what
-    is abnormal (ours).
+    is abnormal (ours): squared error of a unit.
 
-    Args: errors [B, N], squared error of a unit. Returns (sum over real units of normal videos,
-    their number).
+    Returns (sum over real units of normal videos, their number).
     """
-    taken = mask & normal[:, None]
-    return jnp.where(taken, errors, 0.0).sum(), taken.sum()
+    if "reconstruction" not in given.output.aux:
+        return None
+    taken = given.mask & given.normal[:, None]
+    return jnp.where(taken, given.output.aux["reconstruction"], 0.0).sum(), taken.sum()
+
+
+@register_loss("own", default=1.0)
+def own(given: LossInputs) -> Mapping[str, SumCount]:
+    """What a model learns by besides: each `aux["loss/NAME"]`, a value a video [B], the mean over
+    videos that count."""
+    known = given.known
+    return {
+        name.removeprefix("loss/"): (jnp.where(known, value, 0.0).sum(), known.sum())
+        for name, value in given.output.aux.items()
+        if name.startswith("loss/")
+    }

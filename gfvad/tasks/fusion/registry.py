@@ -3,14 +3,15 @@ device work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 from ml_collections import FrozenConfigDict
 
 from gfvad.base.names import nearest
+from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError, DataError
 from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
@@ -21,6 +22,19 @@ from gfvad.tasks.fusion.foils import FeatureFusion
 
 # graphs of time alone -> key of model.relation
 TEMPORAL = {"temporal": "temporal_tau", "temporal in seconds": "temporal_seconds"}
+
+
+class Model(NamedTuple):
+    """How a model is made, and what its settings may be."""
+
+    # (whole config, feature sets) -> module: (features {m: [N, D_m]}, mask bool [N], train) ->
+    # Output(logits [N], graph [G, N, N] or [0, N, N], aux); aux["loss/NAME"] [] is learnt by too
+    build: Callable[[Any, tuple[Modality, ...]], nn.Module]
+    # (whole config, names of the feature sets): raises ConfigError by key
+    check: Callable[[Any, Sequence[str]], None] | None = None
+
+
+MODELS: Registry[Any] = Registry("model.name")
 
 
 def build_model(
@@ -38,7 +52,7 @@ def build_model(
     features.
     """
     check(config, tuple(feature_dims))
-    return MODELS[config.model.name](config, describe(feature_dims, feature_stats))
+    return model_of(config).build(config, describe(feature_dims, feature_stats))
 
 
 def describe(
@@ -75,10 +89,10 @@ def feature_fusion(config: Any, modalities: tuple[Modality, ...]) -> FeatureFusi
     return FeatureFusion(FrozenConfigDict(config.model), modalities, config.data.standardize)
 
 
-MODELS: dict[str, Callable[[Any, tuple[Modality, ...]], nn.Module]] = {
-    "graph_fusion": graph_fusion,
-    "feature_fusion": feature_fusion,
-}
+def model_of(config: Any) -> Model:
+    """The model that `config.model.name` names. Raises ConfigError."""
+    found = MODELS.find(config.model.name)
+    return found if isinstance(found, Model) else Model(found)
 
 
 def check(config: Any, modalities: Sequence[str]) -> None:
@@ -88,13 +102,20 @@ def check(config: Any, modalities: Sequence[str]) -> None:
     """
     model = config.model
     config_lib.check_values(config_lib.flatten(config))
+    check_model = model_of(config).check
     for name in (name for name in model.confidence if name not in modalities):
         hint = "expected names of config.data.modalities; take it out here or add it there"
         raise ConfigError(
             f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}"
         )
-    if model.name == "feature_fusion":
-        return check_foil(config, modalities)
+    if check_model:
+        check_model(config, modalities)
+
+
+def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
+    """Refuses, for graph_fusion, relations, filters and graphs that do not fit, and heads without
+    what they need."""
+    model = config.model
     check_relation(model.relation)
     if model.relation.temporal_seconds > 0 and not config.data.clock:
         raise ConfigError(
@@ -193,9 +214,23 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
     return names + [name for name, key in TEMPORAL.items() if model.relation[key] > 0]
 
 
-def one_of(key: str, value: str, valid: tuple[str, ...]) -> None:
+def one_of(key: str, value: str, valid: Collection[str]) -> None:
     """Refuses a name that is not valid, with the nearest one."""
     if value not in valid:
         raise ConfigError(
-            f"config.{key} = {value!r}{nearest(str(value), valid)} (one of {', '.join(valid)})"
+            f"config.{key} = {value!r}{nearest(str(value), tuple(valid))} (one of {', '.join(valid)})"
         )
+
+
+def register_model(
+    name: str,
+    build: Callable[[Any, tuple[Modality, ...]], nn.Module],
+    check: Callable[[Any, Sequence[str]], None] | None = None,
+) -> None:
+    """Makes a model known as `config.model.name = name`. Args: as the fields of `Model`. A model
+    whose file need not be imported first is named 'package.module:build' instead."""
+    MODELS.register(name, Model(build, check))
+
+
+register_model("graph_fusion", graph_fusion, check_graph_fusion)
+register_model("feature_fusion", feature_fusion, check_foil)

@@ -3,7 +3,7 @@ artefact of `python -m gfvad.export`, behind one class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,17 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import Batch, DataError
 from gfvad.data.streams import example_features
+from gfvad.encoders.registry import SIDE, open_encoder, settings_of
+from gfvad.encoders.units import FRAMES
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
 from gfvad.tasks import check
-from gfvad.tasks.fusion import registry, standalone
+from gfvad.tasks.fusion import registry, score_videos, standalone
+from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
 from gfvad.tasks.fusion.step import crop_scores
+from gfvad.tasks.task import Request, StreamModel, VideosToScore
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.optim import make_optimiser
@@ -38,7 +42,7 @@ class WeakRun(NamedTuple):
 
 
 class WeakScorer(NamedTuple):
-    """Scores of units, and what a user of them has to know."""
+    """A run or an artefact opened for scoring: `gfvad/tasks/task.py: Scorer`."""
 
     units: UnitScorer
     name: str
@@ -48,11 +52,43 @@ class WeakScorer(NamedTuple):
     # modality -> that of its features, as `gfvad/extraction` states it; None where they were made
     # elsewhere
     encoders: dict[str, dict[str, Any]] | None
+    config: ConfigDict  # of the run
+    kind: str = "weak"
+    bounded: bool = True  # scores lie in [0, 1]
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """Names of the feature sets."""
+    def contributors(self) -> tuple[str, ...]:
+        """Names of the modalities."""
         return tuple(self.units.modalities)
+
+    def score(self, name: str, features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Scores, parts and graph of one video as `UnitScorer.score`. Raises DataError."""
+        try:
+            return self.units.score(name, features, graph=True, parts=True)
+        except standalone.Refused as error:
+            raise DataError(str(error)) from None
+
+    def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
+        """As `Scorer.find`."""
+        return score_videos.find(self, request, claim)
+
+    def stream(self, request: Request) -> StreamModel:
+        """As `Scorer.stream`: units of the encoders of training, but for text, as nobody
+        describes a stream."""
+        encoders = [
+            open_encoder(
+                stated["name"],
+                **settings_of(m, stated, **{"path": p for n, p in request.paths.items() if n == m}),
+            )
+            for m, stated in score_videos.required_encoders(self).items()
+            if m in self.contributors and stated["name"] != "text"
+        ]
+        return StreamModel(
+            SIDE,
+            self.threshold,
+            FRAMES,
+            lambda info: UnitStreamer(self.units, encoders, info.sound, info.fps),
+        )
 
 
 def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
@@ -64,25 +100,17 @@ def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
             units, manifest = standalone.open_artefact(path), standalone.read_manifest(path)
         except standalone.Refused as error:
             raise DataError(str(error)) from None
+        threshold, rule = manifest["threshold"], manifest["threshold_rule"]
+        config = ConfigDict(config_lib._tuples(manifest.get("config") or {}))
         return WeakScorer(
-            units,
-            manifest["name"],
-            str(path),
-            manifest["threshold"],
-            manifest["threshold_rule"],
-            manifest["encoders"],
+            units, manifest["name"], str(path), threshold, rule, manifest["encoders"], config
         )
     run = open_run(path, checkpoint)
     call = jax.jit(program(run))
     threshold, rule = read_calibration(path, run.step)
-    return WeakScorer(
-        UnitScorer(lambda features, mask: call(dict(features), mask), rules(run)),
-        name_of(run),
-        str(path),
-        threshold,
-        rule,
-        provenance.kept(path),
-    )
+    units = UnitScorer(lambda features, mask: call(dict(features), mask), rules(run))
+    encoders = provenance.kept(path)
+    return WeakScorer(units, name_of(run), str(path), threshold, rule, encoders, run.config)
 
 
 def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:

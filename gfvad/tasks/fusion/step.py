@@ -9,20 +9,42 @@ do not depend on how many devices or processes there are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gfvad.base.types import Batch, DataError, Output
 from gfvad.tasks.fusion import losses
+from gfvad.train.loss_terms import across, divide
 from gfvad.train.optim import Optimiser
-from gfvad.train.state import MEMBERS, TrainState, is_ensemble
+from gfvad.train.state import TrainState, mean_of_members
+from gfvad.train.update import Learnt, update
 
 # of Output.aux: what is logged as a mean over the videos of the batch
 AVERAGED_AUX = ("usage/", "router_entropy/")
+
+
+class Objective(NamedTuple):
+    """What a detector learns by (gfvad/train/update.py)."""
+
+    model: Any
+    cfg: Any  # config.loss
+
+    def loss(
+        self, state: TrainState, batch: Batch, axis_name: str | None
+    ) -> tuple[jax.Array, Learnt]:
+        """The loss of the global batch."""
+        output = forward(self.model, state, batch)
+        total, terms = losses.total_loss(output, batch, self.cfg, axis_name, state.step)
+        return total, Learnt(terms, output)
+
+    def measure(
+        self, state: TrainState, output: Output, batch: Batch, axis_name: str | None
+    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
+        """`batch_statistics`; the constants stay what they are."""
+        found = batch_statistics(output, batch, self.cfg.topk_divisor, axis_name)
+        return found, state.constants
 
 
 def train_step(
@@ -34,55 +56,10 @@ def train_step(
     loss_cfg: Any,
     axis_name: str | None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update. Batch: features {m: [B, N, D_m]} of this device; axis_name None: a single device,
-    unmapped.
-
-    Returns (new state, metrics), both equal on every device. Metrics: loss, loss/TERM (unweighted),
-    gradient_norm before clipping, update_norm, learning_rate, score/abnormal and score/normal (mean
-    video scores), usage/*, router_entropy/*. Members of an ensemble are trained side by side on the
-    same batch, each on its own loss; metrics are their means.
-    """
-    step = partial(
-        one_step, model=model, optimiser=optimiser, loss_cfg=loss_cfg, axis_name=axis_name
-    )
-    if not is_ensemble(state):
-        return step(state, batch)
-    new, metrics = jax.vmap(step, in_axes=(MEMBERS, None), out_axes=(MEMBERS, 0))(state, batch)
-    return new, jax.tree.map(lambda x: x.mean(0), metrics)
-
-
-def one_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: Any,
-    optimiser: Optimiser,
-    loss_cfg: Any,
-    axis_name: str | None,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """`train_step` of a single model."""
-
-    def loss_fn(params: Any) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Output]]:
-        output = forward(model, state._replace(params=params), batch)
-        total, terms = losses.total_loss(output, batch, loss_cfg, axis_name, state.step)
-        return total, (terms, output)
-
-    (loss, (terms, output)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    # The loss is the global one on every device, and psum transposes to psum: the mean over devices
-    # is its exact gradient.
-    gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
-    updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
-    metrics = {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}}
-    metrics |= {
-        "gradient_norm": optax.global_norm(gradients),
-        "update_norm": optax.global_norm(updates),
-    }
-    metrics |= {"learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32)}
-    metrics |= batch_statistics(output, batch, loss_cfg.topk_divisor, axis_name)
-    new = state._replace(
-        step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state
-    )
-    return new, metrics
+    """One update by features {m: [B, N, D_m]}, see gfvad/train/update.py. Metrics besides:
+    score/abnormal and score/normal (mean video scores), usage/*, router_entropy/*."""
+    objective = Objective(model, loss_cfg)
+    return update(state, batch, objective=objective, optimiser=optimiser, axis_name=axis_name)
 
 
 def forward(model: Any, state: TrainState, batch: Batch) -> Output:
@@ -118,7 +95,7 @@ def batch_statistics(
             # [B] or [B, E]
             valid = batch.valid.reshape(-1, *[1] * (value.ndim - 1))
             pairs[name] = (jnp.where(valid, value, 0.0).sum(0), batch.valid.sum())
-    return {name: losses.divide(*losses.across(pair, axis_name)) for name, pair in pairs.items()}
+    return {name: divide(*across(pair, axis_name)) for name, pair in pairs.items()}
 
 
 def unit_scores(logits: jax.Array, mask: jax.Array) -> jax.Array:
@@ -170,17 +147,14 @@ def crop_scores(
 ) -> tuple[jax.Array, jax.Array]:
     """(fused graphs [B, G, N, N], unit scores [B, N]) of one crop of an evaluation batch.
 
-    An ensemble's score is the mean of its members' scores (deep ensembles, Lakshminarayanan et al.,
-    2017), and so is its graph.
+    An ensemble's score is the mean of its members' scores, and so is its graph.
     """
 
-    def one(member: TrainState) -> tuple[jax.Array, jax.Array]:
+    def of_member(member: TrainState) -> tuple[jax.Array, jax.Array]:
         output = apply_crop(model, member, batch, crop)
         return output.graph, unit_scores(output.logits, batch.mask)
 
-    if not is_ensemble(state):
-        return one(state)
-    return jax.tree.map(lambda x: x.mean(0), jax.vmap(one, in_axes=(MEMBERS,))(state))
+    return mean_of_members(of_member, state)
 
 
 def apply_crop(model: Any, state: TrainState, batch: Batch, crop: jax.Array | int) -> Output:

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import Scorer
+from gfvad.tasks.task import FrameScores, Scorer
 
 kind = "weak"
 
@@ -46,11 +46,11 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
     return other_data.evaluate(arguments)
 
 
-def score_frames(arguments: Arguments) -> int:
+def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores of videos from their features."""
-    from gfvad.tasks.fusion import score_features
+    from gfvad.tasks.fusion import frame_scores as job
 
-    return score_features.score(arguments)
+    return job.frame_scores(arguments)
 
 
 def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
@@ -71,6 +71,21 @@ def export(
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
-    from gfvad.measure.compare import frame_labels, split_of
+    from gfvad.measure import compare
 
-    return frame_labels(split_of(run))
+    return compare.frame_labels(_test_split(config))
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """Classes of the videos of a run's test split."""
+    split = _test_split(config)
+    return {v.name: tuple(v.classes) for v in (split.meta(i) for i in range(len(split)))}
+
+
+def _test_split(config: ConfigDict):
+    """Records of the test split of the data that a config names."""
+    from gfvad.data.features import records
+    from gfvad.data.features.source import resolve
+
+    path = resolve(config, lambda text: None).records
+    return records.open_records(path, "test", config.data.modalities)

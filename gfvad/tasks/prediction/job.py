@@ -1,5 +1,5 @@
 """The jobs of the predictive model behind the command line, top to bottom: train (and evaluate),
-evaluate, score."""
+evaluate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,31 +14,26 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base import run_files
-from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.data import pipeline
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import clips
 from gfvad.data.frames.layouts import open_layout
-from gfvad.data.frames.source import NO_TOKENS, ClipData, TrainingClips, open_split, set_root
+from gfvad.data.frames.source import NO_TOKENS, ClipData, open_split, set_root
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
-from gfvad.measure import finite
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion.job import EXIT_NOT_FINITE, RULES, check_batches, require_checkpoints
 from gfvad.tasks.prediction import report as clip_report
 from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction import scorer as scorer_lib
-from gfvad.tasks.prediction import step as clip_step
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel
-from gfvad.tasks.prediction.run_scorer import fresh_state, identity, make_model, restore
+from gfvad.tasks.prediction.model import PredictiveModel, build_model
+from gfvad.tasks.prediction.run_scorer import identity, restore
+from gfvad.tasks.prediction.training import Training
 from gfvad.train import loop, parallel
-from gfvad.train.checkpoint import VALIDATION, Checkpoints
+from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, refuse_other_data, stated
 from gfvad.train.meter import NonFiniteError
-from gfvad.train.optim import make_optimiser
-from gfvad.train.state import TrainState, parameter_count
-
-VALIDATION_CLIPS = 128  # held-out clips, evenly chosen, that training is followed on
+from gfvad.train.run import SingleRun
 
 
 class Parts(NamedTuple):
@@ -71,7 +65,10 @@ def train(arguments: Arguments) -> int:
         if parts.mapper.process_index == 0:
             config_lib.save(parts.config, parts.workdir)
         try:
-            train_loop(parts)
+            task = Training(
+                parts.config, parts.train, parts.split, parts.model, parts.mapper, parts.say
+            )
+            loop.train(SingleRun(task), parts.workdir)
         except NonFiniteError as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_NOT_FINITE
@@ -140,7 +137,7 @@ def set_up(arguments: Arguments) -> Parts:
         test,
         truth,
         split,
-        make_model(config, train.text_width),
+        build_model(config, train.text_width),
         mapper,
         say,
     )
@@ -195,61 +192,6 @@ def check_score(config: ConfigDict, data: ClipData) -> None:
         raise ConfigError(NO_TOKENS)
 
 
-def train_loop(parts: Parts) -> TrainState:
-    """Trains to config.train.steps, from the last checkpoint where there is one. Raises as
-    `loop.train`."""
-    config, mapper = parts.config, parts.mapper
-    state = fresh_state(config, parts.model, parts.train.features(0, 0))
-    parts.say(
-        f"train: {len(parts.split.train)} videos, {len(parts.split.validation)} held out,"
-        f" {parameter_count(state):,} parameters, {loop.describe(mapper)}"
-    )
-    source = TrainingClips(parts.train, parts.split.train, config.seed)
-    data = pipeline.clip_iterator(
-        source.example,
-        len(source),
-        config.train.batch_size,
-        config.seed,
-        mapper.process_index,
-        mapper.process_count,
-        identity=source.identity,
-        threads=config.data.workers,
-    )
-    step = partial(
-        clip_step.train_step,
-        model=parts.model,
-        optimiser=make_optimiser(config.optim, config.train.steps),
-        loss_cfg=config.loss,
-        axis_name=mapper.axis_name,
-    )
-    reader = Reader(mapper, parts.model, config)
-
-    def follow(run: loop.Run, state: TrainState, number: int, log: Any) -> dict[str, float]:
-        values = reader.errors(state, parts.train, parts.split.validation, VALIDATION_CLIPS)
-        log.write(number, "validation", values)
-        run.say(
-            f"validation: step {number}, "
-            + ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-        )
-        return {VALIDATION: -sum(values.values())}
-
-    run = loop.Run(
-        config,
-        mapper,
-        parts.train,
-        parts.split.validation,
-        None,
-        None,
-        data,
-        mapper.map_train(step),
-        parts.say,
-        follow,
-    )
-    return loop.run_from_last(
-        run, parts.workdir, state, parts.train.names, identity(parts.train)
-    ).state
-
-
 def evaluate_run(parts: Parts, which: str, started: float) -> int:
     """Scores the test split, evaluates every protocol, writes results, scores and figures,
     prints the tables. Process 0 alone does it."""
@@ -280,44 +222,3 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     )
     clip_report.write(report, reader, state, parts.say)
     return 0
-
-
-@run_files.claims_output
-def score(arguments: Arguments) -> int:
-    """Scores a folder of videos or frames, or one video, without labels, by a checkpoint of a
-    run. Returns the exit code."""
-    config = arguments.config
-    require_checkpoints(arguments.workdir)
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    check_batches(config, mapper)
-    say = loop.to_stderr
-    found = run_scorer.find(config, arguments.workdir, arguments.checkpoint, say)
-    if found.train is not None:
-        check_score(config, found.train)
-    if found.text_width and not arguments.captions:
-        raise DataError(
-            f"{arguments.input}: the model reads descriptions; give them by --captions=FILE (JSON"
-            " lines, docs/data.md), or train with the variant no_text"
-        )
-    wanted = config.copy_and_resolve_references()
-    wanted.data.root, wanted.data.layout = str(arguments.input), "any"
-    wanted.data.train_descriptions = wanted.data.test_descriptions = (
-        str(arguments.captions.resolve()) if arguments.captions else ""
-    )
-    videos = open_split(wanted, "test", say, found.flow_size)
-    run = run_scorer.complete(found, mapper, say)
-    readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
-    scores = {
-        name: scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score)
-        for name, reading in zip(videos.names, readings)
-    }
-    return finite.write_usable(
-        arguments.output, *finite.divide([unlabelled(name, x) for name, x in scores.items()])
-    )
-
-
-def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:
-    """Frame scores of a video of which nothing else is known."""
-    return ScoredVideo(
-        name, scores, np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0
-    )

@@ -1,5 +1,5 @@
-"""Training losses of the predictive model. Each is a (sum, count) pair over the clips of a batch,
-divided once, over all devices.
+"""Training losses of the predictive model: each term is one function, registered under its name
+(`register_loss`), whose weight is `config.loss.NAME`; see gfvad/train/loss_terms.py.
 
 Source: MemoryOut (arXiv 2506.02535) for frame, text and contrast; flow and pace are ours. Clips
 with valid False count nowhere.
@@ -7,7 +7,7 @@ with valid False count nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +15,12 @@ import jax.numpy as jnp
 
 from gfvad.base.types import ClipBatch
 from gfvad.nn.blocks import pool_cells
-from gfvad.tasks.fusion.losses import SumCount, across, divide
 from gfvad.tasks.prediction.model import PACE_STRIDE, Prediction, normalise_frames
+from gfvad.train.loss_terms import LossTerms, SumCount
 
 EPSILON = 1e-8
+
+LOSSES = LossTerms()
 
 
 class Pace(NamedTuple):
@@ -26,6 +28,16 @@ class Pace(NamedTuple):
 
     logits: jax.Array  # [B, h / 4, w / 4]
     moving: jax.Array  # bool, the same shape: see `moving_cells`
+
+
+class LossInputs(NamedTuple):
+    """What every term may look at: this device's clips, and what the model gave on them."""
+
+    prediction: Prediction  # leading B
+    paces: tuple[Pace, Pace] | None  # of the clips and of the faster ones; None without the network
+    batch: ClipBatch
+    cfg: Any  # config.loss
+    frames: jax.Array  # [B, F + 1, h, w, C] in [-1, 1]
 
 
 def total_loss(
@@ -37,43 +49,74 @@ def total_loss(
 ) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
-    Args: prediction batched over B; paces: of the clips and of the faster ones, None without the
-    pace network; cfg = config.loss. Returns (scalar, {term: its unweighted global value}), both
-    equal on every device.
+    Args: as the fields of `LossInputs`; axis_name of the device mapping, None on one device.
+    Returns (scalar, {term: its unweighted global value}), both equal on every device.
     """
-    frames, valid = normalise_frames(batch.features["frames"]), batch.valid
-    last, target = frames[:, -2], frames[:, -1]
-    terms: dict[str, tuple[float, jax.Array]] = {
-        "frame": (cfg.frame, frame_error(prediction.frame, target)),
-        "contrast": (cfg.contrast, motion_contrast(prediction.frame, target, last)),
-    }
-    if prediction.text is not None:
-        terms["text"] = (cfg.text, text_error(prediction.text, batch.features["text_next"]))
-    if prediction.flow is not None:
-        terms["flow"] = (
-            cfg.flow,
-            jnp.square(prediction.flow - batch.features["flow"][:, -1]).mean((1, 2, 3)),
-        )
-    if paces is not None:
-        terms["pace"] = (
-            cfg.pace,
-            0.5
-            * (
-                pace_error(paces[0], 0.0, cfg.pace_still)
-                + pace_error(paces[1], 1.0, cfg.pace_still)
-            ),
-        )
-    terms["balance"] = (cfg.balance, jnp.broadcast_to(prediction.aux["balance"], valid.shape))
-    values = {
-        name: divide(*across(over_clips(value, valid), axis_name))
-        for name, (_, value) in terms.items()
-    }
-    return sum(weight * values[name] for name, (weight, _) in terms.items()), values
+    frames = normalise_frames(batch.features["frames"])
+    inputs = LossInputs(prediction, paces, batch, cfg, frames)
+    return LOSSES.total(inputs, cfg, axis_name)
 
 
-def over_clips(values: jax.Array, valid: jax.Array) -> SumCount:
-    """[B] and bool [B] -> (sum over valid clips, their number)."""
-    return jnp.where(valid, values, 0.0).sum(), valid.sum()
+def register_loss(name: str) -> Callable:
+    """Decorates the function of a new term, `LossInputs` -> value of each clip [B], or None where
+    the model does not feed it. A term of weight 0 is still logged."""
+
+    def add(function: Callable[[LossInputs], jax.Array | None]) -> Callable:
+        def over_clips(given: LossInputs) -> SumCount | None:
+            values, valid = function(given), given.batch.valid
+            if values is None:
+                return None
+            return jnp.where(valid, values, 0.0).sum(), valid.sum()
+
+        over_clips.__qualname__ = function.__qualname__
+        LOSSES.register(name, always=True)(over_clips)
+        return function
+
+    return add
+
+
+@register_loss("frame")
+def frame(given: LossInputs) -> jax.Array:
+    """Error of the next frame."""
+    return frame_error(given.prediction.frame, given.frames[:, -1])
+
+
+@register_loss("contrast")
+def contrast(given: LossInputs) -> jax.Array:
+    """The next frame against the last one."""
+    return motion_contrast(given.prediction.frame, given.frames[:, -1], given.frames[:, -2])
+
+
+@register_loss("text")
+def text(given: LossInputs) -> jax.Array | None:
+    """Error of the next description."""
+    if given.prediction.text is None:
+        return None
+    return text_error(given.prediction.text, given.batch.features["text_next"])
+
+
+@register_loss("flow")
+def flow(given: LossInputs) -> jax.Array | None:
+    """Squared error of the next flow, in pixels a frame."""
+    if given.prediction.flow is None:
+        return None
+    return jnp.square(given.prediction.flow - given.batch.features["flow"][:, -1]).mean((1, 2, 3))
+
+
+@register_loss("pace")
+def pace(given: LossInputs) -> jax.Array | None:
+    """Cross entropy of the pace network, on clips and faster ones."""
+    if given.paces is None:
+        return None
+    usual, fast = given.paces
+    still = given.cfg.pace_still
+    return 0.5 * (pace_error(usual, 0.0, still) + pace_error(fast, 1.0, still))
+
+
+@register_loss("balance")
+def balance(given: LossInputs) -> jax.Array:
+    """Expert balance of the filters."""
+    return jnp.broadcast_to(given.prediction.aux["balance"], given.batch.valid.shape)
 
 
 def frame_error(predicted: jax.Array, target: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from gfvad.base.types import DataError
 from gfvad.data.frames import clips
@@ -16,14 +16,14 @@ from gfvad.data.frames.source import ClipData, open_split
 from gfvad.settings.config import flatten
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel
+from gfvad.tasks.prediction.model import PredictiveModel, build_model
 from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints, Restored, hash_of, training_leaves
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
-from gfvad.train.state import TrainState, init_from, shapes_from
+from gfvad.train.state import TrainState, shapes_from
 
 PRESENTATION = ("score.floors", "score.clip_seconds")  # what no score depends on
 # written with each checkpoint, with the time of its saving in it
@@ -122,7 +122,7 @@ def scorer_path(config: ConfigDict, workdir: Path, step: int) -> Path:
 def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
     """Reads the weights, and makes the scorer where it was not kept."""
     config, train = found.config, found.train
-    model = make_model(config, found.text_width)
+    model = build_model(config, found.text_width)
     example = found.scorer.example() if found.scorer else train.features(0, 0)
     # half of it, and no part of scoring
     state = restore(
@@ -154,22 +154,10 @@ def keep(path: Path, scorer: Scorer, say: Say) -> None:
         )
 
 
-def make_model(config: ConfigDict, text_width: int) -> PredictiveModel:
-    """The model for embeddings of that width (0: without descriptions)."""
-    return PredictiveModel(FrozenConfigDict(config.model), text_width, config.data.flow)
-
-
 def identity(data: ClipData) -> Learnt:
     """What a run learns from, for its checkpoints."""
     return Learnt(
         f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content
-    )
-
-
-def fresh_state(config: ConfigDict, model: PredictiveModel, example: dict[str, Any]) -> TrainState:
-    """The state before the first step; example: features of one clip."""
-    return init_from(
-        model, make_optimiser(config.optim, config.train.steps).transform, (example,), config.seed
     )
 
 

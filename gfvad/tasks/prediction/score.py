@@ -3,8 +3,9 @@ one stream in bounded memory, nothing on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from gfvad.base.progress import Progress
 from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data.captions import cache_folder
-from gfvad.data.frames import decode
+from gfvad.data.frames import decode, finding
 from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each
 from gfvad.data.frames.layouts import VideoFile, open_layout
@@ -25,13 +26,17 @@ from gfvad.tasks.prediction import run_scorer, score_terms
 from gfvad.tasks.prediction.frame_errors import assemble
 from gfvad.tasks.prediction.run_scorer import PredictiveRun
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows, Windowed, batch_of
+from gfvad.tasks.task import Request, StreamModel, VideosToScore, VideoToScore
 from gfvad.train import loop, parallel
 
 HEAT_MAPS = 4096  # of one video at most; a longer one keeps every second, fourth, ... frame's
 
 
 class PredictiveScorer:
-    """Scores of frames, and what a user of them has to know. One device."""
+    """Scores of frames, and what a user of them has to know: `gfvad/tasks/task.py: Scorer`. One
+    device."""
+
+    kind, bounded = "predictive", False  # scores are any numbers from 0 on
 
     def __init__(self, run: PredictiveRun):
         self.run, self.config = run, run.config
@@ -94,8 +99,8 @@ class PredictiveScorer:
         return str(self.run.workdir)
 
     @property
-    def terms(self) -> tuple[str, ...]:
-        """What a score is the sum of."""
+    def contributors(self) -> tuple[str, ...]:
+        """Names of the terms that a score is the sum of."""
         return tuple(self.run.scorer.chosen.weights)
 
     @property
@@ -119,6 +124,45 @@ class PredictiveScorer:
     def threshold_rule(self) -> str:
         """How the threshold was made."""
         return self.run.scorer.threshold_rule()
+
+    def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
+        """Videos and folders of frames, one after the other. Raises ConfigError and DataError."""
+        if request.workers > 0:
+            raise ConfigError(
+                "--workers: the predictive model reads one video after the other; leave it out"
+            )
+        passed: list[Path] = []
+        videos: dict[str, Path] = {}
+        for given in request.inputs:
+            layout = open_layout("any", Path(given).expanduser())
+            for video in layout.videos("test"):
+                if video.name in videos:
+                    raise DataError(
+                        f"{video.name!r} is the name of more than one video; expected names of"
+                        " their own: rename one, or score them into folders of their own"
+                    )
+                videos[video.name] = video.path
+            passed += layout.passed
+        claim(videos)
+        if self.needs_text and not request.descriptions:
+            raise DataError(
+                f"{request.model}: the model reads descriptions; give them by --descriptions=FILE"
+                " (JSON lines, docs/data.md), or train with the variant no_text"
+            )
+        alone = len(videos) == 1  # then it says itself how far it is
+        score = partial(self.score_video, descriptions=request.descriptions or None, progress=alone)
+        found = [
+            VideoToScore(name, str(path), lambda n=name, p=path: score(p)._replace(name=n))
+            for name, path in videos.items()
+        ]
+        return VideosToScore(found, note=finding.passed_over(passed))
+
+    def stream(self, request: Request) -> StreamModel:
+        """As `Scorer.stream`: frames with causal windows."""
+        from gfvad.tasks.prediction.stream import ClipStreamer
+
+        streamer = ClipStreamer(self)
+        return StreamModel(self.side, streamer.threshold, 1, lambda info: streamer)
 
     def score_video(
         self,

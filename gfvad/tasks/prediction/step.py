@@ -3,23 +3,55 @@ gfvad/train/parallel.py. As gfvad/tasks/fusion/step.py does for features."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gfvad.base.types import ClipBatch
 from gfvad.nn.blocks import pool_cells
 from gfvad.nn.memory import unit_length
-from gfvad.tasks.fusion import losses
-from gfvad.tasks.prediction import losses as losses_predictive
+from gfvad.tasks.prediction import losses
 from gfvad.tasks.prediction.model import Prediction, PredictiveModel, normalise_frames
+from gfvad.train.loss_terms import mean_over
 from gfvad.train.optim import Optimiser
-from gfvad.train.state import TrainState
+from gfvad.train.state import TrainState, mean_of_members, member
+from gfvad.train.update import Learnt, update
 
 GAINS = (0.8, 1.2)  # contrast of the clips that the pace network learns from
 MEMORY = "memory"  # collection of filters that are written to while training (MNAD)
+
+
+class Objective(NamedTuple):
+    """What the model learns by (gfvad/train/update.py)."""
+
+    model: PredictiveModel
+    cfg: Any  # config.loss
+
+    def loss(
+        self, state: TrainState, batch: ClipBatch, axis_name: str | None
+    ) -> tuple[jax.Array, Learnt]:
+        """The loss of the global batch."""
+        prediction, paces, memory = forward(self.model, state, batch, self.cfg)
+        total, terms = losses.total_loss(prediction, paces, batch, self.cfg, axis_name)
+        return total, Learnt(terms, (prediction.aux, memory))
+
+    def measure(
+        self, state: TrainState, output: Any, batch: ClipBatch, axis_name: str | None
+    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
+        """Per layer usage/*, router_entropy/*, dead/*. Each clip wrote a memory of its own: the new
+        one is their mean, with items of length 1 again."""
+        aux, memory = output
+        found = {
+            name: mean_over(value, batch.valid, axis_name)
+            for name, value in aux.items()
+            if name != "balance"
+        }
+        if not memory:
+            return found, state.constants
+        written = jax.tree.map(lambda x: unit_length(mean_over(x, batch.valid, axis_name)), memory)
+        return found, {**state.constants, MEMORY: written}
 
 
 def train_step(
@@ -31,51 +63,9 @@ def train_step(
     loss_cfg: Any,
     axis_name: str | None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update -> (new state, metrics), both equal on every device. Metrics as in
-    tasks/fusion/step.py, per layer usage/*, router_entropy/*, dead/*."""
-
-    def loss_fn(params: Any) -> tuple[jax.Array, tuple]:
-        prediction, paces, memory = forward(model, state._replace(params=params), batch, loss_cfg)
-        total, terms = losses_predictive.total_loss(prediction, paces, batch, loss_cfg, axis_name)
-        return total, (terms, prediction.aux, memory)
-
-    (loss, (terms, aux, memory)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
-        state.params
-    )
-    # The loss is the global one on every device, and psum transposes to psum: the mean over devices
-    # is its exact gradient.
-    gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
-    updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
-    metrics = {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}}
-    metrics |= {
-        "gradient_norm": optax.global_norm(gradients),
-        "update_norm": optax.global_norm(updates),
-    }
-    metrics |= {"learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32)}
-    metrics |= {
-        name: mean_over(value, batch.valid, axis_name)
-        for name, value in aux.items()
-        if name != "balance"
-    }
-    constants = dict(state.constants)
-    if memory:
-        # each clip wrote a memory of its own: their mean, with items of length 1 again
-        constants[MEMORY] = jax.tree.map(
-            lambda x: unit_length(mean_over(x, batch.valid, axis_name)), memory
-        )
-    new = state._replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        opt_state=opt_state,
-        constants=constants,
-    )
-    return new, metrics
-
-
-def mean_over(values: jax.Array, valid: jax.Array, axis_name: str | None) -> jax.Array:
-    """Mean over the valid clips of the global batch: [B, ...] -> [...]."""
-    chosen = jnp.where(valid.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0).sum(0)
-    return losses.divide(*losses.across((chosen, valid.sum()), axis_name))
+    """One update by clips, see gfvad/train/update.py. Metrics besides: those of `Objective`."""
+    objective = Objective(model, loss_cfg)
+    return update(state, batch, objective=objective, optimiser=optimiser, axis_name=axis_name)
 
 
 def forward(
@@ -102,18 +92,16 @@ def forward(
     # them apart
     keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(batch.position)
 
-    def pace(clips: jax.Array, flow: jax.Array | None) -> losses_predictive.Pace:
+    def pace(clips: jax.Array, flow: jax.Array | None) -> losses.Pace:
         changed, flow = jax.vmap(lambda k, clip, f: augment(k, normalise_frames(clip), f))(
             keys, clips, flow
         )
         logits = jax.vmap(
             lambda clip, f: model.apply({"params": state.params}, clip, f, method="pace")
         )(changed, flow)
-        return losses_predictive.Pace(
+        return losses.Pace(
             logits,
-            jax.vmap(lambda clip: losses_predictive.moving_cells(clip, loss_cfg.pace_motion))(
-                changed
-            ),
+            jax.vmap(lambda clip: losses.moving_cells(clip, loss_cfg.pace_motion))(changed),
         )
 
     return (
@@ -150,8 +138,16 @@ def eval_step(
 
     appearance: squared error of pixels; flow: squared excess of the flow's magnitude over the
     predicted one; pace: logits [B, h / 4, w / 4]; relation: row statistics [B, L, 4]; semantic:
-    next description minus the predicted one (both of length 1) [B, V]; text: 1 - cosine [B].
+    next description minus the predicted one (both of length 1) [B, V]; text: 1 - cosine [B]. Of an
+    ensemble, the means over its members.
     """
+    return mean_of_members(lambda of_one: errors(of_one, batch, model, cell), state)
+
+
+def errors(
+    state: TrainState, batch: ClipBatch, model: PredictiveModel, cell: int
+) -> dict[str, jax.Array]:
+    """`eval_step` of a single model."""
     prediction = predict(state, batch, model=model)
     target = normalise_frames(batch.features["frames"][:, -1])
     found = {
@@ -166,12 +162,10 @@ def eval_step(
         )
     if prediction.text is not None:
         said = batch.features["text_next"]
-        unit = lambda x: (
-            x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + losses_predictive.EPSILON)
-        )  # noqa: E731
+        unit = lambda x: x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + losses.EPSILON)  # noqa: E731
         found |= {
             "semantic": unit(said) - unit(prediction.text),
-            "text": losses_predictive.text_error(prediction.text, said),
+            "text": losses.text_error(prediction.text, said),
         }
     return found
 
@@ -185,7 +179,8 @@ def predict(state: TrainState, batch: ClipBatch, *, model: PredictiveModel) -> P
 
 def routing_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel) -> jax.Array:
     """Which experts each token keeps: bool [B, layers, L, E], without the text token; [B, 0] for
-    filters that do not choose."""
+    filters that do not choose. Of an ensemble's first member."""
+    state = member(state, 0)
     variables = {"params": state.params, **state.constants}
     features = {name: x for name, x in batch.features.items() if name not in ("fast", "fast_flow")}
 

@@ -4,30 +4,19 @@ few frames."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import cv2
-import numpy as np
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.flow import one_thread_each
+from gfvad.encoders.units import Picture, Sound
+from gfvad.measure.score_result import UnitScore
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.window import Clip, ScoreWindows, batch_of
 
 FRAMES = 4  # that go through the model together
-
-
-class Row(NamedTuple):
-    """The score of one frame."""
-
-    unit: int  # number of the frame, from 0 over the whole stream
-    start: float  # its time, as it was given to `push`
-    end: float  # one frame later
-    score: float
-    contributions: Mapping[str, float]  # term -> its part of the score
 
 
 class ClipStreamer:
@@ -87,13 +76,16 @@ class ClipStreamer:
         self._gap = 1.0 / decode.DEFAULT_FPS
         self._size = None
 
-    def push(self, rgb: np.ndarray, time: float) -> list[Row]:
-        """One more frame uint8 [h, w, 3] (its own size: the model's is made here) at `time`
-        seconds, above the last one's.
+    def push(self, piece: Picture | Sound) -> list[UnitScore]:
+        """One more frame of any size (the model's is made here), at a time above the last one's;
+        sound is not heard.
 
         Raises DataError for a frame of another size than the first one, or a time that runs back:
         `restart` first where that is meant.
         """
+        if isinstance(piece, Sound):
+            return []
+        time, rgb = piece
         if self._size not in (None, rgb.shape):
             raise DataError(
                 f"stream: frame {self.number + len(self._times)} has shape {list(rgb.shape)},"
@@ -122,7 +114,7 @@ class ClipStreamer:
             rows += self._score(self.frames)
         return rows
 
-    def finish(self) -> list[Row]:
+    def finish(self) -> list[UnitScore]:
         """The rows of the frames that still wait; then as after `restart`."""
         self._clips += self._window.finish()
         rows = []
@@ -131,7 +123,7 @@ class ClipStreamer:
         self.restart()
         return rows
 
-    def _score(self, count: int) -> list[Row]:
+    def _score(self, count: int) -> list[UnitScore]:
         """Rows of the first `count` waiting clips."""
         batch = batch_of(self._clips[:count], self.frames)
         del self._clips[:count]
@@ -144,6 +136,6 @@ class ClipStreamer:
             start = self._times.popleft()
             end = self._times[0] if self._times else start + self._gap
             own = {name: float(x[i]) for name, x in parts.items()}
-            rows.append(Row(self.number, start, end, sum(own.values()), own))
+            rows.append(UnitScore(start, end, sum(own.values()), own))
             self.number += 1
         return rows

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.types import ConfigError
+from gfvad.base.names import some
+from gfvad.base.types import ConfigError, DataError
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import Scorer
+from gfvad.tasks.task import FrameScores, Scorer
 
 kind = "predictive"
 
@@ -44,11 +45,11 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
     return other_data.evaluate_clips(arguments)
 
 
-def score_frames(arguments: Arguments) -> int:
+def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores of videos or folders of frames."""
-    from gfvad.tasks.prediction import job
+    from gfvad.tasks.prediction import frame_scores as job
 
-    return job.score(arguments)
+    return job.frame_scores(arguments)
 
 
 def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
@@ -69,7 +70,34 @@ def export(
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
-    """Frame labels of a run's test videos, as long as their scores."""
-    from gfvad.measure.compare import clip_labels
+    """Frame labels of a run's test videos, as long as their scores. Raises DataError where there
+    are none."""
+    from gfvad.data.frames.layouts import open_layout
+    from gfvad.data.frames.source import set_root
+    from gfvad.data.frames.truth import find_truth
+    from gfvad.measure.results import read_scores
 
-    return clip_labels(run, config)
+    root, scores = set_root(config.data), read_scores(run / "scores.npz")
+    videos = open_layout(config.data.layout, root).videos("test")
+    if absent := [video.name for video in videos if video.name not in scores]:
+        raise DataError(
+            f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
+            " the set that the run was evaluated on"
+        )
+    lengths = [len(scores[video.name]) for video in videos]
+    data = config.data
+    truth = find_truth(root, videos, lengths, spans=data.spans, masks=data.masks)
+    if truth is None:
+        raise DataError(
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md)"
+        )
+    return {video.name: labels for video, labels in zip(videos, truth.labels)}
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """None: sets of frames name no classes."""
+    raise DataError(
+        f"{run}: a run of the predictive model, whose frames have no classes; expected runs on"
+        " features: `gfvad report` shows this one"
+    )

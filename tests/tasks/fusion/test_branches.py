@@ -194,13 +194,12 @@ def test_branches_learn_the_fused_scores_of_abnormal_videos():
             np.zeros((3, 0, 5, 5)),
             {"branch/a": first, "branch/b": second, "balance": np.ones(3)},
         )
-        total, count = losses.consistency(output, mask, abnormal)
-        grads = jax.grad(
-            lambda z: losses.consistency(output._replace(logits=z), mask, abnormal)[0]
-        )(logits)
-        own = jax.grad(
-            lambda z: losses.consistency(output._replace(aux={"branch/a": z}), mask, abnormal)[0]
-        )(first)
+        known = np.ones(3, bool)
+        given = losses.LossInputs(output, None, None, None, mask, known, ~abnormal, abnormal)
+        term = lambda changed: losses.consistency(given._replace(output=changed))  # noqa: E731
+        total, count = term(output)
+        grads = jax.grad(lambda z: term(output._replace(logits=z))[0])(logits)
+        own = jax.grad(lambda z: term(output._replace(aux={"branch/a": z}))[0])(first)
     taken, t = mask & abnormal[:, None], sigmoid(logits)
     expected = sum(
         -(t * np.log(sigmoid(z)) + (1 - t) * np.log(1 - sigmoid(z)))[taken].sum()
@@ -209,7 +208,7 @@ def test_branches_learn_the_fused_scores_of_abnormal_videos():
     np.testing.assert_allclose(total, expected, rtol=1e-12)
     assert count == 7 and (grads == 0).all()
     np.testing.assert_allclose(own, np.where(taken, sigmoid(first) - t, 0), atol=1e-12)
-    assert losses.consistency(output._replace(aux={}), mask, abnormal)[0] == 0
+    assert term(output._replace(aux={}))[0] == 0
 
 
 def test_descriptions_fade_with_the_gap():

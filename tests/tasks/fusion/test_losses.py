@@ -116,8 +116,12 @@ def test_smoothness_takes_pairs_of_real_neighbours(holes):
     expected = sum(
         (score[t] - score[t - 1]) ** 2 for t in range(1, 6) if not {t, t - 1} & set(holes)
     )
+    output = Output(jnp.where(mask, logits, 7.0), jnp.zeros((2, 0, 6, 6)), {})
+    abnormal = jnp.array([True, False])
     total, count = losses.smoothness(
-        jnp.where(mask, logits, 7.0), jnp.asarray(mask), jnp.array([True, False])
+        losses.LossInputs(
+            output, None, None, None, jnp.asarray(mask), abnormal | True, ~abnormal, abnormal
+        )
     )
     np.testing.assert_allclose(total, expected, rtol=1e-5)
     assert int(count) == 1

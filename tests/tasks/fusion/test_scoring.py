@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 from small_run import Run
 
-from gfvad import export
 from gfvad.base import locks
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.export import main as export_main
+from gfvad.commands import export
+from gfvad.commands.export import main as export_main
 from gfvad.measure import calibration
 from gfvad.measure.alarms import GAP, find_alarms
-from gfvad.measure.score_result import VideoScores
+from gfvad.measure.score_result import UnitScore, VideoScores
 from gfvad.scoring import files
-from gfvad.scoring.stream import Log
+from gfvad.scoring.log import Log
 from gfvad.tasks.fusion import artefact, standalone
-from gfvad.tasks.fusion.live import Row
 from gfvad.tasks.fusion.scorer import open_weak
 from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
 
@@ -447,7 +446,7 @@ def test_alarms_at_the_threshold_and_at_the_gap(score, expected, tmp_path):
     assert [(a.start, a.end) for a in find_alarms(video, 0.5)] == expected
     log = Log(tmp_path, "v", 0.5, ())
     for start, end, value in zip(video.start, video.end, video.score):
-        log.take(Row(float(start), float(end), float(value), {}), 0.0)
+        log.take(UnitScore(float(start), float(end), float(value), {}), 0.0)
     log.close()
     found = list(csv.DictReader(open(tmp_path / "alarms.csv", encoding="utf-8")))
     assert [(float(a["start"]), float(a["end"])) for a in found] == expected

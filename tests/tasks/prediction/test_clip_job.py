@@ -21,7 +21,7 @@ from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.data import pipeline
 from gfvad.tasks.prediction import job
-from gfvad.train import loop, parallel
+from gfvad.train import parallel, run
 
 CONFIG = "--config=configs/ped2.py:small"
 
@@ -39,7 +39,7 @@ def _compiled_once():
     """Command lines with the same model, loss and optimiser share their compiled steps."""
     kept, optimisers = {}, {}
 
-    def optimiser(cfg, steps, original=loop.make_optimiser):
+    def optimiser(cfg, steps, original=run.make_optimiser):
         key = (repr(cfg), steps)
         if key not in optimisers:
             optimisers[key] = original(cfg, steps)
@@ -61,7 +61,7 @@ def _compiled_once():
         return mapped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_optimiser", optimiser)
+        patch.setattr(run, "make_optimiser", optimiser)
         for name in ("map_train", "map_eval"):
             patch.setattr(parallel.Mapper, name, shared(name))
         yield
@@ -77,7 +77,7 @@ def launch(*argv):
     training where it got so far."""
     states = []
 
-    def spy(*args, original=job.loop.run_from_last):
+    def spy(*args, original=job.loop.train):
         trained = original(*args)
         states.append(trained.state)
         return trained
@@ -87,7 +87,7 @@ def launch(*argv):
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
-        patch.setattr(job.loop, "run_from_last", spy)
+        patch.setattr(job.loop, "train", spy)
         code = main.main([str(word) for word in argv])
     return SimpleNamespace(
         code=code, out=out.getvalue(), err=err.getvalue(), state=states[-1] if states else None

@@ -19,13 +19,17 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.descriptions import describe_one
 from gfvad.data.frames.source import open_split
+from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
 from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.model import build_model
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
 from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.optim import make_optimiser
+from gfvad.train.state import init_from
 
 QUICK = {"score__perturbations": 1, "score__temporal": 5, "score__text_frames": 5}
 
@@ -65,9 +69,9 @@ def untrained(root, workdir, variant):
     ).config
     config_lib.save(config, workdir)
     data = open_split(config, "train", lambda line: None)
-    state = run_scorer.fresh_state(
-        config, run_scorer.make_model(config, data.text_width), data.features(0, 0)
-    )
+    model = build_model(config, data.text_width)
+    transform = make_optimiser(config.optim, config.train.steps).transform
+    state = init_from(model, transform, (data.features(0, 0),), config.seed)
     with Checkpoints(
         workdir / "checkpoints", config, run_scorer.identity(data), write=True
     ) as kept:
@@ -394,7 +398,9 @@ def test_a_video_file(scorer, video, readings):
     np.testing.assert_allclose(found.start, np.arange(43) / 25, atol=1e-6)
     np.testing.assert_allclose(found.end, np.arange(1, 44) / 25, atol=1e-6)
     assert (
-        set(found.contributions) == set(scorer.terms) == {"appearance", "pace", "speed", "relation"}
+        set(found.contributions)
+        == set(scorer.contributors)
+        == {"appearance", "pace", "speed", "relation"}
     )
     np.testing.assert_allclose(sum(found.contributions.values()), found.score)
     assert found.heat.shape == (43, 6, 9) and found.heat.dtype == np.uint8 and found.heat.max() > 0
@@ -510,16 +516,16 @@ def test_a_stream_has_the_causal_scores_of_the_whole(scorer, video, causal, fram
     rows = []
     traces = dict(scorer.run.reader.mapper.traces)
     for t, frame in enumerate(decode.read_frames(score.one_video(video), decode.RGB)):
-        rows += streamer.push(frame, 3.0 + t / 25)
+        rows += streamer.push(Picture(3.0 + t / 25, frame))
         assert t + 1 - len(rows) <= streamer.delay_frames  # how many still wait
     rows += streamer.finish()
     assert dict(scorer.run.reader.mapper.traces) == traces  # compiled before the first frame
-    assert [row.unit for row in rows] == list(range(43))
+    assert len(rows) == streamer.number == 43
     np.testing.assert_allclose([row.score for row in rows], causal, atol=1e-4)
     np.testing.assert_allclose([row.start for row in rows], 3.0 + np.arange(43) / 25)
     np.testing.assert_allclose([row.end for row in rows], 3.0 + np.arange(1, 44) / 25)
     for row in rows:
-        assert row.contributions.keys() == set(scorer.terms) and sum(
+        assert row.contributions.keys() == set(scorer.contributors) and sum(
             row.contributions.values()
         ) == pytest.approx(row.score)
     assert streamer.threshold == scorer.run.scorer.threshold(causal=True)
@@ -530,20 +536,22 @@ def test_a_stream_that_breaks(scorer, video, causal):
     refused by number."""
     streamer = ClipStreamer(scorer, 4)
     frames = list(decode.read_frames(score.one_video(video), decode.RGB))
-    first = [row for t in range(10) for row in streamer.push(frames[t], t / 25)]
+    first = [row for t in range(10) for row in streamer.push(Picture(t / 25, frames[t]))]
     with pytest.raises(
         DataError, match=r"frame 10 has shape \[20, 20, 3\], expected \[32, 48, 3\]"
     ):
-        streamer.push(np.zeros((20, 20, 3), np.uint8), 1.0)
+        streamer.push(Picture(1.0, np.zeros((20, 20, 3), np.uint8)))
     with pytest.raises(DataError, match=r"frame 10 at 0\.360 s after one at 0\.360 s"):
-        streamer.push(frames[0], 9 / 25)
+        streamer.push(Picture(9 / 25, frames[0]))
     first += streamer.finish()
-    again = [row for t in range(10) for row in streamer.push(frames[t], t / 25)] + streamer.finish()
-    assert [row.unit for row in first + again] == list(range(20))
+    again = [
+        row for t in range(10) for row in streamer.push(Picture(t / 25, frames[t]))
+    ] + streamer.finish()
+    assert len(first + again) == streamer.number == 20
     for rows in (first, again):
         np.testing.assert_allclose([row.score for row in rows], causal[:10], atol=1e-4)
-    alone = streamer.push(frames[0], 0.0) + streamer.finish()  # a stream of a single frame
-    assert [row.unit for row in alone] == [20] and np.isfinite(alone[0].score)
+    alone = streamer.push(Picture(0.0, frames[0])) + streamer.finish()  # a stream of a single frame
+    assert len(alone) == 1 and streamer.number == 21 and np.isfinite(alone[0].score)
 
 
 def test_the_benchmark(silent, video, capsys):

@@ -267,7 +267,9 @@ class Layout:
         """{modality: D}; the order of the config."""
         if self._modalities is None:
             widths = {m: self.dims.get(m) or self._first_dim(m) for m in self.on_disk}
-            self._modalities = {m: widths.get(m, self.text.encoder.dim) for m in self.asked}
+            self._modalities = {
+                m: widths[m] if m in self.on_disk else self.text.encoder.dim for m in self.asked
+            }
         return self._modalities
 
     def _first_dim(self, modality: str) -> int:

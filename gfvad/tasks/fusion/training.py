@@ -1,0 +1,166 @@
+"""The fusion of feature sets as gfvad/train/run.py trains it: its data, its start, and how it is
+followed on held-out videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.base.types import DataError
+from gfvad.data import pipeline, sampling, streams
+from gfvad.fusion.coefficients import constrained
+from gfvad.measure import metrics
+from gfvad.tasks.fusion import evaluate
+from gfvad.tasks.fusion import step as step_lib
+from gfvad.train.checkpoint import TEST, VALIDATION
+from gfvad.train.identity import learnt
+from gfvad.train.loop import quiet, to_stderr
+from gfvad.train.parallel import Mapper
+from gfvad.train.run import Evaluation
+from gfvad.train.state import TrainState, first_member, init_state
+
+FUSION = "fusion"  # name of the fusion operator among the parameters
+
+
+class Training:
+    """A detector of one video with the records it learns from (gfvad/train/run.py: Trainable)."""
+
+    train_step = staticmethod(step_lib.train_step)
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        records: Any,
+        model: Any,
+        mapper: Mapper,
+        test_records: Any | None = None,
+        say: Callable[[str], None] | None = None,
+    ):
+        """Args: records: the training split (gfvad/data/features/records.py); test_records: the
+        test split, looked at only with config.eval.every_on_test, for the extra named best-on-test;
+        say: where progress goes (standard error of process 0).
+
+        Raises DataError unless there are normal and abnormal videos to learn from.
+        """
+        self.config, self.model, self.mapper, self.records = config, model, mapper, records
+        self.names, self.identity = records.names, learnt(records)
+        self.say = quiet if mapper.process_index else say or to_stderr
+        self.training, self.validation = sampling.split_validation(
+            records.names, records.labels, config.data.validation_fraction
+        )
+        check_videos(records, self.training)
+        self.followed = test_records if config.eval.every_on_test else None
+
+    @cached_property
+    def evaluator(self) -> evaluate.Evaluator:
+        """Scores videos; compiled once."""
+        return evaluate.Evaluator(self.mapper, self.model, self.config)
+
+    @cached_property
+    def examples(self) -> pipeline.Examples:
+        """Videos that are read once for all seeds."""
+        return pipeline.Examples(self.records, self.training, self.config.data)
+
+    def initial(self, transform: Any, seed: int) -> TrainState:
+        """The state before the first step."""
+        features = streams.example_features(self.records.dims, self.config.data)
+        return init_state(self.model, transform, features, seed, self.config.train.members)
+
+    def batches(self, seed: int) -> pipeline.TrainIterator:
+        """Batches of as many normal as abnormal videos."""
+        return pipeline.train_iterator(
+            self.records,
+            self.training,
+            self.config.data,
+            self.config.train.batch_size,
+            seed,
+            self.mapper.process_index,
+            self.mapper.process_count,
+            examples=self.examples,
+        )
+
+    def evaluate(self, state: TrainState, step: int) -> Evaluation:
+        """Validation, the fusion coefficients and (only where asked for) the test split."""
+        scores = {}
+        if len(self.validation):
+            scores = self.evaluator.unit_scores(state, self.records, self.validation)
+        rows, ranked = self.judged(state, scores, self.config)
+        if "validation" in rows:
+            values = [f"{n} {x:.4f}" for n, x in rows["validation"].items() if n != "selection"]
+            self.say(f"validation: step {step}, {', '.join(values)}")
+        if self.followed is not None:
+            rows["test"] = self.follow_test(state)
+            ranked[TEST] = rows["test"][self.config.eval.metric]
+        return Evaluation(rows, ranked)
+
+    def judged(
+        self, state: TrainState, scores: Mapping[int, np.ndarray], config: ConfigDict
+    ) -> Evaluation:
+        """What the scores of the held-out videos, {video: [N]} or {}, say of a state."""
+        rows: dict[str, Any] = {}
+        if FUSION in state.params:
+            rows["fusion"] = coefficients(config, state)
+        if not scores:
+            return Evaluation(rows, {})
+        rows["validation"] = judge(scores, self.records.labels, config)
+        return Evaluation(rows, {VALIDATION: rows["validation"]["selection"]})
+
+    def follow_test(self, state: TrainState) -> dict[str, float]:
+        """Frame-level AUC and AP of the test split. It chooses nothing but the checkpoint named
+        best-on-test."""
+        indices = range(len(self.followed))
+        scores = self.evaluator.unit_scores(state, self.followed, indices)
+        videos = [
+            (v.scores.astype(np.float32), v.labels)
+            for v in evaluate.scored_videos(scores, self.followed, indices)
+            if len(v.labels)
+        ]
+        frames, labels = (np.concatenate(column) for column in zip(*videos))
+        return {
+            "auc": float(metrics.roc_auc(frames, labels)),
+            "ap": float(metrics.average_precision(frames, labels)),
+        }
+
+
+def judge(scores: Mapping[int, np.ndarray], labels: Any, config: ConfigDict) -> dict[str, float]:
+    """Loss and ranking of whole held-out videos from their unit scores {video: [N]} and the labels
+    of all videos: training videos have video labels only, so frames cannot be judged here.
+
+    selection is what the best checkpoint is best in: config.eval.metric over videos, or minus the
+    loss where the held-out videos are all of one kind.
+    """
+    values, labels = evaluate.video_level(scores, labels, config.loss.topk_divisor)
+    loss = evaluate.video_loss(values, labels, config.loss.label_smoothing)
+    if len(np.unique(labels)) < 2:
+        return {"loss": loss, "selection": -loss}
+    found = {
+        "loss": loss,
+        "auc": float(metrics.roc_auc(values, labels)),
+        "ap": float(metrics.average_precision(values, labels)),
+    }
+    return {**found, "selection": found[config.eval.metric]}
+
+
+def coefficients(config: ConfigDict, state: TrainState) -> dict[str, np.ndarray]:
+    """The fusion operator's coefficients as they act, {"A", "a" or "c": [G, ...]}
+    (gfvad/fusion/coefficients.py), of an ensemble's first member; {} without an operator."""
+    found = first_member(state.params.get(FUSION, {}), state)
+    return {name: np.asarray(constrained(raw, config.model.fusion)) for name, raw in found.items()}
+
+
+def check_videos(records: Any, indices: np.ndarray) -> None:
+    """Raises DataError unless there are normal and abnormal videos to learn from."""
+    labels = np.asarray(records.labels)[indices]
+    counts = {
+        name: int((labels == value).sum()) for name, value in (("normal", 0), ("abnormal", 1))
+    }
+    if not all(counts.values()):
+        found = " and ".join(f"{count} {name}" for name, count in counts.items())
+        raise DataError(
+            f"{records!r}: found {found} training videos, expected some of each; check the labels,"
+            " or the layout"
+        )

@@ -1,0 +1,53 @@
+"""Frame scores of videos in bulk for `--mode=score`, by the stores of frames and flow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gfvad.base.types import DataError, ScoredVideo
+from gfvad.data.frames.source import open_split
+from gfvad.measure import finite
+from gfvad.settings.command_line import Arguments
+from gfvad.tasks.prediction import job, run_scorer
+from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.task import FrameScores
+from gfvad.train import loop, parallel
+
+
+def frame_scores(arguments: Arguments) -> FrameScores:
+    """Frame scores of a folder of videos or frames, or of one video, by a checkpoint of a run."""
+    config = arguments.config
+    job.require_checkpoints(arguments.workdir)
+    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
+    job.check_batches(config, mapper)
+    say = loop.to_stderr
+    found = run_scorer.find(config, arguments.workdir, arguments.checkpoint, say)
+    if found.train is not None:
+        job.check_score(config, found.train)
+    if found.text_width and not arguments.captions:
+        raise DataError(
+            f"{arguments.input}: the model reads descriptions; give them by --captions=FILE (JSON"
+            " lines, docs/data.md), or train with the variant no_text"
+        )
+    wanted = config.copy_and_resolve_references()
+    wanted.data.root, wanted.data.layout = str(arguments.input), "any"
+    wanted.data.train_descriptions = wanted.data.test_descriptions = (
+        str(arguments.captions.resolve()) if arguments.captions else ""
+    )
+    videos = open_split(wanted, "test", say, found.flow_size)
+    run = run_scorer.complete(found, mapper, say)
+    readings = run.reader.read(run.state, videos, range(len(videos)), "scoring")
+    scored = [
+        unlabelled(
+            name,
+            scorer_lib.score(reading, run.scorer.calibration, run.scorer.chosen, config.score),
+        )
+        for name, reading in zip(videos.names, readings, strict=True)
+    ]
+    return FrameScores(*finite.divide(scored))
+
+
+def unlabelled(name: str, scores: np.ndarray) -> ScoredVideo:
+    """Frame scores of a video of which nothing else is known."""
+    nothing = np.zeros((0, 2), np.int64)
+    return ScoredVideo(name, scores, np.zeros(0, np.uint8), -1, (), nothing, (), 1, 0.0)

@@ -1,0 +1,74 @@
+"""The predictive model as gfvad/train/run.py trains it: its data, its start, and how it is followed
+on held-out videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gfvad.data import pipeline
+from gfvad.data.frames import clips
+from gfvad.data.frames.source import ClipData, TrainingClips
+from gfvad.tasks.prediction import step as step_lib
+from gfvad.tasks.prediction.frame_errors import Reader
+from gfvad.tasks.prediction.model import PredictiveModel
+from gfvad.tasks.prediction.run_scorer import identity
+from gfvad.train.checkpoint import VALIDATION
+from gfvad.train.parallel import Mapper
+from gfvad.train.run import Evaluation
+from gfvad.train.state import TrainState, init_from
+
+VALIDATION_CLIPS = 128  # held-out clips, evenly chosen, that training is followed on
+
+
+class Training:
+    """A predictive model with the clips it learns from (gfvad/train/run.py: Trainable)."""
+
+    train_step = staticmethod(step_lib.train_step)
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        data: ClipData,
+        split: clips.Parts,
+        model: PredictiveModel,
+        mapper: Mapper,
+        say: Callable[[str], None],
+    ):
+        """data: the training split; split: which of its videos are held out."""
+        self.config, self.data, self.model, self.mapper, self.say = config, data, model, mapper, say
+        self.training, self.validation = split.train, split.validation
+        self.names, self.identity = data.names, identity(data)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Runs the model; compiled once."""
+        return Reader(self.mapper, self.model, self.config)
+
+    def initial(self, transform: Any, seed: int) -> TrainState:
+        """The state before the first step."""
+        return init_from(self.model, transform, (self.data.features(0, 0),), seed)
+
+    def batches(self, seed: int) -> pipeline.TrainIterator:
+        """Batches of clips that have all their frames, with faster ones beside them."""
+        source = TrainingClips(self.data, self.training, seed)
+        return pipeline.clip_iterator(
+            source.example,
+            len(source),
+            self.config.train.batch_size,
+            seed,
+            self.mapper.process_index,
+            self.mapper.process_count,
+            identity=source.identity,
+            threads=self.config.data.workers,
+        )
+
+    def evaluate(self, state: TrainState, step: int) -> Evaluation:
+        """Errors of the predictions on held-out clips."""
+        values = self.reader.errors(state, self.data, self.validation, VALIDATION_CLIPS)
+        told = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        self.say(f"validation: step {step}, {told}")
+        return Evaluation({"validation": values}, {VALIDATION: -sum(values.values())})

@@ -1,0 +1,98 @@
+"""One update of a model's parameters: what one device does with its part of a batch, over the named
+axis of gfvad/train/parallel.py. Tasks say what is learnt by (`Objective`), the rest is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gfvad.train.optim import Optimiser
+from gfvad.train.state import TrainState, is_ensemble, member_axes
+
+
+class Learnt(NamedTuple):
+    """What a model gave on a training batch, and what that is worth."""
+
+    terms: Mapping[str, jax.Array]  # unweighted global value of each term of the loss
+    output: Any  # whatever `Objective.measure` needs of the model
+
+
+class Objective(Protocol):
+    """What a task's model learns by."""
+
+    def loss(
+        self, state: TrainState, batch: Any, axis_name: str | None
+    ) -> tuple[jax.Array, Learnt]:
+        """(loss of the global batch, equal on every device; what came of it)."""
+
+    def measure(
+        self, state: TrainState, output: Any, batch: Any, axis_name: str | None
+    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
+        """(metrics of the global batch that say how training goes, the constants of the state
+        after the step). No gradient flows through either."""
+
+
+def update(
+    state: TrainState,
+    batch: Any,
+    *,
+    objective: Objective,
+    optimiser: Optimiser,
+    axis_name: str | None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update. batch: this device's part, leaves [B, ...]; axis_name None: a single device,
+    unmapped.
+
+    Returns (new state, metrics), both equal on every device. Metrics: loss, loss/TERM (unweighted),
+    gradient_norm before clipping, update_norm, learning_rate, and those of the objective. Members
+    of an ensemble are trained side by side on the same batch, each on its own loss; metrics are
+    their means.
+    """
+    step = partial(update_member, objective=objective, optimiser=optimiser, axis_name=axis_name)
+    if not is_ensemble(state):
+        return step(state, batch)
+    axes = member_axes(state)
+    new, metrics = jax.vmap(step, in_axes=(axes, None), out_axes=(axes, 0))(state, batch)
+    return new, jax.tree.map(lambda x: x.mean(0), metrics)
+
+
+def update_member(
+    state: TrainState,
+    batch: Any,
+    *,
+    objective: Objective,
+    optimiser: Optimiser,
+    axis_name: str | None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """`update` of a single model."""
+
+    def loss_of(params: Any) -> tuple[jax.Array, Learnt]:
+        return objective.loss(state._replace(params=params), batch, axis_name)
+
+    (loss, learnt), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    # The loss is the global one on every device, and psum transposes to psum: the mean over devices
+    # is its exact gradient.
+    gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
+    updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
+    measured, constants = objective.measure(state, learnt.output, batch, axis_name)
+    metrics = {
+        "loss": loss,
+        **{f"loss/{name}": value for name, value in learnt.terms.items()},
+        "gradient_norm": optax.global_norm(gradients),
+        "update_norm": optax.global_norm(updates),
+        "learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32),
+        **measured,
+    }
+    new = TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        constants=constants,
+        opt_state=opt_state,
+        key=state.key,
+    )
+    return new, metrics
