@@ -32,22 +32,21 @@ def work(argv: Sequence[str], about: str) -> int:
     words = joined(argv)
     if {"-h", "--help"} & set(words):
         print(about)
-        words = [word for word in words if word.startswith("--config=")]
-        if not words:
-            return 0
-    from gfvad.settings import config as config_lib
+        if any(word.startswith("--config=") for word in words):
+            from gfvad.settings import command_line
 
-    arguments = config_lib.parse(words)
-    if arguments is None:
+            print(command_line.settings_text(words))
         return 0
-    # after the command line is known to be sound: a task's imports cost seconds
-    from gfvad.tasks import task_of
+    from gfvad.tasks import parse
 
-    task = task_of(arguments.config)
-    if arguments.data is not None:
-        return task.evaluate_elsewhere(arguments)
+    arguments = parse(words)
+    # after the command line is known to be sound: these imports cost seconds
     if arguments.mode == "score":
         from gfvad.scoring import frames
 
         return frames.score(arguments)
-    return {"train": task.train, "evaluate": task.evaluate}[arguments.mode](arguments)
+    from gfvad.tasks import job
+
+    if arguments.data is not None:
+        return job.evaluate_elsewhere(arguments)
+    return {"train": job.train, "evaluate": job.evaluate}[arguments.mode](arguments)

@@ -26,7 +26,11 @@ SHARED = changed(
             range=Range(0, 0.5, open_low=True),
         ),
         "data.eval_batch_size": dict(meaning="Clips an evaluation step over all devices."),
-        "model.name": dict(default="predictive", meaning="The model.", choices="gfvad.tasks.prediction.model.MODELS"),
+        "model.name": dict(
+            default="predictive",
+            meaning="The model.",
+            choices="gfvad.tasks.prediction.model.MODELS",
+        ),
         "model.expansion.order": dict(default=2, range=DEPTH),
         "model.fusion.rank": dict(default=2),
         "optim.learning_rate": dict(default=2e-3),

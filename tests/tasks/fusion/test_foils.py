@@ -560,7 +560,7 @@ def test_a_run_leaves_results_scores_and_figures(repository, monkeypatch, tmp_pa
             {"model.foil.kind": "cross_attention", "model.foil.heads": 4},
             "model.foil.heads = 4: expected a divisor of config.model.embed_dim = 6",
         ),
-        ({"model.foil.rank": 0}, "model.foil.rank = 0: expected 1 or more"),
+        ({"model.foil.rank": 0}, "model.foil.rank = 0: expected a whole number from 1"),
         (
             {"model.filter.modalities": ("rgb",)},
             "model.filter.modalities.*'feature_fusion' has no filter",

@@ -20,7 +20,7 @@ from tiny_clips import flags
 from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.data import pipeline
-from gfvad.tasks.prediction import job
+from gfvad.tasks import job
 from gfvad.train import parallel, run
 
 CONFIG = "--config=configs/ped2.py:small"
