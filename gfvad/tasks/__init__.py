@@ -18,7 +18,6 @@ from gfvad.settings.kinds import DEFAULT, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
-    from ml_collections import ConfigDict
 
     from gfvad.tasks.task import Task
 
