@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.task import FrameScores, OpenRun, Scorer
 
 if TYPE_CHECKING:
@@ -23,22 +23,23 @@ def check(config: ConfigDict) -> None:
     from gfvad.data import corrupt
     from gfvad.tasks.fusion import registry
 
+    registry.check_data(config.data)
     corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
 
 
 def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
     """A run on the data that its config names."""
-    from gfvad.tasks.fusion import run
+    from gfvad.tasks.fusion.run import FusionRun
 
-    return run.open_run(arguments, mapper, say)
+    return FusionRun.open(arguments, mapper, say)
 
 
 def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
     """A run with other data to test it on."""
-    from gfvad.tasks.fusion import run
+    from gfvad.tasks.fusion.run import FusionRun
 
-    return run.open_elsewhere(arguments, mapper, say)
+    return FusionRun.elsewhere(arguments, mapper, say)
 
 
 def frame_scores(arguments: Arguments) -> FrameScores:
