@@ -173,7 +173,7 @@ class FusionRun:
         source, found = self.source, {}
         if source.simulated and source.root is not None:
             found["bayes_optimal"] = simulate.report(source.root, self.config.data.modalities)
-        if not layouts.LAYOUTS[self.config.data.layout].compares:
+        if not layouts.LAYOUTS.find(self.config.data.layout).compares:
             return found
         if source.root is None:
             self.say(
