@@ -1,8 +1,6 @@
 """Descriptions of frames by a vision-language model on this machine, written as the JSON lines that
 `encoders/description_lines.py` reads.
 
-    python -m gfvad.extraction.describe --root=/data/ped2 --split=test --model=/models/NAME --out=/data/ped2/descriptions_test.jsonl --every=8
-
 The model is any of transformers' image-text-to-text models, in a folder (nothing is downloaded).
 Needs torch, transformers (launch/requirements-encoders.txt) and pillow. What was written is kept: a
 later call goes on behind it.
@@ -10,10 +8,8 @@ later call goes on behind it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,54 +124,3 @@ def _where(store, i: int, t: int, every: int) -> dict:
     if every == 1:
         return {"video": store.names[i], "frame": t + 1}
     return {"video": store.names[i], "start": t + 1, "end": min(t + every, int(store.lengths[i]))}
-
-
-def main(argv: list[str]) -> int:
-    """The command; 2 where its input is unusable."""
-    from gfvad.data.frames.store import open_frames
-
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.extraction.describe", description=(__doc__ or "").split("\n")[0]
-    )
-    for name, about in (
-        ("root", "the set's folder"),
-        ("model", "folder of the model"),
-        ("out", "JSON lines to write"),
-    ):
-        parser.add_argument(f"--{name}", required=True, help=about)
-    parser.add_argument("--split", default="test", choices=("train", "test"))
-    parser.add_argument("--layout", default="auto")
-    parser.add_argument(
-        "--every", type=int, default=1, help="frames from one description to the next"
-    )
-    parser.add_argument("--prompt", default=PROMPT)
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(384, 576),
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the frames shown",
-    )
-    parser.add_argument("--cache", default=os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad")
-    args = parser.parse_args(argv)
-    try:
-        height, width = args.size
-        store = open_frames(
-            args.root,
-            args.layout,
-            args.split,
-            height=height,
-            width=width,
-            channels=3,
-            cache=args.cache,
-        )
-        describe(store, args.model, args.out, every=args.every, prompt=args.prompt)
-    except (DataError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,11 +7,11 @@ import pytest
 from video_files import write_set
 
 from gfvad.base.types import ConfigError, DataError
+from gfvad.commands import extract
 from gfvad.data.frames.descriptions import embed_descriptions, fill, read_descriptions
 from gfvad.data.frames.store import open_frames
 from gfvad.encoders.captioner import load_captioner
 from gfvad.encoders.registry import open_sentences
-from gfvad.extraction import describe as describe_lib
 from gfvad.extraction.describe import describe
 
 NAMES, LENGTHS = ("01", "02"), (4, 3)
@@ -219,8 +219,9 @@ def test_describe_says_what_to_fetch(tmp_path, store):
 
 
 def test_describe_command_ends_with_2_on_bad_input(tmp_path, store, capsys):
-    code = describe_lib.main(
+    code = extract.main(
         [
+            "describe",
             f"--root={tmp_path / 'set'}",
             "--model=/absent",
             f"--out={tmp_path / 'o.jsonl'}",
