@@ -32,8 +32,7 @@ from gfvad.encoders.registry import (
     settings_known,
 )
 from gfvad.extraction import labels as labels_lib
-from gfvad.extraction.labels import Label
-from gfvad.extraction.manifest import (
+from gfvad.extraction.feature_folder import (
     ANNOTATIONS,
     COUNTS,
     LABELS,
@@ -47,8 +46,9 @@ from gfvad.extraction.manifest import (
     feature_file,
     stamp,
 )
-from gfvad.extraction.task import Failure, Spec, Task, merged, notes_on, open_spec, work
-from gfvad.extraction.videos import Source, find_videos, name_of
+from gfvad.extraction.labels import Label
+from gfvad.extraction.one_video import Failure, Spec, Task, merged, notes_on, open_spec, work
+from gfvad.extraction.videos import VideoSource, find_videos, name_of
 from gfvad.extraction.workers import Stop, spread
 
 TEST_FRACTION = 0.2
@@ -58,7 +58,7 @@ SHOWN_FAILURES = 50
 class Plan(NamedTuple):
     """What a call has to do."""
 
-    videos: Sequence[Source]
+    videos: Sequence[VideoSource]
     labels: Mapping[str, Label]  # {} where none were given
     spans: Mapping[str, Sequence[tuple[int, int, str]]]
     specs: Mapping[str, Spec]  # modality -> encoder
@@ -163,7 +163,7 @@ def make_plan(
 
 
 def read_spans(
-    path: Path, videos: Sequence[Source], labels: Mapping[str, Label]
+    path: Path, videos: Sequence[VideoSource], labels: Mapping[str, Label]
 ) -> dict[str, list[tuple[int, int, str]]]:
     """{name: [(start, end, class)]} of spans.csv, names with or without folders and suffix.
 
@@ -238,7 +238,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def read_labels(arguments: argparse.Namespace, videos: Sequence[Source]) -> dict[str, Label]:
+def read_labels(arguments: argparse.Namespace, videos: Sequence[VideoSource]) -> dict[str, Label]:
     """{name: Label}; {} where no labels are asked for. Raises ConfigError, DataError."""
     fraction, fold = arguments.test_fraction, arguments.fold
     if not 0 <= fraction <= 1:

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
-from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
 from gfvad.settings.config import Arguments
