@@ -17,21 +17,27 @@ setting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfvad.base.errors import ConfigError
+from gfvad.base.errors import ConfigError as ConfigError
+from gfvad.base.errors import DataError as DataError
 from gfvad.fusion import operator
 from gfvad.fusion.coefficients import starting_values
-from gfvad.fusion.forms import FORMS
-from gfvad.graphs.expansion import EXPANSIONS, expanded, real_pairs
-from gfvad.graphs.relations import RELATIONS, has_width, relationship_graph
+from gfvad.graphs.expansion import expanded, real_pairs
+from gfvad.graphs.relations import has_width, relationship_graph
 from gfvad.nn import filter as filters
+
+if TYPE_CHECKING:
+    from gfvad.measure.score_result import VideoScores
+    from gfvad.tasks.task import Scorer
 
 Graphs = jax.Array | Sequence[jax.Array]
 
@@ -214,49 +220,53 @@ class SparseFeatureFilter(filters.SparseFeatureFilter):
         return _each(lambda *pair: one(self, *pair), x, 2, mask, lambda *pairs: call(self, *pairs))
 
 
-def register_relation(name: str, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Any:
-    """Makes a relation of your own known as config.model.relation.similarity and as a `kind`.
+def load(model: str | Path, checkpoint: str = "last") -> Scorer:
+    """A trained model, of a run's folder or an artefact's, ready for `score`: its name, threshold
+    (a score from which on it is an alarm) and contributors (modalities or terms).
 
-    function: (x [N, D], mask bool [N]) -> [N, N]; with a third parameter `sigma` it takes a width,
-    fixed or learnt. What it gives is set to 0 at padded units. Returns the function. Raises
-    ConfigError for a name of gfvad's own.
+    checkpoint: of a run, last, best or a step. Raises DataError and ConfigError where the folder is
+    neither, or cannot be used.
 
-        gfvad.register_relation("overlap", lambda x, mask: jnp.minimum(x[:, None], x).sum(-1))
+        model = gfvad.load("runs/xd")
+        scores = gfvad.score(model, {"rgb": rgb, "audio": audio})  # each [N, D] -> [N]
+        alarms = gfvad.score(model, "film.mp4").score >= model.threshold
     """
-    return RELATIONS.register(name, function)
+    from gfvad.tasks import task_of_folder
+
+    path = Path(model).expanduser()
+    return task_of_folder(path).open_scorer(path, checkpoint)
 
 
-def register_expansion(name: str, function: Callable[..., jax.Array]) -> Any:
-    """Makes an expansion of your own known as config.model.expansion.kind.
+def score(
+    model: Scorer | str | Path,
+    inputs: Mapping[str, np.ndarray] | str | Path,
+    descriptions: str | Path = "",
+) -> np.ndarray | VideoScores:
+    """Scores of one video, by a model of `load` or its folder.
 
-    function: (r [N, N], mask bool [N], order) -> [order + 1, N, N], the identity first; it may also
-    take `zeroth` and `restart`. What it gives is set to 0 at padded units. Returns the function.
-    Raises ConfigError for a name of gfvad's own, or other parameters.
-
-        gfvad.register_expansion("heat", lambda r, mask, order: jnp.stack([...]))
+    inputs: features {modality: [N, D]} -> float64 [N], the scores of the N units (a modality that
+    is left out counts as absent; a model that knows time needs 'clock' [N], in seconds); or a video
+    file (its features are extracted by the encoders of training) -> VideoScores, whose `start`,
+    `end` (seconds) and `score` are [N]. descriptions: JSON lines, for a model that reads text.
+    Raises DataError where a video cannot be scored, ConfigError for features of a model that reads
+    frames.
     """
-    return EXPANSIONS.register(name, function)
+    from gfvad.tasks.task import Request
 
-
-def register_fusion(
-    name: str,
-    combine: Callable[[jax.Array, jax.Array], jax.Array],
-    start: Callable[[int, int], np.ndarray],
-) -> Any:
-    """Makes a form of fusion of your own known as config.model.fusion.form.
-
-    combine: (coefficients of one channel, graphs [M, order + 1, N, N] expanded) -> [N, N]. start:
-    (M, order) -> starting values of those coefficients, of any shape; a little noise is added. The
-    parametrisations free, nonneg and simplex (a softmax over all of them) hold as for other forms.
-    Returns `combine`. Raises ConfigError for a name of gfvad's own.
-
-        def weighted(c, graphs):  # [M, P + 1], [M, P + 1, N, N]
-            return jnp.einsum("mp,mpij->ij", c, graphs)
-
-        gfvad.register_fusion("weighted", weighted, lambda m, p: np.full((m, p + 1), 1 / m))
-    """
-    combine.start = start  # type: ignore[attr-defined]
-    return FORMS.register(name, combine)
+    scorer = load(model) if isinstance(model, (str, Path)) else model
+    if isinstance(inputs, Mapping):
+        if scorer.kind != "weak":
+            raise ConfigError(f"{scorer.path}: scores frames, not features; give a video file")
+        return scorer.score("video", inputs)["scores"]  # type: ignore[attr-defined]
+    with TemporaryDirectory(prefix="gfvad-") as folder:
+        texts, out = str(descriptions), Path(folder)
+        request = Request(Path(scorer.path), (str(inputs),), out, descriptions=texts)
+        given = scorer.find(request, lambda names: None)
+        for path, reason in given.failed:
+            raise DataError(f"{path}: {reason}")
+        if len(given.videos) != 1:
+            raise DataError(f"{inputs}: {len(given.videos)} videos; expected one")
+        return given.videos[0].score()
 
 
 def _each(
