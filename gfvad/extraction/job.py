@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.base.errors import EXIT_SOME_FAILED, Parser
+from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.base.names import matched, nearest
+from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
@@ -60,11 +61,9 @@ class Plan(NamedTuple):
     own: bool = True  # what encoders look up was given for these videos
 
 
-def parser(prog: str, description: str) -> argparse.ArgumentParser:
+def parser(prog: str, about: str) -> Parser:
     """The arguments that a job on one machine and a pipeline share."""
-    made = Parser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = Parser(prog, about)
     made.add_argument(
         "inputs",
         nargs="+",

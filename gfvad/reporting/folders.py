@@ -392,10 +392,10 @@ def truth_of(folder: Path) -> dict[str, np.ndarray]:
     """Frame labels of a run's test videos; {} where its data is not at hand."""
     if not (folder / "config.json").is_file():
         return {}
-    from gfvad.measure.compare import labels_of
+    from gfvad.tasks import frame_labels
 
     try:
-        return labels_of(folder)
+        return dict(frame_labels(folder))
     except (ConfigError, DataError, OSError):
         return {}
 

@@ -155,3 +155,7 @@ class Task(Protocol):
     def frame_labels(self, run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
         """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config
         names. Raises DataError where there is none."""
+
+    def video_classes(self, run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+        """Classes of a run's test videos, () of normal ones. Raises DataError where the task's data
+        has none."""

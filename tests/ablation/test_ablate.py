@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import tiny
 
-from gfvad import ablate, main
+from gfvad import main
 from gfvad.ablation import groups, training
 from gfvad.ablation.groups import Group, with_seed
 from gfvad.ablation.stacked import Stack, stacked_step
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.traced import TRACED, Overlay, bind, structure, varying
 from gfvad.base.types import Output
+from gfvad.commands import ablate
 from gfvad.data import pipeline
 from gfvad.fusion.coefficients import Choice, constrained
 from gfvad.settings.config import flatten
@@ -473,7 +474,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
     monkeypatch.setattr("gfvad.ablation.run.subprocess.Popen", Process)
     assert ablate.main([*words, "--processes=2"]) == 1
     assert len({next(w for w in command if w.startswith("--group=")) for command in started}) == 2
-    assert all(command[1:3] == ["-m", "gfvad.ablate"] for command in started)
+    assert all(command[1:4] == ["-m", "gfvad.main", "ablate"] for command in started)
     shutil.rmtree(folder / "two")
     capsys.readouterr()
 

@@ -11,9 +11,9 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare
 from gfvad.base import arrays
 from gfvad.base.types import DataError
+from gfvad.commands import prepare
 from gfvad.data import annotations, text
 from gfvad.data.features.layouts.arrays import Npz, read_array, read_header
 from gfvad.data.frames import descriptions, truth

@@ -18,8 +18,8 @@ import pytest
 from media_files import open_fake, tone, turn, write_media
 from test_media import broken_files
 
-from gfvad import extract, prepare
 from gfvad.base.types import ConfigError, DataError
+from gfvad.commands import extract, prepare
 from gfvad.data.features import layouts
 from gfvad.extraction import job, labels, manifest, videos
 from gfvad.extraction.videos import Source

@@ -14,8 +14,8 @@ import pytest
 from media_files import tone, write_media
 from video_files import write_frames
 
-from gfvad import report
 from gfvad.base.types import ConfigError, DataError
+from gfvad.commands import report
 from gfvad.measure.results import write_scores as write_run_scores
 from gfvad.measure.score_result import VideoScores
 from gfvad.reporting import clips, folders, page, transcode, videos
@@ -746,7 +746,7 @@ def test_pages_of_runs(browser, tmp_path):
 
 
 def test_scores_of_fewer_videos_than_the_results_are_said(tmp_path, capsys):
-    from gfvad import report
+    from gfvad.commands import report
 
     run = write_run(tmp_path / "run")
     write_run_scores(run / "scores.npz", {"two": np.full(50, 0.2, np.float32)})

@@ -13,7 +13,7 @@ pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-
 
 from media_files import tone, write_media  # noqa: E402
 
-from gfvad import export, score  # noqa: E402
+from gfvad.commands import export, score  # noqa: E402
 from gfvad.encoders.registry import DEFAULT, open_encoder  # noqa: E402
 from gfvad.encoders.units import PATCH  # noqa: E402
 from gfvad.extraction import provenance  # noqa: E402
@@ -132,7 +132,7 @@ def test_videos_to_tables(model, videos, tmp_path, capsys):
 
 def test_labels_of_features_reach_the_report(model, videos, tmp_path):
     out = tmp_path / "features"
-    from gfvad import extract
+    from gfvad.commands import extract
 
     (tmp_path / "labels.csv").write_text(
         "name,label,split\na film,1,test\nstumm ü,0,test\n", encoding="utf-8"

@@ -70,6 +70,21 @@ def export(
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
-    from gfvad.measure.compare import frame_labels, split_of
+    from gfvad.measure import compare
 
-    return frame_labels(split_of(run))
+    return compare.frame_labels(_test_split(config))
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """Classes of the videos of a run's test split."""
+    split = _test_split(config)
+    return {v.name: tuple(v.classes) for v in (split.meta(i) for i in range(len(split)))}
+
+
+def _test_split(config: ConfigDict):
+    """Records of the test split of the data that a config names."""
+    from gfvad.data.features import records
+    from gfvad.data.features.source import resolve
+
+    path = resolve(config, lambda text: None).records
+    return records.open_records(path, "test", config.data.modalities)

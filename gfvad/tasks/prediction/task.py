@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.types import ConfigError
+from gfvad.base.names import some
+from gfvad.base.types import ConfigError, DataError
 from gfvad.settings.config import Arguments
 from gfvad.tasks.task import FrameScores, Scorer
 
@@ -69,7 +70,34 @@ def export(
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
-    """Frame labels of a run's test videos, as long as their scores."""
-    from gfvad.measure.compare import clip_labels
+    """Frame labels of a run's test videos, as long as their scores. Raises DataError where there
+    are none."""
+    from gfvad.data.frames.layouts import open_layout
+    from gfvad.data.frames.source import set_root
+    from gfvad.data.frames.truth import find_truth
+    from gfvad.measure.results import read_scores
 
-    return clip_labels(run, config)
+    root, scores = set_root(config.data), read_scores(run / "scores.npz")
+    videos = open_layout(config.data.layout, root).videos("test")
+    if absent := [video.name for video in videos if video.name not in scores]:
+        raise DataError(
+            f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
+            " the set that the run was evaluated on"
+        )
+    lengths = [len(scores[video.name]) for video in videos]
+    data = config.data
+    truth = find_truth(root, videos, lengths, spans=data.spans, masks=data.masks)
+    if truth is None:
+        raise DataError(
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md)"
+        )
+    return {video.name: labels for video, labels in zip(videos, truth.labels)}
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """None: sets of frames name no classes."""
+    raise DataError(
+        f"{run}: a run of the predictive model, whose frames have no classes; expected runs on"
+        " features: `gfvad report` shows this one"
+    )

@@ -1,11 +1,8 @@
-"""Features of your own videos, for training and scoring.
+"""Makes features of your own videos, for training and scoring.
 
-    python -m gfvad.extract VIDEO_OR_FOLDER... --out=DIR
-    python -m gfvad.extract clips --out=features --normal=calm --abnormal=fight,fall      labels by sub-folder, a fifth of each for testing
-    python -m gfvad.extract clips --out=features --labels=labels.csv --spans=spans.csv    labels of your own, and abnormal frames where known
-    python -m gfvad.extract clips --out=features --descriptions=captions.jsonl            text too
-    python -m gfvad.extract clips --out=features --encoder=appearance=efficientnet       a network trained on ImageNet (a package of 17 MB)
-    python -m gfvad.extract clips --out=features --encoder=audio=vggish:path=vggish.onnx --encoder=appearance=onnx:path=resnet.onnx
+    gfvad extract /data/fights --out=runs/fights/features --normal=noFight --abnormal=fight
+    gfvad extract /data/new_videos --out=runs/fights/unlabelled --modalities=motion,appearance
+    gfvad extract /data/fights --out=runs/fights/by-network --encoder=appearance=efficientnet
 
 Folders are searched through for what PyAV decodes, whatever its name; what is hidden is passed
 over, what is no video is named at the end. A video is cut into units of 16 frames as they are
@@ -41,7 +38,6 @@ Exit codes: 0 done; 1 some files failed (listed at the end with their reasons) o
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from gfvad.base.errors import command
@@ -52,15 +48,11 @@ def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     from gfvad.extraction import job
 
-    arguments = job.parser("python -m gfvad.extract", __doc__)
-    arguments.add_argument(
+    parser = job.parser("gfvad extract", __doc__)
+    parser.add_argument(
         "--workers",
         type=int,
         default=-1,
         help="processes (default: one a core; 0: no others than this one)",
     )
-    return job.run(arguments.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return job.run(parser.parse_args(argv))
