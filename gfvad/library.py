@@ -6,7 +6,7 @@ graph and scores, inside a Flax model of your own:
         def __call__(self, video, sound):  # [B, N, D_video], [B, N, D_sound]
             graphs = [gfvad.relation(video), gfvad.relation(sound)]  # each [B, N, N]
             fused = gfvad.FusionOperator(order=4, channels=8)(graphs)  # [B, 8, N, N]
-            return nn.sigmoid(nn.Dense(1)(fused.mean(-1).swapaxes(1, 2)))[..., 0]  # [B, N]
+            return nn.sigmoid(nn.Dense(1)(fused.mean(-1).swapaxes(-1, -2)))[..., 0]  # [B, N]
 
 All of it is the code that this project's own models run, to the bit; it works under jit, vmap and
 grad. N are the units of a video (snippets, frames, patches, tokens). `mask` is True at real units,

@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 from gfvad.base.types import ConfigError
+from gfvad.nn.expert_blocks import plan_blocks
 from gfvad.nn.experts import (
     EXPERT_AXIS,
     FORMS,
@@ -17,7 +18,6 @@ from gfvad.nn.experts import (
     choose,
     expert_sharding,
     folded,
-    plan_blocks,
 )
 from gfvad.nn.filter import SparseFeatureFilter
 
