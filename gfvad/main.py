@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import gfvad
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
@@ -24,6 +25,7 @@ COMMANDS = (
     "export",
     "report",
     "bench",
+    "doctor",
 )
 
 
@@ -60,10 +62,10 @@ def _module(name: str):
     return importlib.import_module(f"gfvad.commands.{name}")
 
 
-def console() -> int:
-    """The console script `gfvad`."""
-    return main(sys.argv[1:])
+def console(*words: str) -> NoReturn:
+    """The console script `gfvad`; `words` come before those of the command line."""
+    sys.exit(main([*words, *sys.argv[1:]]))
 
 
 if __name__ == "__main__":
-    sys.exit(console())
+    console()

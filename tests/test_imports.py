@@ -15,15 +15,15 @@ ONE_IMPORTER = {
 IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
     "torch": {
         "gfvad/encoders/vision.py",
-        "gfvad/extraction/describe.py",
-        "gfvad/encoders/networks.py",
+        "gfvad/encoders/captioner.py",
+        "gfvad/encoders/objects.py",
     },
     "transformers": {
         "gfvad/encoders/vision.py",
-        "gfvad/extraction/describe.py",
-        "gfvad/encoders/networks.py",
+        "gfvad/encoders/captioner.py",
+        "gfvad/encoders/objects.py",
     },
-    "onnxruntime": {"gfvad/encoders/networks.py"},
+    "onnxruntime": {"gfvad/encoders/onnx_image.py"},
     "av": {
         "gfvad/bench/fuzz/media.py",
         "gfvad/bench/kills.py",
@@ -36,7 +36,7 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
     "plotly": {"gfvad/reporting/page.py"},
 }
 AT_THE_TOP = {"av"}
-JAX_IN_DATA = {"gfvad/encoders/minilm.py", "gfvad/encoders/efficientnet_network.py"}
+JAX_IN_DATA = {"gfvad/encoders/minilm.py", "gfvad/encoders/efficientnet.py"}
 RUN_THE_MODEL = {"gfvad/tasks/fusion/evaluate.py", "gfvad/tasks/prediction/frame_errors.py"}
 ENTRY_POINTS = ("gfvad.main", "gfvad.commands", "gfvad.shims")
 

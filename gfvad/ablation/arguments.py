@@ -34,12 +34,13 @@ def parse(argv: Sequence[str]) -> Arguments:
     flags = []
     for word in argv:
         name, equals, value = word.removeprefix("--").partition("=")
+        name = name.replace("at-once", "at_once")  # as other commands spell their options
         if word.startswith("--config."):
             flags.append(word)
         elif word.startswith("--") and equals and name in (*WORDS, *NUMBERS):
             given[name] = value
         else:
-            valid = [f"--{n}" for n in (*WORDS[:3], *NUMBERS)]
+            valid = [f"--{n}".replace("_", "-") for n in (*WORDS[:3], *NUMBERS)]
             raise ConfigError(
                 f"unexpected argument {word!r}{nearest(word.split('=', 1)[0], valid)}; options are"
                 " written --name=value (see gfvad ablate --help)"

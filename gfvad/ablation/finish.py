@@ -3,6 +3,7 @@ checkpoints, metrics, scores, results."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from gfvad.ablation.training import RUNNING, Trained
 from gfvad.base.types import ScoredVideo
 from gfvad.measure.results import atomically
 from gfvad.settings import config as config_lib
-from gfvad.tasks.fusion import job
+from gfvad.tasks import job
+from gfvad.tasks.fusion import run as fusion_run
 from gfvad.tasks.fusion.evaluate import scored_videos
+from gfvad.tasks.task import Scored
 from gfvad.train import loop
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
 from gfvad.train.identity import Learnt, learnt
@@ -31,7 +34,7 @@ Scores = dict[int, np.ndarray]  # video -> [N]
 def finish(
     stack: Stack,
     trained: Trained,
-    parts: job.Parts,
+    parts: fusion_run.FusionRun,
     workdir: Path,
     seconds: float,
     say: Callable[[str], None],
@@ -90,10 +93,10 @@ def finish(
                     "best" if standing.best_step[u, k] < stack.config.train.steps else "last",
                 )
             )
-        own = parts._replace(config=config, workdir=folder)
+        own = dataclasses.replace(parts, config=config, workdir=folder, known={})
         job.write_run(
             own,
-            [job.Scored(rule, *scored[which].of(u, k)) for rule, which in rules],
+            [Scored(rule, *scored[which].of(u, k)) for rule, which in rules],
             lambda: seconds,
         )
         say(
@@ -107,7 +110,11 @@ class Judged:
     (data.corruption) are scored one by one."""
 
     def __init__(
-        self, stack: Stack, evaluator: StackedEvaluator, stacked: Stacked, parts: job.Parts
+        self,
+        stack: Stack,
+        evaluator: StackedEvaluator,
+        stacked: Stacked,
+        parts: fusion_run.FusionRun,
     ):
         self._parts = parts
         configs = [setting.config for setting in stack.group.settings]
@@ -116,7 +123,7 @@ class Judged:
             for c in configs
         ]
         self._one_by_one = any(other != corruptions[0] for other in corruptions)
-        test, chosen = range(len(parts.test)), job.statistics_indices(len(parts.train))
+        test, chosen = range(len(parts.test)), fusion_run.statistics_indices(len(parts.train))
         self._training = evaluator.stacked_scores(stacked, parts.train, chosen)
         if self._one_by_one:
             self._test = [
@@ -134,7 +141,7 @@ class Judged:
             else of_run(self._test[0], seed, setting)
         )
         training = of_run(self._training, seed, setting)
-        return videos(test, self._parts.test), job.spread_of_frames(
+        return videos(test, self._parts.test), fusion_run.spread_of_frames(
             videos(training, self._parts.train)
         )
 

@@ -26,7 +26,8 @@ from gfvad.data.features import records
 from gfvad.data.features.source import Source, fit_lengths, resolve
 from gfvad.measure.results import plain
 from gfvad.settings import config as config_lib
-from gfvad.tasks.fusion import job
+from gfvad.tasks.fusion.run import announce, assemble
+from gfvad.tasks.job import check_batches
 from gfvad.train import loop, parallel
 from gfvad.train.identity import alone, refuse_other_data, stated
 from gfvad.train.stop import StopRequest
@@ -129,7 +130,7 @@ def prepare(sweep: Sweep, workdir: Path, at_once: int, say: Say) -> Plan:
         fit_lengths(config, found[key])
     for name, why in sweep.left_out.items():
         say(f"setting {name!r} is left out: {why}")
-    job.announce(sources[sweep.base], say)
+    announce(sources[sweep.base], say)
     return Plan(sweep, workdir, sources, at_once)
 
 
@@ -169,8 +170,8 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
             f"an ablation runs in one process, found {mapper.process_count}; give each process a"
             " --workdir of its own, or start one"
         )
-    job.check_batches(config, mapper)
-    parts = job.assemble(config, plan.workdir, plan.sources[group.settings[0].name], mapper, say)
+    check_batches(config, mapper)
+    parts = assemble(config, plan.workdir, plan.sources[group.settings[0].name], mapper, say)
     stack = Stack(
         group, parts.train.dims, records.feature_stats(parts.source.records, config.data.on_corrupt)
     )

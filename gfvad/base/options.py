@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from gfvad.base.errors import ConfigError
@@ -19,14 +20,15 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, about: str | None):
         """prog: 'gfvad score'. about: what it does, shown as it stands, with its examples."""
-        layout = argparse.RawDescriptionHelpFormatter
+        layout = partial(argparse.RawDescriptionHelpFormatter, width=100, max_help_position=28)
         super().__init__(prog=prog, description=about, formatter_class=layout, allow_abbrev=False)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None) -> argparse.Namespace:
         """Parses words (default: those of this process). Raises ConfigError."""
         words = list(sys.argv[1:] if args is None else args)
         options = [name for name in self._option_string_actions if name.startswith("--")]
-        for word in words[: words.index("--")] if "--" in words else words:
+        end = words.index("--") if "--" in words else len(words)
+        for word in words[:end]:
             name = word.partition("=")[0]
             if name.startswith("--") and name not in options:
                 self.error(f"no option {name}{nearest(name, options)}")

@@ -1,8 +1,6 @@
 """`python -m gfvad.bench NAME`: `gfvad bench NAME`."""
 
-import sys
-
-from gfvad.main import main
+from gfvad.main import console
 
 if __name__ == "__main__":
-    sys.exit(main(["bench", *sys.argv[1:]]))
+    console("bench")

@@ -321,7 +321,7 @@ def run(argv: Sequence[str]) -> None:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         from gfvad.extraction import job as extraction  # noqa: F401
-        from gfvad.tasks.fusion import job  # noqa: F401  read once for all forks
+        from gfvad.tasks.fusion import run  # noqa: F401  read once for all forks
 
         work = {"train": train, "extract": extract, "score": score}
         say = lambda text: print(text, flush=True)  # noqa: E731

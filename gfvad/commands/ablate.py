@@ -1,8 +1,8 @@
 """Trains the settings of a sweep side by side over several seeds, and says what they are worth.
 
     gfvad ablate --config=xd --sweep=operator --workdir=runs/operator
-    gfvad ablate --config=ucf --sweep=modalities --workdir=runs/modalities --config.data.root=/data/ucf_crime
-    gfvad ablate --config=ucf --sweep=losses --workdir=runs/losses --seeds=10 --config.data.root=/data/ucf_crime
+    gfvad ablate --config=xd:audio_visual_text --sweep=modalities --workdir=runs/modalities
+    gfvad ablate --config=xd --sweep=losses --workdir=runs/losses --seeds=10 --at-once=16
 
 What a sweep is, what is trained together and what comes out: docs/ablation.md. The same command
 goes on where it stopped.
@@ -12,7 +12,7 @@ goes on where it stopped.
   --sweep=NAME             a sweep of configs/sweeps/, by its name or its path
   --workdir=DIR            folder of the ablation
   --seeds=N                seeds of each setting, in place of the sweep's
-  --at_once=32             most runs (settings times seeds) trained in one program: memory
+  --at-once=32             most runs (settings times seeds) trained in one program: memory
   --processes=N            groups that do not share a program trained at the same time (default: one
                            on 2 cores or fewer and on accelerators, else cores / 4)
   --resamples=2000         of the test videos, for the paired bootstrap

@@ -40,14 +40,13 @@ def work(argv: Sequence[str], about: str) -> int:
     arguments = config_lib.parse(words)
     if arguments is None:
         return 0
-    # after the command line is known to be sound: a task's imports cost seconds
-    from gfvad.tasks import task_of
-
-    task = task_of(arguments.config)
-    if arguments.data is not None:
-        return task.evaluate_elsewhere(arguments)
+    # after the command line is known to be sound: these imports cost seconds
     if arguments.mode == "score":
         from gfvad.scoring import frames
 
         return frames.score(arguments)
-    return {"train": task.train, "evaluate": task.evaluate}[arguments.mode](arguments)
+    from gfvad.tasks import job
+
+    if arguments.data is not None:
+        return job.evaluate_elsewhere(arguments)
+    return {"train": job.train, "evaluate": job.evaluate}[arguments.mode](arguments)

@@ -23,7 +23,7 @@ from gfvad.base.types import ConfigError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.base import some
 from gfvad.data.frames import finding
-from gfvad.encoders.registry import DEFAULT, Encoder, open_encoder
+from gfvad.encoders.registry import DEFAULT, UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.labels import Label
 from gfvad.extraction.manifest import (
@@ -134,7 +134,9 @@ def parser(prog: str, about: str) -> Parser:
     return made
 
 
-def make_plan(arguments: argparse.Namespace, opener: Callable[..., Encoder] = open_encoder) -> Plan:
+def make_plan(
+    arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder
+) -> Plan:
     """Everything that can be wrong before work begins is found here. Raises ConfigError and
     DataError."""
     specs = read_specs(arguments.modalities, arguments.encoder, arguments.descriptions, opener)
@@ -178,7 +180,7 @@ def read_specs(
     modalities: str,
     given: Sequence[str],
     descriptions: str,
-    opener: Callable[..., Encoder] = open_encoder,
+    opener: Callable[..., UnitEncoder] = open_encoder,
 ) -> dict[str, Spec]:
     """{modality: encoder to open}. Raises ConfigError for a modality without an encoder, a
     malformed --encoder, two for one modality."""
@@ -470,7 +472,7 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
         )
 
 
-def run(arguments: argparse.Namespace, opener: Callable[..., Encoder] = open_encoder) -> int:
+def run(arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder) -> int:
     """One command line; returns the exit code."""
     if arguments.workers < -1:
         raise ConfigError(

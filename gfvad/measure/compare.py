@@ -239,6 +239,15 @@ def number(value: float, signed: bool = False) -> str:
     return "-" if np.isnan(value) else f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
+def between(interval: tuple[float, float], signed: bool = False) -> str:
+    """'0.8447 to 0.8575'; '-' where undefined."""
+    return (
+        "-"
+        if np.isnan(interval[0])
+        else f"{number(interval[0], signed)} to {number(interval[1], signed)}"
+    )
+
+
 def p_value(value: float) -> str:
     """'0.031', '< 0.001' or '-'."""
     return "-" if np.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,8 +1,6 @@
 """`python -m gfvad.score`: `gfvad score`."""
 
-import sys
-
-from gfvad.main import main
+from gfvad.main import console
 
 if __name__ == "__main__":
-    sys.exit(main(["score", *sys.argv[1:]]))
+    console("score")

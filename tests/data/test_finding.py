@@ -9,8 +9,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from extracting import call, read_manifest
 from media_files import tone, write_media
-from test_extract import call, read_manifest
 
 from gfvad.base.types import DataError
 from gfvad.commands import score

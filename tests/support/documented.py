@@ -117,7 +117,7 @@ def kind(command: str) -> str | None:
         r"bash launch/test\.sh$": "tests",  # what is running now
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
-        r"gfvad evaluate |gfvad score --workdir=": "after",
+        r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",

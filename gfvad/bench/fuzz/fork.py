@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 READ_BEFORE = (
-    "gfvad.tasks.fusion.job",
-    "gfvad.tasks.prediction.job",
+    "gfvad.tasks.fusion.run",
+    "gfvad.tasks.prediction.run",
     "gfvad.scoring.job",
     "gfvad.tasks.fusion.scorer",
     "gfvad.tasks.prediction.score",

@@ -1,8 +1,6 @@
 """`python -m gfvad.eval.breakdown`: `gfvad compare breakdown`."""
 
-import sys
-
-from gfvad.main import main
+from gfvad.main import console
 
 if __name__ == "__main__":
-    sys.exit(main(["compare", "breakdown", *sys.argv[1:]]))
+    console("compare", "breakdown")

@@ -1,8 +1,6 @@
 """`python -m gfvad.eval.summary`: `gfvad compare summary`."""
 
-import sys
-
-from gfvad.main import main
+from gfvad.main import console
 
 if __name__ == "__main__":
-    sys.exit(main(["compare", "summary", *sys.argv[1:]]))
+    console("compare", "summary")

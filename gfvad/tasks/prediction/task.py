@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,7 +12,10 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import FrameScores, Scorer
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer
+
+if TYPE_CHECKING:
+    from gfvad.train.parallel import Mapper
 
 kind = "predictive"
 
@@ -24,25 +27,18 @@ def check(config: ConfigDict) -> None:
     settings.validate(config)
 
 
-def train(arguments: Arguments) -> int:
-    """Trains a run, then evaluates it."""
-    from gfvad.tasks.prediction import job
+def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run on the data that its config names."""
+    from gfvad.tasks.prediction import run
 
-    return job.train(arguments)
-
-
-def evaluate(arguments: Arguments) -> int:
-    """Evaluates a checkpoint of a run again."""
-    from gfvad.tasks.prediction import job
-
-    return job.evaluate(arguments)
+    return run.open_run(arguments, mapper, say)
 
 
-def evaluate_elsewhere(arguments: Arguments) -> int:
-    """Evaluates a run on the test split of another folder of frames."""
-    from gfvad.tasks import other_data
+def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run with other data to test it on."""
+    from gfvad.tasks.prediction import run
 
-    return other_data.evaluate_clips(arguments)
+    return run.open_elsewhere(arguments, mapper, say)
 
 
 def frame_scores(arguments: Arguments) -> FrameScores:
