@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         score,
     )
     from gfvad.plugins import (
+        register_encoder,
         register_expansion,
         register_fusion,
         register_loss,
@@ -38,6 +39,7 @@ __all__ = [
     "expand",
     "fuse",
     "load",
+    "register_encoder",
     "register_expansion",
     "register_fusion",
     "register_loss",

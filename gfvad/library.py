@@ -18,9 +18,10 @@ setting.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 Graphs = jax.Array | Sequence[jax.Array]
 
 
-class _Relation(NamedTuple):
+@dataclass
+class _Relation:
     """`config.model.relation`, in plain values."""
 
     similarity: str
@@ -51,7 +53,8 @@ class _Relation(NamedTuple):
     knn: int
 
 
-class _Expansion(NamedTuple):
+@dataclass
+class _Expansion:
     """`config.model.expansion`."""
 
     kind: str = "hadamard"
@@ -60,7 +63,8 @@ class _Expansion(NamedTuple):
     restart: float = 0.15
 
 
-class _Fusion(NamedTuple):
+@dataclass
+class _Fusion:
     """`config.model.fusion`."""
 
     form: str = "cp"
@@ -144,25 +148,24 @@ def fuse(
         a = jnp.ones((1, 2, 3)) / 3  # rank 1, two graphs, order 2
         fused = gfvad.fuse([gfvad.relation(x), gfvad.relation(y)], a)  # [8, 32, 32]
     """
-    graphs = _stacked(graphs)
-    count, rank = graphs.shape[-3], _Fusion().rank
-    if coefficients is not None:
-        coefficients = jnp.asarray(coefficients)
-        order = coefficients.shape[-1] - 1 if order is None and coefficients.ndim else order
-        rank = coefficients.shape[0] if coefficients.ndim == 3 else rank
+    stack = _stacked(graphs)
+    count, rank = stack.shape[-3], _Fusion().rank
+    given = None if coefficients is None else jnp.asarray(coefficients)
+    if given is not None and given.ndim:
+        order = given.shape[-1] - 1 if order is None else order
+        rank = given.shape[0] if given.ndim == 3 else rank
     family = _Expansion(expansion, _Expansion().order if order is None else order)
     fusion = _Fusion(form, rank)
     operator.check_fusion(fusion, family, count)
     diagonal = operator.has_diagonal_zeroth(family)
     (start,) = starting_values(fusion, family.order, count, diagonal)
-    if coefficients is None:
-        coefficients = jnp.asarray(start, jnp.float32)
-    if coefficients.shape != start.shape:
+    used = jnp.asarray(start, jnp.float32) if given is None else given
+    if used.shape != start.shape:
         raise ConfigError(
-            f"fuse: coefficients {coefficients.shape} of form {form!r} for {count} graphs, order"
+            f"fuse: coefficients {used.shape} of form {form!r} for {count} graphs, order"
             f" {family.order}; expected {start.shape}"
         )
-    return _fused(coefficients[None], graphs, mask, fusion, family)[..., 0, :, :]
+    return _fused(used[None], stack, mask, fusion, family)[..., 0, :, :]
 
 
 class FusionOperator(nn.Module):
@@ -190,11 +193,11 @@ class FusionOperator(nn.Module):
     def __call__(self, graphs: Graphs, mask: jax.Array | None = None) -> jax.Array:
         """M graphs, a list of [..., N, N] or one array [..., M, N, N] -> [..., channels, N, N].
         Raises ConfigError for settings that cannot work on so many graphs."""
-        graphs = _stacked(graphs)
+        stack = _stacked(graphs)
         fusion = _Fusion(self.form, self.rank, self.parametrisation, self.start, self.channels)
         family = _Expansion(self.expansion, self.order)
-        coefficients = operator.own_coefficients(self, graphs.shape[-3], fusion, family)
-        return _fused(coefficients, graphs, mask, fusion, family)
+        coefficients = operator.own_coefficients(self, stack.shape[-3], fusion, family)
+        return _fused(coefficients, stack, mask, fusion, family)
 
 
 class SparseFeatureFilter(filters.SparseFeatureFilter):
@@ -281,24 +284,23 @@ def _each(
     if x.ndim < axes:
         raise ConfigError(f"an array of shape {x.shape}; expected {axes} axes or more, [..., N, *]")
     lead, units = x.shape[: x.ndim - axes], x.shape[-2]
-    mask = jnp.ones(units, bool) if mask is None else jnp.asarray(mask, bool)
-    if mask.shape[-1:] != (units,) or mask.shape[:-1] not in ((), lead):
-        raise ConfigError(f"mask {mask.shape}; expected {(units,)} or {(*lead, units)}")
+    real = jnp.ones(units, bool) if mask is None else jnp.asarray(mask, bool)
+    if real.shape[-1:] != (units,) or real.shape[:-1] not in ((), lead):
+        raise ConfigError(f"mask {real.shape}; expected {(units,)} or {(*lead, units)}")
     if not lead:
-        return function(x, mask)
-    mask = jnp.broadcast_to(mask, (*lead, units)).reshape(-1, units)
-    found = (batched or jax.vmap(function))(x.reshape(-1, *x.shape[len(lead) :]), mask)
+        return function(x, real)
+    real = jnp.broadcast_to(real, (*lead, units)).reshape(-1, units)
+    found = (batched or jax.vmap(function))(x.reshape(-1, *x.shape[len(lead) :]), real)
     return jax.tree.map(lambda y: y.reshape(*lead, *y.shape[1:]), found)
 
 
 def _stacked(graphs: Graphs) -> jax.Array:
     """A list of M graphs [..., N, N], or one array of them -> [..., M, N, N]."""
-    if isinstance(graphs, (list, tuple)):
-        graphs = jnp.stack([jnp.asarray(g) for g in graphs], -3)
-    graphs = jnp.asarray(graphs)
-    if graphs.ndim < 3 or graphs.shape[-1] != graphs.shape[-2]:
-        raise ConfigError(f"graphs of shape {graphs.shape}; expected [..., M, N, N], or a list")
-    return graphs
+    listed = isinstance(graphs, (list, tuple))
+    stack = jnp.stack([jnp.asarray(g) for g in graphs], -3) if listed else jnp.asarray(graphs)
+    if stack.ndim < 3 or stack.shape[-1] != stack.shape[-2]:
+        raise ConfigError(f"graphs of shape {stack.shape}; expected [..., M, N, N], or a list")
+    return stack
 
 
 def _fused(

@@ -78,6 +78,27 @@ def register_fusion(
     return FORMS.register(name, combine)
 
 
+def register_encoder(name: str, make: Callable[..., Any], reads: str = "units") -> Any:
+    """Makes an encoder of your own known to `gfvad extract --encoder=MODALITY=NAME` (units of 16
+    frames), config.data.text_encoder (sentences) or config.data.vision (frames).
+
+    make: a class that stands on UnitEncoder, SentenceEncoder or FrameEncoder of
+    gfvad/encoders/registry.py, by what it `reads` (units, sentences, frames); its arguments are the
+    encoder's settings. Returns it. Raises ConfigError for a name that another one has.
+
+        class Brightness(UnitEncoder):
+            name, modality, width = "brightness", "light", 1
+
+            def encode(self, unit):  # unit.frames uint8 [T, h, w, 3]
+                return np.float32([unit.frames.mean() / 255])
+
+        gfvad.register_encoder("brightness", Brightness)
+    """
+    from gfvad.encoders import registry
+
+    return registry.register_encoder(name, make, reads)
+
+
 def register_loss(
     name: str, function: Callable[[Any], Any], weight: float = 0.0, kind: str = "weak"
 ) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gfvad.encoders.registry import ENCODERS
 from gfvad.fusion.forms import FORMS
 from gfvad.graphs.expansion import EXPANSIONS
 from gfvad.graphs.relations import RELATIONS
@@ -15,7 +16,7 @@ from gfvad.tasks.fusion.registry import MODELS
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 SCRIPTS = sorted(p.stem for p in EXAMPLES.glob("*.py") if p.stem != "made_up")
-REGISTRIES = (FORMS, EXPANSIONS, RELATIONS, LOSSES, MODELS)
+REGISTRIES = (FORMS, EXPANSIONS, RELATIONS, LOSSES, MODELS, ENCODERS["units"])
 
 
 @pytest.fixture(autouse=True)

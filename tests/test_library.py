@@ -4,6 +4,7 @@ somebody else's Flax model, and names of one's own beside the project's."""
 import subprocess
 import sys
 import textwrap
+from dataclasses import asdict
 
 import flax.linen as nn
 import jax
@@ -53,9 +54,9 @@ def test_importing_costs_nothing():
 
 def test_defaults_are_the_projects():
     model = get_config().model
-    assert {**library._Expansion()._asdict()} == dict(model.expansion)
-    assert {**library._Fusion()._asdict()} == dict(model.fusion)
-    with_defaults = library._Relation("cosine", 0.0, -1.0, 0)._asdict()
+    assert asdict(library._Expansion()) == dict(model.expansion)
+    assert asdict(library._Fusion()) == dict(model.fusion)
+    with_defaults = asdict(library._Relation("cosine", 0.0, -1.0, 0))
     assert with_defaults.items() <= dict(model.relation).items()
 
 

@@ -154,9 +154,10 @@ def add_blocks_forward(
 
 def add_blocks_backward(kept: tuple, g: jax.Array) -> tuple:
     """Gradients of the arguments for g [N, D]."""
-    d_s, d_w_in, d_b_in, d_w_out, d_weight = backward_blocks(*kept, g)
-    routed = RoutedExperts(d_w_in.swapaxes(1, 2), d_b_in, d_w_out)
-    return g, d_s, routed, Blocks(d_weight, None, None, None)
+    s, routed, blocks, before = kept
+    d_s, d_w_in, d_b_in, d_w_out, d_weight = backward_blocks(s, routed, blocks, before, g)
+    d_routed = RoutedExperts(d_w_in.swapaxes(1, 2), d_b_in, d_w_out)
+    return g, d_s, d_routed, Blocks(d_weight, None, None, None)  # type: ignore[arg-type]
 
 
 add_blocks.defvjp(add_blocks_forward, add_blocks_backward)

@@ -124,11 +124,7 @@ def validate(config: ConfigDict) -> None:
     from gfvad.nn.filters import FILTERS  # imports jax, which starts no backend
 
     kind, f = config.model.filter.kind, config.model.filter
-    if kind not in FILTERS:
-        raise ConfigError(
-            f"config.model.filter.kind = {kind!r}{nearest(kind, tuple(FILTERS))} (one of"
-            f" {', '.join(FILTERS)})"
-        )
+    FILTERS.find(kind)
     if kind == "sffm" and f.topk > f.experts:
         raise ConfigError(
             f"config.model.filter.topk = {f.topk}: expected at most config.model.filter.experts ="
