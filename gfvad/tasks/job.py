@@ -35,7 +35,7 @@ SCORES = "scores.npz"
 def train(arguments: Arguments) -> int:
     """Trains (or goes on), then evaluates. Returns the exit code."""
     started = time.monotonic()
-    run = open_run(arguments)
+    run = begin(arguments)
     with alone(run.workdir, run.mapper.process_index):
         if (run.workdir / loop.CHECKPOINTS).is_dir():
             with Checkpoints(run.workdir / loop.CHECKPOINTS, run.config, run.identity):
@@ -59,7 +59,7 @@ def evaluate(arguments: Arguments) -> int:
     """Evaluates the checkpoints of a run again. Returns the exit code."""
     started = time.monotonic()
     require_checkpoints(arguments.workdir)
-    run = open_run(arguments)
+    run = begin(arguments)
     with alone(run.workdir, run.mapper.process_index):
         refuse_other_data(run.workdir, run.content()["content"])
         return evaluate_run(run, arguments.checkpoint, started)
@@ -91,7 +91,7 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
         return evaluate_run(run, arguments.checkpoint, started)
 
 
-def open_run(arguments: Arguments) -> OpenRun:
+def begin(arguments: Arguments) -> OpenRun:
     """The run that a command line means; see `Task.open_run`."""
     mapper = devices(arguments.config)
     say = loop.to_stderr if mapper.process_index == 0 else loop.quiet
@@ -177,7 +177,7 @@ def write_run(
     rows += run.records()
     videos = scored[0].videos
     about = run.about(videos)
-    tree = results.build_results(rows, describe(run, videos, seconds()) | about | run.content())
+    tree = results.build_results(rows, facts(run, videos, seconds()) | about | run.content())
     with run_files.run(folder).staged(last="results.json") as staging:
         results.write_scores(staging / SCORES, videos)
         results.atomically(
@@ -186,7 +186,7 @@ def write_run(
         return results.write_tree(staging / "results.json", tree)
 
 
-def describe(run: OpenRun, videos: Sequence[ScoredVideo], seconds: float) -> dict[str, Any]:
+def facts(run: OpenRun, videos: Sequence[ScoredVideo], seconds: float) -> dict[str, Any]:
     """What results.json says besides the values, of every task."""
     config = run.config
     without_seed = config.copy_and_resolve_references()

@@ -147,9 +147,7 @@ def test_a_run_uses_its_own_alarm_threshold(step, expected, tmp_path, monkeypatc
     (tmp_path / calibration.CALIBRATION).write_text(
         json.dumps({"step": 7, "threshold": 0.6, "rule": "by hand"})
     )
-    monkeypatch.setattr(
-        job, "describe", lambda run, videos, seconds: META | {"wall_seconds": seconds}
-    )
+    monkeypatch.setattr(job, "facts", lambda run, videos, seconds: META | {"wall_seconds": seconds})
     run = SimpleNamespace(
         config=SimpleNamespace(eval=CFG, seed=0),
         workdir=tmp_path,

@@ -50,7 +50,6 @@ TINY = [
 DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 # configurations that learn from frames: another set and other sizes
 FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi)\b"
-OWN_FRAMES = "/data/my_frames"
 OWN_PAGE = "docs/your_own_video.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 

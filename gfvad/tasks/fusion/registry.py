@@ -87,7 +87,7 @@ def build_model(
     features.
     """
     check(config, tuple(feature_dims))
-    return model_of(config).build(config, describe(feature_dims, feature_stats))
+    return model_of(config).build(config, with_statistics(feature_dims, feature_stats))
 
 
 def unknown_stats(feature_dims: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
@@ -98,7 +98,7 @@ def unknown_stats(feature_dims: Mapping[str, int]) -> dict[str, dict[str, np.nda
     }
 
 
-def describe(
+def with_statistics(
     feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None
 ) -> tuple[Modality, ...]:
     """Feature sets with their statistics. Raises DataError where a statistic is missing, of

@@ -19,12 +19,11 @@ from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
-from gfvad.fusion.coefficients import dense_coefficients, is_pictured
 from gfvad.measure import calibration, finite, untrained
 from gfvad.settings.config import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
-from gfvad.tasks.fusion.training import FUSION, Training
+from gfvad.tasks.fusion.training import Training
 from gfvad.tasks.job import RULES, require_checkpoints
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train import loop
@@ -32,7 +31,7 @@ from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import ON, Learnt, learnt, on, skipped_text, stated
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
-from gfvad.train.state import TrainState, first_member, init_state
+from gfvad.train.state import TrainState, init_state
 
 # training videos (evenly over the split) whose scores give the mean and spread of the 'train'
 # normalisation
@@ -61,6 +60,30 @@ class FusionRun:
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
     # step -> scores of the test split
     known: dict[int, list[ScoredVideo]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
+        """A run on the records that its config names."""
+        source = resolve(arguments.config, say)
+        fit_lengths(arguments.config, source)
+        announce(source, say)
+        return assemble(arguments.config, arguments.workdir, source, mapper, say)
+
+    @classmethod
+    def elsewhere(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> FusionRun:
+        """A run with the test split of another folder, or of other prepared records."""
+        config = arguments.config.copy_and_resolve_references()
+        source = source_of(config, arguments.data)
+        test = records.open_records(
+            source.records, "test", config.data.modalities, config.data.on_corrupt
+        )
+        model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
+        config.data.root = str(source.root or "")
+        config.data.records = "" if source.root else str(source.records)
+        origin = arguments.workdir
+        return cls(config, arguments.output, source, None, test, model, mapper, say, origin)
 
     @property
     def dataset(self) -> str:
@@ -187,17 +210,7 @@ class FusionRun:
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, a fused graph, coefficients, use of experts."""
-        shown = fusion_coefficients(self.config, chosen.state)
-        state, test = chosen.state, self.test
-        return pictures.draw(self.workdir, self.dataset, self.evaluator, state, test, videos, shown)
-
-
-def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
-    """A run on the records that its config names."""
-    source = resolve(arguments.config, say)
-    fit_lengths(arguments.config, source)
-    announce(source, say)
-    return assemble(arguments.config, arguments.workdir, source, mapper, say)
+        return pictures.draw_run(self, chosen.state, videos)
 
 
 def announce(source: Source, say: Callable[[str], None]) -> None:
@@ -224,21 +237,6 @@ def assemble(
         if split.skipped:
             say(f"data: {skipped_text(split)}")
     return FusionRun(config, workdir, source, train, test, model, mapper, say)
-
-
-def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
-    """A run with the test split of another folder, or of other prepared records."""
-    config = arguments.config.copy_and_resolve_references()
-    source = source_of(config, arguments.data)
-    test = records.open_records(
-        source.records, "test", config.data.modalities, config.data.on_corrupt
-    )
-    model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
-    config.data.root = str(source.root or "")
-    config.data.records = "" if source.root else str(source.records)
-    return FusionRun(
-        config, arguments.output, source, None, test, model, mapper, say, arguments.workdir
-    )
 
 
 def source_of(config: ConfigDict, folder: Path) -> Source:
@@ -287,18 +285,3 @@ def spread_of_frames(videos: Sequence[ScoredVideo]) -> tuple[float, float]:
     """Mean and standard deviation over all frame scores."""
     frames = np.concatenate([v.scores.astype(np.float32) for v in videos])
     return float(frames.mean(dtype=np.float64)), float(frames.std(dtype=np.float64))
-
-
-def fusion_coefficients(
-    config: ConfigDict, state: TrainState
-) -> tuple[np.ndarray, list[str], int] | None:
-    """(A as a dense tensor, its first channel; names of its axes; number of channels); None for
-    a model without, or with more graphs than a picture shows."""
-    names = registry.graph_names(config.model, config.data.modalities)
-    fusion = config.model.fusion
-    if FUSION not in state.params or not is_pictured(fusion, len(names)):
-        return None
-    channels = np.asarray(dense_coefficients(first_member(state.params[FUSION], state), fusion))
-    axes = channels.ndim - 1
-    pair = [f"graph {i + 1} of the pair" for i in range(axes)]
-    return channels[0], names if axes == len(names) else pair, len(channels)

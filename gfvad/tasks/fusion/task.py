@@ -29,16 +29,16 @@ def check(config: ConfigDict) -> None:
 
 def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
     """A run on the data that its config names."""
-    from gfvad.tasks.fusion import run
+    from gfvad.tasks.fusion.run import FusionRun
 
-    return run.open_run(arguments, mapper, say)
+    return FusionRun.open(arguments, mapper, say)
 
 
 def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
     """A run with other data to test it on."""
-    from gfvad.tasks.fusion import run
+    from gfvad.tasks.fusion.run import FusionRun
 
-    return run.open_elsewhere(arguments, mapper, say)
+    return FusionRun.elsewhere(arguments, mapper, say)
 
 
 def frame_scores(arguments: Arguments) -> FrameScores:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gfvad.base import run_files
-from gfvad.base.types import ScoredVideo
 from gfvad.figures import curves, heatmaps
 from gfvad.figures import video as clip_video
 from gfvad.tasks.prediction import score_terms
@@ -19,7 +18,7 @@ PAGES = 12  # videos that get a page of heat maps
 METRICS = "metrics.jsonl"
 
 
-def draw(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
+def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     """Draws everything into workdir/figures; returns the paths. report: report.Report of the test
     split; reader, state: the model that it is of."""
     folder, dataset, videos = workdir / "figures", report.config.data.dataset, report.videos
@@ -68,20 +67,19 @@ def draw(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
         )
     )
     drawn += experts(report, reader, state, best, folder)
-    drawn.append(annotated(report, videos[best], best, shares, heat[best]["total"], limits, folder))
+    drawn.append(annotated(report, best, shares, limits, folder))
     return drawn
 
 
 def annotated(
     report: Any,
-    video: ScoredVideo,
-    i: int,
+    index: int,
     shares: Mapping[str, np.ndarray],
-    maps: np.ndarray,
     limits: tuple[float, float],
     folder: Path,
 ) -> Path:
-    """The annotated mp4 of a few seconds around the first event of a video."""
+    """The annotated mp4 of a few seconds around the first event of a video of the test split."""
+    video, maps = report.videos[index], report.heat[index]["total"]
     fps = video.fps or 10.0
     length = max(int(report.config.score.clip_seconds * fps), 2)
     start = (
@@ -93,7 +91,7 @@ def annotated(
     spans = np.clip(np.asarray(video.spans).reshape(-1, 2) - start, 0, stop - start)
     return clip_video.write_annotated(
         folder / f"clip_{video.name}.mp4",
-        report.data.frames.video(i)[start:stop],
+        report.data.frames.video(index)[start:stop],
         maps[start:stop],
         video.scores[start:stop],
         spans[spans[:, 1] > spans[:, 0]],

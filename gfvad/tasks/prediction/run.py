@@ -43,6 +43,50 @@ class PredictionRun:
     opened: run_scorer.PredictiveRun | None = None  # what is evaluated
     report: Report | None = None  # of what was evaluated last
 
+    @classmethod
+    def open(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> PredictionRun:
+        """A run on the frames that its config names."""
+        config = arguments.config
+        truth = ground_truth(config)  # before anything is decoded, where that can be
+        train, test = open_split(config, "train", say), open_split(config, "test", say)
+        truth = truth or ground_truth(config, test.lengths)
+        if note := undefined(truth):
+            say(f"warning: {note}")
+        check_score(config, train)
+        split = run_scorer.split_of(config, train)
+        if skipped := clips.report_skipped(train.names, train.lengths, split):
+            say(skipped)
+        if not len(split.train) or not len(split.validation):
+            raise DataError(
+                f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
+                " out, expected some of each; add videos or change data.validation_fraction"
+            )
+        return cls(config, arguments.workdir, train, test, truth, mapper, say)
+
+    @classmethod
+    def elsewhere(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> PredictionRun:
+        """A run with the test split of another folder of frames."""
+        other = arguments.config.copy_and_resolve_references()
+        other.data.root = str(arguments.data)
+        # named by the run; where the other folder has none of that name, they are looked for
+        for key in ("spans", "masks"):
+            if other.data[key] and not (arguments.data / other.data[key]).exists():
+                other.data[key] = ""
+        truth = ground_truth(other)
+        found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
+        test = open_split(other, "test", say, found.flow_size)
+        truth = truth or ground_truth(other, test.lengths)
+        if test.text_width != found.text_width:
+            raise DataError(
+                f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
+                f" {found.text_width}; expected the same inputs as the run's"
+            )
+        return cls(other, arguments.output, None, test, truth, mapper, say, found)
+
     @property
     def dataset(self) -> str:
         """As the config calls it."""
@@ -118,49 +162,7 @@ class PredictionRun:
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, heat maps, terms, experts, one annotated clip."""
-        return pictures.draw(self.report, self.workdir, self.opened.reader, chosen.state)
-
-
-def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> PredictionRun:
-    """A run on the frames that its config names."""
-    config = arguments.config
-    truth = ground_truth(config)  # before anything is decoded, where that can be
-    train, test = open_split(config, "train", say), open_split(config, "test", say)
-    truth = truth or ground_truth(config, test.lengths)
-    if note := undefined(truth):
-        say(f"warning: {note}")
-    check_score(config, train)
-    split = run_scorer.split_of(config, train)
-    if skipped := clips.report_skipped(train.names, train.lengths, split):
-        say(skipped)
-    if not len(split.train) or not len(split.validation):
-        raise DataError(
-            f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
-            " out, expected some of each; add videos or change data.validation_fraction"
-        )
-    return PredictionRun(config, arguments.workdir, train, test, truth, mapper, say)
-
-
-def open_elsewhere(
-    arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
-) -> PredictionRun:
-    """A run with the test split of another folder of frames."""
-    other = arguments.config.copy_and_resolve_references()
-    other.data.root = str(arguments.data)
-    # named by the run; where the other folder has none of that name, they are looked for
-    for key in ("spans", "masks"):
-        if other.data[key] and not (arguments.data / other.data[key]).exists():
-            other.data[key] = ""
-    truth = ground_truth(other)
-    found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
-    test = open_split(other, "test", say, found.flow_size)
-    truth = truth or ground_truth(other, test.lengths)
-    if test.text_width != found.text_width:
-        raise DataError(
-            f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
-            f" {found.text_width}; expected the same inputs as the run's"
-        )
-    return PredictionRun(other, arguments.output, None, test, truth, mapper, say, found)
+        return pictures.draw_run(self.report, self.workdir, self.opened.reader, chosen.state)
 
 
 def truth_digest(truth: Truth) -> str:
