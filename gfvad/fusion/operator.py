@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from gfvad.base.types import ConfigError
 from gfvad.fusion.coefficients import (
@@ -50,7 +50,7 @@ class FusionOperator(nn.Module):
 
     fusion: FusionConfig  # config.model.fusion
     expansion: ExpansionConfig  # config.model.expansion
-    param_dtype: Any = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, graphs: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
@@ -87,7 +87,7 @@ def own_coefficients(
     graphs: int,
     fusion: FusionConfig,
     expansion: ExpansionConfig,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """The coefficients [G, ...] of a module, its only parameter, for so many graphs. Raises
     ConfigError where the form does not fit them."""

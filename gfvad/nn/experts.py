@@ -191,9 +191,7 @@ FORMS: dict[str, Callable[[ExpertParams, jax.Array, jax.Array, jax.Array], jax.A
 }
 
 
-def choose(
-    form: str, *, experts: int, bottleneck: int, width: int, topk: int, units: int, backend: str
-) -> str:
+def choose(form: str, *, experts: int, bottleneck: int, topk: int, units: int, backend: str) -> str:
     """The form to take: `form` itself or, for 'auto', the one expected to be the fastest. Raises
     ConfigError for an unknown one.
 
@@ -204,7 +202,7 @@ def choose(
     63 and b 8 it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against
     8.0 ms at 1024). `blocks` has become faster since. On accelerators it decides between `folded`
     and `grouped` by the same figures: not measured there.
-    Args: units N that one call sees (those of one video under vmap); width D cancels; backend as of
+    Args: units N that one call sees (those of one video under vmap); backend as of
     jax.default_backend().
     """
     if form in FORMS:
