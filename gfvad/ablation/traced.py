@@ -19,36 +19,14 @@ from ml_collections import ConfigDict
 
 from gfvad.fusion.coefficients import Choice
 from gfvad.settings.config import flatten
+from gfvad.settings.kinds import keys_where
 from gfvad.tasks.fusion.losses import Bounded
 
 # Keys whose values are arguments of the program where settings differ in them.
-TRACED = (
-    "loss.label_smoothing",
-    "loss.variance",
-    "loss.variance_alpha",
-    "loss.variance_k",
-    "loss.smoothness",
-    "loss.sparsity",
-    "loss.branch",
-    "loss.unit_normal",
-    "loss.unit_abnormal",
-    "loss.unit_abnormal_steps",
-    "loss.consistency",
-    "loss.balance",
-    "loss.reconstruction",
-    "optim.learning_rate",
-    "optim.graph_rate",
-    "optim.weight_decay",
-    "optim.clip_norm",
-    "model.relation.threshold",
-    "model.fusion.parametrisation",
-    "model.head.alpha",
-    "model.head.gates",
-    "model.head.mix",
-)
+TRACED = keys_where(lambda setting: setting.varies)
 # Keys that only decide where parameters and random numbers start, which each setting and seed gets
 # from its own config.
-STARTING = ("seed", "model.fusion.start", "model.head.prior")
+STARTING = keys_where(lambda setting: setting.starts)
 LABELS = ("variant",)  # says what a run is called
 PARAMETRISATION, LARGEST = "model.fusion.parametrisation", "loss.variance_k"
 CORRUPTION = "data.corruption."  # of the test split alone, it does not concern training

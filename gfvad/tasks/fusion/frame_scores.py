@@ -20,7 +20,7 @@ from gfvad.data.features.source import cache_dir
 from gfvad.data.frames import finding
 from gfvad.measure import finite
 from gfvad.measure.score_result import VideoScores
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks import job
 from gfvad.tasks.fusion import registry, run
 from gfvad.tasks.fusion.evaluate import Evaluator

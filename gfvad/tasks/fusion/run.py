@@ -20,7 +20,7 @@ from gfvad.data.features import layouts, records
 from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
 from gfvad.tasks.fusion.training import Training

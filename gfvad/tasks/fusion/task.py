@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.task import FrameScores, OpenRun, Scorer
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def check(config: ConfigDict) -> None:
     from gfvad.data import corrupt
     from gfvad.tasks.fusion import registry
 
+    registry.check_data(config.data)
     corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.task import FrameScores, OpenRun, Scorer
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ kind = "predictive"
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
-    from gfvad.tasks.prediction import settings
+    from gfvad.tasks.prediction.check import check as check_together
 
-    settings.validate(config)
+    check_together(config)
 
 
 def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:

@@ -14,7 +14,7 @@ import video_files
 from ml_collections import ConfigDict
 
 from configs.common import get_config
-from gfvad import main
+from gfvad import main, tasks
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.descriptions import describe_one
@@ -60,7 +60,7 @@ def launch(*argv):
 def untrained(root, workdir, variant):
     """The folder of a run before its first step, as earlier versions left it: without a scorer.
     (The training of one: tests/tasks/prediction/test_clip_job.py.)"""
-    config = config_lib.parse(
+    config = tasks.parse(
         [
             f"--config=configs/ped2.py:{variant}",
             f"--config.data.root={root}",
