@@ -31,6 +31,8 @@ import numpy as np
 from gfvad.fusion.forms import FORMS
 from gfvad.graphs.expansion import EXPANSIONS
 from gfvad.graphs.relations import RELATIONS
+from gfvad.settings import kinds
+from gfvad.settings.declared import AMOUNT, Setting
 
 
 def register_relation(name: str, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Any:
@@ -102,8 +104,8 @@ def register_encoder(name: str, make: Callable[..., Any], reads: str = "units") 
 def register_loss(
     name: str, function: Callable[[Any], Any], weight: float = 0.0, kind: str = "weak"
 ) -> Any:
-    """Makes a loss term of your own known: its weight is config.loss.NAME, or `weight` where the
-    config has no such key.
+    """Makes a loss term of your own known, and declares its weight: the setting config.loss.NAME,
+    `weight` by default, in every config that is made afterwards.
 
     function: of what `total_loss` of the kind's losses gives to every term (weak: LossInputs of
     gfvad/tasks/fusion/losses.py: output, batch, mask, known, normal, abnormal, ...) -> (sum, count)
@@ -118,7 +120,15 @@ def register_loss(
     """
     task = {"weak": "fusion", "predictive": "prediction"}[kind]
     losses = import_module(f"gfvad.tasks.{task}.losses")
-    return losses.register_loss(name, weight)(function)
+    losses.register_loss(name, weight)(function)
+    about = {
+        "since": "0.2",
+        "before": 0.0,
+        "varies": True,
+        "meaning": f"Weight of the loss {name}.",
+    }
+    kinds.register(kind, Setting(f"loss.{name}", float(weight), AMOUNT, **about))
+    return function
 
 
 def register_model(

@@ -6,28 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from gfvad.encoders.registry import ENCODERS
-from gfvad.fusion.forms import FORMS
-from gfvad.graphs.expansion import EXPANSIONS
-from gfvad.graphs.relations import RELATIONS
-from gfvad.tasks.fusion.losses import LOSSES
-from gfvad.tasks.fusion.registry import MODELS
+from registered import leave_no_trace
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 SCRIPTS = sorted(p.stem for p in EXAMPLES.glob("*.py") if p.stem != "made_up")
-REGISTRIES = (FORMS, EXPANSIONS, RELATIONS, LOSSES, MODELS, ENCODERS["units"])
 
 
 @pytest.fixture(autouse=True)
-def leave_no_trace(monkeypatch):
-    before = [dict(names) for names in REGISTRIES]
+def examples_beside(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
-    yield
+    with leave_no_trace():
+        yield
     sys.modules.pop("made_up", None)
-    for names, old in zip(REGISTRIES, before):
-        names.clear()
-        names.update(old)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
