@@ -215,16 +215,9 @@ def data_folder(root: Path) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding("FAIL", f"{root}: no such folder; expected one of features or frames")
         return
-    candidates = []
-    for layout in _feature_layouts(root):
-        try:
-            entries = sum(len(layout.survey(split)[0]) for split in audit.SPLITS)
-        except (ConfigError, DataError, OSError):
-            continue
-        candidates.append((entries, layout))
-    entries, layout = max(candidates, key=lambda pair: pair[0], default=(0, None))
-    if layout is not None and entries:
-        report = audit.audit(layout, progress=None)
+    reports = [report for report in _audits(root) if any(c.videos for c in report.counts)]
+    if reports:
+        report = min(reports, key=lambda report: report.errors)
         yield Finding("FAIL" if report.errors else "ok", audit.format_report(report, 5))
         return
     kind = video_folders.detect(root)
@@ -240,19 +233,19 @@ def data_folder(root: Path) -> Iterator[Finding]:
         yield Finding("ok", f"{root}: a set of frames, layout {kind!r}: {told}")
 
 
-def _feature_layouts(root: Path) -> Iterator:
-    """Every layout of features that opens on a folder."""
+def _audits(root: Path) -> Iterator:
+    """What every layout of features that opens on a folder finds there."""
     from argparse import Namespace
 
     from gfvad.commands import prepare
-    from gfvad.data.features import layouts
+    from gfvad.data.features import audit, layouts
 
     folders = [path.name for path in sorted(root.iterdir()) if any(path.glob("*.npy"))]
-    for dataset in prepare.DATASETS.keys() - {prepare.SIMULATED}:
+    for dataset in (name for name in prepare.DATASETS if name != prepare.SIMULATED):
         modalities = ",".join(folders) if dataset == "generic" else ""
         words = Namespace(dataset=dataset, source=root, modalities=modalities, captions="")
         words.text_encoder = "hash"
         try:
-            yield layouts.open_layout(prepare.data_config(words))
+            yield audit.audit(layouts.open_layout(prepare.data_config(words)), progress=None)
         except (ConfigError, DataError, OSError):
             continue
