@@ -312,18 +312,7 @@ class Predictor(nn.Module):
 
     def sieve(self, name: str) -> nn.Module:
         """One filter as configured."""
-        f = self.config.filter
-        return make_filter(
-            f.kind,
-            experts=f.experts,
-            topk=f.topk,
-            bottleneck=f.bottleneck,
-            scale=f.scale,
-            form=f.form,
-            items=f.memory_items,
-            shrink=f.shrink,
-            name=name,
-        )
+        return make_filter(self.config.filter, name)
 
 
 def row_statistics(graph: jax.Array) -> jax.Array:
