@@ -101,6 +101,18 @@ def register_encoder(name: str, make: Callable[..., Any], reads: str = "units") 
     return registry.register_encoder(name, make, reads)
 
 
+def register_layout(reader: type[Any]) -> type[Any]:
+    """Makes a reader of folders of features known as config.data.layout, by its `kind`.
+
+    reader: stands on gfvad.data.features.layouts.Layout and gives `scan` (which videos there are)
+    and, for frame labels, `truth`; docs/examples/own_dataset.py is one. Returns it, so that it
+    decorates. Raises ConfigError for a kind that another one has.
+    """
+    from gfvad.data.features import layouts
+
+    return layouts.register_layout(reader)
+
+
 def register_loss(
     name: str, function: Callable[[Any], Any], weight: float = 0.0, kind: str = "weak"
 ) -> Any:
