@@ -279,7 +279,7 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
-    monkeypatch.setattr(feature_folder, "write", full)
+    monkeypatch.setattr(feature_files, "write", full)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 1
     said = capsys.readouterr().err
     assert said.count("error:") == 1 and str(out / "audio") in said or str(out / "motion") in said
@@ -287,7 +287,7 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
     files = [p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")]
     assert len(files) == 5 and all(len(np.load(p)) for p in files)  # nothing half-written
     assert len((out / feature_folder.JOURNAL).read_text().splitlines()) == 2
-    monkeypatch.setattr(feature_folder, "write", write)
+    monkeypatch.setattr(feature_files, "write", write)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 0
     assert "2 were done before" in capsys.readouterr().out
     assert call(clips, f"--out={tmp_path / 'fresh'}", f"--modalities={BASE}") == 0
@@ -784,7 +784,7 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
     def refuse(path, content):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(feature_folder, "write", refuse)
+    monkeypatch.setattr(feature_files, "write", refuse)
     assert (
         extract.main(
             [
@@ -803,7 +803,7 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
 def test_a_folder_removed_meanwhile(clips, tmp_path, monkeypatch):
     save = feature_files.save_features
     monkeypatch.setattr(
-        feature_folder,
+        feature_files,
         "save_features",
         lambda path, features: (shutil.rmtree(tmp_path / "out"), save(path, features))[1],
     )
