@@ -14,7 +14,7 @@ from media_files import tone, write_media
 
 from gfvad.base.types import DataError
 from gfvad.commands import score
-from gfvad.data.frames import decode, finding
+from gfvad.data.frames import containers, decode, finding
 from gfvad.data.frames.video_folders import gather, open_layout
 from gfvad.encoders.units import Picture
 from gfvad.extraction import media, videos
@@ -330,4 +330,4 @@ def test_a_codec_that_nobody_knows(tmp_path, read):
     path.write_bytes(path.read_bytes().replace(b"FMP4", b"Z9Q7").replace(b"fmp4", b"z9q7"))
     with pytest.raises(DataError, match=r"film\.avi: its video is of a codec"):
         read(path)
-    assert not decode.has_frames(path)
+    assert not containers.has_frames(path)

@@ -17,7 +17,7 @@ from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data import annotations
 from gfvad.data.features import layouts
-from gfvad.data.features.layouts import base
+from gfvad.data.features.layouts import entries
 from gfvad.data.frames import truth
 from gfvad.data.frames import video_folders as video_layouts
 from gfvad.data.frames.descriptions import read_descriptions
@@ -37,7 +37,7 @@ def content(form, root):
     layout, _, modalities = FORMS[form]
     layout = layouts.open_layout(ff.config(layout, root, *modalities))
     found = {}
-    for video in (layout.load(e) for split in base.SPLITS for e in layout.entries(split)):
+    for video in (layout.load(e) for split in entries.SPLITS for e in layout.entries(split)):
         arrays = {m: a.tobytes() for m, a in video.features.items()}
         found[video.split, video.name] = (
             video.label,
@@ -47,14 +47,14 @@ def content(form, root):
             arrays,
             video.fps,
         )
-    assert not [p for split in base.SPLITS for p in layout.survey(split)[1] if p.kind != "text"]
+    assert not [p for split in entries.SPLITS for p in layout.survey(split)[1] if p.kind != "text"]
     return found
 
 
 def names_of(form, root):
     layout, _, modalities = FORMS[form]
     layout = layouts.open_layout(ff.config(layout, root, *modalities))
-    return [e.name for split in base.SPLITS for e in layout.entries(split)]
+    return [e.name for split in entries.SPLITS for e in layout.entries(split)]
 
 
 def respell_tables(root, names):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
+from gfvad.data.features.layouts.mixed_rules import ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
-from gfvad.data.features.layouts.rules import ShanghaiRules
 from gfvad.data.features.layouts.splits import read_lists, split_of_path
 from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.rules import UcfRules
 from gfvad.data.ground_truth import Truth

@@ -18,7 +18,8 @@ from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.captions import captions_path, read_captions
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, some
+from gfvad.data.features.layouts.base import Layout, some
+from gfvad.data.features.layouts.entries import Entry, Problem
 from gfvad.data.features.layouts.rules import UCF_FILES, UCF_TEST_NAME, ucf_lists
 from gfvad.data.features.layouts.splits import list_claims
 from gfvad.data.ground_truth import SNIPPET, Truth

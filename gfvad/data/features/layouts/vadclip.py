@@ -16,7 +16,8 @@ from gfvad.base.names import canonical
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.parts import part_of_folder, part_of_list, without_npy
 from gfvad.data.ground_truth import Truth
