@@ -13,13 +13,13 @@ import pytest
 from test_layout_parts import FORMS, TEST_LIST, opened
 
 from gfvad.base.errors import EXIT_BAD_INPUT
+from gfvad.base.names import match_names
 from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data import annotations
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import entries
 from gfvad.data.frames import truth
-from gfvad.data.frames import video_folders as video_layouts
 from gfvad.data.frames.descriptions import read_descriptions
 from gfvad.extraction import labels, plan, videos
 
@@ -337,7 +337,7 @@ def test_files_beside_the_parts_are_named(made, tmp_path):
 
 def test_names_of_frames(tmp_path):
     names = ["01", "02"]
-    assert video_layouts.match_names(["01.mp4", "2_label.h264", "e\u0301.avi"], [*names, "é"]) == [
+    assert match_names(["01.mp4", "2_label.h264", "e\u0301.avi"], [*names, "é"]) == [
         0,
         1,
         2,

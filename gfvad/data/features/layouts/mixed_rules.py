@@ -10,13 +10,13 @@ from gfvad.base.names import Names
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.entries import find_files
+from gfvad.data.features.layouts.entries import Rules, find_files
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.truth_audit import Stated, frame_labels
 
 
-class ShanghaiRules:
+class ShanghaiRules(Rules):
     """ShanghaiTech, weak split: a clip number of four digits is one of the set's own test part,
     all abnormal; masks in test_frame_mask/."""
 
@@ -30,26 +30,11 @@ class ShanghaiRules:
         for path in self.files:
             self.masks.add(str(path), without_npy(path.name), path)
 
-    def claims(self, name: str) -> dict[str, str]:
-        """Nothing: the weak split mixes the set's own parts."""
-        return {}
-
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there."""
         return {self.folder: (self.masks, "frame masks")}
-
-    def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
-        return ""
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return (int(len(name) == 7), ()) if self.pattern.fullmatch(name) else None
-
-    def split(self, name: str) -> None:
-        return None
-
-    def test_names(self) -> None:
-        return None
 
     def covers(self, name: str) -> str:
         return (
@@ -77,7 +62,7 @@ class ShanghaiRules:
         return ground_truth.mask_truth(mask, units * SNIPPET)
 
 
-class Ped2Rules:
+class Ped2Rules(Rules):
     """Ped2, weak split of TEVAD; abnormal are the clips Test001..012. Ground truth: 904 of 3,200
     frames."""
 
@@ -107,17 +92,8 @@ class Ped2Rules:
         self.spans = annotations.parse_ped2(self.path)
         self.files = [self.path]
 
-    def claims(self, name: str) -> dict[str, str]:
-        """Nothing: the weak split takes videos of the set's own test part for training."""
-        return {}
-
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there."""
         return {self.path: (self.spans, "spans")}
-
-    def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
-        return ""
 
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return (int(name.startswith("Test")), ()) if name in self.train | self.test else None

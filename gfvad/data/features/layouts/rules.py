@@ -16,6 +16,7 @@ from gfvad.base.names import Names, canonical
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
 from gfvad.data.features.layouts.base import MAX_GAP, some
+from gfvad.data.features.layouts.entries import Rules
 from gfvad.data.features.layouts.mixed_rules import Ped2Rules, ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.features.layouts.splits import list_claims, listed
@@ -24,6 +25,7 @@ from gfvad.data.truth_audit import Stated
 
 UCF_TEST, UCF_TRAIN = 290, 1610  # videos of UCF-Crime's parts
 UCF_TEST_NAME, UCF_TRAIN_NAME = (re.compile(rf"Normal_Videos{mark}\d+_x264") for mark in ("_", ""))
+NO_CLASS = "starts with no class of the set; expected e.g. Abuse001_x264"
 UCF_FILES = (
     "temporal_annotations.txt",
     "Temporal_Anomaly_Annotation.txt",
@@ -31,7 +33,7 @@ UCF_FILES = (
 )
 
 
-class XdRules:
+class XdRules(Rules):
     """XD-Violence. lengths 'counts': ((n - 1) // 16) * 16 frames from frame_counts.txt, where it
     lies beside; else 16 a row."""
 
@@ -72,27 +74,14 @@ class XdRules:
         }
         return own | list_claims(self._lists, name)
 
-    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there: none, for a test video without
-        features is an error."""
-        return {}
-
-    def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
-        return ""
-
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return annotations.xd_classes(name)
-
-    def split(self, name: str) -> str | None:
-        return None  # names do not say
 
     def test_names(self) -> set[str] | None:
         """Test videos that must exist; with the counts all 800, else the 500 annotated ones."""
         return set(self.counts or self.spans)
 
     def covers(self, name: str) -> str:
-        """Why a test video has no ground truth, or ''."""
         known = self.label(name)
         if (annotations.find_name(self.spans, name) is None) == bool(known and known[0]):
             return (
@@ -131,7 +120,7 @@ def ucf_lists(root: Path) -> dict[str, tuple[str, set[str]]]:
     return listed(root, name_of, [root / f for f in (*UCF_FILES, "frame_counts.txt")])
 
 
-class UcfRules:
+class UcfRules(Rules):
     """UCF-Crime. family 2048: lengths counted up and end frames in; 1024 (and CLIP): 16 frames a
     feature row, end frames out."""
 
@@ -185,11 +174,9 @@ class UcfRules:
         return claims
 
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there."""
         return {self.counts_path: (self.counts, "frame counts")} if self.counts else {}
 
     def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
         if train <= UCF_TRAIN or len(self.events) >= UCF_TEST:
             return ""
         return (

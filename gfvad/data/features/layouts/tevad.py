@@ -22,7 +22,6 @@ from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.features.layouts.parts import folder_claims, without_npy
 from gfvad.data.features.layouts.splits import read_lists, split_of_path
-from gfvad.data.ground_truth import Truth
 
 PATTERNS = {
     "i3d": re.compile(r"(?P<name>.+)_i3d(?i:\.npy)"),
@@ -92,15 +91,6 @@ class Tevad(Layout):
         files = [path for table, _ in self._grouped.values() for path in table.get(entry.name, ())]
         listed = self._lists.claims(entry.name) if self._lists else {}
         return {**folder_claims(files, self.root), **listed, **self.rules.claims(entry.name)}
-
-    def tables(self):
-        return self.rules.tables()
-
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
 
     def split_of(
         self, name: str, tables: Mapping[str, Mapping[str, tuple[Path, ...]]]
