@@ -3,6 +3,7 @@ by the commands, and by every reader of media."""
 
 import os
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import av
@@ -99,9 +100,13 @@ def fake_scorer(monkeypatch):
             "", str(path), 25.0, number, times[:-1], times[1:], np.zeros(number), {}, None
         )
 
-    from gfvad.tasks.prediction import score as predictive
+    from gfvad.tasks.prediction.score import PredictiveScorer
 
     fake = SimpleNamespace(
+        kind="predictive",
+        bounded=False,
+        path="fake",
+        contributors=(),
         needs_text=False,
         threshold=0.5,
         threshold_rule="",
@@ -109,8 +114,8 @@ def fake_scorer(monkeypatch):
         terms=(),
         score_video=score_video,
     )
-    monkeypatch.setattr(predictive.PredictiveScorer, "open", lambda *_: fake)
-    monkeypatch.setattr(job, "kind_of", lambda model: "predictive")
+    fake.find = partial(PredictiveScorer.find, fake)
+    monkeypatch.setattr(job, "open_scorer", lambda request: fake)
 
 
 def pictures(path):

@@ -349,7 +349,7 @@ def test_names_of_frames(tmp_path):
         ) as out:
             np.save(out, np.array([0, 1], np.uint8))
     said = []
-    assert [p.name for p in masks._file_a_video(masks, ".npy", names, said.append)] == [
+    assert [p.name for p in file_a_video(masks, ".npy", names, said.append)] == [
         "01.mp4.NPY",
         "02.npy",
     ]
@@ -370,7 +370,7 @@ def test_names_of_frames(tmp_path):
 
 def sources(*names):
     return [
-        videos.Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        videos.VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
         for n in names
     ]
 
