@@ -19,7 +19,7 @@ from gfvad.encoders.units import FRAMES, SIDE
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
-from gfvad.tasks import check
+from gfvad.tasks import check, exported
 from gfvad.tasks.fusion import registry, score_videos, standalone
 from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
@@ -65,7 +65,7 @@ class WeakScorer(NamedTuple):
         """Scores, parts and graph of one video as `UnitScorer.score`. Raises DataError."""
         try:
             return self.units.score(name, features, graph=True, parts=True)
-        except standalone.Refused as error:
+        except exported.Refused as error:
             raise DataError(str(error)) from None
 
     def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
@@ -95,13 +95,13 @@ def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
     """The scorer of a run's folder or of an artefact's. Raises DataError and ConfigError for
     what is neither, or cannot be used."""
     path = Path(path).expanduser()
-    if standalone.is_artefact(path):
+    if exported.is_artefact(path):
         try:
             units, manifest = standalone.open_artefact(path), standalone.read_manifest(path)
-        except standalone.Refused as error:
+        except exported.Refused as error:
             raise DataError(str(error)) from None
         threshold, rule = manifest["threshold"], manifest["threshold_rule"]
-        config = ConfigDict(config_lib._tuples(manifest.get("config") or {}))
+        config = ConfigDict(config_lib.with_tuples(manifest.get("config") or {}))
         return WeakScorer(
             units, manifest["name"], str(path), threshold, rule, manifest["encoders"], config
         )
