@@ -210,25 +210,21 @@ def self_test() -> Iterator[Finding]:
 def data_folder(root: Path) -> Iterator[Finding]:
     """Which layout a folder looks like, and what is wrong with it."""
     from gfvad.data.features import audit, layouts
-    from gfvad.data.frames import layouts as frames
+    from gfvad.data.frames import video_folders
 
     if not root.is_dir():
         yield Finding("FAIL", f"{root}: no such folder; expected one of features or frames")
         return
-    candidates = []
-    for layout in _feature_layouts(root):
-        try:
-            entries = sum(len(layout.survey(split)[0]) for split in audit.SPLITS)
-        except (ConfigError, DataError, OSError):
-            continue
-        candidates.append((entries, layout))
-    entries, layout = max(candidates, key=lambda pair: pair[0], default=(0, None))
-    if layout is not None and entries:
-        report = audit.audit(layout, progress=None)
+    reports = [report for report in _audits(root) if any(c.videos for c in report.counts)]
+    if reports:
+        report = min(reports, key=lambda report: report.errors)
         yield Finding("FAIL" if report.errors else "ok", audit.format_report(report, 5))
         return
-    kind = frames.detect(root)
-    count = {split: len(frames.open_layout(kind, root).videos(split)) for split in frames.SPLITS}
+    kind = video_folders.detect(root)
+    count = {
+        split: len(video_folders.open_layout(kind, root).videos(split))
+        for split in video_folders.SPLITS
+    }
     told = ", ".join(f"{n} {split} videos" for split, n in count.items())
     known = ", ".join(layouts.LAYOUTS)
     if kind == "any":
@@ -237,19 +233,19 @@ def data_folder(root: Path) -> Iterator[Finding]:
         yield Finding("ok", f"{root}: a set of frames, layout {kind!r}: {told}")
 
 
-def _feature_layouts(root: Path) -> Iterator:
-    """Every layout of features that opens on a folder."""
+def _audits(root: Path) -> Iterator:
+    """What every layout of features that opens on a folder finds there."""
     from argparse import Namespace
 
     from gfvad.commands import prepare
-    from gfvad.data.features import layouts
+    from gfvad.data.features import audit, layouts
 
     folders = [path.name for path in sorted(root.iterdir()) if any(path.glob("*.npy"))]
-    for dataset in prepare.DATASETS.keys() - {prepare.SIMULATED}:
+    for dataset in (name for name in prepare.DATASETS if name != prepare.SIMULATED):
         modalities = ",".join(folders) if dataset == "generic" else ""
         words = Namespace(dataset=dataset, source=root, modalities=modalities, captions="")
         words.text_encoder = "hash"
         try:
-            yield layouts.open_layout(prepare.data_config(words))
+            yield audit.audit(layouts.open_layout(prepare.data_config(words)), progress=None)
         except (ConfigError, DataError, OSError):
             continue

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TASKS = {"weak": "gfvad.tasks.fusion.task", "predictive": "gfvad.tasks.prediction.task"}
 
 
-def task_of(config: Mapping[str, Any]) -> Task:
+def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
     """The task of a configuration. Raises ConfigError for a kind that is not known."""
     return importlib.import_module(TASKS[kind_of(config)])  # type: ignore[return-value]
 
