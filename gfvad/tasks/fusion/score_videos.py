@@ -104,8 +104,8 @@ def extract(
 ) -> int:
     """Features of the videos into a folder; the same call goes on where it was stopped. Raises
     DataError where an encoder is not the one of training."""
-    from gfvad.extraction import job
-    from gfvad.extraction.feature_folder import describe_encoder
+    from gfvad.extraction import job, planning
+    from gfvad.extraction.feature_files import describe_encoder
     from gfvad.extraction.one_video import Spec, open_spec
     from gfvad.extraction.videos import find_videos
 
@@ -127,7 +127,7 @@ def extract(
     claim(video.name for video in videos)
     # else what training was described by
     own = bool(request.descriptions or "text" in request.paths)
-    plan = job.Plan(videos, {}, {}, specs, described, passed, own)
+    plan = planning.Plan(videos, {}, {}, specs, described, passed, own)
     return job.extract(plan, folder, "generic", request.workers)
 
 
