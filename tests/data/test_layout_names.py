@@ -21,6 +21,7 @@ from gfvad.data.features import layouts
 from gfvad.data.features.layouts import entries
 from gfvad.data.frames import truth
 from gfvad.data.frames.descriptions import read_descriptions
+from gfvad.data.frames.masks import file_a_video
 from gfvad.extraction import labels, planning, videos
 
 FORMS = FORMS | {"captions": ("ucf_logits", ff.ucf_logits, ("i3d_logits", "text"))}
