@@ -19,10 +19,7 @@ from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
 from gfvad.data.features.layouts.base import some
 from gfvad.data.frames import finding
-from gfvad.encoders.registry import (
-    UnitEncoder,
-    open_encoder,
-)
+from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import NoRoom, encoder_id, feature_file, stamp
 from gfvad.extraction.feature_folder import ANNOTATIONS, COUNTS, LABELS, SPANS, UNITS, Book

@@ -131,14 +131,8 @@ def check_entry(
             problems += found
             lengths |= {length} if length else set()
         if len(lengths) > 1:
-            problems.append(
-                Problem(
-                    "misaligned",
-                    True,
-                    entry.name,
-                    f"crops of {modality} have {sorted(lengths)} rows; expected the same",
-                )
-            )
+            detail = f"crops of {modality} have {sorted(lengths)} rows; expected the same"
+            problems.append(Problem("misaligned", True, entry.name, detail))
         if lengths:
             rows[modality] = min(lengths)
         if len(lengths) == 1 and crops is not None and not problems:
@@ -147,14 +141,8 @@ def check_entry(
                 crops.add(modality, entry.name, shape[1], shape[0])
     listed = ", ".join(f"{m} {n}" for m, n in rows.items())
     if rows and max(rows.values()) - min(rows.values()) > MAX_GAP:
-        problems.append(
-            Problem(
-                "misaligned",
-                True,
-                entry.name,
-                f"rows: {listed}; expected a difference of at most {MAX_GAP}",
-            )
-        )
+        detail = f"rows: {listed}; expected a difference of at most {MAX_GAP}"
+        problems.append(Problem("misaligned", True, entry.name, detail))
     elif len(set(rows.values())) > 1:
         problems.append(
             Problem("misaligned", False, entry.name, f"rows: {listed}; cut to the shortest")

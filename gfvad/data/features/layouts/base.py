@@ -168,11 +168,7 @@ class Layout:
                 )
             self._surveys[split] = (
                 entries,
-                [
-                    *(Problem(*p) for p in first),
-                    *problems,
-                    *(Problem(*p) for p in last),
-                ],
+                [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)],
             )
         return self._surveys[split]
 
