@@ -1,4 +1,5 @@
-"""One video of a split before anything is loaded, what can be wrong with it, and the files of a folder."""
+"""One video of a split before anything is loaded, what can be wrong with a folder, and what a
+published set says."""
 
 from __future__ import annotations
 

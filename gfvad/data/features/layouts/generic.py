@@ -1,4 +1,4 @@
-"""A set of one's own, in the files of `loose.py`, with its labels.
+"""A set of one's own, in the files of `feature_files.py`, with its labels.
 
 parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`;
           what contradicts is an error
