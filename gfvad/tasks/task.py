@@ -20,6 +20,9 @@ from gfvad.settings.config import Arguments
 
 if TYPE_CHECKING:
     from gfvad.extraction.media import MediaInfo  # needs PyAV
+    from gfvad.train.parallel import Mapper  # jax
+    from gfvad.train.run import Evaluation, Place, Trainable
+    from gfvad.train.state import TrainState
 
 
 class Request(NamedTuple):
@@ -122,6 +125,71 @@ class FrameScores(NamedTuple):
     missing: Mapping[str, Sequence[str]] = {}  # modality -> videos without it, () for all
 
 
+class GroupProgram(Protocol):
+    """Settings and seeds trained side by side in one program (gfvad/ablation/program.py)."""
+
+    def run_state(self, group: Any, seed: int, setting: int) -> TrainState:
+        """The state of one run (host), out of the group's. Args: indices."""
+
+    def one_setting(self, group: Any, setting: int) -> Any:
+        """The part of a group's state (host) that is one setting's."""
+
+    def of_every_run(
+        self, function: Callable[..., Any], together: Callable[[Any], int]
+    ) -> Callable[[Any, Any], Any]:
+        """function(state, batch, *, model) -> array, as a function of a group's state: the array
+        gets axes [U, K] of seeds and settings at its end. together: batch -> how many settings are
+        computed side by side."""
+
+
+class RunFolder(NamedTuple):
+    """A run of an ablation whose results are to be written; its checkpoints are there."""
+
+    place: Place  # (seed, setting): indices in its group
+    config: ConfigDict
+    folder: Path
+    rules: Mapping[str, str]  # last | validation-best -> the state that it chose: last | best
+    seconds: float  # that it took
+
+
+class SettingGroup(Protocol):
+    """The K settings of a group, ready to be trained."""
+
+    tasks: Sequence[Trainable]  # one a setting, of the same structure
+
+    def evaluate(
+        self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
+    ) -> Mapping[Place, Evaluation]:
+        """Follows some runs, (seed, setting), on what is held out. state: of the group."""
+
+    def judge(
+        self, program: GroupProgram, states: Mapping[str, Any]
+    ) -> Callable[[RunFolder], None]:
+        """What writes the results of a run. states: last and, where it is needed, best -> of the
+        group."""
+
+
+class SweepData(Protocol):
+    """The data that settings of an ablation share, found and checked."""
+
+    dataset: str
+
+    def fit(self, config: ConfigDict) -> None:
+        """Sets what of a setting follows from the data. Raises ConfigError where it cannot be
+        used."""
+
+    def announce(self, say: Callable[[str], None]) -> None:
+        """Says what must not be overlooked about the data."""
+
+    def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
+        """Split -> part -> digest."""
+
+    def group(
+        self, configs: Sequence[ConfigDict], mapper: Mapper, say: Callable[[str], None]
+    ) -> SettingGroup:
+        """Settings of one structure."""
+
+
 class Task(Protocol):
     """A kind of run: from its settings to its scores."""
 
@@ -155,3 +223,6 @@ class Task(Protocol):
     def frame_labels(self, run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
         """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config
         names. Raises DataError where there is none."""
+
+    def sweep_data(self, config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+        """The data of settings whose config.data is equal, for an ablation. Raises DataError."""

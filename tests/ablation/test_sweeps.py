@@ -8,10 +8,10 @@ import pytest
 
 from gfvad.ablation import plots
 from gfvad.ablation.groups import plan
-from gfvad.ablation.subsets import keep
 from gfvad.ablation.sweep import Setting, Source, read_sweep
 from gfvad.base.types import ConfigError
 from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion.subsets import keep
 
 SHIPPED = sorted(
     p.stem

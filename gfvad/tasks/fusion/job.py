@@ -33,6 +33,7 @@ from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, learnt, refuse_other_data, skipped_text, stated
 from gfvad.train.meter import NonFiniteError
 from gfvad.train.optim import make_optimiser
+from gfvad.train.parallel import check_batches
 from gfvad.train.run import SingleRun
 from gfvad.train.state import TrainState, first_member, init_state
 
@@ -166,17 +167,6 @@ def assemble(
         if part.skipped:
             say(f"data: {skipped_text(part)}")
     return Parts(config, workdir, source, train, test, model, mapper, say)
-
-
-def check_batches(config: ConfigDict, mapper: parallel.Mapper) -> None:
-    """Raises DataError unless batches divide over the devices."""
-    for key in ("train.batch_size", "data.eval_batch_size"):
-        size = config_lib.flatten(config)[key]
-        if size % mapper.n_global:
-            raise DataError(
-                f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices; set"
-                " it or config.parallel.devices"
-            )
 
 
 def evaluate_run(parts: Parts, which: str, started: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import FrameScores, Scorer
+from gfvad.tasks.task import FrameScores, Scorer, SweepData
 
 kind = "weak"
 
@@ -73,3 +73,10 @@ def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     from gfvad.measure.compare import frame_labels, split_of
 
     return frame_labels(split_of(run))
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """The records of settings of an ablation."""
+    from gfvad.tasks.fusion.sweep import Data
+
+    return Data(config, say)

@@ -36,6 +36,15 @@ from gfvad.train.meter import NonFiniteError
 from gfvad.train.run import SingleRun
 
 
+class Data(NamedTuple):
+    """The clips of a set."""
+
+    train: ClipData
+    test: ClipData
+    truth: Truth
+    split: clips.Parts  # training and held-out videos
+
+
 class Parts(NamedTuple):
     """What every job needs of a run."""
 
@@ -86,7 +95,7 @@ def evaluate(arguments: Arguments) -> int:
         return evaluate_run(parts, arguments.checkpoint, started)
 
 
-def data_of(parts: Parts) -> dict[str, Any]:
+def data_of(parts: Parts | Data) -> dict[str, Any]:
     """What results.json says of the data, by content; that of the test split has the ground
     truth in it."""
     found = stated(train=parts.train, test=parts.test)
@@ -109,12 +118,18 @@ def set_up(arguments: Arguments) -> Parts:
     mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
     check_batches(config, mapper)
     say = loop.to_stderr if mapper.process_index == 0 else loop.quiet
+    data = open_data(config, say)
+    say(f"run: {arguments.workdir}")
+    return assemble(config, arguments.workdir, data, mapper, say)
+
+
+def open_data(config: ConfigDict, say: Callable[[str], None]) -> Data:
+    """Opens (and prepares, where it is the first time) both splits and their ground truth."""
     truth = ground_truth(config)  # before anything is decoded, where that can be
     train, test = open_split(config, "train", say), open_split(config, "test", say)
     truth = truth or ground_truth(config, test.lengths)
     if note := undefined(truth):
         say(f"warning: {note}")
-    check_score(config, train)
     split = clips.split_videos(
         train.names,
         train.lengths,
@@ -129,18 +144,21 @@ def set_up(arguments: Arguments) -> Parts:
             f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
             " out, expected some of each; add videos or change data.validation_fraction"
         )
-    say(f"run: {arguments.workdir}")
-    return Parts(
-        config,
-        arguments.workdir,
-        train,
-        test,
-        truth,
-        split,
-        build_model(config, train.text_width),
-        mapper,
-        say,
-    )
+    return Data(train, test, truth, split)
+
+
+def assemble(
+    config: ConfigDict,
+    workdir: Path,
+    data: Data,
+    mapper: parallel.Mapper,
+    say: Callable[[str], None],
+) -> Parts:
+    """The parts of a run on data that was opened with the same config.data."""
+    train, test = data.train.seen_by(config), data.test.seen_by(config)
+    check_score(config, train)
+    model = build_model(config, train.text_width)
+    return Parts(config, workdir, train, test, data.truth, data.split, model, mapper, say)
 
 
 def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Truth | None:
@@ -192,7 +210,7 @@ def check_score(config: ConfigDict, data: ClipData) -> None:
         raise ConfigError(NO_TOKENS)
 
 
-def evaluate_run(parts: Parts, which: str, started: float) -> int:
+def evaluate_run(parts: Parts, which: str, started: float, reader: Reader | None = None) -> int:
     """Scores the test split, evaluates every protocol, writes results, scores and figures,
     prints the tables. Process 0 alone does it."""
     if parts.mapper.process_index:
@@ -201,7 +219,7 @@ def evaluate_run(parts: Parts, which: str, started: float) -> int:
     found = restore(
         config, parts.workdir, which, parts.model, train.features(0, 0), identity(train)
     )
-    state, reader = found.state, Reader(parts.mapper, parts.model, config)
+    state, reader = found.state, reader or Reader(parts.mapper, parts.model, config)
     scorer = scorer_lib.make(config, train, parts.split, reader, state, parts.say)
     run_scorer.keep(run_scorer.scorer_path(config, parts.workdir, found.step), scorer, parts.say)
     readings = reader.read(state, parts.test, range(len(parts.test)), "scoring the test split")

@@ -172,9 +172,6 @@ def restore(
     """A checkpoint of a run. data: `identity` of the training set, compared where it is given.
     Raises as `Checkpoints`."""
     with Checkpoints(workdir / loop.CHECKPOINTS, config, data) as kept:
-        return kept.restore(
-            which,
-            shapes_from(
-                model, make_optimiser(config.optim, config.train.steps).transform, (example,)
-            ),
-        )
+        transform = make_optimiser(config.optim, config.train.steps).transform
+        members = config.train.get("members", 1)
+        return kept.restore(which, shapes_from(model, transform, (example,), members))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import FrameScores, Scorer
+from gfvad.tasks.task import FrameScores, Scorer, SweepData
 
 kind = "predictive"
 
@@ -73,3 +73,10 @@ def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     from gfvad.measure.compare import clip_labels
 
     return clip_labels(run, config)
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """The clips of settings of an ablation."""
+    from gfvad.tasks.prediction.sweep import Data
+
+    return Data(config, say)

@@ -50,7 +50,8 @@ class Training:
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step."""
-        return init_from(self.model, transform, (self.data.features(0, 0),), seed)
+        example, members = self.data.features(0, 0), self.config.train.get("members", 1)
+        return init_from(self.model, transform, (example,), seed, members)
 
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of clips that have all their frames, with faster ones beside them."""
