@@ -37,7 +37,7 @@ __all__ = [
 
 class _Package(ModuleType):
     """This package: names of the public API are found on demand, and stay what they are when a
-    module of the same name (gfvad/score.py) is imported."""
+    module of the same name (gfvad/shims/score.py) is imported."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
@@ -56,8 +56,11 @@ class _Package(ModuleType):
 
 sys.modules[__name__].__class__ = _Package
 
-# `python -m gfvad...`: a command is about to start, its libraries are read first
-if sys.argv[:1] == ["-m"]:
+# commands by their former names, as `python -m gfvad.ablate`
+__path__.append(f"{__path__[0]}/shims")
+
+# `gfvad ...` and `python -m gfvad...`: a command is about to start, its libraries are read first
+if sys.argv and (sys.argv[0] == "-m" or sys.argv[0].endswith(("/gfvad", "gfvad.exe"))):
     from gfvad.base import interrupts
 
     interrupts.leave_quietly()

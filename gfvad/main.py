@@ -1,41 +1,71 @@
-"""The main job: train, evaluate or score.
+"""`gfvad COMMAND`, the same as `python -m gfvad.main COMMAND`.
 
-python -m gfvad.main --config=configs/xd.py
-python -m gfvad.main --mode=evaluate --workdir=runs/NAME
-python -m gfvad.main --mode=evaluate --workdir=runs/NAME --data=OTHER --output=FOLDER
-python -m gfvad.main --mode=score --workdir=runs/NAME --input=FILE_OR_FOLDER --output=scores.npz
+Without a command it trains: `python -m gfvad.main --config=configs/xd.py`.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from gfvad.base.errors import command
+import gfvad
+from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
+from gfvad.base.names import nearest
+
+COMMANDS = (
+    "train",
+    "evaluate",
+    "score",
+    "extract",
+    "prepare",
+    "ablate",
+    "compare",
+    "export",
+    "report",
+    "bench",
+    "doctor",
+)
 
 
 @command
 def main(argv: Sequence[str]) -> int:
-    """Runs one command line; returns the exit code: 0 done, 2 bad input, 3 not finite, 130 / 143
-    interrupted and saved."""
-    # here, so that Ctrl-C at any moment is no traceback
-    from gfvad.settings import config as config_lib
+    """Runs a command line; returns the exit code: 0 done, 1 some inputs failed, 2 bad input, 3 not
+    finite, 130 / 143 interrupted and saved."""
+    words = list(argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return EXIT_DONE if words else EXIT_BAD_INPUT
+    if words[0] == "--version":
+        print(f"gfvad {gfvad.__version__}")
+        return EXIT_DONE
+    name = "train" if words[0].startswith("-") else words.pop(0)
+    if name not in COMMANDS:
+        raise ConfigError(f"gfvad {name}: no such command{nearest(name, COMMANDS)} (gfvad --help)")
+    return _module(name).main(words)
 
-    arguments = config_lib.parse(argv)
-    if arguments is None:
-        return 0
-    # after the command line is known to be sound: a task's imports cost seconds
-    from gfvad.tasks import task_of
 
-    task = task_of(arguments.config)
-    if arguments.data is not None:
-        return task.evaluate_elsewhere(arguments)
-    if arguments.mode == "score":
-        from gfvad.scoring import frames
+def overview() -> str:
+    """What `gfvad --help` prints: a line a command."""
+    lines = [f"  {name:<9} {(_module(name).__doc__ or '').splitlines()[0]}" for name in COMMANDS]
+    return "\n".join(
+        (
+            "usage: gfvad COMMAND [--name=value ...]\n",
+            *lines,
+            "\ngfvad COMMAND --help shows its options and examples.",
+        )
+    )
 
-        return frames.score(arguments)
-    return {"train": task.train, "evaluate": task.evaluate}[arguments.mode](arguments)
+
+def _module(name: str):
+    return importlib.import_module(f"gfvad.commands.{name}")
+
+
+def console(*words: str) -> NoReturn:
+    """The console script `gfvad`; `words` come before those of the command line."""
+    sys.exit(main([*words, *sys.argv[1:]]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    console()

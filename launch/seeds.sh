@@ -10,4 +10,4 @@ gfvad_environment
 for seed in $(seq 0 $((seeds - 1))); do
   python -m gfvad.main "$@" --config.seed="$seed" --workdir="$folder/seed$seed"
 done
-python -m gfvad.measure.summary "$folder"
+python -m gfvad.main compare summary "$folder"

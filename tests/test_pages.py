@@ -1,4 +1,5 @@
-"""README.md and docs/: links that resolve, lines that fit, and figures that were measured.
+"""README.md and docs/: links that resolve, lines that fit, examples that run, and figures that were
+measured.
 
 A page says `<!-- results: NAME, NAME -->` before prose that quotes docs/results/NAME.md; the mark
 holds up to the next one or the next heading. Tables are written by `gfvad report --tables`
@@ -8,7 +9,11 @@ holds up to the next one or the next heading. Tables are written by `gfvad repor
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
+
+from gfvad.graphs.relations import RELATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -85,3 +90,18 @@ def test_lines_fit(path):
         if len(line) > 100 and not line.startswith(("|", "    ")) and "](" not in line
     ]
     assert not long
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+def test_examples_of_the_library_run(page):
+    """Each block of Python by itself; the model gives scores for features of two widths."""
+    registered = dict(RELATIONS)
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S):
+        names: dict = {}
+        exec(block, names)
+        if "Scorer" in names:
+            video, sound = jnp.ones((2, 6, 5)), jnp.ones((2, 6, 3))
+            scores, _ = names["Scorer"]().init_with_output(jax.random.key(0), video, sound)
+            assert scores.shape == (2, 6) and ((scores > 0) & (scores < 1)).all()
+    for name in set(RELATIONS) - set(registered):
+        del RELATIONS[name]

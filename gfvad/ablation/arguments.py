@@ -1,4 +1,4 @@
-"""The command line of `python -m gfvad.ablate`."""
+"""The command line of `gfvad ablate`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ from gfvad.ablation.sweep import Source, Sweep, read_sweep
 from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 
-USAGE = """usage: python -m gfvad.ablate --config=configs/NAME.py[:VARIANT] [--config.KEY=VALUE ...] --sweep=configs/sweeps/NAME.py --workdir=DIR
-
-  --seeds=N      seeds of each setting, in place of the sweep's
-  --at_once=N    most runs (settings times seeds) trained in one program (default 32): memory
-  --processes=N  groups of settings that do not share a program trained at the same time (default: one on 2 cores or fewer and on accelerators, else cores / 4)
-  --resamples=N  of the test videos, for the paired bootstrap (default 2000)
-"""
 NUMBERS = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
 # group: the one to train, given by the process that shares groups out
 WORDS = ("config", "sweep", "workdir", "group")
@@ -34,32 +27,27 @@ class Arguments(NamedTuple):
     command: tuple[str, ...]  # the command line as it was
 
 
-def parse(argv: Sequence[str]) -> Arguments | None:
-    """Parses a command line (without the program's name) and reads its sweep; None where only the
-    help was asked for.
-
-    Raises ConfigError naming the option, the setting or the key.
-    """
-    if any(a in ("-h", "--help", "--help=true") for a in argv):
-        print(f"{__doc__}\n\n{USAGE}")
-        return None
+def parse(argv: Sequence[str]) -> Arguments:
+    """Parses a command line (without the command's name) and reads its sweep. Raises ConfigError
+    naming the option, the setting or the key."""
     given: dict[str, str] = {}
     flags = []
     for word in argv:
         name, equals, value = word.removeprefix("--").partition("=")
+        name = name.replace("at-once", "at_once")  # as other commands spell their options
         if word.startswith("--config."):
             flags.append(word)
         elif word.startswith("--") and equals and name in (*WORDS, *NUMBERS):
             given[name] = value
         else:
-            valid = [f"--{n}" for n in (*WORDS[:3], *NUMBERS)]
+            valid = [f"--{n}".replace("_", "-") for n in (*WORDS[:3], *NUMBERS)]
             raise ConfigError(
                 f"unexpected argument {word!r}{nearest(word.split('=', 1)[0], valid)}; options are"
-                " written --name=value (see --help)"
+                " written --name=value (see gfvad ablate --help)"
             )
     for name in WORDS[:3]:
         if not given.get(name):
-            raise ConfigError(f"--{name}=... is missing\n{USAGE}")
+            raise ConfigError(f"--{name}=... is missing (see gfvad ablate --help)")
     numbers = {
         name: whole(name, given[name]) if name in given else default
         for name, default in NUMBERS.items()

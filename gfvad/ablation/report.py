@@ -16,7 +16,7 @@ from gfvad.base import run_files
 from gfvad.base.files import read_json_lines, write_table, write_text
 from gfvad.base.types import DataError
 from gfvad.measure import compare
-from gfvad.measure.compare import Comparison, Resampled, Spread, Videos, number, p_value
+from gfvad.measure.compare import Comparison, Resampled, Spread, Videos, between, number, p_value
 from gfvad.measure.results import read_results, read_scores
 from gfvad.tasks import task_of
 
@@ -266,15 +266,6 @@ def cell(values: Sequence[float] | None, s: Spread | None = None) -> str:
         "-"
         if not s.count
         else number(s.mean) + ("" if np.isnan(s.deviation) else f" ± {number(s.deviation)}")
-    )
-
-
-def between(interval: tuple[float, float], signed: bool = False) -> str:
-    """'0.8447 to 0.8575'; '-' where undefined."""
-    return (
-        "-"
-        if np.isnan(interval[0])
-        else f"{number(interval[0], signed)} to {number(interval[1], signed)}"
     )
 
 

@@ -195,7 +195,7 @@ def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say)
             while waiting and len(running) < count and not code and not stop.signum:
                 name = waiting.pop(0)
                 running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "gfvad.ablate", *command, f"--group={name}"]
+                    [sys.executable, "-m", "gfvad.main", "ablate", *command, f"--group={name}"]
                 )
             for name, process in list(running.items()):
                 if process.poll() is not None:

@@ -3,13 +3,11 @@ into one line."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from gfvad.base.secrets import redact
 
@@ -80,14 +78,6 @@ def cannot_read(path: str | os.PathLike, error: OSError, what: str) -> DataError
     """An OSError of reading a file, as a message that says what was expected."""
     reason = "not found" if error.errno == errno.ENOENT else (error.strerror or str(error)).lower()
     return DataError(f"{path}: cannot be read ({reason}); expected {what}")
-
-
-class Parser(argparse.ArgumentParser):
-    """A command line whose errors give no password away."""
-
-    def error(self, message: str) -> NoReturn:
-        """Says what is wrong, and leaves with EXIT_BAD_INPUT."""
-        super().error(redact(message))
 
 
 def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:

@@ -16,7 +16,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,6 +86,21 @@ def read_sealed(path: str | os.PathLike, what: str) -> dict[str, Any]:
 
 def _seal(tree: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def file_hash(path: str | os.PathLike, what: str = "a file") -> str:
+    """SHA-256 of a regular file. Raises DataError where it is none, or cannot be read."""
+    require_regular(path, what)
+    try:
+        with open(path, "rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {what}") from None
+
+
+def lines_hash(lines: Iterable[str]) -> str:
+    """SHA-256 of a list of strings, order included."""
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def write_table(

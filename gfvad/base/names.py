@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -178,3 +179,34 @@ def spelt(table: Mapping[str, Any]) -> list[str]:
 
 def _spelt(table: Mapping[str, Any], name: str) -> str:
     return table.spelt(name) if isinstance(table, Names) else name
+
+
+def natural(name: str) -> tuple:
+    """Key that sorts 'v2' before 'v10'."""
+    return tuple(
+        (1, int(part), part) if part.isdecimal() else (0, 0, part)
+        for part in re.findall(r"\d+|\D+", name)
+    )
+
+
+def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Index in `names` of each wanted name, -1 where none fits.
+
+    Equal names (in any spelling, `canonical`) first; else names of the same numbers, where
+    that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
+    """
+    names = [canonical(name) for name in names]
+    exact = {name: i for i, name in enumerate(names)}
+    by_numbers: dict[tuple, list[int]] = {}
+    for i, name in enumerate(names):
+        by_numbers.setdefault(_numbers(name), []).append(i)
+
+    def find(name: str) -> int:
+        fits = by_numbers.get(_numbers(name), []) if _numbers(name) else []
+        return exact.get(name, fits[0] if len(fits) == 1 else -1)
+
+    return [find(canonical(name)) for name in wanted]
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", name))

@@ -1,5 +1,5 @@
-"""`python -m gfvad.bench ablate`: settings of one shape trained side by side by `gfvad.ablate`,
-against as many runs of `gfvad.main` one after the other.
+"""`gfvad bench ablate`: settings of one shape trained side by side by `gfvad ablate`,
+against as many runs of `gfvad train` one after the other.
 
 A made-up set in the shapes of UCF-Crime (40 units, 400 class scores and 384 numbers of text),
 configs/ucf.py, learning rates times seeds. Both sides are run as a user would run them, as
@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.options import Parser
 from gfvad.base.types import Video
 from gfvad.data.features import records
 
@@ -80,11 +81,13 @@ class MadeUp:
         )
 
 
-def command(module: str, *words: str) -> tuple[float, float]:
+def command(*words: str) -> tuple[float, float]:
     """(seconds, seconds of processor time) of a command. Raises SystemExit with its output where
     it fails."""
     before, start = os.times(), time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "gfvad.main", *words], capture_output=True, text=True
+    )
     seconds, after = time.perf_counter() - start, os.times()
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -104,9 +107,7 @@ def loop_seconds(run: Path, steps: int) -> float:
 
 def run(argv: list[str]) -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench ablate", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = Parser("gfvad bench ablate", __doc__)
     parser.add_argument("--settings", type=int, default=4, help="learning rates")
     parser.add_argument("--seeds", type=int, default=4, help="seeds of each")
     parser.add_argument("--steps", type=int, default=600, help="training steps")
@@ -144,7 +145,7 @@ def measure(
 ) -> None:
     """Runs both sides and prints the table."""
     together = command(
-        "gfvad.ablate",
+        "ablate",
         *common,
         f"--sweep={folder / 'sweep.py'}",
         f"--workdir={folder / 'ablation'}",
@@ -160,7 +161,7 @@ def measure(
             f"--config.seed={seed}",
             f"--workdir={folder / f'run{i}'}",
         ]
-        wall, processor = command("gfvad.main", *common, *own)
+        wall, processor = command("train", *common, *own)
         walls, processors, loops = (
             [*walls, wall],
             [*processors, processor],

@@ -10,7 +10,6 @@ what plain percentiles of the same resamples would cover. No data set takes part
 
 from __future__ import annotations
 
-import argparse
 import functools
 import time
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
+from gfvad.base.options import Parser
 from gfvad.measure import bootstrap
 from gfvad.measure.frames import Runs, compress
 from gfvad.measure.metrics import ranking_metrics
@@ -113,10 +113,7 @@ def measure(name: str, videos: int, trials: int, seed: int = 0) -> list[Coverage
 
 
 def run(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench coverage",
-        description="Coverage of the 95 % intervals over videos.",
-    )
+    parser = Parser("gfvad bench coverage", __doc__)
     parser.add_argument(
         "--videos",
         default="12,18,24,30,60",

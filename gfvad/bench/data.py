@@ -1,9 +1,8 @@
-"""`python -m gfvad.bench data`: how fast videos come from disk and batches from the pipeline, on
+"""`gfvad bench data`: how fast videos come from disk and batches from the pipeline, on
 a made-up set in a temporary folder."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.options import Parser
 from gfvad.base.types import Video
 from gfvad.data import pipeline
 from gfvad.data.features import records
@@ -88,7 +88,7 @@ def _video_size(video: Video) -> tuple[int, int]:
 def run(argv: Sequence[str]) -> int:
     """Prints one line a way of reading: examples a second and MB a second handed over (after
     crops and padding, for batches)."""
-    parser = argparse.ArgumentParser(prog="gfvad.bench data", description=__doc__)
+    parser = Parser("gfvad bench data", __doc__)
     parser.add_argument("--videos", type=int, default=160)
     parser.add_argument(
         "--units", type=int, default=200, help="mean units of a video, and train_units"

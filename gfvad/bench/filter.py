@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.options import Parser
 from gfvad.nn.experts import FORMS, NORM_EPSILON, ExpertParams, choose
 from gfvad.nn.filter import SparseFeatureFilter, route
 
@@ -134,9 +135,7 @@ def largest_difference(a: Any, b: Any) -> float:
 
 def run(argv: list[str]) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench filter", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = Parser("gfvad bench filter", __doc__)
     parser.add_argument("--units", type=int, default=1024, help="units L of a video")
     parser.add_argument("--batch", type=int, default=4, help="videos B")
     parser.add_argument("--width", type=int, default=256, help="features D")

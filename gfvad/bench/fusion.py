@@ -11,7 +11,6 @@ for the fastest.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -21,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.options import Parser
 from gfvad.fusion.polynomial import full_polynomial
 
 OURS = "ours (custom gradient)"
@@ -114,9 +114,7 @@ def compiled(f: Callable, *arguments: jax.Array):
 
 def run(argv: list[str]) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench fusion", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = Parser("gfvad bench fusion", __doc__)
     parser.add_argument("--n", type=int, nargs="+", default=[32, 200], help="units N of a graph")
     parser.add_argument("--batch", type=int, default=64, help="videos B")
     parser.add_argument("--order", type=int, default=8, help="P = Q")

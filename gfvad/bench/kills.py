@@ -1,4 +1,4 @@
-"""`python -m gfvad.bench kills --cases=20 --seed=0`: SIGKILL at random moments of training,
+"""`gfvad bench kills --cases=20 --seed=0`: SIGKILL at random moments of training,
 extraction and scoring; all must end in the bits of an undisturbed run.
 
 After each kill of training one random byte of the newest checkpoint is turned over. Commands are
@@ -8,7 +8,6 @@ byte of an output differs.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import os
@@ -24,6 +23,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from gfvad.base.options import Parser
 
 WORK = ("train", "extract", "score")
 SMALL = [
@@ -299,9 +300,7 @@ def score(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
 
 def run(argv: Sequence[str]) -> None:
     """Kills what was asked for; exits with 1 where a bit differs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.bench kills", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = Parser("gfvad bench kills", __doc__)
     parser.add_argument("--cases", type=int, default=20, help="kills of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and bytes")
     parser.add_argument(
@@ -322,7 +321,7 @@ def run(argv: Sequence[str]) -> None:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         from gfvad.extraction import job as extraction  # noqa: F401
-        from gfvad.tasks.fusion import job  # noqa: F401  read once for all forks
+        from gfvad.tasks.fusion import run  # noqa: F401  read once for all forks
 
         work = {"train": train, "extract": extract, "score": score}
         say = lambda text: print(text, flush=True)  # noqa: E731

@@ -1,4 +1,4 @@
-"""`python -m gfvad.bench stream`: the predictive model on one video: frames a second of whole-video
+"""`gfvad bench stream`: the predictive model on one video: frames a second of whole-video
 scoring, delay of a paced stream, memory over a long looped one.
 
 Everything is counted: decoding, resizing, optical flow, the model, the score. Compilation is not
@@ -7,7 +7,6 @@ Everything is counted: decoding, resizing, optical flow, the model, the score. C
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
 from gfvad.data.frames import decode
 from gfvad.data.frames.layouts import VideoFile
@@ -100,7 +100,7 @@ def endurance(
 
 def run(argv: Sequence[str]) -> int:
     """Prints a line a figure."""
-    parser = argparse.ArgumentParser(prog="gfvad.bench stream", description=__doc__)
+    parser = Parser("gfvad bench stream", __doc__)
     parser.add_argument("--workdir", required=True, help="folder of a run of the predictive model")
     parser.add_argument(
         "--video", required=True, type=Path, help="a video file, or a folder of numbered images"

@@ -12,6 +12,7 @@ from gfvad.base.files import present
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data import annotations, text
+from gfvad.encoders.registry import SentenceEncoder, open_sentences
 
 
 def cache_folder(data_cfg) -> Path:
@@ -60,12 +61,10 @@ class CaptionText:
         self._encoder = self._cache = None
 
     @property
-    def encoder(self):
+    def encoder(self) -> SentenceEncoder:
         """The sentence encoder (imports jax, so it is opened when needed only)."""
         if self._encoder is None:
-            from gfvad.encoders import minilm
-
-            self._encoder = minilm.get_encoder(self._encoder_name)
+            self._encoder = open_sentences(self._encoder_name)
         return self._encoder
 
     def get(self, name: str) -> text.Captions | None:

@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from gfvad.base.files import read_json
 from gfvad.base.types import ConfigError, DataError
+from gfvad.encoders.registry import SentenceEncoder
 
 ASSIGNMENTS = ("nearest", "decay", "overlap")
 GAP_SECONDS = 1.0  # of 'decay', chosen on held-out training videos of UCF-Crime (docs/evidence.md)
@@ -31,15 +32,6 @@ MAGIC = b"gfvad text embeddings 1\n"
 # sentences embedded between two saves (and calls of progress): an interrupted run loses little
 FLUSH = 512
 LOG = logging.getLogger(__name__)
-
-
-class SentenceEncoder(Protocol):
-    """What this file needs of an encoder (`gfvad.encoders.minilm.Encoder`)."""
-
-    id: str
-    dim: int
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray: ...  # float32 [n, dim]
 
 
 class Captions(NamedTuple):
@@ -181,7 +173,7 @@ def text_features(
     spans, sentences = (captions.spans, captions.sentences) if captions else (np.zeros((0, 2)), ())
     weights = assignment_weights(unit_spans, spans, assign)
     if not sentences:
-        return np.zeros((len(unit_spans), encoder.dim), np.float32)
+        return np.zeros((len(unit_spans), encoder.width), np.float32)
     # [N, S] [S, D] -> [N, D]
     features = weights @ embed(sentences, encoder, cache)
     if assign == "decay":
@@ -205,7 +197,7 @@ def open_cache(cache_dir: str | os.PathLike | None, encoder: SentenceEncoder) ->
     if cache_dir is None:
         return TextCache(None, {})
     path = Path(cache_dir) / f"text-{encoder.id}.bin"
-    return TextCache(path, _read(path, encoder.dim))
+    return TextCache(path, _read(path, encoder.width))
 
 
 def embed(
@@ -232,13 +224,13 @@ def embed(
             zip((key for key, _ in chunk), encoder.encode([text for _, text in chunk]))
         )
         if cache.path:
-            _merge(cache.path, cache.vectors, encoder.dim)
+            _merge(cache.path, cache.vectors, encoder.width)
         if progress:
             progress(start + len(chunk), len(missing))
     return (
         np.stack([cache.vectors[key] for key in keys])
         if keys
-        else np.zeros((0, encoder.dim), np.float32)
+        else np.zeros((0, encoder.width), np.float32)
     )
 
 

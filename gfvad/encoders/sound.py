@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.fft import dct
 
-from gfvad.encoders.registry import Plain
+from gfvad.base.files import file_hash
+from gfvad.encoders.onnx_image import open_onnx, run_onnx
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import PATCH, RATE, Unit
 
 WINDOW, HOP, FFT = 400, 160, 512  # samples
@@ -59,7 +61,7 @@ def patch(samples: np.ndarray) -> np.ndarray:
     return log_mel(np.pad(samples, (0, WINDOW - HOP)))[:STEPS]
 
 
-class LogMel(Plain):
+class LogMel(UnitEncoder):
     """Cepstra of the log-mel patch: mean, spread and mean change over its windows [60]; its
     loudness: mean, spread, largest, least [4]."""
 
@@ -82,7 +84,7 @@ class LogMel(Plain):
         return np.concatenate(parts).astype(np.float32)
 
 
-class Vggish(Plain):
+class Vggish(UnitEncoder):
     """VGGish's network, as an ONNX file that takes [1, 96, 64], [1, 1, 96, 64] or [1, 96, 64, 1]
     and gives 128 numbers."""
 
@@ -90,36 +92,29 @@ class Vggish(Plain):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        from gfvad.encoders.networks import file_hash, open_onnx
-
         self.path = path
-        self._open = open_onnx
-        self.settings = {
-            "path": path,
-            "sha256": file_hash(
-                path,
-                "VGGish's network as an ONNX file (export the published TensorFlow or PyTorch"
-                " weights by their owners' tools)",
-            ),
-        }
+        what = (
+            "VGGish's network as an ONNX file (export the published TensorFlow or PyTorch weights"
+            " by their owners' tools)"
+        )
+        self.settings = {"path": path, "sha256": file_hash(path, what)}
 
     @cached_property
     def session(self) -> Any:
         """The network."""
-        return self._open(self.path)
+        return open_onnx(self.path)
 
     def encode(self, unit: Unit) -> np.ndarray | None:
         """float32 [128]; None without sound."""
         if unit.sound is None:
             return None
-        from gfvad.encoders.networks import run_onnx
-
-        shape = {3: (1, STEPS, BANDS)}.get(len(self.session.get_inputs()[0].shape))
-        shape = shape or (
-            (1, 1, STEPS, BANDS)
-            if self.session.get_inputs()[0].shape[1] in (1, "1")
-            else (1, STEPS, BANDS, 1)
-        )
+        stated = self.session.get_inputs()[0].shape
+        if len(stated) == 3:
+            shape = (1, STEPS, BANDS)
+        elif stated[1] in (1, "1"):
+            shape = (1, 1, STEPS, BANDS)
+        else:
+            shape = (1, STEPS, BANDS, 1)
         return run_onnx(self.session, self.path, patch(unit.sound).reshape(shape), EMBEDDING)
 
 

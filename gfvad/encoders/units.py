@@ -17,6 +17,7 @@ import numpy as np
 FRAMES = 16  # of a unit
 RATE = 16000  # samples a second, mono
 PATCH = 0.96  # seconds of sound (VGGish, Hershey et al. 2017)
+SIDE = 320  # pixels of the long side of frames that encoders see at most
 
 
 class Picture(NamedTuple):
@@ -44,6 +45,11 @@ class Unit(NamedTuple):
     frames: np.ndarray  # uint8 [T, h, w, 3]; T = 16, fewer in a video's last unit
     before: np.ndarray | None  # uint8 [h, w, 3]: the frame before its first; None in the first unit
     sound: np.ndarray | None  # float32 [PATCH * RATE]; None where the video has no sound there
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The middle frame, uint8 [h, w, 3]."""
+        return self.frames[len(self.frames) // 2]
 
 
 class Grouper:

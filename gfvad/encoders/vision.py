@@ -1,31 +1,25 @@
-"""Frozen vision encoders as plugs: patch tokens of single frames. `open_encoder` reads a spec
-string; `gfvad/data/frames/tokens.py` caches the tokens.
+"""Frozen vision transformers: patch tokens of single frames, or their mean on a unit's middle
+frame.
 
-    transformers:FOLDER   a model in the Hugging Face format in a local folder (ViT, CLIP, SigLIP,
-                          DINOv2, InternViT, ...), run by torch
-    tokens:FOLDER         tokens made elsewhere, FOLDER/VIDEO.npy [T, L, D]
-    patches               no frozen encoder: the predictive model trains its own patch embedding
-
-Nothing is ever downloaded. A folder is judged by its JSON files and the headers of its weights
-before torch is imported, which happens at the
-first frame: a finished cache of tokens is opened without torch and transformers.
+A model is in the Hugging Face format in a local folder (ViT, CLIP, SigLIP, DINOv2, InternViT, ...)
+and run by torch; nothing is ever downloaded. A folder is judged by its JSON files and the headers
+of its weights before torch is imported, which happens at the first frame: a finished cache of
+tokens (`gfvad/data/frames/tokens.py`) is opened without torch and transformers.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
-from gfvad.base.arrays import map_npy
+from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.manifest import digest
 from gfvad.encoders.model_folder import (
     CONFIG,
     FETCH,
@@ -33,11 +27,12 @@ from gfvad.encoders.model_folder import (
     preprocessing,
     read_json,
     remote_code,
+    require_folder,
     weight_files,
 )
+from gfvad.encoders.registry import INSTALL, FrameEncoder, UnitEncoder
+from gfvad.encoders.units import Unit
 
-SPECS = "'transformers:FOLDER', 'tokens:FOLDER' or 'patches'"
-INSTALL = "`pip install -r launch/requirements-encoders.txt`"
 # version of preprocessing and token choice; raise it when the same weights would give other tokens
 RULES = 1
 TOWERS = ("vision_model", "vision_tower")  # where models of images and text keep the part that sees
@@ -45,152 +40,31 @@ TOWERS = ("vision_model", "vision_tower")  # where models of images and text kee
 UNUSED = ("pooler", "mask_token", "head.")
 
 
-class VisionEncoder(Protocol):
-    """What a frozen encoder is to the rest: [n, h, w, 3] uint8 frames -> [n, L, D] float32
-    tokens, L = rows * columns, row by row, no class token."""
-
-    name: str
-    width: int  # D
-    grid: tuple[int, int]  # rows, columns
-    fingerprint: str  # SHA-256 of weights and settings: equal tokens for equal frames
-
-    def __call__(self, frames: np.ndarray) -> np.ndarray: ...
-
-
-def open_encoder(
-    spec: str,
-    *,
-    size: int | tuple[int, int] | None = None,
-    batch: int = 16,
-    device: str | None = None,
-    trust: bool = False,
-) -> VisionEncoder | None:
-    """The encoder that `spec` names (forms: head of this file); None for 'patches', where there is
-    nothing to precompute.
-
-    For 'transformers:' only: `size` is what frames are resized to, pixels or (rows, columns) of
-    them (None: what the model's processor says); `batch` frames go through at a time on `device`
-    (None: a GPU where torch sees one); `trust` runs model code that lies in the folder.
-    Raises ConfigError for a spec or setting that cannot work, DataError for a folder that lacks
-    something, saying what to fetch.
-    """
-    kind, colon, path = str(spec).partition(":")
-    if kind == "patches" and not colon:
-        return None
-    if kind not in ("transformers", "tokens") or not path:
-        raise ConfigError(f"vision encoder {spec!r}: expected {SPECS}")
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        fetch = FETCH if kind == "transformers" else "put one VIDEO.npy [T, L, D] a video there"
-        raise DataError(
-            f"vision encoder {spec!r}: found {'a file' if folder.exists() else 'nothing'} at"
-            f" {folder}, expected a folder: {fetch}"
-        )
-    if kind == "tokens":
-        return open_token_folder(folder)
-    if batch < 1:
-        raise ConfigError(f"vision encoder {spec!r}: batch is {batch}, expected at least 1")
-    return TransformersEncoder(folder, size, batch, device, trust)
-
-
-# ---- tokens made elsewhere
-
-
-class TokenFolder(NamedTuple):
-    """Precomputed tokens FOLDER/VIDEO.npy; `tokens.open_tokens` checks and opens them. Has no
-    weights, so it cannot encode frames."""
-
-    folder: Path
-    name: str
-    width: int
-    grid: tuple[int, int]
-    fingerprint: str  # of names, sizes and times of the files
-
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        raise ConfigError(
-            f"vision encoder 'tokens:{self.folder}' holds tokens of its own videos and cannot"
-            " encode other frames"
-        )
-
-
-def open_token_folder(folder: Path) -> TokenFolder:
-    """The tokens in a folder: width and L from its first file, the grid from grid.json {"grid":
-    [rows, columns]} or, without it, a square."""
-    files = sorted(folder.rglob("*.npy"))
-    if not files:
-        raise DataError(
-            f"{folder}: found no .npy file, expected one VIDEO.npy [T, L, D] a video: export the"
-            " tokens there"
-        )
-    _, length, width = token_file(files[0]).shape
-    stated = folder / "grid.json"
-    if stated.is_file():
-        content = read_json(stated, 'write {"grid": [rows, columns]}')
-        grid = content.get("grid")
-        if (
-            not isinstance(grid, list)
-            or len(grid) != 2
-            or not all(type(n) is int and n > 0 for n in grid)
-            or math.prod(grid) != length
-        ):
-            raise DataError(
-                f"{stated}: grid {grid!r}, expected [rows, columns] with rows * columns = {length},"
-                f" the L of {files[0].name}"
-            )
-    else:
-        grid = [math.isqrt(length)] * 2
-        if math.prod(grid) != length:
-            raise DataError(
-                f'{files[0]}: L = {length} is no square: write {stated} as {{"grid": [rows,'
-                " columns]} (class tokens left out of L)"
-            )
-    lines = [
-        f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}"
-        for file in files
-    ]
-    return TokenFolder(
-        folder, folder.resolve().name, width, (grid[0], grid[1]), digest([f"tokens {grid}", *lines])
-    )
-
-
-def token_file(path: Path) -> np.ndarray:
-    """Memory map [T, L, D] of one file of tokens; DataError for anything but float16 or float32
-    of three axes."""
-    try:
-        array = map_npy(path)
-    except DataError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise DataError(
-            f"{path}: unreadable ({reason}), expected float tokens [T, L, D] of numpy.save: write"
-            " it again"
-        ) from None
-    if array.ndim != 3 or not array.size or array.dtype not in (np.float16, np.float32):
-        raise DataError(
-            f"{path}: {array.dtype} {list(array.shape)}, expected float16 or float32 tokens [T, L,"
-            " D]: export it again"
-        )
-    return array
-
-
-# ---- transformers
-
-
-class TransformersEncoder:
+class TransformersEncoder(FrameEncoder):
     """A vision transformer of the `transformers` library from a local folder. The model is loaded
-    at the first call.
+    at the first frames.
 
     Tokens are the last hidden state; patch tokens are its last rows * columns entries (class,
-    distillation and register tokens stand before).
+    distillation and register tokens stand before). `size` is what frames are resized to, pixels or
+    (rows, columns) of them (None: what the model's processor says); `batch` frames go through at a
+    time on `device` (None: a GPU where torch sees one); `trust` runs model code that lies in the
+    folder. Raises ConfigError for a setting that cannot work, DataError for a folder that lacks
+    something, saying what to fetch.
     """
 
     def __init__(
         self,
         folder: Path,
-        size: int | tuple[int, int] | None,
-        batch: int,
-        device: str | None,
-        trust: bool,
+        size: int | tuple[int, int] | None = None,
+        batch: int = 16,
+        device: str | None = None,
+        trust: bool = False,
     ):
+        require_folder(folder, "transformers", FETCH)
+        if batch < 1:
+            raise ConfigError(
+                f"vision encoder 'transformers:{folder}': batch is {batch}, expected at least 1"
+            )
         self.folder, self.batch, self.device = folder, batch, device
         self.name = folder.resolve().name
         self.config = read_json(folder / CONFIG, FETCH)
@@ -216,16 +90,15 @@ class TransformersEncoder:
         code = sorted(self.folder.glob("*.py")) if self.remote else []
         lines = [f"{RULES} {self.preprocessing}"]
         for file in (self.folder / CONFIG, *self.weights, *code):
-            with open(file, "rb") as content:
-                lines.append(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}")
-        return digest(lines)
+            lines.append(f"{file.name} {file_hash(file)}")
+        return lines_hash(lines)
 
     @cached_property
     def _model(self) -> tuple[Any, Any]:
         """(torch, the part of the model that sees), on the device, in evaluation mode."""
         return load_model(self.folder, self.weights, self.remote, self.device)
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
+    def encode(self, frames: np.ndarray) -> np.ndarray:
         """Tokens [n, L, D] float32 of frames [n, h, w, 3] uint8. DataError where the model gives
         no patch tokens."""
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
@@ -289,6 +162,22 @@ class TransformersEncoder:
                 " (ViT, CLIP, DINOv2, InternViT)"
             )
         return states[:, shape[1] - length :]
+
+
+class TransformersImage(UnitEncoder):
+    """Mean of the patch tokens on the middle frame."""
+
+    name = "transformers"
+
+    def __init__(self, path: str, modality: str = "appearance") -> None:
+        super().__init__()
+        self.modality, self._tokens = modality, TransformersEncoder(Path(path), batch=1)
+        self.width = self._tokens.width
+        self.settings = {"path": path, "fingerprint": self._tokens.fingerprint}
+
+    def encode(self, unit: Unit) -> np.ndarray:
+        """float32 [D]."""
+        return self._tokens.encode(unit.middle[None])[0].mean(0).astype(np.float32)
 
 
 def build_remote(folder: Path, weights: list[Path]) -> tuple[Any, set[str]]:

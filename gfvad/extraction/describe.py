@@ -1,7 +1,5 @@
 """Descriptions of frames by a vision-language model on this machine, written as the JSON lines that
-`descriptions.py` reads.
-
-    python -m gfvad.extraction.describe --root=/data/ped2 --split=test --model=/models/NAME --out=/data/ped2/descriptions_test.jsonl --every=8
+`encoders/description_lines.py` reads.
 
 The model is any of transformers' image-text-to-text models, in a folder (nothing is downloaded).
 Needs torch, transformers (launch/requirements-encoders.txt) and pillow. What was written is kept: a
@@ -10,11 +8,8 @@ later call goes on behind it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +18,7 @@ from gfvad.base import files
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.cache import Say, say_on_stderr
-
-PROMPT = (
-    "Describe in two sentences who and what moves in this surveillance frame, how fast and in which"
-    " direction."
-)
-MAX_NEW_TOKENS = 96
-REQUIREMENTS = "launch/requirements-encoders.txt"
-Captioner = Callable[[np.ndarray, str], str]  # (uint8 [h, w, 3], prompt) -> a description
+from gfvad.encoders.captioner import PROMPT, Captioner, load_captioner
 
 
 def describe(
@@ -131,117 +119,8 @@ def rgb(frame: np.ndarray) -> np.ndarray:
     return np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame
 
 
-def load_captioner(model_path: str | os.PathLike) -> Captioner:
-    """A local transformers image-text-to-text model as a function. Greedy decoding, so a frame
-    always gets the same text.
-
-    Raises DataError where the folder or the packages are missing, or the folder holds no such
-    model.
-    """
-    folder = Path(model_path).expanduser()
-    if not (folder / "config.json").is_file():
-        raise DataError(
-            f"{folder / 'config.json'}: not found; expected the folder of an image-text-to-text"
-            " model (config.json, *.safetensors, the tokenizer's and processor's files): fetch"
-            f" one, e.g. by `huggingface-cli download OWNER/NAME --local-dir {folder}`"
-        )
-    try:
-        import torch
-        from PIL import Image
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-    except ImportError as error:
-        raise DataError(
-            f"describe: {error}; expected torch, transformers and pillow: run `pip install pillow"
-            f" -r {REQUIREMENTS}`"
-        ) from None
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, local_files_only=True, dtype="auto"
-        )
-    except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().split("\n")[0]
-        raise DataError(
-            f"{folder}: not usable as an image-text-to-text model ({first}); expected all files of"
-            " one: fetch it again"
-        ) from None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device).eval()
-
-    def caption(frame: np.ndarray, prompt: str) -> str:
-        content = [
-            {"type": "image", "image": Image.fromarray(frame)},
-            {"type": "text", "text": prompt},
-        ]
-        inputs = processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(device, dtype=model.dtype)
-        with torch.inference_mode():
-            tokens = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-        return processor.batch_decode(
-            tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-        )[0]
-
-    return caption
-
-
 def _where(store, i: int, t: int, every: int) -> dict:
     """Keys of the line for frame t (from 0) of video i."""
     if every == 1:
         return {"video": store.names[i], "frame": t + 1}
     return {"video": store.names[i], "start": t + 1, "end": min(t + every, int(store.lengths[i]))}
-
-
-def main(argv: list[str]) -> int:
-    """The command; 2 where its input is unusable."""
-    from gfvad.data.frames.store import open_frames
-
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.extraction.describe", description=(__doc__ or "").split("\n")[0]
-    )
-    for name, about in (
-        ("root", "the set's folder"),
-        ("model", "folder of the model"),
-        ("out", "JSON lines to write"),
-    ):
-        parser.add_argument(f"--{name}", required=True, help=about)
-    parser.add_argument("--split", default="test", choices=("train", "test"))
-    parser.add_argument("--layout", default="auto")
-    parser.add_argument(
-        "--every", type=int, default=1, help="frames from one description to the next"
-    )
-    parser.add_argument("--prompt", default=PROMPT)
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(384, 576),
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the frames shown",
-    )
-    parser.add_argument("--cache", default=os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad")
-    args = parser.parse_args(argv)
-    try:
-        height, width = args.size
-        store = open_frames(
-            args.root,
-            args.layout,
-            args.split,
-            height=height,
-            width=width,
-            channels=3,
-            cache=args.cache,
-        )
-        describe(store, args.model, args.out, every=args.every, prompt=args.prompt)
-    except (DataError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

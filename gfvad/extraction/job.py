@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.base.errors import EXIT_SOME_FAILED, Parser
+from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.base.names import matched, nearest
+from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.base import some
 from gfvad.data.frames import finding
-from gfvad.encoders.registry import DEFAULT, Encoder, open_encoder
+from gfvad.encoders.registry import DEFAULT, UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.labels import Label
 from gfvad.extraction.manifest import (
@@ -60,11 +61,9 @@ class Plan(NamedTuple):
     own: bool = True  # what encoders look up was given for these videos
 
 
-def parser(prog: str, description: str) -> argparse.ArgumentParser:
+def parser(prog: str, about: str) -> Parser:
     """The arguments that a job on one machine and a pipeline share."""
-    made = Parser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = Parser(prog, about)
     made.add_argument(
         "inputs",
         nargs="+",
@@ -135,7 +134,9 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def make_plan(arguments: argparse.Namespace, opener: Callable[..., Encoder] = open_encoder) -> Plan:
+def make_plan(
+    arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder
+) -> Plan:
     """Everything that can be wrong before work begins is found here. Raises ConfigError and
     DataError."""
     specs = read_specs(arguments.modalities, arguments.encoder, arguments.descriptions, opener)
@@ -179,7 +180,7 @@ def read_specs(
     modalities: str,
     given: Sequence[str],
     descriptions: str,
-    opener: Callable[..., Encoder] = open_encoder,
+    opener: Callable[..., UnitEncoder] = open_encoder,
 ) -> dict[str, Spec]:
     """{modality: encoder to open}. Raises ConfigError for a modality without an encoder, a
     malformed --encoder, two for one modality."""
@@ -471,7 +472,7 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
         )
 
 
-def run(arguments: argparse.Namespace, opener: Callable[..., Encoder] = open_encoder) -> int:
+def run(arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder) -> int:
     """One command line; returns the exit code."""
     if arguments.workers < -1:
         raise ConfigError(

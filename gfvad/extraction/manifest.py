@@ -33,12 +33,12 @@ import gfvad
 from gfvad.base import locks
 from gfvad.base.errors import FULL, cannot_write
 from gfvad.base.files import parse_json, read_text, safe_cell
+from gfvad.base.names import natural
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.feature_files import EXTRACTED
-from gfvad.data.frames.layouts import natural
-from gfvad.encoders.registry import SIDE, Encoder
-from gfvad.encoders.units import FRAMES, PATCH, RATE
+from gfvad.encoders.registry import UnitEncoder
+from gfvad.encoders.units import FRAMES, PATCH, RATE, SIDE
 from gfvad.extraction import media
 from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
 from gfvad.extraction.ownership import COUNTS as COUNTS
@@ -94,7 +94,7 @@ def stamp(path: Path) -> Stamp:
     return Stamp(found.st_size, found.st_mtime_ns)
 
 
-def encoder_id(encoder: Encoder) -> str:
+def encoder_id(encoder: UnitEncoder) -> str:
     """16 hexadecimal digits that change with everything that makes an encoder's numbers; not
     with where weights lie whose hash is known."""
     settings = {
@@ -360,7 +360,7 @@ class Book:
             )
 
 
-def describe_encoder(encoder: Encoder) -> dict[str, Any]:
+def describe_encoder(encoder: UnitEncoder) -> dict[str, Any]:
     """An encoder in the manifest."""
     return {
         "name": encoder.name,

@@ -29,8 +29,7 @@ from gfvad.data.frames.decode import (
     open_file,
     require_decoder,
 )
-from gfvad.encoders.registry import SIDE
-from gfvad.encoders.units import PATCH, RATE, Picture, Sound
+from gfvad.encoders.units import PATCH, RATE, SIDE, Picture, Sound
 
 FPS = 25.0  # where a container does not say
 LAG = 10.0  # seconds that pictures wait for sound

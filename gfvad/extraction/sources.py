@@ -14,8 +14,7 @@ import numpy as np
 
 from gfvad.base.secrets import redact
 from gfvad.base.types import DataError
-from gfvad.encoders.registry import SIDE
-from gfvad.encoders.units import PATCH, RATE, Picture, Sound
+from gfvad.encoders.units import PATCH, RATE, SIDE, Picture, Sound
 from gfvad.extraction import media
 from gfvad.extraction.media import Media, MediaInfo
 

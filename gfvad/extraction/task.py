@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.flow import one_thread_each
-from gfvad.encoders.registry import Encoder, open_encoder
+from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.encoders.units import Unit
 from gfvad.extraction import manifest, workers
 from gfvad.extraction.media import MediaInfo
@@ -24,7 +24,7 @@ class Spec(NamedTuple):
     modality: str
     name: str
     settings: tuple[tuple[str, Any], ...]  # sorted
-    opener: Callable[..., Encoder] = open_encoder
+    opener: Callable[..., UnitEncoder] = open_encoder
 
 
 class Task(NamedTuple):
@@ -54,7 +54,7 @@ class Stopped(Exception):
 _OPENED = threading.local()  # encoders may hold state
 
 
-def open_spec(spec: Spec) -> Encoder:
+def open_spec(spec: Spec) -> UnitEncoder:
     """The encoder, opened once a thread. Raises ConfigError, also where it is of another
     modality than asked for."""
     opened = _OPENED.__dict__.setdefault("encoders", {})
@@ -63,7 +63,7 @@ def open_spec(spec: Spec) -> Encoder:
     return opened[spec]
 
 
-def _open(spec: Spec) -> Encoder:
+def _open(spec: Spec) -> UnitEncoder:
     encoder = spec.opener(spec.name, **dict(spec.settings))
     if encoder.modality != spec.modality:
         raise ConfigError(

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.files import require_regular
-from gfvad.base.names import canonical
+from gfvad.base.names import canonical, natural
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import finding
-from gfvad.data.frames.layouts import natural
-from gfvad.encoders.registry import Encoder
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import Grouper, Picture, Sound, Unit
 from gfvad.extraction import media
 from gfvad.extraction.media import MediaInfo
@@ -126,7 +125,7 @@ def units(path: str | os.PathLike, threads: int = 0) -> Iterator[Unit]:
         yield from grouped(source, source.info.sound, source.info.fps)
 
 
-def by_modality(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
+def by_modality(encoders: Sequence[UnitEncoder]) -> dict[str, UnitEncoder]:
     """{modality: encoder}. Raises ConfigError for none, and for two of one modality."""
     table = {encoder.modality: encoder for encoder in encoders}
     if not table or len(table) < len(encoders):
@@ -139,7 +138,7 @@ def by_modality(encoders: Sequence[Encoder]) -> dict[str, Encoder]:
 
 def extract_video(
     path: str | os.PathLike,
-    encoders: Sequence[Encoder],
+    encoders: Sequence[UnitEncoder],
     *,
     name: str = "",
     threads: int = 0,
@@ -179,7 +178,7 @@ def extract_video(
 
 
 def _checked(
-    row: np.ndarray | None, encoder: Encoder, path: str | os.PathLike, unit: Unit
+    row: np.ndarray | None, encoder: UnitEncoder, path: str | os.PathLike, unit: Unit
 ) -> np.ndarray | None:
     if row is None:
         return None

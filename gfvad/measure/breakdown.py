@@ -1,27 +1,20 @@
-"""Where settings differ: a table a class and a table a video, of runs over seeds.
+"""Where settings differ: a table a class and a table a video, of runs over seeds
+(`gfvad compare breakdown`).
 
-    python -m gfvad.measure.breakdown RUNS_A [RUNS_B ...]
-
-Each argument is a run folder or a folder of seed runs, of one test set; values are means over
-seeds. Of a class: frame AUC of its videos together with all normal videos. Of a video: its share of
-the set's pairs of an abnormal and a normal frame that are ordered wrongly, as the abnormal side
-(missed) and as the normal side (false alarms), each pair counted half to either side of it; a set's
-shares sum to 1 - AUC.
+Values are means over seeds. Of a class: frame AUC of its videos together with all normal videos. Of
+a video: its share of the set's pairs of an abnormal and a normal frame that are ordered wrongly, as
+the abnormal side (missed) and as the normal side (false alarms), each pair counted half to either
+side of it; a set's shares sum to 1 - AUC.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.measure.compare import find_runs, frame_labels, split_of
+from gfvad.base.types import ScoredVideo
 from gfvad.measure.metrics import roc_auc
-from gfvad.measure.results import read_scores
 
 SHOWN = 12  # videos in the table, those that cost the most
 
@@ -108,40 +101,3 @@ def tables(
         cells = (" / ".join(f"{100 * x:.2f}" for x in by_video[name][v]) for name in runs)
         lines.append([v, f"{len(labels[v]):,}", f"{int(labels[v].sum()):,}", *cells])
     return text + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.measure.breakdown", description="Per class and per video, over seeds."
-    )
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUNS", help="a run folder, or a folder of seed runs"
-    )
-    options = parser.parse_args(argv)
-    try:
-        found = {folder.name: find_runs(folder) for folder in options.runs}
-        split = split_of(next(iter(next(iter(found.values())).values())))
-        labels, classes = (
-            frame_labels(split),
-            {
-                video.name: tuple(video.classes)
-                for video in (split.meta(i) for i in range(len(split)))
-            },
-        )
-        read = {
-            name: [read_scores(path / "scores.npz") for path in seeds.values()]
-            for name, seeds in found.items()
-        }
-        print(tables(read, labels, classes))
-    except (DataError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(
-        "\nclasses: frame AUC with all normal videos; videos: per cent of all abnormal-normal pairs"
-        " of frames that are lost; means over seeds, last checkpoint"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,6 @@
-"""Compares two settings over seeds, by tests that know what is paired.
+"""Compares two settings over seeds, by tests that know what is paired (`gfvad compare`).
 
-    python -m gfvad.measure.compare RUNS_A RUNS_B
-
-Each argument is a run folder or a folder of seed runs (config.json, results.json, scores.npz);
-frame labels come from the data of the first run's config. Two sources of chance are looked at one
-by one, since they answer different questions:
+Two sources of chance are looked at one by one, since they answer different questions:
 
 - seeds: would another start of training change the sign? Paired t-test over the seeds that both
   settings have (two-sided, n - 1 degrees of freedom), with the interval of the mean difference.
@@ -23,22 +19,19 @@ Metrics are micro over frames, not normalised, not smoothed, of the last checkpo
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from gfvad.base.names import some
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import DataError
 from gfvad.measure import bootstrap
 from gfvad.measure.frames import Runs, compress, labels_from_spans
 from gfvad.measure.metrics import RANKING, ranking_metrics
-from gfvad.measure.results import find_results, left_out, read_results, read_scores
+from gfvad.measure.results import find_results, left_out, read_results
 
 METRICS = ("auc", "ap")
 # of whole videos, each by its highest score; where both kinds of video are there
@@ -202,7 +195,7 @@ def caveat(videos: int) -> str:
     if videos >= bootstrap.FEW:
         return ""
     return (
-        f"percentiles over {videos} videos are narrower than 95 % (python -m gfvad.bench coverage),"
+        f"percentiles over {videos} videos are narrower than 95 % (gfvad bench coverage),"
         " and p over videos smaller than it should be"
     )
 
@@ -231,65 +224,6 @@ def find_runs(folder: Path) -> dict[int, Path]:
     return runs
 
 
-def split_of(run: Path) -> Any:
-    """Records of a run's test split, from the data that its config names."""
-    from gfvad.data.features import records
-    from gfvad.data.features.source import resolve
-    from gfvad.settings import config as config_lib
-
-    config = config_lib.load(str(run))
-    if not reads_features(config):
-        raise DataError(
-            f"{run}: a run of the predictive model, whose frames have no classes; "
-            "expected runs on features: `python -m gfvad.report` shows this one"
-        )
-    return records.open_records(
-        resolve(config, lambda text: None).records, "test", config.data.modalities
-    )
-
-
-def labels_of(run: Path) -> dict[str, np.ndarray]:
-    """Frame labels of a run's test split, video -> uint8 [T]."""
-    from gfvad.settings import config as config_lib
-
-    config = config_lib.load(str(run))
-    return frame_labels(split_of(run)) if reads_features(config) else clip_labels(run, config)
-
-
-def reads_features(config: Any) -> bool:
-    """Whether a run's config is of the fusion model; else it is of the predictive one."""
-    return "records" in config.data
-
-
-def clip_labels(run: Path, config: Any) -> dict[str, np.ndarray]:
-    """Frame labels of the test videos of a predictive run, as long as their scores, video ->
-    uint8 [T]. Raises DataError where there are none."""
-    from gfvad.data.frames.layouts import open_layout
-    from gfvad.data.frames.source import set_root
-    from gfvad.data.frames.truth import find_truth
-
-    root, scores = set_root(config.data), read_scores(run / "scores.npz")
-    videos = open_layout(config.data.layout, root).videos("test")
-    if absent := [video.name for video in videos if video.name not in scores]:
-        raise DataError(
-            f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
-            " the set that the run was evaluated on"
-        )
-    truth = find_truth(
-        root,
-        videos,
-        [len(scores[video.name]) for video in videos],
-        spans=config.data.spans,
-        masks=config.data.masks,
-    )
-    if truth is None:
-        raise DataError(
-            f"{root}: no ground truth found; expected spans or masks of the test videos"
-            " (docs/data.md)"
-        )
-    return {video.name: labels for video, labels in zip(videos, truth.labels)}
-
-
 def frame_labels(split) -> dict[str, np.ndarray]:
     """Frame labels of the videos of a split whose label is known, video -> uint8 [T]."""
     metas = (split.meta(i) for i in range(len(split)))
@@ -303,6 +237,15 @@ def frame_labels(split) -> dict[str, np.ndarray]:
 def number(value: float, signed: bool = False) -> str:
     """Four digits; '-' where undefined."""
     return "-" if np.isnan(value) else f"{value:+.4f}" if signed else f"{value:.4f}"
+
+
+def between(interval: tuple[float, float], signed: bool = False) -> str:
+    """'0.8447 to 0.8575'; '-' where undefined."""
+    return (
+        "-"
+        if np.isnan(interval[0])
+        else f"{number(interval[0], signed)} to {number(interval[1], signed)}"
+    )
 
 
 def p_value(value: float) -> str:
@@ -327,52 +270,3 @@ def text(result: Comparison, names: tuple[str, str]) -> str:
     ):
         lines.append(f"  {what}: p {p_value(p)}, 95 % {number(low, True)} to {number(high, True)}")
     return "\n".join(lines)
-
-
-def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.measure.compare",
-        description="Compares two settings over seeds by paired tests.",
-    )
-    parser.add_argument(
-        "a", type=Path, metavar="RUNS_A", help="a run folder, or a folder of seed runs"
-    )
-    parser.add_argument("b", type=Path, metavar="RUNS_B", help="the same of the other setting")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the test videos")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(argv)
-    try:
-        runs = [find_runs(folder) for folder in (options.a, options.b)]
-        videos = Videos(labels_of(next(iter(runs[0].values()))), options.resamples)
-        a, b = (
-            {
-                seed: videos.resample(read_scores(path / "scores.npz"), str(path))
-                for seed, path in found.items()
-            }
-            for found in runs
-        )
-        results = [compare(a, b, metric) for metric in METRICS]
-    except (DataError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.json:
-        from gfvad.measure.results import plain
-
-        print(
-            json.dumps(
-                [plain(r._asdict() | {"a": r.a._asdict(), "b": r.b._asdict()}) for r in results]
-            )
-        )
-    else:
-        print("\n".join(text(result, (str(options.a), str(options.b))) for result in results))
-        print(
-            "micro frame metrics, last checkpoint, no normalisation, no smoothing; p of each test"
-            " by itself"
-        )
-        if note := caveat(len(videos.labels)):
-            print(note)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,26 +1,21 @@
-"""Joins ablations that differ in nothing but the videos they test (`gfvad.extract --fold=K`) into
-one table: cross-validation.
+"""Joins ablations that differ in nothing but the videos they test (`gfvad extract --fold=K`) into
+one table: cross-validation (`gfvad compare folds`).
 
-    python -m gfvad.measure.folds ABLATION ABLATION... [--metric=auc_video]
-
-Each argument is the folder of an ablation, one a fold. The value of a fold is its mean over seeds;
-the table shows mean and deviation over folds and seeds, and, against the base, a paired t-test over
-folds (their training parts overlap, which the test does not know: take its p as a guide, Dietterich
-1998).
+The value of a fold is its mean over seeds; the table shows mean and deviation over folds and seeds,
+and, against the base, a paired t-test over folds (their training parts overlap, which the test does
+not know: take its p as a guide, Dietterich 1998).
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import ConfigError, DataError, command
+from gfvad.base.errors import ConfigError, DataError
 from gfvad.base.files import read_json, read_table
 from gfvad.base.names import nearest
 from gfvad.measure.compare import OF_VIDEOS, number, p_value, paired_t
@@ -139,32 +134,3 @@ def table(joined: Sequence[Joined], metric: str) -> str:
             f" {one.values.std(ddof=1):.4f} | {', '.join(f'{v:.4f}' for v in own)} {rest}"
         )
     return "\n".join(lines)
-
-
-@command
-def main(argv: Sequence[str]) -> int:
-    """Runs one command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.measure.folds", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument(
-        "folders", nargs="+", metavar="ABLATION", help="folders of ablations, one a fold"
-    )
-    parser.add_argument(
-        "--metric",
-        nargs="+",
-        default=["auc", OF_VIDEOS],
-        help="of the ablations' tables (default: auc auc_video)",
-    )
-    arguments = parser.parse_args(argv)
-    print(
-        "\n\n".join(
-            table(join([Path(f) for f in arguments.folders], metric), metric)
-            for metric in arguments.metric
-        )
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

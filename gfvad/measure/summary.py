@@ -1,16 +1,12 @@
-"""Mean and spread over seeds of finished runs.
+"""Mean and spread over seeds of finished runs (`gfvad compare summary`).
 
-    python -m gfvad.measure.summary FOLDER [FOLDER ...]
-
-Each FOLDER holds results.json or sub-folders that do. Runs whose configs differ only in the seed
-are one row. Runs of the predictive model get a
-second table, a column a setting: other protocols, pixel metrics, and every value that results.json
-has by name (floors, terms alone, ...).
+Runs whose configs differ only in the seed are one row. Runs of the predictive model get a second
+table, a column a setting: other protocols, pixel metrics, and every value that results.json has by
+name (floors, terms alone, ...).
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import DataError, command
+from gfvad.base.errors import DataError
 from gfvad.base.files import lies_at, read_json
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import find_results, left_out, name_areas
@@ -59,8 +55,7 @@ def read(path: Path) -> dict:
     """One results.json. Raises DataError where it is missing or not whole."""
     if not lies_at(path):
         raise DataError(
-            f"{path}: not found; expected a finished run (python -m gfvad.main writes it at the"
-            " end)"
+            f"{path}: not found; expected a finished run (gfvad train writes it at the end)"
         )
     results = read_json(path, "the results of a run: evaluate it again with --mode=evaluate")
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
@@ -193,28 +188,3 @@ def cell(values: np.ndarray) -> str:
     return f"{known.mean():.4f}{spread}" + (
         f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
     )
-
-
-@command
-def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.measure.summary",
-        description="Mean and spread over seeds of finished runs.",
-    )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, help="run folders, or folders of run folders"
-    )
-    folders = parser.parse_args(argv).folders
-    rows = summarise([path for folder in folders for path in find(folder)])
-    print(table(rows))
-    print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
-    if beside := table_beside(rows):
-        print(
-            f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel"
-            " metrics, which say so"
-        )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -25,7 +25,7 @@ from typing import Any
 from gfvad.base.errors import DataError
 from gfvad.base.files import read_table, read_text, write_text
 from gfvad.base.names import nearest
-from gfvad.measure.compare import number, p_value, paired_t, spread
+from gfvad.measure.compare import between, number, p_value, paired_t, spread
 
 RESULTS = Path("docs", "results")
 MARKED = re.compile(r"(<!-- (table|run): (\S+) -->\n)(.*?)(<!-- end -->)", re.S)
@@ -185,11 +185,6 @@ def plain(cell: Cell, base: Cell) -> str:
     return shown if math.isnan(deviation) else f"{shown} ± {number(deviation)}"
 
 
-def between(low: float, high: float, signed: bool = True) -> str:
-    """'0.8848 to 0.8922'; '' where undefined."""
-    return "" if math.isnan(low) else f"{number(low, signed)} to {number(high, signed)}"
-
-
 def paired(cell: Cell, base: Cell) -> tuple[float, tuple[float, float]]:
     """`paired_t` over the seeds of both."""
     a, b = of_seeds(cell), of_seeds(base)
@@ -203,21 +198,19 @@ STATISTICS = {
     "": plain,
     "mean": lambda cell, base: number(over_seeds(cell)[0]),
     "n": lambda cell, base: str(over_seeds(cell)[2] or ""),
-    "95 %": lambda cell, base: between(*spread([*of_seeds(cell).values()]).interval, signed=False),
+    "95 %": lambda cell, base: between(spread([*of_seeds(cell).values()]).interval),
     "difference": lambda cell, base: (
         number(over_seeds(cell)[0] - over_seeds(base)[0], True) if base else ""
     ),
-    "95 % seeds": lambda cell, base: between(*paired(cell, base)[1]) if base else "",
+    "95 % seeds": lambda cell, base: between(paired(cell, base)[1], True) if base else "",
     "p seeds": lambda cell, base: p_value(paired(cell, base)[0]) if base else "",
-    "95 % videos": lambda cell, base: between(
-        float(cell.get("low_bootstrap", "nan")), float(cell.get("high_bootstrap", "nan"))
+    "95 % videos": lambda cell, base: (
+        between((float(cell["low_bootstrap"]), float(cell["high_bootstrap"])), True) if base else ""
     ),
-    "p videos": lambda cell, base: (
-        p_value(float(cell["p_bootstrap"])) if "p_bootstrap" in cell else ""
-    ),
+    "p videos": lambda cell, base: p_value(float(cell["p_bootstrap"])) if base else "",
     "folds": lambda cell, base: ", ".join(map(number, of_seeds(cell, FOLD).values())),
     "folds below": lambda cell, base: folds_below(cell, base) if base else "",
-    "p folds": lambda cell, base: p_value(float(cell["p_folds"])) if "p_folds" in cell else "",
+    "p folds": lambda cell, base: p_value(float(cell["p_folds"])) if base else "",
 }
 
 

@@ -12,6 +12,8 @@ from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gfvad.tasks.task import Task
 
 DEFAULT = "weak"  # of configs without a kind
@@ -46,3 +48,21 @@ def task_of_folder(model: Path) -> Task:
     if standalone.is_artefact(model):
         return task_of({"kind": DEFAULT})  # other tasks have no artefacts yet
     return task_of(config_lib.load(str(model)))
+
+
+def frame_labels(run: Path) -> Mapping[str, np.ndarray]:
+    """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config names.
+    Raises DataError where there is none."""
+    from gfvad.settings import config as config_lib
+
+    config = config_lib.load(str(run))
+    return task_of(config).frame_labels(run, config)
+
+
+def video_classes(run: Path) -> Mapping[str, tuple[str, ...]]:
+    """Classes of a run's test videos, () of normal ones. Raises DataError where its data has
+    none."""
+    from gfvad.settings import config as config_lib
+
+    config = config_lib.load(str(run))
+    return task_of(config).video_classes(run, config)

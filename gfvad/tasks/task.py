@@ -18,9 +18,10 @@ from gfvad.encoders.units import Picture, Sound
 from gfvad.measure.score_result import UnitScore, VideoScores
 from gfvad.settings.config import Arguments
 
-if TYPE_CHECKING:
-    from gfvad.extraction.media import MediaInfo  # needs PyAV
-    from gfvad.train.parallel import Mapper  # jax
+if TYPE_CHECKING:  # jax, and what needs PyAV, are loaded by who uses them
+    from gfvad.extraction.media import MediaInfo
+    from gfvad.train.identity import Learnt
+    from gfvad.train.parallel import Mapper
     from gfvad.train.run import Evaluation, Place, Trainable
     from gfvad.train.state import TrainState
 
@@ -125,6 +126,80 @@ class FrameScores(NamedTuple):
     missing: Mapping[str, Sequence[str]] = {}  # modality -> videos without it, () for all
 
 
+class Restored(NamedTuple):
+    """Weights to evaluate, and the rule that chose them."""
+
+    rule: str  # last | validation-best | best-on-test | step N
+    step: int  # of the checkpoint
+    state: TrainState
+
+
+class Scored(NamedTuple):
+    """Frame scores of the test split by the weights that a rule chose."""
+
+    rule: str
+    videos: list[ScoredVideo]
+    # mean and standard deviation of frame scores on training videos
+    statistics: tuple[float, float] | None = None
+    # of the checkpoint, whose alarm threshold is used; -1 for weights that were not calibrated
+    step: int = -1
+    # that threshold and how it was made; None: as the folder has it
+    alarm: tuple[float, str] | None = None
+
+
+class OpenRun(Protocol):
+    """A run whose data is found and whose devices are known: what `gfvad/tasks/job.py` drives."""
+
+    config: ConfigDict
+    workdir: Path  # where results are written
+    mapper: Mapper
+    say: Callable[[str], None]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data in results."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """What the model sees, in words: the label of the run in tables."""
+
+    @property
+    def splits(self) -> Mapping[str, Any]:
+        """train, test: what is learnt from and evaluated on, by content (train/identity.py)."""
+
+    @property
+    def identity(self) -> Learnt:
+        """What is learnt from, for checkpoints."""
+
+    def training(self) -> Trainable:
+        """The data, start and step of training."""
+
+    def keep(self) -> None:
+        """Leaves beside config.json what opening the run again needs."""
+
+    def content(self) -> dict[str, Any]:
+        """What results.json says of the data, {"content": {split: digests}, ...}."""
+
+    def checkpoints(self, which: str) -> Sequence[Restored]:
+        """The weights to evaluate: those of `which` (last, best, a step) first. Raises DataError
+        where there are none."""
+
+    def evaluate(self, chosen: Restored) -> Scored:
+        """Scores the test split by some weights; every process must call it."""
+
+    def features(self, index: int) -> Mapping[str, np.ndarray]:
+        """Of a test video, to explain scores that are not finite; {} where they explain nothing."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Records of results.json besides those of every protocol, of what was evaluated last."""
+
+    def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+        """What results.json says besides, tables among it."""
+
+    def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
+        """Draws the figures of a run; returns their paths."""
+
+
 class GroupProgram(Protocol):
     """Settings and seeds trained side by side in one program (gfvad/ablation/program.py)."""
 
@@ -198,15 +273,14 @@ class Task(Protocol):
     def check(self, config: ConfigDict) -> None:
         """Refuses settings that cannot work together, by name (ConfigError). No device work."""
 
-    def train(self, arguments: Arguments) -> int:
-        """Trains a run (or goes on with it), then evaluates it. Returns the exit code."""
+    def open_run(self, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+        """Data, model and devices of a run; everything that can be wrong with the input is wrong
+        here, before any long work."""
 
-    def evaluate(self, arguments: Arguments) -> int:
-        """Evaluates the checkpoints of a run again. Returns the exit code."""
-
-    def evaluate_elsewhere(self, arguments: Arguments) -> int:
-        """Evaluates a run on the test split of other data (arguments.data) into
-        arguments.output. Returns the exit code."""
+    def open_elsewhere(
+        self, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> OpenRun:
+        """A run with other data to test it on: arguments.data, into arguments.output."""
 
     def frame_scores(self, arguments: Arguments) -> FrameScores:
         """Frame scores of arguments.input, without labels, on all devices of this machine."""
@@ -223,6 +297,10 @@ class Task(Protocol):
     def frame_labels(self, run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
         """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config
         names. Raises DataError where there is none."""
+
+    def video_classes(self, run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+        """Classes of a run's test videos, () of normal ones. Raises DataError where the task's data
+        has none."""
 
     def sweep_data(self, config: ConfigDict, say: Callable[[str], None]) -> SweepData:
         """The data of settings whose config.data is equal, for an ablation. Raises DataError."""

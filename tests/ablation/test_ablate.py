@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from configs import predictive
-from gfvad import ablate, main
+from gfvad import main
 from gfvad.ablation import groups
 from gfvad.ablation.group_run import GroupRun
 from gfvad.ablation.groups import Group, with_seed
@@ -22,6 +22,7 @@ from gfvad.ablation.program import Program, group_step
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.varying import VARYING, Overlay, bind, structure, varying
 from gfvad.base.types import Output
+from gfvad.commands import ablate
 from gfvad.data import pipeline
 from gfvad.fusion.coefficients import Choice, constrained
 from gfvad.settings.config import flatten
@@ -507,7 +508,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
     monkeypatch.setattr("gfvad.ablation.run.subprocess.Popen", Process)
     assert ablate.main([*words, "--processes=2"]) == 1
     assert len({next(w for w in command if w.startswith("--group=")) for command in started}) == 2
-    assert all(command[1:3] == ["-m", "gfvad.ablate"] for command in started)
+    assert all(command[1:4] == ["-m", "gfvad.main", "ablate"] for command in started)
     shutil.rmtree(folder / "two")
     capsys.readouterr()
 
@@ -543,7 +544,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
         ),
         (
             ["--config=configs/ped2.py", "--sweep=configs/sweeps/losses.py", "--workdir=x"],
-            "no such key",
+            "losses.py: get_sweep() failed",
         ),
     ],
 )

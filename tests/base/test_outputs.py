@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from gfvad import prepare, report, score
 from gfvad.base import locks, run_files
 from gfvad.base.errors import DataError, command
 from gfvad.base.files import read_table, write_json, write_table
+from gfvad.commands import prepare, report, score
 from gfvad.measure import results
 from gfvad.measure.score_result import UnitScore
 from gfvad.scoring import files
@@ -605,15 +605,14 @@ def test_no_password_of_an_unreachable_stream(stream, tmp_path, capfd, monkeypat
 
 
 def test_no_password_of_a_wrong_command_line(tmp_path, capfd):
-    from gfvad import extract
+    from gfvad.commands import extract
 
     for main, argv in (
         (score.main, [SECRET, "--model=x", f"--what={SECRET}"]),
         (report.main, ["x", SECRET]),
         (prepare.main, [SECRET]),
     ):
-        with pytest.raises(SystemExit):
-            main(argv)
+        assert main(argv) == 2
     assert extract.main([SECRET, f"--out={tmp_path / 'out'}"]) == 2
     text = everything(tmp_path, capfd.readouterr())
     assert "secret" not in text and "hidden" not in text and "127.0.0.1" in text

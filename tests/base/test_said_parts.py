@@ -12,9 +12,9 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare, score
 from gfvad.base import run_files
 from gfvad.base.owned import Owned
+from gfvad.commands import prepare, score
 from gfvad.train.sealed import left_of_one
 
 XD_NORMAL = next(name for name in ff.XD_TEST if name.endswith("_A"))
@@ -247,10 +247,12 @@ def test_ctrl_c_at_any_moment(repository, body):
 
 
 def test_labels_and_classes_of_a_predictive_run(tmp_path):
-    """`report` and `eval.compare` read its labels; `eval.breakdown` says that it has no classes."""
+    """`gfvad report` and `gfvad compare` read its labels; `gfvad compare breakdown` says that it has
+    no classes."""
     tiny_clips = pytest.importorskip("tiny_clips")
-    from gfvad.measure import breakdown, compare
+    from gfvad.commands import compare
     from gfvad.settings import config as config_lib
+    from gfvad.tasks import frame_labels, video_classes
 
     root = tiny_clips.write_set(tmp_path / "set")
     argv = [
@@ -264,9 +266,10 @@ def test_labels_and_classes_of_a_predictive_run(tmp_path):
     np.savez_compressed(
         tmp_path / "scores.npz", **{name: np.zeros(n, np.float32) for name, n in frames.items()}
     )
-    labels = compare.clip_labels(tmp_path, config)
-    assert {name: len(row) for name, row in labels.items()} == frames and labels["01"].sum() == 5
     config_lib.save(config, tmp_path)
+    labels = frame_labels(tmp_path)
+    assert {name: len(row) for name, row in labels.items()} == frames and labels["01"].sum() == 5
     with pytest.raises(ValueError, match="predictive model"):
-        compare.split_of(tmp_path)
-    assert breakdown.main([str(tmp_path)]) == 2
+        video_classes(tmp_path)
+    (tmp_path / "results.json").write_text('{"schema": 1, "seed": 0}')
+    assert compare.main(["breakdown", str(tmp_path)]) == 2

@@ -6,7 +6,6 @@ import re
 import pytest
 from documented import (
     FRAMES,
-    OWN_FRAMES,
     TINY,
     TINY_FRAMES,
     canonical,
@@ -68,7 +67,6 @@ def test_training(command, environment, data, tmp_path):
 
 @pytest.mark.parametrize("command", [c for c in JOBS if re.search(FRAMES, c)])
 def test_training_on_frames(command, environment, data, frames, tmp_path):
-    """Also scores one's own frames by the run that goes without descriptions."""
     done = run(
         with_folders(command, data, tmp_path, frames),
         environment,
@@ -81,9 +79,3 @@ def test_training_on_frames(command, environment, data, frames, tmp_path):
         and "results.json" in done.stdout
         and "SIMULATED" not in done.stdout + done.stderr
     )
-    for command in [c for c in of("after") if OWN_FRAMES in c] if "avenue" in command else ():
-        command = command.replace("runs/NAME", f"{tmp_path}/run").replace(
-            OWN_FRAMES, f"{frames}/testing/frames"
-        )
-        done = run(command.replace("=scores.npz", f"={tmp_path}/scores.npz"), environment, tmp_path)
-        assert done.returncode == 0 and "3 videos" in done.stdout, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The command line `python -m gfvad.prepare`: check, records, errors and exit codes."""
+"""The command line `gfvad prepare`: check, records, errors and exit codes."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare
+from gfvad.commands import prepare
 from gfvad.data.features import records
 
 
@@ -117,7 +117,8 @@ def test_as_a_module(repository, shared_data):
     command = [
         sys.executable,
         "-m",
-        "gfvad.prepare",
+        "gfvad.main",
+        "prepare",
         "--dataset=ucf_logits",
         f"--source={shared_data / 'ucf_crime'}",
         "--check",

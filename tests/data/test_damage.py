@@ -297,7 +297,7 @@ def test_other_features_of_the_same_names(trained, run, tmp_path, capsys):
 
 @pytest.fixture
 def prepared(trained, tmp_path):
-    from gfvad.prepare import main as prepare
+    from gfvad.commands.prepare import main as prepare
 
     assert (
         prepare(

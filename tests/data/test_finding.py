@@ -9,11 +9,11 @@ import av
 import cv2
 import numpy as np
 import pytest
+from extracting import call, read_manifest
 from media_files import tone, write_media
-from test_extract import call, read_manifest
 
-from gfvad import score
 from gfvad.base.types import DataError
+from gfvad.commands import score
 from gfvad.data.frames import decode, finding
 from gfvad.data.frames.layouts import gather, open_layout
 from gfvad.encoders.units import Picture

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from test_layout_parts import FORMS, TEST_LIST, opened
 
-from gfvad import prepare
 from gfvad.base.errors import EXIT_BAD_INPUT
 from gfvad.base.types import DataError
+from gfvad.commands import prepare
 from gfvad.data import annotations
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import base

@@ -8,9 +8,9 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare
 from gfvad.base.errors import EXIT_BAD_INPUT
 from gfvad.base.types import DataError
+from gfvad.commands import prepare
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import base, parts, rules
 from gfvad.data.frames import layouts as video_layouts

@@ -11,14 +11,14 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import prepare
 from gfvad.base import arrays
 from gfvad.base.types import DataError
+from gfvad.commands import prepare
 from gfvad.data import annotations, text
 from gfvad.data.features.layouts.arrays import Npz, read_array, read_header
-from gfvad.data.frames import descriptions, truth
+from gfvad.data.frames import truth
 from gfvad.data.simulate import bayes, writer
-from gfvad.encoders import model_folder, torch_file, vision
+from gfvad.encoders import description_lines, model_folder, token_folder, torch_file
 from gfvad.figures import curves
 from gfvad.measure import calibration, folds, results, summary
 from gfvad.reporting.clips import read_details
@@ -33,14 +33,14 @@ TEXTS = {
     "csv": lambda path: list(annotations.read_csv(path, ("name", "label"))),
     "spans": lambda path: truth.read_spans(path, ["01"], [4]),
     "log": curves.read_log,
-    "descriptions": lambda path: list(descriptions.read_lines(path)),
+    "descriptions": lambda path: list(description_lines.read_lines(path)),
 }
 JSONS = {
     "captions": text.load_captions,
     "results": results.read_results,
     "summary": summary.read,
     "model": lambda path: model_folder.read_json(path, "fetch it"),
-    "descriptions": lambda path: list(descriptions.read_lines(path)),
+    "descriptions": lambda path: list(description_lines.read_lines(path)),
 }
 IN_FOLDERS = {  # name of the file -> reader of its folder
     writer.MANIFEST: writer.read_manifest,
@@ -94,7 +94,7 @@ def test_texts_of_other_encodings(tmp_path, read, content, words):
         Npz,
         torch_file.read_torch,
         results.read_scores,
-        vision.token_file,
+        token_folder.token_file,
     ],
 )
 def test_what_is_no_regular_file(tmp_path, read, make):
@@ -123,7 +123,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
         "a.csv": (annotations.parse_spans_csv, "name,start,end\nv,1,2\n"),
         "a.txt": (annotations.parse_frame_counts, "v@7\r\n"),
         "a.jsonl": (
-            lambda p: {line.video: 1 for line in descriptions.read_lines(p)},
+            lambda p: {line.video: 1 for line in description_lines.read_lines(p)},
             '{"video": "v", "frame": 1, "text": "x"}\n',
         ),
     }
@@ -202,7 +202,7 @@ NPYS = {
     [
         arrays.load_npy,
         arrays.map_npy,
-        vision.token_file,
+        token_folder.token_file,
         lambda path: read_array(path, read_header(path)),
     ],
 )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import text
-from gfvad.encoders import minilm
+from gfvad.encoders.registry import open_sentences
 
-HASH = minilm.get_encoder("hash")
+HASH = open_sentences("hash")
 GOOD = {
     "duration": 10.0,
     "timestamps": [[0, 4.0], [6.0, 9.0]],
@@ -37,7 +37,7 @@ def counting_encoder(dim: int = 4):
             -1, dim
         )
 
-    return SimpleNamespace(id="counting-1", dim=dim, encode=encode, asked=asked)
+    return SimpleNamespace(id="counting-1", width=dim, encode=encode, asked=asked)
 
 
 # ---- captions
@@ -197,7 +197,7 @@ def test_features_without_captions():
     units = np.array([[0.0, 1.0], [1.0, 2.0]])
     for captions in (None, text.Captions(2.0, np.zeros((0, 2)), ())):
         np.testing.assert_array_equal(
-            text.text_features(captions, units, HASH), np.zeros((2, HASH.dim), np.float32)
+            text.text_features(captions, units, HASH), np.zeros((2, HASH.width), np.float32)
         )
 
 

@@ -7,8 +7,9 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad import main, prepare
+from gfvad import main
 from gfvad.base.types import DataError
+from gfvad.commands import prepare
 from gfvad.data import truth_audit
 from gfvad.data.features import layouts, records
 from gfvad.data.ground_truth import EMPTY, Truth

@@ -7,10 +7,12 @@ import pytest
 from video_files import write_set
 
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.frames.descriptions import count_cut, embed_descriptions, fill, read_descriptions
+from gfvad.commands import extract
+from gfvad.data.frames.descriptions import embed_descriptions, fill, read_descriptions
 from gfvad.data.frames.store import open_frames
-from gfvad.extraction import describe as describe_lib
-from gfvad.extraction.describe import describe, load_captioner
+from gfvad.encoders.captioner import load_captioner
+from gfvad.encoders.registry import open_sentences
+from gfvad.extraction.describe import describe
 
 NAMES, LENGTHS = ("01", "02"), (4, 3)
 
@@ -118,8 +120,8 @@ def test_embeddings_are_cached(tmp_path):
 
 
 def test_long_texts_are_counted():
-    assert count_cut(["short", "word " * 300], "hash") == 0
-    assert count_cut(["short", "word " * 200, "word " * 300], "minilm") == 1
+    assert open_sentences("hash").count_cut(["short", "word " * 300]) == 0
+    assert open_sentences("minilm").count_cut(["short", "word " * 200, "word " * 300]) == 1
 
 
 def test_ped2_descriptions(shared_data):
@@ -217,8 +219,9 @@ def test_describe_says_what_to_fetch(tmp_path, store):
 
 
 def test_describe_command_ends_with_2_on_bad_input(tmp_path, store, capsys):
-    code = describe_lib.main(
+    code = extract.main(
         [
+            "describe",
             f"--root={tmp_path / 'set'}",
             "--model=/absent",
             f"--out={tmp_path / 'o.jsonl'}",

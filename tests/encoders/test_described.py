@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media_files import write_media
 
-from gfvad import extract
+from gfvad.commands import extract
 from gfvad.encoders.registry import open_encoder
 from gfvad.extraction import task
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from gfvad.base.types import ConfigError, DataError
-from gfvad.encoders import efficientnet_network
-from gfvad.encoders.efficientnet import PACKAGE, SIDE, WIDTH
+from gfvad.encoders import efficientnet
+from gfvad.encoders.efficientnet import PACKAGE
 from gfvad.encoders.registry import open_encoder, settings_of
 from gfvad.encoders.torch_file import MAGIC, PROTOCOL, read_torch
 from gfvad.encoders.units import Unit
@@ -34,7 +34,7 @@ def random_weights(seed: int = 0) -> dict[str, np.ndarray]:
             found[f"{norm}.{name}"] = rng.uniform(low, high, shape[0])
 
     layer("_conv_stem", "_bn0", (32, 3, 3, 3))
-    for repeats, k, _, expansion, out in efficientnet_network.STAGES:
+    for repeats, k, _, expansion, out in efficientnet.STAGES:
         for _ in range(repeats):
             name, wide = f"_blocks.{block}.", inner * expansion
             if expansion > 1:
@@ -158,7 +158,7 @@ def test_the_network_is_pytorchs(weights):
         )
     )
     block = 0
-    for repeats, _, stride, expansion, _ in efficientnet_network.STAGES:
+    for repeats, _, stride, expansion, _ in efficientnet.STAGES:
         for number in range(repeats):
             name, y = f"_blocks.{block}.", x
             if expansion > 1:
@@ -175,7 +175,7 @@ def test_the_network_is_pytorchs(weights):
             y = convolve(y, f"{name}_project_conv", f"{name}_bn2")
             x, block = x + y if y.shape == x.shape else y, block + 1
     expected = F.relu6(convolve(x, "_conv_head", "_bn1")).mean((2, 3)).numpy()
-    found = np.asarray(efficientnet_network.features(efficientnet_network.load(weights), images))
+    found = np.asarray(efficientnet.features(efficientnet.load(weights), images))
     np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
 
 
@@ -186,10 +186,7 @@ def test_picture_and_change_of_a_unit(weights):
         open_encoder("efficientnet", path=str(weights), **more)
         for more in ({}, {"part": "picture"}, {"part": "change"})
     )
-    assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280) and (
-        WIDTH,
-        SIDE,
-    ) == (efficientnet_network.WIDTH, efficientnet_network.SIDE)
+    assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280)
     found = both.encode(unit(frames))
     np.testing.assert_array_equal(
         found, np.concatenate([picture.encode(unit(frames)), change.encode(unit(frames))])
@@ -243,13 +240,13 @@ def test_unusable_files(tmp_path, weights):
     for name, value in read_torch(tmp_path / "small.pth").items():
         np.testing.assert_array_equal(value, tensors[name])
     with pytest.raises(DataError, match="small.pth: not of EfficientNet-Lite0"):
-        efficientnet_network.load(tmp_path / "small.pth")
+        efficientnet.load(tmp_path / "small.pth")
     write_old(
         tmp_path / "larger.pth",
         random_weights() | {"_blocks.16._expand_conv.weight": np.zeros((4, 4, 1, 1), np.float32)},
     )
     with pytest.raises(DataError, match="lacks or has besides: _blocks.16._expand_conv"):
-        efficientnet_network.load(tmp_path / "larger.pth")
+        efficientnet.load(tmp_path / "larger.pth")
     for content, message in (
         (whole[:-5], "ends in a storage"),
         (whole[:900], "not a usable PyTorch file"),

@@ -10,8 +10,15 @@ pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-
 
 from gfvad.base.types import ConfigError, DataError  # noqa: E402
 from gfvad.encoders import appearance, motion, sound  # noqa: E402
-from gfvad.encoders.networks import object_statistics, triple  # noqa: E402
-from gfvad.encoders.registry import DEFAULT, ENCODERS, open_encoder, settings_of  # noqa: E402
+from gfvad.encoders.objects import object_statistics  # noqa: E402
+from gfvad.encoders.onnx_image import triple  # noqa: E402
+from gfvad.encoders.registry import (  # noqa: E402
+    DEFAULT,
+    ENCODERS,
+    open_encoder,
+    open_sentences,
+    settings_of,
+)
 from gfvad.encoders.units import PATCH, RATE, Grouper, Picture, Sound, Unit  # noqa: E402
 
 
@@ -271,7 +278,7 @@ def test_names_and_settings():
         DataError, match="/nowhere.onnx: cannot be read .*expected VGGish's network"
     ):
         open_encoder("vggish", path="/nowhere.onnx")
-    assert set(DEFAULT) < set(ENCODERS)
+    assert set(DEFAULT) < set(ENCODERS["units"])
     assert triple("0.5", (0, 0, 0)) == triple((0.5, 0.5, 0.5), (0, 0, 0)) == (0.5,) * 3 and triple(
         None, (1, 2, 3)
     ) == (1, 2, 3)
@@ -387,7 +394,7 @@ def test_descriptions_of_units(tmp_path):
     ]
     frames = np.zeros((16, 2, 2, 3), np.uint8)
     first, second = (bound.encode(Unit(i, 0, 1, frames, None, None)) for i in range(2))
-    walks, runs = np.asarray(bound._sentences.encode(["a man walks", "he runs"]))
+    walks, runs = np.asarray(open_sentences("hash").encode(["a man walks", "he runs"]))
     # frames before the first sentence have none
     np.testing.assert_allclose(first, walks, atol=1e-6)
     np.testing.assert_allclose(second, (walks + 15 * runs) / 16, atol=1e-6)

@@ -9,6 +9,8 @@ from scipy.special import erf
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders import minilm
+from gfvad.encoders.hashed_words import HashedWords
+from gfvad.encoders.registry import open_sentences
 
 SENTENCES = [
     "A man in a black coat hits another man.",
@@ -32,7 +34,7 @@ def encoder():
             importlib.metadata.distribution(package)
         except importlib.metadata.PackageNotFoundError:
             pytest.skip(f"optional package {package} is not installed: {minilm.INSTALL}")
-    return minilm.get_encoder("minilm")
+    return open_sentences("minilm")
 
 
 def bert_float64(weights, tokens) -> np.ndarray:
@@ -85,7 +87,7 @@ def test_matches_float64_forward(encoder):
     tokenizer.no_padding()
     expected = np.stack([bert_float64(weights, tokenizer.encode(text).ids) for text in SENTENCES])
     found = encoder.encode(SENTENCES)
-    assert found.dtype == np.float32 and found.shape == (len(SENTENCES), encoder.dim)
+    assert found.dtype == np.float32 and found.shape == (len(SENTENCES), encoder.width)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
@@ -137,7 +139,7 @@ def test_token_batches_cover_all_once():
 
 
 def test_hash_encoder():
-    hashed = minilm.get_encoder("hash")
+    hashed = open_sentences("hash")
     found = hashed.encode(["A man walks.", "walks a MAN", "a dog barks loudly", "", "!?"])
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(found[0], found[1])  # a bag of words
@@ -145,17 +147,17 @@ def test_hash_encoder():
     assert (
         abs(found[0] @ found[2]) < 0.8
         and found.dtype == np.float32
-        and found.shape == (5, hashed.dim)
+        and found.shape == (5, hashed.width)
     )
     np.testing.assert_array_equal(
-        np.flatnonzero(hashed.encode(["man"])), np.flatnonzero(minilm.hash_encode(["man"]))
+        np.flatnonzero(hashed.encode(["man"])), np.flatnonzero(HashedWords().encode(["man"]))
     )
     assert np.count_nonzero(hashed.encode(["man"])) == 1
 
 
 def test_unknown_encoder():
     with pytest.raises(ConfigError, match="did you mean 'minilm'"):
-        minilm.get_encoder("mini_lm")
+        open_sentences("mini_lm")
 
 
 def test_missing_package_says_what_to_install(monkeypatch):

@@ -11,8 +11,9 @@ import pytest
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import manifest
 from gfvad.data.frames.tokens import open_tokens
-from gfvad.encoders import model_folder, vision
-from gfvad.encoders.vision import INSTALL, open_encoder
+from gfvad.encoders import model_folder
+from gfvad.encoders.registry import INSTALL, open_vision
+from gfvad.encoders.token_folder import TokenFolder
 
 NAMES, LENGTHS = ("a", "b/c", "d"), (5, 70, 3)
 SMALL = {
@@ -118,7 +119,7 @@ class FakeEncoder:
     def __init__(self, fingerprint="one", fail_after=None):
         self.fingerprint, self.fail_after, self.frames = fingerprint, fail_after, 0
 
-    def __call__(self, frames):
+    def encode(self, frames):
         if self.fail_after is not None and self.frames + len(frames) > self.fail_after:
             raise KeyboardInterrupt
         self.frames += len(frames)
@@ -159,9 +160,9 @@ def tokens_of(tmp_path, encoder=None, frames=None, **more):
 def test_tokens_are_the_models(tmp_path, libraries, kind):
     torch = libraries[0]
     model = save_model(tmp_path, libraries, kind)
-    encoder = open_encoder(f"transformers:{tmp_path}", batch=2, device="cpu")
+    encoder = open_vision(f"transformers:{tmp_path}", batch=2, device="cpu")
     frames = random_frames(5, 32, 32, 3)
-    tokens = encoder(frames)
+    tokens = encoder.encode(frames)
     assert (encoder.width, encoder.grid, tokens.shape, tokens.dtype) == (
         32,
         (4, 4),
@@ -181,10 +182,10 @@ def test_tokens_are_the_models(tmp_path, libraries, kind):
 def test_tokens_stand_where_their_patches_do(tmp_path, libraries):
     """Row by row: where one patch of a frame changes, its own token changes most."""
     save_model(tmp_path, libraries, "vit")
-    encoder = open_encoder(f"transformers:{tmp_path}", device="cpu")
+    encoder = open_vision(f"transformers:{tmp_path}", device="cpu")
     frames = np.repeat(random_frames(1, 32, 32, 3), 2, axis=0)
     frames[1, 8:16, 16:24] ^= 255  # row 1, column 2 of the grid
-    one, other = encoder(frames)
+    one, other = encoder.encode(frames)
     assert np.abs(one - other).max(1).argmax() == 1 * 4 + 2
 
 
@@ -203,7 +204,7 @@ def test_preprocessing_is_the_processors_without_its_crop(tmp_path, libraries):
             "do_resize": True,
         }
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(rule))
-        encoder = open_encoder(f"transformers:{tmp_path}", device="cpu")
+        encoder = open_vision(f"transformers:{tmp_path}", device="cpu")
         assert encoder.preprocessing == model_folder.Preprocessing(
             (32, 32), mode, pytest.approx(1 / 255), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
         )
@@ -219,8 +220,12 @@ def test_preprocessing_is_the_processors_without_its_crop(tmp_path, libraries):
 def test_another_size_gives_another_grid(tmp_path, libraries):
     for kind in ("vit", "clip_vision", "dinov2"):
         save_model(tmp_path / kind, libraries, kind)
-        encoder = open_encoder(f"transformers:{tmp_path / kind}", size=(32, 48), device="cpu")
-        assert encoder.grid == (4, 6) and encoder(random_frames(1, 20, 30, 3)).shape == (1, 24, 32)
+        encoder = open_vision(f"transformers:{tmp_path / kind}", size=(32, 48), device="cpu")
+        assert encoder.grid == (4, 6) and encoder.encode(random_frames(1, 20, 30, 3)).shape == (
+            1,
+            24,
+            32,
+        )
 
 
 def test_weights_that_lack_tensors_are_not_filled_with_random_numbers(tmp_path, libraries):
@@ -234,14 +239,14 @@ def test_weights_that_lack_tensors_are_not_filled_with_random_numbers(tmp_path, 
         {"format": "pt"},
     )
     # the pooler is not needed
-    open_encoder(f"transformers:{tmp_path}")(random_frames(1, 32, 32, 3))
+    open_vision(f"transformers:{tmp_path}").encode(random_frames(1, 32, 32, 3))
     save_file(
         {name: value for name, value in weights.items() if "position" not in name},
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
     with pytest.raises(DataError, match="lack 1 tensors of ViTModel, e.g. .*position.*fetch"):
-        open_encoder(f"transformers:{tmp_path}")(random_frames(1, 32, 32, 3))
+        open_vision(f"transformers:{tmp_path}").encode(random_frames(1, 32, 32, 3))
 
 
 def test_corrupt_inside_and_unknown_models(tmp_path, libraries):
@@ -252,10 +257,10 @@ def test_corrupt_inside_and_unknown_models(tmp_path, libraries):
     content[at : at + 5] = b'"Q99"'  # a whole header with a type that does not exist
     path.write_bytes(content)
     with pytest.raises(DataError, match="cannot load it .*fetch"):
-        open_encoder(f"transformers:{tmp_path / 'vit'}")(random_frames(1, 32, 32, 3))
+        open_vision(f"transformers:{tmp_path / 'vit'}").encode(random_frames(1, 32, 32, 3))
     write_folder(tmp_path / "unknown", config={"model_type": "never_heard_of", **SMALL})
     with pytest.raises(DataError, match="cannot load it"):
-        open_encoder(f"transformers:{tmp_path / 'unknown'}")(random_frames(1, 32, 32, 3))
+        open_vision(f"transformers:{tmp_path / 'unknown'}").encode(random_frames(1, 32, 32, 3))
 
 
 def test_a_model_without_patch_tokens(tmp_path, libraries):
@@ -268,7 +273,7 @@ def test_a_model_without_patch_tokens(tmp_path, libraries):
     with pytest.raises(
         DataError, match=r"SwinModel gives \[1, 16, 16\], expected \[n, 64 patch tokens"
     ):
-        open_encoder(f"transformers:{tmp_path}")(random_frames(1, 32, 32, 3))
+        open_vision(f"transformers:{tmp_path}").encode(random_frames(1, 32, 32, 3))
 
 
 # As published code is (InternViT's): made for transformers 4, it reads numbers while it is built
@@ -310,35 +315,35 @@ def test_code_of_the_folder_runs_only_when_trusted(tmp_path, libraries, monkeypa
         "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
     )
     with pytest.raises(ConfigError, match="trust"):
-        open_encoder(f"transformers:{folder}")
+        open_vision(f"transformers:{folder}")
     frames = random_frames(1, 32, 32, 3)
-    encoder = open_encoder(f"transformers:{folder}", trust=True, device="cpu")
+    encoder = open_vision(f"transformers:{folder}", trust=True, device="cpu")
     before = encoder.fingerprint
     pixels = (frames[0, :8, 8:16] / 255 - PROCESSOR["image_mean"]) / PROCESSOR["image_std"]
     np.testing.assert_allclose(
-        encoder(frames)[0, 1], np.einsum("ochw,hwc->o", weight, pixels), atol=1e-3
+        encoder.encode(frames)[0, 1], np.einsum("ochw,hwc->o", weight, pixels), atol=1e-3
     )
     (folder / "own.py").write_text(CODE + "# changed\n")
-    assert open_encoder(f"transformers:{folder}", trust=True).fingerprint != before
+    assert open_vision(f"transformers:{folder}", trust=True).fingerprint != before
 
 
 # ---- folders and settings, without torch
 
 
 def test_specs(tmp_path):
-    assert open_encoder("patches") is None
+    assert open_vision("patches") is None
     for spec in ("", "vit", "patches:x", "hub:google/vit", "transformers:"):
         with pytest.raises(
             ConfigError, match="expected 'transformers:FOLDER', 'tokens:FOLDER' or 'patches'"
         ):
-            open_encoder(spec)
+            open_vision(spec)
     for kind in ("transformers", "tokens"):
         with pytest.raises(DataError, match="found nothing at .*, expected a folder: "):
-            open_encoder(f"{kind}:{tmp_path / 'none'}")
+            open_vision(f"{kind}:{tmp_path / 'none'}")
 
 
 def test_a_folder_says_what_it_is_without_torch(tmp_path):
-    encoder = open_encoder(f"transformers:{write_folder(tmp_path / 'vit')}")
+    encoder = open_vision(f"transformers:{write_folder(tmp_path / 'vit')}")
     assert (encoder.name, encoder.width, encoder.grid) == ("vit", 32, (4, 4))
     # defaults that config.json leaves out, and a size in the processor
     bare = {"model_type": "clip", "vision_config": {"model_type": "clip_vision_model"}}
@@ -347,7 +352,7 @@ def test_a_folder_says_what_it_is_without_torch(tmp_path):
         "size": {"shortest_edge": 224},
         "crop_size": {"height": 224, "width": 224},
     }
-    encoder = open_encoder(
+    encoder = open_vision(
         f"transformers:{write_folder(tmp_path / 'clip', config=bare, processor={'image_processor': processor})}"
     )
     assert (encoder.width, encoder.grid) == (768, (7, 7))
@@ -355,9 +360,9 @@ def test_a_folder_says_what_it_is_without_torch(tmp_path):
 
 def test_missing_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    encoder = open_encoder(f"transformers:{write_folder(tmp_path)}")
+    encoder = open_vision(f"transformers:{write_folder(tmp_path)}")
     with pytest.raises(DataError, match="package torch not found: run .*requirements-encoders.txt"):
-        encoder(random_frames(1, 32, 32, 3))
+        encoder.encode(random_frames(1, 32, 32, 3))
 
 
 def broken(name, change, match, error=DataError, **options):
@@ -449,7 +454,7 @@ def test_folders_that_cannot_work(tmp_path, change, match, error, options):
     folder = write_folder(tmp_path / "model")
     change(folder)
     with pytest.raises(error, match=match):
-        open_encoder(f"transformers:{folder}", **options)
+        open_vision(f"transformers:{folder}", **options)
 
 
 REMOTE = {
@@ -472,7 +477,7 @@ def shard(folder):
 
 def test_fingerprint_follows_weights_and_settings(tmp_path):
     def fingerprint(**options):
-        return open_encoder(f"transformers:{tmp_path}", **options).fingerprint
+        return open_vision(f"transformers:{tmp_path}", **options).fingerprint
 
     first = {write_folder(tmp_path) and fingerprint()}
     assert first == {fingerprint(batch=3)}  # neither the batch nor the device changes a token
@@ -502,7 +507,9 @@ def test_tokens_are_computed_once(tmp_path):
     )
     for i, video in enumerate(Store().videos):
         assert store.video(i).dtype == np.float16 and store.video(i).shape == (LENGTHS[i], 6, 3)
-        np.testing.assert_array_equal(store.video(i), FakeEncoder()(video).astype(np.float16))
+        np.testing.assert_array_equal(
+            store.video(i), FakeEncoder().encode(video).astype(np.float16)
+        )
     assert len(lines) == 1 and "fake, 3 videos, 78 frames" in lines[0]
     np.testing.assert_array_equal(store.clip(1, [69, 0, 0]), store.video(1)[[69, 0, 0]])
     for outside in ([70], [-1]):
@@ -533,7 +540,9 @@ def test_an_interrupted_run_goes_on(tmp_path, torn):
     store = tokens_of(tmp_path, encoder, say=lines.append)
     assert encoder.frames == 3 and "going on with video 3" in lines[0] and not partial.exists()
     for i, video in enumerate(Store().videos):
-        np.testing.assert_array_equal(store.video(i), FakeEncoder()(video).astype(np.float16))
+        np.testing.assert_array_equal(
+            store.video(i), FakeEncoder().encode(video).astype(np.float16)
+        )
 
 
 def test_killed_before_the_last_step(tmp_path, monkeypatch):
@@ -582,7 +591,7 @@ def test_grey_frames_become_three_equal_channels(tmp_path):
     grey = Store("grey", channels=1)
     tokens = tokens_of(tmp_path, frames=grey).video(0)
     np.testing.assert_array_equal(
-        tokens, FakeEncoder()(np.repeat(grey.video(0), 3, -1)).astype(np.float16)
+        tokens, FakeEncoder().encode(np.repeat(grey.video(0), 3, -1)).astype(np.float16)
     )
 
 
@@ -596,7 +605,7 @@ def test_grey_frames_become_three_equal_channels(tmp_path):
 )
 def test_tokens_that_float16_cannot_hold(tmp_path, value, match):
     class Bad(FakeEncoder):
-        def __call__(self, frames):
+        def encode(self, frames):
             return (
                 np.zeros((len(frames), 6))
                 if value is None
@@ -618,7 +627,7 @@ def test_frames_that_do_not_fit(tmp_path):
     with pytest.raises(ConfigError, match="needs the frames"):
         open_tokens(FakeEncoder(), None, NAMES, LENGTHS, tmp_path)
     with pytest.raises(ConfigError, match="trained in the model"):
-        open_tokens(open_encoder("patches"), Store(), NAMES, LENGTHS, tmp_path)
+        open_tokens(open_vision("patches"), Store(), NAMES, LENGTHS, tmp_path)
 
 
 def test_a_cache_of_nowhere_and_a_full_disk(tmp_path, monkeypatch):
@@ -635,10 +644,12 @@ def test_a_cache_of_nowhere_and_a_full_disk(tmp_path, monkeypatch):
 
 def test_a_real_model_fills_the_cache(tmp_path, libraries):
     save_model(tmp_path / "vit", libraries, "vit")
-    encoder = open_encoder(f"transformers:{tmp_path / 'vit'}", device="cpu")
+    encoder = open_vision(f"transformers:{tmp_path / 'vit'}", device="cpu")
     store = open_tokens(encoder, Store(), NAMES, LENGTHS, tmp_path / "cache", progress=None)
-    np.testing.assert_array_equal(store.video(2), encoder(Store().video(2)).astype(np.float16))
-    unloaded = open_encoder(f"transformers:{tmp_path / 'vit'}")
+    np.testing.assert_array_equal(
+        store.video(2), encoder.encode(Store().video(2)).astype(np.float16)
+    )
+    unloaded = open_vision(f"transformers:{tmp_path / 'vit'}")
     open_tokens(unloaded, Store(), NAMES, LENGTHS, tmp_path / "cache")
     assert "_model" not in vars(unloaded)  # a finished cache needs no torch
 
@@ -658,8 +669,8 @@ def token_folder(folder, length=6, dtype=np.float32, grid=(2, 3)):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_token_folder(tmp_path, dtype):
-    encoder = open_encoder(f"tokens:{token_folder(tmp_path / 'in', dtype=dtype)}")
-    assert isinstance(encoder, vision.TokenFolder) and (encoder.width, encoder.grid) == (4, (2, 3))
+    encoder = open_vision(f"tokens:{token_folder(tmp_path / 'in', dtype=dtype)}")
+    assert isinstance(encoder, TokenFolder) and (encoder.width, encoder.grid) == (4, (2, 3))
     lines = []
     store = open_tokens(encoder, None, NAMES, LENGTHS, tmp_path / "cache", lines.append, None)
     assert [store.video(i).shape for i in range(3)] == [
@@ -670,13 +681,13 @@ def test_token_folder(tmp_path, dtype):
     open_tokens(encoder, None, NAMES, LENGTHS, tmp_path / "cache", lines.append, None)
     assert len(lines) == 1  # values are read once
     with pytest.raises(ConfigError, match="cannot encode other frames"):
-        encoder(random_frames(1, 4, 6, 3))
+        encoder.encode(random_frames(1, 4, 6, 3))
     np.save(tmp_path / "in" / "a.npy", np.ones((5, 6, 4), dtype))
-    assert open_encoder(f"tokens:{tmp_path / 'in'}").fingerprint != encoder.fingerprint
+    assert open_vision(f"tokens:{tmp_path / 'in'}").fingerprint != encoder.fingerprint
 
 
 def test_a_square_needs_no_grid_file(tmp_path):
-    assert open_encoder(f"tokens:{token_folder(tmp_path, 9, grid=None)}").grid == (3, 3)
+    assert open_vision(f"tokens:{token_folder(tmp_path, 9, grid=None)}").grid == (3, 3)
 
 
 def spoil(name, change, match):
@@ -736,7 +747,7 @@ def test_token_folders_that_do_not_fit(tmp_path, change, match):
     change(token_folder(tmp_path / "in"))
     with pytest.raises(DataError, match=match):
         open_tokens(
-            open_encoder(f"tokens:{tmp_path / 'in'}"),
+            open_vision(f"tokens:{tmp_path / 'in'}"),
             None,
             NAMES,
             LENGTHS,

@@ -15,36 +15,17 @@ from pathlib import Path
 import feature_folders as ff
 import numpy as np
 import pytest
+from extracting import call, read_manifest, tree
 from media_files import open_fake, tone, turn, write_media
 from test_media import broken_files
 
-from gfvad import extract, prepare
 from gfvad.base.types import ConfigError, DataError
+from gfvad.commands import extract, prepare
 from gfvad.data.features import layouts
 from gfvad.extraction import job, labels, manifest, videos
 from gfvad.extraction.videos import Source
 
 BASE = "motion,audio"
-
-
-def call(*arguments, opener=open_fake, workers=0):
-    """The exit code of one call with encoders that need nothing, in this process."""
-    parsed = job.parser("extract", "")
-    parsed.add_argument("--workers", type=int, default=workers)
-    return job.run(parsed.parse_args([str(a) for a in arguments]), opener)
-
-
-def tree(folder):
-    """{file: content} of what a call leaves but for dates and durations."""
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in (manifest.MANIFEST, manifest.LOCK)
-    }
-
-
-def read_manifest(folder):
-    return json.loads((folder / manifest.MANIFEST).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -318,13 +299,13 @@ def test_no_room_in_the_processes(clips, tmp_path, repository):
     the rest is not begun."""
     out, script = tmp_path / "out", tmp_path / "script.py"
     script.write_text(
-        "import resource, sys, test_extract\nif __name__ == '__main__':\n   "
+        "import extracting, resource, sys\nif __name__ == '__main__':\n   "
         " resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n   "
-        " sys.exit(test_extract.call(*sys.argv[1:], workers=2))\n"
+        " sys.exit(extracting.call(*sys.argv[1:], workers=2))\n"
     )
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]),
+        "PYTHONPATH": os.pathsep.join([str(repository / "tests" / "support"), str(repository)]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     arguments = [
@@ -354,8 +335,8 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
     out = tmp_path / "out"
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys, test_extract\nif __name__ == '__main__':\n   "
-        " sys.exit(test_extract.call(*sys.argv[1:], workers=2))\n"
+        "import extracting, sys\nif __name__ == '__main__':\n   "
+        " sys.exit(extracting.call(*sys.argv[1:], workers=2))\n"
     )
     arguments = [
         sys.executable,
@@ -367,7 +348,7 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
     ]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(repository / "tests"), str(repository)]),
+        "PYTHONPATH": os.pathsep.join([str(repository / "tests" / "support"), str(repository)]),
     }
     with subprocess.Popen(
         arguments,

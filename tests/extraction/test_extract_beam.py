@@ -4,8 +4,8 @@ import importlib.util
 import json
 
 import pytest
+from extracting import call, tree
 from media_files import open_fake, tone, write_media
-from test_extract import call, tree
 
 pytest.importorskip(
     "apache_beam",

@@ -201,7 +201,7 @@ def test_shapes_that_do_not_fit():
 
 
 def test_benchmark_prints_its_table(capsys):
-    from gfvad.bench.__main__ import main
+    from gfvad.commands.bench import main
 
     assert main(["fusion", "--n", "5", "--batch", "2", "--order", "2", "--repeats", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gfvad.base.types import DataError
+from gfvad.commands import compare as command
 from gfvad.measure import bootstrap, compare
 from gfvad.measure.results import write_scores
 
@@ -168,16 +169,17 @@ def test_on_its_own(tmp_path, monkeypatch, capsys):
             write_scores(folder / "scores.npz", scores_of(labels, rng, strength))
             (folder / "results.json").write_text(json.dumps({"schema": 1, "seed": seed}))
     monkeypatch.setattr(
-        compare, "labels_of", lambda run: labels if run == tmp_path / "a" / "seed0" else None
+        "gfvad.tasks.frame_labels",
+        lambda run: labels if run == tmp_path / "a" / "seed0" else None,
     )
-    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--resamples=50"]) == 0
+    assert command.main([str(tmp_path / "a"), str(tmp_path / "b"), "--resamples=50"]) == 0
     out = capsys.readouterr().out
     assert (
         "paired t-test over seeds: p " in out
         and "paired bootstrap over test videos: p 0.039" in out
         and "over 2 seeds" in out
     )
-    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--resamples=50", "--json"]) == 0
+    assert command.main([str(tmp_path / "a"), str(tmp_path / "b"), "--resamples=50", "--json"]) == 0
     assert [row["metric"] for row in json.loads(capsys.readouterr().out)] == ["auc", "ap"]
-    assert compare.main([str(tmp_path / "none"), str(tmp_path / "b")]) == 2
+    assert command.main([str(tmp_path / "none"), str(tmp_path / "b")]) == 2
     assert "no results.json in it" in capsys.readouterr().err

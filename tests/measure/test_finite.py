@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from small_run import Run
 
-from gfvad import main, prepare
+from gfvad import main
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_SOME_FAILED
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.commands import prepare
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import arrays
 from gfvad.measure import finite, results

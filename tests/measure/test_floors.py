@@ -153,16 +153,14 @@ def test_misses():
         scored("c", [0.0], [0]),
     ]
     # lost: (a2, a1), (a2, a3), (b1, a1), (b1, a3), (b2, a1), (b2, a3)
-    rows = clip_report.misses(report(videos, None), videos)
+    rows = clip_report.misses(videos)
     assert rows == [
         ["a", "1", "2", "0.0000", "33.3 %", "2", "100.0 %", "1, 3"],
         ["b", "2", "0", "-", "66.7 %", "1, 2", "0.0 %", "-"],
         ["c", "0", "1", "-", "0.0 %", "-", "0.0 %", "-"],
     ]
     perfect = [scored("d", [0.1, 0.9], [0, 1])]
-    assert clip_report.misses(None, perfect) == [
-        ["d", "1", "1", "1.0000", "0.0 %", "-", "0.0 %", "-"]
-    ]
+    assert clip_report.misses(perfect) == [["d", "1", "1", "1.0000", "0.0 %", "-", "0.0 %", "-"]]
 
 
 def test_flow_magnitudes():

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from gfvad.base.types import ConfigError, DataError
+from gfvad.commands import compare
 from gfvad.measure import folds
 
 HEADER = (
@@ -69,10 +70,10 @@ def test_command_line(tmp_path, capsys):
         str(ablation(tmp_path / f"f{k}", {"all": [0.5 + k / 10] * 3, "sound": [0.4] * 3}))
         for k in range(2)
     ]
-    assert folds.main([*made, "--metric", "auc_video"]) == 0
+    assert compare.main(["folds", *made, "--metric", "auc_video"]) == 0
     assert "| `sound` | 6 | 0.4000" in capsys.readouterr().out
     assert (
-        folds.main(made) == 2
+        compare.main(["folds", *made]) == 2
         and "no 'auc' of 'all'; did you mean 'auc_video'" in capsys.readouterr().err
     )
 
@@ -102,4 +103,7 @@ def test_the_documented_command(command, tmp_path, monkeypatch, capsys):
             {"all": [0.5 + k / 10] * 3, "audio": [0.4] * 3},
             metrics=("auc", "auc_video"),
         )
-    assert folds.main(words) == 0 and capsys.readouterr().out.count("5 folds x 3 seeds") == 2
+    assert (
+        compare.main(["folds", *words]) == 0
+        and capsys.readouterr().out.count("5 folds x 3 seeds") == 2
+    )

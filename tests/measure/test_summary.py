@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gfvad.base.types import DataError
+from gfvad.commands import compare
 from gfvad.measure import summary
 
 
@@ -41,7 +42,7 @@ def test_mean_and_spread(tmp_path, capsys):
     rows = summary.summarise(summary.find(tmp_path))
     row = next(r for r in rows if len(r.seeds) == 3)
     np.testing.assert_allclose(row.values["auc"], values)
-    assert summary.main([str(tmp_path)]) == 0
+    assert compare.main(["summary", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert (
         f"{values.mean():.4f} ± {values.std(ddof=1):.4f} (0.8000 to 0.9000)" in printed
@@ -100,7 +101,7 @@ def test_second_table_of_predictive_runs(tmp_path, capsys):
         group="q",
     )
     _run(tmp_path / "weak", 0, 0.7)
-    assert summary.main([str(tmp_path)]) == 0
+    assert compare.main(["summary", str(tmp_path)]) == 0
     first, second = capsys.readouterr().out.split("no smoothing\n")
     assert "| label g |" in first and "label g" not in second
     assert "| value | label p | label q |\n| --- | --- | --- |" in second
@@ -136,14 +137,14 @@ def test_second_table_says_what_is_missing(tmp_path):
 
 def test_no_second_table_without_predictive_runs(tmp_path, capsys):
     _run(tmp_path / "a", 0, 0.5)
-    assert summary.main([str(tmp_path)]) == 0
+    assert compare.main(["summary", str(tmp_path)]) == 0
     assert capsys.readouterr().out.endswith("no normalisation, no smoothing\n")
 
 
 def test_bad_folders(tmp_path, capsys):
-    assert summary.main([str(tmp_path / "nothing")]) == 2
+    assert compare.main(["summary", str(tmp_path / "nothing")]) == 2
     assert "no such folder" in capsys.readouterr().err
-    assert summary.main([str(tmp_path)]) == 2
+    assert compare.main(["summary", str(tmp_path)]) == 2
     _run(tmp_path / "a", 0, 0.5)
     _run(tmp_path / "b", 0, 0.5)
     with pytest.raises(DataError, match="repeat"):
@@ -155,7 +156,7 @@ def test_bad_folders(tmp_path, capsys):
 
 @pytest.mark.parametrize("place", ["nothing", "loop", "folder", "dangling"])
 def test_a_run_without_results_is_named(tmp_path, capsys, place):
-    from gfvad import report
+    from gfvad.commands import report
 
     _run(tmp_path / "runs/a", 0, 0.7)
     gone = tmp_path / "runs/unfinished/results.json"
@@ -166,7 +167,7 @@ def test_a_run_without_results_is_named(tmp_path, capsys, place):
         "dangling": lambda: gone.symlink_to("nowhere"),
     }
     makers.get(place, lambda: None)()
-    code = summary.main([str(tmp_path / "runs")])
+    code = compare.main(["summary", str(tmp_path / "runs")])
     said = capsys.readouterr().err
     assert (
         "unfinished" in said and "results.json" in said and code == (0 if place == "nothing" else 2)

@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from gfvad.base.types import ScoredVideo
 from gfvad.measure import calibration, protocols, results, tables, whole_clips
-from gfvad.tasks.fusion import job
+from gfvad.tasks import job
+from gfvad.tasks.task import Scored
 
 CFG = SimpleNamespace(ema=(), gaussian=(5.0,), bootstrap=50)
 META = {
@@ -146,13 +147,16 @@ def test_a_run_uses_its_own_alarm_threshold(step, expected, tmp_path, monkeypatc
     (tmp_path / calibration.CALIBRATION).write_text(
         json.dumps({"step": 7, "threshold": 0.6, "rule": "by hand"})
     )
-    monkeypatch.setattr(
-        job, "describe", lambda parts, videos, seconds: META | {"wall_seconds": seconds}
+    monkeypatch.setattr(job, "facts", lambda run, videos, seconds: META | {"wall_seconds": seconds})
+    run = SimpleNamespace(
+        config=SimpleNamespace(eval=CFG, seed=0),
+        workdir=tmp_path,
+        features=lambda i: {},
+        records=lambda: [],
+        about=lambda videos: {},
+        content=lambda: {},
     )
-    parts = job.Parts(
-        SimpleNamespace(eval=CFG, seed=0), tmp_path, None, None, None, None, None, print
-    )
-    tree = job.write_run(parts, [job.Scored("last", clips(), (0.5, 0.2), step)], lambda: 1.0)
+    tree = job.write_run(run, [Scored("last", clips(), (0.5, 0.2), step)], lambda: 1.0)
     found = [r for r in tree["records"] if r["metric"] in whole_clips.AT_THRESHOLD]
     assert [r["threshold"] for r in found] == [expected] * 2 and (
         "by hand" in found[0]["threshold_rule"]

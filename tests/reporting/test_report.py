@@ -14,11 +14,11 @@ import pytest
 from media_files import tone, write_media
 from video_files import write_frames
 
-from gfvad import report
 from gfvad.base.types import ConfigError, DataError
+from gfvad.commands import report
 from gfvad.measure.results import write_scores as write_run_scores
 from gfvad.measure.score_result import VideoScores
-from gfvad.reporting import clips, folders, page, transcode, videos
+from gfvad.reporting import clips, folders, page, runs, transcode, videos
 from gfvad.reporting.page import write_report
 from gfvad.scoring.files import write_scores
 
@@ -390,7 +390,7 @@ def test_run_folder(tmp_path):
 
 
 def test_frames_with_labels():
-    clip = folders.frames_clip(
+    clip = runs.frames_clip(
         "v", np.repeat([0.2, 0.8], 10), np.repeat([0, 1, 0], [8, 6, 6]), 10.0, 0.5, True
     )
     assert (
@@ -399,6 +399,33 @@ def test_frames_with_labels():
         and clip["alarms"][0]["start"] == 1.0
         and clip["duration"] == 2.0
     )
+
+
+def test_an_ablation(tmp_path):
+    """Its tables with the tests, its values by setting and seed; of whichever task."""
+    (tmp_path / "ablation.md").write_text(
+        "# Ablation sweep: ped2, test\n\nBase: `base`.\n\n## AUC\n\n"
+        "| setting | seeds | difference |\n| --- | --- | --- |\n"
+        "| **`base`** (base) | 2 |  |\n| `flat` | 2 | -0.1000 |\n\n"
+        "## Settings\n\n- `flat`: no flow\n"
+    )
+    head = "setting,seed,metric,aggregation,normalisation,smoothing,checkpoint,value\n"
+    plain = "auc,micro,none,none,last"
+    (tmp_path / "ablation.csv").write_text(
+        f"{head}base,0,{plain},0.8\nbase,1,{plain},0.9\nflat,0,{plain},0.7\n"
+        "flat,1,auc,micro,minmax,none,last,0.1\n"
+    )
+    found = folders.read_folder(tmp_path)
+    assert found.kind == "runs" and ("dataset", "ped2, test") in found.facts
+    assert [t["title"] for t in found.tables] == ["AUC"]
+    assert found.tables[0]["rows"] == [["base (base)", "2", ""], ["flat", "2", "-0.1000"]]
+    assert [(s["label"], s["seeds"], s["values"]) for s in found.settings] == [
+        ("base", [0, 1], [0.8, 0.9]),
+        ("flat", [0], [0.7]),
+    ]
+    (tmp_path / "ablation.csv").write_text("setting,seed\n")
+    with pytest.raises(DataError, match=r"ablation\.csv"):
+        folders.read_folder(tmp_path)
 
 
 def test_several_runs(tmp_path):
@@ -746,7 +773,7 @@ def test_pages_of_runs(browser, tmp_path):
 
 
 def test_scores_of_fewer_videos_than_the_results_are_said(tmp_path, capsys):
-    from gfvad import report
+    from gfvad.commands import report
 
     run = write_run(tmp_path / "run")
     write_run_scores(run / "scores.npz", {"two": np.full(50, 0.2, np.float32)})

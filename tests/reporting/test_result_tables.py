@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from gfvad import report
 from gfvad.base.errors import DataError
+from gfvad.commands import report
 from gfvad.reporting.result_tables import RESULTS, Results, outdated
 
 TABLES = """

@@ -13,7 +13,8 @@ pytest.importorskip("cv2", reason="OpenCV is not installed (launch/requirements-
 
 from media_files import tone, write_media  # noqa: E402
 
-from gfvad import export, score  # noqa: E402
+from gfvad import main  # noqa: E402
+from gfvad.commands import export, score  # noqa: E402
 from gfvad.encoders.registry import DEFAULT, open_encoder  # noqa: E402
 from gfvad.encoders.units import PATCH  # noqa: E402
 from gfvad.extraction import provenance  # noqa: E402
@@ -130,9 +131,38 @@ def test_videos_to_tables(model, videos, tmp_path, capsys):
     )
 
 
+def test_files_of_features(tmp_path, monkeypatch):
+    """Plain files of features, without `gfvad.extract`: by a run and by its export, crops and a
+    missing modality included; the frame scores are those of --mode=score."""
+    run = Run("xd", "audio_visual", tmp_path)
+    folder, given = run.save(tmp_path / "run"), tmp_path / "given"
+    rng = np.random.default_rng(0)
+    for m, width in run.widths.items():
+        (given / m).mkdir(parents=True)
+        for name, units in (("one", 5), ("two", 17)):
+            crops = (2,) if m == "rgb" else ()
+            if (m, name) != ("audio", "one"):
+                np.save(given / m / f"{name}.npy", rng.random((units, *crops, width), np.float32))
+    assert export.main([f"--workdir={folder}", f"--out={tmp_path / 'export'}"]) == 0
+    expected = tmp_path / "frames.npz"
+    arguments = [f"--workdir={folder}", f"--input={given}", f"--output={expected}"]
+    assert main.main(["--mode=score", *arguments]) == 0
+    for model in (folder, tmp_path / "export"):
+        out = tmp_path / f"of {model.name}"
+        assert score.main([f"--model={model}", str(given), f"--out={out}"]) == 0
+        with np.load(out / "scores.npz") as found, np.load(expected) as frames:
+            assert found.files == frames.files == ["one", "two"]
+            for name in found.files:
+                np.testing.assert_allclose(found[name], frames[name], atol=1e-5)
+        first, second = json.loads((out / "scores.json").read_text())["videos"]
+        assert first["missing"] == ["audio"] and not second["missing"]
+        assert set(second["contributions"]) == {"rgb", "audio"} and first["frames"] == 80
+    assert score.main([f"--model={folder}", str(given), str(given), f"--out={out}"]) == 2
+
+
 def test_labels_of_features_reach_the_report(model, videos, tmp_path):
     out = tmp_path / "features"
-    from gfvad import extract
+    from gfvad.commands import extract
 
     (tmp_path / "labels.csv").write_text(
         "name,label,split\na film,1,test\nstumm ü,0,test\n", encoding="utf-8"
@@ -210,6 +240,12 @@ def test_a_stream_is_scored_as_it_comes(model, videos, tmp_path, capsys):
         and "median" in said
     )
     found = rows(tmp_path / "live" / "scores.csv")
+    live = json.loads((tmp_path / "live" / "scores.json").read_text())
+    assert live["videos"][0]["path"] == str(film) and live["videos"][0]["frames"] == 40
+    assert live["model"]["threshold_rule"] == "given"
+    with np.load(tmp_path / "live" / "scores.npz") as frames:
+        scores = [float(r["score"]) for r in found]
+        np.testing.assert_allclose(frames["a film"], np.repeat(scores, [16, 16, 8]), atol=1e-6)
     assert [r["unit"] for r in found] == ["0", "1", "2"] and len(
         rows(tmp_path / "live" / "alarms.csv")
     ) == 1

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gfvad import score
+from gfvad.commands import score
 from gfvad.scoring import stream
 from gfvad.tasks.task import StreamModel
 

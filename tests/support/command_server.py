@@ -18,8 +18,8 @@ import traceback
 
 SECONDS = 600
 READ_BEFORE = (
-    "gfvad.tasks.fusion.job",
-    "gfvad.tasks.prediction.job",
+    "gfvad.tasks.fusion.run",
+    "gfvad.tasks.prediction.run",
     "gfvad.ablation.run",
     "gfvad.scoring.job",
     "gfvad.extraction.job",

@@ -50,7 +50,6 @@ TINY = [
 DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 # configurations that learn from frames: another set and other sizes
 FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi)\b"
-OWN_FRAMES = "/data/my_frames"
 OWN_PAGE = "docs/your_own_video.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 
@@ -117,7 +116,7 @@ def kind(command: str) -> str | None:
         r"bash launch/test\.sh$": "tests",  # what is running now
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
-        r"gfvad evaluate |gfvad score --workdir=": "after",
+        r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from video_files import picture
 
-from gfvad.encoders.registry import Plain
+from gfvad.encoders.registry import UnitEncoder
 
 TONE = 440.0  # hertz
 
@@ -93,7 +93,7 @@ def turn(path):
     return path
 
 
-class Fake(Plain):
+class Fake(UnitEncoder):
     """The mean of each colour, or the sound's strength; sleeps `wait` seconds a unit, kills its
     process on a video named 'deadly'."""
 

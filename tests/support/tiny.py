@@ -200,3 +200,11 @@ class TinyRecords:
 
     def __repr__(self) -> str:
         return f"TinyRecords({len(self)})"
+
+
+def largest_difference(a, b):
+    """Over all leaves, as floats."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(
+        float(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)).max()) for x, y in pairs
+    )

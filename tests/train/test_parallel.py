@@ -91,22 +91,14 @@ def single(plain):
     return run_plain(plain)
 
 
-def largest_difference(a, b):
-    """Over all leaves, as floats."""
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return max(
-        float(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)).max()) for x, y in pairs
-    )
-
-
 def check_same(mapper, train, kind, expected):
     """50 steps under a mapper against the reference: parameters, every metric of every step, and
     one trace."""
     got, rows = run(mapper, train, kind)
-    assert largest_difference(got.params, expected[0].params) < TOLERANCE
+    assert tiny.largest_difference(got.params, expected[0].params) < TOLERANCE
     # Parameters differ from where they started by far more than the tolerance: the comparison says
     # something.
-    assert largest_difference(got.params, problem(kind)[3].params) > 1e3 * TOLERANCE
+    assert tiny.largest_difference(got.params, problem(kind)[3].params) > 1e3 * TOLERANCE
     for mine, theirs in zip(rows, expected[1], strict=True):
         assert mine.keys() == theirs.keys()
         for name in mine:
@@ -223,9 +215,9 @@ def test_dropout_follows_the_example_not_its_place(plain):
     straight, permuted = (
         plain(first, b)[0] for b in (tiny.batch(), jax.tree.map(lambda x: x[order], tiny.batch()))
     )
-    assert largest_difference(straight.params, permuted.params) < TOLERANCE
+    assert tiny.largest_difference(straight.params, permuted.params) < TOLERANCE
     moved = tiny.batch()._replace(position=tiny.batch().position + 100)
-    assert largest_difference(straight.params, plain(first, moved)[0].params) > 10 * TOLERANCE
+    assert tiny.largest_difference(straight.params, plain(first, moved)[0].params) > 10 * TOLERANCE
 
 
 def test_wrong_settings_are_refused_by_name():

@@ -1,7 +1,7 @@
-"""`python -m gfvad.bench fuzz`: mutated inputs of ten kinds, given to the commands that read them.
+"""`gfvad bench fuzz`: mutated inputs of ten kinds, given to the commands that read them.
 
-    python -m gfvad.bench fuzz --cases=1000 --seed=0
-    python -m gfvad.bench fuzz --seed=0 --case=137 --keep=DIR     one again; inputs stay in DIR/137
+    gfvad bench fuzz --cases=1000 --seed=0
+    gfvad bench fuzz --seed=0 --case=137 --keep=DIR     one again; inputs stay in DIR/137
 
 Sound inputs (features in several layouts, tables, captions, videos, a trained run, its checkpoints,
 records, artefact, scores) are made first, by the project's own commands. A case copies what its
@@ -34,14 +34,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from gfvad.base.options import Parser
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog="gfvad.bench fuzz",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("gfvad bench fuzz", __doc__)
     made.add_argument("--cases", type=int, default=200, help="how many (default: 200)")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument(

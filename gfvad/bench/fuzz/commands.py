@@ -44,10 +44,10 @@ class Command(NamedTuple):
 
 
 def prepare(part: str) -> Command:
-    """`gfvad.prepare` of one of SETS."""
+    """`gfvad prepare` of one of SETS."""
     _, dataset, more = SETS[part]
     return Command(
-        "gfvad.prepare",
+        "gfvad.commands.prepare",
         (f"--dataset={dataset}", f"--source={part}", "--text-encoder=hash", *more, "--out=out"),
         (part,),
         ("out", "cache"),
@@ -57,9 +57,9 @@ def prepare(part: str) -> Command:
 
 
 def score(*words: str, needs: tuple[str, ...], **more) -> Command:
-    """`gfvad.score`."""
+    """`gfvad score`."""
     return Command(
-        "gfvad.score",
+        "gfvad.commands.score",
         (*words, "--workers=0", "--out=out"),
         needs,
         ("out", "cache"),
@@ -80,7 +80,7 @@ OF_RECORDS = (
 )
 COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SETS} | {
     "extract": Command(
-        "gfvad.extract",
+        "gfvad.commands.extract",
         (
             "clips",
             "--out=out",
@@ -96,7 +96,7 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
         True,
     ),
     "extract-plain": Command(
-        "gfvad.extract",
+        "gfvad.commands.extract",
         ("clips", "--out=out", "--workers=0"),
         ("clips",),
         ("out", "cache"),
@@ -104,7 +104,7 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
         True,
     ),
     "prepare-features": Command(
-        "gfvad.prepare",
+        "gfvad.commands.prepare",
         (
             "--dataset=generic",
             "--source=features",
@@ -175,7 +175,7 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
     "score-export": score("--model=export", "features", needs=("export", "features")),
     "score-videos": score("--model=run", "clips", needs=("run", "clips")),
     "score-frames": Command(
-        "gfvad.score",
+        "gfvad.commands.score",
         ("--model=frames_run", "films", "--out=out"),
         ("frames_run", "films", "frames"),
         ("out", "cache"),
@@ -184,7 +184,7 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
         "frames_run/checkpoints/2",
     ),
     "stream-frames": Command(
-        "gfvad.score",
+        "gfvad.commands.score",
         ("--model=frames_run", "films/one.mp4", "--stream", "--out=out"),
         ("frames_run", "films", "frames"),
         ("out", "cache"),
@@ -192,34 +192,34 @@ COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SET
     ),
     "stream": score("--model=run", "clips/fight_c.mp4", "--stream", needs=("run", "clips")),
     "export": Command(
-        "gfvad.export",
+        "gfvad.commands.export",
         (*RUN, "--out=out", "--platforms=cpu"),
         ("run",),
         ("out", "cache"),
         digests.artefact,
     ),
     "report-scores": Command(
-        "gfvad.report",
+        "gfvad.commands.report",
         ("scores",),
         ("scores",),
         ("scores/report.html", "cache"),
         lambda at: digests.page(at / "scores"),
     ),
     "report-run": Command(
-        "gfvad.report",
+        "gfvad.commands.report",
         ("run", "--out=out/page.html"),
         ("run", "features"),
         ("out", "cache"),
         lambda at: digests.page(at / "out"),
     ),
     "report-runs": Command(
-        "gfvad.report",
+        "gfvad.commands.report",
         ("runs", "--out=out/page.html"),
         ("runs",),
         ("out", "cache"),
         lambda at: digests.page(at / "out"),
     ),
-    "summary": Command("gfvad.measure.summary", ("runs",), ("runs",), (), digests.said),
+    "summary": Command("gfvad.commands.compare", ("summary", "runs"), ("runs",), (), digests.said),
 }
 
 

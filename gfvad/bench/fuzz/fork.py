@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 READ_BEFORE = (
-    "gfvad.tasks.fusion.job",
-    "gfvad.tasks.prediction.job",
+    "gfvad.tasks.fusion.run",
+    "gfvad.tasks.prediction.run",
     "gfvad.scoring.job",
     "gfvad.tasks.fusion.scorer",
     "gfvad.tasks.prediction.score",
@@ -34,11 +34,11 @@ READ_BEFORE = (
     "gfvad.measure.summary",
     "gfvad.figures.video",
     "gfvad.main",
-    "gfvad.prepare",
-    "gfvad.extract",
-    "gfvad.score",
-    "gfvad.export",
-    "gfvad.report",
+    "gfvad.commands.prepare",
+    "gfvad.commands.extract",
+    "gfvad.commands.score",
+    "gfvad.commands.export",
+    "gfvad.commands.report",
     "configs.own",
     "configs.predictive",
     "jax.experimental.compilation_cache.compilation_cache",

@@ -51,7 +51,7 @@ FIRST = (
     (
         "features",
         commanded(
-            "gfvad.extract",
+            "gfvad.commands.extract",
             "clips",
             "--out=features",
             "--workers=0",
@@ -62,7 +62,7 @@ FIRST = (
     (
         "records",
         commanded(
-            "gfvad.prepare",
+            "gfvad.commands.prepare",
             "--dataset=generic",
             "--source=features",
             "--modalities=motion,appearance,audio",
@@ -74,10 +74,15 @@ CHAINS = (
     (
         ("run", commanded("gfvad.main", OWN, *SMALL, "--config.train.steps=4", "--workdir=run")),
         ("half", halved),
-        ("export", commanded("gfvad.export", "--workdir=run", "--out=export", "--platforms=cpu")),
+        (
+            "export",
+            commanded("gfvad.commands.export", "--workdir=run", "--out=export", "--platforms=cpu"),
+        ),
         (
             "scores",
-            commanded("gfvad.score", "--model=run", "features", "--out=scores", "--threshold=0.5"),
+            commanded(
+                "gfvad.commands.score", "--model=run", "features", "--out=scores", "--threshold=0.5"
+            ),
         ),
     ),
     (

@@ -1,40 +1,25 @@
 """Descriptions of frames or clips by a vision-language model: JSON lines -> one text a frame -> one
 embedding a frame.
 
-A line is {"video": "01", "frame": 7, "text": "..."} or {"video": "01", "start": 1, "end": 16,
-"text": "..."}; frames count from 1, both ends in. Other keys are ignored. `describe.py` writes such
-files with a local model.
+The lines: gfvad/encoders/description_lines.py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base import files
-from gfvad.base.names import canonical, near
+from gfvad.base.names import match_names, near
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data import text
 from gfvad.data.frames.cache import Say, say_on_stderr
-from gfvad.data.frames.layouts import match_names
-
-SHAPE = '{"video", "frame" (from 1), "text"} or {"video", "start", "end", "text"}'
-
-
-class Line(NamedTuple):
-    """One description: of frames [start, end] of a video, from 1, both in."""
-
-    number: int  # of the line in its file, from 1
-    video: str
-    start: int
-    end: int
-    text: str
-    single: bool  # of one frame, by the key 'frame'
+from gfvad.encoders.description_lines import Line, read_lines
+from gfvad.encoders.registry import open_sentences
 
 
 class Descriptions(NamedTuple):
@@ -67,7 +52,7 @@ def read_descriptions(
     Of descriptions that overlap, a frame's own (`frame`) wins, then the clip that starts last. A
     frame without any takes the last description before it, so nothing comes from the future; only
     the frames before a video's first description take that one. `filled` counts both. Video names
-    are matched as `layouts.match_names` does ('Test001' is '01').
+    are matched as `names.match_names` does ('Test001' is '01').
     Raises DataError for an unreadable file, a bad line, an unknown video, a frame outside its
     video, two texts of one frame, a video without any.
     """
@@ -130,54 +115,6 @@ def describe_one(path: str | os.PathLike, name: str, frames: int) -> Description
     )
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """The lines of a file of descriptions. Raises DataError naming the line that is no JSON or
-    lacks something."""
-    content = files.read_text(
-        path, f"JSON lines {SHAPE}" + ("" if path.exists() else ": check data.descriptions")
-    )
-    for number, row in enumerate(content.split("\n"), 1):
-        if row.strip():
-            yield _parse(f"{path}, line {number}", number, row)
-
-
-def _parse(where: str, number: int, row: str) -> Line:
-    entry = files.parse_json(row, where, SHAPE)
-    keys = ("frame", "frame") if "frame" in entry else ("start", "end")
-    lacking = [k for k in ("video", *dict.fromkeys(keys), "text") if k not in entry]
-    if lacking:
-        raise DataError(
-            f"{where}: lacks {', '.join(lacking)}, found {row[:60]!r}; expected {SHAPE}"
-        )
-    start, end = entry[keys[0]], entry[keys[1]]
-    if type(start) is not int or type(end) is not int or not 1 <= start <= end:
-        raise DataError(
-            f"{where}: frames {start!r} to {end!r}; expected whole numbers from 1, in their order"
-        )
-    if type(entry["video"]) not in (str, int) or not str(entry["video"]).strip():
-        raise DataError(
-            f"{where}: video {str(entry['video'])[:40]!r}; expected the name of a video"
-        )
-    if not isinstance(entry["text"], str) or not entry["text"].strip():
-        raise DataError(
-            f"{where}: text {str(entry['text'])[:40]!r}; expected a sentence: write it or remove"
-            " the line"
-        )
-    return Line(number, str(entry["video"]), start, end, entry["text"].strip(), keys[0] == "frame")
-
-
-def require_once(path: Path, lines: Sequence[Line]) -> None:
-    """Raises DataError where a frame of a video has two descriptions of its own."""
-    seen: set[tuple[str, int]] = set()
-    for line in lines:
-        if line.single and (canonical(line.video), line.start) in seen:
-            raise DataError(
-                f"{path}, line {line.number}: frame {line.start} of video {line.video!r} is "
-                "described twice; expected once: remove one line"
-            )
-        seen |= {(canonical(line.video), line.start)} if line.single else set()
-
-
 def fill(texts: Sequence[str | None]) -> list[str]:
     """Each gap takes the last text before it; a leading gap the first one after it. At least one
     text is there."""
@@ -198,42 +135,23 @@ def embed_descriptions(
     """Embeddings float32 [T_total, D] of every frame's text, video after video, unit norm; each
     distinct text is embedded once and cached.
 
-    encoder_name: 'minilm' or 'hash' (`gfvad.encoders.minilm.get_encoder`). Texts longer than the
+    encoder_name: 'minilm' or 'hash' (gfvad/encoders/registry.py). Texts longer than the
     encoder reads are cut at their end, and `say` tells how many. Raises ConfigError for another
     encoder, DataError where its weights are missing.
     """
-    from gfvad.encoders import minilm  # imports jax
-
-    encoder = minilm.get_encoder(encoder_name)
+    encoder = open_sentences(encoder_name)
     store = text.open_cache(cache, encoder)
     texts = [t for video in descriptions.texts for t in video]
     missing = sorted({t for t in set(texts) if text.text_key(encoder.id, t) not in store.vectors})
     if missing:
-        cut = count_cut(missing, encoder_name)
+        cut = encoder.count_cut(missing)
         if cut:
             say(
-                f"text: {cut} of {len(missing)} descriptions are longer than the"
-                f" {minilm.TOKEN_LENGTHS[-1]} tokens the encoder reads; their ends are cut off"
+                f"text: {cut} of {len(missing)} descriptions are longer than the {encoder.longest}"
+                " tokens the encoder reads; their ends are cut off"
             )
         with Progress(len(missing), "embedding", "descriptions") as progress:
             text.embed(
                 missing, encoder, store, lambda done, _: progress.advance(done - progress.done)
             )
     return text.embed(texts, encoder, store)
-
-
-def count_cut(texts: Sequence[str], encoder_name: str) -> int:
-    """How many texts have more tokens than the encoder reads ('hash' reads all)."""
-    from gfvad.encoders import minilm
-
-    if encoder_name != "minilm":
-        return 0
-    from tokenizers import Tokenizer
-
-    limit = minilm.TOKEN_LENGTHS[-1]
-    # a token is at least a character, but for the two that frame a text
-    long = [t for t in texts if len(t) > limit]
-    tokenizer = Tokenizer.from_file(str(minilm.model_folder() / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return sum(len(encoding.ids) > limit for encoding in tokenizer.encode_batch(long))

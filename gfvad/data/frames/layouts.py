@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.base.files import require_regular
-from gfvad.base.names import VIDEO_SUFFIXES, canonical, nearest, some
+from gfvad.base.names import VIDEO_SUFFIXES, canonical, natural, nearest, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.finding import is_video, suffix_of
 
@@ -281,33 +281,6 @@ def frames_of(folder: Path) -> tuple[Path, ...]:
     return tuple(path for _, path in numbered)
 
 
-def natural(name: str) -> tuple:
-    """Key that sorts 'v2' before 'v10'."""
-    return tuple(
-        (1, int(part), part) if part.isdecimal() else (0, 0, part)
-        for part in re.findall(r"\d+|\D+", name)
-    )
-
-
-def match_names(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Index in `names` of each wanted name, -1 where none fits.
-
-    Equal names (in any spelling, `names.canonical`) first; else names of the same numbers, where
-    that is unique: '1_label', '01' and 'Test001' are one video, '01_0014' another.
-    """
-    names = [canonical(name) for name in names]
-    exact = {name: i for i, name in enumerate(names)}
-    by_numbers: dict[tuple, list[int]] = {}
-    for i, name in enumerate(names):
-        by_numbers.setdefault(_numbers(name), []).append(i)
-
-    def find(name: str) -> int:
-        fits = by_numbers.get(_numbers(name), []) if _numbers(name) else []
-        return exact.get(name, fits[0] if len(fits) == 1 else -1)
-
-    return [find(canonical(name)) for name in wanted]
-
-
 def fingerprint(videos: Sequence[VideoFile]) -> str:
     """SHA-256 of the name, size and time of change of every source file: another one says that
     files were replaced."""
@@ -323,10 +296,6 @@ def fingerprint(videos: Sequence[VideoFile]) -> str:
 
 def _of_file(path: Path, split: str) -> VideoFile:
     return VideoFile(canonical(path.name.removesuffix(suffix_of(path.name))), split, path, ())
-
-
-def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(int(digits) for digits in re.findall(r"\d+", name))
 
 
 def _number(path: Path) -> int:

@@ -17,6 +17,7 @@ from gfvad.data.frames.descriptions import embed_descriptions, read_descriptions
 from gfvad.data.frames.flow import FlowStore, one_thread_each, open_flow
 from gfvad.data.frames.layouts import VideoFile, VideoFolder
 from gfvad.data.frames.store import fit
+from gfvad.encoders.registry import open_sentences
 
 CELL = 8  # pixels; the predictive model's cells, whose flow cache is shared
 PICTURES = 1  # version of `snippets.picture_statistics`: raise it when their meaning changes
@@ -123,9 +124,7 @@ class SnippetFeatures:
 def width(modality: str, encoder: str) -> int:
     """D of a modality."""
     if modality == "text":
-        from gfvad.encoders import minilm  # imports jax
-
-        return minilm.get_encoder(encoder).dim
+        return open_sentences(encoder).width
     return {"motion": snippets.MOTION, "appearance": snippets.APPEARANCE}[modality]
 
 

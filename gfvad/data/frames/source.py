@@ -20,7 +20,7 @@ from gfvad.data.frames.flow import array_flow, open_flow
 from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.store import fit, open_frames
 from gfvad.data.frames.tokens import open_tokens
-from gfvad.encoders.vision import open_encoder
+from gfvad.encoders.registry import open_vision
 
 Say = Callable[[str], None]
 NO_TOKENS = (
@@ -306,7 +306,7 @@ def open_split(config: Any, split: str, say: Say, flow_size: tuple[int, int] = (
         if texts.report(frames.names):
             say(f"descriptions: {described}, {texts.report(frames.names)}")
         text = embed_descriptions(texts, data.text_encoder, cache, say)
-    encoder = open_encoder(data.vision)
+    encoder = open_vision(data.vision)
     tokens = (
         None
         if encoder is None

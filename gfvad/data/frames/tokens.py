@@ -1,4 +1,4 @@
-"""Patch tokens of every frame of a set of videos, computed once by a frozen encoder (`encoders.py`)
+"""Patch tokens of every frame of a set of videos, computed once by a frozen encoder (`encoders/`)
 and kept as one float16 memory map on disk.
 
 A cache folder holds tokens.npy [T_total, L, D], index.json (names, lengths, grid) and manifest.json
@@ -20,10 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from gfvad.base.arrays import map_npy
+from gfvad.base.files import lines_hash
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import manifest as manifest_lib
-from gfvad.encoders.vision import TokenFolder, VisionEncoder, token_file
+from gfvad.encoders.registry import FrameEncoder
+from gfvad.encoders.token_folder import TokenFolder, token_file
 
 DATASET = "vision tokens"
 TOKENS, DONE, CHECKED = "tokens.npy", "done.txt", "checked.json"
@@ -94,7 +96,7 @@ class TokenStore:
 
 
 def open_tokens(
-    encoder: VisionEncoder,
+    encoder: FrameEncoder,
     frames: Frames | None,
     names: Sequence[str],
     lengths: Sequence[int],
@@ -129,12 +131,10 @@ def open_tokens(
         )
     # [V + 1]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    videos_line = manifest_lib.digest([f"{name} {length}" for name, length in zip(names, lengths)])
+    videos_line = lines_hash([f"{name} {length}" for name, length in zip(names, lengths)])
     if isinstance(encoder, TokenFolder):
         return _open_folder(encoder, names, offsets, videos_line, Path(cache), say, progress)
-    key = manifest_lib.digest(
-        [encoder.fingerprint, _frames_fingerprint(frames, len(names)), videos_line]
-    )
+    key = lines_hash([encoder.fingerprint, _frames_fingerprint(frames, len(names)), videos_line])
     target = Path(cache) / "tokens" / f"{encoder.name}-{key[:16]}"
     identity = {
         "format": manifest_lib.FORMAT,
@@ -162,16 +162,14 @@ def _frames_fingerprint(frames: Frames, videos: int) -> str:
     if own is not None:
         return str(own() if callable(own) else own)
     content = (np.ascontiguousarray(frames.video(i)) for i in range(videos))
-    return manifest_lib.digest(
-        [f"{v.shape} {hashlib.sha256(v.reshape(-1)).hexdigest()}" for v in content]
-    )
+    return lines_hash([f"{v.shape} {hashlib.sha256(v.reshape(-1)).hexdigest()}" for v in content])
 
 
 # ---- computing
 
 
 def _compute(
-    encoder: VisionEncoder,
+    encoder: FrameEncoder,
     frames: Frames,
     names: Sequence[str],
     offsets: np.ndarray,
@@ -213,7 +211,7 @@ def _compute(
 def _resume(partial: Path, shape: tuple[int, int, int], identity: dict) -> int:
     """How many videos a partial folder of this very identity holds whole; a fresh folder and 0
     where there is none."""
-    stamp = manifest_lib.digest([repr(sorted(identity.items())), repr(shape)])
+    stamp = lines_hash([repr(sorted(identity.items())), repr(shape)])
     if (partial / DONE).is_file() and (partial / TOKENS).is_file():
         # a line counts when it is ended: the process may have been killed within one
         *lines, torn = (partial / DONE).read_text(encoding="utf-8", errors="replace").split("\n")
@@ -234,7 +232,7 @@ def _resume(partial: Path, shape: tuple[int, int, int], identity: dict) -> int:
 
 
 def _fill(
-    encoder: VisionEncoder,
+    encoder: FrameEncoder,
     frames: Frames,
     names: Sequence[str],
     offsets: np.ndarray,
@@ -257,7 +255,7 @@ def _fill(
             for start in range(0, len(video), CHUNK):
                 part = video[start : start + CHUNK]
                 half = _half(
-                    encoder(part),
+                    encoder.encode(part),
                     (len(part), *shape),
                     f"{encoder.name}: video {names[i]!r}, frames from {start}",
                 )
@@ -372,7 +370,7 @@ def _open_folder(
                 f"{path}: tokens {list(video.shape)}, expected {list(expected)} ({what}): export"
                 " them from the same frames by one model"
             )
-    key = manifest_lib.digest([encoder.fingerprint, videos_line])
+    key = lines_hash([encoder.fingerprint, videos_line])
     stamp = cache / "tokens" / f"{encoder.name}-{key[:16]}.{CHECKED}"
     if not stamp.is_file():
         say(f"tokens: checking the values of {len(names)} videos in {encoder.folder} (once)")

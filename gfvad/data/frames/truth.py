@@ -16,7 +16,7 @@ Masks of pixels, likewise; without labels of frames they also say which frames a
     testing/test_pixel_mask/NAME.npy     [T, H, W] (ShanghaiTech)
     ground_truth_demo/testing_label_mask/N_label.mat, or testing_label_mask/: `volLabel` (Avenue)
 
-Names are matched as `layouts.match_names` does. Where both kinds are there they must agree.
+Names are matched as `names.match_names` does. Where both kinds are there they must agree.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ import numpy as np
 
 from gfvad.base.arrays import load_npy, load_npz
 from gfvad.base.files import read_bytes, read_text, require_regular, whole_number
-from gfvad.base.names import Names, near, some
+from gfvad.base.names import Names, match_names, near, some
 from gfvad.base.types import DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.cache import Say, say_on_stderr
-from gfvad.data.frames.layouts import VideoFile, frames_of, match_names
+from gfvad.data.frames.layouts import VideoFile, frames_of
 from gfvad.data.truth_audit import frame_labels, pixel_labels
 
 LABELS = (

@@ -115,28 +115,6 @@ class FusedGraph(NamedTuple):
     scores: np.ndarray  # float32 [N]
 
 
-def score_split(
-    mapper: Mapper,
-    model: Any,
-    state: TrainState,
-    records: Any,
-    indices: Sequence[int],
-    config: ConfigDict,
-    advance: Callable[[int], None] = lambda n: None,
-) -> Iterator[ScoredVideo]:
-    """Frame scores of some videos of a split, in the order of `indices`, one at a time.
-
-    With several processes all of them must call it, and each gets every video; process 0 is the one
-    to write.
-    Args: state: one replica on the host; advance is told how many videos have been scored.
-    """
-    return scored_videos(
-        Evaluator(mapper, model, config).unit_scores(state, records, indices, advance),
-        records,
-        indices,
-    )
-
-
 def scored_videos(
     scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]
 ) -> Iterator[ScoredVideo]:

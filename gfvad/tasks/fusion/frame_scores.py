@@ -21,11 +21,12 @@ from gfvad.data.frames import finding
 from gfvad.measure import finite
 from gfvad.measure.score_result import VideoScores
 from gfvad.settings.config import Arguments
-from gfvad.tasks.fusion import job, registry
+from gfvad.tasks import job
+from gfvad.tasks.fusion import registry, run
 from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.tasks.fusion.standalone import CLOCK
 from gfvad.tasks.task import FrameScores, Request, VideosToScore, VideoToScore
-from gfvad.train import loop, parallel
+from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores by a checkpoint of a run, on this machine's devices."""
     config = arguments.config
     job.require_checkpoints(arguments.workdir)
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    job.check_batches(config, mapper)
+    mapper = job.devices(config)
     cache = cache_dir(config.data)
     cache.mkdir(parents=True, exist_ok=True)
     temporary = tempfile.TemporaryDirectory(dir=cache, prefix="score-")
@@ -67,17 +67,13 @@ def frame_scores(arguments: Arguments) -> FrameScores:
         videos = records.open_records(
             records.prepare(layout, Path(folder) / "input"), "test", config.data.modalities
         )
-        # the feature statistics are among the checkpoint's constants; here they only have to have
-        # the right shape
-        zeros = {
-            m: {key: np.zeros(width, np.float32) for key in ("mean", "std")}
-            for m, width in videos.dims.items()
-        }
-        model = registry.build_model(config, videos.dims, zeros)
-        state = kept.restore(arguments.checkpoint, job.template(config, model, videos)).state
+        # the feature statistics are among the checkpoint's constants
+        stats = registry.unknown_stats(videos.dims)
+        model = registry.build_model(config, videos.dims, stats)
+        state = kept.restore(arguments.checkpoint, run.template(config, model, videos)).state
         undamaged = config.copy_and_resolve_references()
         undamaged.data.corruption.at = "none"  # what is given is scored as it is
-        scored = job.score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")
+        scored = run.score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")
         scored, unusable = finite.divide(scored, lambda i: videos[i].features)
     return FrameScores(scored, lost | unusable, {m: [] for m in layout.missing} | layout.gaps)
 

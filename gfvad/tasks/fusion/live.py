@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfvad.encoders.registry import Encoder
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import FRAMES, Grouper, Picture, Sound, Unit
 from gfvad.measure.score_result import UnitScore
 from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
@@ -27,7 +27,7 @@ class UnitStreamer:
     fps: as `Grouper`. Field `delay`: what a score waits for, in words."""
 
     def __init__(
-        self, scorer: UnitScorer, encoders: Sequence[Encoder], sound: bool, fps: float = 25.0
+        self, scorer: UnitScorer, encoders: Sequence[UnitEncoder], sound: bool, fps: float = 25.0
     ):
         self._scorer, self._encoders, self._grouper = (
             scorer,

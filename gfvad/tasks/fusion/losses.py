@@ -176,24 +176,7 @@ def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:
 
 
 @register_loss("variance")
-def variance(given: LossInputs) -> SumCount | None:
-    """`degree_variance`; None without graphs."""
-    if not given.output.graph.shape[1]:
-        return None
-    return degree_variance(
-        given.output.graph,
-        given.mask,
-        given.normal,
-        given.abnormal,
-        given.cfg.variance_alpha,
-        given.cfg.variance_k,
-        given.axis_name,
-    )
-
-
-def degree_variance(
-    graph, mask, normal, abnormal, alpha: float, k: int | Bounded, axis_name: str | None = None
-) -> SumCount:
+def degree_variance(given: LossInputs) -> SumCount | None:
     """(Var(d | normal videos) - Var(top-k d | abnormal videos))^2 over the global batch (Learnable
     Expansion of Graph Operators, Eq. 7), averaged over graph channels.
 
@@ -201,9 +184,13 @@ def degree_variance(
     each summed over devices, so that the value is that of the whole batch and does not cancel in
     float32. A video shorter than k gives all its units.
     Degrees are not divided by N, as in the paper: lambda belongs to a length.
-    Args: normal, abnormal bool [B]. Returns (value, 1), or (0, 0) where the global batch has no
-    normal or no abnormal video.
+    Returns (value, 1), or (0, 0) where the global batch has no normal or no abnormal video; None
+    for a model without graphs.
     """
+    graph, mask, normal, abnormal = given.output.graph, given.mask, given.normal, given.abnormal
+    if not graph.shape[1]:
+        return None
+    alpha, k = given.cfg.variance_alpha, given.cfg.variance_k
     # [B, G, N]
     d = degrees(graph, mask, alpha)
     taken_normal = jnp.broadcast_to((mask & normal[:, None])[:, None], d.shape)
@@ -215,8 +202,8 @@ def degree_variance(
         taken_top &= jnp.arange(largest) < k.value
     taken_top = jnp.broadcast_to(taken_top[:, None], top.shape)
     # [G] each
-    spread_normal, n_normal = global_variance(d, taken_normal, axis_name)
-    spread_top, n_top = global_variance(top, taken_top, axis_name)
+    spread_normal, n_normal = global_variance(d, taken_normal, given.axis_name)
+    spread_top, n_top = global_variance(top, taken_top, given.axis_name)
     both = (n_normal > 0) & (n_top > 0)
     value = jnp.where(both, jnp.square(spread_normal - spread_top), 0.0).mean()
     return value, both.all().astype(jnp.int32)

@@ -8,44 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from gfvad.base.types import ScoredVideo
 from gfvad.figures import curves, model
+from gfvad.fusion.coefficients import dense_coefficients, is_pictured
+from gfvad.tasks.fusion import registry
+from gfvad.tasks.fusion.training import FUSION
+from gfvad.train.state import TrainState, first_member
 
 METRICS = "metrics.jsonl"
 
 
-def draw(
-    workdir: Path,
-    dataset: str,
-    evaluator: Any,
-    state: Any,
-    split: Any,
-    videos: Sequence[ScoredVideo],
-    coefficients: tuple[np.ndarray, Sequence[str], int] | None,
-) -> list[Path]:
+def draw_run(run: Any, state: TrainState, videos: Sequence[ScoredVideo]) -> list[Path]:
     """Draws everything that a run has the material for into workdir/figures; returns the paths.
 
-    evaluator: eval/evaluate.Evaluator; state: the weights the videos were scored with; split: their
-    records; coefficients: A as a dense tensor of the first channel, the names of the graphs and the
-    number of channels, None for a model without.
+    run: run.FusionRun; state: the weights the videos of its test split were scored with.
     """
-    folder = workdir / "figures"
+    folder, dataset, log = run.workdir / "figures", run.dataset, run.workdir / METRICS
     drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
-    rows = curves.read_log(workdir / METRICS) if (workdir / METRICS).is_file() else []
+    rows = curves.read_log(log) if log.is_file() else []
     if rows:
         drawn.append(curves.learning_curves(rows, dataset, folder / "learning_curves.png"))
-    for i in videos_with_a_before(videos, split)[:1]:
-        for fused in evaluator.fused_graphs(state, split, [i]):
+    for i in videos_with_a_before(videos, run.test)[:1]:
+        for fused in run.evaluator.fused_graphs(state, run.test, [i]):
             if len(fused.graph):
                 drawn.append(
                     model.fused_graph(fused.graph, videos[i], dataset, folder / "fused_graph.png")
                 )
+    coefficients = fusion_coefficients(run.config, state)
     if coefficients is not None:
+        tensor, names, channels = coefficients
         drawn.append(
-            model.coefficients(
-                coefficients[0], dataset, folder / "coefficients.png", *coefficients[1:]
-            )
+            model.coefficients(tensor, dataset, folder / "coefficients.png", names, channels)
         )
     usage = expert_usage(rows)
     if usage:
@@ -78,3 +73,18 @@ def expert_usage(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
         if found:
             return found
     return {}
+
+
+def fusion_coefficients(
+    config: ConfigDict, state: TrainState
+) -> tuple[np.ndarray, list[str], int] | None:
+    """(A as a dense tensor, its first channel; names of its axes; number of channels); None for
+    a model without, or with more graphs than a picture shows."""
+    names = registry.graph_names(config.model, config.data.modalities)
+    fusion = config.model.fusion
+    if FUSION not in state.params or not is_pictured(fusion, len(names)):
+        return None
+    channels = np.asarray(dense_coefficients(first_member(state.params[FUSION], state), fusion))
+    axes = channels.ndim - 1
+    pair = [f"graph {i + 1} of the pair" for i in range(axes)]
+    return channels[0], names if axes == len(names) else pair, len(channels)

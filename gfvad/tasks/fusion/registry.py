@@ -87,10 +87,18 @@ def build_model(
     features.
     """
     check(config, tuple(feature_dims))
-    return model_of(config).build(config, describe(feature_dims, feature_stats))
+    return model_of(config).build(config, with_statistics(feature_dims, feature_stats))
 
 
-def describe(
+def unknown_stats(feature_dims: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
+    """Statistics of the right shapes, where those of a checkpoint's constants take their place."""
+    return {
+        name: {key: np.zeros(width, np.float32) for key in ("mean", "std")}
+        for name, width in feature_dims.items()
+    }
+
+
+def with_statistics(
     feature_dims: Mapping[str, int], feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None
 ) -> tuple[Modality, ...]:
     """Feature sets with their statistics. Raises DataError where a statistic is missing, of

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import Batch, DataError
 from gfvad.data.streams import example_features
-from gfvad.encoders.registry import SIDE, open_encoder, settings_of
-from gfvad.encoders.units import FRAMES
+from gfvad.encoders.registry import open_encoder, settings_of
+from gfvad.encoders.units import FRAMES, SIDE
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
@@ -123,17 +123,13 @@ def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:
         )
     with Checkpoints(folder, config) as kept:
         dims = kept.feature_widths(checkpoint, config.data.modalities)
-        zeros = {
-            m: {key: np.zeros(width, np.float32) for key in ("mean", "std")}
-            for m, width in dims.items()
-        }
         if not dims:
             raise DataError(
                 f"{folder}: no checkpoint {checkpoint!r} (steps:"
                 f" {', '.join(map(str, kept.steps())) or 'none'}); give last, best or one of them"
             )
         # the statistics themselves are among the checkpoint's constants
-        model = registry.build_model(config, dims, zeros)
+        model = registry.build_model(config, dims, registry.unknown_stats(dims))
         transform = make_optimiser(config.optim, config.train.steps).transform
         restored = kept.restore(
             checkpoint,

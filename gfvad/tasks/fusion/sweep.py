@@ -4,6 +4,7 @@ and seeds of a group are scored at once."""
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,13 @@ from ml_collections import ConfigDict
 from gfvad.base.types import Batch, ScoredVideo
 from gfvad.data.features import records
 from gfvad.data.features.source import fit_lengths, resolve
-from gfvad.tasks.fusion import job, registry
+from gfvad.tasks import job
+from gfvad.tasks.fusion import registry
+from gfvad.tasks.fusion import run as run_lib
 from gfvad.tasks.fusion import step as step_lib
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
 from gfvad.tasks.fusion.training import Training
-from gfvad.tasks.task import GroupProgram, RunFolder
+from gfvad.tasks.task import GroupProgram, RunFolder, Scored
 from gfvad.train.identity import stated
 from gfvad.train.parallel import Mapper
 from gfvad.train.run import Evaluation, Place
@@ -44,7 +47,7 @@ class Data:
 
     def announce(self, say: Say) -> None:
         """Says it where the data is simulated."""
-        job.announce(self.source, say)
+        run_lib.announce(self.source, say)
 
     def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
         """Split -> part -> digest."""
@@ -55,22 +58,22 @@ class Data:
 
     def group(self, configs: Sequence[ConfigDict], mapper: Mapper, say: Say) -> Group:
         """Settings of one structure."""
-        return Group(configs, job.assemble(configs[0], Path(), self.source, mapper, say))
+        return Group(configs, run_lib.assemble(configs[0], Path(), self.source, mapper, say))
 
 
 class Group:
     """Settings of one structure on the same records."""
 
-    def __init__(self, configs: Sequence[ConfigDict], parts: job.Parts):
-        self.parts = parts
-        stats = records.feature_stats(parts.source.records, configs[0].data.on_corrupt)
+    def __init__(self, configs: Sequence[ConfigDict], opened: run_lib.FusionRun):
+        self.opened = opened
+        stats = records.feature_stats(opened.source.records, configs[0].data.on_corrupt)
         self.tasks = [
             Training(
                 config,
-                parts.train,
-                registry.build_model(config, parts.train.dims, stats),
-                parts.mapper,
-                say=parts.say,
+                opened.train,
+                registry.build_model(config, opened.train.dims, stats),
+                opened.mapper,
+                say=opened.say,
             )
             for config in configs
         ]
@@ -117,11 +120,13 @@ class Group:
         judged = {name: Judged(self, program, state) for name, state in states.items()}
 
         def write(run: RunFolder) -> None:
-            parts = self.parts._replace(config=run.config, workdir=run.folder)
+            opened = dataclasses.replace(
+                self.opened, config=run.config, workdir=run.folder, known={}
+            )
             scored = [
-                job.Scored(rule, *judged[state].of(*run.place)) for rule, state in run.rules.items()
+                Scored(rule, *judged[state].of(*run.place)) for rule, state in run.rules.items()
             ]
-            job.write_run(parts, scored, lambda: run.seconds)
+            job.write_run(opened, scored, lambda: run.seconds)
 
         return write
 
@@ -131,19 +136,19 @@ class Judged:
     (data.corruption) are scored one by one."""
 
     def __init__(self, group: Group, program: GroupProgram, state: Any):
-        self._parts = parts = group.parts
+        self._opened = opened = group.opened
         configs = [task.config for task in group.tasks]
         corruptions = [config.data.corruption.to_dict() for config in configs]
         self._one_by_one = any(other != corruptions[0] for other in corruptions)
-        test, chosen = range(len(parts.test)), job.statistics_indices(len(parts.train))
-        self._training = group.scores(program, state, parts.train, chosen)
+        test, chosen = range(len(opened.test)), run_lib.statistics_indices(len(opened.train))
+        self._training = group.scores(program, state, opened.train, chosen)
         if self._one_by_one:
             self._test = [
-                group.scores(program, program.one_setting(state, k), parts.test, test, config)
+                group.scores(program, program.one_setting(state, k), opened.test, test, config)
                 for k, config in enumerate(configs)
             ]
         else:
-            self._test = [group.scores(program, state, parts.test, test)]
+            self._test = [group.scores(program, state, opened.test, test)]
 
     def of(self, seed: int, setting: int) -> tuple[list[ScoredVideo], tuple[float, float]]:
         """(scored test videos, statistics of the training scores) of a run. Args: indices."""
@@ -152,8 +157,8 @@ class Judged:
         else:
             test = of_run(self._test[0], seed, setting)
         training = of_run(self._training, seed, setting)
-        return videos(test, self._parts.test), job.spread_of_frames(
-            videos(training, self._parts.train)
+        return videos(test, self._opened.test), run_lib.spread_of_frames(
+            videos(training, self._opened.train)
         )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import FrameScores, Scorer, SweepData
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
+
+if TYPE_CHECKING:
+    from gfvad.train.parallel import Mapper
 
 kind = "weak"
 
@@ -24,25 +27,18 @@ def check(config: ConfigDict) -> None:
     registry.check(config, config.data.modalities)
 
 
-def train(arguments: Arguments) -> int:
-    """Trains a run, then evaluates it."""
-    from gfvad.tasks.fusion import job
+def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run on the data that its config names."""
+    from gfvad.tasks.fusion.run import FusionRun
 
-    return job.train(arguments)
-
-
-def evaluate(arguments: Arguments) -> int:
-    """Evaluates the checkpoints of a run again."""
-    from gfvad.tasks.fusion import job
-
-    return job.evaluate(arguments)
+    return FusionRun.open(arguments, mapper, say)
 
 
-def evaluate_elsewhere(arguments: Arguments) -> int:
-    """Evaluates a run on the test split of other features or prepared records."""
-    from gfvad.tasks import other_data
+def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run with other data to test it on."""
+    from gfvad.tasks.fusion.run import FusionRun
 
-    return other_data.evaluate(arguments)
+    return FusionRun.elsewhere(arguments, mapper, say)
 
 
 def frame_scores(arguments: Arguments) -> FrameScores:
@@ -70,9 +66,24 @@ def export(
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
-    from gfvad.measure.compare import frame_labels, split_of
+    from gfvad.measure import compare
 
-    return frame_labels(split_of(run))
+    return compare.frame_labels(_test_split(config))
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """Classes of the videos of a run's test split."""
+    split = _test_split(config)
+    return {v.name: tuple(v.classes) for v in (split.meta(i) for i in range(len(split)))}
+
+
+def _test_split(config: ConfigDict):
+    """Records of the test split of the data that a config names."""
+    from gfvad.data.features import records
+    from gfvad.data.features.source import resolve
+
+    path = resolve(config, lambda text: None).records
+    return records.open_records(path, "test", config.data.modalities)
 
 
 def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:

@@ -8,22 +8,22 @@ from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.frames.source import open_split
 from gfvad.measure import finite
 from gfvad.settings.config import Arguments
-from gfvad.tasks.prediction import job, run_scorer
+from gfvad.tasks import job
+from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.run import check_score
 from gfvad.tasks.task import FrameScores
-from gfvad.train import loop, parallel
+from gfvad.train import loop
 
 
 def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores of a folder of videos or frames, or of one video, by a checkpoint of a run."""
     config = arguments.config
     job.require_checkpoints(arguments.workdir)
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    job.check_batches(config, mapper)
-    say = loop.to_stderr
+    mapper, say = job.devices(config), loop.to_stderr
     found = run_scorer.find(config, arguments.workdir, arguments.checkpoint, say)
     if found.train is not None:
-        job.check_score(config, found.train)
+        check_score(config, found.train)
     if found.text_width and not arguments.captions:
         raise DataError(
             f"{arguments.input}: the model reads descriptions; give them by --captions=FILE (JSON"

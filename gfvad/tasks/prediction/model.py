@@ -348,6 +348,11 @@ def build_model(config: ConfigDict, text_width: int) -> nn.Module:
     return MODELS.find(config.model.name)(config, text_width)
 
 
+def members_of(config: ConfigDict) -> int:
+    """Members of the ensemble; configs of earlier versions have no such key."""
+    return config.train.get("members", 1)
+
+
 register_model(
     "predictive",
     lambda config, text_width: PredictiveModel(

@@ -3,13 +3,13 @@ experts, one annotated clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gfvad.base.types import ScoredVideo
+from gfvad.base import run_files
 from gfvad.figures import curves, heatmaps
 from gfvad.figures import video as clip_video
 from gfvad.tasks.prediction import score_terms
@@ -18,30 +18,25 @@ PAGES = 12  # videos that get a page of heat maps
 METRICS = "metrics.jsonl"
 
 
-def draw(
-    report: Any,
-    videos: Sequence[ScoredVideo],
-    parts: Sequence[Mapping[str, np.ndarray]],
-    heat: Sequence[Mapping[str, np.ndarray]],
-    reader: Any,
-    state: Any,
-) -> list[Path]:
-    """Draws everything into workdir/figures; returns the paths. report: clip_report.Report;
-    heat: maps of each video, 'total' among them."""
-    folder, dataset = report.workdir / "figures", report.config.data.dataset
+def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
+    """Draws everything into workdir/figures; returns the paths. report: report.Report of the test
+    split; reader, state: the model that it is of."""
+    folder, dataset, videos = workdir / "figures", report.config.data.dataset, report.videos
+    heat, terms = report.heat, report.terms
+    run_files.run(workdir).claim(
+        f"figures/{name}" for v in videos for name in (f"heat_{v.name}.png", f"clip_{v.name}.mp4")
+    )
     drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
-    if (report.workdir / METRICS).is_file():
+    if (workdir / METRICS).is_file():
         drawn.append(
-            curves.learning_curves(
-                report.workdir / METRICS, dataset, folder / "learning_curves.png"
-            )
+            curves.learning_curves(workdir / METRICS, dataset, folder / "learning_curves.png")
         )
     limits = heatmaps.limits_of(np.concatenate([h["total"].ravel() for h in heat]))
     masks = report.truth.masks
     for i, video in list(enumerate(videos))[:PAGES]:
         weighted = {
             n: w * heat[i][n]
-            for n, w in score_terms.place_weights(report.chosen.weights).items()
+            for n, w in score_terms.place_weights(report.weights).items()
             if n in heat[i] and w > 0
         }
         drawn.append(
@@ -60,7 +55,7 @@ def draw(
         range(len(videos)),
         key=lambda i: (0 < videos[i].labels.mean() < 1) * (curves.video_error(videos[i])[1]),
     )
-    shares = {n: report.chosen.weights[n] * x for n, x in parts[best].items()}
+    shares = {n: w * terms[best][n] for n, w in report.weights.items()}
     drawn.append(
         heatmaps.term_timeline(
             folder / "terms.png",
@@ -72,20 +67,19 @@ def draw(
         )
     )
     drawn += experts(report, reader, state, best, folder)
-    drawn.append(annotated(report, videos[best], best, shares, heat[best]["total"], limits, folder))
+    drawn.append(annotated(report, best, shares, limits, folder))
     return drawn
 
 
 def annotated(
     report: Any,
-    video: ScoredVideo,
-    i: int,
+    index: int,
     shares: Mapping[str, np.ndarray],
-    maps: np.ndarray,
     limits: tuple[float, float],
     folder: Path,
 ) -> Path:
-    """The annotated mp4 of a few seconds around the first event of a video."""
+    """The annotated mp4 of a few seconds around the first event of a video of the test split."""
+    video, maps = report.videos[index], report.heat[index]["total"]
     fps = video.fps or 10.0
     length = max(int(report.config.score.clip_seconds * fps), 2)
     start = (
@@ -97,7 +91,7 @@ def annotated(
     spans = np.clip(np.asarray(video.spans).reshape(-1, 2) - start, 0, stop - start)
     return clip_video.write_annotated(
         folder / f"clip_{video.name}.mp4",
-        report.data.frames.video(i)[start:stop],
+        report.data.frames.video(index)[start:stop],
         maps[start:stop],
         video.scores[start:stop],
         spans[spans[:, 1] > spans[:, 0]],

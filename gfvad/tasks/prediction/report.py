@@ -1,95 +1,90 @@
-"""What an evaluation of the predictive model writes: results.json, results.md, scores.npz,
-figures; the floors and the share of each term beside the score."""
+"""What an evaluation of the predictive model says beside its scores: the share of each term, the
+floors, pixel-level metrics, where frames are ordered wrongly."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base import run_files
 from gfvad.base.types import ScoredVideo
 from gfvad.data.frames.source import ClipData
 from gfvad.data.frames.truth import Truth
-from gfvad.measure import finite, flow_floors, pixel, protocols, results, tables, whole_clips
+from gfvad.measure import flow_floors, pixel, protocols
 from gfvad.measure.breakdown import pairs_lost
 from gfvad.measure.metrics import roc_auc
-from gfvad.settings import config as config_lib
-from gfvad.tasks.fusion.job import device_name
-from gfvad.tasks.prediction import pictures, score_terms
+from gfvad.tasks.prediction import score_terms
+from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.tasks.prediction.term_weights import Chosen
 
 PAPER_SIGMA = 5.0  # frames, the authors' on Ped2
 PAPER_WEIGHTS = {"appearance": 0.8, "text": 0.2}  # the authors' on Ped2: pixels, description
 
 
-class Report(NamedTuple):
-    """All that a report is made of."""
-
-    config: ConfigDict
-    workdir: Path
-    data: ClipData  # the test split
-    truth: Truth
-    calibration: score_terms.Calibration
-    causal: score_terms.Calibration  # the same for windows that end at the frame
-    chosen: Chosen
-    readings: list[score_terms.Readings]  # one a test video
-    rule: str  # what chose the checkpoint
-    mapper: Any
-    started: float
-    alarm: tuple[float, str]  # alarm threshold, and how it was made
-    extra: Mapping[str, Any] = {}  # what results.json says besides: of the data, by content
-
-
 Frames = list[np.ndarray]  # V x [T]
 
 
-def write(report: Report, reader: Any, state: Any, say: Callable[[str], None]) -> None:
-    """Evaluates every protocol, writes all files of the run and prints the tables."""
-    config, folder = report.config, report.workdir
-    every = term_scores(report, config.score, report.calibration)
-    parts = in_score(every, report.chosen.weights)
-    videos = scored_videos(report, [score_terms.combine(p, report.chosen.weights) for p in parts])
-    finite.require(folder / "scores.npz", videos)
-    say(f"evaluating every protocol, {config.eval.bootstrap} bootstrap resamples")
-    records = protocols.protocol_matrix(
-        videos, config.eval, None, checkpoint=report.rule, seed=config.seed
-    )
-    records += whole_clips.records(
-        videos, report.alarm, report.rule, config.eval.bootstrap, config.seed
-    )
-    heat = [
-        score_terms.heat(r, report.calibration, report.chosen.weights, config.score)
-        for r in report.readings
-    ]
-    named = compare(report, parts) | {
-        f"term alone/{n}": micro_auc(report, [p[n] for p in every]) for n in every[0]
-    }
-    if report.truth.masks is not None:
+@dataclass
+class Report:
+    """What an evaluation says of the scores of a test split."""
+
+    config: ConfigDict
+    data: ClipData  # the test split
+    truth: Truth
+    scorer: Scorer
+    readings: list[score_terms.Readings]  # one a test video
+    rule: str  # what chose the checkpoint
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the terms of the score."""
+        return self.scorer.chosen.weights
+
+    @cached_property
+    def terms(self) -> list[dict[str, np.ndarray]]:
+        """Calibrated terms of every test video, also those that score.terms leaves out."""
+        return term_scores(self, self.config.score, self.scorer.calibration)
+
+    @cached_property
+    def videos(self) -> list[ScoredVideo]:
+        """Frame scores with what the ground truth says."""
+        scores = [score_terms.combine(p, self.weights) for p in in_score(self.terms, self.weights)]
+        return scored_videos(self, scores)
+
+    @cached_property
+    def heat(self) -> list[dict[str, np.ndarray]]:
+        """Maps of each test video, 'total' among them."""
+        return [
+            score_terms.heat(r, self.scorer.calibration, self.weights, self.config.score)
+            for r in self.readings
+        ]
+
+    def pixel_records(self, say: Callable[[str], None]) -> list[dict]:
+        """Pixel-level metrics of the score's maps; [] without masks."""
+        if self.truth.masks is None:
+            return []
         say("pixel metrics")
-        records += pixel_records(report, [h["total"] for h in heat])
-        named |= floor_pixels(report)
-    meta = describe(report, named, videos)
-    scores = folder / "scores.npz"
-    with run_files.run(folder).staged(last="results.json") as staging:
-        results.write_scores(staging / scores.name, videos)
-        tree = results.write_results(staging / "results.json", records, meta)
-        results.atomically(
-            staging / "results.md", lambda file: file.write(tables.markdown(tree).encode())
-        )
-    run_files.run(folder).claim(
-        f"figures/{kind}" for v in videos for kind in (f"heat_{v.name}.png", f"clip_{v.name}.mp4")
-    )
-    drawn = pictures.draw(report, videos, parts, heat, reader, state) if config.eval.figures else []
-    run_files.drawn(folder, drawn)
-    tables.print_table(tree)
-    print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {scores}")
-    if drawn:
-        print(f"figures  {', '.join(str(path) for path in drawn)}")
+        return pixel_records(self, [h["total"] for h in self.heat])
+
+    def about(self) -> dict[str, Any]:
+        """What results.json says besides the records."""
+        named = compare(self, in_score(self.terms, self.weights)) | {
+            f"term alone/{n}": micro_auc(self, [p[n] for p in self.terms]) for n in self.terms[0]
+        }
+        if self.truth.masks is not None:
+            named |= floor_pixels(self)
+        chosen = self.scorer.chosen
+        return {
+            "ground_truth": self.truth.source,
+            "weights": chosen.weights,
+            "synthetic_auc": chosen.auc,
+            "named": named,
+            "tables": shown_tables(chosen, named, self.videos),
+        }
 
 
 def term_scores(
@@ -137,7 +132,7 @@ def paper_scores(columns: Sequence[tuple[float, Frames]]) -> Frames:
 def compare(report: Report, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
     """Micro AUC of everything beside the headline, by name: floors, terms alone, the score
     without each, other protocols."""
-    weights, cfg = report.chosen.weights, report.config.score
+    weights, cfg = report.weights, report.config.score
     flow = flow_magnitudes(report)
     found: dict[str, float] = {}
     for name, frames, side in flow_floors.FLOORS if flow is not None else ():
@@ -156,7 +151,8 @@ def compare(report: Report, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[s
         report, [score_terms.combine(p, dict.fromkeys(p, 1.0)) for p in parts]
     )
     instant = [
-        score_terms.frame_values(r, report.calibration, cfg, instant=True) for r in report.readings
+        score_terms.frame_values(r, report.scorer.calibration, cfg, instant=True)
+        for r in report.readings
     ]
     found["score, paper protocol (each term min-max a video, sigma 5, then the sum)"] = micro_auc(
         report, paper_scores([(w, [v[n] for v in instant]) for n, w in weights.items() if w > 0])
@@ -174,7 +170,7 @@ def compare(report: Report, parts: Sequence[Mapping[str, np.ndarray]]) -> dict[s
         )
     other = cfg.copy_and_resolve_references()
     other.causal = True
-    causal = in_score(term_scores(report, other, report.causal), weights)
+    causal = in_score(term_scores(report, other, report.scorer.causal), weights)
     found["score, causal windows (streaming)"] = micro_auc(
         report, [score_terms.combine(p, weights) for p in causal]
     )
@@ -219,7 +215,7 @@ def floor_pixels(report: Report) -> dict[str, float]:
     return found
 
 
-def misses(report: Report, videos: Sequence[ScoredVideo]) -> list[list[str]]:
+def misses(videos: Sequence[ScoredVideo]) -> list[list[str]]:
     """A row a test video: AUC within it, the share of all wrongly ordered pairs of frames that
     its frames take part in, and the worst frames."""
     scores, labels = (
@@ -251,14 +247,10 @@ def misses(report: Report, videos: Sequence[ScoredVideo]) -> list[list[str]]:
     return rows
 
 
-def describe(
-    report: Report, named: Mapping[str, float], videos: Sequence[ScoredVideo]
-) -> dict[str, Any]:
-    """What results.json says besides the records."""
-    config = report.config
-    without_seed = config.copy_and_resolve_references()
-    without_seed.seed = without_seed.eval.bootstrap = 0
-    chosen = report.chosen
+def shown_tables(
+    chosen: Chosen, named: Mapping[str, float], videos: Sequence[ScoredVideo]
+) -> list[dict[str, Any]]:
+    """The tables of results.md: terms, what was measured beside the headline, misses."""
     weights = [
         [
             n,
@@ -268,7 +260,8 @@ def describe(
         ]
         for n, w in chosen.weights.items()
     ]
-    shown = [
+    misses_header = "video|abnormal|normal|AUC within|missed|worst frames|false alarms|worst frames"
+    return [
         {
             "title": (
                 "Terms of the score: weights chosen on synthetic events in held-out normal video"
@@ -283,42 +276,7 @@ def describe(
         },
         {
             "title": "Where pairs of frames are ordered wrongly",
-            "header": [
-                "video",
-                "abnormal",
-                "normal",
-                "AUC within",
-                "missed",
-                "worst frames",
-                "false alarms",
-                "worst frames",
-            ],
-            "rows": misses(report, videos),
+            "header": misses_header.split("|"),
+            "rows": misses(videos),
         },
     ]
-    inputs = (
-        ["frames"]
-        + ["differences"] * config.model.motion
-        + ["flow"] * config.data.flow
-        + ["descriptions"] * bool(report.data.text_width)
-    )
-    return {
-        "dataset": config.data.dataset,
-        "split": config.data.test_name,
-        "ground_truth": report.truth.source,
-        "ground_truth_frames": sum(len(v.scores) for v in videos),
-        "positive_frames": sum(int(v.labels.sum()) for v in videos),
-        "seed": config.seed,
-        "config_hash": config_lib.config_hash(config),
-        "group": config_lib.config_hash(without_seed),
-        "label": " + ".join(inputs) + (f" ({config.variant})" if config.variant else ""),
-        "device": device_name(report.mapper),
-        "wall_seconds": time.monotonic() - report.started,
-        "metric": config.eval.metric,
-        "config": config.to_dict(),
-        "weights": chosen.weights,
-        "synthetic_auc": chosen.auc,
-        "named": dict(named),
-        "tables": shown,
-        **report.extra,
-    }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -16,10 +16,10 @@ from gfvad.data.frames.source import ClipData, open_split
 from gfvad.settings.config import flatten
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel, build_model
+from gfvad.tasks.prediction.model import build_model, members_of
 from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop
-from gfvad.train.checkpoint import Checkpoints, Restored, hash_of, training_leaves
+from gfvad.train.checkpoint import Checkpoints, hash_of, training_leaves
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
@@ -67,9 +67,11 @@ class PredictiveRun(NamedTuple):
     scorer: Scorer
 
 
-def find(config: ConfigDict, workdir: Path, which: str, say: Say) -> Found:
-    """The checkpoint `which` (last, best, a step) of a run and its scorer, or else its training
-    set, opened.
+def find(
+    config: ConfigDict, workdir: Path, which: str, say: Say, train: ClipData | None = None
+) -> Found:
+    """The checkpoint `which` (last, best, a step) of a run with its scorer, or else with its
+    training set, opened. train: where it is open, the scorer is to be made anew.
 
     Raises DataError where there is no such checkpoint, or neither of the two can be had;
     ConfigError where the checkpoint is of another config.
@@ -83,6 +85,8 @@ def find(config: ConfigDict, workdir: Path, which: str, say: Say) -> Found:
                 " one of them, or train first"
             )
     path = scorer_path(config, workdir, step)
+    if train is not None:
+        return Found(config, workdir, step, path, None, train)
     scorer = scorer_lib.load(path)
     if scorer:
         say(f"scorer: {path}, no training set needed")
@@ -124,23 +128,26 @@ def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
     config, train = found.config, found.train
     model = build_model(config, found.text_width)
     example = found.scorer.example() if found.scorer else train.features(0, 0)
-    # half of it, and no part of scoring
-    state = restore(
-        config, found.workdir, str(found.step), model, example, identity(train) if train else ""
-    ).state._replace(opt_state=())
+    transform = make_optimiser(config.optim, config.train.steps).transform
+    shapes = shapes_from(model, transform, (example,), members_of(config))
+    data = identity(train) if train else ""
+    with Checkpoints(found.workdir / loop.CHECKPOINTS, config, data) as kept:
+        # half of it, and no part of scoring
+        state = kept.restore(str(found.step), shapes).state._replace(opt_state=())
     reader = Reader(mapper, model, config)
     scorer = found.scorer
     if scorer is None:
-        split = clips.split_videos(
-            train.names,
-            train.lengths,
-            config.data.clip_frames,
-            config.data.stride,
-            config.data.validation_fraction,
-        )
-        scorer = scorer_lib.make(config, train, split, reader, state, say)
+        scorer = scorer_lib.make(config, train, split_of(config, train), reader, state, say)
         keep(found.path, scorer, say)
     return PredictiveRun(config, found.workdir, found.step, reader, state, scorer)
+
+
+def split_of(config: ConfigDict, train: ClipData) -> clips.Parts:
+    """Which training videos are learnt from, and which are held out."""
+    data = config.data
+    return clips.split_videos(
+        train.names, train.lengths, data.clip_frames, data.stride, data.validation_fraction
+    )
 
 
 def keep(path: Path, scorer: Scorer, say: Say) -> None:
@@ -159,19 +166,3 @@ def identity(data: ClipData) -> Learnt:
     return Learnt(
         f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content
     )
-
-
-def restore(
-    config: ConfigDict,
-    workdir: Path,
-    which: str,
-    model: PredictiveModel,
-    example: dict[str, Any],
-    data: Learnt | str = "",
-) -> Restored:
-    """A checkpoint of a run. data: `identity` of the training set, compared where it is given.
-    Raises as `Checkpoints`."""
-    with Checkpoints(workdir / loop.CHECKPOINTS, config, data) as kept:
-        transform = make_optimiser(config.optim, config.train.steps).transform
-        members = config.train.get("members", 1)
-        return kept.restore(which, shapes_from(model, transform, (example,), members))

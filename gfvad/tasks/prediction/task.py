@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.types import ConfigError
+from gfvad.base.names import some
+from gfvad.base.types import ConfigError, DataError
 from gfvad.settings.config import Arguments
-from gfvad.tasks.task import FrameScores, Scorer, SweepData
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
+
+if TYPE_CHECKING:
+    from gfvad.train.parallel import Mapper
 
 kind = "predictive"
 
@@ -23,25 +27,18 @@ def check(config: ConfigDict) -> None:
     settings.validate(config)
 
 
-def train(arguments: Arguments) -> int:
-    """Trains a run, then evaluates it."""
-    from gfvad.tasks.prediction import job
+def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run on the data that its config names."""
+    from gfvad.tasks.prediction.run import PredictionRun
 
-    return job.train(arguments)
-
-
-def evaluate(arguments: Arguments) -> int:
-    """Evaluates a checkpoint of a run again."""
-    from gfvad.tasks.prediction import job
-
-    return job.evaluate(arguments)
+    return PredictionRun.open(arguments, mapper, say)
 
 
-def evaluate_elsewhere(arguments: Arguments) -> int:
-    """Evaluates a run on the test split of another folder of frames."""
-    from gfvad.tasks import other_data
+def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run with other data to test it on."""
+    from gfvad.tasks.prediction.run import PredictionRun
 
-    return other_data.evaluate_clips(arguments)
+    return PredictionRun.elsewhere(arguments, mapper, say)
 
 
 def frame_scores(arguments: Arguments) -> FrameScores:
@@ -69,10 +66,37 @@ def export(
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
-    """Frame labels of a run's test videos, as long as their scores."""
-    from gfvad.measure.compare import clip_labels
+    """Frame labels of a run's test videos, as long as their scores. Raises DataError where there
+    are none."""
+    from gfvad.data.frames.layouts import open_layout
+    from gfvad.data.frames.source import set_root
+    from gfvad.data.frames.truth import find_truth
+    from gfvad.measure.results import read_scores
 
-    return clip_labels(run, config)
+    root, scores = set_root(config.data), read_scores(run / "scores.npz")
+    videos = open_layout(config.data.layout, root).videos("test")
+    if absent := [video.name for video in videos if video.name not in scores]:
+        raise DataError(
+            f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
+            " the set that the run was evaluated on"
+        )
+    lengths = [len(scores[video.name]) for video in videos]
+    data = config.data
+    truth = find_truth(root, videos, lengths, spans=data.spans, masks=data.masks)
+    if truth is None:
+        raise DataError(
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md)"
+        )
+    return {video.name: labels for video, labels in zip(videos, truth.labels)}
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """None: sets of frames name no classes."""
+    raise DataError(
+        f"{run}: a run of the predictive model, whose frames have no classes; expected runs on"
+        " features: `gfvad report` shows this one"
+    )
 
 
 def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:

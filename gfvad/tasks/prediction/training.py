@@ -14,7 +14,7 @@ from gfvad.data.frames import clips
 from gfvad.data.frames.source import ClipData, TrainingClips
 from gfvad.tasks.prediction import step as step_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel
+from gfvad.tasks.prediction.model import PredictiveModel, members_of
 from gfvad.tasks.prediction.run_scorer import identity
 from gfvad.train.checkpoint import VALIDATION
 from gfvad.train.parallel import Mapper
@@ -50,8 +50,8 @@ class Training:
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step."""
-        example, members = self.data.features(0, 0), self.config.train.get("members", 1)
-        return init_from(self.model, transform, (example,), seed, members)
+        example = (self.data.features(0, 0),)
+        return init_from(self.model, transform, example, seed, members_of(self.config))
 
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of clips that have all their frames, with faster ones beside them."""

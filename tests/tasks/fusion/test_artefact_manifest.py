@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from gfvad import score
+from gfvad.commands import score
 from gfvad.tasks.fusion import artefact, standalone
 
 MANIFEST = {

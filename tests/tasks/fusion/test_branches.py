@@ -11,7 +11,7 @@ from configs.common import get_config
 from gfvad.base.types import Batch, ConfigError, Output
 from gfvad.data import text
 from gfvad.data.text import GAP_SECONDS, LEAST_FADE, assignment_weights
-from gfvad.encoders import minilm
+from gfvad.encoders.registry import open_sentences
 from gfvad.tasks.fusion import losses, registry
 from gfvad.tasks.fusion.content import direction
 from gfvad.tasks.fusion.heads import BranchHead
@@ -224,7 +224,7 @@ def test_descriptions_fade_with_the_gap():
 
 def test_the_length_of_a_fading_description_is_its_weight():
     """Whatever the sentences of a unit agree on: one, two that differ, one far away, none."""
-    encoder = minilm.get_encoder("hash")
+    encoder = open_sentences("hash")
     captions = text.Captions(
         60.0, np.array([[0.0, 2.0], [1.0, 2.0]]), ("a man runs", "cars stand in a street")
     )

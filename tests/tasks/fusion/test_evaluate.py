@@ -54,6 +54,13 @@ def oracle(apply, video, longest):
     return np.concatenate(parts)
 
 
+def frame_scores(mapper, state, records, indices, config, advance=lambda n: None):
+    """Frame scores of some videos, in the order of `indices`."""
+    evaluator = evaluate.Evaluator(mapper, MODEL, config)
+    scores = evaluator.unit_scores(state, records, indices, advance)
+    return list(evaluate.scored_videos(scores, records, indices))
+
+
 @pytest.mark.parametrize("backend, devices", [("pmap", 3), ("shard_map", 2)])
 def test_every_unit_once(host_state, apply, backend, devices):
     """Against single videos without any padding; videos of one window and of several; a batch
@@ -62,9 +69,7 @@ def test_every_unit_once(host_state, apply, backend, devices):
     chosen = np.argsort(records.lengths)[[6, 0, 3, 1]].tolist()
     done = []
     mapper = parallel.make_mapper(backend, devices)
-    videos = list(
-        evaluate.score_split(mapper, MODEL, host_state, records, chosen, tiny.config(), done.append)
-    )
+    videos = frame_scores(mapper, host_state, records, chosen, tiny.config(), done.append)
     assert [v.name for v in videos] == [records.names[i] for i in chosen] and sum(done) == len(
         chosen
     )
@@ -97,9 +102,8 @@ def test_segments_are_equal_spans_of_the_video(host_state, apply):
         tiny.config(data__eval_mode="segments", data__train_units=8),
         tiny.TinyRecords(3),
     )
-    (scored,) = evaluate.score_split(
-        parallel.make_mapper("pmap", 1), MODEL, host_state, records, [2], config
-    )
+    mapper = parallel.make_mapper("pmap", 1)
+    (scored,) = frame_scores(mapper, host_state, records, [2], config)
     features, n = records[2].features, int(records.lengths[2])
     edges = np.linspace(0, n, 9).astype(int)
     means = {

@@ -259,8 +259,10 @@ def test_degree_variance_does_not_cancel_in_float32():
     graph = np.zeros((4, 1, 6, 6), np.float32)
     graph[:, 0, range(6), range(6)] = 4000 + rng.uniform(0, 1, size=(4, 6))
     labels = np.array([0, 0, 1, 1])
+    cfg, known = loss_config(variance_alpha=0.5, variance_k=2), np.ones(4, bool)
+    output, mask = Output(np.zeros((4, 6)), graph, {}), np.ones((4, 6), bool)
     value, count = losses.degree_variance(
-        graph, np.ones((4, 6), bool), labels == 0, labels == 1, 0.5, 2
+        losses.LossInputs(output, None, cfg, None, mask, known, labels == 0, labels == 1)
     )
     d = graph[:, 0, range(6), range(6)].astype(np.float64)
     expected = (d[:2].var() - np.sort(d[2:], 1)[:, -2:].var()) ** 2

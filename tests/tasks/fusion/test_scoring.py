@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from small_run import Run
 
-from gfvad import export
 from gfvad.base import locks
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.export import main as export_main
+from gfvad.commands import export
+from gfvad.commands.export import main as export_main
 from gfvad.measure import calibration
 from gfvad.measure.alarms import GAP, find_alarms
 from gfvad.measure.score_result import UnitScore, VideoScores

@@ -21,7 +21,7 @@ from gfvad import main
 from gfvad.base.types import ConfigError
 from gfvad.data import pipeline
 from gfvad.settings import config as config_lib
-from gfvad.tasks.prediction import job
+from gfvad.tasks import job
 from gfvad.train import parallel, run
 
 CONFIG = "--config=configs/ped2.py:small"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_clips
 from ml_collections import FrozenConfigDict
-from test_parallel import largest_difference
+from tiny import largest_difference
 
 from gfvad.tasks.prediction import step
 from gfvad.tasks.prediction.model import PredictiveModel, normalise_frames

@@ -268,7 +268,7 @@ class Layout:
         if self._modalities is None:
             widths = {m: self.dims.get(m) or self._first_dim(m) for m in self.on_disk}
             self._modalities = {
-                m: widths[m] if m in self.on_disk else self.text.encoder.dim for m in self.asked
+                m: widths[m] if m in self.on_disk else self.text.encoder.width for m in self.asked
             }
         return self._modalities
 

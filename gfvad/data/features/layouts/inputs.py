@@ -157,7 +157,7 @@ class Inputs(Loose):
         if self._modalities is None:
             self.survey("test")  # finds out what is missing
             known = {m: self._first_dim(m) for m in self.on_disk} | (
-                {"text": self.text.encoder.dim} if self.text else {}
+                {"text": self.text.encoder.width} if self.text else {}
             )
             for m in (m for m in known if self.widths.get(m, known[m]) != known[m]):
                 raise DataError(

@@ -1,7 +1,7 @@
 """Published score files through this project's own evaluation: the check that its numbers mean what
 the papers' numbers mean.
 
-    python -m gfvad.measure.published --root=DIR
+    gfvad compare published --root=/data
 
 DIR holds (any of) xd_violence/, published_scores/. Prints one line a figure: what is known of the
 file, what we get. Exits 1 where they differ by more than TOLERANCE, 2 where nothing was found.
@@ -9,7 +9,6 @@ file, what we get. Exits 1 where they differ by more than TOLERANCE, 2 where not
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gfvad.base.arrays import load_npy
-from gfvad.base.errors import command
+from gfvad.base.options import Parser
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data import annotations, ground_truth
 from gfvad.measure.frames import compress, labels_from_spans, unit_to_frames
@@ -128,7 +127,7 @@ def measure(videos: Sequence[ScoredVideo], quantity: str, normalisation: str) ->
     return micro(runs, 0, 0)[quantity][0]
 
 
-def run(root: Path) -> list[tuple[Check, float]]:
+def check_all(root: Path) -> list[tuple[Check, float]]:
     """Every check whose file lies under root, with what we get. Raises DataError where there is
     none."""
     present = {
@@ -147,17 +146,13 @@ def run(root: Path) -> list[tuple[Check, float]]:
     ]
 
 
-@command
-def main(argv: Sequence[str]) -> int:
-    """Prints the table; 0 where all figures agree, 1 where one does not, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gfvad.measure.published",
-        description="Published scores through our own evaluation.",
-    )
+def run(argv: Sequence[str]) -> int:
+    """Prints the table; 0 where all figures agree, 1 where one does not."""
+    parser = Parser("gfvad compare published", __doc__)
     parser.add_argument(
         "--root", type=Path, required=True, help="folder with xd_violence/ and published_scores/"
     )
-    rows = run(parser.parse_args(argv).root)
+    rows = check_all(parser.parse_args(argv).root)
     table = Table("scores", "quantity (micro)", "normalisation", "known", "ours", "")
     for check, value in rows:
         shown = "{:,.0f}" if check.quantity in ("frames", "positives") else "{:.5f}"
@@ -172,7 +167,3 @@ def main(argv: Sequence[str]) -> int:
         )
     Console(width=None if sys.stdout.isatty() else 100).print(table)
     return int(any(abs(value - check.expected) > TOLERANCE for check, value in rows))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,12 @@
-"""One page to look at scores: a report.html that holds all it shows and opens from disk.
+"""Makes one page to look at scores: a report.html that holds all it shows and opens from disk.
 
-    python -m gfvad.report SCORES                   scores beside their videos
-    python -m gfvad.report RUN --video-root=FOLDER  protocol numbers, timelines of test videos
-    python -m gfvad.report RUNS                     headlines, mean and spread over seeds
-    python -m gfvad.report --tables                 tables of README.md and docs/ anew
+    gfvad report runs/fights/scores
+    gfvad report runs/fights/model --video-root=/data/fights
+    gfvad report runs/fights/model --out=runs/fights/model.html --videos=link
+
+Of a folder of `gfvad score`: scores beside their videos. Of a run: its protocol numbers, and
+timelines of its test videos. Of a folder of runs: their headlines, mean and spread over seeds. With
+--tables: the tables of README.md and docs/ anew.
 
 Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below
 --max-video-mb; beyond that it links to them. A video that
@@ -16,22 +19,18 @@ reason); 2 bad arguments or nothing to report on.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import EXIT_SOME_FAILED, Parser, command
+from gfvad.base.errors import EXIT_SOME_FAILED, command
+from gfvad.base.options import Parser
 from gfvad.base.secrets import redact
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = Parser(
-        prog="python -m gfvad.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("gfvad report", __doc__)
     made.add_argument(
         "folder",
         metavar="DIR",
@@ -99,7 +98,3 @@ def main(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return EXIT_SOME_FAILED if damaged else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from gfvad.base.types import DataError
-from gfvad.measure import published
+from gfvad.bench import published
+from gfvad.commands import compare
 
 
 @pytest.fixture(scope="module")
 def rows(shared_data):
-    return published.run(shared_data)
+    return published.check_all(shared_data)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +30,13 @@ def test_numbers_of_videos(shared_data):
 
 
 def test_command(shared_data, capsys):
-    assert published.main([f"--root={shared_data}"]) == 0
+    assert compare.main(["published", f"--root={shared_data}"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("agrees") == len(published.CHECKS) and "DIFFERS" not in printed
 
 
 def test_command_without_files(tmp_path, capsys):
-    assert published.main([f"--root={tmp_path}"]) == 2
+    assert compare.main(["published", f"--root={tmp_path}"]) == 2
     assert "holds none of" in capsys.readouterr().err
 
 
@@ -46,8 +47,8 @@ def test_a_wrong_figure_is_told(tmp_path, capsys):
         folder / "tevad_shanghaitech.npz",
         **{"scores/a": np.arange(4.0), "labels/a": np.array([0, 1, 0, 1], np.uint8)},
     )
-    assert published.main([f"--root={tmp_path}"]) == 1
+    assert compare.main(["published", f"--root={tmp_path}"]) == 1
     assert "DIFFERS" in capsys.readouterr().out
     (folder / "tevad_shanghaitech.npz").write_text("broken")
     with pytest.raises(DataError, match="not an .npz archive"):
-        published.run(tmp_path)
+        published.check_all(tmp_path)

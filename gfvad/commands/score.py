@@ -1,12 +1,14 @@
-"""Features, scores and alarms of videos in one go, by a trained run or an exported model; or of a
-camera as it films.
+"""Scores videos, or a camera as it films, by a trained run or an exported model.
 
-    python -m gfvad.score --model=RUN_OR_EXPORT VIDEO_OR_FOLDER... --out=DIR
-    python -m gfvad.score --model=RUN_OR_EXPORT FEATURES --out=DIR             a folder of `python -m gfvad.extract`, labels and all
-    python -m gfvad.score --model=RUN_OR_EXPORT --stream rtsp://HOST/PATH      or a file, or camera:0; add --out=DIR to keep the scores
+    gfvad score --model=runs/fights/model /data/new_videos --out=runs/fights/new
+    gfvad score --model=runs/fights/model runs/fights/features --out=runs/fights/scores
+    gfvad score --model=runs/fights/model --stream /data/new_videos/film.mp4
+
+Inputs are video files, folders of them, or a folder of `gfvad extract`. A stream is a file,
+camera:0 or rtsp://HOST/PATH; --out=DIR keeps its scores.
 
 DIR gets scores.csv (seconds, score, what each modality adds), alarms.csv (start, end, peak), and
-what `python -m gfvad.report DIR` makes its page of. A model of fused features scores units of 16
+what `gfvad report DIR` makes its page of. A model of fused features scores units of 16
 frames; its features are made by the encoders of its training set, kept in DIR/features, and what is
 done is not done again. The predictive model scores every frame. The threshold of alarms comes from
 normal training videos; --threshold=X sets another.
@@ -17,22 +19,17 @@ the end with their reasons); 2 bad arguments; 130 / 143 interrupted.
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import ConfigError, Parser, command
+from gfvad.base.errors import ConfigError, command
+from gfvad.base.options import Parser
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = Parser(
-        prog="python -m gfvad.score",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("gfvad score", __doc__)
     made.add_argument(
         "inputs",
         nargs="+",
@@ -118,7 +115,3 @@ def main(argv: Sequence[str]) -> int:
 
         return stream.watch(request, args.loop, args.seconds)
     return job.score(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

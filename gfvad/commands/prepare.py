@@ -1,8 +1,11 @@
 """Checks a folder of features, or writes it as records.
 
-    python -m gfvad.prepare --dataset=xd_violence --source=DIR --check              what is wrong with a folder
-    python -m gfvad.prepare --dataset=xd_violence --source=DIR --out=DIR            quick check, then records
-    python -m gfvad.prepare --dataset=xd_violence-simulated --source=DIR --out=RECORDS  writes the simulated set to --source first
+    gfvad prepare --dataset=xd_violence --source=/data/xd_violence --check
+    gfvad prepare --dataset=ucf_crime --source=/data/ucf --check --deep
+    gfvad prepare --dataset=xd_violence-simulated --source=/data/simulated --out=/data/records
+
+--check says what is wrong with a folder; without it a quick check comes first, then records.
+xd_violence-simulated writes the simulated set to --source first. More: docs/data.md.
 
 Exit codes: 0 done, 1 the check found errors, 2 bad arguments or unreadable input.
 """
@@ -10,12 +13,12 @@ Exit codes: 0 done, 1 the check found errors, 2 bad arguments or unreadable inpu
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gfvad.base.errors import ConfigError, Parser, command
+from gfvad.base.errors import ConfigError, command
 from gfvad.base.names import nearest
+from gfvad.base.options import Parser
 
 SIMULATED = "xd_violence-simulated"
 DATASETS = {  # name -> (layout, default modalities)
@@ -35,8 +38,7 @@ EXIT_ERRORS_FOUND = 1
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line. Raises ConfigError for a dataset that is not known (with the nearest
     that is) and for missing folders."""
-    description = "Check a folder of features, or write it as records (docs/data.md)."
-    parser = Parser(prog="python -m gfvad.prepare", description=description)
+    parser = Parser("gfvad prepare", __doc__)
     parser.add_argument("--dataset", required=True, help=f"one of {', '.join(DATASETS)}")
     parser.add_argument(
         "--source", required=True, help="folder of the features (generic: also one .npz)"
@@ -90,9 +92,7 @@ def data_config(arguments: argparse.Namespace):
     try:
         from configs.common import get_config
     except ImportError:
-        raise ConfigError(
-            "configs/common.py not found: run this in the checkout, as `python -m gfvad.prepare`"
-        ) from None
+        raise ConfigError("configs/common.py not found: run this in the checkout") from None
     cfg = get_config().data
     cfg.dataset, (cfg.layout, modalities) = arguments.dataset, DATASETS[arguments.dataset]
     cfg.root = str(Path(arguments.source).expanduser())
@@ -136,7 +136,3 @@ def run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     return run(parse(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

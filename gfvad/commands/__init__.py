@@ -1,0 +1,1 @@
+"""The commands of `gfvad`: a file each, with main(argv), whose docstring is its --help."""

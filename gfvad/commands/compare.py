@@ -1,0 +1,161 @@
+"""Compares runs: paired tests, mean and spread over seeds, classes and videos, folds.
+
+    gfvad compare runs/modalities/settings/all runs/modalities/settings/text
+    gfvad compare summary runs/ucf-fused runs/xd
+    gfvad compare breakdown runs/fusion/settings/graph runs/fusion/settings/only-text
+
+  gfvad compare A B               two settings by paired tests, over seeds and over test videos
+  gfvad compare summary RUNS...   mean and spread over seeds of each setting
+  gfvad compare breakdown RUNS... a table a class and a table a video: where settings differ
+  gfvad compare folds ABLATION... ablations that differ in the tested videos alone: cross-validation
+  gfvad compare published         score files of published models through this evaluation
+
+A, B and RUNS are run folders or folders of seed runs. `gfvad compare summary --help` and so on show
+the options of the others; those of `gfvad compare A B` follow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gfvad.base.errors import command
+from gfvad.base.options import Parser
+
+
+@command
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line; returns the exit code."""
+    forms = {"summary": summary, "breakdown": breakdown, "folds": folds, "published": published}
+    if argv and argv[0] in forms:
+        return forms[argv[0]](argv[1:])
+    return pair(argv)
+
+
+def pair(argv: Sequence[str]) -> int:
+    """Two settings by paired tests."""
+    parser = Parser("gfvad compare", __doc__)
+    parser.add_argument("a", type=Path, metavar="A", help="a run folder, or a folder of seed runs")
+    parser.add_argument("b", type=Path, metavar="B", help="the same of the other setting")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the test videos")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    from gfvad.measure import compare
+    from gfvad.measure.results import plain, read_scores
+    from gfvad.tasks import frame_labels
+
+    runs = [compare.find_runs(folder) for folder in (options.a, options.b)]
+    videos = compare.Videos(frame_labels(next(iter(runs[0].values()))), options.resamples)
+    a, b = (
+        {
+            seed: videos.resample(read_scores(path / "scores.npz"), str(path))
+            for seed, path in seeds.items()
+        }
+        for seeds in runs
+    )
+    results = [compare.compare(a, b, metric) for metric in compare.METRICS]
+    if options.json:
+        trees = [result._asdict() for result in results]
+        trees = [t | {"a": t["a"]._asdict(), "b": t["b"]._asdict()} for t in trees]
+        print(json.dumps([plain(tree) for tree in trees]))
+        return 0
+    print("\n".join(compare.text(result, (str(options.a), str(options.b))) for result in results))
+    print(
+        "micro frame metrics, last checkpoint, no normalisation, no smoothing; p of each test"
+        " by itself"
+    )
+    if note := compare.caveat(len(videos.labels)):
+        print(note)
+    return 0
+
+
+def summary(argv: Sequence[str]) -> int:
+    """Mean and spread over seeds of finished runs.
+
+    gfvad compare summary runs/ucf-fused
+
+    Each folder holds results.json or sub-folders that do. Runs whose configs differ only in the
+    seed are one row. Runs of the predictive model get a second table of all else that was measured.
+    """
+    parser = Parser("gfvad compare summary", summary.__doc__)
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders of them"
+    )
+    options = parser.parse_args(argv)
+    from gfvad.measure import summary as lib
+
+    rows = lib.summarise([path for folder in options.runs for path in lib.find(folder)])
+    print(lib.table(rows))
+    print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
+    if beside := lib.table_beside(rows):
+        print(
+            f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel"
+            " metrics, which say so"
+        )
+    return 0
+
+
+def breakdown(argv: Sequence[str]) -> int:
+    """Where settings differ: a table a class and a table a video.
+
+    gfvad compare breakdown runs/fusion/settings/graph runs/fusion/settings/only-text
+
+    Means over seeds, of settings with one test set. Of a class: frame AUC of its videos together
+    with all normal videos. Of a video: its share of the pairs of an abnormal and a normal frame
+    that are ordered wrongly.
+    """
+    parser = Parser("gfvad compare breakdown", breakdown.__doc__)
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUNS", help="a run folder, or a folder of seed runs"
+    )
+    options = parser.parse_args(argv)
+    from gfvad.measure.breakdown import tables
+    from gfvad.measure.compare import find_runs
+    from gfvad.measure.results import read_scores
+    from gfvad.tasks import frame_labels, video_classes
+
+    settings = {folder.name: list(find_runs(folder).values()) for folder in options.runs}
+    first = next(iter(settings.values()))[0]
+    classes = video_classes(first)
+    scores = {
+        name: [read_scores(run / "scores.npz") for run in runs] for name, runs in settings.items()
+    }
+    print(tables(scores, frame_labels(first), classes))
+    print(
+        "\nclasses: frame AUC with all normal videos; videos: per cent of all abnormal-normal pairs"
+        " of frames that are lost; means over seeds, last checkpoint"
+    )
+    return 0
+
+
+def folds(argv: Sequence[str]) -> int:
+    """Ablations that differ in nothing but the videos they test, joined: cross-validation.
+
+    gfvad compare folds runs/fights/folds/0 runs/fights/folds/1 runs/fights/folds/2
+
+    One folder of `gfvad ablate` a fold, of features by `gfvad extract --fold=K`.
+    """
+    from gfvad.measure import folds as lib
+
+    parser = Parser("gfvad compare folds", folds.__doc__)
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="ABLATION", help="ablations, one a fold"
+    )
+    parser.add_argument(
+        "--metric",
+        nargs="+",
+        default=["auc", lib.OF_VIDEOS],
+        help="of the ablations' tables (default: auc auc_video)",
+    )
+    options = parser.parse_args(argv)
+    tables = [lib.table(lib.join(options.folders, name), name) for name in options.metric]
+    print("\n\n".join(tables))
+    return 0
+
+
+def published(argv: Sequence[str]) -> int:
+    """Score files of published models through this evaluation."""
+    from gfvad.bench import published as lib
+
+    return lib.run(argv)

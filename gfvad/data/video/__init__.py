@@ -1,0 +1,1 @@
+"""Former `python -m gfvad.data.video.describe`."""

@@ -1,0 +1,148 @@
+"""The output of scoring, for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfvad.base.files import read_json
+from gfvad.base.types import DataError
+from gfvad.measure.score_result import VideoScores
+from gfvad.reporting.clips import Clip, clip_of, read_details
+from gfvad.reporting.contents import DAMAGED, Contents, require_shown, whole
+from gfvad.reporting.videos import Source
+from gfvad.scoring.files import FORMAT, SCORES_JSON
+
+NEEDED = ("name", "start", "end", "score")  # of a video in scores.json
+
+
+def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
+    """The output of scoring."""
+    path = folder / SCORES_JSON
+    # one damaged entry does not stop the others
+    tree = read_json(path, "what python -m gfvad.score wrote", finite=False)
+    if tree.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: format {tree.get('format')!r}, expected {FORMAT}: score again with this"
+            " version"
+        )
+    with whole(path, "score again"):
+        model, threshold = dict(tree["model"]), float(tree["threshold"])
+        entries = list(tree["videos"])
+        rule = filter(None, [str(model.get("threshold_rule") or "")])
+        created = str(tree.get("created", "")).replace("T", " ").replace("+00:00", " UTC")
+        facts = [
+            ("model", str(model.get("name", ""))),
+            ("modalities", ", ".join(model.get("modalities", ()))),
+            ("scored", created),
+            ("threshold", ": ".join([f"{threshold:.3g}", *rule])),
+        ]
+        failed = [(str(f["path"]), str(f["reason"])) for f in tree.get("failed", ())]
+    # files of earlier versions do not say it
+    bounded = bool(model["bounded"]) if "bounded" in model else all(map(in_unit_interval, entries))
+    clips, sources, damaged = [], [], []
+    for number, entry in enumerate(entries):
+        name = f"video {number}"
+        if isinstance(entry, dict):
+            name = str(entry.get("name", name))
+        try:
+            with whole(path, "score again", f"video {name!r}"):
+                clip, source = scored_clip(path, entry, threshold, bounded, found)
+                require_shown(clip)
+        except DataError as error:
+            damaged.append((name, str(error)))
+            continue
+        damaged += [(name, note) for note in clip["notes"]]
+        clips.append(clip)
+        sources.append(source)
+    if damaged and not clips:
+        raise DataError(
+            damaged[0][1] + (f" (and so for all {len(entries)} videos)" if len(entries) > 1 else "")
+        )
+    facts = [(name, value) for name, value in facts if value]
+    return Contents(
+        "scores", "Anomaly scores", facts, threshold, clips, sources, failed, [], [], damaged
+    )
+
+
+def in_unit_interval(entry: Any) -> bool:
+    """Whether the scores of an entry lie in [0, 1]; one that is damaged says nothing against it."""
+    try:
+        score = np.asarray(entry["score"], np.float64)
+    except DAMAGED:
+        return True
+    return not ((score < 0) | (score > 1)).any()
+
+
+def scored_clip(
+    path: Path,
+    entry: Mapping[str, Any],
+    threshold: float,
+    bounded: bool,
+    found: Mapping[str, Path | None],
+) -> tuple[Clip, Source]:
+    """One entry of scores.json. Raises DataError where it lacks something or its lists differ in
+    length."""
+    if missing := [key for key in NEEDED if key not in entry]:
+        raise DataError(
+            f"{path}: video {entry.get('name', '?')!r} lacks {', '.join(missing)}; expected"
+            f" {', '.join(NEEDED)} of every video: score again"
+        )
+    if wrong := [
+        key
+        for key, kind in (("name", str), ("path", (str, type(None))), ("label", (int, type(None))))
+        if not isinstance(entry.get(key), kind)
+    ]:
+        raise DataError(
+            f"{path}: video {entry['name']!r} has"
+            f" {', '.join(f'{key} {entry[key]!r}' for key in wrong)}; expected text, text, and 0 or"
+            " 1: score again"
+        )
+    contributions = {
+        k: np.asarray(x, np.float64) for k, x in entry.get("contributions", {}).items()
+    }
+    start, end, score = (np.asarray(entry[key], np.float64) for key in ("start", "end", "score"))
+    beside = {"start": start, "end": end, **contributions}
+    lengths = {k: len(x) for k, x in beside.items()}
+    if wrong := {k: n for k, n in lengths.items() if n != len(score)}:
+        raise DataError(
+            f"{path}: video {entry['name']!r} has {len(score)} scores but {wrong}; expected one of"
+            " each a unit: score again"
+        )
+    if not all(np.isfinite(x).all() and x.ndim == 1 for x in (score, *beside.values())):
+        raise DataError(
+            f"{path}: video {entry['name']!r} has numbers that are not finite, or lists in lists;"
+            " expected one finite number a unit: score again"
+        )
+    arrays, note = (
+        read_details(path.parent / entry["details"]) if entry.get("details") else ({}, "")
+    )
+    spans, label = entry.get("spans"), entry.get("label")
+    descriptions = tuple((float(t), str(text)) for t, text in entry.get("descriptions", ()))
+    spans = None if spans is None else tuple(map(tuple, spans))
+    video = VideoScores(
+        entry["name"],
+        entry.get("path") or "",
+        float(entry.get("fps") or 0),
+        int(entry.get("frames") or 0),
+        start,
+        end,
+        score,
+        contributions,
+        arrays.get("graph"),
+        arrays.get("heat"),
+        arrays.get("heat_time"),
+        tuple(entry.get("missing", ())),
+        descriptions,
+        spans,
+        label,
+    )
+    clip = clip_of(video, threshold, bounded)
+    clip["notes"] += [note] if note else []
+    known = Path(video.path) if video.path else None
+    if known is None or not known.exists():
+        known = found.get(video.name) or known
+    return clip, Source(known, video.fps)

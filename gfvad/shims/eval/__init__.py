@@ -1,0 +1,1 @@
+"""Former `python -m gfvad.eval.NAME`, now `gfvad compare`."""

@@ -1,0 +1,287 @@
+"""A run of the fusion of feature sets, opened: its records, detector, checkpoints and what an
+evaluation of it says (gfvad/tasks/task.py: OpenRun)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.base.progress import Progress
+from gfvad.base.types import DataError, ScoredVideo
+from gfvad.data import manifest as manifest_lib
+from gfvad.data import sampling, simulate, streams
+from gfvad.data.features import layouts, records
+from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.extraction import provenance
+from gfvad.measure import calibration, finite, untrained
+from gfvad.settings.config import Arguments
+from gfvad.tasks.fusion import pictures, registry
+from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
+from gfvad.tasks.fusion.training import Training
+from gfvad.tasks.job import RULES, require_checkpoints
+from gfvad.tasks.task import Restored, Scored
+from gfvad.train import loop
+from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.identity import ON, Learnt, learnt, on, skipped_text, stated
+from gfvad.train.optim import make_optimiser
+from gfvad.train.parallel import Mapper
+from gfvad.train.state import TrainState, init_state
+
+# training videos (evenly over the split) whose scores give the mean and spread of the 'train'
+# normalisation
+STATISTICS_VIDEOS = 400
+BANNER = """
+  ##############################################################################################
+  #  SIMULATED DATA. No features were given, so this run uses the embedded simulated set.        #
+  #  Its numbers say nothing about the real {name:<52} #
+  #  Real features: docs/data.md, then --config.data.root=FOLDER (require_real=True insists).    #
+  ##############################################################################################
+"""
+
+
+@dataclass
+class FusionRun:
+    """A run of one config on its records."""
+
+    config: ConfigDict
+    workdir: Path
+    source: Source
+    train: Any  # Records; None where a run is evaluated on other data
+    test: Any  # Records
+    model: Any
+    mapper: Mapper
+    say: Callable[[str], None]
+    origin: Path | None = None  # folder of the weights, where it is not `workdir`
+    # step -> scores of the test split
+    known: dict[int, list[ScoredVideo]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
+        """A run on the records that its config names."""
+        source = resolve(arguments.config, say)
+        fit_lengths(arguments.config, source)
+        announce(source, say)
+        return assemble(arguments.config, arguments.workdir, source, mapper, say)
+
+    @classmethod
+    def elsewhere(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> FusionRun:
+        """A run with the test split of another folder, or of other prepared records."""
+        config = arguments.config.copy_and_resolve_references()
+        source = source_of(config, arguments.data)
+        test = records.open_records(
+            source.records, "test", config.data.modalities, config.data.on_corrupt
+        )
+        model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
+        config.data.root = str(source.root or "")
+        config.data.records = "" if source.root else str(source.records)
+        origin = arguments.workdir
+        return cls(config, arguments.output, source, None, test, model, mapper, say, origin)
+
+    @property
+    def dataset(self) -> str:
+        """As the source calls it, `-simulated` included."""
+        return self.source.dataset
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The feature sets."""
+        return self.config.data.modalities
+
+    @property
+    def splits(self) -> Mapping[str, Any]:
+        """The records of each split."""
+        return {n: x for n, x in (("train", self.train), ("test", self.test)) if x is not None}
+
+    @property
+    def identity(self) -> Learnt:
+        """Of the records of training."""
+        return learnt(self.train)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Scores videos; compiled once."""
+        return Evaluator(self.mapper, self.model, self.config)
+
+    def training(self) -> Training:
+        """The records of training, and how it is followed."""
+        return Training(self.config, self.train, self.model, self.mapper, self.test, self.say)
+
+    def keep(self) -> None:
+        """Which encoders made the features."""
+        provenance.keep(self.source.root, self.workdir)
+
+    def content(self) -> dict[str, Any]:
+        """Digests of the records, and which run was evaluated where it is another folder's."""
+        data = self.source.root or self.source.records
+        return stated(**self.splits) | ({ON: on(self.origin, data)} if self.origin else {})
+
+    def checkpoints(self, which: str) -> list[Restored]:
+        """The weights asked for and, beside the last, the best on validation (and on test, where
+        it was followed)."""
+        config, folder = self.config, self.origin or self.workdir
+        require_checkpoints(folder)
+        rules = {which: RULES.get(which, f"step {which}")}
+        if which == "last" and not self.origin:
+            rules |= RULES
+        if not config.eval.every_on_test:
+            rules.pop("best_on_test", None)
+        data = self.identity if self.train is not None else ""
+        wanted = template(config, self.model, self.test)
+        with Checkpoints(folder / loop.CHECKPOINTS, config, data) as kept:
+            found = [
+                (rule, kept.restore(name, wanted))
+                for name, rule in rules.items()
+                if name == which or kept.step_of(name) is not None
+            ]
+        return [Restored(rule, restored.step, restored.state) for rule, restored in found]
+
+    def evaluate(self, chosen: Restored) -> Scored:
+        """Scores of the test split and, of training videos, their statistics."""
+        if chosen.step not in self.known:
+            label = f"scoring the test split ({chosen.rule})"
+            self.known[chosen.step] = self.score(chosen.state, self.test, label)
+        videos, stats, alarm = self.known[chosen.step], None, None
+        if self.origin:
+            alarm = calibration.read_calibration(self.origin, chosen.step)
+        elif self.mapper.process_count == 1:
+            stats = self.training_statistics(chosen)
+        return Scored(chosen.rule, videos, stats, chosen.step, alarm)
+
+    def score(
+        self, state: TrainState, split: Any, label: str, indices: Sequence[int] | None = None
+    ) -> list[ScoredVideo]:
+        """Frame scores of the videos of a split (None: all), with progress."""
+        return score_videos(self.evaluator, state, split, label, indices)
+
+    def training_statistics(self, chosen: Restored) -> tuple[float, float]:
+        """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly
+        chosen) training videos; of the last checkpoint's the alarm threshold too."""
+        train, indices = self.train, statistics_indices(len(self.train))
+        label = "scoring training videos for their statistics"
+        scored = self.score(chosen.state, train, label, indices)
+        lost = finite.divide(scored, lambda i: train[int(indices[i])].features)[1]
+        if lost:
+            raise DataError(
+                f"{len(lost)} training videos have no usable scores: "
+                + "; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3])
+            )
+        if chosen.rule == RULES["last"]:
+            _, held_out = sampling.split_validation(
+                train.names, train.labels, self.config.data.validation_fraction
+            )
+            calibration.write_calibration(
+                self.workdir, chosen.step, scored, {train.names[i] for i in held_out}
+            )
+        return spread_of_frames(scored)
+
+    def features(self, index: int) -> Mapping[str, np.ndarray]:
+        """Of a test video."""
+        return self.test[index].features
+
+    def records(self) -> list[dict[str, Any]]:
+        """None besides those of every protocol."""
+        return []
+
+    def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+        """The best that is possible on the simulated set; floors and other ground truths of a
+        layout that has them (`measure/untrained.py`)."""
+        source, found = self.source, {}
+        if source.simulated and source.root is not None:
+            found["bayes_optimal"] = simulate.report(source.root, self.config.data.modalities)
+        if not layouts.LAYOUTS[self.config.data.layout].compares:
+            return found
+        if source.root is None:
+            self.say(
+                "floors are left out: they are made from the files in config.data.root, and only"
+                " config.data.records was given"
+            )
+            return found
+        layout = layouts.open_layout(self.config.data)
+        compared = untrained.beside(videos, layout.untrained(), layout.other_truths())
+        return found | {"ground_truth": layout.ground_truth, **compared}
+
+    def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
+        """Timelines, learning curves, a fused graph, coefficients, use of experts."""
+        return pictures.draw_run(self, chosen.state, videos)
+
+
+def announce(source: Source, say: Callable[[str], None]) -> None:
+    """Says it where the data is simulated."""
+    if source.simulated:
+        say(BANNER.format(name=source.dataset.removesuffix(SIMULATED) + "."))
+
+
+def assemble(
+    config: ConfigDict,
+    workdir: Path,
+    source: Source,
+    mapper: Mapper,
+    say: Callable[[str], None],
+) -> FusionRun:
+    """A run whose data is found and whose lengths fit it."""
+    damaged = config.data.on_corrupt
+    train, test = (
+        records.open_records(source.records, split, config.data.modalities, damaged)
+        for split in ("train", "test")
+    )
+    model = registry.build_model(config, train.dims, records.feature_stats(source.records, damaged))
+    for split in (train, test):
+        if split.skipped:
+            say(f"data: {skipped_text(split)}")
+    return FusionRun(config, workdir, source, train, test, model, mapper, say)
+
+
+def source_of(config: ConfigDict, folder: Path) -> Source:
+    """The records of a folder: as they are where it holds prepared ones, else prepared in the
+    cache."""
+    if (folder / manifest_lib.INDEX).is_file() and (folder / manifest_lib.MANIFEST).is_file():
+        dataset = records.open_records(
+            folder, "test", config.data.modalities, config.data.on_corrupt
+        ).dataset
+        return Source(dataset, None, folder, dataset.endswith(SIMULATED))
+    data_cfg = config.data.copy_and_resolve_references()
+    data_cfg.root, data_cfg.records = str(folder), ""
+    layout = layouts.open_layout(data_cfg)
+    told = manifest_lib.digest([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
+    out = cache_dir(data_cfg) / "prepared" / f"{data_cfg.dataset}-on-{told}"
+    return Source(data_cfg.dataset, folder, records.prepare(layout, out, own=True), False)
+
+
+def template(config: ConfigDict, model: Any, split: Any) -> TrainState:
+    """A state of the right shapes, to restore into."""
+    transform = make_optimiser(config.optim, config.train.steps).transform
+    example = streams.example_features(split.dims, config.data)
+    return init_state(model, transform, example, config.seed, config.train.members)
+
+
+def score_videos(
+    evaluator: Evaluator,
+    state: TrainState,
+    split: Any,
+    label: str,
+    indices: Sequence[int] | None = None,
+) -> list[ScoredVideo]:
+    """Frame scores of the videos of a split (None: all), with progress."""
+    indices = range(len(split)) if indices is None else indices
+    with Progress(len(indices), label) as progress:
+        scores = evaluator.unit_scores(state, split, indices, progress.advance)
+    return list(scored_videos(scores, split, indices))
+
+
+def statistics_indices(videos: int) -> np.ndarray:
+    """The videos of a training split of that many that `training_statistics` looks at."""
+    return np.unique(np.linspace(0, videos - 1, min(videos, STATISTICS_VIDEOS)).round().astype(int))
+
+
+def spread_of_frames(videos: Sequence[ScoredVideo]) -> tuple[float, float]:
+    """Mean and standard deviation over all frame scores."""
+    frames = np.concatenate([v.scores.astype(np.float32) for v in videos])
+    return float(frames.mean(dtype=np.float64)), float(frames.std(dtype=np.float64))

@@ -1,0 +1,197 @@
+"""The jobs behind the command line, top to bottom, for every task: train (and evaluate), evaluate,
+evaluate on other data. What differs between tasks is asked of an `OpenRun`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from gfvad.base import run_files
+from gfvad.base.errors import EXIT_NOT_FINITE
+from gfvad.base.types import ConfigError, DataError, ScoredVideo
+from gfvad.measure import calibration, finite, protocols, results, tables, whole_clips
+from gfvad.settings import config as config_lib
+from gfvad.settings.config import Arguments
+from gfvad.tasks import task_of
+from gfvad.tasks.task import OpenRun, Scored
+from gfvad.train import loop, parallel
+from gfvad.train.checkpoint import Checkpoints
+from gfvad.train.identity import alone, claim_output, refuse_other_data, skipped_text
+from gfvad.train.meter import NonFiniteError
+from gfvad.train.run import SingleRun
+
+# checkpoint -> its name in results
+RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}
+SCORES = "scores.npz"
+
+
+@run_files.claims_run
+def train(arguments: Arguments) -> int:
+    """Trains (or goes on), then evaluates. Returns the exit code."""
+    started = time.monotonic()
+    run = begin(arguments)
+    with alone(run.workdir, run.mapper.process_index):
+        if (run.workdir / loop.CHECKPOINTS).is_dir():
+            with Checkpoints(run.workdir / loop.CHECKPOINTS, run.config, run.identity):
+                # opening refuses a run of another configuration before anything of it is written
+                # over
+                pass
+        refuse_other_data(run.workdir, run.content()["content"])
+        if run.mapper.process_index == 0:
+            config_lib.save(run.config, run.workdir)
+            run.keep()
+        try:
+            loop.train(SingleRun(run.training()), run.workdir)
+        except NonFiniteError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_NOT_FINITE
+        return evaluate_run(run, "last", started)
+
+
+@run_files.claims_results
+def evaluate(arguments: Arguments) -> int:
+    """Evaluates the checkpoints of a run again. Returns the exit code."""
+    started = time.monotonic()
+    require_checkpoints(arguments.workdir)
+    run = begin(arguments)
+    with alone(run.workdir, run.mapper.process_index):
+        refuse_other_data(run.workdir, run.content()["content"])
+        return evaluate_run(run, arguments.checkpoint, started)
+
+
+def evaluate_elsewhere(arguments: Arguments) -> int:
+    """Evaluates a run on the test split of other data, arguments.data, into arguments.output; the
+    run's folder is only read. Returns the exit code.
+
+    Scores are normalised by no training videos (that protocol is left out), for the run's own need
+    not be there.
+    """
+    started = time.monotonic()
+    require_checkpoints(arguments.workdir)
+    if not arguments.data.exists():
+        raise ConfigError(
+            f"--data={arguments.data}: not found; expected a folder of features, frames or prepared"
+            " records"
+        )
+    claim_output(arguments.output, arguments.workdir, arguments.data)
+    mapper = devices(arguments.config)
+    if mapper.process_count > 1:
+        raise ConfigError(
+            "--data: an evaluation on other data runs in one process, found"
+            f" {mapper.process_count}; start one"
+        )
+    run = task_of(arguments.config).open_elsewhere(arguments, mapper, loop.to_stderr)
+    with alone(arguments.output, what="evaluation"):
+        return evaluate_run(run, arguments.checkpoint, started)
+
+
+def begin(arguments: Arguments) -> OpenRun:
+    """The run that a command line means; see `Task.open_run`."""
+    mapper = devices(arguments.config)
+    say = loop.to_stderr if mapper.process_index == 0 else loop.quiet
+    run = task_of(arguments.config).open_run(arguments, mapper, say)
+    say(f"run: {arguments.workdir}")
+    return run
+
+
+def devices(config: ConfigDict) -> parallel.Mapper:
+    """The devices of all processes. Raises DataError unless batches divide over them."""
+    parallel.initialise_distributed()
+    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
+    parallel.check_batches(config, mapper)
+    return mapper
+
+
+def require_checkpoints(workdir: Path) -> None:
+    """Raises DataError where a folder is not that of a trained run."""
+    if not (workdir / loop.CHECKPOINTS).is_dir():
+        raise DataError(
+            f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train"
+            " first, or give --workdir=RUN"
+        )
+
+
+def evaluate_run(run: OpenRun, which: str, started: float) -> int:
+    """Scores the test split, evaluates every protocol, writes results, scores and figures,
+    prints the tables."""
+    found = run.checkpoints(which)
+    scored = [run.evaluate(chosen) for chosen in found]
+    if run.mapper.process_index:
+        return 0
+    run.say(
+        f"evaluating every protocol, {run.config.eval.bootstrap} bootstrap resamples"
+        f" ({', '.join(each.rule for each in scored)})"
+    )
+    tree = write_run(run, scored, lambda: time.monotonic() - started)
+    drawn = run.draw(found[0], scored[0].videos) if run.config.eval.figures else []
+    run_files.drawn(run.workdir, drawn)
+    tables.print_table(tree)
+    for split in run.splits.values():
+        if getattr(split, "skipped", None):
+            print(f"note: {skipped_text(split)}")
+    folder = run.workdir
+    print(
+        f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {folder / SCORES}"
+    )
+    if drawn:
+        print(f"figures  {', '.join(str(path) for path in drawn)}")
+    return 0
+
+
+def write_run(
+    run: OpenRun, scored: Sequence[Scored], seconds: Callable[[], float]
+) -> dict[str, Any]:
+    """Evaluates every protocol and writes scores.npz, results.md and results.json, the last one
+    last: it says that a run is finished.
+
+    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took.
+    Returns the tree of results.json.
+    """
+    folder, cfg = run.workdir, run.config
+    for each in scored:
+        finite.require(folder / SCORES, each.videos, run.features)
+    rows: list[protocols.Record] = []
+    for each in scored:
+        rows += protocols.protocol_matrix(
+            each.videos, cfg.eval, each.statistics, checkpoint=each.rule, seed=cfg.seed
+        )
+        alarm = each.alarm or calibration.read_calibration(folder, each.step)
+        rows += whole_clips.records(each.videos, alarm, each.rule, cfg.eval.bootstrap, cfg.seed)
+    rows += run.records()
+    videos = scored[0].videos
+    about = run.about(videos)
+    tree = results.build_results(rows, facts(run, videos, seconds()) | about | run.content())
+    with run_files.run(folder).staged(last="results.json") as staging:
+        results.write_scores(staging / SCORES, videos)
+        results.atomically(
+            staging / "results.md", lambda file: file.write(tables.markdown(tree).encode())
+        )
+        return results.write_tree(staging / "results.json", tree)
+
+
+def facts(run: OpenRun, videos: Sequence[ScoredVideo], seconds: float) -> dict[str, Any]:
+    """What results.json says besides the values, of every task."""
+    config = run.config
+    without_seed = config.copy_and_resolve_references()
+    # neither changes a value that is averaged over seeds
+    without_seed.seed = without_seed.eval.bootstrap = 0
+    return {
+        "dataset": run.dataset,
+        "split": config.data.test_name,
+        "ground_truth_frames": sum(len(v.scores) for v in videos),
+        "positive_frames": sum(int(v.labels.sum()) for v in videos),
+        "seed": config.seed,
+        "config_hash": config_lib.config_hash(config),
+        "group": config_lib.config_hash(without_seed),
+        "label": " + ".join(run.inputs) + (f" ({config.variant})" if config.variant else ""),
+        "device": f"{run.mapper.n_global} x {jax.devices()[0].device_kind}, {run.mapper.backend}",
+        "wall_seconds": seconds,
+        "metric": config.eval.metric,
+        "config": config.to_dict(),
+    }

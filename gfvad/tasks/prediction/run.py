@@ -1,0 +1,241 @@
+"""A run of the predictive model, opened: its clips, ground truth, checkpoints and what an evaluation
+of it says (gfvad/tasks/task.py: OpenRun)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.base.types import ConfigError, DataError, ScoredVideo
+from gfvad.data.frames import clips
+from gfvad.data.frames.layouts import open_layout
+from gfvad.data.frames.source import NO_TOKENS, ClipData, open_split, set_root
+from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
+from gfvad.settings.config import Arguments
+from gfvad.tasks.job import RULES
+from gfvad.tasks.prediction import pictures, run_scorer
+from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.report import Report
+from gfvad.tasks.prediction.training import Training
+from gfvad.tasks.task import Restored, Scored
+from gfvad.train.identity import ON, Learnt, on, stated
+from gfvad.train.parallel import Mapper
+
+
+class Clips(NamedTuple):
+    """A set, opened."""
+
+    train: ClipData
+    test: ClipData
+    truth: Truth  # of the test split
+
+
+@dataclass
+class PredictionRun:
+    """A run of one config on its clips."""
+
+    config: ConfigDict
+    workdir: Path
+    train: ClipData | None  # None where a run is evaluated on other data
+    test: ClipData
+    truth: Truth
+    mapper: Mapper
+    say: Callable[[str], None]
+    found: run_scorer.Found | None = None  # the weights, where a run is evaluated on other data
+    opened: run_scorer.PredictiveRun | None = None  # what is evaluated
+    report: Report | None = None  # of what was evaluated last
+
+    @classmethod
+    def open(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> PredictionRun:
+        """A run on the frames that its config names."""
+        opened = open_clips(arguments.config, say)
+        check_score(arguments.config, opened.train)
+        return cls(arguments.config, arguments.workdir, *opened, mapper, say)
+
+    @classmethod
+    def elsewhere(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> PredictionRun:
+        """A run with the test split of another folder of frames."""
+        other = arguments.config.copy_and_resolve_references()
+        other.data.root = str(arguments.data)
+        # named by the run; where the other folder has none of that name, they are looked for
+        for key in ("spans", "masks"):
+            if other.data[key] and not (arguments.data / other.data[key]).exists():
+                other.data[key] = ""
+        truth = ground_truth(other)
+        found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
+        test = open_split(other, "test", say, found.flow_size)
+        truth = truth or ground_truth(other, test.lengths)
+        if test.text_width != found.text_width:
+            raise DataError(
+                f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
+                f" {found.text_width}; expected the same inputs as the run's"
+            )
+        return cls(other, arguments.output, None, test, truth, mapper, say, found)
+
+    @property
+    def dataset(self) -> str:
+        """As the config calls it."""
+        return self.config.data.dataset
+
+    @property
+    def inputs(self) -> list[str]:
+        """Frames, and what else the model sees of them."""
+        return (
+            ["frames"]
+            + ["differences"] * self.config.model.motion
+            + ["flow"] * self.config.data.flow
+            + ["descriptions"] * bool(self.test.text_width)
+        )
+
+    @property
+    def splits(self) -> Mapping[str, ClipData]:
+        """The clips of each split."""
+        return {n: x for n, x in (("train", self.train), ("test", self.test)) if x is not None}
+
+    @property
+    def identity(self) -> Learnt:
+        """Of the clips of training."""
+        return run_scorer.identity(self.train)
+
+    def training(self) -> Training:
+        """The clips of training, and how it is followed."""
+        split = run_scorer.split_of(self.config, self.train)
+        model = build_model(self.config, self.train.text_width)
+        return Training(self.config, self.train, split, model, self.mapper, self.say)
+
+    def keep(self) -> None:
+        """Nothing: the scorer is kept when it is made."""
+
+    def content(self) -> dict[str, Any]:
+        """Digests of the clips; those of the test split have the ground truth among them."""
+        found = content_of(self.truth, **self.splits)
+        if self.found:
+            found[ON] = on(self.found.workdir, Path(self.config.data.root))
+        return found
+
+    def checkpoints(self, which: str) -> list[Restored]:
+        """The weights asked for, with a scorer; process 0 alone does it."""
+        if self.mapper.process_index:
+            return []
+        found = self.found or run_scorer.find(
+            self.config, self.workdir, which, self.say, self.train
+        )
+        self.opened = run_scorer.complete(found, self.mapper, self.say)
+        return [Restored(RULES.get(which, f"step {which}"), found.step, self.opened.state)]
+
+    def evaluate(self, chosen: Restored) -> Scored:
+        """Scores of the test split, by the terms of the report."""
+        reader, scorer = self.opened.reader, self.opened.scorer
+        label = "scoring the test split"
+        readings = reader.read(chosen.state, self.test, range(len(self.test)), label)
+        self.report = Report(self.config, self.test, self.truth, scorer, readings, chosen.rule)
+        alarm = scorer.threshold(), scorer.threshold_rule()
+        return Scored(chosen.rule, self.report.videos, None, chosen.step, alarm)
+
+    def features(self, index: int) -> Mapping[str, np.ndarray]:
+        """Frames explain no score that is not finite."""
+        return {}
+
+    def records(self) -> list[dict[str, Any]]:
+        """Pixel-level metrics, where there are masks."""
+        return self.report.pixel_records(self.say)
+
+    def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+        """Weights of the terms, everything beside the headline, tables."""
+        return self.report.about()
+
+    def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
+        """Timelines, learning curves, heat maps, terms, experts, one annotated clip."""
+        return pictures.draw_run(self.report, self.workdir, self.opened.reader, chosen.state)
+
+
+def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
+    """Opens (and prepares, where it is the first time) both splits and their ground truth. Raises
+    DataError where they cannot be learnt from."""
+    truth = ground_truth(config)  # before anything is decoded, where that can be
+    train, test = open_split(config, "train", say), open_split(config, "test", say)
+    truth = truth or ground_truth(config, test.lengths)
+    if note := undefined(truth):
+        say(f"warning: {note}")
+    split = run_scorer.split_of(config, train)
+    if skipped := clips.report_skipped(train.names, train.lengths, split):
+        say(skipped)
+    if not len(split.train) or not len(split.validation):
+        raise DataError(
+            f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
+            " out, expected some of each; add videos or change data.validation_fraction"
+        )
+    return Clips(train, test, truth)
+
+
+def content_of(truth: Truth, **splits: ClipData) -> dict[str, Any]:
+    """What results.json says of splits and the ground truth of the test split."""
+    found = stated(**splits)
+    found["content"]["test"]["ground truth"] = truth_digest(truth)
+    return found
+
+
+def truth_digest(truth: Truth) -> str:
+    """Of the frame labels of a split (masks say the same, and are gigabytes)."""
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(np.ascontiguousarray(x)).digest() for x in truth.labels)
+    ).hexdigest()[:16]
+
+
+def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Truth | None:
+    """Labels and masks of the test split; without `lengths` (frames of each video) only where
+    folders of frames tell them: None otherwise.
+
+    Raises DataError where there is no ground truth, or it does not fit the frames.
+    """
+    root = set_root(config.data)
+    folder = open_layout(config.data.layout, root)
+    videos, given = folder.videos("test"), {"spans": config.data.spans, "masks": config.data.masks}
+    there = check_before_decoding(root, videos, folder.videos("train"), **given)
+    if lengths is None:
+        lengths = [len(v.frames) for v in videos]
+        if there and not all(lengths):
+            return None
+    truth = find_truth(root, videos, lengths, **given) if there else None
+    if truth is None:
+        raise DataError(
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md): give config.data.spans or data.masks, or score without labels by"
+            " --mode=score"
+        )
+    return truth
+
+
+def check_score(config: ConfigDict, data: ClipData) -> None:
+    """Raises ConfigError for a score that could not be made in the end: no term that the model
+    has, other weights than terms, none to be had."""
+    cfg = config.score
+    absent = {
+        "pace": not config.model.pace,
+        "flow": data.flow is None,
+        "speed": data.flow is None,
+        "semantic": data.text is None,
+    }
+    names = [name for name in cfg.terms if not absent.get(name)]
+    if not names:
+        raise ConfigError(
+            f"config.score.terms = {cfg.terms!r}: the model has none of them; expected appearance,"
+            " relation, or the inputs that these are made of"
+        )
+    if cfg.weights and len(cfg.weights) != len(names):
+        raise ConfigError(
+            f"config.score.weights has {len(cfg.weights)} numbers; expected {len(names)}, one for"
+            f" each of {', '.join(names)}"
+        )
+    if not cfg.weights and data.tokens is not None:
+        raise ConfigError(NO_TOKENS)
