@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from gfvad import tasks
 from gfvad.base.files import read_text
 from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError, DataError
@@ -75,7 +76,7 @@ class Source(NamedTuple):
     def config(self, variant: str = "") -> ConfigDict:
         """The config with one more variant. Raises ConfigError as the command line does."""
         names = "+".join(filter(None, (self.variant, variant)))
-        return config_lib.parse(
+        return tasks.parse(
             [f"--config={self.file}" + (f":{names}" if names else ""), *self.flags]
         ).config
 
@@ -298,7 +299,7 @@ def apply(make: Callable[[str], ConfigDict], overrides: Overrides) -> ConfigDict
                 f"config.{key} = {value!r}: expected a value like {owner[leaf]!r}"
                 f" ({type(owner[leaf]).__name__})"
             ) from e
-    config_lib.validate(config)
+    tasks.check(config)
     return config
 
 

@@ -18,44 +18,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.fusion.coefficients import Choice
+from gfvad.settings import kinds
 from gfvad.settings.config import flatten
 from gfvad.train.loss_terms import Bounded
 
-# Keys whose values are arguments of the program where settings differ in them.
-VARYING = (
-    "loss.label_smoothing",
-    "loss.variance",
-    "loss.variance_alpha",
-    "loss.variance_k",
-    "loss.smoothness",
-    "loss.sparsity",
-    "loss.branch",
-    "loss.unit_normal",
-    "loss.unit_abnormal",
-    "loss.unit_abnormal_steps",
-    "loss.consistency",
-    "loss.balance",
-    "loss.reconstruction",
-    "loss.frame",
-    "loss.text",
-    "loss.contrast",
-    "loss.flow",
-    "loss.pace",
-    "loss.pace_motion",
-    "loss.pace_still",
-    "optim.learning_rate",
-    "optim.graph_rate",
-    "optim.weight_decay",
-    "optim.clip_norm",
-    "model.relation.threshold",
-    "model.fusion.parametrisation",
-    "model.head.alpha",
-    "model.head.gates",
-    "model.head.mix",
-)
-# Keys that only decide where parameters and random numbers start, which each setting and seed gets
-# from its own config.
-STARTING = ("seed", "model.fusion.start", "model.head.prior")
 LABELS = ("variant",)  # says what a run is called
 AFTER_TRAINING = "score."  # how scores are made of what a model says
 PARAMETRISATION, LARGEST = "model.fusion.parametrisation", "loss.variance_k"
@@ -65,16 +31,24 @@ CORRUPTION = "data.corruption."  # of the test split alone, it does not concern 
 def structure(config: ConfigDict) -> dict[str, Any]:
     """Key -> value of all that must be equal in one program; of tuples that may vary, their
     length."""
-    leaves = flatten(config)
-    left_out = {*STARTING, *LABELS, *(key for key in leaves if key.startswith(AFTER_TRAINING))}
+    leaves, declared = flatten(config), kinds.settings_of(config)
+    left_out = {*LABELS, *(key for key in leaves if key.startswith(AFTER_TRAINING))}
+    # each setting and seed starts from its own config
+    left_out |= {key for key, setting in declared.items() if setting.starts}
+    varies = varying_keys(config)
     if leaves.get(f"{CORRUPTION}at") in ("none", "test"):
         left_out |= {key for key in leaves if key.startswith(CORRUPTION)}
     shape = lambda value: len(value) if isinstance(value, tuple) else "varies"  # noqa: E731
     return {
-        key: shape(value) if key in VARYING else value
+        key: shape(value) if key in varies else value
         for key, value in leaves.items()
         if key not in left_out
     }
+
+
+def varying_keys(config: ConfigDict) -> list[str]:
+    """Keys whose values are arguments of the program where settings differ in them."""
+    return [key for key, setting in kinds.settings_of(config).items() if setting.varies]
 
 
 class Varying(NamedTuple):
@@ -90,8 +64,8 @@ def varying(configs: Sequence[ConfigDict]) -> Varying:
     leaves = [flatten(config) for config in configs]
     differing = [
         key
-        for key in VARYING
-        if key in leaves[0] and any(other[key] != leaves[0][key] for other in leaves)
+        for key in varying_keys(configs[0])
+        if any(other[key] != leaves[0][key] for other in leaves)
     ]
     names = tuple(sorted({str(other.get(PARAMETRISATION)) for other in leaves}))
     values = {key: _array(key, [other[key] for other in leaves], names) for key in differing}

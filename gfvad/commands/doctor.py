@@ -210,7 +210,7 @@ def self_test() -> Iterator[Finding]:
 def data_folder(root: Path) -> Iterator[Finding]:
     """Which layout a folder looks like, and what is wrong with it."""
     from gfvad.data.features import audit, layouts
-    from gfvad.data.frames import layouts as frames
+    from gfvad.data.frames import video_folders
 
     if not root.is_dir():
         yield Finding("FAIL", f"{root}: no such folder; expected one of features or frames")
@@ -227,8 +227,11 @@ def data_folder(root: Path) -> Iterator[Finding]:
         report = audit.audit(layout, progress=None)
         yield Finding("FAIL" if report.errors else "ok", audit.format_report(report, 5))
         return
-    kind = frames.detect(root)
-    count = {split: len(frames.open_layout(kind, root).videos(split)) for split in frames.SPLITS}
+    kind = video_folders.detect(root)
+    count = {
+        split: len(video_folders.open_layout(kind, root).videos(split))
+        for split in video_folders.SPLITS
+    }
     told = ", ".join(f"{n} {split} videos" for split, n in count.items())
     known = ", ".join(layouts.LAYOUTS)
     if kind == "any":

@@ -32,14 +32,14 @@ def work(argv: Sequence[str], about: str) -> int:
     words = joined(argv)
     if {"-h", "--help"} & set(words):
         print(about)
-        words = [word for word in words if word.startswith("--config=")]
-        if not words:
-            return 0
-    from gfvad.settings import config as config_lib
+        if any(word.startswith("--config=") for word in words):
+            from gfvad.settings import command_line
 
-    arguments = config_lib.parse(words)
-    if arguments is None:
+            print(command_line.settings_text(words))
         return 0
+    from gfvad.tasks import parse
+
+    arguments = parse(words)
     # after the command line is known to be sound: these imports cost seconds
     if arguments.mode == "score":
         from gfvad.scoring import frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gfvad.base import run_files
 from gfvad.measure import finite
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks import task_of
 
 

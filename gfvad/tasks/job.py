@@ -17,7 +17,7 @@ from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.measure import calibration, finite, protocols, results, tables, whole_clips
 from gfvad.settings import config as config_lib
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks import task_of
 from gfvad.tasks.task import OpenRun, Scored
 from gfvad.train import loop, parallel

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from gfvad.base.types import ScoredVideo
 from gfvad.encoders.units import Picture, Sound
 from gfvad.measure.score_result import UnitScore, VideoScores
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 
 if TYPE_CHECKING:  # jax, and what needs PyAV, are loaded by who uses them
     from gfvad.extraction.media import MediaInfo

@@ -12,38 +12,16 @@ import jax
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError
-from gfvad.settings.config import flatten
-from gfvad.settings.history import filled
+from gfvad.settings.config import telling
+from gfvad.settings.kinds import earlier
 from gfvad.train.identity import Learnt
 
-# What a run may be continued with although it differs: where things lie, how evaluation is done,
-# what runs it.
-FREE = (
-    "data.root",
-    "data.cache_dir",
-    "data.require_real",
-    "data.eval_lengths",
-    "data.eval_mode",
-    "data.eval_batch_size",
-)
-FREE += (
-    "variant",
-    "data.test_name",
-    "train.log_every",
-    "train.eval_every",
-    "train.checkpoint_every",
-    "train.keep",
-)
-FREE += ("data.store", "data.workers", "data.spans", "data.masks", "data.on_corrupt")
-FREE_GROUPS = ("eval.", "parallel.", "score.")
 NAMED = 5  # differences spelt out in an error
 
 
 def training_leaves(config: ConfigDict) -> dict[str, Any]:
     """Dotted key -> value of all that a checkpoint depends on, as JSON gives it back."""
-    leaves = {
-        k: v for k, v in flatten(config).items() if k not in FREE and not k.startswith(FREE_GROUPS)
-    }
+    leaves = telling(config, lambda setting: not setting.free)
     return {key: plain(value) for key, value in leaves.items()}
 
 
@@ -70,7 +48,7 @@ def refuse_others(
 ) -> None:
     """Raises ConfigError where the meta of a checkpoint is of another configuration, of other
     videos, or of other data under their names."""
-    found = filled(meta["config"], expected)
+    found = plain(earlier(meta["config"], expected))
     if found != expected:
         raise ConfigError(
             f"{where}: this checkpoint belongs to another configuration (hash found"

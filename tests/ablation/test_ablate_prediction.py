@@ -13,6 +13,7 @@ from gfvad.ablation.groups import plan
 from gfvad.ablation.sweep import Source, read_sweep
 from gfvad.commands import ablate
 from gfvad.settings import config as config_lib
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction.run import PredictionRun
 from gfvad.train import loop, parallel
@@ -64,7 +65,7 @@ def test_a_setting_gets_its_own_runs_numbers(ablated, tmp_path):
     """Parameters, the written memory and the log of one setting and seed."""
     folder = ablated[0] / "settings" / "other" / "seed1"
     config = config_lib.load(str(folder))
-    arguments = config_lib.Arguments(config, "train", tmp_path, "last", None, None, None)
+    arguments = Arguments(config, "train", tmp_path, "last", None, None, None)
     mapper = parallel.make_mapper("pmap", 1)
     opened = PredictionRun.open(arguments, mapper, lambda text: None)
     alone = loop.train(SingleRun(opened.training()), tmp_path)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gfvad import tasks
 from gfvad.ablation import plots
 from gfvad.ablation.groups import plan
 from gfvad.ablation.sweep import Setting, Source, read_sweep
 from gfvad.base.types import ConfigError
-from gfvad.settings import config as config_lib
 from gfvad.tasks.fusion.subsets import keep
 
 SHIPPED = sorted(
@@ -39,7 +39,7 @@ def test_shipped_sweeps_are_valid(name, source, tmp_path):
         why.startswith(("the same as", "impossible here")) for why in sweep.left_out.values()
     )
     for setting in sweep.settings:
-        config_lib.validate(setting.config)
+        tasks.check(setting.config)
         assert setting.config.eval.bootstrap == 0 and (setting.differs == {}) == (
             setting.name == sweep.base
         )

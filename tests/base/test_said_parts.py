@@ -250,6 +250,7 @@ def test_labels_and_classes_of_a_predictive_run(tmp_path):
     """`gfvad report` and `gfvad compare` read its labels; `gfvad compare breakdown` says that it has
     no classes."""
     tiny_clips = pytest.importorskip("tiny_clips")
+    from gfvad import tasks
     from gfvad.commands import compare
     from gfvad.settings import config as config_lib
     from gfvad.tasks import frame_labels, video_classes
@@ -261,7 +262,7 @@ def test_labels_and_classes_of_a_predictive_run(tmp_path):
         f"--workdir={tmp_path}",
         *tiny_clips.flags(),
     ]
-    config = config_lib.parse(argv).config
+    config = tasks.parse(argv).config
     frames = dict(zip(("01", "02", "03"), tiny_clips.TEST))
     np.savez_compressed(
         tmp_path / "scores.npz", **{name: np.zeros(n, np.float32) for name, n in frames.items()}

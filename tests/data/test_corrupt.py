@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tiny
 
+from gfvad import tasks
 from gfvad.base.types import ConfigError
 from gfvad.data import corrupt, pipeline
-from gfvad.settings import config as config_lib
 
 
 def settings(**changes):
@@ -134,5 +134,5 @@ def test_it_strikes_in_training_and_evaluation(records):
 )
 def test_wrong_settings_are_refused_by_name(changes, message):
     with pytest.raises(ConfigError, match=message):
-        config_lib.validate(settings(**changes))
-    config_lib.validate(settings())
+        tasks.check(settings(**changes))
+    tasks.check(settings())

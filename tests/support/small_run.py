@@ -5,6 +5,7 @@ import importlib
 import jax
 import numpy as np
 
+from gfvad import tasks
 from gfvad.data import streams
 from gfvad.data.features import layouts, records
 from gfvad.settings import config as config_lib
@@ -52,7 +53,7 @@ class Run:
             | {"data.cache_dir": str(folder / "cache")}
             | {key.replace("__", "."): value for key, value in changed.items()}
         )
-        config_lib.validate(self.config)
+        tasks.check(self.config)
         rng = np.random.default_rng(0)
         self.widths = {m: DIMS.get(m, TEXT) for m in self.config.data.modalities}
         self.model = model = registry.build_model(self.config, self.widths)

@@ -7,16 +7,8 @@ from pathlib import Path
 
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SECRET, Context, Effect, Mutation
 
-LONG = (
-    "train.steps",
-    "eval.bootstrap",
-    "data.simulated",
-    "train.members",
-    "data.cache_dir",
-    "data.root",
-    "data.records",
-    "head.layers",
-)  # large ones only take long
+# of keys whose large values only take long
+LONG = tuple("train.steps bootstrap simulated members cache_dir root records head.layers".split())
 VALUES = (
     "-1",
     "0",
@@ -42,12 +34,14 @@ VALUES = (
 def override(c: Context) -> Effect:
     """A key of the configuration gets an odd value."""
     from configs.own import get_config
-    from gfvad.settings.config import flatten
+    from gfvad.settings.kinds import settings_of
 
-    keys = sorted(set(flatten(get_config())) - {"data.cache_dir"})  # which is a place to write to
-    key = c.rng.choice(keys)
+    table = settings_of(get_config())
+    key = c.rng.choice(sorted(table.keys() - {"data.cache_dir"}))  # which is a place to write to
+    bounds = table[key].range
+    outside = (f"{bounds.low - 1}", f"{bounds.high + 1}") if bounds else ()
     value = c.rng.choice(
-        [v for v in VALUES if not (any(part in key for part in LONG) and len(v) > 4)]
+        [v for v in VALUES + outside if not (any(part in key for part in LONG) and len(v) > 4)]
     )
     if any(part in key for part in LONG) and value in ("3", "True"):
         value = "0"

@@ -14,13 +14,13 @@ from ml_collections import ConfigDict
 
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
-from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
 from gfvad.tasks.fusion.training import Training
@@ -196,7 +196,7 @@ class FusionRun:
         source, found = self.source, {}
         if source.simulated and source.root is not None:
             found["bayes_optimal"] = simulate.report(source.root, self.config.data.modalities)
-        if not layouts.LAYOUTS[self.config.data.layout].compares:
+        if not layouts.LAYOUTS.find(self.config.data.layout).compares:
             return found
         if source.root is None:
             self.say(

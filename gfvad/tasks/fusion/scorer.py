@@ -19,6 +19,7 @@ from gfvad.encoders.units import FRAMES, SIDE
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
+from gfvad.tasks import check
 from gfvad.tasks.fusion import registry, score_videos, standalone
 from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
@@ -115,7 +116,8 @@ def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
 def open_run(workdir: Path, checkpoint: str = "last") -> WeakRun:
     """A checkpoint of a run. Raises ConfigError without a config, DataError without checkpoints."""
     config = config_lib.load(str(workdir))
-    config_lib.validate_stored(config, workdir)
+    with config_lib.stored(workdir):
+        check(config)
     folder = workdir / loop.CHECKPOINTS
     if not folder.is_dir():
         raise DataError(

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import Batch, ScoredVideo
 from gfvad.data.features import records
-from gfvad.data.features.source import fit_lengths, resolve
+from gfvad.data.features.dataset import fit_lengths, resolve
 from gfvad.tasks import job
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion import run as run_lib

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def check(config: ConfigDict) -> None:
     from gfvad.data import corrupt
     from gfvad.tasks.fusion import registry
 
+    registry.check_data(config.data)
     corrupt.check(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
 
@@ -80,7 +81,7 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
 def _test_split(config: ConfigDict):
     """Records of the test split of the data that a config names."""
     from gfvad.data.features import records
-    from gfvad.data.features.source import resolve
+    from gfvad.data.features.dataset import resolve
 
     path = resolve(config, lambda text: None).records
     return records.open_records(path, "test", config.data.modalities)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.frames.source import open_split
+from gfvad.data.frames.clip_data import open_split
 from gfvad.measure import finite
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks import job
 from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction import scorer as scorer_lib

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
-from gfvad.data.frames.layouts import open_layout
-from gfvad.data.frames.source import NO_TOKENS, ClipData, open_split, set_root
+from gfvad.data.frames.clip_data import NO_TOKENS, ClipData, open_split, set_root
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
-from gfvad.settings.config import Arguments
+from gfvad.data.frames.video_folders import open_layout
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, run_scorer
 from gfvad.tasks.prediction.model import build_model

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import DataError
 from gfvad.data.frames import clips
-from gfvad.data.frames.source import ClipData, open_split
+from gfvad.data.frames.clip_data import ClipData, open_split
 from gfvad.settings.config import flatten
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader

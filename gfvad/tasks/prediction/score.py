@@ -18,9 +18,10 @@ from gfvad.data.captions import cache_folder
 from gfvad.data.frames import decode, finding
 from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each
-from gfvad.data.frames.layouts import VideoFile, open_layout
+from gfvad.data.frames.video_folders import VideoFile, open_layout
 from gfvad.measure.score_result import VideoScores
 from gfvad.settings import config as config_lib
+from gfvad.tasks import check
 from gfvad.tasks.prediction import run_scorer, score_terms
 from gfvad.tasks.prediction.frame_errors import assemble
 from gfvad.tasks.prediction.run_scorer import PredictiveRun
@@ -64,7 +65,8 @@ class PredictiveScorer:
                 f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected"
                 " 'predictive': this run scores features, not frames"
             )
-        config_lib.validate_stored(config, workdir)
+        with config_lib.stored(workdir):
+            check(config)
         if config.data.vision != "patches":
             raise ConfigError(
                 f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected"

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
-from gfvad.settings.config import Arguments
+from gfvad.settings.command_line import Arguments
 from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ kind = "predictive"
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
-    from gfvad.tasks.prediction import settings
+    from gfvad.tasks.prediction.check import check as check_together
 
-    settings.validate(config)
+    check_together(config)
 
 
 def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
@@ -68,9 +68,9 @@ def export(
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test videos, as long as their scores. Raises DataError where there
     are none."""
-    from gfvad.data.frames.layouts import open_layout
-    from gfvad.data.frames.source import set_root
+    from gfvad.data.frames.clip_data import set_root
     from gfvad.data.frames.truth import find_truth
+    from gfvad.data.frames.video_folders import open_layout
     from gfvad.measure.results import read_scores
 
     root, scores = set_root(config.data), read_scores(run / "scores.npz")

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gfvad.data import pipeline
 from gfvad.data.frames import clips
-from gfvad.data.frames.source import ClipData, TrainingClips
+from gfvad.data.frames.clip_data import ClipData, TrainingClips
 from gfvad.tasks.prediction import step as step_lib
 from gfvad.tasks.prediction.frame_errors import Reader
 from gfvad.tasks.prediction.model import PredictiveModel, members_of

@@ -362,7 +362,7 @@ REFUSED = [
         "needs a filter on audio",
     ),
     ({"model.confidence": ("adio",)}, r"model.confidence = 'adio'; did you mean 'audio'\?"),
-    ({"model.head.prior": 1.0}, "model.head.prior = 1.0: expected a probability"),
+    ({"model.head.prior": 1.0}, "model.head.prior = 1.0: expected a number in \\(0, 1\\)"),
     (
         {"model.filter.modalities": ("rbg",)},
         r"model.filter.modalities = 'rbg'; did you mean 'rgb'\?",
@@ -380,9 +380,9 @@ REFUSED = [
         {"model.fusion.form": "full", "model.relation.temporal_tau": 2.0},
         "model.fusion.form is 'full', .* but there are 3",
     ),
-    ({"model.expansion.order": 0}, "model.expansion.order = 0: expected 1 or more"),
+    ({"model.expansion.order": 0}, "model.expansion.order = 0: expected a whole number from 1"),
     ({"model.dropout": 1.0}, "model.dropout = 1.0: expected a fraction"),
-    ({"model.expansion.restart": 1.5}, "model.expansion.restart is 1.5"),
+    ({"model.expansion.restart": 1.5}, "model.expansion.restart = 1.5"),
     ({"model.relation.threshold": 2.0}, "threshold"),
 ]
 

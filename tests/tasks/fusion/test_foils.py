@@ -15,9 +15,8 @@ from documented import DRAWN as TINY
 
 from configs.common import get_config
 from configs.variants import FOIL_KINDS
-from gfvad import main
+from gfvad import main, tasks
 from gfvad.base.types import ConfigError
-from gfvad.settings import config as config_lib
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion.foils import KINDS, TemporalNetwork
 from gfvad.tasks.fusion.step import train_step
@@ -561,7 +560,7 @@ def test_a_run_leaves_results_scores_and_figures(repository, monkeypatch, tmp_pa
             {"model.foil.kind": "cross_attention", "model.foil.heads": 4},
             "model.foil.heads = 4: expected a divisor of config.model.embed_dim = 6",
         ),
-        ({"model.foil.rank": 0}, "model.foil.rank = 0: expected 1 or more"),
+        ({"model.foil.rank": 0}, "model.foil.rank = 0: expected a whole number from 1"),
         (
             {"model.filter.modalities": ("rgb",)},
             "model.filter.modalities.*'feature_fusion' has no filter",
@@ -586,7 +585,7 @@ def test_impossible_settings_are_refused_by_key(changes, message):
 def test_variants_are_the_kinds_and_join_in_either_order(repository, monkeypatch):
     monkeypatch.chdir(repository)
     assert FOIL_KINDS == KINDS
-    parse = lambda text: config_lib.parse([f"--config=configs/{text}"]).config  # noqa: E731
+    parse = lambda text: tasks.parse([f"--config=configs/{text}"]).config  # noqa: E731
     for name, others in {
         "ucf": ("text", "scores", "i3d"),
         "xd": ("rgb", "audio_visual_text"),

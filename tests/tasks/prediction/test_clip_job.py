@@ -17,10 +17,9 @@ import video_files
 from PIL import Image
 from tiny_clips import flags
 
-from gfvad import main
+from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.data import pipeline
-from gfvad.settings import config as config_lib
 from gfvad.tasks import job
 from gfvad.train import parallel, run
 
@@ -381,7 +380,7 @@ def test_a_memory_instead_of_experts(tiny_set, tmp_path):
 )
 def test_impossible_settings_by_name(settings, words):
     with pytest.raises(ConfigError) as error:
-        config_lib.parse([CONFIG, *flags(**settings)])
+        tasks.parse([CONFIG, *flags(**settings)])
     for word in words:
         assert word in str(error.value), str(error.value)
 

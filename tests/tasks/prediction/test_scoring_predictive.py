@@ -14,11 +14,11 @@ import video_files
 from ml_collections import ConfigDict
 
 from configs.common import get_config
-from gfvad import main
+from gfvad import main, tasks
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
+from gfvad.data.frames.clip_data import open_split
 from gfvad.data.frames.descriptions import describe_one
-from gfvad.data.frames.source import open_split
 from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
@@ -60,7 +60,7 @@ def launch(*argv):
 def untrained(root, workdir, variant):
     """The folder of a run before its first step, as earlier versions left it: without a scorer.
     (The training of one: tests/tasks/prediction/test_clip_job.py.)"""
-    config = config_lib.parse(
+    config = tasks.parse(
         [
             f"--config=configs/ped2.py:{variant}",
             f"--config.data.root={root}",
