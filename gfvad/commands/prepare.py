@@ -88,12 +88,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def data_config(arguments: argparse.Namespace):
-    """config.data as this command line means it, all else by configs/common.py."""
-    try:
-        from configs.common import get_config
-    except ImportError:
-        raise ConfigError("configs/common.py not found: run this in the checkout") from None
-    cfg = get_config().data
+    """config.data as this command line means it, all else at its default."""
+    from gfvad.settings.kinds import default_config
+
+    cfg = default_config().data
     cfg.dataset, (cfg.layout, modalities) = arguments.dataset, DATASETS[arguments.dataset]
     cfg.root = str(Path(arguments.source).expanduser())
     cfg.modalities = (

@@ -74,6 +74,7 @@ def evaluate_elsewhere(arguments: Arguments) -> int:
     """
     started = time.monotonic()
     require_checkpoints(arguments.workdir)
+    assert arguments.data is not None and arguments.output is not None
     if not arguments.data.exists():
         raise ConfigError(
             f"--data={arguments.data}: not found; expected a folder of features, frames or prepared"

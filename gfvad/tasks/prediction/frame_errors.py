@@ -98,7 +98,7 @@ class Reader:
         return total / total.sum(1, keepdims=True), np.concatenate(last)
 
     def errors(
-        self, state: TrainState, data: ClipData, videos: Sequence[int], count: int
+        self, state: TrainState, data: ClipData, videos: Sequence[int] | np.ndarray, count: int
     ) -> dict[str, float]:
         """Mean errors of the predictions on `count` clips of some videos, evenly chosen: what
         training is followed by."""

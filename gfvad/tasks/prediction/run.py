@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ class PredictionRun:
     mapper: Mapper
     say: Callable[[str], None]
     found: run_scorer.Found | None = None  # the weights, where a run is evaluated on other data
-    opened: run_scorer.PredictiveRun | None = None  # what is evaluated
-    report: Report | None = None  # of what was evaluated last
+    opened: run_scorer.PredictiveRun = field(init=False, repr=False)  # what is evaluated
+    report: Report = field(init=False, repr=False)  # of what was evaluated last
 
     @classmethod
     def open(
@@ -65,16 +65,17 @@ class PredictionRun:
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> PredictionRun:
         """A run with the test split of another folder of frames."""
+        assert arguments.data is not None and arguments.output is not None
         other = arguments.config.copy_and_resolve_references()
         other.data.root = str(arguments.data)
         # named by the run; where the other folder has none of that name, they are looked for
         for key in ("spans", "masks"):
             if other.data[key] and not (arguments.data / other.data[key]).exists():
                 other.data[key] = ""
-        truth = ground_truth(other)
+        early = ground_truth(other)
         found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
         test = open_split(other, "test", say, found.flow_size)
-        truth = truth or ground_truth(other, test.lengths)
+        truth = early or known_truth(other, test)
         if test.text_width != found.text_width:
             raise DataError(
                 f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
@@ -105,10 +106,12 @@ class PredictionRun:
     @property
     def identity(self) -> Learnt:
         """Of the clips of training."""
+        assert self.train is not None
         return run_scorer.identity(self.train)
 
     def training(self) -> Training:
         """The clips of training, and how it is followed."""
+        assert self.train is not None
         split = run_scorer.split_of(self.config, self.train)
         model = build_model(self.config, self.train.text_width)
         return Training(self.config, self.train, split, model, self.mapper, self.say)
@@ -162,9 +165,9 @@ class PredictionRun:
 def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
     """Opens (and prepares, where it is the first time) both splits and their ground truth. Raises
     DataError where they cannot be learnt from."""
-    truth = ground_truth(config)  # before anything is decoded, where that can be
+    early = ground_truth(config)  # before anything is decoded, where that can be
     train, test = open_split(config, "train", say), open_split(config, "test", say)
-    truth = truth or ground_truth(config, test.lengths)
+    truth = early or known_truth(config, test)
     if note := undefined(truth):
         say(f"warning: {note}")
     split = run_scorer.split_of(config, train)
@@ -213,6 +216,13 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
             " (docs/data.md): give config.data.spans or data.masks, or score without labels by"
             " --mode=score"
         )
+    return truth
+
+
+def known_truth(config: ConfigDict, test: ClipData) -> Truth:
+    """Labels and masks of the test split, whose frames are counted. Raises as `ground_truth`."""
+    truth = ground_truth(config, [int(n) for n in test.lengths])
+    assert truth is not None
     return truth
 
 
