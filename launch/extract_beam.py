@@ -37,7 +37,7 @@ from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 from gfvad.base.types import ConfigError, DataError  # noqa: E402
 from gfvad.encoders.registry import UnitEncoder, open_encoder  # noqa: E402
 from gfvad.extraction import job, workers  # noqa: E402
-from gfvad.extraction.task import Failure, Task, work  # noqa: E402
+from gfvad.extraction.one_video import Failure, Task, work  # noqa: E402
 
 RUNNERS = ("DirectRunner", "SparkRunner", "FlinkRunner", "DataflowRunner", "PortableRunner")
 FILES = 2000  # of one pipeline

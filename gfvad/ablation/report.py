@@ -16,7 +16,7 @@ from gfvad.base import run_files
 from gfvad.base.files import read_json_lines, write_table, write_text
 from gfvad.base.types import DataError
 from gfvad.data.features import records
-from gfvad.data.features.source import Source
+from gfvad.data.features.dataset import Source
 from gfvad.measure import compare
 from gfvad.measure.compare import Comparison, Resampled, Spread, Videos, between, number, p_value
 from gfvad.measure.results import read_results, read_scores

@@ -23,7 +23,7 @@ from gfvad.base.owned import remove_tree
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError
 from gfvad.data.features import records
-from gfvad.data.features.source import Source, fit_lengths, resolve
+from gfvad.data.features.dataset import Source, fit_lengths, resolve
 from gfvad.measure.results import plain
 from gfvad.settings import config as config_lib
 from gfvad.tasks.fusion.run import announce, assemble

@@ -16,7 +16,7 @@ import numpy as np
 
 from gfvad.base.types import Batch, ConfigError, DataError
 from gfvad.data import corrupt, sampling
-from gfvad.data.manifest import digest
+from gfvad.data.prepared_folder import digest
 
 # decoded training videos are kept in memory where they fit in this; else each is read when it is
 # drawn

@@ -23,10 +23,16 @@ from gfvad.base.types import ConfigError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.base import some
 from gfvad.data.frames import finding
-from gfvad.encoders.registry import DEFAULT, UnitEncoder, open_encoder
+from gfvad.encoders.registry import (
+    DEFAULT,
+    ENCODERS,
+    UnitEncoder,
+    find_encoder,
+    open_encoder,
+    settings_known,
+)
 from gfvad.extraction import labels as labels_lib
-from gfvad.extraction.labels import Label
-from gfvad.extraction.manifest import (
+from gfvad.extraction.feature_folder import (
     ANNOTATIONS,
     COUNTS,
     LABELS,
@@ -40,19 +46,19 @@ from gfvad.extraction.manifest import (
     feature_file,
     stamp,
 )
-from gfvad.extraction.task import Failure, Spec, Task, merged, notes_on, open_spec, work
-from gfvad.extraction.videos import Source, find_videos, name_of
+from gfvad.extraction.labels import Label
+from gfvad.extraction.one_video import Failure, Spec, Task, merged, notes_on, open_spec, work
+from gfvad.extraction.videos import VideoSource, find_videos, name_of
 from gfvad.extraction.workers import Stop, spread
 
 TEST_FRACTION = 0.2
 SHOWN_FAILURES = 50
-OF_ANY_MODALITY = ("onnx", "transformers")  # encoders that are told their modality
 
 
 class Plan(NamedTuple):
     """What a call has to do."""
 
-    videos: Sequence[Source]
+    videos: Sequence[VideoSource]
     labels: Mapping[str, Label]  # {} where none were given
     spans: Mapping[str, Sequence[tuple[int, int, str]]]
     specs: Mapping[str, Spec]  # modality -> encoder
@@ -157,7 +163,7 @@ def make_plan(
 
 
 def read_spans(
-    path: Path, videos: Sequence[Source], labels: Mapping[str, Label]
+    path: Path, videos: Sequence[VideoSource], labels: Mapping[str, Label]
 ) -> dict[str, list[tuple[int, int, str]]]:
     """{name: [(start, end, class)]} of spans.csv, names with or without folders and suffix.
 
@@ -200,7 +206,7 @@ def read_specs(
                 " modality"
             )
         settings = {key.strip(): _value(value) for key, _, value in pairs}
-        if name in OF_ANY_MODALITY:
+        if "modality" in settings_known(name):
             settings.setdefault("modality", modality)
         chosen[modality] = Spec(modality, name, tuple(sorted(settings.items())), opener)
     if descriptions:
@@ -215,11 +221,12 @@ def read_specs(
             f"--modalities={modalities}: expected each once, and those of --encoder and"
             f" --descriptions ({', '.join(chosen) or 'none'}) among them"
         )
-    for m in (m for m in asked if m not in chosen and m not in (*DEFAULT, "text", "objects")):
-        raise ConfigError(
-            f"--modalities={modalities}: {m!r} has no encoder of its"
-            f" own{nearest(m, (*DEFAULT, 'text', 'objects'))}; give --encoder={m}=NAME:..."
-        )
+    for m in (m for m in asked if m not in chosen):
+        if getattr(find_encoder(m), "modality", "") != m:
+            raise ConfigError(
+                f"--modalities={modalities}: {m!r} has no encoder of its"
+                f" own{nearest(m, list(ENCODERS['units']))}; give --encoder={m}=NAME:..."
+            )
     return {m: chosen.get(m, Spec(m, m, (), opener)) for m in asked}
 
 
@@ -231,7 +238,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def read_labels(arguments: argparse.Namespace, videos: Sequence[Source]) -> dict[str, Label]:
+def read_labels(arguments: argparse.Namespace, videos: Sequence[VideoSource]) -> dict[str, Label]:
     """{name: Label}; {} where no labels are asked for. Raises ConfigError, DataError."""
     fraction, fold = arguments.test_fraction, arguments.fold
     if not 0 <= fraction <= 1:

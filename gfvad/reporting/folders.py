@@ -8,7 +8,7 @@ from pathlib import Path
 from gfvad.base.files import lies_at
 from gfvad.base.types import DataError
 from gfvad.data.frames.finding import is_video, suffix_of
-from gfvad.data.frames.layouts import IMAGES
+from gfvad.data.frames.video_folders import IMAGES
 from gfvad.measure.results import find_results, left_out
 from gfvad.reporting.contents import Contents
 from gfvad.reporting.runs import ABLATION, RESULTS, ablation, one_run, several_runs

@@ -16,7 +16,7 @@ import numpy as np
 
 from gfvad.base.types import DataError
 from gfvad.data.frames.decode import DEFAULT_FPS, RGB, read_image
-from gfvad.data.frames.layouts import frames_of
+from gfvad.data.frames.video_folders import frames_of
 from gfvad.encoders.units import RATE, Picture, Sound
 from gfvad.extraction import media
 

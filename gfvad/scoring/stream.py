@@ -15,7 +15,7 @@ from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
 from gfvad.encoders.units import Picture
-from gfvad.extraction.sources import Live, is_file, live
+from gfvad.extraction.live_sources import Live, is_file, live
 from gfvad.measure.score_result import VideoScores
 from gfvad.scoring import files
 from gfvad.scoring.job import model_of, open_scorer

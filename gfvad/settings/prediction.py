@@ -16,7 +16,7 @@ SHARED = changed(
             default="frames",
             meaning="How the videos lie on disk: frames (training/frames/01/000.jpg), ucsd"
             " (Train/Train001/001.tif), videos (training/videos/*), or found out (auto).",
-            choices="gfvad.data.frames.layouts.LAYOUTS",
+            choices="gfvad.data.frames.video_folders.LAYOUTS",
         ),
         "data.root": dict(meaning="Folder of the set; there is no stand-in."),
         "data.validation_fraction": dict(

@@ -488,7 +488,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
         ),
         (
             ["--config=configs/xd.py", "--sweep=configs/sweeps/loses.py", "--workdir=x"],
-            "file not found; sweeps here: configs/sweeps/alone.py",
+            "file not found; expected the path of one, or one of alone, ",
         ),
         (
             [

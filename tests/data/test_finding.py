@@ -15,7 +15,7 @@ from media_files import tone, write_media
 from gfvad.base.types import DataError
 from gfvad.commands import score
 from gfvad.data.frames import decode, finding
-from gfvad.data.frames.layouts import gather, open_layout
+from gfvad.data.frames.video_folders import gather, open_layout
 from gfvad.encoders.units import Picture
 from gfvad.extraction import media, videos
 from gfvad.measure.score_result import VideoScores

@@ -18,8 +18,8 @@ from gfvad.commands import prepare
 from gfvad.data import annotations
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import base
-from gfvad.data.frames import layouts as video_layouts
 from gfvad.data.frames import truth
+from gfvad.data.frames import video_folders as video_layouts
 from gfvad.data.frames.descriptions import read_descriptions
 from gfvad.extraction import job, labels, videos
 

@@ -13,7 +13,7 @@ from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts import base, parts, rules
-from gfvad.data.frames import layouts as video_layouts
+from gfvad.data.frames import video_folders as video_layouts
 from gfvad.extraction import labels, videos
 
 FORMS = {  # how a set is made: (layout, builder, modalities)
@@ -393,7 +393,7 @@ def test_the_command_says_it_in_one_line(made, tmp_path, capsys):
 def test_records_made_before_parts_were_compared(tmp_path):
     import fake_layout
 
-    from gfvad.data.features import records, source
+    from gfvad.data.features import dataset, records
 
     made = [
         fake_layout.make_video(n, 4, split=s)
@@ -402,4 +402,4 @@ def test_records_made_before_parts_were_compared(tmp_path):
     records.prepare(fake_layout.FakeLayout(made), tmp_path / "set", progress=None)
     config = ff.config("fake", tmp_path, "rgb", "audio", records=str(tmp_path / "set"))
     with pytest.raises(DataError, match="1 videos are in both parts: b.mp4"):
-        source.given(config, print)
+        dataset.given(config, print)

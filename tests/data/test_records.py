@@ -15,7 +15,7 @@ import pytest
 from fake_layout import FakeLayout, make_video
 
 from gfvad.base.types import DataError
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data.features import records
 from gfvad.data.features.records import feature_stats, open_records
 

@@ -18,7 +18,7 @@ from gfvad.commands import export, score  # noqa: E402
 from gfvad.encoders.registry import DEFAULT, open_encoder  # noqa: E402
 from gfvad.encoders.units import PATCH  # noqa: E402
 from gfvad.extraction import provenance  # noqa: E402
-from gfvad.extraction.manifest import describe_encoder  # noqa: E402
+from gfvad.extraction.feature_folder import describe_encoder  # noqa: E402
 from gfvad.tasks.fusion.live import UnitStreamer  # noqa: E402
 from gfvad.tasks.fusion.scorer import open_weak  # noqa: E402
 

@@ -4,7 +4,7 @@ import json
 
 from media_files import open_fake
 
-from gfvad.extraction import job, manifest
+from gfvad.extraction import feature_folder, job
 
 
 def call(*arguments, opener=open_fake, workers=0):
@@ -19,9 +19,9 @@ def tree(folder):
     return {
         str(p.relative_to(folder)): p.read_bytes()
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in (manifest.MANIFEST, manifest.LOCK)
+        if p.is_file() and p.name not in (feature_folder.MANIFEST, feature_folder.LOCK)
     }
 
 
 def read_manifest(folder):
-    return json.loads((folder / manifest.MANIFEST).read_text())
+    return json.loads((folder / feature_folder.MANIFEST).read_text())

@@ -12,7 +12,7 @@ import numpy as np
 
 from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.types import DataError, Video
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 
 DIGEST = "sha256"  # column of the index: of each video's features
 # columns of the index that say what is learnt

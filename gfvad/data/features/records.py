@@ -3,7 +3,7 @@ random. The only importer of that library.
 
 A folder holds gfvad_videos/1.0.0/ (the tensorflow-datasets set: shards, features.json), index.json
 (everything but the features), feature_stats.npz (of the training split) and manifest.json (see
-data/manifest.py). It is complete or absent.
+data/prepared_folder.py). It is complete or absent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.files import require_regular
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, Video
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.opened import DIGEST, Records, feature_digest
 from gfvad.data.features.statistics import Moments

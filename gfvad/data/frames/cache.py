@@ -38,8 +38,8 @@ from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.finding import passed_over
-from gfvad.data.frames.layouts import VideoFile, VideoFolder, fingerprint
-from gfvad.data.manifest import seal_of
+from gfvad.data.frames.video_folders import VideoFile, VideoFolder, fingerprint
+from gfvad.data.prepared_folder import seal_of
 from gfvad.measure.results import atomically
 
 VERSION = 1  # of the format: caches of another one are made anew

@@ -15,7 +15,7 @@ import numpy as np
 
 from gfvad.base.files import read_bytes, require_regular
 from gfvad.base.types import DataError
-from gfvad.data.frames.layouts import VideoFile
+from gfvad.data.frames.video_folders import VideoFile
 
 GREY, RGB = 1, 3  # channels
 DEFAULT_FPS = 10.0  # of folders of frames, and of files that do not say

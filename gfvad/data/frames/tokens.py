@@ -2,7 +2,7 @@
 and kept as one float16 memory map on disk.
 
 A cache folder holds tokens.npy [T_total, L, D], index.json (names, lengths, grid) and manifest.json
-(written last, see data/manifest.py). It is complete or absent; an interrupted run leaves a hidden
+(written last, see data/prepared_folder.py). It is complete or absent; an interrupted run leaves a hidden
 folder beside it, and the next run goes on with the video it stopped at.
 """
 
@@ -23,7 +23,7 @@ from gfvad.base.arrays import map_npy
 from gfvad.base.files import lines_hash
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.encoders.registry import FrameEncoder
 from gfvad.encoders.token_folder import TokenFolder, token_file
 

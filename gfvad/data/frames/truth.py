@@ -37,7 +37,7 @@ from gfvad.base.names import Names, match_names, near, some
 from gfvad.base.types import DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.cache import Say, say_on_stderr
-from gfvad.data.frames.layouts import VideoFile, frames_of
+from gfvad.data.frames.video_folders import VideoFile, frames_of
 from gfvad.data.truth_audit import frame_labels, pixel_labels
 
 LABELS = (

@@ -105,8 +105,8 @@ def extract(
     """Features of the videos into a folder; the same call goes on where it was stopped. Raises
     DataError where an encoder is not the one of training."""
     from gfvad.extraction import job
-    from gfvad.extraction.manifest import describe_encoder
-    from gfvad.extraction.task import Spec, open_spec
+    from gfvad.extraction.feature_folder import describe_encoder
+    from gfvad.extraction.one_video import Spec, open_spec
     from gfvad.extraction.videos import find_videos
 
     specs = {}

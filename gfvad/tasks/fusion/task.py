@@ -81,7 +81,7 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
 def _test_split(config: ConfigDict):
     """Records of the test split of the data that a config names."""
     from gfvad.data.features import records
-    from gfvad.data.features.source import resolve
+    from gfvad.data.features.dataset import resolve
 
     path = resolve(config, lambda text: None).records
     return records.open_records(path, "test", config.data.modalities)

@@ -312,18 +312,7 @@ class Predictor(nn.Module):
 
     def sieve(self, name: str) -> nn.Module:
         """One filter as configured."""
-        f = self.config.filter
-        return make_filter(
-            f.kind,
-            experts=f.experts,
-            topk=f.topk,
-            bottleneck=f.bottleneck,
-            scale=f.scale,
-            form=f.form,
-            items=f.memory_items,
-            shrink=f.shrink,
-            name=name,
-        )
+        return make_filter(self.config.filter, name)
 
 
 def row_statistics(graph: jax.Array) -> jax.Array:
@@ -346,11 +335,6 @@ def build_model(config: ConfigDict, text_width: int) -> nn.Module:
     """The model `config.model.name` for embeddings of that width (0: without descriptions). Raises
     ConfigError for a name that is not known."""
     return MODELS.find(config.model.name)(config, text_width)
-
-
-def members_of(config: ConfigDict) -> int:
-    """Members of the ensemble; configs of earlier versions have no such key."""
-    return config.train.get("members", 1)
 
 
 register_model(

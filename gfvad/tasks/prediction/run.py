@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
-from gfvad.data.frames.layouts import open_layout
-from gfvad.data.frames.source import NO_TOKENS, ClipData, open_split, set_root
+from gfvad.data.frames.clip_data import NO_TOKENS, ClipData, open_split, set_root
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
+from gfvad.data.frames.video_folders import open_layout
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, run_scorer
@@ -40,8 +40,8 @@ class PredictionRun:
     mapper: Mapper
     say: Callable[[str], None]
     found: run_scorer.Found | None = None  # the weights, where a run is evaluated on other data
-    opened: run_scorer.PredictiveRun | None = None  # what is evaluated
-    report: Report | None = None  # of what was evaluated last
+    opened: run_scorer.PredictiveRun = field(init=False, repr=False)  # what is evaluated
+    report: Report = field(init=False, repr=False)  # of what was evaluated last
 
     @classmethod
     def open(
@@ -49,9 +49,9 @@ class PredictionRun:
     ) -> PredictionRun:
         """A run on the frames that its config names."""
         config = arguments.config
-        truth = ground_truth(config)  # before anything is decoded, where that can be
+        early = ground_truth(config)  # before anything is decoded, where that can be
         train, test = open_split(config, "train", say), open_split(config, "test", say)
-        truth = truth or ground_truth(config, test.lengths)
+        truth = early or known_truth(config, test)
         if note := undefined(truth):
             say(f"warning: {note}")
         check_score(config, train)
@@ -70,16 +70,17 @@ class PredictionRun:
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> PredictionRun:
         """A run with the test split of another folder of frames."""
+        assert arguments.data is not None and arguments.output is not None
         other = arguments.config.copy_and_resolve_references()
         other.data.root = str(arguments.data)
         # named by the run; where the other folder has none of that name, they are looked for
         for key in ("spans", "masks"):
             if other.data[key] and not (arguments.data / other.data[key]).exists():
                 other.data[key] = ""
-        truth = ground_truth(other)
+        early = ground_truth(other)
         found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
         test = open_split(other, "test", say, found.flow_size)
-        truth = truth or ground_truth(other, test.lengths)
+        truth = early or known_truth(other, test)
         if test.text_width != found.text_width:
             raise DataError(
                 f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
@@ -110,10 +111,12 @@ class PredictionRun:
     @property
     def identity(self) -> Learnt:
         """Of the clips of training."""
+        assert self.train is not None
         return run_scorer.identity(self.train)
 
     def training(self) -> Training:
         """The clips of training, and how it is followed."""
+        assert self.train is not None
         split = run_scorer.split_of(self.config, self.train)
         model = build_model(self.config, self.train.text_width)
         return Training(self.config, self.train, split, model, self.mapper, self.say)
@@ -193,6 +196,13 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
             " (docs/data.md): give config.data.spans or data.masks, or score without labels by"
             " --mode=score"
         )
+    return truth
+
+
+def known_truth(config: ConfigDict, test: ClipData) -> Truth:
+    """Labels and masks of the test split, whose frames are counted. Raises as `ground_truth`."""
+    truth = ground_truth(config, [int(n) for n in test.lengths])
+    assert truth is not None
     return truth
 
 

@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import DataError
 from gfvad.data.frames import clips
-from gfvad.data.frames.source import ClipData, open_split
+from gfvad.data.frames.clip_data import ClipData, open_split
 from gfvad.settings.config import flatten
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import build_model, members_of
+from gfvad.tasks.prediction.model import build_model
 from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints, hash_of, training_leaves
@@ -129,7 +129,7 @@ def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
     model = build_model(config, found.text_width)
     example = found.scorer.example() if found.scorer else train.features(0, 0)
     transform = make_optimiser(config.optim, config.train.steps).transform
-    shapes = shapes_from(model, transform, (example,), members_of(config))
+    shapes = shapes_from(model, transform, (example,), config.train.members)
     data = identity(train) if train else ""
     with Checkpoints(found.workdir / loop.CHECKPOINTS, config, data) as kept:
         # half of it, and no part of scoring

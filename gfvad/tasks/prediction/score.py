@@ -18,7 +18,7 @@ from gfvad.data.captions import cache_folder
 from gfvad.data.frames import decode, finding
 from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each
-from gfvad.data.frames.layouts import VideoFile, open_layout
+from gfvad.data.frames.video_folders import VideoFile, open_layout
 from gfvad.measure.score_result import VideoScores
 from gfvad.settings import config as config_lib
 from gfvad.tasks import check

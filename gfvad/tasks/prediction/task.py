@@ -68,9 +68,9 @@ def export(
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test videos, as long as their scores. Raises DataError where there
     are none."""
-    from gfvad.data.frames.layouts import open_layout
-    from gfvad.data.frames.source import set_root
+    from gfvad.data.frames.clip_data import set_root
     from gfvad.data.frames.truth import find_truth
+    from gfvad.data.frames.video_folders import open_layout
     from gfvad.measure.results import read_scores
 
     root, scores = set_root(config.data), read_scores(run / "scores.npz")

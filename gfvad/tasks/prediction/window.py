@@ -11,8 +11,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ClipBatch
+from gfvad.data.frames.clip_data import fit_cells
 from gfvad.data.frames.flow import PRESET, cell_means
-from gfvad.data.frames.source import fit_cells
 from gfvad.data.frames.store import fit
 from gfvad.tasks.prediction import score_terms
 

@@ -17,8 +17,8 @@ from configs.common import get_config
 from gfvad import main, tasks
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
+from gfvad.data.frames.clip_data import open_split
 from gfvad.data.frames.descriptions import describe_one
-from gfvad.data.frames.source import open_split
 from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights

@@ -17,9 +17,9 @@ from gfvad.data.frames import decode, perturb
 from gfvad.data.frames.clips import eval_clips, train_clips
 from gfvad.data.frames.descriptions import Descriptions, embed_descriptions, read_descriptions
 from gfvad.data.frames.flow import array_flow, open_flow
-from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.store import fit, open_frames
 from gfvad.data.frames.tokens import open_tokens
+from gfvad.data.frames.video_folders import open_layout
 from gfvad.encoders.registry import open_vision
 
 Say = Callable[[str], None]

@@ -16,7 +16,7 @@ from gfvad.base.types import DataError
 from gfvad.data.captions import cache_folder
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem
-from gfvad.data.frames import layouts as videos_lib
+from gfvad.data.frames import video_folders as videos_lib
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Frames(Layout):
     """
 
     dims = dict.fromkeys(MODALITIES, 0)
-    video_layout = "auto"  # of gfvad/data/frames/layouts.py
+    video_layout = "auto"  # of gfvad/data/frames/video_folders.py
 
     def open(self) -> None:
         if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):

@@ -45,7 +45,7 @@ from gfvad.extraction.ownership import COUNTS as COUNTS
 from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
 from gfvad.extraction.ownership import LABELS as LABELS
 from gfvad.extraction.ownership import SPANS as SPANS
-from gfvad.extraction.videos import VERSION, Extracted, Source
+from gfvad.extraction.videos import VERSION, Extracted, VideoSource
 
 FORMAT = 1
 LOCK = locks.LOCK
@@ -279,7 +279,7 @@ class Book:
                 else cannot_write(self.out / JOURNAL, error)
             ) from None
 
-    def same(self, source: Source) -> bool:
+    def same(self, source: VideoSource) -> bool:
         """Whether a video is the file whose features are here: by size and time of change, else
         by its content. Takes down where it lies now."""
         record = self.videos.get(source.name)
@@ -293,7 +293,7 @@ class Book:
         record.update(path=os.path.abspath(source.path), mtime_ns=found.mtime_ns)
         return True
 
-    def lacking(self, source: Source, ids: Mapping[str, str], split: str) -> list[str]:
+    def lacking(self, source: VideoSource, ids: Mapping[str, str], split: str) -> list[str]:
         """Modalities of a video that are still to be extracted: all where it changed, else those
         whose encoder changed or whose file is not whole."""
         if not self.same(source):
