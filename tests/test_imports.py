@@ -10,7 +10,7 @@ ONE_IMPORTER = {
     "jraph": "gfvad/graphs/tuples.py",
     "orbax": "gfvad/train/checkpoint.py",
     "grain": "gfvad/data/pipeline.py",
-    "tensorflow_datasets": "gfvad/data/features/records.py",
+    "tensorflow_datasets": "gfvad/data/features/shards.py",
 }
 IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
     "torch": {

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import gfvad
-from gfvad.base.files import read_bytes
+from gfvad.base.files import lines_hash, read_bytes
 from gfvad.base.locks import wait_for
 from gfvad.base.names import some
 from gfvad.base.types import DataError
@@ -38,11 +38,6 @@ READ_AT_ONCE = 1 << 30
 REDO = "prepare it again (python -m gfvad.prepare, or delete the folder and rerun)"
 _digests: dict[tuple, str] = {}  # state of a file -> its SHA-256
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
-
-
-def digest(lines: Sequence[str]) -> str:
-    """SHA-256 of a list of strings, order included."""
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def describe(layout) -> dict:
@@ -75,7 +70,7 @@ def describe(layout) -> dict:
             found = f"{len(twice)} names stand for more than one video, e.g. {twice[0]!r}"
             raise DataError(f"{layout.name}/{split}: {found}; rename or remove all but one of each")
     splits = {
-        split: {"videos": len(v), "names_sha256": digest([e.name for e in v])}
+        split: {"videos": len(v), "names_sha256": lines_hash([e.name for e in v])}
         for split, v in entries.items()
         if v
     }
@@ -103,7 +98,7 @@ def fingerprint(layout, entries: Mapping[str, Sequence]) -> str:
             lines += [f"{split} {entry.name}"] + [
                 f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats
             ]
-    return digest(lines)
+    return lines_hash(lines)
 
 
 def source_bytes(entries: Mapping[str, Sequence]) -> int:

@@ -92,7 +92,7 @@ def load(workdir: str | Path) -> ConfigDict:
             f" {', '.join(kinds.KINDS)}"
         ) from None
     try:
-        config = ConfigDict(_tuples(tree))
+        config = ConfigDict(with_tuples(tree))
         leaves = flatten(config)
         if leaves.keys() - table.keys():
             read_plugins()  # which may declare more
@@ -158,8 +158,8 @@ def telling(config: ConfigDict, counts: Callable[[Setting], bool]) -> dict[str, 
     }
 
 
-def _tuples(tree: Any) -> Any:
+def with_tuples(tree: Any) -> Any:
     """JSON lists back to the tuples they were."""
     if isinstance(tree, dict):
-        return {k: _tuples(v) for k, v in tree.items()}
-    return tuple(_tuples(v) for v in tree) if isinstance(tree, list) else tree
+        return {k: with_tuples(v) for k, v in tree.items()}
+    return tuple(with_tuples(v) for v in tree) if isinstance(tree, list) else tree

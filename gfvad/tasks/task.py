@@ -256,8 +256,8 @@ class Task(Protocol):
     def export(
         self, workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
     ) -> Mapping[str, Any]:
-        """Writes a run as an artefact that scores without this package; returns its manifest.
-        Raises ConfigError where a task has none."""
+        """Writes a run as an artefact, which scores as the run does; returns its manifest. Raises
+        ConfigError where a model has none."""
         ...
 
     def frame_labels(self, run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:

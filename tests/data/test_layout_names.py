@@ -21,7 +21,7 @@ from gfvad.data.features.layouts import base
 from gfvad.data.frames import truth
 from gfvad.data.frames import video_folders as video_layouts
 from gfvad.data.frames.descriptions import read_descriptions
-from gfvad.extraction import job, labels, videos
+from gfvad.extraction import labels, plan, videos
 
 FORMS = FORMS | {"captions": ("ucf_logits", ff.ucf_logits, ("i3d_logits", "text"))}
 TABLES = ("*.txt", "*.csv", "*.list", "*.json")
@@ -349,7 +349,7 @@ def test_names_of_frames(tmp_path):
         ) as out:
             np.save(out, np.array([0, 1], np.uint8))
     said = []
-    assert [p.name for p in truth._file_a_video(masks, ".npy", names, said.append)] == [
+    assert [p.name for p in masks._file_a_video(masks, ".npy", names, said.append)] == [
         "01.mp4.NPY",
         "02.npy",
     ]
@@ -408,12 +408,12 @@ def test_tables_of_extraction(tmp_path):
         tmp_path / "spans.csv", "name,start,end", "y.mp4,5,9", "b/y,1,2", "gone,0,1"
     )
     with pytest.raises(DataError, match="'y' and 'b__y' are both of /clips/b/y.mp4"):
-        job.read_spans(spans, clips, found)
+        plan.read_spans(spans, clips, found)
     ff.write_lines(spans, "name,start,end", "y.mp4,5,9", "gone,0,1")
-    assert job.read_spans(spans, clips, found) == {"b__y": [(5, 9, "")], "gone": [(0, 1, "")]}
+    assert plan.read_spans(spans, clips, found) == {"b__y": [(5, 9, "")], "gone": [(0, 1, "")]}
     ff.write_lines(spans, "name,start,end", "gone,0,1")
     with pytest.raises(DataError, match="none of its 1 names is of a video here"):
-        job.read_spans(spans, clips, found)
+        plan.read_spans(spans, clips, found)
 
 
 # ---- the cases that once went wrong

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gfvad.base.files import read_json
+from gfvad.base.files import atomically, lines_hash, read_json
 from gfvad.base.locks import wait_for
 from gfvad.base.owned import remove_tree
 from gfvad.base.progress import Progress
@@ -40,7 +40,6 @@ from gfvad.data.frames import decode
 from gfvad.data.frames.finding import passed_over
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder, fingerprint
 from gfvad.data.prepared_folder import seal_of
-from gfvad.measure.results import atomically
 
 VERSION = 1  # of the format: caches of another one are made anew
 DATA, MANIFEST, PARTS = "data.bin", "manifest.json", "parts"
@@ -114,11 +113,7 @@ class Store:
         if None in self.digests:
             return {}
         lines = [f"{name} {digest}" for name, digest in zip(self.names, self.digests)]
-        return {
-            self.spec.kind: (
-                hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            )
-        }
+        return {self.spec.kind: (lines_hash(lines)[:16])}
 
     def check(self, i: int) -> bool:
         """Whether the entries of video i are what was prepared; they are read the first time."""

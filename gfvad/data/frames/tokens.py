@@ -21,7 +21,7 @@ import numpy as np
 
 from gfvad.base.arrays import map_npy
 from gfvad.base.files import lines_hash
-from gfvad.base.progress import Progress
+from gfvad.base.progress import Progress, Silent
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import prepared_folder as manifest_lib
 from gfvad.encoders.registry import FrameEncoder
@@ -191,7 +191,7 @@ def _compute(
             f"tokens: {encoder.name}, {len(names)} videos, {shape[0]:,} frames,"
             f" {shape[0] * row / 1e9:.2f} GB in {target}{again}"
         )
-        with (progress or _Silent)(left, f"tokens ({encoder.name})", "frames") as bar:
+        with (progress or Silent)(left, f"tokens ({encoder.name})", "frames") as bar:
             _fill(encoder, frames, names, offsets, done, partial, bar)
     # of a run killed right here: it must not list itself
     (partial / manifest_lib.MANIFEST).unlink(missing_ok=True)
@@ -321,20 +321,6 @@ def _half(tokens: np.ndarray, shape: tuple[int, ...], where: str) -> bytes:
     return half.tobytes()
 
 
-class _Silent:
-    """Progress that says nothing."""
-
-    def __init__(self, total: int, label: str, unit: str):
-        pass
-
-    def advance(self, n: int = 1) -> None: ...
-
-    def __enter__(self) -> _Silent:
-        return self
-
-    def __exit__(self, *exception) -> None: ...
-
-
 # ---- tokens made elsewhere
 
 
@@ -374,7 +360,7 @@ def _open_folder(
     stamp = cache / "tokens" / f"{encoder.name}-{key[:16]}.{CHECKED}"
     if not stamp.is_file():
         say(f"tokens: checking the values of {len(names)} videos in {encoder.folder} (once)")
-        with (progress or _Silent)(int(offsets[-1]), "tokens (check)", "frames") as bar:
+        with (progress or Silent)(int(offsets[-1]), "tokens (check)", "frames") as bar:
             for path, video in zip(paths, videos):
                 _check_values(path, video, bar)
         with manifest_lib.locked(stamp):

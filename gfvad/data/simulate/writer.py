@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import read_json
+from gfvad.base.files import lines_hash, read_json
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data import prepared_folder
@@ -78,9 +78,7 @@ def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     videos = f"{cfg.train_videos}+{cfg.test_videos}-crops{cfg.crops}"
     folder = Path(root) / f"xd_violence-simulated-v{VERSION}-seed{cfg.seed}-{videos}"
     if settings != Settings():
-        folder = folder.with_name(
-            f"{folder.name}-{prepared_folder.digest([json.dumps(identity)])[:8]}"
-        )
+        folder = folder.with_name(f"{folder.name}-{lines_hash([json.dumps(identity)])[:8]}")
     if is_complete(folder, identity):
         return folder
     with prepared_folder.locked(folder):

@@ -10,15 +10,17 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from gfvad.base.types import DataError
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import clips
 from gfvad.data.frames.clip_data import ClipData, open_split
+from gfvad.settings import config as config_lib
 from gfvad.settings.config import flatten
+from gfvad.tasks import check
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
 from gfvad.tasks.prediction.model import build_model
 from gfvad.tasks.prediction.scorer import Scorer
-from gfvad.train import loop
+from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints, hash_of, training_leaves
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
@@ -65,6 +67,38 @@ class PredictiveRun(NamedTuple):
     reader: Reader
     state: TrainState
     scorer: Scorer
+
+
+def open_run(
+    workdir: str | Path, checkpoint: str = "last", say: Say = loop.to_stderr
+) -> PredictiveRun:
+    """A run on one device: with its scorer-*.npz, else with one that is made (and kept) from the
+    training videos of its config, which takes a minute or more.
+
+    Raises ConfigError for a folder that is no run's, or one of another kind of model or on frozen
+    tokens; DataError without a checkpoint or the training videos.
+    """
+    workdir = Path(workdir).expanduser()
+    config = config_lib.load(str(workdir))
+    if config.get("kind", "weak") != "predictive":
+        raise ConfigError(
+            f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected"
+            " 'predictive': this run scores features, not frames"
+        )
+    with config_lib.stored(workdir):
+        check(config)
+    if config.data.vision != "patches":
+        raise ConfigError(
+            f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches':"
+            " score by gfvad.main --mode=score, which makes the tokens first"
+        )
+    if not (workdir / loop.CHECKPOINTS).is_dir():
+        raise DataError(
+            f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train"
+            " first, or give another one"
+        )
+    found = find(config, workdir, checkpoint, say)
+    return complete(found, parallel.make_mapper(config.parallel.backend, 1), say)
 
 
 def find(

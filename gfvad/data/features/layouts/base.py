@@ -8,7 +8,6 @@ A layout never guesses. What is wrong with a folder is found by `survey` as a li
 from __future__ import annotations
 
 import collections
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.names import nearest
 from gfvad.base.names import some as some
 from gfvad.base.types import ConfigError, DataError, Video
@@ -379,11 +379,7 @@ class Layout:
         )
         lines = [self.kind, self.name, *self.asked, str(self.unit_frames), *text]
         for path in [*self.annotation_files(), *([self.text.path] if self.text else [])]:
-            lines.append(
-                f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-                if path.is_file()
-                else str(path)
-            )
+            lines.append(f"{path.name} {file_hash(path)}" if path.is_file() else str(path))
         stats: dict[Path, os.stat_result] = {}
         for split in SPLITS:
             for entry in self.entries(split):
@@ -391,7 +387,7 @@ class Layout:
                 for path in (p for m in self.on_disk for p in entry.files[m]):
                     stats[path] = s = stats.get(path) or path.stat()
                     lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return lines_hash(lines)
 
     def _open_text(self) -> CaptionText | None:
         """Captions, where the modality 'text' comes from them."""
