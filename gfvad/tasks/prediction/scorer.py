@@ -23,8 +23,9 @@ from gfvad.base import files
 from gfvad.base.arrays import load_npz
 from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.types import DataError
-from gfvad.data.frames.clip_data import ClipData, perturbed
+from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.clips import Parts
+from gfvad.data.frames.perturbed_clips import perturbed
 from gfvad.measure import results
 from gfvad.tasks.prediction import score_terms, term_weights
 
