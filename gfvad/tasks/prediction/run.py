@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
-from gfvad.data.frames.clip_data import NO_TOKENS, ClipData, open_split, set_root
+from gfvad.data.frames.clip_data import ClipData, open_split, set_root
+from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.data.frames.video_folders import open_layout
 from gfvad.settings.command_line import Arguments
