@@ -1,4 +1,5 @@
-"""Times of pictures and sound of one container: counted up, put in order, silence where sound stays out."""
+"""Times of pictures and sound of one container: counted up, put in order, silence where sound
+stays out."""
 
 from __future__ import annotations
 
@@ -8,9 +9,7 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
-from gfvad.data.frames.decode import (
-    JUMP,
-)
+from gfvad.data.frames.containers import JUMP
 from gfvad.encoders.units import PATCH, RATE, Picture, Sound
 
 LAG = 10.0  # seconds that pictures wait for sound

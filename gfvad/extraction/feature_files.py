@@ -1,5 +1,5 @@
-"""One file of extracted features: its name, its place, how it is written, and what the manifest says of
-its video."""
+"""One file of extracted features: its name, its place, how it is written, and what the manifest
+says of its video."""
 
 from __future__ import annotations
 

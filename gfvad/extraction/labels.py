@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gfvad.base.names import near, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import SPLITS
+from gfvad.data.features.layouts.entries import SPLITS
 from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
 from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr

@@ -18,7 +18,7 @@ import numpy as np
 
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.frames.decode import (
+from gfvad.data.frames.containers import (
     EXACT,
     SLACK,
     Breaks,

@@ -1,5 +1,5 @@
-"""What a call of the extraction has to do, from its arguments: videos, labels, encoders. All that can be
-wrong before work begins is found here."""
+"""What a call of the extraction has to do, from its arguments: videos, labels, encoders. All that
+can be wrong before work begins is found here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""An artefact's folder as its reader sees it: the manifest and the program. The standard library and
-jax alone: `gfvad export` puts these lines into the artefact's score.py.
+"""An artefact's folder as its reader sees it: the manifest and the program. The standard library
+and jax alone: `gfvad export` puts these lines into the artefact's score.py.
 """
 
 from __future__ import annotations

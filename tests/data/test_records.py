@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_the_earlier_set(copy):
 KILLED = """
 import os, sys
 from fake_layout import FakeLayout, make_video
-from gfvad.data import records
+from gfvad.data.features import records
 class Killed(FakeLayout):
     def load(self, entry):
         if self.loads == 3:

@@ -17,7 +17,8 @@ import numpy as np
 from gfvad.base.progress import Progress, Silent
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import MAX_GAP, SPLITS, Entry, Layout, Problem
+from gfvad.data.features.layouts.base import MAX_GAP, Layout
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
 from gfvad.data.truth_audit import Crops
 
 KINDS = {  # kind -> what it means, in the order of the report

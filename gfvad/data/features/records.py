@@ -21,6 +21,7 @@ from gfvad.base.arrays import Npz
 from gfvad.base.progress import Progress, Silent
 from gfvad.base.types import DataError, Video
 from gfvad.data import prepared_folder as manifest_lib
+from gfvad.data import set_identity
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.opened import DIGEST, Records, feature_digest
 from gfvad.data.features.shards import VERSION, Shards, _VideoBuilder
@@ -48,7 +49,7 @@ def prepare(
     mixed precision, for a full disk, and where `out_dir` holds something else.
     """
     target = Path(out_dir)
-    identity = manifest_lib.describe(layout)
+    identity = set_identity.describe(layout)
     with manifest_lib.locked(target):
         why = manifest_lib.stale(target, identity)
         if why is None:
@@ -183,7 +184,7 @@ def _row_of(video: Video) -> dict:
 def _write(layout, identity: dict, folder: Path, progress) -> None:
     """Writes every file of a prepared set to an empty folder; the manifest comes last."""
     entries = {split: list(layout.entries(split)) for split in identity["splits"]}
-    manifest_lib.require_space(folder, manifest_lib.source_bytes(entries))
+    manifest_lib.require_space(folder, set_identity.source_bytes(entries))
     dims = identity["modalities"]
     firsts = [
         checked_features(layout.load(v[0]), dims, None, f"{layout.name}/{s}/{v[0].name}")

@@ -1,5 +1,5 @@
-"""The shards of a prepared set: ArrayRecords of tensorflow-datasets (no TensorFlow). The only importer of
-that library."""
+"""The shards of a prepared set: ArrayRecords of tensorflow-datasets (no TensorFlow). The only
+importer of that library."""
 
 from __future__ import annotations
 

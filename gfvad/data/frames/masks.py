@@ -58,16 +58,16 @@ def open_masks(path: Path, videos: Sequence[VideoFile]) -> Masks:
             f"{path}: expected masks: a packed .npz, or a folder of .npy, .mat or NAME_gt folders"
         )
     if any(p.suffix.lower() == ".mat" for p in path.iterdir()):
-        mats = _file_a_video(path, ".mat", names)
+        mats = file_a_video(path, ".mat", names)
         return Masks(lambda i: _load_mat(mats[i]), len(mats))
     if any(path.glob("*_gt")):
         folders = [path / f"{name}_gt" for name in names]
         return Masks(lambda i: _bitmaps(folders[i]), len(folders))
-    files = _file_a_video(path, ".npy", names)
+    files = file_a_video(path, ".npy", names)
     return Masks(lambda i: pixel_labels(load_npy(files[i]), str(files[i])), len(files))
 
 
-def _ucsd_masks(videos: Sequence[VideoFile]) -> Path | None:
+def ucsd_masks(videos: Sequence[VideoFile]) -> Path | None:
     """UCSD's folder of videos where each has its masks beside it."""
     beside = all(video.path.with_name(f"{video.path.name}_gt").is_dir() for video in videos)
     return videos[0].path.parent if videos and beside else None
@@ -145,7 +145,7 @@ def _load_mat(path: Path) -> np.ndarray:
 # ---- shared
 
 
-def _file_a_video(
+def file_a_video(
     folder: Path, suffix: str, names: Sequence[str], say: Say = say_on_stderr
 ) -> list[Path]:
     """The file of each video; `say` is told of the others. Raises DataError where one is missing

@@ -33,7 +33,7 @@ from gfvad.base.arrays import load_npy
 from gfvad.base.files import read_bytes, read_text, whole_number
 from gfvad.base.names import match_names, near
 from gfvad.base.types import DataError
-from gfvad.data.frames.masks import MASKS, Masks, _file_a_video, _ucsd_masks, open_masks
+from gfvad.data.frames.masks import MASKS, Masks, file_a_video, open_masks, ucsd_masks
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.data.truth_audit import frame_labels
 
@@ -79,7 +79,7 @@ def find_truth(
     names, lengths = [video.name for video in videos], np.asarray(lengths, np.int64)
     labels_path, masks_path = (
         _first(root, spans, LABELS, "labels of frames"),
-        _first(root, masks, MASKS, "masks") or _ucsd_masks(videos),
+        _first(root, masks, MASKS, "masks") or ucsd_masks(videos),
     )
     if labels_path is None and masks_path is None:
         return None
@@ -116,11 +116,11 @@ def check_before_decoding(
         return False
     labels_path, masks_path = (
         _first(root, spans, LABELS, "labels of frames"),
-        _first(root, masks, MASKS, "masks") or _ucsd_masks(videos),
+        _first(root, masks, MASKS, "masks") or ucsd_masks(videos),
     )
     if labels_path and labels_path.is_dir():
         names = [video.name for video in videos]
-        for file in _file_a_video(labels_path, ".npy", names):
+        for file in file_a_video(labels_path, ".npy", names):
             frame_labels(load_npy(file), str(file))
         for video in train:
             file = labels_path / f"{video.name}.npy"
@@ -181,7 +181,7 @@ def read_labels(path: Path, names: Sequence[str], lengths: Sequence[int]) -> lis
     """Labels uint8 [T_i] of each video from a file of spans, UCSD's .m, or a folder with an .npy
     a video. Raises DataError."""
     if path.is_dir():
-        files = _file_a_video(path, ".npy", names)
+        files = file_a_video(path, ".npy", names)
         return [
             frame_labels(_checked(load_npy(file), name, int(n), file, 1), str(file))
             for file, name, n in zip(files, names, lengths)

@@ -45,6 +45,7 @@ def find(
         return frame_scores.of_files(scorer, request, claim)
     own = folder is None  # our folder, which may hold those of earlier calls
     if folder is None:
+        assert request.out is not None  # a stream comes another way
         folder = request.out / FEATURES
         interrupted = extract(request, required_encoders(scorer), folder, claim)
         if interrupted > EXIT_SOME_FAILED:

@@ -75,14 +75,11 @@ class WeakScorer(NamedTuple):
     def stream(self, request: Request) -> StreamModel:
         """As `Scorer.stream`: units of the encoders of training, but for text, as nobody
         describes a stream."""
-        encoders = [
-            open_encoder(
-                stated["name"],
-                **settings_of(m, stated, **{"path": p for n, p in request.paths.items() if n == m}),
-            )
-            for m, stated in score_videos.required_encoders(self).items()
-            if m in self.contributors and stated["name"] != "text"
-        ]
+        encoders = []
+        for m, stated in score_videos.required_encoders(self).items():
+            if m in self.contributors and stated["name"] != "text":
+                path = {"path": request.paths[m]} if m in request.paths else {}
+                encoders.append(open_encoder(stated["name"], **settings_of(m, stated, **path)))
         return StreamModel(
             SIDE,
             self.threshold,

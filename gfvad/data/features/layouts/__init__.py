@@ -4,7 +4,8 @@ without labels, `register_layout` for a reader of one's own."""
 from __future__ import annotations
 
 from gfvad.base.registry import Registry
-from gfvad.data.features.layouts.base import Entry, Layout, Problem
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem
 from gfvad.data.features.layouts.generic import Generic
 from gfvad.data.features.layouts.inputs import drop_unusable, open_input
 from gfvad.data.features.layouts.ped2_weak import Ped2Weak

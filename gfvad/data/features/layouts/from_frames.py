@@ -15,7 +15,8 @@ from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.types import DataError
 from gfvad.data.captions import cache_folder
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
 from gfvad.data.frames import video_folders as videos_lib
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
