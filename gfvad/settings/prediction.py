@@ -29,7 +29,7 @@ SHARED = changed(
         "model.name": dict(
             default="predictive",
             meaning="The model.",
-            choices="gfvad.tasks.prediction.model.MODELS",
+            choices="gfvad.tasks.prediction.registry.MODELS",
         ),
         "model.expansion.order": dict(default=2, range=DEPTH),
         "model.fusion.rank": dict(default=2),
