@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
@@ -14,7 +14,7 @@ from gfvad.base.types import DataError
 from gfvad.settings import command_line
 from gfvad.settings.command_line import Arguments
 from gfvad.settings.config import CONFIG, load, validate
-from gfvad.settings.kinds import DEFAULT, kind_of
+from gfvad.settings.kinds import DEFAULT, Leaves, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TASKS = {"weak": "gfvad.tasks.fusion.task", "predictive": "gfvad.tasks.prediction.task"}
 
 
-def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
+def task_of(config: Leaves) -> Task:
     """The task of a configuration. Raises ConfigError for a kind that is not known."""
     return importlib.import_module(TASKS[kind_of(config)])  # type: ignore[return-value]
 

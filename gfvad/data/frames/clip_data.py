@@ -68,6 +68,12 @@ class ClipData:
     def __len__(self) -> int:
         return len(self.names)
 
+    def seen_by(self, config: Any) -> ClipData:
+        """The same split with another configuration of equal config.data."""
+        return ClipData(
+            config, self.split, self.frames, self.flow, self.text, self.tokens, self.texts
+        )
+
     @property
     def content(self) -> dict[str, str]:
         """Part -> digest of what the clips consist of, as far as it is known."""

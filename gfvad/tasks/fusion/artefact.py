@@ -3,6 +3,7 @@ score.py that scores features with numpy and jax alone."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -65,7 +66,7 @@ def add(folder: Path) -> Mapping[str, str]:
 
 def score_py() -> str:
     """standalone.py with what it imports of gfvad in the place of that import."""
-    own, reader = (Path(m.__file__).read_text(encoding="utf-8") for m in (standalone, exported))
+    own, reader = (inspect.getsource(module) for module in (standalone, exported))
     # by a function: the text is no template
     return IMPORT.sub(lambda match: reader.partition(FUTURE)[2], own, count=1)
 

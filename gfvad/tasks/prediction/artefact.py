@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,10 @@ from gfvad.base.types import ClipBatch, DataError
 from gfvad.settings import config as config_lib
 from gfvad.tasks import artefact, exported
 from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.frame_errors import Reader
 from gfvad.tasks.prediction.run_scorer import PredictiveRun
 from gfvad.tasks.prediction.step import eval_step
+from gfvad.train.state import TrainState
 
 SCORER = "scorer.npz"
 FILES = (SCORER, config_lib.CONFIG)
@@ -151,4 +153,7 @@ def open_artefact(folder: Path) -> PredictiveRun:
     except exported.Refused as error:
         raise DataError(str(error)) from None
     scorer, config = scorer_lib.load(folder / SCORER), config_lib.load(str(folder))
-    return PredictiveRun(config, folder, stated["step"], Program(call), None, scorer)
+    assert scorer is not None  # its checksum was compared
+    # scoring asks a reader to bind and to stream, and hands the state on unseen
+    reader, state = cast(Reader, Program(call)), cast(TrainState, None)
+    return PredictiveRun(config, folder, stated["step"], reader, state, scorer)

@@ -18,7 +18,7 @@ from gfvad.settings.config import flatten
 from gfvad.tasks import check
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints, hash_of, training_leaves
@@ -48,14 +48,18 @@ class Found(NamedTuple):
     @property
     def text_width(self) -> int:
         """Width of the embeddings of descriptions; 0 for a model that reads none."""
-        return self.scorer.text_width if self.scorer else self.train.text_width
+        return (self.scorer or self.training_set).text_width
 
     @property
     def flow_size(self) -> tuple[int, int]:
         """(height, width) in pixels that flow was taken at in training; (0, 0) without flow."""
-        if self.scorer:
-            return self.scorer.flow_size
-        return (0, 0) if self.train.flow is None else tuple(map(int, self.train.flow.size))
+        return self.scorer.flow_size if self.scorer else scorer_lib.flow_size(self.training_set)
+
+    @property
+    def training_set(self) -> ClipData:
+        """It, where no scorer was kept."""
+        assert self.train is not None
+        return self.train
 
 
 class PredictiveRun(NamedTuple):
@@ -159,18 +163,19 @@ def scorer_path(config: ConfigDict, workdir: Path, step: int) -> Path:
 
 def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
     """Reads the weights, and makes the scorer where it was not kept."""
-    config, train = found.config, found.train
+    config = found.config
     model = build_model(config, found.text_width)
-    example = found.scorer.example() if found.scorer else train.features(0, 0)
+    example = found.scorer.example() if found.scorer else found.training_set.features(0, 0)
     transform = make_optimiser(config.optim, config.train.steps).transform
     shapes = shapes_from(model, transform, (example,), config.train.members)
-    data = identity(train) if train else ""
+    data = identity(found.train) if found.train else ""
     with Checkpoints(found.workdir / loop.CHECKPOINTS, config, data) as kept:
         # half of it, and no part of scoring
         state = kept.restore(str(found.step), shapes).state._replace(opt_state=())
     reader = Reader(mapper, model, config)
     scorer = found.scorer
     if scorer is None:
+        train = found.training_set
         scorer = scorer_lib.make(config, train, split_of(config, train), reader, state, say)
         keep(found.path, scorer, say)
     return PredictiveRun(config, found.workdir, found.step, reader, state, scorer)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.types import DataError
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import FrameScores, OpenRun, Scorer
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
@@ -104,3 +104,10 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
         f"{run}: a run of the predictive model, whose frames have no classes; expected runs on"
         " features: `gfvad report` shows this one"
     )
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """The clips of settings of an ablation."""
+    from gfvad.tasks.prediction.sweep import Data
+
+    return Data(config, say)
