@@ -31,6 +31,7 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
         "gfvad/data/frames/containers.py",
         "gfvad/figures/video.py",
         "gfvad/extraction/media.py",
+        "gfvad/extraction/clocks.py",
         # reads frames, writes a video, reads frames and sound, encodes anew
         "gfvad/reporting/transcode.py",
     },

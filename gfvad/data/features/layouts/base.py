@@ -41,6 +41,7 @@ class Layout:
     ground_truth = "none"
     split_rule = "none"
     rules: Rules | None = None  # of the published set that the names are of
+    has_text = False  # brings the modality text without config.data.captions
     compares = False  # True where `untrained` or `other_truths` give something
 
     def __init__(self, data_cfg):

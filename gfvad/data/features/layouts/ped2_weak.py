@@ -33,6 +33,7 @@ class Ped2Weak(Frames):
     frames, snippets counted up."""
 
     kind = "ped2_weak"
+    has_text = True
     split_rule = Ped2Rules.split_rule
     compares = True
 

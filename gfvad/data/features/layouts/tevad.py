@@ -39,6 +39,7 @@ class Tevad(Layout):
     """Modalities i3d and text (from NAME_emb.npy, not from captions)."""
 
     kind = "tevad"
+    has_text = True
     dims = {"i3d": 0, "text": 768}
     ndims = {"i3d": (3,), "text": (2,)}
 

@@ -34,6 +34,7 @@ class XdViolence(Layout):
     zeros in its place (see `notes`)."""
 
     kind = "xd_violence"
+    has_text = True
     dims = {"rgb": 1024, "flow": 1024, "audio": 128}
     ndims = {"rgb": (2,), "flow": (2,), "audio": (2,)}
     fps = XdRules.fps
