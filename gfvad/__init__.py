@@ -1,5 +1,8 @@
-"""gfvad: graph-fusion video anomaly detection in JAX. What it offers to other people's code, with
-an example, stands in `gfvad/library.py`; it is read when it is first asked for."""
+"""gfvad: graph-fusion video anomaly detection in JAX.
+
+What it offers to other people's code, with an example, stands in `gfvad/library.py`, and what
+registers parts of their own in `gfvad/plugins.py`. Both are read when they are first asked for.
+"""
 
 import sys
 from importlib import import_module
@@ -15,10 +18,17 @@ if TYPE_CHECKING:
         SparseFeatureFilter,
         expand,
         fuse,
+        load,
+        relation,
+        score,
+    )
+    from gfvad.plugins import (
+        register_encoder,
         register_expansion,
         register_fusion,
+        register_loss,
+        register_model,
         register_relation,
-        relation,
     )
 
 __all__ = [
@@ -28,10 +38,15 @@ __all__ = [
     "SparseFeatureFilter",
     "expand",
     "fuse",
+    "load",
+    "register_encoder",
     "register_expansion",
     "register_fusion",
+    "register_loss",
+    "register_model",
     "register_relation",
     "relation",
+    "score",
 ]
 
 
@@ -42,7 +57,8 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'gfvad' has no attribute {name!r}")
-        value = getattr(import_module("gfvad.library"), name)
+        module = "gfvad.plugins" if name.startswith("register_") else "gfvad.library"
+        value = getattr(import_module(module), name)
         super().__setattr__(name, value)
         return value
 

@@ -6,7 +6,7 @@ graph and scores, inside a Flax model of your own:
         def __call__(self, video, sound):  # [B, N, D_video], [B, N, D_sound]
             graphs = [gfvad.relation(video), gfvad.relation(sound)]  # each [B, N, N]
             fused = gfvad.FusionOperator(order=4, channels=8)(graphs)  # [B, 8, N, N]
-            return nn.sigmoid(nn.Dense(1)(fused.mean(-1).swapaxes(1, 2)))[..., 0]  # [B, N]
+            return nn.sigmoid(nn.Dense(1)(fused.mean(-1).swapaxes(-1, -2)))[..., 0]  # [B, N]
 
 All of it is the code that this project's own models run, to the bit; it works under jit, vmap and
 grad. N are the units of a video (snippets, frames, patches, tokens). `mask` is True at real units,
@@ -17,26 +17,34 @@ setting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfvad.base.errors import ConfigError
+from gfvad.base.errors import ConfigError as ConfigError
+from gfvad.base.errors import DataError as DataError
 from gfvad.fusion import operator
 from gfvad.fusion.coefficients import starting_values
-from gfvad.fusion.forms import FORMS
-from gfvad.graphs.expansion import EXPANSIONS, expanded, real_pairs
-from gfvad.graphs.relations import RELATIONS, has_width, relationship_graph
+from gfvad.graphs.expansion import expanded, real_pairs
+from gfvad.graphs.relations import has_width, relationship_graph
 from gfvad.nn import filter as filters
+
+if TYPE_CHECKING:
+    from gfvad.measure.score_result import VideoScores
+    from gfvad.tasks.task import Scorer
 
 Graphs = jax.Array | Sequence[jax.Array]
 
 
-class _Relation(NamedTuple):
+@dataclass
+class _Relation:
     """`config.model.relation`, in plain values."""
 
     similarity: str
@@ -45,7 +53,8 @@ class _Relation(NamedTuple):
     knn: int
 
 
-class _Expansion(NamedTuple):
+@dataclass
+class _Expansion:
     """`config.model.expansion`."""
 
     kind: str = "hadamard"
@@ -54,7 +63,8 @@ class _Expansion(NamedTuple):
     restart: float = 0.15
 
 
-class _Fusion(NamedTuple):
+@dataclass
+class _Fusion:
     """`config.model.fusion`."""
 
     form: str = "cp"
@@ -138,25 +148,24 @@ def fuse(
         a = jnp.ones((1, 2, 3)) / 3  # rank 1, two graphs, order 2
         fused = gfvad.fuse([gfvad.relation(x), gfvad.relation(y)], a)  # [8, 32, 32]
     """
-    graphs = _stacked(graphs)
-    count, rank = graphs.shape[-3], _Fusion().rank
-    if coefficients is not None:
-        coefficients = jnp.asarray(coefficients)
-        order = coefficients.shape[-1] - 1 if order is None and coefficients.ndim else order
-        rank = coefficients.shape[0] if coefficients.ndim == 3 else rank
+    stack = _stacked(graphs)
+    count, rank = stack.shape[-3], _Fusion().rank
+    given = None if coefficients is None else jnp.asarray(coefficients)
+    if given is not None and given.ndim:
+        order = given.shape[-1] - 1 if order is None else order
+        rank = given.shape[0] if given.ndim == 3 else rank
     family = _Expansion(expansion, _Expansion().order if order is None else order)
     fusion = _Fusion(form, rank)
     operator.check_fusion(fusion, family, count)
     diagonal = operator.has_diagonal_zeroth(family)
     (start,) = starting_values(fusion, family.order, count, diagonal)
-    if coefficients is None:
-        coefficients = jnp.asarray(start, jnp.float32)
-    if coefficients.shape != start.shape:
+    used = jnp.asarray(start, jnp.float32) if given is None else given
+    if used.shape != start.shape:
         raise ConfigError(
-            f"fuse: coefficients {coefficients.shape} of form {form!r} for {count} graphs, order"
+            f"fuse: coefficients {used.shape} of form {form!r} for {count} graphs, order"
             f" {family.order}; expected {start.shape}"
         )
-    return _fused(coefficients[None], graphs, mask, fusion, family)[..., 0, :, :]
+    return _fused(used[None], stack, mask, fusion, family)[..., 0, :, :]
 
 
 class FusionOperator(nn.Module):
@@ -184,11 +193,11 @@ class FusionOperator(nn.Module):
     def __call__(self, graphs: Graphs, mask: jax.Array | None = None) -> jax.Array:
         """M graphs, a list of [..., N, N] or one array [..., M, N, N] -> [..., channels, N, N].
         Raises ConfigError for settings that cannot work on so many graphs."""
-        graphs = _stacked(graphs)
+        stack = _stacked(graphs)
         fusion = _Fusion(self.form, self.rank, self.parametrisation, self.start, self.channels)
         family = _Expansion(self.expansion, self.order)
-        coefficients = operator.own_coefficients(self, graphs.shape[-3], fusion, family)
-        return _fused(coefficients, graphs, mask, fusion, family)
+        coefficients = operator.own_coefficients(self, stack.shape[-3], fusion, family)
+        return _fused(coefficients, stack, mask, fusion, family)
 
 
 class SparseFeatureFilter(filters.SparseFeatureFilter):
@@ -214,49 +223,53 @@ class SparseFeatureFilter(filters.SparseFeatureFilter):
         return _each(lambda *pair: one(self, *pair), x, 2, mask, lambda *pairs: call(self, *pairs))
 
 
-def register_relation(name: str, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Any:
-    """Makes a relation of your own known as config.model.relation.similarity and as a `kind`.
+def load(model: str | Path, checkpoint: str = "last") -> Scorer:
+    """A trained model, of a run's folder or an artefact's, ready for `score`: its name, threshold
+    (a score from which on it is an alarm) and contributors (modalities or terms).
 
-    function: (x [N, D], mask bool [N]) -> [N, N]; with a third parameter `sigma` it takes a width,
-    fixed or learnt. What it gives is set to 0 at padded units. Returns the function. Raises
-    ConfigError for a name of gfvad's own.
+    checkpoint: of a run, last, best or a step. Raises DataError and ConfigError where the folder is
+    neither, or cannot be used.
 
-        gfvad.register_relation("overlap", lambda x, mask: jnp.minimum(x[:, None], x).sum(-1))
+        model = gfvad.load("runs/xd")
+        scores = gfvad.score(model, {"rgb": rgb, "audio": audio})  # each [N, D] -> [N]
+        alarms = gfvad.score(model, "film.mp4").score >= model.threshold
     """
-    return RELATIONS.register(name, function)
+    from gfvad.tasks import task_of_folder
+
+    path = Path(model).expanduser()
+    return task_of_folder(path).open_scorer(path, checkpoint)
 
 
-def register_expansion(name: str, function: Callable[..., jax.Array]) -> Any:
-    """Makes an expansion of your own known as config.model.expansion.kind.
+def score(
+    model: Scorer | str | Path,
+    inputs: Mapping[str, np.ndarray] | str | Path,
+    descriptions: str | Path = "",
+) -> np.ndarray | VideoScores:
+    """Scores of one video, by a model of `load` or its folder.
 
-    function: (r [N, N], mask bool [N], order) -> [order + 1, N, N], the identity first; it may also
-    take `zeroth` and `restart`. What it gives is set to 0 at padded units. Returns the function.
-    Raises ConfigError for a name of gfvad's own, or other parameters.
-
-        gfvad.register_expansion("heat", lambda r, mask, order: jnp.stack([...]))
+    inputs: features {modality: [N, D]} -> float64 [N], the scores of the N units (a modality that
+    is left out counts as absent; a model that knows time needs 'clock' [N], in seconds); or a video
+    file (its features are extracted by the encoders of training) -> VideoScores, whose `start`,
+    `end` (seconds) and `score` are [N]. descriptions: JSON lines, for a model that reads text.
+    Raises DataError where a video cannot be scored, ConfigError for features of a model that reads
+    frames.
     """
-    return EXPANSIONS.register(name, function)
+    from gfvad.tasks.task import Request
 
-
-def register_fusion(
-    name: str,
-    combine: Callable[[jax.Array, jax.Array], jax.Array],
-    start: Callable[[int, int], np.ndarray],
-) -> Any:
-    """Makes a form of fusion of your own known as config.model.fusion.form.
-
-    combine: (coefficients of one channel, graphs [M, order + 1, N, N] expanded) -> [N, N]. start:
-    (M, order) -> starting values of those coefficients, of any shape; a little noise is added. The
-    parametrisations free, nonneg and simplex (a softmax over all of them) hold as for other forms.
-    Returns `combine`. Raises ConfigError for a name of gfvad's own.
-
-        def weighted(c, graphs):  # [M, P + 1], [M, P + 1, N, N]
-            return jnp.einsum("mp,mpij->ij", c, graphs)
-
-        gfvad.register_fusion("weighted", weighted, lambda m, p: np.full((m, p + 1), 1 / m))
-    """
-    combine.start = start  # type: ignore[attr-defined]
-    return FORMS.register(name, combine)
+    scorer = load(model) if isinstance(model, (str, Path)) else model
+    if isinstance(inputs, Mapping):
+        if scorer.kind != "weak":
+            raise ConfigError(f"{scorer.path}: scores frames, not features; give a video file")
+        return scorer.score("video", inputs)["scores"]  # type: ignore[attr-defined]
+    with TemporaryDirectory(prefix="gfvad-") as folder:
+        texts, out = str(descriptions), Path(folder)
+        request = Request(Path(scorer.path), (str(inputs),), out, descriptions=texts)
+        given = scorer.find(request, lambda names: None)
+        for path, reason in given.failed:
+            raise DataError(f"{path}: {reason}")
+        if len(given.videos) != 1:
+            raise DataError(f"{inputs}: {len(given.videos)} videos; expected one")
+        return given.videos[0].score()
 
 
 def _each(
@@ -271,24 +284,23 @@ def _each(
     if x.ndim < axes:
         raise ConfigError(f"an array of shape {x.shape}; expected {axes} axes or more, [..., N, *]")
     lead, units = x.shape[: x.ndim - axes], x.shape[-2]
-    mask = jnp.ones(units, bool) if mask is None else jnp.asarray(mask, bool)
-    if mask.shape[-1:] != (units,) or mask.shape[:-1] not in ((), lead):
-        raise ConfigError(f"mask {mask.shape}; expected {(units,)} or {(*lead, units)}")
+    real = jnp.ones(units, bool) if mask is None else jnp.asarray(mask, bool)
+    if real.shape[-1:] != (units,) or real.shape[:-1] not in ((), lead):
+        raise ConfigError(f"mask {real.shape}; expected {(units,)} or {(*lead, units)}")
     if not lead:
-        return function(x, mask)
-    mask = jnp.broadcast_to(mask, (*lead, units)).reshape(-1, units)
-    found = (batched or jax.vmap(function))(x.reshape(-1, *x.shape[len(lead) :]), mask)
+        return function(x, real)
+    real = jnp.broadcast_to(real, (*lead, units)).reshape(-1, units)
+    found = (batched or jax.vmap(function))(x.reshape(-1, *x.shape[len(lead) :]), real)
     return jax.tree.map(lambda y: y.reshape(*lead, *y.shape[1:]), found)
 
 
 def _stacked(graphs: Graphs) -> jax.Array:
     """A list of M graphs [..., N, N], or one array of them -> [..., M, N, N]."""
-    if isinstance(graphs, (list, tuple)):
-        graphs = jnp.stack([jnp.asarray(g) for g in graphs], -3)
-    graphs = jnp.asarray(graphs)
-    if graphs.ndim < 3 or graphs.shape[-1] != graphs.shape[-2]:
-        raise ConfigError(f"graphs of shape {graphs.shape}; expected [..., M, N, N], or a list")
-    return graphs
+    listed = isinstance(graphs, (list, tuple))
+    stack = jnp.stack([jnp.asarray(g) for g in graphs], -3) if listed else jnp.asarray(graphs)
+    if stack.ndim < 3 or stack.shape[-1] != stack.shape[-2]:
+        raise ConfigError(f"graphs of shape {stack.shape}; expected [..., M, N, N], or a list")
+    return stack
 
 
 def _fused(

@@ -4,6 +4,7 @@ somebody else's Flax model, and names of one's own beside the project's."""
 import subprocess
 import sys
 import textwrap
+from dataclasses import asdict
 
 import flax.linen as nn
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fusing import operator
+from small_run import Run
 
 import gfvad
 from configs.common import get_config
@@ -18,6 +20,8 @@ from gfvad import library
 from gfvad.graphs import expansion as expansions
 from gfvad.graphs import relations
 from gfvad.nn.filter import SparseFeatureFilter
+from gfvad.tasks.fusion import artefact
+from gfvad.tasks.fusion.scorer import open_weak
 
 B, N, D = 3, 7, 5
 MASK = np.arange(N) < 6
@@ -38,6 +42,9 @@ def test_importing_costs_nothing():
     script = """
         import sys, gfvad
         assert not {"jax", "numpy", "flax"} & set(sys.modules), "heavy"
+        import gfvad.score
+        assert callable(gfvad.score) and gfvad.score is gfvad.library.score
+        assert all(callable(getattr(gfvad, name)) for name in gfvad.__all__)
         assert set(gfvad.__all__) <= set(dir(gfvad)) and not hasattr(gfvad, "unheard_of")
         import gfvad.base.errors
         assert gfvad.ConfigError is gfvad.base.errors.ConfigError and gfvad.base.__name__
@@ -47,9 +54,9 @@ def test_importing_costs_nothing():
 
 def test_defaults_are_the_projects():
     model = get_config().model
-    assert {**library._Expansion()._asdict()} == dict(model.expansion)
-    assert {**library._Fusion()._asdict()} == dict(model.fusion)
-    with_defaults = library._Relation("cosine", 0.0, -1.0, 0)._asdict()
+    assert asdict(library._Expansion()) == dict(model.expansion)
+    assert asdict(library._Fusion()) == dict(model.fusion)
+    with_defaults = asdict(library._Relation("cosine", 0.0, -1.0, 0))
     assert with_defaults.items() <= dict(model.relation).items()
 
 
@@ -167,6 +174,43 @@ def test_filter_is_the_projects(x):
     assert module.apply(params, x[None], mutable=["routing"])[0][0].shape == (1, B, N, D)
     with pytest.raises(gfvad.ConfigError, match="topk"):
         gfvad.SparseFeatureFilter(experts=2, topk=3).init(jax.random.key(0), x)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """(a small run's folder, its artefact's, widths of its modalities)."""
+    folder = tmp_path_factory.mktemp("run")
+    made = Run("xd", "audio_visual", folder, data__clock=False)
+    made.save(folder / "run")
+    artefact.write(folder / "run", folder / "artefact", platforms=("cpu",))
+    return folder / "run", folder / "artefact", made.widths
+
+
+def test_load_and_score(run):
+    """The scores of the project's own scorer, by a run, by its artefact, by a folder's name."""
+    folder, exported, widths = run
+    rng = np.random.default_rng(0)
+    video = {m: rng.normal(size=(5, d)).astype(np.float32) for m, d in widths.items()}
+    model = gfvad.load(folder)
+    scores = gfvad.score(model, video)
+    assert scores.shape == (5,) and model.contributors == tuple(widths) and model.threshold
+    np.testing.assert_array_equal(scores, open_weak(folder).units.score("", video)["scores"])
+    np.testing.assert_array_equal(scores, gfvad.score(str(folder), video))
+    np.testing.assert_allclose(scores, gfvad.score(gfvad.load(exported), video), atol=1e-6)
+    with pytest.raises(gfvad.DataError, match="rgb"):
+        gfvad.score(model, {"rgb": np.zeros((5, 1), np.float32)})
+
+
+def test_score_of_a_file(run, tmp_path):
+    """A file of features, as `gfvad score` takes it; a video needs the encoders of training."""
+    folder, _, widths = run
+    video = {m: np.ones((5, d), np.float32) for m, d in widths.items()}
+    model = gfvad.load(folder)
+    np.savez(tmp_path / "film.npz", name=["film"], **{m: x[None] for m, x in video.items()})
+    found = gfvad.score(model, tmp_path / "film.npz")
+    np.testing.assert_allclose(found.score, gfvad.score(model, video), atol=1e-6)
+    with pytest.raises(gfvad.DataError, match="not made by"):
+        gfvad.score(model, "film.mp4")
 
 
 class Scorer(nn.Module):

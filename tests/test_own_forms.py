@@ -5,13 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registered import leave_no_trace
 
 import gfvad
 from configs.common import get_config
 from gfvad.fusion.coefficients import dense_coefficients, is_pictured
-from gfvad.fusion.forms import FORMS
-from gfvad.graphs.expansion import EXPANSIONS
-from gfvad.graphs.relations import RELATIONS
+from gfvad.settings.config import config_hash, validate
 from gfvad.tasks.fusion import registry
 
 N = 6
@@ -19,12 +18,9 @@ MASK = np.arange(N) < 5
 
 
 @pytest.fixture(autouse=True)
-def leave_no_trace():
-    before = [dict(names) for names in (RELATIONS, EXPANSIONS, FORMS)]
-    yield
-    for names, old in zip((RELATIONS, EXPANSIONS, FORMS), before):
-        names.clear()
-        names.update(old)
+def no_trace():
+    with leave_no_trace():
+        yield
 
 
 @pytest.fixture
@@ -126,3 +122,24 @@ def test_the_detector_takes_them(x):
     config.model.fusion.graphs = "random_pair"
     with pytest.raises(gfvad.ConfigError, match="form 'weighted' does not take"):
         registry.check(config, tuple(features))
+
+
+def calm(given):
+    return jnp.square(given.output.logits).sum(), given.mask.sum()
+
+
+def test_a_loss_is_a_setting_too():
+    """Its weight is declared with it: in configs that are made later, in their hash, checked."""
+    plain = get_config()
+    gfvad.register_loss("calm", calm, weight=0.1)
+    config = get_config()
+    assert config.loss.calm == 0.1 and "calm" not in plain.loss
+    assert config_hash(config) != config_hash(plain)
+    config.loss.calm = 0.0
+    assert config_hash(config) == config_hash(plain)
+    config.loss.calm = -1.0
+    with pytest.raises(gfvad.ConfigError, match="config.loss.calm = -1.0"):
+        validate(config)
+    gfvad.register_loss("calm", calm, weight=0.1)
+    with pytest.raises(gfvad.ConfigError, match="'smoothness' is registered already"):
+        gfvad.register_loss("smoothness", calm)

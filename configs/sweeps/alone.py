@@ -3,7 +3,7 @@
 python -m gfvad.ablate --config=configs/own.py:clips --sweep=configs/sweeps/alone.py --workdir=runs/fights/folds/0 --config.data.root=runs/fights/features
 """
 
-from gfvad.ablation.subsets import keep
+from gfvad.tasks.fusion.subsets import keep
 
 
 def get_sweep(config):

@@ -3,8 +3,8 @@
 python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/expansion.py --workdir=runs/expansion --config.data.root=/data/ucf_crime
 """
 
-from gfvad.ablation.subsets import plain_start
 from gfvad.graphs.expansion import EXPANSIONS
+from gfvad.tasks.fusion.subsets import plain_start
 
 
 def get_sweep(config):

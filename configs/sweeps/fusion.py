@@ -3,7 +3,7 @@
 python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/fusion.py --workdir=runs/fusion --config.data.root=/data/ucf_crime
 """
 
-from gfvad.ablation.subsets import keep
+from gfvad.tasks.fusion.subsets import keep
 
 FOILS = (
     "concat",

@@ -5,7 +5,7 @@ python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/modalities
 
 from itertools import combinations
 
-from gfvad.ablation.subsets import keep
+from gfvad.tasks.fusion.subsets import keep
 
 
 def get_sweep(config):

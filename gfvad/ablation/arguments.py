@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gfvad.ablation.sweep import Source, Sweep, read_sweep
 from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
+from gfvad.settings.command_line import find_config
 
 NUMBERS = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
 # group: the one to train, given by the process that shares groups out
@@ -53,7 +54,11 @@ def parse(argv: Sequence[str]) -> Arguments:
         for name, default in NUMBERS.items()
     }
     file, _, variant = given["config"].partition(":")
-    sweep = read_sweep(given["sweep"], Source(file, variant, tuple(flags)), numbers["seeds"])
+    sweep = read_sweep(
+        find_config(given["sweep"], "sweep", "configs/sweeps"),
+        Source(file, variant, tuple(flags)),
+        numbers["seeds"],
+    )
     return Arguments(
         sweep,
         Path(given["workdir"]),

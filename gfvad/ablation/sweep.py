@@ -94,11 +94,6 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     """
     path = Path(path)
     config = source.config()
-    if config.get("kind", "weak") == "predictive":
-        raise ConfigError(
-            f"{source.file}: sweeps are of the fusion of features; the predictive model has"
-            " variants (docs/predictive.md)"
-        )
     given = call(path, config.copy_and_resolve_references())
     known = config_lib.flatten(config)
     for key in given:
@@ -131,15 +126,7 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
     try:
         text = read_text(path, "Python with get_sweep(config)")
     except DataError as e:
-        if path.exists():
-            raise ConfigError(str(e)) from None
-        found = sorted(
-            str(p) for p in Path("configs/sweeps").glob("*.py") if not p.stem.startswith("_")
-        )
-        raise ConfigError(
-            f"--sweep={path}: file not found; sweeps here:"
-            f" {', '.join(found) or 'none, run this in the checkout'}"
-        ) from e
+        raise ConfigError(str(e)) from None
     try:
         tree = ast.parse(text, str(path))
     except (SyntaxError, RecursionError, MemoryError) as e:

@@ -183,12 +183,7 @@ def run(argv: list[str]) -> None:
                 f"{r.temporary:>14.1f}{r.difference:>12.1e}",
                 flush=True,
             )
-        sizes = {
-            "experts": options.experts,
-            "bottleneck": b,
-            "width": options.width,
-            "topk": options.topk,
-        }
+        sizes = {"experts": options.experts, "bottleneck": b, "topk": options.topk}
         flat, alone = (
             choose("auto", **sizes, units=n, backend=jax.default_backend())
             for n in (options.batch * options.units, options.units)

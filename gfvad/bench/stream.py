@@ -18,7 +18,7 @@ import numpy as np
 from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
 from gfvad.data.frames import decode
-from gfvad.data.frames.layouts import VideoFile
+from gfvad.data.frames.video_folders import VideoFile
 from gfvad.encoders.units import Picture
 from gfvad.tasks.prediction.score import PredictiveScorer, one_video
 from gfvad.tasks.prediction.stream import FRAMES, ClipStreamer

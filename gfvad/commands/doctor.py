@@ -20,6 +20,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,14 +47,9 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("gfvad doctor", __doc__)
     parser.add_argument("--data", type=Path, help="a folder of features, frames or records")
     data = parser.parse_args(argv).data
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        packages,
-        devices,
-        weights,
-        folders,
-        self_test,
-        *([lambda: data_folder(data.expanduser())] if data else []),
-    ]
+    checks: list[Callable[[], Iterator[Finding]]] = [packages, devices, weights, folders, self_test]
+    if data:
+        checks.append(partial(data_folder, data.expanduser()))
     failed = 0
     for check in checks:
         try:
@@ -61,7 +57,8 @@ def main(argv: Sequence[str]) -> int:
                 print(f"{mark:<5} {text}", flush=True)
                 failed += mark == "FAIL"
         except Exception as error:  # of whatever library is broken: the next check may still work
-            print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}", flush=True)
+            what = getattr(check, "__name__", "data")
+            print(f"FAIL  {what}: {type(error).__name__}: {error}", flush=True)
             failed += 1
     print(f"{failed} failed" if failed else "all checks passed")
     return int(bool(failed))
@@ -210,46 +207,39 @@ def self_test() -> Iterator[Finding]:
 def data_folder(root: Path) -> Iterator[Finding]:
     """Which layout a folder looks like, and what is wrong with it."""
     from gfvad.data.features import audit, layouts
-    from gfvad.data.frames import layouts as frames
+    from gfvad.data.frames import video_folders
 
     if not root.is_dir():
         yield Finding("FAIL", f"{root}: no such folder; expected one of features or frames")
         return
-    candidates = []
-    for layout in _feature_layouts(root):
-        try:
-            entries = sum(len(layout.survey(split)[0]) for split in audit.SPLITS)
-        except (ConfigError, DataError, OSError):
-            continue
-        candidates.append((entries, layout))
-    entries, layout = max(candidates, key=lambda pair: pair[0], default=(0, None))
-    if layout is not None and entries:
-        report = audit.audit(layout, progress=None)
+    reports = [report for report in _audits(root) if any(c.videos for c in report.counts)]
+    if reports:
+        report = min(reports, key=lambda report: report.errors)
         yield Finding("FAIL" if report.errors else "ok", audit.format_report(report, 5))
         return
-    kind = frames.detect(root)
-    count = {split: len(frames.open_layout(kind, root).videos(split)) for split in frames.SPLITS}
-    told = ", ".join(f"{n} {split} videos" for split, n in count.items())
-    known = ", ".join(layouts.LAYOUTS)
+    kind = video_folders.detect(root)
     if kind == "any":
+        known = ", ".join(layouts.LAYOUTS)
         yield Finding("note", f"{root}: no known set (features: {known}; frames: docs/data.md)")
-    else:
-        yield Finding("ok", f"{root}: a set of frames, layout {kind!r}: {told}")
+        return
+    videos = video_folders.open_layout(kind, root).videos
+    told = ", ".join(f"{len(videos(split))} {split} videos" for split in video_folders.SPLITS)
+    yield Finding("ok", f"{root}: a set of frames, layout {kind!r}: {told}")
 
 
-def _feature_layouts(root: Path) -> Iterator:
-    """Every layout of features that opens on a folder."""
+def _audits(root: Path) -> Iterator:
+    """What every layout of features that opens on a folder finds there."""
     from argparse import Namespace
 
     from gfvad.commands import prepare
-    from gfvad.data.features import layouts
+    from gfvad.data.features import audit, layouts
 
     folders = [path.name for path in sorted(root.iterdir()) if any(path.glob("*.npy"))]
-    for dataset in prepare.DATASETS.keys() - {prepare.SIMULATED}:
+    for dataset in (name for name in prepare.DATASETS if name != prepare.SIMULATED):
         modalities = ",".join(folders) if dataset == "generic" else ""
         words = Namespace(dataset=dataset, source=root, modalities=modalities, captions="")
         words.text_encoder = "hash"
         try:
-            yield layouts.open_layout(prepare.data_config(words))
+            yield audit.audit(layouts.open_layout(prepare.data_config(words)), progress=None)
         except (ConfigError, DataError, OSError):
             continue

@@ -2,7 +2,7 @@
 
     gfvad evaluate --workdir=runs/ucf-fused/seed0
     gfvad evaluate --workdir=runs/ucf-fused/seed0 --checkpoint=best
-    gfvad evaluate --workdir=runs/ucf-fused/seed0 --data=/data/ucf_crime --output=runs/ucf-elsewhere
+    gfvad evaluate --workdir=runs/ucf-fused/seed0 --data=/data/ucf_crime --output=runs/elsewhere
 
 Results go into the run's folder; those on other data (features, frames or prepared records) into a
 folder of their own.

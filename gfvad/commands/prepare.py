@@ -66,10 +66,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         ),
     )
     parser.add_argument(
-        "--text-encoder",
-        default="minilm",
-        choices=("minilm", "hash"),
-        help="sentence encoder of the modality text",
+        "--text-encoder", help="sentence encoder of the modality text (default: minilm)"
     )
     parser.add_argument(
         "--all", action="store_true", help="print every name, not the first five of a kind"
@@ -88,18 +85,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def data_config(arguments: argparse.Namespace):
-    """config.data as this command line means it, all else by configs/common.py."""
-    try:
-        from configs.common import get_config
-    except ImportError:
-        raise ConfigError("configs/common.py not found: run this in the checkout") from None
-    cfg = get_config().data
+    """config.data as this command line means it, all else at its default."""
+    from gfvad.settings.kinds import default_config
+
+    cfg = default_config().data
     cfg.dataset, (cfg.layout, modalities) = arguments.dataset, DATASETS[arguments.dataset]
     cfg.root = str(Path(arguments.source).expanduser())
     cfg.modalities = (
         tuple(m.strip() for m in arguments.modalities.split(",") if m.strip()) or modalities
     )
-    cfg.captions, cfg.text_encoder = arguments.captions, arguments.text_encoder
+    cfg.captions = arguments.captions
+    cfg.text_encoder = arguments.text_encoder or cfg.text_encoder
     return cfg
 
 

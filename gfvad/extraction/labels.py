@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from gfvad.base.names import near, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import SPLITS
+from gfvad.data.features.layouts.entries import SPLITS
 from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
 from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr
-from gfvad.extraction.manifest import save_bytes, save_table
-from gfvad.extraction.videos import Source, name_of
+from gfvad.extraction.feature_files import save_bytes, save_table
+from gfvad.extraction.videos import VideoSource, name_of
 
 
 class Label(NamedTuple):
@@ -32,7 +32,7 @@ class Label(NamedTuple):
 
 
 def from_folders(
-    videos: Sequence[Source],
+    videos: Sequence[VideoSource],
     normal: Sequence[str],
     abnormal: Sequence[str],
     fraction: float,
@@ -68,7 +68,7 @@ def from_folders(
 
 def from_table(
     path: Path,
-    videos: Sequence[Source],
+    videos: Sequence[VideoSource],
     fraction: float,
     fold: int = 0,
     say: Callable[[str], None] = say_on_stderr,
@@ -133,7 +133,7 @@ def from_table(
     return with_split(found, videos, fraction, fold) if without else found
 
 
-def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str, str]:
+def fit(names: Iterable[str], videos: Sequence[VideoSource], file: Path) -> dict[str, str]:
     """{video: the name of a table that is its}: its own, or that of its file without folders, where
     no other video has it.
 
@@ -172,7 +172,7 @@ def fit(names: Iterable[str], videos: Sequence[Source], file: Path) -> dict[str,
 
 
 def require_places(
-    labels: Mapping[str, Label], videos: Sequence[Source], decided: str, lenient: bool = False
+    labels: Mapping[str, Label], videos: Sequence[VideoSource], decided: str, lenient: bool = False
 ) -> None:
     """Raises DataError where a video lies in a folder of the other part. lenient: only for test
     videos in training."""
@@ -195,7 +195,7 @@ def require_places(
         )
 
 
-def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
+def from_xd_names(videos: Sequence[VideoSource]) -> dict[str, Label]:
     """{name: Label} by XD-Violence's names, without a split. Raises DataError for other names."""
     found = {v.name: annotations.xd_classes(v.name) for v in videos}
     wrong = [name for name, known in found.items() if known is None or name.split() != [name]]
@@ -209,7 +209,7 @@ def from_xd_names(videos: Sequence[Source]) -> dict[str, Label]:
 
 
 def with_split(
-    labels: Mapping[str, Label], videos: Sequence[Source], fraction: float, fold: int = 0
+    labels: Mapping[str, Label], videos: Sequence[VideoSource], fraction: float, fold: int = 0
 ) -> dict[str, Label]:
     """The same with a split: of each label round(fraction * n) test videos, at least one and not
     all where there are two.

@@ -25,7 +25,7 @@ VERSION = 1  # of how frames and sound reach encoders: raise it when equal files
 LONGEST = 200  # bytes of a name; file systems take 255 with what is put around it
 
 
-class Source(NamedTuple):
+class VideoSource(NamedTuple):
     """One video file."""
 
     name: str
@@ -47,7 +47,7 @@ class Extracted(NamedTuple):
 
 def find_videos(
     inputs: Sequence[str | os.PathLike], passed: list[Path] | None = None
-) -> list[Source]:
+) -> list[VideoSource]:
     """The video files among files and folders (searched through, what is hidden passed over), by
     name; a file named twice counts once.
 
@@ -56,7 +56,7 @@ def find_videos(
     Raises DataError where a path is not there or no regular file, a folder holds no video, or two
     files would get one name.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, VideoSource] = {}
     passed = [] if passed is None else passed
     for source in (
         source for path in inputs for source in _below(Path(os.path.expanduser(path)), passed)
@@ -70,19 +70,19 @@ def find_videos(
     return sorted(found.values(), key=lambda source: natural(source.name))
 
 
-def _below(path: Path, passed: list[Path]) -> Iterator[Source]:
+def _below(path: Path, passed: list[Path]) -> Iterator[VideoSource]:
     if not path.is_dir():
         if not os.path.lexists(path):
             raise DataError(
                 f"{path}: not found; expected a video file or a folder of them: check the path"
             )
         require_regular(path, "a video file or a folder of them")
-        yield Source(name_of(path.name), path, (path.absolute().parent.name,))
+        yield VideoSource(name_of(path.name), path, (path.absolute().parent.name,))
         return
     none, before = True, len(passed)
     for file in finding.below(path, passed):
         none, inside = False, file.relative_to(path)
-        yield Source(name_of(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
+        yield VideoSource(name_of(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
     if none:
         said = finding.passed_over(passed[before:]) or "it is empty"
         raise DataError(

@@ -18,12 +18,14 @@ What the paper leaves open and is decided here:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from gfvad.base.types import ConfigError
 from gfvad.fusion.coefficients import (
@@ -33,7 +35,7 @@ from gfvad.fusion.coefficients import (
     initial,
     starting_values,
 )
-from gfvad.fusion.forms import CP, FORMS, Form, FusionConfig, form_of
+from gfvad.fusion.forms import CP, FORMS, FusionConfig, form_of
 from gfvad.graphs.expansion import EXPANSIONS, ZEROTH, ExpansionConfig, expanded, real_pairs
 
 SELECTIONS = ("all", "random_pair")
@@ -48,7 +50,7 @@ class FusionOperator(nn.Module):
 
     fusion: FusionConfig  # config.model.fusion
     expansion: ExpansionConfig  # config.model.expansion
-    param_dtype: Any = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, graphs: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
@@ -85,7 +87,7 @@ def own_coefficients(
     graphs: int,
     fusion: FusionConfig,
     expansion: ExpansionConfig,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """The coefficients [G, ...] of a module, its only parameter, for so many graphs. Raises
     ConfigError where the form does not fit them."""
@@ -111,10 +113,13 @@ def combined(
 ) -> jax.Array:
     """Coefficients [G, ...] over `prepared` graphs -> [G, N, N], to be masked."""
     form = form_of(fusion)
-    if not by_horner(fusion, expansion):
+    if form.horner is None or not by_horner(fusion, expansion):
         return jax.vmap(form.combine, (0, None))(coefficients, graphs)
+    evaluate = form.horner
+    if expansion.zeroth != "ones":
+        evaluate = partial(_with_diagonal_zeroth, form.horner, form.powers)
     # a loop over the few channels: each is one fused pass over the graphs
-    return jnp.stack([_horner(form, c, graphs, expansion.zeroth) for c in coefficients])
+    return jnp.stack([evaluate(c, graphs) for c in coefficients])
 
 
 def by_horner(fusion: FusionConfig, expansion: ExpansionConfig) -> bool:
@@ -184,18 +189,21 @@ def check_fusion(fusion: FusionConfig, expansion: ExpansionConfig, graphs: int) 
         )
 
 
-def _horner(form: Form, coefficients: jax.Array, graphs: jax.Array, zeroth: str) -> jax.Array:
-    """Coefficients of one channel over graphs [S, N, N] -> [N, N], by Horner's rule.
+def _with_diagonal_zeroth(
+    evaluate: Callable[[jax.Array, jax.Array], jax.Array],
+    powers: tuple[int, ...],
+    coefficients: jax.Array,
+    graphs: jax.Array,
+) -> jax.Array:
+    """`evaluate` of one channel's coefficients over graphs [S, N, N] where R^(0) = I -> [N, N].
 
-    R^(0) = I is 1 on the diagonal and 0 beside it: the diagonal is the polynomial with all its
-    terms, and off it the terms with a zeroth factor are left out.
+    I is 1 on the diagonal and 0 beside it: the diagonal is the polynomial with all its terms, and
+    off it the terms with a zeroth factor are left out. powers: the axes that range over powers.
     """
-    if zeroth == "ones":
-        return form.horner(coefficients, graphs)
     without = coefficients
-    for axis in form.powers:
+    for axis in powers:
         without = without.at[(..., 0) + (slice(None),) * (-1 - axis)].set(0.0)
     # [N], [N, N]
-    diagonal = form.horner(coefficients, jnp.diagonal(graphs, axis1=-2, axis2=-1))
-    beside = form.horner(without, graphs)
+    diagonal = evaluate(coefficients, jnp.diagonal(graphs, axis1=-2, axis2=-1))
+    beside = evaluate(without, graphs)
     return jnp.where(jnp.eye(graphs.shape[-1], dtype=bool), diagonal[:, None], beside)

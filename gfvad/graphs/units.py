@@ -52,7 +52,8 @@ def square_distances(u: jax.Array, v: jax.Array) -> jax.Array:
     themselves.
 
     |u|^2 + |v|^2 - 2 u.v would lose every digit of the distance of two near rows among large ones
-    (their relation by 0.6 of 1 in float32). No array is larger than [n, N] or those given, also on the way back.
+    (their relation by 0.6 of 1 in float32). No array is larger than [n, N] or those given, also on
+    the way back.
     """
     first, *more = _feature_groups(u, v)
     total = _square_differences(*first)

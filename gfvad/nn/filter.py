@@ -147,7 +147,6 @@ class SparseFeatureFilter(nn.Module):
         sizes = {
             "experts": self.experts,
             "bottleneck": self.bottleneck,
-            "width": width,
             "topk": self.topk,
             "units": units,
         }

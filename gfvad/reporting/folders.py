@@ -8,7 +8,7 @@ from pathlib import Path
 from gfvad.base.files import lies_at
 from gfvad.base.types import DataError
 from gfvad.data.frames.finding import is_video, suffix_of
-from gfvad.data.frames.layouts import IMAGES
+from gfvad.data.frames.video_folders import IMAGES
 from gfvad.measure.results import find_results, left_out
 from gfvad.reporting.contents import Contents
 from gfvad.reporting.runs import ABLATION, RESULTS, ablation, one_run, several_runs
@@ -20,8 +20,9 @@ def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
     """Raises DataError where the folder holds nothing to report on, or what it holds is damaged."""
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected one"
-            f" with scores ({SCORES_JSON}), a run ({RESULTS}), an ablation ({ABLATION}) or several runs"
+            f"{folder}: {'not a' if folder.exists() else 'no such'} folder; expected one"
+            f" with scores ({SCORES_JSON}), a run ({RESULTS}), an ablation ({ABLATION}) or several"
+            " runs"
         )
     found = names_below(video_root) if video_root else {}
     if lies_at(folder / SCORES_JSON):

@@ -10,7 +10,7 @@ from typing import Any
 
 from gfvad.base.secrets import redact
 from gfvad.base.types import DataError
-from gfvad.extraction.sources import is_file, open_source
+from gfvad.extraction.live_sources import is_file, open_source
 
 TICK = 0.05  # seconds between two looks for a signal while a source is waited for
 

@@ -59,8 +59,7 @@ def parse(argv: Sequence[str], check: Callable[[ConfigDict], None]) -> Arguments
     _refuse_mismatch(values)
     workdir = values.workdir or f"runs/{config.data.dataset}-{config_hash(config)}"
     path = {
-        name: Path(values[name].value).expanduser() if values[name].value else None
-        for name in PATHS
+        name: Path(text).expanduser() if (text := values[name].value) else None for name in PATHS
     }
     return Arguments(config, values.mode, Path(workdir), values.checkpoint, **path)
 
@@ -72,22 +71,22 @@ def settings_text(argv: Sequence[str]) -> str:
     return page.as_text(_read(chosen)[0].config)
 
 
-def find_config(name: str) -> Path:
+def find_config(name: str, option: str = "config", folder: str = "configs") -> Path:
     """The file of a config: a path, or the name of one in configs/ here, or of one that ships with
-    the package (`xd`, `configs/xd.py`). Makes `import configs` work for it.
+    the package (`xd`, `configs/xd.py`); of a sweep alike. Makes `import configs` work for it.
 
     Raises ConfigError with the names that there are.
     """
     given = Path(name).expanduser()
     file = f"{given.name.removesuffix('.py')}.py"
-    places = [given] if given.suffix == ".py" else [Path("configs") / file]
-    if given.parent in (Path("."), Path("configs")):
-        places.append(shipped_configs() / file)
+    places = [given] if given.suffix == ".py" else [Path(folder) / file]
+    if given.parent in (Path("."), Path(folder)):
+        places.append(shipped_configs().parent / folder / file)
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise ConfigError(
-            f"--config={name}: file not found; expected the path of one, or one of"
-            f" {', '.join(config_names())}"
+            f"--{option}={name}: file not found; expected the path of one, or one of"
+            f" {', '.join(config_names(folder))}"
         )
     if (root := str(shipped_configs().parent)) not in sys.path:
         sys.path.append(root)
@@ -101,9 +100,10 @@ def shipped_configs() -> Path:
     return checkout if (checkout / "common.py").is_file() else package / "bundled" / "configs"
 
 
-def config_names() -> list[str]:
-    """Names that --config= takes: of configs/ here, and of those that ship with the package."""
-    folders = (Path("configs"), shipped_configs())
+def config_names(folder: str = "configs") -> list[str]:
+    """Names that --config= takes: of configs/ here, and of those that ship with the package; or
+    --sweep=, of configs/sweeps."""
+    folders = (Path(folder), shipped_configs().parent / folder)
     names = {path.stem for folder in folders for path in folder.glob("*.py")}
     return sorted(names - set(SHARED_FILES))
 

@@ -184,6 +184,9 @@ LOSS = (
         "The video score is the mean of its top max(1, n_units // divisor) units."
     ),
     Setting("label_smoothing", 0.0, SHARE, varies=True).means("Of the labels of videos."),
+    Setting("bce", 1.0, AMOUNT, varies=True, since="0.2").means(
+        "Multiple-instance cross entropy of the video score; 0 for a model that learns by others."
+    ),
     Setting("variance", 0.0, AMOUNT, varies=True).means(
         "Degree-variance regulariser lambda (paper, Eq. 7)."
     ),

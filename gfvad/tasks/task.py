@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # jax, and what needs PyAV, are loaded by who uses them
     from gfvad.extraction.media import MediaInfo
     from gfvad.train.identity import Learnt
     from gfvad.train.parallel import Mapper
-    from gfvad.train.run import Trainable
+    from gfvad.train.run import Evaluation, Place, Trainable
     from gfvad.train.state import TrainState
 
 
@@ -62,12 +62,15 @@ class Stream(Protocol):
     @property
     def delay(self) -> str:
         """What a score waits for, in words."""
+        ...
 
     def push(self, piece: Picture | Sound) -> list[UnitScore]:
         """One more frame or piece of sound: the units that it completed."""
+        ...
 
     def finish(self) -> list[UnitScore]:
         """The end: the units that still waited."""
+        ...
 
 
 class StreamModel(NamedTuple):
@@ -85,37 +88,46 @@ class Scorer(Protocol):
     @property
     def kind(self) -> str:
         """Of its task."""
+        ...
 
     @property
     def name(self) -> str:
         """'xd_violence, rgb + audio, seed 0, step 600'."""
+        ...
 
     @property
     def path(self) -> str:
         """The folder of the run, or of the artefact."""
+        ...
 
     @property
     def threshold(self) -> float:
         """A score of a video's unit from which on it is an alarm."""
+        ...
 
     @property
     def threshold_rule(self) -> str:
         """How that threshold was made."""
+        ...
 
     @property
     def contributors(self) -> tuple[str, ...]:
         """Names of what a score is made of: modalities or terms."""
+        ...
 
     @property
     def bounded(self) -> bool:
         """Whether scores lie in [0, 1]."""
+        ...
 
     def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
         """The videos that the inputs of a request mean; claim(names) is called before any long
         work. Raises ConfigError and DataError."""
+        ...
 
     def stream(self, request: Request) -> StreamModel:
         """The model ready for a stream. Raises ConfigError and DataError."""
+        ...
 
 
 class FrameScores(NamedTuple):
@@ -158,46 +170,133 @@ class OpenRun(Protocol):
     @property
     def dataset(self) -> str:
         """Name of the data in results."""
+        ...
 
     @property
     def inputs(self) -> Sequence[str]:
         """What the model sees, in words: the label of the run in tables."""
+        ...
 
     @property
     def splits(self) -> Mapping[str, Any]:
         """train, test: what is learnt from and evaluated on, by content (train/identity.py)."""
+        ...
 
     @property
     def identity(self) -> Learnt:
         """What is learnt from, for checkpoints."""
+        ...
 
     def training(self) -> Trainable:
         """The data, start and step of training."""
+        ...
 
     def keep(self) -> None:
         """Leaves beside config.json what opening the run again needs."""
+        ...
 
     def content(self) -> dict[str, Any]:
         """What results.json says of the data, {"content": {split: digests}, ...}."""
+        ...
 
     def checkpoints(self, which: str) -> Sequence[Restored]:
         """The weights to evaluate: those of `which` (last, best, a step) first. Raises DataError
         where there are none."""
+        ...
 
     def evaluate(self, chosen: Restored) -> Scored:
         """Scores the test split by some weights; every process must call it."""
+        ...
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
         """Of a test video, to explain scores that are not finite; {} where they explain nothing."""
+        ...
 
     def records(self) -> list[dict[str, Any]]:
         """Records of results.json besides those of every protocol, of what was evaluated last."""
+        ...
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         """What results.json says besides, tables among it."""
+        ...
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Draws the figures of a run; returns their paths."""
+        ...
+
+
+class GroupProgram(Protocol):
+    """Settings and seeds trained side by side in one program (gfvad/ablation/program.py)."""
+
+    def run_state(self, group: Any, seed: int, setting: int) -> TrainState:
+        """The state of one run (host), out of the group's. Args: indices."""
+        ...
+
+    def one_setting(self, group: Any, setting: int) -> Any:
+        """The part of a group's state (host) that is one setting's."""
+        ...
+
+    def of_every_run(
+        self, function: Callable[..., Any], together: Callable[[Any], int]
+    ) -> Callable[[Any, Any], Any]:
+        """function(state, batch, *, model) -> array, as a function of a group's state: the array
+        gets axes [U, K] of seeds and settings at its end. together: batch -> how many settings are
+        computed side by side."""
+        ...
+
+
+class RunFolder(NamedTuple):
+    """A run of an ablation whose results are to be written; its checkpoints are there."""
+
+    place: Place  # (seed, setting): indices in its group
+    config: ConfigDict
+    folder: Path
+    rules: Mapping[str, str]  # last | validation-best -> the state that it chose: last | best
+    seconds: float  # that it took
+
+
+class SettingGroup(Protocol):
+    """The K settings of a group, ready to be trained."""
+
+    tasks: Sequence[Trainable]  # one a setting, of the same structure
+
+    def evaluate(
+        self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
+    ) -> Mapping[Place, Evaluation]:
+        """Follows some runs, (seed, setting), on what is held out. state: of the group."""
+        ...
+
+    def judge(
+        self, program: GroupProgram, states: Mapping[str, Any]
+    ) -> Callable[[RunFolder], None]:
+        """What writes the results of a run. states: last and, where it is needed, best -> of the
+        group."""
+        ...
+
+
+class SweepData(Protocol):
+    """The data that settings of an ablation share, found and checked."""
+
+    dataset: str
+
+    def fit(self, config: ConfigDict) -> None:
+        """Sets what of a setting follows from the data. Raises ConfigError where it cannot be
+        used."""
+        ...
+
+    def announce(self, say: Callable[[str], None]) -> None:
+        """Says what must not be overlooked about the data."""
+        ...
+
+    def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
+        """Split -> part -> digest."""
+        ...
+
+    def group(
+        self, configs: Sequence[ConfigDict], mapper: Mapper, say: Callable[[str], None]
+    ) -> SettingGroup:
+        """Settings of one structure."""
+        ...
 
 
 class Task(Protocol):
@@ -207,32 +306,44 @@ class Task(Protocol):
 
     def check(self, config: ConfigDict) -> None:
         """Refuses settings that cannot work together, by name (ConfigError). No device work."""
+        ...
 
     def open_run(self, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
         """Data, model and devices of a run; everything that can be wrong with the input is wrong
         here, before any long work."""
+        ...
 
     def open_elsewhere(
         self, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> OpenRun:
         """A run with other data to test it on: arguments.data, into arguments.output."""
+        ...
 
     def frame_scores(self, arguments: Arguments) -> FrameScores:
         """Frame scores of arguments.input, without labels, on all devices of this machine."""
+        ...
 
     def open_scorer(self, model: Path, checkpoint: str = "last") -> Scorer:
         """The scorer of a run's folder, or of an artefact's. Raises ConfigError and DataError."""
+        ...
 
     def export(
         self, workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
     ) -> Mapping[str, Any]:
-        """Writes a run as an artefact that scores without this package; returns its manifest.
-        Raises ConfigError where a task has none."""
+        """Writes a run as an artefact, which scores as the run does; returns its manifest. Raises
+        ConfigError where a model has none."""
+        ...
 
     def frame_labels(self, run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
         """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config
         names. Raises DataError where there is none."""
+        ...
 
     def video_classes(self, run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
         """Classes of a run's test videos, () of normal ones. Raises DataError where the task's data
         has none."""
+        ...
+
+    def sweep_data(self, config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+        """The data of settings whose config.data is equal, for an ablation. Raises DataError."""
+        ...

@@ -29,12 +29,14 @@ class Objective(Protocol):
         self, state: TrainState, batch: Any, axis_name: str | None
     ) -> tuple[jax.Array, Learnt]:
         """(loss of the global batch, equal on every device; what came of it)."""
+        ...
 
     def measure(
         self, state: TrainState, output: Any, batch: Any, axis_name: str | None
     ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
         """(metrics of the global batch that say how training goes, the constants of the state
         after the step). No gradient flows through either."""
+        ...
 
 
 def update(

@@ -13,6 +13,7 @@ import pytest
 
 from gfvad.base import errors, files, locks, names, secrets
 from gfvad.base.errors import ConfigError, DataError
+from gfvad.main import COMMANDS
 
 
 def test_atomic_writer_leaves_the_old_file_when_the_content_fails(tmp_path):
@@ -235,22 +236,7 @@ def test_commands_read_no_library_before_they_can_be_interrupted():
     )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "main",
-        "prepare",
-        "extract",
-        "score",
-        "export",
-        "report",
-        "ablate",
-        "bench.__main__",
-        "eval.folds",
-        "eval.summary",
-        "eval.published",
-    ],
-)
+@pytest.mark.parametrize("name", ["main", *(f"commands.{name}" for name in COMMANDS)])
 def test_every_command_has_the_frame(name):
     assert hasattr(importlib.import_module(f"gfvad.{name}").main, "__wrapped__")
 

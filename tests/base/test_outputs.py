@@ -584,13 +584,13 @@ def everything(folder, said):
     "arguments", [["--stream"], ["--stream", "--loop"], [], ["more", "--stream"]]
 )
 def test_no_password_of_an_unreachable_stream(stream, tmp_path, capfd, monkeypatch, arguments):
-    from gfvad.extraction import sources
+    from gfvad.extraction import live_sources
 
     # with few attempts and no waiting, whatever the command's own patience
     monkeypatch.setattr(
         stream,
         "live",
-        lambda source, side, **more: sources.live(
+        lambda source, side, **more: live_sources.live(
             source, side, **{**more, "max_retries": 1, "sleep": lambda seconds: None}
         ),
     )
@@ -642,12 +642,12 @@ opened: list[int] = []
 
 
 def test_no_password_in_what_a_stream_leaves(stream, tmp_path, capfd, monkeypatch):
-    from gfvad.extraction import sources
+    from gfvad.extraction import live_sources
 
     monkeypatch.setattr(
         stream,
         "live",
-        lambda source, side, **more: sources.live(
+        lambda source, side, **more: live_sources.live(
             source, side, **{**more, "opener": Source, "sleep": lambda seconds: None}
         ),
     )
@@ -772,13 +772,13 @@ def test_a_stream_whose_folder_is_removed(stream, tmp_path, capsys, monkeypatch)
             return super().push(piece)
 
     monkeypatch.setattr(stream, "open_scorer", lambda request: of_stream(Removes()))
-    from gfvad.extraction import sources
+    from gfvad.extraction import live_sources
 
     opened.clear()
     monkeypatch.setattr(
         stream,
         "live",
-        lambda source, side, **more: sources.live(source, side, **{**more, "opener": Source}),
+        lambda source, side, **more: live_sources.live(source, side, **{**more, "opener": Source}),
     )
     assert (
         score.main(

@@ -18,7 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from gfvad.base import locks
 from gfvad.base.types import DataError
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data.features import records
 from gfvad.main import main
 

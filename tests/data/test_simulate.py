@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations, simulate, text
 from gfvad.data.features import layouts
-from gfvad.data.simulate import bayes, captions, generator, process, writer
+from gfvad.data.simulate import bayes, generator, process, sentences, writer
 from gfvad.data.simulate.process import Settings
 
 TINY = Settings(
@@ -329,7 +329,7 @@ def test_sampled_paths(scenario):
         assert (np.diff(path.activity)[changes] != 0).all()
         covers = [
             (start, end)
-            for start, end in captions.runs(table.cover[path.kind])
+            for start, end in sentences.runs(table.cover[path.kind])
             if cover[start] != process.NONE
         ]
         lengths += [end - start for start, end in covers if end < 100]
@@ -454,18 +454,18 @@ def test_captions_mostly_tell_what_is_seen_and_rarely_what_is_heard():
     for _ in range(60):
         path = process.sample_path(rng, s, process.RELATIONAL, 100)
         visual, _ = generator.shown_prototypes(s, path)
-        for start, end, sentence in captions.describe(rng, s, path):
+        for start, end, sentence in sentences.describe(rng, s, path):
             assert 0 <= start < end <= 100
-            mismatch += sentence in captions.MISMATCH
-            if sentence not in captions.MISMATCH and not any(
-                sentence in said for said in captions.SOUNDS.values()
+            mismatch += sentence in sentences.MISMATCH
+            if sentence not in sentences.MISMATCH and not any(
+                sentence in said for said in sentences.SOUNDS.values()
             ):
-                known = [*captions.ACTIVITIES[:3], *captions.NUISANCES, *captions.ABNORMAL][
+                known = [*sentences.ACTIVITIES[:3], *sentences.NUISANCES, *sentences.ABNORMAL][
                     visual[start]
                 ]
                 told, right = told + 1, right + (sentence in known)
         offset = process.kinds(s).offset[path.kind]
-        events += sum(offset[start] > 0 for start, _ in captions.runs(offset))
+        events += sum(offset[start] > 0 for start, _ in sentences.runs(offset))
     assert 0.85 < right / told < 0.98 and mismatch < 0.3 * events
 
 
@@ -514,9 +514,9 @@ def test_complete_set_is_left_alone_and_damaged_one_written_again(tmp_path, monk
 
 def test_foreign_folder_and_bad_numbers(tmp_path):
     cfg = Config(**numbers(train_videos=4, test_videos=4, crops=1))
-    with pytest.raises(ConfigError, match="data.simulated.crops is 0"):
+    with pytest.raises(ConfigError, match="data.simulated.crops = 0"):
         simulate.write(tmp_path, Config(**numbers(crops=0)))
-    with pytest.raises(ConfigError, match="data.simulated.test_videos is 1"):
+    with pytest.raises(ConfigError, match="data.simulated.test_videos = 1"):
         simulate.write(tmp_path, Config(**numbers(test_videos=1)))
     folder = simulate.write(tmp_path, cfg)
     (folder / "simulated.json").unlink()

@@ -11,8 +11,8 @@ from video_files import SIZE, write_frames, write_set
 from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data import pipeline
 from gfvad.data.frames.clips import eval_clips, report_skipped, split_videos, train_clips
-from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.truth import find_truth, runs
+from gfvad.data.frames.video_folders import open_layout
 
 LABELS = (np.array([0, 0, 1, 1, 1, 0, 0, 1, 0, 0], np.uint8), np.zeros(7, np.uint8))
 SPANS = "# video first last\n01 3 5\n01 8 8\n"

@@ -10,7 +10,7 @@ from media_files import write_media
 
 from gfvad.commands import extract
 from gfvad.encoders.registry import open_encoder
-from gfvad.extraction import task
+from gfvad.extraction import one_video
 
 CLIPS = {"calm": 20, "fight": 33}
 ROWS = [
@@ -33,7 +33,7 @@ def clips(tmp_path_factory):
 
 
 def call(clips, path, out):
-    task._OPENED.__dict__.clear()  # another file of the same name was opened before
+    one_video._OPENED.__dict__.clear()  # another file of the same name was opened before
     return extract.main(
         [
             str(clips),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data import manifest
+from gfvad.data import prepared_folder
 from gfvad.data.frames.tokens import open_tokens
 from gfvad.encoders import model_folder
 from gfvad.encoders.registry import INSTALL, open_vision
@@ -556,7 +556,7 @@ def test_killed_before_the_last_step(tmp_path, monkeypatch):
             tokens_of(tmp_path)
     encoder = FakeEncoder()
     assert len(tokens_of(tmp_path, encoder)) == 3 and encoder.frames == 0
-    manifest.read(next((tmp_path / "tokens").glob("fake-*")))
+    prepared_folder.read(next((tmp_path / "tokens").glob("fake-*")))
 
 
 def test_a_damaged_cache_is_computed_again(tmp_path):
@@ -636,7 +636,8 @@ def test_a_cache_of_nowhere_and_a_full_disk(tmp_path, monkeypatch):
         tokens_of(tmp_path / "file")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "gfvad.data.manifest.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0)
+            "gfvad.data.prepared_folder.shutil.disk_usage",
+            lambda _: shutil._ntuple_diskusage(1, 1, 0),
         )
         with pytest.raises(DataError, match="GB free, .* GB needed"):
             tokens_of(tmp_path)

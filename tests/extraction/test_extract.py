@@ -22,8 +22,8 @@ from test_media import broken_files
 from gfvad.base.types import ConfigError, DataError
 from gfvad.commands import extract, prepare
 from gfvad.data.features import layouts
-from gfvad.extraction import job, labels, manifest, videos
-from gfvad.extraction.videos import Source
+from gfvad.extraction import feature_files, feature_folder, labels, planning, videos
+from gfvad.extraction.videos import VideoSource
 
 BASE = "motion,audio"
 
@@ -87,9 +87,9 @@ def test_folder_of_features(clips, tmp_path, capsys):
         and record["missing"] == []
         and record["seconds"] > 0
     )
-    assert record["sha256"] == manifest.sha256(clips / "calm" / "a1.mp4") and record["path"] == str(
-        clips / "calm" / "a1.mp4"
-    )
+    assert record["sha256"] == feature_folder.sha256(clips / "calm" / "a1.mp4") and record[
+        "path"
+    ] == str(clips / "calm" / "a1.mp4")
     assert record["size"] == (clips / "calm" / "a1.mp4").stat().st_size and record[
         "duration"
     ] == pytest.approx(0.9, abs=0.2)
@@ -270,7 +270,7 @@ def test_a_file_that_went_bad_leaves_no_features(clips, tmp_path):
 
 
 def test_full_disk(clips, tmp_path, capsys, monkeypatch):
-    out, writes, write = tmp_path / "out", [], manifest.write
+    out, writes, write = tmp_path / "out", [], feature_files.write
 
     def full(path, content):
         writes.append(path)
@@ -279,15 +279,15 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
-    monkeypatch.setattr(manifest, "write", full)
+    monkeypatch.setattr(feature_files, "write", full)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 1
     said = capsys.readouterr().err
     assert said.count("error:") == 1 and str(out / "audio") in said or str(out / "motion") in said
     assert "no room left for its 1" in said and "MB for what is left" in said
     files = [p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")]
     assert len(files) == 5 and all(len(np.load(p)) for p in files)  # nothing half-written
-    assert len((out / manifest.JOURNAL).read_text().splitlines()) == 2
-    monkeypatch.setattr(manifest, "write", write)
+    assert len((out / feature_folder.JOURNAL).read_text().splitlines()) == 2
+    monkeypatch.setattr(feature_files, "write", write)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 0
     assert "2 were done before" in capsys.readouterr().out
     assert call(clips, f"--out={tmp_path / 'fresh'}", f"--modalities={BASE}") == 0
@@ -359,7 +359,7 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
         start_new_session=True,
     ) as process:
         until = time.monotonic() + 40
-        while not (out / manifest.JOURNAL).is_file() and time.monotonic() < until:
+        while not (out / feature_folder.JOURNAL).is_file() and time.monotonic() < until:
             time.sleep(0.02)
         os.killpg(process.pid, signum)  # as a terminal does: the workers get it too
         _, said = process.communicate(timeout=30)
@@ -368,8 +368,8 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
     done = read_manifest(out)["videos"]
     assert (
         0 < len(done) < 8
-        and not list(out.rglob(f".*{manifest.PARTIAL}"))
-        and not (out / manifest.JOURNAL).exists()
+        and not list(out.rglob(f".*{feature_files.PARTIAL}"))
+        and not (out / feature_folder.JOURNAL).exists()
     )
     # the same numbers without the waiting
     assert call(clips, f"--out={out}", "--modalities=motion") == 0
@@ -388,12 +388,12 @@ def test_killed_and_gone_on(clips, tmp_path):
     arguments = (clips, f"--out={out}", f"--modalities={BASE}")
     assert call(*arguments) == 0
     expected, known = tree(out), read_manifest(out)
-    times = manifest._read_units(out / "units.csv")
+    times = feature_folder._read_units(out / "units.csv")
     lines = [json.dumps([n, {**r, **times[n]}, None]) for n, r in list(known["videos"].items())[:3]]
-    (out / manifest.JOURNAL).write_text("\n".join([*lines, '["calm__a9", {"pa']))
-    (out / manifest.MANIFEST).unlink()
+    (out / feature_folder.JOURNAL).write_text("\n".join([*lines, '["calm__a9", {"pa']))
+    (out / feature_folder.MANIFEST).unlink()
     (out / "units.csv").unlink()
-    (out / "motion" / f".x{manifest.PARTIAL}").write_bytes(b"half")
+    (out / "motion" / f".x{feature_files.PARTIAL}").write_bytes(b"half")
     assert call(*arguments) == 0
     assert tree(out) == expected and {
         n: read_manifest(out)["videos"][n]["seconds"] for n in list(known["videos"])[:3]
@@ -402,7 +402,7 @@ def test_killed_and_gone_on(clips, tmp_path):
 
 def test_two_calls_in_one_folder(clips, tmp_path):
     with (
-        manifest.Book(tmp_path / "out", "generic"),
+        feature_folder.Book(tmp_path / "out", "generic"),
         pytest.raises(DataError, match="works in this folder of features"),
     ):
         call(clips, f"--out={tmp_path / 'out'}", f"--modalities={BASE}")
@@ -476,7 +476,8 @@ def test_names_that_look_like_other_sets_are_read_as_they_are(tmp_path):
 
 def sources(*names):
     return [
-        Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1])) for n in names
+        VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        for n in names
     ]
 
 
@@ -543,10 +544,10 @@ def test_table_of_labels(clips, tmp_path):
         )
         for k, n in enumerate(names)
     ]
-    manifest.save_table(
+    feature_files.save_table(
         table, ("name", "label", "split", "class"), [*rows, ("elsewhere", 0, "train", "")]
     )
-    manifest.save_table(
+    feature_files.save_table(
         spans, ("name", "start", "end"), [("fight/b0.mp4", 5, 20), ("fight/b0.mp4", 25, 30)]
     )
     arguments = [clips, f"--out={out}", "--modalities=motion", f"--labels={table}"]
@@ -561,7 +562,7 @@ def test_table_of_labels(clips, tmp_path):
         ([*rows[1:], (rows[0][0], 2, "", "")], "label '2'"),
         ([*rows[1:], (rows[0][0], 1, "", "")], "no split for 1 of 8"),
     ):
-        manifest.save_table(table, ("name", "label", "split", "class"), lines)
+        feature_files.save_table(table, ("name", "label", "split", "class"), lines)
         with pytest.raises(DataError, match=words):
             call(*arguments)
 
@@ -621,7 +622,9 @@ def test_wrong_use(clips, tmp_path, capsys, arguments, words):
 
 
 def test_settings_of_encoders():
-    found = job.read_specs("", ["appearance=onnx:path=a/b.onnx,size=224"], "words.jsonl", open_fake)
+    found = planning.read_specs(
+        "", ["appearance=onnx:path=a/b.onnx,size=224"], "words.jsonl", open_fake
+    )
     assert list(found) == ["motion", "appearance", "audio", "text"]
     assert dict(found["appearance"].settings) == {
         "path": "a/b.onnx",
@@ -750,7 +753,7 @@ def test_a_folder_of_the_version_before(clips, tmp_path):
     known = read_manifest(out)
     for record in known["videos"].values():
         del record["hashes"]
-    (out / manifest.MANIFEST).write_text(json.dumps(known))
+    (out / feature_folder.MANIFEST).write_text(json.dumps(known))
     (out / ".gfvad-features.json").unlink()
     assert (
         call(*arguments, "--encoder=motion=motion:version=2") == 0
@@ -765,7 +768,7 @@ def test_names_that_a_table_would_run(tmp_path):
     assert call(tmp_path / "clips", f"--out={out}", "--modalities=motion") == 0
     assert not [row for row in csv.reader(open(out / "units.csv")) if row[0][0] in "=+-@"]
     assert (
-        set(manifest._read_units(out / "units.csv"))
+        set(feature_folder._read_units(out / "units.csv"))
         == {"=1+1", "@x", "-y", "+z"}
         == set(read_manifest(out)["videos"])
     )
@@ -781,7 +784,7 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
     def refuse(path, content):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(manifest, "write", refuse)
+    monkeypatch.setattr(feature_files, "write", refuse)
     assert (
         extract.main(
             [
@@ -798,9 +801,9 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
 
 
 def test_a_folder_removed_meanwhile(clips, tmp_path, monkeypatch):
-    save = manifest.save_features
+    save = feature_files.save_features
     monkeypatch.setattr(
-        manifest,
+        feature_files,
         "save_features",
         lambda path, features: (shutil.rmtree(tmp_path / "out"), save(path, features))[1],
     )

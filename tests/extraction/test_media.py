@@ -11,7 +11,7 @@ from media_files import tone, turn, write_media
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.units import PATCH, RATE, Picture, Sound
-from gfvad.extraction import media, sources, videos
+from gfvad.extraction import clocks, live_sources, media, videos
 
 
 def split(path, **settings):
@@ -95,7 +95,7 @@ def test_sound_that_starts_late_or_ends_early(tmp_path):
             found = grouper.push(piece)
             units += found
             behind -= sum(len(u.frames) for u in found)
-            assert behind < 10 * (media.LAG + 3)
+            assert behind < 10 * (clocks.LAG + 3)
         units += grouper.finish()
         assert len(units) == 25 and all(u.sound is not None for u in units)
         assert units[loud].sound.std() > 0.1 > units[12].sound.std()
@@ -132,7 +132,7 @@ def test_variable_rate(tmp_path):
 
 def test_clock():
     """Timestamps that lack, stand still, run back or jump."""
-    clock = media._Clock(0.04)
+    clock = clocks._Clock(0.04)
     assert [
         round(clock(t), 2) for t in (5.0, 5.04, None, 5.02, 5.2, 0.0, 0.04, 90000.0, 90000.5)
     ] == [5.0, 5.04, 5.08, 5.12, 5.2, 5.24, 5.28, 5.32, 5.82]
@@ -270,7 +270,7 @@ def test_a_stream_that_breaks_is_opened_again():
     gone = DataError("rtsp://x: connection lost")
     script = Script([0.0, 0.1, gone], gone, gone, [0.0, 0.1], [0.0, gone], gone)
     said, waits = [], []
-    stream = sources.live(
+    stream = live_sources.live(
         "rtsp://x", say=said.append, sleep=waits.append, opener=script, reconnect=3.0, max_retries=4
     )
     times = []
@@ -286,7 +286,7 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
     gone = DataError("rtsp://user:pass@x: cannot be opened (Connection refused)")
     said, waits = [], []
     script = Script(gone, gone, gone, [0.0, 0.1, DataError("enough")], gone)
-    stream = sources.live(
+    stream = live_sources.live(
         "rtsp://user:pass@x", say=said.append, sleep=waits.append, opener=script, max_retries=3
     )
     assert waits == [1.0, 2.0, 4.0] and stream.breaks == 0 and stream.info.fps == 10.0
@@ -299,13 +299,15 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
 def test_a_stream_that_may_not_be_opened_again():
     script = Script([0.0, DataError("rtsp://x: connection lost")])
     with pytest.raises(DataError, match="connection lost"):
-        list(sources.live("rtsp://x", opener=script, reconnect=0))
+        list(live_sources.live("rtsp://x", opener=script, reconnect=0))
     with pytest.raises(DataError, match="refused"):
-        sources.live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
+        live_sources.live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
 
 
 def test_a_stream_of_stated_length_ends():
-    assert len(list(sources.live("http://x/a.mp4", opener=Script([0.0, 0.1], duration=0.2)))) == 2
+    assert (
+        len(list(live_sources.live("http://x/a.mp4", opener=Script([0.0, 0.1], duration=0.2)))) == 2
+    )
 
 
 def test_sound_that_is_gone_after_a_break():
@@ -323,7 +325,7 @@ def test_sound_that_is_gone_after_a_break():
         script.opened += 1
         return found
 
-    stream = sources.live("rtsp://x", opener=counted, sleep=lambda s: None, max_retries=1)
+    stream = live_sources.live("rtsp://x", opener=counted, sleep=lambda s: None, max_retries=1)
     found = []
     grouper = videos.Grouper(True, 10.0)
     with pytest.raises(DataError):
@@ -336,9 +338,9 @@ def test_sound_that_is_gone_after_a_break():
 
 def test_a_file_once_and_again_and_again(tmp_path):
     path = write_media(tmp_path / "a.mp4", 10, sound=tone(0.4))
-    stream = sources.live(path)
+    stream = live_sources.live(path)
     assert stream.info.sound and sum(isinstance(p, Picture) for p in stream) == 10
-    stream, times = sources.live(path, loop=True), []
+    stream, times = live_sources.live(path, loop=True), []
     while len(times) < 35:
         piece = next(stream)
         if isinstance(piece, Picture):
@@ -349,17 +351,17 @@ def test_a_file_once_and_again_and_again(tmp_path):
 
 def test_sources_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match="no such device /dev/video99"):
-        sources.live("camera:99", reconnect=0)
+        live_sources.live("camera:99", reconnect=0)
     with pytest.raises(
         DataError, match="not there yet .*no such device /dev/video99.* and 2 attempts"
     ):
-        sources.live("camera:99", max_retries=2, sleep=lambda s: None)
+        live_sources.live("camera:99", max_retries=2, sleep=lambda s: None)
     with pytest.raises(ConfigError, match="rstp://.*cannot read such a source"):
-        sources.live("rstp://user:pass@host/1")
+        live_sources.live("rstp://user:pass@host/1")
     with pytest.raises(DataError, match="nothing.mp4"):
-        sources.live(tmp_path / "nothing.mp4")
+        live_sources.live(tmp_path / "nothing.mp4")
     assert (
-        sources.is_file("camera.mp4")
-        and not sources.is_file("rtsp://host/1")
-        and not sources.is_file("camera:0")
+        live_sources.is_file("camera.mp4")
+        and not live_sources.is_file("rtsp://host/1")
+        and not live_sources.is_file("camera:0")
     )

@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from gfvad.base.types import ScoredVideo
 from gfvad.data.frames.flow import open_flow
-from gfvad.data.frames.layouts import open_layout
 from gfvad.data.frames.truth import find_truth
+from gfvad.data.frames.video_folders import open_layout
 from gfvad.measure import flow_floors
 from gfvad.measure.metrics import roc_auc
 from gfvad.tasks.prediction import report as clip_report

@@ -181,7 +181,7 @@ def test_a_run_without_results_is_named(tmp_path, capsys, place):
 def test_a_threshold_that_is_no_file_is_not_taken_for_absent(tmp_path, place):
     from gfvad.extraction import provenance
     from gfvad.measure.calibration import CALIBRATION, read_calibration
-    from gfvad.reporting.folders import calibration_of
+    from gfvad.reporting.runs import calibration_of
 
     for name in (CALIBRATION, provenance.FEATURES):
         path = tmp_path / name

@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 from gfvad.base.types import ConfigError
+from gfvad.nn.expert_blocks import plan_blocks
 from gfvad.nn.experts import (
     EXPERT_AXIS,
     FORMS,
@@ -17,7 +18,6 @@ from gfvad.nn.experts import (
     choose,
     expert_sharding,
     folded,
-    plan_blocks,
 )
 from gfvad.nn.filter import SparseFeatureFilter
 
@@ -273,7 +273,7 @@ def test_experts_that_do_not_divide_are_refused():
 def test_the_choice():
     """auto takes dense matmuls where there are few units, and sorts where there are many or
     experts are wide; a named form is taken as it is."""
-    published = {"experts": 63, "topk": 7, "width": 256}
+    published = {"experts": 63, "topk": 7}
     assert choose("auto", **published, bottleneck=8, units=64, backend="cpu") == "folded"
     assert choose("auto", **published, bottleneck=8, units=4096, backend="cpu") == "blocks"
     assert choose("auto", **published, bottleneck=192, units=4096, backend="cpu") == "blocks"

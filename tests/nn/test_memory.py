@@ -2,6 +2,7 @@
 their limits, update and names."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,15 @@ from gfvad.nn.memory import MNAD, Bottleneck, MemAE, prototype_loss, updated_ite
 
 N, D, M = 7, 6, 5
 MASK = np.array([True] * 5 + [False] * 2)
-SETTINGS = {"experts": 4, "topk": 2, "bottleneck": 3, "items": M, "shrink": 1.0}
+SETTINGS = {"experts": 4, "topk": 2, "bottleneck": 3, "memory_items": M, "shrink": 1.0}
+PLAIN = {"experts": 63, "topk": 7, "bottleneck": 8, "scale": 2.0, "form": "auto"}
 CHOICES = {"none": 1, "bottleneck": 1, "sffm": 4, "memae": M, "mnad": M}
+
+
+def filter_of(kind, name=None, **changed):
+    """The filter of a config with some settings changed."""
+    plain = {"kind": kind, **PLAIN, "memory_items": 0, "shrink": 1.0}
+    return make_filter(SimpleNamespace(**(plain | changed)), name)
 
 
 def problem(module, seed=0):
@@ -56,7 +64,7 @@ def close(found, expected, **tolerance):
 def test_every_kind_keeps_the_interface(kind):
     """Shapes and types; padding, even if not finite, changes neither y, nor statistics, nor
     gradients; order and batch do not matter."""
-    module = make_filter(kind, **SETTINGS)
+    module = filter_of(kind, **SETTINGS)
     x, variables = narrow(problem(module))
     weight = np.float32(np.random.default_rng(1).normal(size=(N, D)))
 
@@ -103,7 +111,7 @@ def test_every_kind_keeps_the_interface(kind):
 @pytest.mark.parametrize("kind", ["bottleneck", "memae", "mnad"])
 def test_gradients_agree_with_finite_differences(kind):
     """Of y and of the auxiliary loss, along random directions of parameters and units."""
-    module = make_filter(kind, **SETTINGS)
+    module = filter_of(kind, **SETTINGS)
     x, variables = problem(module, 3)
     memory = {k: v for k, v in variables.items() if k != "params"}
     rng = np.random.default_rng(1)
@@ -131,8 +139,8 @@ def test_gradients_agree_with_finite_differences(kind):
 
 
 def test_no_filter_is_the_identity_and_one_bottleneck_is_one_expert():
-    x, _ = problem(make_filter("none"))
-    y, _ = make_filter("none").apply({}, np.float32(x), MASK)
+    x, _ = problem(filter_of("none"))
+    y, _ = filter_of("none").apply({}, np.float32(x), MASK)
     np.testing.assert_array_equal(y, np.where(MASK[:, None], np.float32(x), 0))
     module = Bottleneck(3)
     x, variables = problem(module, 1)
@@ -265,13 +273,13 @@ def test_one_item_of_mnad_has_no_second_nearest():
 
 
 def test_filters_by_name():
-    assert make_filter(
+    assert filter_of(
         "sffm", experts=5, topk=2, bottleneck=4, scale=1.0, form="loop"
     ) == SparseFeatureFilter(5, 2, 4, 1.0, "loop")
-    assert make_filter("memae").items == 2000 and make_filter("mnad").items == 10
+    assert filter_of("memae").items == 2000 and filter_of("mnad").items == 10
     assert (
-        make_filter("memae", items=7, shrink=2.0) == MemAE(7, 2.0)
-        and make_filter("mnad", name="filter_rgb").name == "filter_rgb"
+        filter_of("memae", memory_items=7, shrink=2.0) == MemAE(7, 2.0)
+        and filter_of("mnad", name="filter_rgb").name == "filter_rgb"
     )
     with pytest.raises(
         ConfigError,
@@ -280,6 +288,8 @@ def test_filters_by_name():
             r" sffm"
         ),
     ):
-        make_filter("memea")
+        filter_of("memea")
     with pytest.raises(ConfigError, match="model.filter.memory_items is -1, expected 1 or more"):
-        make_filter("mnad", items=-1).init(jax.random.key(0), jnp.ones((N, D)), jnp.asarray(MASK))
+        filter_of("mnad", memory_items=-1).init(
+            jax.random.key(0), jnp.ones((N, D)), jnp.asarray(MASK)
+        )

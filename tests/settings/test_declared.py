@@ -18,6 +18,7 @@ MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 BEFORE = {
     "kind": "weak",
     "model.pace_flow": False,
+    "loss.bce": 1.0,
     "loss.branch": 1.0,
     "model.head.relations": True,
     "model.head.mix": 0.5,

@@ -4,12 +4,12 @@ import json
 
 from media_files import open_fake
 
-from gfvad.extraction import job, manifest
+from gfvad.extraction import feature_folder, job, planning
 
 
 def call(*arguments, opener=open_fake, workers=0):
     """The exit code of one call with encoders that need nothing, in this process."""
-    parsed = job.parser("extract", "")
+    parsed = planning.parser("extract", "")
     parsed.add_argument("--workers", type=int, default=workers)
     return job.run(parsed.parse_args([str(a) for a in arguments]), opener)
 
@@ -19,9 +19,9 @@ def tree(folder):
     return {
         str(p.relative_to(folder)): p.read_bytes()
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in (manifest.MANIFEST, manifest.LOCK)
+        if p.is_file() and p.name not in (feature_folder.MANIFEST, feature_folder.LOCK)
     }
 
 
 def read_manifest(folder):
-    return json.loads((folder / manifest.MANIFEST).read_text())
+    return json.loads((folder / feature_folder.MANIFEST).read_text())

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.progress import Progress
+from gfvad.base.progress import Progress, Silent
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import MAX_GAP, SPLITS, Entry, Layout, Problem
+from gfvad.data.features.layouts.base import MAX_GAP, Layout
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
 from gfvad.data.truth_audit import Crops
 
 KINDS = {  # kind -> what it means, in the order of the report
@@ -82,7 +83,7 @@ def audit(
         entries, found = layout.survey(split)
         problems += [(split, p) for p in found]
         units, paths, crops = 0, set(), Crops()
-        with (progress or _Silent)(len(entries), f"checking {split}") as bar:
+        with (progress or Silent)(len(entries), f"checking {split}") as bar:
             for entry in entries:
                 n, more = check_entry(layout, entry, deep, crops)
                 units += n
@@ -296,19 +297,3 @@ def format_report(report: Report, shown: int = 5) -> str:
         f"{report.errors:,} errors, {len(report.problems) - report.errors:,} notes{unread}",
     ]
     return "\n".join(lines)
-
-
-class _Silent:
-    """Stands in for Progress where nothing is to be shown."""
-
-    def __init__(self, total: int, label: str):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception) -> None:
-        pass
-
-    def advance(self, n: int = 1) -> None:
-        pass

@@ -18,9 +18,10 @@ import numpy as np
 
 from gfvad.base.types import ConfigError
 from gfvad.data.frames import decode
-from gfvad.data.frames.cache import Say, Spec, Store, open_store, say_on_stderr
-from gfvad.data.frames.layouts import VideoFile, VideoFolder, open_layout
+from gfvad.data.frames.cache import Say, open_store, say_on_stderr
+from gfvad.data.frames.frame_arrays import Spec, Store
 from gfvad.data.frames.store import fit
+from gfvad.data.frames.video_folders import VideoFile, VideoFolder, open_layout
 
 PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
 SMALLEST = 16  # pixels a side that DIS needs at least with this preset (patches of 8 at half size)

@@ -12,8 +12,9 @@ import numpy as np
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
-from gfvad.data.frames.cache import Say, Spec, Store, checked, open_store, say_on_stderr
-from gfvad.data.frames.layouts import VideoFile, VideoFolder, open_layout
+from gfvad.data.frames.cache import Say, open_store, say_on_stderr
+from gfvad.data.frames.frame_arrays import Spec, Store, checked
+from gfvad.data.frames.video_folders import VideoFile, VideoFolder, open_layout
 
 MODES = ("store", "direct")
 LRU_BYTES = 1 << 28  # decoded frames that direct mode remembers

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import read_json
+from gfvad.base.files import lines_hash, read_json
 from gfvad.base.progress import Progress
-from gfvad.base.types import ConfigError, DataError
-from gfvad.data import manifest
+from gfvad.base.types import DataError
+from gfvad.data import prepared_folder
 from gfvad.data.ground_truth import SNIPPET
-from gfvad.data.simulate import captions, process
+from gfvad.data.simulate import process, sentences
 from gfvad.data.simulate.generator import (
     AUDIO_DIM,
     RGB_DIM,
@@ -32,6 +32,7 @@ from gfvad.data.simulate.generator import (
     simulate,
 )
 from gfvad.data.simulate.process import Settings
+from gfvad.settings.config import check_values
 
 VERSION = 3  # of the generator: raise it whenever the same seed gives other numbers
 MANIFEST, TRUTH = "simulated.json", "simulated.npz"
@@ -74,15 +75,13 @@ def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     use by something else.
     """
     identity = describe(cfg, settings)
-    folder = (
-        Path(root)
-        / f"xd_violence-simulated-v{VERSION}-seed{cfg.seed}-{cfg.train_videos}+{cfg.test_videos}-crops{cfg.crops}"
-    )
+    videos = f"{cfg.train_videos}+{cfg.test_videos}-crops{cfg.crops}"
+    folder = Path(root) / f"xd_violence-simulated-v{VERSION}-seed{cfg.seed}-{videos}"
     if settings != Settings():
-        folder = folder.with_name(f"{folder.name}-{manifest.digest([json.dumps(identity)])[:8]}")
+        folder = folder.with_name(f"{folder.name}-{lines_hash([json.dumps(identity)])[:8]}")
     if is_complete(folder, identity):
         return folder
-    with manifest.locked(folder):
+    with prepared_folder.locked(folder):
         if is_complete(folder, identity):  # another process wrote it meanwhile
             return folder
         if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
@@ -97,25 +96,18 @@ def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
                     f"{folder / MANIFEST}: not the manifest of a simulated set; expected nothing or"
                     " an earlier one. Choose another folder or delete it"
                 )
-            manifest.require_own(folder, {*content.get("files", {}), MANIFEST})
+            prepared_folder.require_own(folder, {*content.get("files", {}), MANIFEST})
         units = (cfg.train_videos + cfg.test_videos) * (settings.shortest + settings.longest) // 2
-        with manifest.replacing(folder) as partial:
-            manifest.require_space(partial, 2 * units * (cfg.crops * RGB_DIM + AUDIO_DIM))
+        with prepared_folder.replacing(folder) as partial:
+            prepared_folder.require_space(partial, 2 * units * (cfg.crops * RGB_DIM + AUDIO_DIM))
             write_set(partial, cfg, settings, identity)
     return folder
 
 
 def describe(cfg, settings: Settings) -> dict[str, Any]:
     """What decides the content of a set. Raises ConfigError."""
-    for key, least, most in (
-        ("train_videos", 4, 100_000),
-        ("test_videos", 4, 100_000),
-        ("crops", 1, 10),
-        ("seed", 0, 2**32 - 1),
-    ):
-        if not least <= cfg[key] <= most:
-            raise ConfigError(f"data.simulated.{key} is {cfg[key]!r}, expected {least} to {most}")
-    numbers = {key: int(cfg[key]) for key in ("train_videos", "test_videos", "seed", "crops")}
+    numbers = {key: cfg[key] for key in ("train_videos", "test_videos", "seed", "crops")}
+    check_values({f"data.simulated.{key}": value for key, value in numbers.items()})
     return {
         "simulated": NOTICE,
         "generator_version": VERSION,
@@ -165,7 +157,7 @@ def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
-    manifest.write_json(folder / MANIFEST, {**identity, "files": files})
+    prepared_folder.write_json(folder / MANIFEST, {**identity, "files": files})
 
 
 def write_video(
@@ -175,17 +167,18 @@ def write_video(
     units = len(sample.path.kind)
     frames = SNIPPET * units + 1 + int(sample.rng.integers(SNIPPET))
     seconds = int(frames / FPS)
-    name = f"Simulated.{split.capitalize()}.{index:04d}__#00-00-00_00-{seconds // 60:02d}-{seconds % 60:02d}_label_{label_code(settings, sample.path)}"
+    length, label = f"{seconds // 60:02d}-{seconds % 60:02d}", label_code(settings, sample.path)
+    name = f"Simulated.{split.capitalize()}.{index:04d}__#00-00-00_00-{length}_label_{label}"
     for crop, features in enumerate(sample.rgb):
         np.save(folder / RGB_FOLDERS[split] / f"{name}__{crop}.npy", features)
     np.save(folder / AUDIO_FOLDERS[split] / f"{name}__vggish.npy", sample.audio)
     abnormal = process.kinds(settings).abnormal[sample.path.kind]
     spans = SNIPPET * np.array(
-        [run for run in captions.runs(abnormal) if abnormal[run[0]]], np.int64
+        [run for run in sentences.runs(abnormal) if abnormal[run[0]]], np.int64
     ).reshape(-1, 2)
-    sentences = captions.describe(sample.rng, settings, sample.path)
+    said = sentences.describe(sample.rng, settings, sample.path)
     return Written(
-        name, frames, spans, sample._replace(rgb=sample.rgb[:0], audio=sample.audio[:0]), sentences
+        name, frames, spans, sample._replace(rgb=sample.rgb[:0], audio=sample.audio[:0]), said
     )
 
 

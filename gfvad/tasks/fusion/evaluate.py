@@ -25,6 +25,7 @@ from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState
 
 UNKNOWN = -1  # video label
+Indices = Sequence[int] | np.ndarray  # of videos of a split
 CLIP = 1e-7  # keeps the logarithm of a video score finite, as float32 scores reach 0 and 1
 
 
@@ -32,17 +33,20 @@ class Evaluator:
     """A detector ready to score: mapped over this process's devices once, so that a second
     evaluation compiles nothing."""
 
-    def __init__(self, mapper: Mapper, model: Any, config: ConfigDict):
+    def __init__(
+        self, mapper: Mapper, model: Any, config: ConfigDict, scores: Callable | None = None
+    ):
+        """scores: in place of the model's, (state, batch) -> unit scores [B, N, ...]."""
         self.config = config
         self.mapper, self._all = mapper.local(), mapper
-        self._scores = self.mapper.map_eval(partial(step_lib.eval_step, model=model))
+        self._scores = self.mapper.map_eval(scores or partial(step_lib.eval_step, model=model))
         self._graphs = self.mapper.map_eval(partial(step_lib.graph_step, model=model))
 
     def unit_scores(
         self,
         state: TrainState,
         records: Any,
-        indices: Sequence[int],
+        indices: Indices,
         advance: Callable[[int], None] = lambda n: None,
     ) -> dict[int, np.ndarray]:
         """Index -> float32 [N] unit scores of the videos `indices` of a split, equal on every
@@ -61,7 +65,7 @@ class Evaluator:
         return scores
 
     def _check_complete(
-        self, scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]
+        self, scores: Mapping[int, np.ndarray], records: Any, indices: Indices
     ) -> None:
         segments = self.config.data.eval_mode == "segments"
         for i in indices:
@@ -76,7 +80,7 @@ class Evaluator:
                 )
 
     def fused_graphs(
-        self, state: TrainState, records: Any, indices: Sequence[int]
+        self, state: TrainState, records: Any, indices: Indices
     ) -> Iterator[FusedGraph]:
         """Fused graph of the first crop (and the first window) of some videos. Local: no other
         process takes part."""
@@ -88,7 +92,7 @@ class Evaluator:
                 yield FusedGraph(int(batch.video[i]), graphs[i, :, :n, :n], scores[i, :n])
 
     def _batches(
-        self, records: Any, indices: Sequence[int], process_index: int, process_count: int
+        self, records: Any, indices: Indices, process_index: int, process_count: int
     ) -> Iterator[Batch]:
         return iter(
             pipeline.eval_batches(
@@ -113,7 +117,7 @@ class FusedGraph(NamedTuple):
 
 
 def scored_videos(
-    scores: Mapping[int, np.ndarray], records: Any, indices: Sequence[int]
+    scores: Mapping[int, np.ndarray], records: Any, indices: Indices
 ) -> Iterator[ScoredVideo]:
     """Unit scores -> frame scores with what the ground truth says of the video."""
     for i in indices:

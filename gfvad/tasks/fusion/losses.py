@@ -15,18 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, Output
-from gfvad.train.loss_terms import LossTerms, SumCount, across
+from gfvad.train.loss_terms import Bounded, LossTerms, SumCount, across
 
 LOSSES = LossTerms()
 register_loss = LOSSES.register
-
-
-class Bounded(NamedTuple):
-    """A whole number that is known only while the program runs, with the most that it can be
-    (which decides shapes)."""
-
-    value: jax.Array  # int32 []
-    most: int
 
 
 class LossInputs(NamedTuple):
@@ -72,8 +64,13 @@ def fade(step: Any, steps: Any) -> Any:
 @register_loss("bce", default=1.0)
 def video_bce(given: LossInputs) -> SumCount:
     """Multiple-instance cross entropy of the fused score."""
+    return bce_of(given.output.logits, given)
+
+
+def bce_of(logits: jax.Array, given: LossInputs) -> SumCount:
+    """Multiple-instance cross entropy of logits [B, N]."""
     return multiple_instance_bce(
-        given.output.logits,
+        logits,
         given.mask,
         given.batch.label,
         given.known,
@@ -85,10 +82,7 @@ def video_bce(given: LossInputs) -> SumCount:
 @register_loss("branch")
 def branch_bce(given: LossInputs) -> Mapping[str, SumCount]:
     """The same of each branch of the head "branches" by itself."""
-    return {
-        name: video_bce(given._replace(output=given.output._replace(logits=logits)))
-        for name, logits in branches(given.output).items()
-    }
+    return {name: bce_of(logits, given) for name, logits in branches(given.output).items()}
 
 
 def branches(output: Output) -> dict[str, jax.Array]:

@@ -225,9 +225,8 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
 def one_of(key: str, value: str, valid: Collection[str]) -> None:
     """Refuses a name that is not valid, with the nearest one."""
     if value not in valid:
-        raise ConfigError(
-            f"config.{key} = {value!r}{nearest(str(value), tuple(valid))} (one of {', '.join(valid)})"
-        )
+        hint = nearest(str(value), tuple(valid))
+        raise ConfigError(f"config.{key} = {value!r}{hint} (one of {', '.join(valid)})")
 
 
 def register_model(

@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.files import lines_hash
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data import manifest as manifest_lib
+from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
-from gfvad.data.features.source import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
-from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
+from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
 from gfvad.tasks.fusion.training import Training
 from gfvad.tasks.job import RULES, require_checkpoints
 from gfvad.tasks.task import Restored, Scored
@@ -74,6 +75,7 @@ class FusionRun:
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> FusionRun:
         """A run with the test split of another folder, or of other prepared records."""
+        assert arguments.data is not None and arguments.output is not None
         config = arguments.config.copy_and_resolve_references()
         source = source_of(config, arguments.data)
         test = records.open_records(
@@ -147,7 +149,8 @@ class FusionRun:
         """Scores of the test split and, of training videos, their statistics."""
         if chosen.step not in self.known:
             label = f"scoring the test split ({chosen.rule})"
-            self.known[chosen.step] = self.score(chosen.state, self.test, label)
+            videos = score_videos(self.evaluator, chosen.state, self.test, label)
+            self.known[chosen.step] = videos
         videos, stats, alarm = self.known[chosen.step], None, None
         if self.origin:
             alarm = calibration.read_calibration(self.origin, chosen.step)
@@ -155,18 +158,12 @@ class FusionRun:
             stats = self.training_statistics(chosen)
         return Scored(chosen.rule, videos, stats, chosen.step, alarm)
 
-    def score(
-        self, state: TrainState, split: Any, label: str, indices: Sequence[int] | None = None
-    ) -> list[ScoredVideo]:
-        """Frame scores of the videos of a split (None: all), with progress."""
-        return score_videos(self.evaluator, state, split, label, indices)
-
     def training_statistics(self, chosen: Restored) -> tuple[float, float]:
         """Mean and standard deviation of frame scores over (at most STATISTICS_VIDEOS, evenly
         chosen) training videos; of the last checkpoint's the alarm threshold too."""
         train, indices = self.train, statistics_indices(len(self.train))
         label = "scoring training videos for their statistics"
-        scored = self.score(chosen.state, train, label, indices)
+        scored = score_videos(self.evaluator, chosen.state, train, label, indices)
         lost = finite.divide(scored, lambda i: train[int(indices[i])].features)[1]
         if lost:
             raise DataError(
@@ -196,7 +193,7 @@ class FusionRun:
         source, found = self.source, {}
         if source.simulated and source.root is not None:
             found["bayes_optimal"] = simulate.report(source.root, self.config.data.modalities)
-        if not layouts.LAYOUTS[self.config.data.layout].compares:
+        if not layouts.LAYOUTS.find(self.config.data.layout).compares:
             return found
         if source.root is None:
             self.say(
@@ -250,7 +247,7 @@ def source_of(config: ConfigDict, folder: Path) -> Source:
     data_cfg = config.data.copy_and_resolve_references()
     data_cfg.root, data_cfg.records = str(folder), ""
     layout = layouts.open_layout(data_cfg)
-    told = manifest_lib.digest([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
+    told = lines_hash([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
     out = cache_dir(data_cfg) / "prepared" / f"{data_cfg.dataset}-on-{told}"
     return Source(data_cfg.dataset, folder, records.prepare(layout, out, own=True), False)
 
@@ -267,7 +264,7 @@ def score_videos(
     state: TrainState,
     split: Any,
     label: str,
-    indices: Sequence[int] | None = None,
+    indices: Indices | None = None,
 ) -> list[ScoredVideo]:
     """Frame scores of the videos of a split (None: all), with progress."""
     indices = range(len(split)) if indices is None else indices

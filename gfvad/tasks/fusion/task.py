@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import FrameScores, OpenRun, Scorer
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
@@ -81,7 +81,14 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
 def _test_split(config: ConfigDict):
     """Records of the test split of the data that a config names."""
     from gfvad.data.features import records
-    from gfvad.data.features.source import resolve
+    from gfvad.data.features.dataset import resolve
 
     path = resolve(config, lambda text: None).records
     return records.open_records(path, "test", config.data.modalities)
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """The records of settings of an ablation."""
+    from gfvad.tasks.fusion.sweep import Data
+
+    return Data(config, say)

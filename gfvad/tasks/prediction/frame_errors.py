@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.progress import Progress
 from gfvad.base.types import ClipBatch
-from gfvad.data.frames.source import ClipData, eval_batches, fit_cells
+from gfvad.data.frames.clip_data import ClipData, eval_batches, fit_cells
 from gfvad.tasks.prediction import step as clip_step
 from gfvad.tasks.prediction.score_terms import Readings
 from gfvad.train.parallel import Mapper
@@ -98,7 +98,7 @@ class Reader:
         return total / total.sum(1, keepdims=True), np.concatenate(last)
 
     def errors(
-        self, state: TrainState, data: ClipData, videos: Sequence[int], count: int
+        self, state: TrainState, data: ClipData, videos: Sequence[int] | np.ndarray, count: int
     ) -> dict[str, float]:
         """Mean errors of the predictions on `count` clips of some videos, evenly chosen: what
         training is followed by."""

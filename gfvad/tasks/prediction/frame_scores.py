@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.frames.source import open_split
+from gfvad.data.frames.clip_data import open_split
 from gfvad.measure import finite
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks import job

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ScoredVideo
-from gfvad.data.frames.source import ClipData
+from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.truth import Truth
 from gfvad.measure import flow_floors, pixel, protocols
 from gfvad.measure.breakdown import pairs_lost

@@ -5,27 +5,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
-from gfvad.data.frames.layouts import open_layout
-from gfvad.data.frames.source import NO_TOKENS, ClipData, open_split, set_root
+from gfvad.data.frames.clip_data import ClipData, open_split, set_root
+from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
+from gfvad.data.frames.video_folders import open_layout
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, run_scorer
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.report import Report
 from gfvad.tasks.prediction.training import Training
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train.identity import ON, Learnt, on, stated
 from gfvad.train.parallel import Mapper
+
+
+class Clips(NamedTuple):
+    """A set, opened."""
+
+    train: ClipData
+    test: ClipData
+    truth: Truth  # of the test split
 
 
 @dataclass
@@ -40,46 +49,34 @@ class PredictionRun:
     mapper: Mapper
     say: Callable[[str], None]
     found: run_scorer.Found | None = None  # the weights, where a run is evaluated on other data
-    opened: run_scorer.PredictiveRun | None = None  # what is evaluated
-    report: Report | None = None  # of what was evaluated last
+    opened: run_scorer.PredictiveRun = field(init=False, repr=False)  # what is evaluated
+    report: Report = field(init=False, repr=False)  # of what was evaluated last
 
     @classmethod
     def open(
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> PredictionRun:
         """A run on the frames that its config names."""
-        config = arguments.config
-        truth = ground_truth(config)  # before anything is decoded, where that can be
-        train, test = open_split(config, "train", say), open_split(config, "test", say)
-        truth = truth or ground_truth(config, test.lengths)
-        if note := undefined(truth):
-            say(f"warning: {note}")
-        check_score(config, train)
-        split = run_scorer.split_of(config, train)
-        if skipped := clips.report_skipped(train.names, train.lengths, split):
-            say(skipped)
-        if not len(split.train) or not len(split.validation):
-            raise DataError(
-                f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
-                " out, expected some of each; add videos or change data.validation_fraction"
-            )
-        return cls(config, arguments.workdir, train, test, truth, mapper, say)
+        opened = open_clips(arguments.config, say)
+        check_score(arguments.config, opened.train)
+        return cls(arguments.config, arguments.workdir, *opened, mapper, say)
 
     @classmethod
     def elsewhere(
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> PredictionRun:
         """A run with the test split of another folder of frames."""
+        assert arguments.data is not None and arguments.output is not None
         other = arguments.config.copy_and_resolve_references()
         other.data.root = str(arguments.data)
         # named by the run; where the other folder has none of that name, they are looked for
         for key in ("spans", "masks"):
             if other.data[key] and not (arguments.data / other.data[key]).exists():
                 other.data[key] = ""
-        truth = ground_truth(other)
+        early = ground_truth(other)
         found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
         test = open_split(other, "test", say, found.flow_size)
-        truth = truth or ground_truth(other, test.lengths)
+        truth = early or known_truth(other, test)
         if test.text_width != found.text_width:
             raise DataError(
                 f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
@@ -110,10 +107,12 @@ class PredictionRun:
     @property
     def identity(self) -> Learnt:
         """Of the clips of training."""
+        assert self.train is not None
         return run_scorer.identity(self.train)
 
     def training(self) -> Training:
         """The clips of training, and how it is followed."""
+        assert self.train is not None
         split = run_scorer.split_of(self.config, self.train)
         model = build_model(self.config, self.train.text_width)
         return Training(self.config, self.train, split, model, self.mapper, self.say)
@@ -123,8 +122,7 @@ class PredictionRun:
 
     def content(self) -> dict[str, Any]:
         """Digests of the clips; those of the test split have the ground truth among them."""
-        found = stated(**self.splits)
-        found["content"]["test"]["ground truth"] = truth_digest(self.truth)
+        found = content_of(self.truth, **self.splits)
         if self.found:
             found[ON] = on(self.found.workdir, Path(self.config.data.root))
         return found
@@ -165,6 +163,32 @@ class PredictionRun:
         return pictures.draw_run(self.report, self.workdir, self.opened.reader, chosen.state)
 
 
+def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
+    """Opens (and prepares, where it is the first time) both splits and their ground truth. Raises
+    DataError where they cannot be learnt from."""
+    early = ground_truth(config)  # before anything is decoded, where that can be
+    train, test = open_split(config, "train", say), open_split(config, "test", say)
+    truth = early or known_truth(config, test)
+    if note := undefined(truth):
+        say(f"warning: {note}")
+    split = run_scorer.split_of(config, train)
+    if skipped := clips.report_skipped(train.names, train.lengths, split):
+        say(skipped)
+    if not len(split.train) or not len(split.validation):
+        raise DataError(
+            f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
+            " out, expected some of each; add videos or change data.validation_fraction"
+        )
+    return Clips(train, test, truth)
+
+
+def content_of(truth: Truth, **splits: ClipData) -> dict[str, Any]:
+    """What results.json says of splits and the ground truth of the test split."""
+    found = stated(**splits)
+    found["content"]["test"]["ground truth"] = truth_digest(truth)
+    return found
+
+
 def truth_digest(truth: Truth) -> str:
     """Of the frame labels of a split (masks say the same, and are gigabytes)."""
     return hashlib.sha256(
@@ -193,6 +217,13 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
             " (docs/data.md): give config.data.spans or data.masks, or score without labels by"
             " --mode=score"
         )
+    return truth
+
+
+def known_truth(config: ConfigDict, test: ClipData) -> Truth:
+    """Labels and masks of the test split, whose frames are counted. Raises as `ground_truth`."""
+    truth = ground_truth(config, [int(n) for n in test.lengths])
+    assert truth is not None
     return truth
 
 

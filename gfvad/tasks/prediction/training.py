@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from gfvad.data import pipeline
 from gfvad.data.frames import clips
-from gfvad.data.frames.source import ClipData, TrainingClips
+from gfvad.data.frames.clip_data import ClipData, TrainingClips
 from gfvad.tasks.prediction import step as step_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel, members_of
+from gfvad.tasks.prediction.model import PredictiveModel
 from gfvad.tasks.prediction.run_scorer import identity
 from gfvad.train.checkpoint import VALIDATION
 from gfvad.train.parallel import Mapper
@@ -51,7 +51,7 @@ class Training:
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step."""
         example = (self.data.features(0, 0),)
-        return init_from(self.model, transform, example, seed, members_of(self.config))
+        return init_from(self.model, transform, example, seed, self.config.train.members)
 
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of clips that have all their frames, with faster ones beside them."""

@@ -24,7 +24,8 @@ from gfvad.base.names import canonical
 from gfvad.base.types import DataError
 from gfvad.data.captions import CaptionText
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem, find_files, some
+from gfvad.data.features.layouts.base import Layout, some
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.truth_audit import check_table

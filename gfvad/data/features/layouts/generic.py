@@ -22,7 +22,7 @@ from gfvad.base.files import present
 from gfvad.base.names import Names, near
 from gfvad.base.types import DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import SPLITS, Entry, Problem, find_files
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, find_files
 from gfvad.data.features.layouts.feature_files import Found, Loose, describe, extracted
 from gfvad.data.features.layouts.grouping import HINTS
 from gfvad.data.features.layouts.parts import part_of_name

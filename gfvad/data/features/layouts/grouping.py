@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gfvad.base.names import near
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import Problem
+from gfvad.data.features.layouts.entries import Problem
 
 HINTS = 10  # of the missing names, how many a name like them is looked for
 

@@ -16,9 +16,10 @@ from gfvad.base.types import DataError
 from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files, some
+from gfvad.data.features.layouts.base import Layout, some
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.feature_files import Found, Loose, describe
-from gfvad.data.features.layouts.frames import FrameInputs
+from gfvad.data.features.layouts.from_frames import FrameInputs
 from gfvad.data.features.layouts.ped2_weak import Ped2Weak
 from gfvad.data.features.layouts.ucf_logits import FPS as LOGITS_FPS
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth

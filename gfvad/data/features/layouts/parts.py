@@ -9,13 +9,16 @@ them.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.names import matched, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
+from gfvad.data.text import RULES
 
 PARTS = ("train", "test")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -216,3 +219,29 @@ def passed_over(layout) -> list[str]:
                 silent
             )
     return [*lines, *(f"{len(names):,} {what}: {some(names)}" for what, names in found.items())]
+
+
+def fingerprint(layout) -> str:
+    """Hash of everything a layout's videos depend on: choices, annotation files (content), feature
+    files (name, size, time)."""
+    text = (
+        [
+            f"text rules {RULES}",
+            layout.cfg.text_encoder,
+            layout.cfg.text_assign,
+            str(layout.text.path),
+        ]
+        if layout.text
+        else []
+    )
+    lines = [layout.kind, layout.name, *layout.asked, str(layout.unit_frames), *text]
+    for path in [*layout.annotation_files(), *([layout.text.path] if layout.text else [])]:
+        lines.append(f"{path.name} {file_hash(path)}" if path.is_file() else str(path))
+    stats: dict[Path, os.stat_result] = {}
+    for split in PARTS:
+        for entry in layout.entries(split):
+            lines.append(f"{split} {entry.name} {entry.row} {entry.label}")
+            for path in (p for m in layout.on_disk for p in entry.files[m]):
+                stats[path] = s = stats.get(path) or path.stat()
+                lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
+    return lines_hash(lines)

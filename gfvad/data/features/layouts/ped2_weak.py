@@ -16,9 +16,9 @@ import numpy as np
 from gfvad.base.files import whole_number
 from gfvad.base.types import DataError
 from gfvad.data import ground_truth
-from gfvad.data.features.layouts.base import Entry, Problem
-from gfvad.data.features.layouts.frames import Frames
-from gfvad.data.features.layouts.rules import Ped2Rules
+from gfvad.data.features.layouts.entries import Entry, Problem
+from gfvad.data.features.layouts.from_frames import Frames
+from gfvad.data.features.layouts.mixed_rules import Ped2Rules
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.measure.flow_floors import FLOORS
 

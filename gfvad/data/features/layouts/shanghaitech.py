@@ -8,16 +8,15 @@ test_frame_mask/NAME.npy holds the set's own frame labels of the 107 abnormal vi
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
+from gfvad.data.features.layouts.mixed_rules import ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
-from gfvad.data.features.layouts.rules import ShanghaiRules
 from gfvad.data.features.layouts.splits import read_lists, split_of_path
-from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
+from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET
 
 SUFFIX = "_i3d"
 
@@ -53,15 +52,6 @@ class ShanghaiTech(Layout):
 
     def claims(self, entry: Entry) -> dict[str, str]:
         return {**super().claims(entry), **(self._lists.claims(entry.name) if self._lists else {})}
-
-    def tables(self):
-        return self.rules.tables()
-
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
 
     @property
     def ground_truth(self) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.features.layouts.rules import XdRules
-from gfvad.data.ground_truth import Truth
 
 FLOW_TEST_MISSING = 62  # files the published flow features of the test part lack
 FOLDERS = {
@@ -69,12 +69,6 @@ class XdViolence(Layout):
 
     def decided(self, entry: Entry) -> str:
         return "its folder"
-
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
 
     def list_modality(
         self, modality: str, split: str
