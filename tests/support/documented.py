@@ -120,7 +120,7 @@ def kind(command: str) -> str | None:
         r"gfvad prepare ": "prepare",
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",
-        r"gfvad compare (published|summary) ": "evaluation",
+        r"gfvad compare published ": "evaluation",
         r"gfvad compare folds ": "folds",
         r"gfvad (ablate|compare) ": "ablation",
         r"gfvad (extract|score|report|export) ": "own",

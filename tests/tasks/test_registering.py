@@ -13,6 +13,7 @@ from gfvad.tasks.fusion import losses, registry
 from gfvad.tasks.fusion.step import train_step
 from gfvad.tasks.prediction import losses as clip_losses
 from gfvad.tasks.prediction import model as clip_model
+from gfvad.tasks.prediction import registry as clip_registry
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import init_state
 
@@ -35,7 +36,7 @@ def build(config, modalities):
 
 @pytest.fixture
 def leave_no_trace():
-    registries = (losses.LOSSES, clip_losses.LOSSES, registry.MODELS, clip_model.MODELS)
+    registries = (losses.LOSSES, clip_losses.LOSSES, registry.MODELS, clip_registry.MODELS)
     before = [dict(names) for names in registries]
     yield
     for names, old in zip(registries, before):
@@ -99,7 +100,7 @@ def test_names_that_are_taken_or_not_known(leave_no_trace):
         with pytest.raises(ConfigError, match=said):
             registry.build_model(tiny.config(model__name=name), {"rgb": 3})
     with pytest.raises(ConfigError, match="config.model.name = 'predictiv'"):
-        clip_model.MODELS.find("predictiv")
+        clip_registry.MODELS.find("predictiv")
 
 
 def test_a_loss_of_the_predictive_model(leave_no_trace):

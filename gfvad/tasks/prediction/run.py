@@ -21,7 +21,7 @@ from gfvad.data.frames.video_folders import open_layout
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, run_scorer
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.report import Report
 from gfvad.tasks.prediction.training import Training
 from gfvad.tasks.task import Restored, Scored

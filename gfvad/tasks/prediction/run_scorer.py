@@ -18,7 +18,7 @@ from gfvad.settings.config import flatten
 from gfvad.tasks import check
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints

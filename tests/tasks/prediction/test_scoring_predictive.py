@@ -25,7 +25,7 @@ from gfvad.tasks import task_of_folder
 from gfvad.tasks.artefact import TOLERANCE
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
 from gfvad.tasks.prediction import scorer as scorer_lib
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
