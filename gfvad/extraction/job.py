@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gfvad.base.errors import EXIT_SOME_FAILED
+from gfvad.base.names import some
 from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
-from gfvad.data.features.layouts.base import some
 from gfvad.data.frames import finding
-from gfvad.encoders.registry import (
-    UnitEncoder,
-    open_encoder,
-)
+from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import NoRoom, encoder_id, feature_file, stamp
 from gfvad.extraction.feature_folder import ANNOTATIONS, COUNTS, LABELS, SPANS, UNITS, Book

@@ -13,18 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.names import nearest
-from gfvad.base.names import some as some
+from gfvad.base.names import nearest, some
 from gfvad.base.types import ConfigError, DataError, Video
 from gfvad.data import truth_audit
 from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays, parts
 from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, Rules, find_files
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.truth_audit import MAX_GAP as MAX_GAP
 from gfvad.data.truth_audit import Crops, Stated, align
-
-__all__ = ["MAX_GAP", "SPLITS", "Entry", "Layout", "Problem", "align", "find_files", "some"]
 
 
 class Layout:
@@ -168,11 +164,7 @@ class Layout:
                 )
             self._surveys[split] = (
                 entries,
-                [
-                    *(Problem(*p) for p in first),
-                    *problems,
-                    *(Problem(*p) for p in last),
-                ],
+                [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)],
             )
         return self._surveys[split]
 
@@ -229,26 +221,8 @@ class Layout:
         return self._modalities
 
     def _first_dim(self, modality: str) -> int:
-        """Features of most of the first readable files: one broken or odd file does not decide
-        for the others."""
-        dims, broken = [], None
-        for entry in (
-            e for split in SPLITS for e in self.survey(split)[0] if e.files.get(modality)
-        ):
-            try:
-                path, header = self.headers(entry, modality)[0]
-                arrays.check_header(path, header, self.ndims.get(modality, (2, 3)))
-                dims.append(header.shape[-1])
-            except DataError as error:
-                broken = broken or error
-            if len(dims) == 9:
-                break
-        if not dims:
-            raise broken or DataError(
-                f"{self.root}: no file of modality {modality!r}; "
-                f"expected one a video, see docs/data.md for layout {self.kind}"
-            )
-        return max(sorted(set(dims)), key=dims.count)
+        """D where nothing states it."""
+        return parts.usual_width(self, modality)
 
     def load(self, entry: Entry) -> Video:
         """Reads a video. Raises DataError for files that are absent, truncated, misshapen, not

@@ -1,4 +1,5 @@
-"""One video of a split before anything is loaded, what can be wrong with a folder, and its files."""
+"""One video of a split before anything is loaded, what can be wrong with a folder, and what a
+published set says."""
 
 from __future__ import annotations
 
@@ -61,8 +62,8 @@ def find_files(root: Path, suffix: str = ".npy", below: bool = True) -> list[Pat
 
 
 class Rules:
-    """What the names and annotation files of a published set say, apart from where its features lie:
-    label, split, ground truth of frames."""
+    """What the names and annotation files of a published set say, apart from where its features
+    lie: label, split, ground truth of frames."""
 
     dataset: str
     pattern: re.Pattern[str]  # of its videos' names

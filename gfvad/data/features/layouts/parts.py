@@ -18,6 +18,7 @@ from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.names import matched, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
+from gfvad.data.features.layouts import arrays
 from gfvad.data.text import RULES
 
 PARTS = ("train", "test")
@@ -245,3 +246,24 @@ def fingerprint(layout) -> str:
                 stats[path] = s = stats.get(path) or path.stat()
                 lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
     return lines_hash(lines)
+
+
+def usual_width(layout, modality: str) -> int:
+    """Features of most of the first readable files: one broken or odd file does not decide
+    for the others."""
+    dims, broken = [], None
+    for entry in (e for split in PARTS for e in layout.survey(split)[0] if e.files.get(modality)):
+        try:
+            path, header = layout.headers(entry, modality)[0]
+            arrays.check_header(path, header, layout.ndims.get(modality, (2, 3)))
+            dims.append(header.shape[-1])
+        except DataError as error:
+            broken = broken or error
+        if len(dims) == 9:
+            break
+    if not dims:
+        raise broken or DataError(
+            f"{layout.root}: no file of modality {modality!r}; "
+            f"expected one a video, see docs/data.md for layout {layout.kind}"
+        )
+    return max(sorted(set(dims)), key=dims.count)

@@ -42,10 +42,8 @@ class Ped2Weak(Frames):
             videos = self.folder.videos(part)
             numbers = [whole_number(video.name.removeprefix(prefix)) or 0 for video in videos]
             if numbers != list(range(1, expected + 1)):
-                found = (
-                    f"{len(videos)} videos"
-                    f" ({', '.join(video.name for video in videos[:4])}{', ...' if len(videos) > 4 else ''})"
-                )
+                names = ", ".join(video.name for video in videos[:4])
+                found = f"{len(videos)} videos ({names}{', ...' if len(videos) > 4 else ''})"
                 raise DataError(
                     f"{self.folder.folder(part)}: {found}; expected the {expected} videos of Ped2,"
                     " numbered from 1: give the folder of Ped2, whole"

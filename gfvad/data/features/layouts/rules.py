@@ -12,16 +12,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gfvad.base.files import present
-from gfvad.base.names import Names, canonical
+from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
-from gfvad.data.features.layouts.base import MAX_GAP, some
 from gfvad.data.features.layouts.entries import Rules
 from gfvad.data.features.layouts.mixed_rules import Ped2Rules, ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.features.layouts.splits import list_claims, listed
 from gfvad.data.ground_truth import SNIPPET, Truth
-from gfvad.data.truth_audit import Stated
+from gfvad.data.truth_audit import MAX_GAP, Stated
 
 UCF_TEST, UCF_TRAIN = 290, 1610  # videos of UCF-Crime's parts
 UCF_TEST_NAME, UCF_TRAIN_NAME = (re.compile(rf"Normal_Videos{mark}\d+_x264") for mark in ("_", ""))

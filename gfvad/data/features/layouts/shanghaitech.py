@@ -84,14 +84,8 @@ class ShanghaiTech(Layout):
             if part == split:
                 files.append((name, 0, path))
             elif split == "train" and part is None:
-                problems.append(
-                    Problem(
-                        "split",
-                        True,
-                        name,
-                        f"{path} is in no list and no folder named train or test; expected one",
-                    )
-                )
+                detail = f"{path} is in no list and no folder named train or test; expected one"
+                problems.append(Problem("split", True, name, detail))
         table, wrong = group_crops(files)
         entries = [
             Entry(name, split, *self.rules.label(name), dict.fromkeys(self.on_disk, paths))

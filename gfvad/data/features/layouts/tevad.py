@@ -138,15 +138,11 @@ class Tevad(Layout):
                     )
                 )
             elif part is None and split == "train":
-                problems.append(
-                    Problem(
-                        "split",
-                        True,
-                        name,
-                        "in no *.list file and no folder (or folders of both parts) named train or"
-                        " test; expected one",
-                    )
+                detail = (
+                    "in no *.list file and no folder (or folders of both parts) named train or"
+                    " test; expected one"
                 )
+                problems.append(Problem("split", True, name, detail))
         expected = (
             self._lists.names(split)
             if self._lists

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.files import present
-from gfvad.base.names import Names, canonical
+from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.captions import captions_path, read_captions
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import Layout, some
+from gfvad.data.features.layouts.base import Layout
 from gfvad.data.features.layouts.entries import Entry, Problem
 from gfvad.data.features.layouts.rules import NO_CLASS, UCF_FILES, UCF_TEST_NAME, ucf_lists
 from gfvad.data.features.layouts.splits import list_claims

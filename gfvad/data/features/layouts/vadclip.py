@@ -135,24 +135,13 @@ class VadClip(Layout):
                 or labels.setdefault(name, label) != label
                 or label != self.rules.label(name)
             ):
-                problems.append(
-                    Problem(
-                        "name",
-                        True,
-                        where,
-                        f"label {row['label']!r} of {name}; expected that of its name and other"
-                        " rows",
-                    )
+                detail = (
+                    f"label {row['label']!r} of {name}; expected that of its name and other rows"
                 )
+                problems.append(Problem("name", True, where, detail))
             elif path is None:
-                problems.append(
-                    Problem(
-                        "missing",
-                        True,
-                        name,
-                        f"{row['path']} ({where}) is neither there nor below {self.root}",
-                    )
-                )
+                detail = f"{row['path']} ({where}) is neither there nor below {self.root}"
+                problems.append(Problem("missing", True, name, detail))
             elif seen.setdefault(path, where) != where:
                 detail = f"{path} stands at {seen[path]} too; expected it once: remove one line"
                 problems.append(Problem("duplicated", True, where, detail))

@@ -89,14 +89,8 @@ class XdViolence(Layout):
                 crop = 0 if modality == "audio" else int(match["crop"])
                 files.append((canonical(match["name"]), crop, path))
             else:
-                problems.append(
-                    Problem(
-                        "foreign",
-                        False,
-                        str(path),
-                        f"not named like a {modality} file ({pattern.pattern}); left out",
-                    )
-                )
+                detail = f"not named like a {modality} file ({pattern.pattern}); left out"
+                problems.append(Problem("foreign", False, str(path), detail))
         table, wrong = group_crops(files)
         return table, problems + wrong
 
@@ -116,14 +110,8 @@ class XdViolence(Layout):
         for name in sorted(set().union(*tables.values())):
             label = self.rules.label(name)
             if label is None:
-                problems.append(
-                    Problem(
-                        "name",
-                        True,
-                        name,
-                        "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'",
-                    )
-                )
+                detail = "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'"
+                problems.append(Problem("name", True, name, detail))
                 continue
             if split == "test" and (why := self.rules.covers(name)):
                 problems.append(Problem("annotation", True, name, why))
