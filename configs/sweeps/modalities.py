@@ -1,6 +1,6 @@
 """Every subset of the modalities.
 
-python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/modalities.py --workdir=runs/modalities --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=modalities --workdir=runs/modalities --config.data.root=/data/ucf_crime
 """
 
 from itertools import combinations

@@ -10,35 +10,35 @@ SMOOTHED = Range(1, 10_000)
 SHARED = changed(
     shared.SETTINGS,
     {
-        "kind": dict(default="predictive", since=""),
-        "data.dataset": dict(default="ped2"),
-        "data.layout": dict(
-            default="frames",
-            meaning="How the videos lie on disk: frames (training/frames/01/000.jpg), ucsd"
+        "kind": {"default": "predictive", "since": ""},
+        "data.dataset": {"default": "ped2"},
+        "data.layout": {
+            "default": "frames",
+            "meaning": "How the videos lie on disk: frames (training/frames/01/000.jpg), ucsd"
             " (Train/Train001/001.tif), videos (training/videos/*), or found out (auto).",
-            choices="gfvad.data.frames.video_folders.LAYOUTS",
-        ),
-        "data.root": dict(meaning="Folder of the set; there is no stand-in."),
-        "data.validation_fraction": dict(
-            default=0.2,
-            meaning="Part of the training videos held out, by hash of the name: scores are"
+            "choices": "gfvad.data.frames.video_folders.LAYOUTS",
+        },
+        "data.root": {"meaning": "Folder of the set; there is no stand-in."},
+        "data.validation_fraction": {
+            "default": 0.2,
+            "meaning": "Part of the training videos held out, by hash of the name: scores are"
             " calibrated and weighted on them.",
-            range=Range(0, 0.5, open_low=True),
-        ),
-        "data.eval_batch_size": dict(meaning="Clips an evaluation step over all devices."),
-        "model.name": dict(
-            default="predictive",
-            meaning="The model.",
-            choices="gfvad.tasks.prediction.registry.MODELS",
-        ),
-        "model.expansion.order": dict(default=2, range=DEPTH),
-        "model.fusion.rank": dict(default=2),
-        "optim.learning_rate": dict(default=2e-3),
-        "optim.weight_decay": dict(default=1e-5),
-        "train.steps": dict(default=300),
-        "train.members": dict(since="0.2"),
-        "train.batch_size": dict(default=8, meaning="Clips a step over all devices."),
-        "train.eval_every": dict(default=200),
+            "range": Range(0, 0.5, open_low=True),
+        },
+        "data.eval_batch_size": {"meaning": "Clips an evaluation step over all devices."},
+        "model.name": {
+            "default": "predictive",
+            "meaning": "The model.",
+            "choices": "gfvad.tasks.prediction.registry.MODELS",
+        },
+        "model.expansion.order": {"default": 2, "range": DEPTH},
+        "model.fusion.rank": {"default": 2},
+        "optim.learning_rate": {"default": 2e-3},
+        "optim.weight_decay": {"default": 1e-5},
+        "train.steps": {"default": 300},
+        "train.members": {"since": "0.2"},
+        "train.batch_size": {"default": 8, "meaning": "Clips a step over all devices."},
+        "train.eval_every": {"default": 200},
     },
 )
 DATA = (

@@ -114,6 +114,7 @@ def kind(command: str) -> str | None:
     """Which of the tests below runs a command."""
     table = {
         r"bash launch/test\.sh$": "tests",  # what is running now
+        r"bash launch/check_package\.sh$": "tests",  # downloads an environment: by hand
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
         r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",

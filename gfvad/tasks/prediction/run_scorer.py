@@ -21,10 +21,11 @@ from gfvad.tasks.prediction.frame_errors import Reader
 from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.scorer import Scorer
 from gfvad.train import loop, parallel
-from gfvad.train.checkpoint import Checkpoints, hash_of, training_leaves
+from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
+from gfvad.train.run_settings import hash_of, training_leaves
 from gfvad.train.state import TrainState, shapes_from
 
 PRESENTATION = ("score.floors", "score.clip_seconds")  # what no score depends on
