@@ -1,6 +1,6 @@
 """CUHK Avenue: the predictive model with sparse feature filters, trained on the normal frames.
 
-    python -m gfvad.main --config=configs/avenue.py:small --config.data.root=/data/avenue
+    gfvad train --config=avenue:small --config.data.root=/data/avenue
 
 Variants: as configs/ped2.py. Without descriptions on disk the model goes without text.
 """

@@ -1,7 +1,7 @@
 """Your own videos: features of `python -m gfvad.extract`, labels of whole videos. The way there,
 and what to expect: docs/your_own_video.md.
 
-    python -m gfvad.main --config=configs/own.py:clips --config.data.root=runs/fights/features --workdir=runs/fights/model
+gfvad train --config=own:clips --config.data.root=runs/fights/features --workdir=runs/fights/model
 
 Variants: all (default: motion, appearance, audio) or any of them joined by _ (motion_audio); clips,
 for videos that are wholly of one kind; paper; foil_KIND. They go

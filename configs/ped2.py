@@ -1,7 +1,7 @@
 """UCSD Ped2: the predictive model with sparse feature filters, trained on the normal frames.
 
-    python -m gfvad.main --config=configs/ped2.py:small --config.data.root=/data/ped2
-    python -m gfvad.main --config=configs/ped2.py:small+frames --config.data.root=/data/ped2     (no optical flow: the paper's own inputs)
+    gfvad train --config=ped2:small --config.data.root=/data/ped2
+    gfvad train --config=ped2:small+frames --config.data.root=/data/ped2  (no optical flow)
 
 Variants: small (2 CPU cores), paper (448 x 448, for a GPU); joined by '+' with frames (without
 optical flow), no_text, no_motion, no_filter, bottleneck, memae, mnad, experts1, experts7, no_pace,

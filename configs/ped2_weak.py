@@ -1,7 +1,7 @@
 """UCSD Ped2 in the weakly supervised split of TEVAD: features made from the frames, video labels
 only.
 
-    python -m gfvad.main --config=configs/ped2_weak.py --config.data.root=/data/ped2
+    gfvad train --config=ped2_weak --config.data.root=/data/ped2
 
 Expected: AUC 0.9982 over the 3,200 frames of the published ground truth (10 seeds: 0.9981 to
 0.9984); with motion alone 0.9989 (0.9988 to 0.9990). The untrained flow maximum, which stands

@@ -1,6 +1,6 @@
 """ShanghaiTech, weakly supervised split: I3D features, with sentence features beside them (TEVAD).
 
-    python -m gfvad.main --config=configs/shanghaitech.py --config.data.root=/data/shanghaitech
+    gfvad train --config=shanghaitech --config.data.root=/data/shanghaitech
 
 Variants: i3d (default), i3d_text (a folder of TEVAD text features beside the I3D ones), paper,
 foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind).

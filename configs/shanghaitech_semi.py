@@ -1,7 +1,7 @@
 """ShanghaiTech Campus, semi-supervised split: the predictive model with sparse feature filters,
 trained on the normal videos.
 
-    python -m gfvad.main --config=configs/shanghaitech_semi.py:small --config.data.root=/data/shanghaitech
+    gfvad train --config=shanghaitech_semi:small --config.data.root=/data/shanghaitech
 
 Variants: as configs/ped2.py. Without descriptions on disk the model goes without text.
 """

@@ -1,6 +1,6 @@
 """UCF-Crime: I3D class scores and sentences fused as graphs.
 
-    python -m gfvad.main --config=configs/ucf.py --config.data.root=/data/ucf_crime
+    gfvad train --config=ucf --config.data.root=/data/ucf_crime
 
 Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
 i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND (fusion of features

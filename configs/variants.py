@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
+from gfvad.tasks.fusion.foils import KINDS
+
 
 def paper(c: ConfigDict) -> None:
     """The first paper's plain form: 32 clips a video, cosine graphs, full A over random pairs,
@@ -43,18 +45,7 @@ def foil(kind: str) -> Callable[[ConfigDict], None]:
     return apply
 
 
-FOIL_KINDS = (
-    "concat",
-    "add",
-    "product",
-    "gated",
-    "bilinear",
-    "cross_attention",
-    "mtn_concat",
-    "mtn_add",
-    "late",
-)
-FOILS = {f"foil_{kind}": foil(kind) for kind in FOIL_KINDS}
+FOILS = {f"foil_{kind}": foil(kind) for kind in KINDS}
 
 
 def choose(

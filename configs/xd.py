@@ -1,7 +1,7 @@
 """XD-Violence: RGB and audio features fused as graphs.
 
-    python -m gfvad.main --config=configs/xd.py                                       (no features: the simulated set)
-    python -m gfvad.main --config=configs/xd.py --config.data.root=/data/xd_violence  (the real features, see docs/data.md)
+    gfvad train --config=xd  (no features: the simulated set)
+    gfvad train --config=xd --config.data.root=/data/xd_violence  (the real ones, docs/data.md)
 
 Variants: audio_visual (default), rgb, audio, flow, audio_visual_text, no_cross_terms, filter,
 paper, foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind); joined by '+',

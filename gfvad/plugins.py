@@ -121,8 +121,9 @@ def register_loss(
 
     function: of what `total_loss` of the kind's losses gives to every term (weak: LossInputs of
     gfvad/tasks/fusion/losses.py: output, batch, mask, known, normal, abnormal, ...) -> (sum, count)
-    of this device. kind: of config.kind, weak or predictive. Returns the function. Raises
-    ConfigError for a name that another one has.
+    of this device; predictive: LossInputs of gfvad/tasks/prediction/losses.py -> value of each clip
+    [B]). kind: of config.kind. Returns the function. Raises ConfigError for a name that another
+    one has.
 
         def level(given):  # scores of normal videos, mean over their units
             normal = given.mask & given.normal[:, None]

@@ -36,7 +36,7 @@ from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 
 from gfvad.base.types import ConfigError, DataError  # noqa: E402
 from gfvad.encoders.registry import UnitEncoder, open_encoder  # noqa: E402
-from gfvad.extraction import job, workers  # noqa: E402
+from gfvad.extraction import job, planning, workers  # noqa: E402
 from gfvad.extraction.one_video import Failure, Task, work  # noqa: E402
 
 RUNNERS = ("DirectRunner", "SparkRunner", "FlinkRunner", "DataflowRunner", "PortableRunner")
@@ -131,7 +131,7 @@ def main(argv: Sequence[str], opener: Callable[..., UnitEncoder] = open_encoder)
     own, options = (
         (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     )
-    parser = job.parser("python launch/extract_beam.py", __doc__)
+    parser = planning.parser("python launch/extract_beam.py", __doc__)
     parser.add_argument(
         "--runner", default="DirectRunner", choices=RUNNERS, help="who runs the pipeline"
     )
@@ -147,7 +147,7 @@ def main(argv: Sequence[str], opener: Callable[..., UnitEncoder] = open_encoder)
             raise ConfigError(
                 f"--files-per-pipeline={arguments.files_per_pipeline}: expected at least 1"
             )
-        plan = job.make_plan(arguments, opener)
+        plan = planning.make_plan(arguments, opener)
         plan = plan._replace(
             videos=[video._replace(path=Path(os.path.abspath(video.path))) for video in plan.videos]
         )

@@ -10,7 +10,7 @@ ONE_IMPORTER = {
     "jraph": "gfvad/graphs/tuples.py",
     "orbax": "gfvad/train/checkpoint.py",
     "grain": "gfvad/data/pipeline.py",
-    "tensorflow_datasets": "gfvad/data/features/records.py",
+    "tensorflow_datasets": "gfvad/data/features/shards.py",
 }
 IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
     "torch": {
@@ -28,8 +28,10 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
         "gfvad/bench/fuzz/media.py",
         "gfvad/bench/kills.py",
         "gfvad/data/frames/decode.py",
+        "gfvad/data/frames/containers.py",
         "gfvad/figures/video.py",
         "gfvad/extraction/media.py",
+        "gfvad/extraction/clocks.py",
         # reads frames, writes a video, reads frames and sound, encodes anew
         "gfvad/reporting/transcode.py",
     },

@@ -1,9 +1,9 @@
 """All modalities together against each by itself, without the subsets between (modalities.py).
 
-python -m gfvad.ablate --config=configs/own.py:clips --sweep=configs/sweeps/alone.py --workdir=runs/fights/folds/0 --config.data.root=runs/fights/features
+gfvad ablate --config=own:clips --sweep=alone --workdir=runs/fights/folds/0 --config.data.root=runs/fights/features
 """
 
-from gfvad.ablation.subsets import keep
+from gfvad.tasks.fusion.subsets import keep
 
 
 def get_sweep(config):

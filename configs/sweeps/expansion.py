@@ -1,10 +1,10 @@
 """Order, kind and zeroth term of the expansion of relationship graphs.
 
-python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/expansion.py --workdir=runs/expansion --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=expansion --workdir=runs/expansion --config.data.root=/data/ucf_crime
 """
 
-from gfvad.ablation.subsets import plain_start
 from gfvad.graphs.expansion import EXPANSIONS
+from gfvad.tasks.fusion.subsets import plain_start
 
 
 def get_sweep(config):

@@ -1,9 +1,9 @@
 """What graph fusion is worth: against fusions of features (the foils) and each modality by itself.
 
-python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/fusion.py --workdir=runs/fusion --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=fusion --workdir=runs/fusion --config.data.root=/data/ucf_crime
 """
 
-from gfvad.ablation.subsets import keep
+from gfvad.tasks.fusion.subsets import keep
 
 FOILS = (
     "concat",

@@ -1,7 +1,7 @@
 """Weights of the losses; of the degree-variance regulariser (Eq. 7) also its threshold alpha and
 rank k.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/losses.py --workdir=runs/losses --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=losses --workdir=runs/losses --config.data.root=/data/ucf_crime
 """
 
 STRENGTH = 0.01  # of the regulariser, where its alpha and k are varied

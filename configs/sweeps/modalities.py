@@ -1,11 +1,11 @@
 """Every subset of the modalities.
 
-python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/modalities.py --workdir=runs/modalities --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=modalities --workdir=runs/modalities --config.data.root=/data/ucf_crime
 """
 
 from itertools import combinations
 
-from gfvad.ablation.subsets import keep
+from gfvad.tasks.fusion.subsets import keep
 
 
 def get_sweep(config):

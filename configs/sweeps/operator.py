@@ -1,10 +1,10 @@
 """The fusion operator: full, outer product or CP of some rank; free, nonneg or simplex
 coefficients; all graphs or a random pair; without cross terms.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/operator.py --workdir=runs/operator --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=operator --workdir=runs/operator --config.data.root=/data/ucf_crime
 """
 
-from gfvad.ablation.subsets import graph_count, plain_start
+from gfvad.tasks.fusion.subsets import graph_count, plain_start
 
 
 def get_sweep(config):

@@ -1,6 +1,6 @@
 """What each part of the model with branches is worth, one taken away at a time.
 
-python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/parts.py --workdir=runs/parts --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=parts --workdir=runs/parts --config.data.root=/data/ucf_crime
 """
 
 

@@ -1,11 +1,11 @@
 """Relationship graphs: similarity, which features they are built on, nearest neighbours, threshold,
 time.
 
-    python -m gfvad.ablate --config=configs/ucf.py --sweep=configs/sweeps/relations.py --workdir=runs/relations --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=relations --workdir=runs/relations --config.data.root=/data/ucf_crime
 """
 
-from gfvad.ablation.subsets import plain_start
 from gfvad.graphs.relations import RELATIONS
+from gfvad.tasks.fusion.subsets import plain_start
 
 
 def get_sweep(config):

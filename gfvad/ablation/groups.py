@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from gfvad.ablation.sweep import Setting
-from gfvad.ablation.traced import structure
+from gfvad.ablation.varying import structure
 from gfvad.base import run_files
 from gfvad.base.files import read_json
 from gfvad.base.types import ConfigError, DataError
 from gfvad.measure.results import atomically
 from gfvad.settings import config as config_lib
-from gfvad.train.checkpoint import describe_differences, hash_of, training_leaves
 from gfvad.train.loop import CHECKPOINTS
+from gfvad.train.run_settings import describe_differences, hash_of, training_leaves
 
 SETTINGS, GROUPS, RECORD = "settings", "groups", "group.json"
 RESULTS, FAILED = "results.json", "failed.json"
@@ -42,6 +42,11 @@ class Group(NamedTuple):
     def size(self) -> int:
         """Runs in it."""
         return len(self.settings) * len(self.seeds)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(U, K)."""
+        return len(self.seeds), len(self.settings)
 
     @property
     def config(self) -> ConfigDict:

@@ -15,11 +15,10 @@ from gfvad.ablation.sweep import Setting, Sweep
 from gfvad.base import run_files
 from gfvad.base.files import read_json_lines, write_table, write_text
 from gfvad.base.types import DataError
-from gfvad.data.features import records
-from gfvad.data.features.dataset import Source
 from gfvad.measure import compare
 from gfvad.measure.compare import Comparison, Resampled, Spread, Videos, between, number, p_value
 from gfvad.measure.results import read_results, read_scores
+from gfvad.tasks import task_of
 
 CSV, MARKDOWN = "ablation.csv", "ablation.md"
 FILES = (CSV, MARKDOWN)
@@ -49,49 +48,63 @@ class Found(NamedTuple):
     lines: list[tuple]  # of the CSV file
 
 
+class Compared(NamedTuple):
+    """What a report compares."""
+
+    sweep: Sweep
+    data: str  # dataset and split
+    label: str  # what the base reads
+    found: Sequence[Found]
+    against: Found  # the base
+    resamples: int
+    videos: int  # of the test split, with labels
+
+
 def write(
     sweep: Sweep,
     workdir: Path,
-    sources: Mapping[str, Source],
+    dataset: str,
     resamples: int,
     say: Callable[[str], None],
 ) -> None:
     """Writes ablation.csv, ablation.md and the figures, and prints the table. Raises DataError
     where no run of the base is finished."""
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
-    source = sources[sweep.base]
-    split = records.open_records(source.records, "test", base.config.data.modalities)
-    videos = Videos(compare.frame_labels(split), resamples)
+    folders = [run_folder(workdir, base.name, seed) for seed in sweep.seeds]
+    finished = next((folder for folder in folders if (folder / RESULTS).is_file()), None)
+    if finished is None:
+        raise DataError(
+            f"{workdir}: no run of the base setting {sweep.base!r} is finished; run the same"
+            " command again"
+        )
+    labels = task_of(base.config).frame_labels(finished, base.config)
+    videos = Videos(labels, resamples)
     say(
         f"comparing {len(sweep.settings)} settings, {resamples} resamples of {len(videos.labels)}"
         " test videos"
     )
     found = [read(workdir, setting, sweep.seeds, videos) for setting in sweep.settings]
     against = next(one for one in found if one.setting.name == sweep.base)
-    if not against.runs:
-        raise DataError(
-            f"{workdir}: no run of the base setting {sweep.base!r} is finished; run the same"
-            " command again"
-        )
     own = run_files.ablation(workdir)
     metric = base.config.eval.metric
     drawn = plots.draw(
         workdir / "figures",
-        source.dataset,
+        dataset,
         sweep,
         {one.setting.name: values(one, metric) for one in found},
         metric,
     )
-    page = markdown(
+    label = read_results(finished / RESULTS)["label"]
+    compared = Compared(
         sweep,
-        source.dataset,
-        base,
+        f"{dataset}, {base.config.data.test_name}",
+        label.removesuffix(f" ({base.config.variant})"),
         found,
         against,
         resamples,
         len(videos.labels),
-        [path.relative_to(workdir) for path in drawn],
     )
+    page = markdown(compared, [path.relative_to(workdir) for path in drawn])
     with own.staged(last=MARKDOWN) as staging:
         write_csv(staging / CSV, found)
         write_text(staging / MARKDOWN, page)
@@ -146,30 +159,21 @@ def values(one: Found, metric: str) -> list[float]:
     return [one.runs[seed].values[metric] for seed in sorted(one.runs)]
 
 
-def markdown(
-    sweep: Sweep,
-    dataset: str,
-    base: Setting,
-    found: Sequence[Found],
-    against: Found,
-    resamples: int,
-    videos: int,
-    drawn: Sequence[Path],
-) -> str:
+def markdown(compared: Compared, drawn: Sequence[Path]) -> str:
     """The page: what was compared, a table a metric, what each setting is, what is missing,
     figures."""
-    config = base.config
+    sweep, against, videos = compared.sweep, compared.against, compared.videos
+    config, found = against.setting.config, compared.found
     first = config.eval.metric
-    split = config.data.test_name
-    lines = [f"# Ablation {sweep.name}: {dataset}, {split}", ""]
+    lines = [f"# Ablation {sweep.name}: {compared.data}", ""]
     lines += [
         (
-            f"Base: `{sweep.base}`, {' + '.join(config.data.modalities)}; {config.train.steps}"
+            f"Base: `{sweep.base}`, {compared.label}; {config.train.steps}"
             f" steps; {len(sweep.seeds)} seeds asked for, from {sweep.seeds[0]}. Micro frame"
             " metrics of the last checkpoint, no normalisation, no smoothing; intervals are 95 %:"
             " of the mean over seeds by t, of differences beside each test. Tests are paired with"
             f" the base: a t-test over seeds, and a bootstrap over the {videos} test videos"
-            f" ({resamples} resamples) of the difference between means over seeds. Each p stands"
+            f" ({compared.resamples} resamples) of the difference between means over seeds. Each p stands"
             " for itself: with many settings some are small by chance."
         ),
         "",
@@ -203,7 +207,7 @@ def markdown(
 
 def table(found: Sequence[Found], against: Found, metric: str) -> list[str]:
     """Markdown lines of one metric, the base first, the others from the best down."""
-    validated = any(one.validation for one in found)
+    validated = any("auc" in v for one in found for v in one.validation.values())
     head = [
         "setting",
         "seeds",

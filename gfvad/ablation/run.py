@@ -12,24 +12,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.ablation import finish, groups, report
-from gfvad.ablation import training as training_lib
+from gfvad.ablation import group_run, groups, report, run_folders
 from gfvad.ablation.arguments import Arguments
 from gfvad.ablation.groups import Group
-from gfvad.ablation.stacked import Stack
+from gfvad.ablation.program import Program
 from gfvad.ablation.sweep import Sweep
 from gfvad.base import run_files
 from gfvad.base.owned import remove_tree
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError
-from gfvad.data.features import records
-from gfvad.data.features.dataset import Source, fit_lengths, resolve
 from gfvad.measure.results import plain
 from gfvad.settings import config as config_lib
-from gfvad.tasks.fusion.run import announce, assemble
-from gfvad.tasks.job import check_batches
+from gfvad.tasks import task_of
+from gfvad.tasks.task import SweepData
 from gfvad.train import loop, parallel
-from gfvad.train.identity import alone, refuse_other_data, stated
+from gfvad.train.identity import alone, refuse_other_data
 from gfvad.train.stop import StopRequest
 
 CORES_EACH = 4  # of a group's process, where several are trained at a time
@@ -74,7 +71,9 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
             return code
     else:
         train_missing(plan, None, say)
-    report.write(plan.sweep, plan.workdir, plan.sources, arguments.resamples, say)
+    report.write(
+        plan.sweep, plan.workdir, plan.data[plan.sweep.base].dataset, arguments.resamples, say
+    )
     return 0
 
 
@@ -82,15 +81,9 @@ def refuse_other_data_of(plan: Plan) -> None:
     """Raises ConfigError where finished runs are on data of another content than what is given
     now: a table would mix them."""
     for setting in plan.sweep.settings:
-        path, cfg = plan.sources[setting.name].records, setting.config.data
-        splits = {
-            split: records.open_records(path, split, cfg.modalities, cfg.on_corrupt)
-            for split in ("train", "test")
-        }
+        content = plan.data[setting.name].content(setting.config)
         for seed in plan.sweep.seeds:
-            refuse_other_data(
-                groups.run_folder(plan.workdir, setting.name, seed), stated(**splits)["content"]
-            )
+            refuse_other_data(groups.run_folder(plan.workdir, setting.name, seed), content)
 
 
 def free_processes() -> int:
@@ -107,15 +100,15 @@ class Plan(NamedTuple):
 
     sweep: Sweep
     workdir: Path
-    sources: dict[str, Source]  # setting -> its data
+    data: dict[str, SweepData]  # of each setting
     at_once: int  # most runs in one program
 
 
 def prepare(sweep: Sweep, workdir: Path, at_once: int, say: Say) -> Plan:
     """Finds (or makes) the data of every setting and refuses what cannot work, before anything
     is trained."""
-    found: dict[str, Source] = {}
-    sources = {}
+    opened: dict[str, SweepData] = {}
+    data = {}
     for setting in sweep.settings:
         config = setting.config
         if config.eval.every_on_test:
@@ -123,15 +116,16 @@ def prepare(sweep: Sweep, workdir: Path, at_once: int, say: Say) -> Plan:
                 "config.eval.every_on_test: a sweep does not follow the test split while it trains;"
                 " leave it False"
             )
+        # corruption changes what is read, not what is there
         key = json.dumps(config.data.to_dict() | {"corruption": None}, sort_keys=True, default=list)
-        if key not in found:
-            found[key] = resolve(config, say)
-        sources[setting.name] = found[key]
-        fit_lengths(config, found[key])
+        if key not in opened:
+            opened[key] = task_of(config).sweep_data(config, say)
+        data[setting.name] = opened[key]
+        data[setting.name].fit(config)
     for name, why in sweep.left_out.items():
         say(f"setting {name!r} is left out: {why}")
-    announce(sources[sweep.base], say)
-    return Plan(sweep, workdir, sources, at_once)
+    data[sweep.base].announce(say)
+    return Plan(sweep, workdir, data, at_once)
 
 
 def train_missing(plan: Plan, only: str | None, say: Say) -> None:
@@ -170,19 +164,18 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
             f"an ablation runs in one process, found {mapper.process_count}; give each process a"
             " --workdir of its own, or start one"
         )
-    check_batches(config, mapper)
-    parts = assemble(config, plan.workdir, plan.sources[group.settings[0].name], mapper, say)
-    stack = Stack(
-        group, parts.train.dims, records.feature_stats(parts.source.records, config.data.on_corrupt)
+    parallel.check_batches(config, mapper)
+    settings = plan.data[group.settings[0].name].group(
+        [groups.with_seed(s.config, group.seeds[0]) for s in group.settings], mapper, say
     )
     folder = groups.begin(plan.workdir, group)
-    trained = training_lib.train(
-        stack, folder, parts.train, mapper, say=say, advance=progress.advance
+    run = group_run.GroupRun(
+        Program(group, settings.tasks), settings, mapper, say, progress.advance
     )
-    finish.finish(
-        stack, trained, parts, plan.workdir, (time.monotonic() - started) / group.size, say
-    )
-    remove_tree(folder, (groups.RECORD, training_lib.LOG, training_lib.TIMING, loop.CHECKPOINTS))
+    trained = loop.train(run, folder)
+    seconds = (time.monotonic() - started) / group.size
+    run_folders.write(run, trained, plan.workdir, seconds)
+    remove_tree(folder, (groups.RECORD, *run_files.LOGS, loop.CHECKPOINTS))
 
 
 def train_in_processes(plan: Plan, command: Sequence[str], count: int, say: Say) -> int:

@@ -94,11 +94,6 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     """
     path = Path(path)
     config = source.config()
-    if config.get("kind", "weak") == "predictive":
-        raise ConfigError(
-            f"{source.file}: sweeps are of the fusion of features; the predictive model has"
-            " variants (docs/predictive.md)"
-        )
     given = call(path, config.copy_and_resolve_references())
     known = config_lib.flatten(config)
     for key in given:

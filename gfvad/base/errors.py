@@ -9,17 +9,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from gfvad.base import interrupts
+from gfvad.base.interrupts import EXIT_INTERRUPTED, INTERRUPTED
 from gfvad.base.secrets import redact
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1  # the rest was done; what failed is listed at the end
 EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
-EXIT_INTERRUPTED = 130
 LONGEST_MESSAGE = 4000  # characters
-INTERRUPTED = (
-    "interrupted: what was saved before is whole; the same command begins or goes on from there"
-)
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
 LIBRARY_ERRORS = (
@@ -102,8 +100,6 @@ def readable(message: str) -> str:
 def run_command(body: Callable[[], int]) -> int:
     """Runs a command; returns its exit code. What a user can mend becomes one line on standard
     error and exit code 2, Ctrl-C 130."""
-    from gfvad.base import interrupts  # stands on this module
-
     try:
         with interrupts.raised():
             return body()

@@ -11,7 +11,10 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from gfvad.base.errors import EXIT_INTERRUPTED, INTERRUPTED
+EXIT_INTERRUPTED = 130
+INTERRUPTED = (
+    "interrupted: what was saved before is whole; the same command begins or goes on from there"
+)
 
 # functions whose errors Python prints and forgets
 LOSE_ERRORS = {"_xla_gc_callback", "__del__", "_run_finalizers"}

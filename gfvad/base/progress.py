@@ -79,3 +79,10 @@ class Progress:
         # \x1b[K clears what a longer line left behind
         self._stream.write(f"\r{line}\x1b[K{end}" if self._live else line + end)
         self._stream.flush()
+
+
+class Silent(Progress):
+    """Says nothing."""
+
+    def _print(self, end: str) -> None:
+        pass

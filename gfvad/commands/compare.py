@@ -1,7 +1,7 @@
 """Compares runs: paired tests, mean and spread over seeds, classes and videos, folds.
 
     gfvad compare runs/modalities/settings/all runs/modalities/settings/text
-    gfvad compare summary runs/ucf-fused runs/xd
+    gfvad compare summary runs/modalities/settings/all runs/modalities/settings/text
     gfvad compare breakdown runs/fusion/settings/graph runs/fusion/settings/only-text
 
   gfvad compare A B               two settings by paired tests, over seeds and over test videos

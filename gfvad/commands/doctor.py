@@ -20,6 +20,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,14 +47,9 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("gfvad doctor", __doc__)
     parser.add_argument("--data", type=Path, help="a folder of features, frames or records")
     data = parser.parse_args(argv).data
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        packages,
-        devices,
-        weights,
-        folders,
-        self_test,
-        *([lambda: data_folder(data.expanduser())] if data else []),
-    ]
+    checks: list[Callable[[], Iterator[Finding]]] = [packages, devices, weights, folders, self_test]
+    if data:
+        checks.append(partial(data_folder, data.expanduser()))
     failed = 0
     for check in checks:
         try:
@@ -61,7 +57,8 @@ def main(argv: Sequence[str]) -> int:
                 print(f"{mark:<5} {text}", flush=True)
                 failed += mark == "FAIL"
         except Exception as error:  # of whatever library is broken: the next check may still work
-            print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}", flush=True)
+            what = getattr(check, "__name__", "data")
+            print(f"FAIL  {what}: {type(error).__name__}: {error}", flush=True)
             failed += 1
     print(f"{failed} failed" if failed else "all checks passed")
     return int(bool(failed))
@@ -221,16 +218,13 @@ def data_folder(root: Path) -> Iterator[Finding]:
         yield Finding("FAIL" if report.errors else "ok", audit.format_report(report, 5))
         return
     kind = video_folders.detect(root)
-    count = {
-        split: len(video_folders.open_layout(kind, root).videos(split))
-        for split in video_folders.SPLITS
-    }
-    told = ", ".join(f"{n} {split} videos" for split, n in count.items())
-    known = ", ".join(layouts.LAYOUTS)
     if kind == "any":
+        known = ", ".join(layouts.LAYOUTS)
         yield Finding("note", f"{root}: no known set (features: {known}; frames: docs/data.md)")
-    else:
-        yield Finding("ok", f"{root}: a set of frames, layout {kind!r}: {told}")
+        return
+    videos = video_folders.open_layout(kind, root).videos
+    told = ", ".join(f"{len(videos(split))} {split} videos" for split in video_folders.SPLITS)
+    yield Finding("ok", f"{root}: a set of frames, layout {kind!r}: {told}")
 
 
 def _audits(root: Path) -> Iterator:

@@ -1,11 +1,12 @@
-"""Writes a trained run as an artefact that scores without this package.
+"""Writes a trained run as an artefact: the model as one compiled program.
 
     gfvad export --workdir=runs/fights/model --out=runs/fights/export
     gfvad export --workdir=runs/fights/model --out=runs/fights/export-cpu --platforms=cpu
     gfvad export --workdir=runs/fights/model --out=runs/fights/export-last --checkpoint=last
 
-The artefact is used by `gfvad score --model=DIR VIDEO...`, or, in an environment with its own
-requirements.txt alone, by its score.py.
+The artefact is used by `gfvad score --model=DIR VIDEO...`. That of a model of fused features also
+scores features by its score.py, in an environment with its own requirements.txt alone; that of the
+predictive model needs gfvad for reading videos.
 """
 
 from __future__ import annotations

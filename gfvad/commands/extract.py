@@ -52,9 +52,9 @@ def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     if argv[:1] == ["describe"]:
         return describe(argv[1:])
-    from gfvad.extraction import job
+    from gfvad.extraction import job, planning
 
-    parser = job.parser("gfvad extract", __doc__)
+    parser = planning.parser("gfvad extract", __doc__)
     parser.add_argument(
         "--workers",
         type=int,

@@ -66,10 +66,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         ),
     )
     parser.add_argument(
-        "--text-encoder",
-        default="minilm",
-        choices=("minilm", "hash"),
-        help="sentence encoder of the modality text",
+        "--text-encoder", help="sentence encoder of the modality text (default: minilm)"
     )
     parser.add_argument(
         "--all", action="store_true", help="print every name, not the first five of a kind"
@@ -97,7 +94,8 @@ def data_config(arguments: argparse.Namespace):
     cfg.modalities = (
         tuple(m.strip() for m in arguments.modalities.split(",") if m.strip()) or modalities
     )
-    cfg.captions, cfg.text_encoder = arguments.captions, arguments.text_encoder
+    cfg.captions = arguments.captions
+    cfg.text_encoder = arguments.text_encoder or cfg.text_encoder
     return cfg
 
 

@@ -4,14 +4,15 @@
     gfvad score --model=runs/fights/model runs/fights/features --out=runs/fights/scores
     gfvad score --model=runs/fights/model --stream /data/new_videos/film.mp4
 
-Inputs are video files, folders of them, or a folder of `gfvad extract`. A stream is a file,
-camera:0 or rtsp://HOST/PATH; --out=DIR keeps its scores.
+Inputs are video files, folders of them or of frames, a folder of `gfvad extract`, or plain files of
+features (.npy, .npz, ...). A stream is a file, camera:0 or rtsp://HOST/PATH; --out=DIR keeps its
+scores.
 
-DIR gets scores.csv (seconds, score, what each modality adds), alarms.csv (start, end, peak), and
-what `gfvad report DIR` makes its page of. A model of fused features scores units of 16
-frames; its features are made by the encoders of its training set, kept in DIR/features, and what is
-done is not done again. The predictive model scores every frame. The threshold of alarms comes from
-normal training videos; --threshold=X sets another.
+DIR gets scores.csv (seconds, score, what each modality adds), alarms.csv (start, end, peak),
+scores.npz (a score a frame), and what `gfvad report DIR` makes its page of. A model of fused
+features scores units of 16 frames; its features are made by the encoders of its training set, kept
+in DIR/features, and what is done is not done again. The predictive model scores every frame. The
+threshold of alarms comes from normal training videos; --threshold=X sets another.
 
 One bad file does not stop the others. Exit codes: 0 done; 1 some files gave no scores (listed at
 the end with their reasons); 2 bad arguments; 130 / 143 interrupted.

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from gfvad.base.files import lines_hash
 from gfvad.base.types import Batch, ConfigError, DataError
 from gfvad.data import corrupt, sampling
-from gfvad.data.prepared_folder import digest
 
 # decoded training videos are kept in memory where they fit in this; else each is read when it is
 # drawn
@@ -206,7 +206,7 @@ class TrainStream:
         )
         self._examples = examples or Examples(records, indices, data_cfg, cache_bytes)
         # what a saved position is worth nothing without
-        names = digest([records.names[i] for i in indices])[:16]
+        names = lines_hash([records.names[i] for i in indices])[:16]
         self.identity = {
             "seed": int(seed),
             "batch_size": int(batch_size),

@@ -75,6 +75,7 @@ _KEYS = {"units": "encoder", "sentences": "data.text_encoder", "frames": "data.v
 ENCODERS: dict[str, Registry[str | Make]] = {
     reads: Registry(_KEYS[reads], names) for reads, names in _BUILT_IN.items()
 }
+SENTENCES = ENCODERS["sentences"]
 
 
 class Encoder:

@@ -14,9 +14,6 @@ Every file is written under another name and then put in place.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
 import os
 import platform
@@ -24,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,30 +29,30 @@ import numpy as np
 import gfvad
 from gfvad.base import locks
 from gfvad.base.errors import FULL, cannot_write
-from gfvad.base.files import parse_json, read_text, safe_cell
+from gfvad.base.files import parse_json, read_text
 from gfvad.base.names import natural
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.feature_files import EXTRACTED
-from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import FRAMES, PATCH, RATE, SIDE
 from gfvad.extraction import media
+from gfvad.extraction.feature_files import (
+    PARTIAL,
+    NoRoom,
+    feature_file,
+    save_bytes,
+    save_table,
+    stamp,
+)
 from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
 from gfvad.extraction.ownership import COUNTS as COUNTS
 from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
 from gfvad.extraction.ownership import LABELS as LABELS
 from gfvad.extraction.ownership import SPANS as SPANS
-from gfvad.extraction.videos import VERSION, Extracted, VideoSource
+from gfvad.extraction.videos import VERSION, VideoSource
 
 FORMAT = 1
 LOCK = locks.LOCK
-PARTIAL = ".partial"  # suffix of files that are being written
-LAYOUTS = ("generic", "xd")
-XD_FOLDERS = {
-    "appearance": ("i3d-features/RGB", "i3d-features/RGBTest", "{}__0.npy"),
-    "motion": ("i3d-features/Flow", "i3d-features/FlowTest", "{}__0.npy"),
-    "audio": ("vggish-features/train", "vggish-features/test", "{}__vggish.npy"),
-}
 
 
 # of a video's record
@@ -71,109 +68,6 @@ NEEDED = {
     "encoders",
     "files",
 }
-
-
-class NoRoom(Exception):
-    """The disk is full. Fields: path, needed (bytes of the file that did not fit)."""
-
-    def __init__(self, path: str, needed: int):
-        super().__init__(path, needed)
-        self.path, self.needed = path, needed
-
-
-class Stamp(NamedTuple):
-    """What a file is known by."""
-
-    size: int
-    mtime_ns: int
-
-
-def stamp(path: Path) -> Stamp:
-    """Of a file as it is now. Raises OSError."""
-    found = path.stat()
-    return Stamp(found.st_size, found.st_mtime_ns)
-
-
-def encoder_id(encoder: UnitEncoder) -> str:
-    """16 hexadecimal digits that change with everything that makes an encoder's numbers; not
-    with where weights lie whose hash is known."""
-    settings = {
-        key: value
-        for key, value in encoder.settings.items()
-        if key != "path" or "sha256" not in encoder.settings
-    }
-    facts = [VERSION, encoder.name, encoder.version, encoder.width, settings]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def feature_file(layout: str, modality: str, name: str, split: str) -> str:
-    """Where a video's features lie below the folder. Raises ConfigError for a modality that
-    XD-Violence has no folder for."""
-    if layout == "generic":
-        return f"{modality}/{name}.npy"
-    if modality not in XD_FOLDERS:
-        raise ConfigError(
-            f"--layout=xd has no folder for {modality!r}; expected {', '.join(XD_FOLDERS)}: use"
-            " --layout=generic"
-        )
-    train, test, pattern = XD_FOLDERS[modality]
-    return f"{test if split == 'test' else train}/{pattern.format(name)}"
-
-
-def save_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file whole or not at all. Raises NoRoom where the disk is full."""
-    partial = path.with_name(
-        f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{os.getpid()}{PARTIAL}"
-    )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial, content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno in FULL:
-            raise NoRoom(str(path), len(content)) from None
-        raise cannot_write(path, error) from None
-
-
-def write(path: Path, content: bytes | memoryview) -> None:
-    """The one place where content goes to disk."""
-    with open(path, "wb") as file:
-        file.write(content)
-
-
-def save_features(path: Path, features: np.ndarray) -> str:
-    """A .npy of float32 [N, D]; returns its SHA-256. Raises NoRoom."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array(
-        buffer, np.ascontiguousarray(features, np.float32), version=(1, 0), allow_pickle=False
-    )
-    save_bytes(path, buffer.getbuffer())
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()
-
-
-def record_of(
-    found: Extracted, path: Path, known: Stamp, digest: str, seconds: float
-) -> dict[str, Any]:
-    """What the manifest says of a video, but for its features."""
-    facts = found.info
-    return {
-        "path": os.path.abspath(path),
-        **known._asdict(),
-        "sha256": digest,
-        "duration": round(facts.duration, 6),
-        "fps": round(facts.fps, 6),
-        "frames": found.frames,
-        "units": len(found.start),
-        "width": facts.width,
-        "height": facts.height,
-        "rotation": facts.rotation,
-        "sound": facts.sound,
-        "missing": list(found.missing),
-        "seconds": round(seconds, 3),
-        "start": [round(float(t), 6) for t in found.start],
-        "end": [round(float(t), 6) for t in found.end],
-    }
 
 
 class Book:
@@ -360,17 +254,6 @@ class Book:
             )
 
 
-def describe_encoder(encoder: UnitEncoder) -> dict[str, Any]:
-    """An encoder in the manifest."""
-    return {
-        "name": encoder.name,
-        "version": encoder.version,
-        "width": encoder.width,
-        "settings": encoder.settings,
-        "id": encoder_id(encoder),
-    }
-
-
 def versions() -> dict[str, str]:
     """Of what takes part."""
     return {
@@ -380,15 +263,6 @@ def versions() -> dict[str, str]:
         "opencv": cv2.__version__,
         **media.versions(),
     }
-
-
-def save_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A CSV with a header. Raises NoRoom."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [[safe_cell(cell) for cell in row] for row in [columns, *rows]]
-    )
-    save_bytes(path, text.getvalue().encode())
 
 
 def _parse(path: Path) -> dict[str, Any]:

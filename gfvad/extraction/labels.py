@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from gfvad.base.names import near, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import SPLITS
+from gfvad.data.features.layouts.entries import SPLITS
 from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
 from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr
-from gfvad.extraction.feature_folder import save_bytes, save_table
+from gfvad.extraction.feature_files import save_bytes, save_table
 from gfvad.extraction.videos import VideoSource, name_of
 
 

@@ -13,7 +13,7 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.flow import one_thread_each
 from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.encoders.units import Unit
-from gfvad.extraction import feature_folder, workers
+from gfvad.extraction import feature_files, feature_folder, workers
 from gfvad.extraction.media import MediaInfo
 from gfvad.extraction.videos import extract_video
 
@@ -96,7 +96,7 @@ def work(task: Task) -> dict[str, Any] | Failure:
     path = Path(task.path)
     size = 0
     try:
-        known = feature_folder.stamp(path)
+        known = feature_files.stamp(path)
         size = known.size
 
         def watch(unit: Unit, info: MediaInfo) -> None:
@@ -115,23 +115,23 @@ def work(task: Task) -> dict[str, Any] | Failure:
                 threads=task.threads,
                 watch=watch,
             )
-        record = feature_folder.record_of(
+        record = feature_files.record_of(
             found, path, known, feature_folder.sha256(path), time.monotonic() - began
         )
-        if feature_folder.stamp(path) != known:
+        if feature_files.stamp(path) != known:
             raise DataError(
                 f"{path}: changed while it was read; expected a finished file: run the same command"
                 " again when it is"
             )
         hashes = {
-            m: feature_folder.save_features(Path(task.out, file), found.features[m])
+            m: feature_files.save_features(Path(task.out, file), found.features[m])
             for m, file in task.files.items()
         }
-        ids = {spec.modality: feature_folder.encoder_id(open_spec(spec)) for spec in task.specs}
+        ids = {spec.modality: feature_files.encoder_id(open_spec(spec)) for spec in task.specs}
         return {**record, "encoders": ids, "files": dict(task.files), "hashes": hashes}
     except Stopped:
         return Failure("stopped", "interrupted")
-    except feature_folder.NoRoom as full:
+    except feature_files.NoRoom as full:
         return Failure("full", full.path, full.needed)
     except (DataError, ConfigError) as error:
         return Failure("bad", str(error))

@@ -1,5 +1,5 @@
-"""Alarms: runs of units whose score reaches the threshold, joined over short gaps; as units come, or
-of a whole video."""
+"""Alarms: runs of units whose score reaches the threshold, joined over short gaps; as units come,
+or of a whole video."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def find_alarms(video: VideoScores, threshold: float, gap: float = GAP) -> list[
     """The alarms of a whole video in the order of time."""
     joiner = AlarmJoiner(video.name, threshold, gap)
     above = np.flatnonzero(np.asarray(video.score) >= threshold)
-    found = [*(joiner.push(video.unit(i)) for i in above), joiner.finish()]
+    found = [*(joiner.push(video.unit(int(i))) for i in above), joiner.finish()]
     return [alarm for alarm in found if alarm]

@@ -50,6 +50,8 @@ class VideoScores(NamedTuple):
 
     def frame_scores(self) -> np.ndarray:
         """float64 [T]: each frame has the score of its unit."""
+        if not len(self.score):
+            return np.zeros(0)
         longest = len(self.score) * max(self.unit_frames, 1)
         frames = self.frames if 0 < self.frames < longest or not self.unit_frames else longest
         return unit_to_frames(self.score, frames, self.unit_frames)

@@ -20,8 +20,9 @@ def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
     """Raises DataError where the folder holds nothing to report on, or what it holds is damaged."""
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected one"
-            f" with scores ({SCORES_JSON}), a run ({RESULTS}), an ablation ({ABLATION}) or several runs"
+            f"{folder}: {'not a' if folder.exists() else 'no such'} folder; expected one"
+            f" with scores ({SCORES_JSON}), a run ({RESULTS}), an ablation ({ABLATION}) or several"
+            " runs"
         )
     found = names_below(video_root) if video_root else {}
     if lies_at(folder / SCORES_JSON):

@@ -202,7 +202,7 @@ def page(
 
 def own(name: str) -> str:
     """A file of this folder."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("gfvad.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
 def block(name: str, tree: Any) -> str:

@@ -7,7 +7,7 @@ Times are those of the units: from 0 at the first frame, a variable rate kept, f
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def images(folder: Path, fps: float) -> Iterator[Picture]:
 
 
 def encode(
-    source: Path, pieces: Iterator[Picture | Sound], fps: float, sound: bool, room: float
+    source: Path, pieces: Iterable[Picture | Sound], fps: float, sound: bool, room: float
 ) -> bytes:
     """Pictures and mono sound in the order of time -> mp4. Raises as `to_mp4`."""
     file = io.BytesIO()
@@ -103,7 +103,7 @@ def encode(
                 if file.tell() > room:
                     raise TooLarge
             container.mux(video.encode())
-            if heard:
+            if audio is not None and heard:
                 container.mux(audio.encode())
     except (av.FFmpegError, OSError) as error:
         raise DataError(

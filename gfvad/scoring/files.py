@@ -1,5 +1,5 @@
-"""What scoring leaves behind, of files and of a stream: tables to read, scores.json and details/ for
-the report, scores.npz for other programs; each whole or not at all.
+"""What scoring leaves behind, of files and of a stream: tables to read, scores.json and details/
+for the report, scores.npz for other programs; each whole or not at all.
 
 scores.csv    video, unit, start, end (seconds), score, alarm (0 or 1), a column a modality or term:
               what the score (weak models: its logit) would lack without it

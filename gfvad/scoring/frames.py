@@ -12,5 +12,6 @@ from gfvad.tasks import task_of
 def score(arguments: Arguments) -> int:
     """Scores arguments.input by a checkpoint of a run into arguments.output. Returns the exit
     code."""
+    assert arguments.output is not None  # the command line asks for it
     found = task_of(arguments.config).frame_scores(arguments)
     return finite.write_usable(arguments.output, found.videos, found.lost, found.missing)

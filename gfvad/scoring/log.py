@@ -23,6 +23,7 @@ from gfvad.scoring import files
 
 TABLES = (files.SCORES_CSV, files.ALARMS_CSV)
 KEPT = 1000  # delays that the median is taken over
+LONGEST = 1_000_000  # scores of a stream that scores.json and scores.npz are made of
 PAUSE = 0.5  # seconds of video between two lines on the terminal
 
 
@@ -87,6 +88,16 @@ class Log:
         self._shown = -1.0  # time of the last line on the terminal
         self.count = self.lost = 0
         self._tables = None if out is None else GrowingTables(out, names)
+
+    def is_whole(self) -> bool:
+        """Whether scores.json and scores.npz can be made of the tables; says why not."""
+        why = f"{self.lost} units have no score" if self.lost else ""
+        if self.count > LONGEST:
+            why = f"{self.count:,} scores are more than {LONGEST:,}"
+        if why:
+            left_out = f"{files.SCORES_JSON} and {files.SCORES_NPZ} are left out"
+            print(f"note: {why}: {left_out}", file=sys.stderr)
+        return not why
 
     def take(self, unit: UnitScore, delay: float) -> None:
         """One unit; delay: seconds between the arrival of the frame that completed it and its

@@ -23,8 +23,6 @@ from gfvad.scoring.log import Log
 from gfvad.scoring.patience import Interrupted, Patience
 from gfvad.tasks.task import Request, Scorer, StreamModel
 
-LONGEST = 1_000_000  # scores of a stream that scores.json and scores.npz are made of
-
 
 def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
     """Scores a source until it ends, is interrupted, or `seconds` of it have passed (0: never);
@@ -120,27 +118,17 @@ def score_pieces(
                 log.take(unit, 0.0)
     finally:
         log.close()
-    if request.out is not None:
-        video = kept_scores(request, source, scorer, log)
-        if video is not None:
-            video = video._replace(frames=frames, unit_frames=model.unit_frames)
-            with files.owned(request.out).staged(last=files.SCORES_JSON) as folder:
-                files.write_summary(folder, model_of(scorer, request), threshold, [video])
+    if request.out is not None and log.is_whole():
+        video = kept_scores(request.out, request.inputs[0], source, scorer.contributors)
+        video = video._replace(frames=frames, unit_frames=model.unit_frames)
+        with files.owned(request.out).staged(last=files.SCORES_JSON) as folder:
+            files.write_summary(folder, model_of(scorer, request), threshold, [video])
     return log.lost
 
 
-def kept_scores(request: Request, source: Live, scorer: Scorer, log: Log) -> VideoScores | None:
-    """The scores of the whole stream, as its table has them; None, and a line, where they are too
-    many to be held at once."""
-    if log.count > LONGEST:
-        print(
-            f"note: {log.count:,} scores are more than {LONGEST:,}: {files.SCORES_JSON} and"
-            f" {files.SCORES_NPZ} are left out",
-            file=sys.stderr,
-        )
-        return None
-    names, given = scorer.contributors, request.inputs[0]
-    start, end, score, contributions = files.read_stream(request.out, names)
+def kept_scores(out: Path, given: str, source: Live, names: Sequence[str]) -> VideoScores:
+    """The scores of the whole stream, as its table has them."""
+    start, end, score, contributions = files.read_stream(out, names)
     path = str(Path(given).expanduser().resolve()) if is_file(given) else ""
     made_of = dict(zip(names, contributions, strict=True))
     return VideoScores(name_of(given), path, source.info.fps, 0, start, end, score, made_of)

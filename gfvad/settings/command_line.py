@@ -59,8 +59,7 @@ def parse(argv: Sequence[str], check: Callable[[ConfigDict], None]) -> Arguments
     _refuse_mismatch(values)
     workdir = values.workdir or f"runs/{config.data.dataset}-{config_hash(config)}"
     path = {
-        name: Path(values[name].value).expanduser() if values[name].value else None
-        for name in PATHS
+        name: Path(text).expanduser() if (text := values[name].value) else None for name in PATHS
     }
     return Arguments(config, values.mode, Path(workdir), values.checkpoint, **path)
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 import gfvad
 from gfvad.base.errors import ConfigError, DataError
 from gfvad.base.files import lies_at, read_json, write_text
+from gfvad.base.registry import read_plugins
 from gfvad.settings import kinds
 from gfvad.settings.declared import Setting
 
@@ -50,7 +52,7 @@ def validate(config: ConfigDict) -> None:
             kinds.put(config, key, table[key].normal(value))
 
 
-def check_values(leaves: dict[str, object]) -> None:
+def check_values(leaves: Mapping[str, object]) -> None:
     """Refuses values of another type than their setting's, out of its range, or none of its
     choices. leaves: dotted key -> value. Raises ConfigError."""
     table = kinds.settings_of(leaves)
@@ -90,8 +92,10 @@ def load(workdir: str | Path) -> ConfigDict:
             f" {', '.join(kinds.KINDS)}"
         ) from None
     try:
-        config = ConfigDict(_tuples(tree))
+        config = ConfigDict(with_tuples(tree))
         leaves = flatten(config)
+        if leaves.keys() - table.keys():
+            read_plugins()  # which may declare more
         for key, value in kinds.earlier(leaves, table).items():
             if key not in leaves:
                 kinds.put(config, key, value)
@@ -154,8 +158,8 @@ def telling(config: ConfigDict, counts: Callable[[Setting], bool]) -> dict[str, 
     }
 
 
-def _tuples(tree):
+def with_tuples(tree: Any) -> Any:
     """JSON lists back to the tuples they were."""
     if isinstance(tree, dict):
-        return {k: _tuples(v) for k, v in tree.items()}
-    return tuple(_tuples(v) for v in tree) if isinstance(tree, list) else tree
+        return {k: with_tuples(v) for k, v in tree.items()}
+    return tuple(with_tuples(v) for v in tree) if isinstance(tree, list) else tree

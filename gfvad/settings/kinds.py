@@ -11,6 +11,7 @@ from gfvad.base.errors import ConfigError
 from gfvad.settings import fusion, prediction
 from gfvad.settings.declared import Setting
 
+Leaves = Mapping[str, Any] | ConfigDict  # of a configuration, or itself
 DEFAULT = "weak"  # of configurations without a kind
 KINDS: dict[str, dict[str, Setting]] = {DEFAULT: {}, "predictive": {}}
 
@@ -28,7 +29,7 @@ def register(kind: str, *settings: Setting) -> None:
             raise ConfigError(f"setting {setting.key!r} is declared already for kind {kind!r}")
 
 
-def kind_of(leaves: Mapping[str, Any]) -> str:
+def kind_of(leaves: Leaves) -> str:
     """The kind of a configuration, or of its leaves. Raises ConfigError for one that is unknown."""
     kind = leaves.get("kind", DEFAULT)
     if not isinstance(kind, str) or kind not in KINDS:
@@ -36,7 +37,7 @@ def kind_of(leaves: Mapping[str, Any]) -> str:
     return kind
 
 
-def settings_of(leaves: Mapping[str, Any]) -> Mapping[str, Setting]:
+def settings_of(leaves: Leaves) -> Mapping[str, Setting]:
     """Key -> setting of a configuration, or of its leaves."""
     return KINDS[kind_of(leaves)]
 

@@ -67,7 +67,13 @@ def in_order(settings: Iterable[Setting]) -> list[Setting]:
     """By group, those of the top first; within a group as declared."""
     settings = list(settings)
     groups = list(dict.fromkeys(s.key.rpartition(".")[0] for s in settings))
-    return sorted(settings, key=lambda s: groups.index(s.key.rpartition(".")[0]))
+    tops = list(dict.fromkeys(group.partition(".")[0] for group in groups))
+
+    def place(setting: Setting) -> tuple[int, int]:
+        group = setting.key.rpartition(".")[0]
+        return tops.index(group.partition(".")[0]), groups.index(group)
+
+    return sorted(settings, key=place)
 
 
 def _table(settings: Iterable[Setting]) -> str:

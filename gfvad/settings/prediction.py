@@ -10,35 +10,35 @@ SMOOTHED = Range(1, 10_000)
 SHARED = changed(
     shared.SETTINGS,
     {
-        "kind": dict(default="predictive", since=""),
-        "data.dataset": dict(default="ped2"),
-        "data.layout": dict(
-            default="frames",
-            meaning="How the videos lie on disk: frames (training/frames/01/000.jpg), ucsd"
+        "kind": {"default": "predictive", "since": ""},
+        "data.dataset": {"default": "ped2"},
+        "data.layout": {
+            "default": "frames",
+            "meaning": "How the videos lie on disk: frames (training/frames/01/000.jpg), ucsd"
             " (Train/Train001/001.tif), videos (training/videos/*), or found out (auto).",
-            choices="gfvad.data.frames.video_folders.LAYOUTS",
-        ),
-        "data.root": dict(meaning="Folder of the set; there is no stand-in."),
-        "data.validation_fraction": dict(
-            default=0.2,
-            meaning="Part of the training videos held out, by hash of the name: scores are"
+            "choices": "gfvad.data.frames.video_folders.LAYOUTS",
+        },
+        "data.root": {"meaning": "Folder of the set; there is no stand-in."},
+        "data.validation_fraction": {
+            "default": 0.2,
+            "meaning": "Part of the training videos held out, by hash of the name: scores are"
             " calibrated and weighted on them.",
-            range=Range(0, 0.5, open_low=True),
-        ),
-        "data.eval_batch_size": dict(meaning="Clips an evaluation step over all devices."),
-        "model.name": dict(
-            default="predictive",
-            meaning="The model.",
-            choices="gfvad.tasks.prediction.model.MODELS",
-        ),
-        "model.expansion.order": dict(default=2, range=DEPTH),
-        "model.fusion.rank": dict(default=2),
-        "optim.learning_rate": dict(default=2e-3),
-        "optim.weight_decay": dict(default=1e-5),
-        "train.steps": dict(default=300),
-        "train.members": dict(since="0.2"),
-        "train.batch_size": dict(default=8, meaning="Clips a step over all devices."),
-        "train.eval_every": dict(default=200),
+            "range": Range(0, 0.5, open_low=True),
+        },
+        "data.eval_batch_size": {"meaning": "Clips an evaluation step over all devices."},
+        "model.name": {
+            "default": "predictive",
+            "meaning": "The model.",
+            "choices": "gfvad.tasks.prediction.registry.MODELS",
+        },
+        "model.expansion.order": {"default": 2, "range": DEPTH},
+        "model.fusion.rank": {"default": 2},
+        "optim.learning_rate": {"default": 2e-3},
+        "optim.weight_decay": {"default": 1e-5},
+        "train.steps": {"default": 300},
+        "train.members": {"since": "0.2"},
+        "train.batch_size": {"default": 8, "meaning": "Clips a step over all devices."},
+        "train.eval_every": {"default": 200},
     },
 )
 DATA = (
@@ -129,18 +129,22 @@ MODEL = (
     *group("filter", *FILTER),
 )
 LOSS = (
-    Setting("frame", 1.0, AMOUNT).means("Mean squared error of the next frame, pixels in [-1, 1]."),
-    Setting("text", 1.0, AMOUNT).means("1 - cosine of the next description."),
-    Setting("contrast", 1.0, AMOUNT).means(
+    Setting("frame", 1.0, AMOUNT, varies=True).means(
+        "Mean squared error of the next frame, pixels in [-1, 1]."
+    ),
+    Setting("text", 1.0, AMOUNT, varies=True).means("1 - cosine of the next description."),
+    Setting("contrast", 1.0, AMOUNT, varies=True).means(
         "The prediction must be nearer the next frame than the last one is (motion"
         " frame-difference contrast)."
     ),
-    Setting("flow", 0.1, AMOUNT).means("Squared error of the next flow, in pixels a frame."),
-    Setting("pace", 1.0, AMOUNT).means("Cross entropy of the pace network."),
-    Setting("pace_motion", 0.02, AMOUNT).means(
+    Setting("flow", 0.1, AMOUNT, varies=True).means(
+        "Squared error of the next flow, in pixels a frame."
+    ),
+    Setting("pace", 1.0, AMOUNT, varies=True).means("Cross entropy of the pace network."),
+    Setting("pace_motion", 0.02, AMOUNT, varies=True).means(
         "Mean absolute frame difference (pixels in 0..1) above which a cell counts as moving."
     ),
-    Setting("pace_still", 0.1, AMOUNT).means("Weight of cells that do not move."),
+    Setting("pace_still", 0.1, AMOUNT, varies=True).means("Weight of cells that do not move."),
     Setting("pace_fastest", 4, Range(2, DEPTH.high)).means(
         "A clip is played faster by frame gaps of 1 to that many."
     ),

@@ -40,7 +40,7 @@ SETTINGS = (
         Setting("root", "", free=True).means(
             "Folder of the features; empty: there are none on disk."
         ),
-        Setting("text_encoder", "minilm", choices=("minilm", "hash")).means(
+        Setting("text_encoder", "minilm", choices="gfvad.encoders.registry.SENTENCES").means(
             "Encoder of sentences; hash has no weights and is for tests."
         ),
         Setting("validation_fraction", 0.1, Range(0, 0.5)).means(

@@ -6,15 +6,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
 from gfvad.base.types import DataError
 from gfvad.settings import command_line
 from gfvad.settings.command_line import Arguments
-from gfvad.settings.config import load, validate
-from gfvad.settings.kinds import DEFAULT, kind_of
+from gfvad.settings.config import CONFIG, load, validate
+from gfvad.settings.kinds import DEFAULT, Leaves, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TASKS = {"weak": "gfvad.tasks.fusion.task", "predictive": "gfvad.tasks.prediction.task"}
 
 
-def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
+def task_of(config: Leaves) -> Task:
     """The task of a configuration. Raises ConfigError for a kind that is not known."""
     return importlib.import_module(TASKS[kind_of(config)])  # type: ignore[return-value]
 
@@ -44,14 +44,14 @@ def parse(argv: Sequence[str]) -> Arguments:
 def task_of_folder(model: Path) -> Task:
     """The task of a trained run's folder, or of an artefact's. Raises ConfigError and DataError for
     a folder that is neither."""
-    from gfvad.tasks.fusion import standalone
+    from gfvad.tasks import exported
 
     if not model.is_dir():
         raise DataError(
             f"{model}: not found; expected the folder of a trained run, or of an export"
         )
-    if standalone.is_artefact(model):
-        return task_of({"kind": DEFAULT})  # other tasks have no artefacts yet
+    if exported.is_artefact(model) and not (model / CONFIG).is_file():
+        return task_of({"kind": DEFAULT})  # those of other tasks hold their config
     return task_of(load(model))
 
 

@@ -105,19 +105,8 @@ def devices(config: ConfigDict) -> parallel.Mapper:
     """The devices of all processes. Raises DataError unless batches divide over them."""
     parallel.initialise_distributed()
     mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    check_batches(config, mapper)
+    parallel.check_batches(config, mapper)
     return mapper
-
-
-def check_batches(config: ConfigDict, mapper: parallel.Mapper) -> None:
-    """Raises DataError unless batches divide over the devices."""
-    for key in ("train.batch_size", "data.eval_batch_size"):
-        size: Any = config_lib.flatten(config)[key]
-        if size % mapper.n_global:
-            raise DataError(
-                f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices; set"
-                " it or config.parallel.devices"
-            )
 
 
 def require_checkpoints(workdir: Path) -> None:

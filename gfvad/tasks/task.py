@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # jax, and what needs PyAV, are loaded by who uses them
     from gfvad.extraction.media import MediaInfo
     from gfvad.train.identity import Learnt
     from gfvad.train.parallel import Mapper
-    from gfvad.train.run import Trainable
+    from gfvad.train.run import Evaluation, Place, Trainable
     from gfvad.train.state import TrainState
 
 
@@ -225,6 +225,80 @@ class OpenRun(Protocol):
         ...
 
 
+class GroupProgram(Protocol):
+    """Settings and seeds trained side by side in one program (gfvad/ablation/program.py)."""
+
+    def run_state(self, group: Any, seed: int, setting: int) -> TrainState:
+        """The state of one run (host), out of the group's. Args: indices."""
+        ...
+
+    def one_setting(self, group: Any, setting: int) -> Any:
+        """The part of a group's state (host) that is one setting's."""
+        ...
+
+    def of_every_run(
+        self, function: Callable[..., Any], together: Callable[[Any], int]
+    ) -> Callable[[Any, Any], Any]:
+        """function(state, batch, *, model) -> array, as a function of a group's state: the array
+        gets axes [U, K] of seeds and settings at its end. together: batch -> how many settings are
+        computed side by side."""
+        ...
+
+
+class RunFolder(NamedTuple):
+    """A run of an ablation whose results are to be written; its checkpoints are there."""
+
+    place: Place  # (seed, setting): indices in its group
+    config: ConfigDict
+    folder: Path
+    rules: Mapping[str, str]  # last | validation-best -> the state that it chose: last | best
+    seconds: float  # that it took
+
+
+class SettingGroup(Protocol):
+    """The K settings of a group, ready to be trained."""
+
+    tasks: Sequence[Trainable]  # one a setting, of the same structure
+
+    def evaluate(
+        self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
+    ) -> Mapping[Place, Evaluation]:
+        """Follows some runs, (seed, setting), on what is held out. state: of the group."""
+        ...
+
+    def judge(
+        self, program: GroupProgram, states: Mapping[str, Any]
+    ) -> Callable[[RunFolder], None]:
+        """What writes the results of a run. states: last and, where it is needed, best -> of the
+        group."""
+        ...
+
+
+class SweepData(Protocol):
+    """The data that settings of an ablation share, found and checked."""
+
+    dataset: str
+
+    def fit(self, config: ConfigDict) -> None:
+        """Sets what of a setting follows from the data. Raises ConfigError where it cannot be
+        used."""
+        ...
+
+    def announce(self, say: Callable[[str], None]) -> None:
+        """Says what must not be overlooked about the data."""
+        ...
+
+    def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
+        """Split -> part -> digest."""
+        ...
+
+    def group(
+        self, configs: Sequence[ConfigDict], mapper: Mapper, say: Callable[[str], None]
+    ) -> SettingGroup:
+        """Settings of one structure."""
+        ...
+
+
 class Task(Protocol):
     """A kind of run: from its settings to its scores."""
 
@@ -256,8 +330,8 @@ class Task(Protocol):
     def export(
         self, workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
     ) -> Mapping[str, Any]:
-        """Writes a run as an artefact that scores without this package; returns its manifest.
-        Raises ConfigError where a task has none."""
+        """Writes a run as an artefact, which scores as the run does; returns its manifest. Raises
+        ConfigError where a model has none."""
         ...
 
     def frame_labels(self, run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
@@ -268,4 +342,8 @@ class Task(Protocol):
     def video_classes(self, run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
         """Classes of a run's test videos, () of normal ones. Raises DataError where the task's data
         has none."""
+        ...
+
+    def sweep_data(self, config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+        """The data of settings whose config.data is equal, for an ablation. Raises DataError."""
         ...

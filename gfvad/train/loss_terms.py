@@ -25,6 +25,14 @@ SumCount = tuple[jax.Array, jax.Array]
 Given = SumCount | Mapping[str, SumCount] | None
 
 
+class Bounded(NamedTuple):
+    """A whole number that is known only while the program runs, with the most that it can be
+    (which decides shapes)."""
+
+    value: jax.Array  # int32 []
+    most: int
+
+
 class Term(NamedTuple):
     """A term of a loss."""
 

@@ -23,7 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gfvad.base.types import ConfigError
+from gfvad.base.types import ConfigError, DataError
 
 AXIS = "devices"
 BACKENDS = ("pmap", "shard_map")
@@ -81,6 +81,20 @@ def make_mapper(backend: str = "pmap", devices: int = 0) -> Mapper:
         for p in range(jax.process_count())
     ]
     return Mapper(backend, [device for own in each for device in own])
+
+
+def check_batches(config: Any, mapper: Mapper) -> None:
+    """Raises DataError unless batches divide over the devices."""
+    sizes = {
+        "train.batch_size": config.train.batch_size,
+        "data.eval_batch_size": config.data.eval_batch_size,
+    }
+    for key, size in sizes.items():
+        if size % mapper.n_global:
+            raise DataError(
+                f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices; set"
+                " it or config.parallel.devices"
+            )
 
 
 class Mapper:

@@ -14,17 +14,18 @@ import pytest
 import tiny
 
 from gfvad import main
-from gfvad.ablation import groups, training
+from gfvad.ablation import groups
+from gfvad.ablation.group_run import GroupRun
 from gfvad.ablation.groups import Group, with_seed
-from gfvad.ablation.stacked import Stack, stacked_step
+from gfvad.ablation.program import Program, group_step
 from gfvad.ablation.sweep import Setting
-from gfvad.ablation.traced import TRACED, Overlay, bind, structure, varying
+from gfvad.ablation.varying import Overlay, bind, structure, varying, varying_keys
 from gfvad.base.types import Output
 from gfvad.commands import ablate
 from gfvad.data import pipeline
 from gfvad.fusion.coefficients import Choice, constrained
 from gfvad.settings.config import flatten
-from gfvad.tasks.fusion import losses, registry
+from gfvad.tasks.fusion import losses, registry, sweep
 from gfvad.tasks.fusion.training import Training
 from gfvad.train import loop, optim, parallel
 from gfvad.train.run import SingleRun
@@ -79,20 +80,48 @@ SETTINGS = tuple(Setting(name, make_config(**changes), {}) for name, changes in 
 GROUP = Group(SETTINGS, SEEDS)
 
 
-class Compiled(Stack):
-    """Compiles once for each mapper: runs here differ in where they stop, not in their programs."""
-
-    mapped_step = functools.cache(Stack.mapped_step)
-    evaluator = functools.cache(Stack.evaluator)
-
-
-stack = functools.cache(lambda: Compiled(GROUP, tiny.DIMS, STATS))
 one_device = functools.cache(lambda: parallel.make_mapper("pmap", 1))
 
 
-def train(folder, mapper, **options):
-    options = {"say": lambda text: None, "advance": lambda n: None, **options}
-    return training.train(stack(), folder, tiny.TinyRecords(), mapper, **options)
+class Settings(sweep.Group):
+    """The settings on made-up records."""
+
+    def __init__(self, mapper):
+        self.tasks = [
+            Training(
+                setting.config,
+                tiny.TinyRecords(),
+                registry.build_model(setting.config, tiny.DIMS, STATS),
+                mapper,
+                say=lambda text: None,
+            )
+            for setting in SETTINGS
+        ]
+        self._evaluator = None
+
+
+class Compiled(Program):
+    """Compiles once for each mapper: runs here differ in where they stop, not in their programs."""
+
+    mapped_step = functools.cache(Program.mapped_step)
+
+
+@functools.cache
+def settings(mapper):
+    """What is compiled for evaluation is shared too."""
+    found = Settings(mapper)
+    return found, Compiled(GROUP, found.tasks)
+
+
+def program():
+    return settings(one_device())[1]
+
+
+def train(folder, mapper, say=lambda text: None):
+    """(run, what training left behind)."""
+    found, whole = settings(mapper)
+    run = GroupRun(whole, found, mapper, say, lambda steps: None)
+    return run, loop.train(run, folder)
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +155,14 @@ def largest_difference(a, b):
 def check_same(trained, alone):
     """Parameters, optimiser, logged metrics and the best step of every run are those of the run
     by itself."""
-    whole = stack()
+    run, trained = trained
     for place, own in alone.items():
-        mine = whole.member(trained.kept.last, *place)
+        mine = run.program.run_state(trained.state, *place)
         assert jax.tree.structure(mine) == jax.tree.structure(own.state)
         assert largest_difference(mine, own.state) < TOLERANCE
         rows = [
             {k: v for k, v in row.items() if k != "run"}
-            for row in trained.rows
+            for row in trained.history
             if tuple(row["run"]) == place
         ]
         assert [(row["step"], row["kind"]) for row in rows] == [
@@ -148,14 +177,13 @@ def check_same(trained, alone):
         validation = [
             (row["selection"], row["step"]) for row in own.history if row["kind"] == "validation"
         ]
-        assert trained.standing.best_step[place] == max(validation)[1]
+        assert run.standing.best_step[place] == max(validation)[1]
 
 
 def test_each_setting_gets_its_own_runs_numbers(together, alone):
     check_same(together[1], alone)
-    states = [
-        stack().member(together[1].kept.last, u, k).params for u in range(2) for k in range(3)
-    ]
+    last = together[1][1].state
+    states = [program().run_state(last, u, k).params for u in range(2) for k in range(3)]
     assert (
         min(largest_difference(a, b) for i, a in enumerate(states) for b in states[:i])
         > 100 * TOLERANCE
@@ -173,9 +201,9 @@ def test_the_same_on_several_devices(tmp_path, alone):
 def test_seeds_side_by_side_give_the_same(together):
     """On CPUs seeds go one after the other within the program, elsewhere they are vmapped: same
     numbers."""
-    whole, mapper = stack(), one_device()
+    whole, mapper = program(), one_device()
     side_by_side = functools.partial(
-        stacked_step, stack=whole, axis_name=mapper.axis_name, one_by_one=False
+        group_step, program=whole, axis_name=mapper.axis_name, one_by_one=False
     )
     results = []
     for step in (whole.mapped_step(mapper), mapper.map_train(side_by_side)):
@@ -208,14 +236,18 @@ def test_an_interrupted_group_goes_on_to_the_bit(tmp_path, together, monkeypatch
     if how == "SIGTERM":
         assert caught.value.code == 143 and caught.value.step == 5
     said = []
-    result = train(tmp_path, one_device(), say=said.append)
+    run, result = train(tmp_path, one_device(), said.append)
     assert said[0] == f"train: going on from the checkpoint of step {5 if how == 'SIGTERM' else 4}"
-    expected = together[1]
-    assert [x.tobytes() for x in jax.tree.leaves(result.kept)] == [
-        x.tobytes() for x in jax.tree.leaves(expected.kept)
+    expected_run, expected = together[1]
+    assert [x.tobytes() for x in jax.tree.leaves((result.state, run.best))] == [
+        x.tobytes() for x in jax.tree.leaves((expected.state, expected_run.best))
     ]
-    assert result.rows == expected.rows and result.positions == expected.positions
-    assert (tmp_path / training.LOG).read_bytes() == (together[0] / training.LOG).read_bytes()
+    assert result.history == expected.history
+    assert run.batches.get_state() == expected_run.batches.get_state()
+    for one, other in zip(run.standing, expected_run.standing):
+        np.testing.assert_array_equal(one, other)
+    log = "metrics.jsonl"
+    assert (tmp_path / log).read_bytes() == (together[0] / log).read_bytes()
 
 
 def test_terms_of_the_loss_with_traced_numbers():
@@ -238,7 +270,7 @@ def test_terms_of_the_loss_with_traced_numbers():
         loss__unit_abnormal_steps=7,
         loss__reconstruction=0.2,
     )
-    names = [key for key in TRACED if key.startswith("loss.")]
+    names = [key for key in varying_keys(base) if key.startswith("loss.")]
     cases = [
         (key, value)
         for key in names
@@ -328,7 +360,7 @@ def test_what_shares_a_program():
     assert not alike(
         data__corruption__at="train", data__corruption__modality="rgb", data__corruption__amount=1.0
     )
-    assert set(TRACED) <= set(flatten(base))
+    assert set(varying_keys(base)) <= set(flatten(base))
 
 
 def test_groups_are_as_few_as_they_can_be(tmp_path):
@@ -510,7 +542,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
         ),
         (
             ["--config=configs/ped2.py", "--sweep=configs/sweeps/losses.py", "--workdir=x"],
-            "sweeps are of the fusion of features",
+            "losses.py: get_sweep() failed",
         ),
     ],
 )
@@ -522,7 +554,7 @@ def test_wrong_command_lines_are_refused(words, message, capsys, repository, mon
 
 def test_an_overlay_reads_like_a_config():
     """An overlay reads like a config, and only what differs in a group is traced."""
-    found = stack().varying
+    found = program().varying
     assert set(found.values) == {
         "loss.label_smoothing",
         "loss.variance",

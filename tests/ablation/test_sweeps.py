@@ -9,9 +9,9 @@ import pytest
 from gfvad import tasks
 from gfvad.ablation import plots
 from gfvad.ablation.groups import plan
-from gfvad.ablation.subsets import keep
 from gfvad.ablation.sweep import Setting, Source, read_sweep
 from gfvad.base.types import ConfigError
+from gfvad.tasks.fusion.subsets import keep
 
 SHIPPED = sorted(
     p.stem

@@ -4,18 +4,21 @@ knows fails the first test."""
 import re
 
 import pytest
-from documented import (
+from documented import (  # noqa: F401
     FRAMES,
     TINY,
     TINY_FRAMES,
     canonical,
+    data,
     documented,
+    environment,
+    frames,
     kind,
     of,
     run,
     with_folders,
     without_script,
-)  # noqa: F401
+)
 
 
 def test_every_documented_command_is_run_here():

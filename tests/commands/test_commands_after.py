@@ -116,7 +116,7 @@ def test_ablations(environment, data, tmp_path):
             assert parse_ablation([w for w in words if w.startswith("--")]) is not None
             continue
         extra = [*TINY, "--seeds=1"] if ablate else []
-        extra += [] if "breakdown" in command else ["--resamples=20"]
+        extra += [] if re.search("compare (breakdown|summary)", command) else ["--resamples=20"]
         done = run(with_folders(command, data, tmp_path), environment, tmp_path, extra)
         assert done.returncode == 0, done.stdout + done.stderr
         said = (
@@ -124,7 +124,7 @@ def test_ablations(environment, data, tmp_path):
             if ablate
             else "false alarms"
             if "breakdown" in command
-            else "paired bootstrap over test videos"
+            else "micro frame metrics"
         )
         assert said in done.stdout
 

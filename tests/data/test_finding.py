@@ -3,6 +3,7 @@ by the commands, and by every reader of media."""
 
 import os
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import av
@@ -14,7 +15,7 @@ from media_files import tone, write_media
 
 from gfvad.base.types import DataError
 from gfvad.commands import score
-from gfvad.data.frames import decode, finding
+from gfvad.data.frames import containers, decode, finding
 from gfvad.data.frames.video_folders import gather, open_layout
 from gfvad.encoders.units import Picture
 from gfvad.extraction import media, videos
@@ -99,9 +100,13 @@ def fake_scorer(monkeypatch):
             "", str(path), 25.0, number, times[:-1], times[1:], np.zeros(number), {}, None
         )
 
-    from gfvad.tasks.prediction import score as predictive
+    from gfvad.tasks.prediction.score import PredictiveScorer
 
     fake = SimpleNamespace(
+        kind="predictive",
+        bounded=False,
+        path="fake",
+        contributors=(),
         needs_text=False,
         threshold=0.5,
         threshold_rule="",
@@ -109,8 +114,8 @@ def fake_scorer(monkeypatch):
         terms=(),
         score_video=score_video,
     )
-    monkeypatch.setattr(predictive.PredictiveScorer, "open", lambda *_: fake)
-    monkeypatch.setattr(job, "kind_of", lambda model: "predictive")
+    fake.find = partial(PredictiveScorer.find, fake)
+    monkeypatch.setattr(job, "open_scorer", lambda request: fake)
 
 
 def pictures(path):
@@ -330,4 +335,4 @@ def test_a_codec_that_nobody_knows(tmp_path, read):
     path.write_bytes(path.read_bytes().replace(b"FMP4", b"Z9Q7").replace(b"fmp4", b"z9q7"))
     with pytest.raises(DataError, match=r"film\.avi: its video is of a codec"):
         read(path)
-    assert not decode.has_frames(path)
+    assert not containers.has_frames(path)

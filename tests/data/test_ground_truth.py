@@ -280,7 +280,7 @@ def test_ped2_totals(shared_data):
 def test_shanghaitech_published_labels(shared_data):
     """199 videos, 44 abnormal: the four-digit clips. The labels are of whole videos, 140,704
     frames, none of the published lengths."""
-    from gfvad.data.features.layouts.rules import ShanghaiRules
+    from gfvad.data.features.layouts.mixed_rules import ShanghaiRules
 
     with np.load(shared_data / "published_scores" / "tevad_shanghaitech.npz") as file:
         labels = {

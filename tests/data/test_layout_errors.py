@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data import truth_audit
 from gfvad.data.features import layouts
-from gfvad.data.features.layouts import base
 
 
 def load_all(layout, split):
@@ -76,7 +76,7 @@ def test_alignment(xd_copy):
         DataError, match="modalities of rgb 6, audio 4 rows; expected a difference of at most 1"
     ):
         load_all(layouts.open_layout(ff.config("xd_violence", xd_copy, "rgb", "audio")), "train")
-    cut, n = base.align(
+    cut, n = truth_audit.align(
         {"a": np.zeros((2, 5, 3)), "b": np.zeros((1, 6, 2)), "c": np.zeros((1, 5, 2))}, "x"
     )
     assert n == 1 and {m: a.shape[1] for m, a in cut.items()} == {"a": 5, "b": 5, "c": 5}

@@ -13,15 +13,16 @@ import pytest
 from test_layout_parts import FORMS, TEST_LIST, opened
 
 from gfvad.base.errors import EXIT_BAD_INPUT
+from gfvad.base.names import match_names
 from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data import annotations
 from gfvad.data.features import layouts
-from gfvad.data.features.layouts import base
+from gfvad.data.features.layouts import entries
 from gfvad.data.frames import truth
-from gfvad.data.frames import video_folders as video_layouts
 from gfvad.data.frames.descriptions import read_descriptions
-from gfvad.extraction import job, labels, videos
+from gfvad.data.frames.masks import file_a_video
+from gfvad.extraction import labels, planning, videos
 
 FORMS = FORMS | {"captions": ("ucf_logits", ff.ucf_logits, ("i3d_logits", "text"))}
 TABLES = ("*.txt", "*.csv", "*.list", "*.json")
@@ -37,7 +38,7 @@ def content(form, root):
     layout, _, modalities = FORMS[form]
     layout = layouts.open_layout(ff.config(layout, root, *modalities))
     found = {}
-    for video in (layout.load(e) for split in base.SPLITS for e in layout.entries(split)):
+    for video in (layout.load(e) for split in entries.SPLITS for e in layout.entries(split)):
         arrays = {m: a.tobytes() for m, a in video.features.items()}
         found[video.split, video.name] = (
             video.label,
@@ -47,14 +48,14 @@ def content(form, root):
             arrays,
             video.fps,
         )
-    assert not [p for split in base.SPLITS for p in layout.survey(split)[1] if p.kind != "text"]
+    assert not [p for split in entries.SPLITS for p in layout.survey(split)[1] if p.kind != "text"]
     return found
 
 
 def names_of(form, root):
     layout, _, modalities = FORMS[form]
     layout = layouts.open_layout(ff.config(layout, root, *modalities))
-    return [e.name for split in base.SPLITS for e in layout.entries(split)]
+    return [e.name for split in entries.SPLITS for e in layout.entries(split)]
 
 
 def respell_tables(root, names):
@@ -337,7 +338,7 @@ def test_files_beside_the_parts_are_named(made, tmp_path):
 
 def test_names_of_frames(tmp_path):
     names = ["01", "02"]
-    assert video_layouts.match_names(["01.mp4", "2_label.h264", "e\u0301.avi"], [*names, "é"]) == [
+    assert match_names(["01.mp4", "2_label.h264", "e\u0301.avi"], [*names, "é"]) == [
         0,
         1,
         2,
@@ -349,7 +350,7 @@ def test_names_of_frames(tmp_path):
         ) as out:
             np.save(out, np.array([0, 1], np.uint8))
     said = []
-    assert [p.name for p in truth._file_a_video(masks, ".npy", names, said.append)] == [
+    assert [p.name for p in file_a_video(masks, ".npy", names, said.append)] == [
         "01.mp4.NPY",
         "02.npy",
     ]
@@ -370,7 +371,7 @@ def test_names_of_frames(tmp_path):
 
 def sources(*names):
     return [
-        videos.Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        videos.VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
         for n in names
     ]
 
@@ -408,12 +409,12 @@ def test_tables_of_extraction(tmp_path):
         tmp_path / "spans.csv", "name,start,end", "y.mp4,5,9", "b/y,1,2", "gone,0,1"
     )
     with pytest.raises(DataError, match="'y' and 'b__y' are both of /clips/b/y.mp4"):
-        job.read_spans(spans, clips, found)
+        planning.read_spans(spans, clips, found)
     ff.write_lines(spans, "name,start,end", "y.mp4,5,9", "gone,0,1")
-    assert job.read_spans(spans, clips, found) == {"b__y": [(5, 9, "")], "gone": [(0, 1, "")]}
+    assert planning.read_spans(spans, clips, found) == {"b__y": [(5, 9, "")], "gone": [(0, 1, "")]}
     ff.write_lines(spans, "name,start,end", "gone,0,1")
     with pytest.raises(DataError, match="none of its 1 names is of a video here"):
-        job.read_spans(spans, clips, found)
+        planning.read_spans(spans, clips, found)
 
 
 # ---- the cases that once went wrong

@@ -12,7 +12,7 @@ from gfvad.base.errors import EXIT_BAD_INPUT
 from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data.features import layouts
-from gfvad.data.features.layouts import base, parts, rules
+from gfvad.data.features.layouts import entries, parts, rules
 from gfvad.data.frames import video_folders as video_layouts
 from gfvad.extraction import labels, videos
 
@@ -45,7 +45,7 @@ def opened(form, root):
 
 def both_parts(form, root):
     layout = opened(form, root)
-    return [layout.entries(split) for split in base.SPLITS]
+    return [layout.entries(split) for split in entries.SPLITS]
 
 
 def move(root, old, new, copy=False):
@@ -257,7 +257,7 @@ def test_a_test_video_that_would_be_trained_on(made, tmp_path, form, leak, messa
 @pytest.mark.parametrize("form", FORMS)
 def test_a_sound_set_says_what_decided_its_parts(made, form, capsys):
     layout, _, modalities = FORMS[form]
-    assert not [p for split in base.SPLITS for p in opened(form, made[form]).survey(split)[1]]
+    assert not [p for split in entries.SPLITS for p in opened(form, made[form]).survey(split)[1]]
     assert (
         prepare.main(
             [
@@ -355,7 +355,7 @@ def test_frames(tmp_path):
 
 def sources(*names):
     return [
-        videos.Source(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        videos.VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
         for n in names
     ]
 

@@ -10,7 +10,7 @@ import pytest
 
 from gfvad.base.types import DataError
 from gfvad.data.features import layouts
-from gfvad.data.features.layouts import arrays, base
+from gfvad.data.features.layouts import arrays, entries
 
 
 def load_all(layout, split):
@@ -121,7 +121,7 @@ def test_ucf_families(tmp_path):
     small = layouts.open_layout(ff.config("ucf_crime", ff.ucf(tmp_path / "small", 1024), "i3d"))
     assert big.modalities == {"i3d": 2048} and small.modalities == {"i3d": 1024} and big.fps == 30.0
     for layout in (big, small):
-        for split in base.SPLITS:
+        for split in entries.SPLITS:
             assert [e.split for e in layout.entries(split)] == [split] * 2
             for video in load_all(layout, split).values():
                 check_video(video, layout)

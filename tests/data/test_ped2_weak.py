@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.features import audit, layouts
-from gfvad.data.features.layouts.rules import Ped2Rules
+from gfvad.data.features.layouts.mixed_rules import Ped2Rules
 from gfvad.data.frames import snippets
 from gfvad.data.frames.flow import flow_spec, video_flow
 from gfvad.measure.flow_floors import FLOORS

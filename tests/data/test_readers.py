@@ -16,7 +16,7 @@ from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data import annotations, text
 from gfvad.data.features.layouts.arrays import Npz, read_array, read_header
-from gfvad.data.frames import truth
+from gfvad.data.frames import masks, truth
 from gfvad.data.simulate import bayes, writer
 from gfvad.encoders import description_lines, model_folder, token_folder, torch_file
 from gfvad.figures import curves
@@ -291,7 +291,7 @@ NPZ_READERS = {
     "scores": results.read_scores,
     "scorer": scorer.load,
     "bayes": lambda path: bayes.read_truth(path.parent),
-    "masks": lambda path: truth.open_masks(path, []),
+    "masks": lambda path: masks.open_masks(path, []),
 }
 
 

@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_the_earlier_set(copy):
 KILLED = """
 import os, sys
 from fake_layout import FakeLayout, make_video
-from gfvad.data import records
+from gfvad.data.features import records
 class Killed(FakeLayout):
     def load(self, entry):
         if self.loads == 3:
@@ -209,7 +209,7 @@ records.prepare(Killed([make_video(f"v{i}", 3) for i in range(5)]), sys.argv[1],
 def test_a_killed_writer_leaves_no_set(tmp_path, repository):
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests")]),
+        "PYTHONPATH": os.pathsep.join([str(repository), str(repository / "tests" / "support")]),
     }
     result = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path / "set")],

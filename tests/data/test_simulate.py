@@ -514,9 +514,9 @@ def test_complete_set_is_left_alone_and_damaged_one_written_again(tmp_path, monk
 
 def test_foreign_folder_and_bad_numbers(tmp_path):
     cfg = Config(**numbers(train_videos=4, test_videos=4, crops=1))
-    with pytest.raises(ConfigError, match="data.simulated.crops is 0"):
+    with pytest.raises(ConfigError, match="data.simulated.crops = 0"):
         simulate.write(tmp_path, Config(**numbers(crops=0)))
-    with pytest.raises(ConfigError, match="data.simulated.test_videos is 1"):
+    with pytest.raises(ConfigError, match="data.simulated.test_videos = 1"):
         simulate.write(tmp_path, Config(**numbers(test_videos=1)))
     folder = simulate.write(tmp_path, cfg)
     (folder / "simulated.json").unlink()

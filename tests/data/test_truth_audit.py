@@ -319,7 +319,7 @@ def clips(tmp_path_factory):
     return tiny_clips.write_set(tmp_path_factory.mktemp("clips"), captions=False, truth=False)
 
 
-def label_files(root, changed=(), **more):
+def label_files(root, changed={}, **more):
     import tiny_clips
 
     for name, count in zip(("01", "02", "03"), tiny_clips.TEST):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from video_files import SIZE, picture, write_frames, write_set, write_video
 
+from gfvad.base.names import match_names
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
-from gfvad.data.frames.video_folders import VideoFile, detect, fingerprint, match_names, open_layout
+from gfvad.data.frames.video_folders import VideoFile, detect, fingerprint, open_layout
 
 
 def _names(root, split, layout="auto"):

@@ -22,7 +22,7 @@ from test_media import broken_files
 from gfvad.base.types import ConfigError, DataError
 from gfvad.commands import extract, prepare
 from gfvad.data.features import layouts
-from gfvad.extraction import feature_folder, job, labels, videos
+from gfvad.extraction import feature_files, feature_folder, labels, planning, videos
 from gfvad.extraction.videos import VideoSource
 
 BASE = "motion,audio"
@@ -270,7 +270,7 @@ def test_a_file_that_went_bad_leaves_no_features(clips, tmp_path):
 
 
 def test_full_disk(clips, tmp_path, capsys, monkeypatch):
-    out, writes, write = tmp_path / "out", [], feature_folder.write
+    out, writes, write = tmp_path / "out", [], feature_files.write
 
     def full(path, content):
         writes.append(path)
@@ -279,7 +279,7 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
-    monkeypatch.setattr(feature_folder, "write", full)
+    monkeypatch.setattr(feature_files, "write", full)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 1
     said = capsys.readouterr().err
     assert said.count("error:") == 1 and str(out / "audio") in said or str(out / "motion") in said
@@ -287,7 +287,7 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
     files = [p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")]
     assert len(files) == 5 and all(len(np.load(p)) for p in files)  # nothing half-written
     assert len((out / feature_folder.JOURNAL).read_text().splitlines()) == 2
-    monkeypatch.setattr(feature_folder, "write", write)
+    monkeypatch.setattr(feature_files, "write", write)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 0
     assert "2 were done before" in capsys.readouterr().out
     assert call(clips, f"--out={tmp_path / 'fresh'}", f"--modalities={BASE}") == 0
@@ -368,7 +368,7 @@ def test_interrupt_and_go_on(clips, tmp_path, repository, signum):
     done = read_manifest(out)["videos"]
     assert (
         0 < len(done) < 8
-        and not list(out.rglob(f".*{feature_folder.PARTIAL}"))
+        and not list(out.rglob(f".*{feature_files.PARTIAL}"))
         and not (out / feature_folder.JOURNAL).exists()
     )
     # the same numbers without the waiting
@@ -393,7 +393,7 @@ def test_killed_and_gone_on(clips, tmp_path):
     (out / feature_folder.JOURNAL).write_text("\n".join([*lines, '["calm__a9", {"pa']))
     (out / feature_folder.MANIFEST).unlink()
     (out / "units.csv").unlink()
-    (out / "motion" / f".x{feature_folder.PARTIAL}").write_bytes(b"half")
+    (out / "motion" / f".x{feature_files.PARTIAL}").write_bytes(b"half")
     assert call(*arguments) == 0
     assert tree(out) == expected and {
         n: read_manifest(out)["videos"][n]["seconds"] for n in list(known["videos"])[:3]
@@ -544,10 +544,10 @@ def test_table_of_labels(clips, tmp_path):
         )
         for k, n in enumerate(names)
     ]
-    feature_folder.save_table(
+    feature_files.save_table(
         table, ("name", "label", "split", "class"), [*rows, ("elsewhere", 0, "train", "")]
     )
-    feature_folder.save_table(
+    feature_files.save_table(
         spans, ("name", "start", "end"), [("fight/b0.mp4", 5, 20), ("fight/b0.mp4", 25, 30)]
     )
     arguments = [clips, f"--out={out}", "--modalities=motion", f"--labels={table}"]
@@ -562,7 +562,7 @@ def test_table_of_labels(clips, tmp_path):
         ([*rows[1:], (rows[0][0], 2, "", "")], "label '2'"),
         ([*rows[1:], (rows[0][0], 1, "", "")], "no split for 1 of 8"),
     ):
-        feature_folder.save_table(table, ("name", "label", "split", "class"), lines)
+        feature_files.save_table(table, ("name", "label", "split", "class"), lines)
         with pytest.raises(DataError, match=words):
             call(*arguments)
 
@@ -622,7 +622,9 @@ def test_wrong_use(clips, tmp_path, capsys, arguments, words):
 
 
 def test_settings_of_encoders():
-    found = job.read_specs("", ["appearance=onnx:path=a/b.onnx,size=224"], "words.jsonl", open_fake)
+    found = planning.read_specs(
+        "", ["appearance=onnx:path=a/b.onnx,size=224"], "words.jsonl", open_fake
+    )
     assert list(found) == ["motion", "appearance", "audio", "text"]
     assert dict(found["appearance"].settings) == {
         "path": "a/b.onnx",
@@ -782,7 +784,7 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
     def refuse(path, content):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(feature_folder, "write", refuse)
+    monkeypatch.setattr(feature_files, "write", refuse)
     assert (
         extract.main(
             [
@@ -799,9 +801,9 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
 
 
 def test_a_folder_removed_meanwhile(clips, tmp_path, monkeypatch):
-    save = feature_folder.save_features
+    save = feature_files.save_features
     monkeypatch.setattr(
-        feature_folder,
+        feature_files,
         "save_features",
         lambda path, features: (shutil.rmtree(tmp_path / "out"), save(path, features))[1],
     )

@@ -11,7 +11,7 @@ from media_files import tone, turn, write_media
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.units import PATCH, RATE, Picture, Sound
-from gfvad.extraction import live_sources, media, videos
+from gfvad.extraction import clocks, live_sources, media, videos
 
 
 def split(path, **settings):
@@ -95,7 +95,7 @@ def test_sound_that_starts_late_or_ends_early(tmp_path):
             found = grouper.push(piece)
             units += found
             behind -= sum(len(u.frames) for u in found)
-            assert behind < 10 * (media.LAG + 3)
+            assert behind < 10 * (clocks.LAG + 3)
         units += grouper.finish()
         assert len(units) == 25 and all(u.sound is not None for u in units)
         assert units[loud].sound.std() > 0.1 > units[12].sound.std()
@@ -132,7 +132,7 @@ def test_variable_rate(tmp_path):
 
 def test_clock():
     """Timestamps that lack, stand still, run back or jump."""
-    clock = media._Clock(0.04)
+    clock = clocks._Clock(0.04)
     assert [
         round(clock(t), 2) for t in (5.0, 5.04, None, 5.02, 5.2, 0.0, 0.04, 90000.0, 90000.5)
     ] == [5.0, 5.04, 5.08, 5.12, 5.2, 5.24, 5.28, 5.32, 5.82]

@@ -18,7 +18,7 @@ from gfvad.commands import export, score  # noqa: E402
 from gfvad.encoders.registry import DEFAULT, open_encoder  # noqa: E402
 from gfvad.encoders.units import PATCH  # noqa: E402
 from gfvad.extraction import provenance  # noqa: E402
-from gfvad.extraction.feature_folder import describe_encoder  # noqa: E402
+from gfvad.extraction.feature_files import describe_encoder  # noqa: E402
 from gfvad.tasks.fusion.live import UnitStreamer  # noqa: E402
 from gfvad.tasks.fusion.scorer import open_weak  # noqa: E402
 
@@ -259,6 +259,9 @@ def test_a_stream_is_scored_as_it_comes(model, videos, tmp_path, capsys):
     )
     assert score.main([f"--model={model}", str(film), "--stream", "--loop", "--seconds=5"]) == 0
     assert "0:00:04" in capsys.readouterr().out
+    short = [f"--model={model}", str(film), "--stream", "--seconds=0.1"]
+    assert score.main([*short, f"--out={tmp_path / 'short'}"]) == 0  # before the first unit
+    assert json.loads((tmp_path / "short" / "scores.json").read_text())["videos"][0]["score"] == []
     assert score.main([f"--model={model}", str(film), str(film), "--stream"]) == 2
 
 

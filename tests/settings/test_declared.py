@@ -18,6 +18,7 @@ MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 BEFORE = {
     "kind": "weak",
     "model.pace_flow": False,
+    "loss.bce": 1.0,
     "loss.branch": 1.0,
     "model.head.relations": True,
     "model.head.mix": 0.5,
@@ -61,7 +62,9 @@ def test_every_default_is_valid_and_every_setting_has_a_meaning(kind):
         assert setting.meaning.endswith("."), setting.key
 
 
-@pytest.mark.parametrize("name", "avenue own ped2 ped2_weak shanghaitech ucf xd".split())
+@pytest.mark.parametrize(
+    "name", ["avenue", "own", "ped2", "ped2_weak", "shanghaitech", "ucf", "xd"]
+)
 def test_configs_of_sets_have_the_declared_keys(name):
     config = config_of(name)
     assert flatten(config).keys() == kinds.settings_of(config).keys()

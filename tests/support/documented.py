@@ -114,13 +114,14 @@ def kind(command: str) -> str | None:
     """Which of the tests below runs a command."""
     table = {
         r"bash launch/test\.sh$": "tests",  # what is running now
+        r"bash launch/check_package\.sh$": "tests",  # downloads an environment: by hand
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
         r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",
-        r"gfvad compare (published|summary) ": "evaluation",
+        r"gfvad compare published ": "evaluation",
         r"gfvad compare folds ": "folds",
         r"gfvad (ablate|compare) ": "ablation",
         r"gfvad (extract|score|report|export) ": "own",

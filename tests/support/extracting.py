@@ -4,12 +4,12 @@ import json
 
 from media_files import open_fake
 
-from gfvad.extraction import feature_folder, job
+from gfvad.extraction import feature_folder, job, planning
 
 
 def call(*arguments, opener=open_fake, workers=0):
     """The exit code of one call with encoders that need nothing, in this process."""
-    parsed = job.parser("extract", "")
+    parsed = planning.parser("extract", "")
     parsed.add_argument("--workers", type=int, default=workers)
     return job.run(parsed.parse_args([str(a) for a in arguments]), opener)
 

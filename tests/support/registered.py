@@ -10,9 +10,9 @@ from gfvad.graphs.relations import RELATIONS
 from gfvad.settings.kinds import KINDS
 from gfvad.tasks.fusion import losses, registry
 from gfvad.tasks.prediction import losses as clip_losses
-from gfvad.tasks.prediction import model as clip_model
+from gfvad.tasks.prediction import registry as clip_registry
 
-MODELS = (registry.MODELS, clip_model.MODELS)
+MODELS = (registry.MODELS, clip_registry.MODELS)
 LOSSES = (losses.LOSSES, clip_losses.LOSSES)
 TABLES = (
     *(FORMS, EXPANSIONS, RELATIONS, LAYOUTS),

@@ -6,12 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from ml_collections import ConfigDict
 
-from gfvad.base.types import ConfigError, Output
+from gfvad.base.types import ClipBatch, ConfigError, Output
 from gfvad.tasks.fusion import losses, registry
 from gfvad.tasks.fusion.step import train_step
 from gfvad.tasks.prediction import losses as clip_losses
 from gfvad.tasks.prediction import model as clip_model
+from gfvad.tasks.prediction import registry as clip_registry
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import init_state
 
@@ -34,7 +36,7 @@ def build(config, modalities):
 
 @pytest.fixture
 def leave_no_trace():
-    registries = (losses.LOSSES, clip_losses.LOSSES, registry.MODELS, clip_model.MODELS)
+    registries = (losses.LOSSES, clip_losses.LOSSES, registry.MODELS, clip_registry.MODELS)
     before = [dict(names) for names in registries]
     yield
     for names, old in zip(registries, before):
@@ -98,4 +100,21 @@ def test_names_that_are_taken_or_not_known(leave_no_trace):
         with pytest.raises(ConfigError, match=said):
             registry.build_model(tiny.config(model__name=name), {"rgb": 3})
     with pytest.raises(ConfigError, match="config.model.name = 'predictiv'"):
-        clip_model.MODELS.find("predictiv")
+        clip_registry.MODELS.find("predictiv")
+
+
+def test_a_loss_of_the_predictive_model(leave_no_trace):
+    """A value a clip, averaged over the clips that count."""
+
+    @clip_losses.register_loss("late", default=2.0)
+    def late(given):
+        return jnp.arange(4.0)
+
+    prediction = clip_model.Prediction(
+        *[jnp.zeros((4, 2, 2, 1)), *[None] * 4], aux={"balance": jnp.zeros(4)}
+    )
+    valid = np.array([True, True, True, False])
+    batch = ClipBatch({"frames": np.full((4, 3, 2, 2, 1), 127.5)}, valid, valid, valid, valid)
+    cfg = ConfigDict({"frame": 1.0, "contrast": 1.0, "balance": 1.0})
+    total, terms = clip_losses.total_loss(prediction, None, batch, cfg)
+    np.testing.assert_allclose([terms["late"], total], [1.0, 2.0], atol=1e-6)

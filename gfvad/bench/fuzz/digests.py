@@ -132,7 +132,7 @@ def artefact(at: Path, folder: str = "out") -> dict[str, str]:
     """
     from jax import export
 
-    from gfvad.tasks.fusion.standalone import MODEL
+    from gfvad.tasks.exported import MODEL
 
     stated = _steady(json.loads((at / folder / "manifest.json").read_text()))
     stated.pop("sha256")

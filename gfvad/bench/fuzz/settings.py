@@ -8,7 +8,18 @@ from pathlib import Path
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SECRET, Context, Effect, Mutation
 
 # of keys whose large values only take long
-LONG = tuple("train.steps bootstrap simulated members cache_dir root records head.layers".split())
+LONG = tuple(
+    [
+        "train.steps",
+        "bootstrap",
+        "simulated",
+        "members",
+        "cache_dir",
+        "root",
+        "records",
+        "head.layers",
+    ]
+)
 VALUES = (
     "-1",
     "0",

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.progress import Progress
+from gfvad.base.progress import Progress, Silent
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import MAX_GAP, SPLITS, Entry, Layout, Problem
-from gfvad.data.truth_audit import Crops
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
+from gfvad.data.truth_audit import MAX_GAP, Crops
 
 KINDS = {  # kind -> what it means, in the order of the report
     "missing": "files that should be there and are not",
@@ -82,7 +83,7 @@ def audit(
         entries, found = layout.survey(split)
         problems += [(split, p) for p in found]
         units, paths, crops = 0, set(), Crops()
-        with (progress or _Silent)(len(entries), f"checking {split}") as bar:
+        with (progress or Silent)(len(entries), f"checking {split}") as bar:
             for entry in entries:
                 n, more = check_entry(layout, entry, deep, crops)
                 units += n
@@ -130,14 +131,8 @@ def check_entry(
             problems += found
             lengths |= {length} if length else set()
         if len(lengths) > 1:
-            problems.append(
-                Problem(
-                    "misaligned",
-                    True,
-                    entry.name,
-                    f"crops of {modality} have {sorted(lengths)} rows; expected the same",
-                )
-            )
+            detail = f"crops of {modality} have {sorted(lengths)} rows; expected the same"
+            problems.append(Problem("misaligned", True, entry.name, detail))
         if lengths:
             rows[modality] = min(lengths)
         if len(lengths) == 1 and crops is not None and not problems:
@@ -146,14 +141,8 @@ def check_entry(
                 crops.add(modality, entry.name, shape[1], shape[0])
     listed = ", ".join(f"{m} {n}" for m, n in rows.items())
     if rows and max(rows.values()) - min(rows.values()) > MAX_GAP:
-        problems.append(
-            Problem(
-                "misaligned",
-                True,
-                entry.name,
-                f"rows: {listed}; expected a difference of at most {MAX_GAP}",
-            )
-        )
+        detail = f"rows: {listed}; expected a difference of at most {MAX_GAP}"
+        problems.append(Problem("misaligned", True, entry.name, detail))
     elif len(set(rows.values())) > 1:
         problems.append(
             Problem("misaligned", False, entry.name, f"rows: {listed}; cut to the shortest")
@@ -296,19 +285,3 @@ def format_report(report: Report, shown: int = 5) -> str:
         f"{report.errors:,} errors, {len(report.problems) - report.errors:,} notes{unread}",
     ]
     return "\n".join(lines)
-
-
-class _Silent:
-    """Stands in for Progress where nothing is to be shown."""
-
-    def __init__(self, total: int, label: str):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception) -> None:
-        pass
-
-    def advance(self, n: int = 1) -> None:
-        pass

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.errors import LIBRARY_ERRORS
+from gfvad.base.files import lines_hash
 from gfvad.base.types import DataError, Video
 from gfvad.data import prepared_folder as manifest_lib
 
@@ -77,13 +78,13 @@ class Records(Sequence):
         }
         digests = self._index.get(DIGEST)  # absent in sets of earlier versions
         self.content = (
-            {m: manifest_lib.digest([digests[m][i] for i in chosen])[:16] for m in self.modalities}
+            {m: lines_hash([digests[m][i] for i in chosen])[:16] for m in self.modalities}
             if digests
             else {}
         )
         if digests:
             truth = [json.dumps([self._index[key][i] for key in TRUTH]) for i in chosen]
-            self.content["labels and spans"] = manifest_lib.digest(truth)[:16]
+            self.content["labels and spans"] = lines_hash(truth)[:16]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -179,7 +180,7 @@ class Records(Sequence):
     def __repr__(self) -> str:
         return (
             f"Records({self.dataset!r}, {self.split!r}, {len(self)} videos,"
-            f" {manifest_lib.digest(self.names)[:12]}, {self.modalities})"
+            f" {lines_hash(self.names)[:12]}, {self.modalities})"
         )
 
 

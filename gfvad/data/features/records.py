@@ -16,22 +16,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
-from array_record.python.array_record_data_source import ArrayRecordDataSource
-from array_record.python.array_record_module import ArrayRecordWriter
 
 from gfvad.base.arrays import Npz
-from gfvad.base.errors import LIBRARY_ERRORS
-from gfvad.base.files import require_regular
-from gfvad.base.progress import Progress
+from gfvad.base.progress import Progress, Silent
 from gfvad.base.types import DataError, Video
 from gfvad.data import prepared_folder as manifest_lib
+from gfvad.data import set_identity
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.opened import DIGEST, Records, feature_digest
+from gfvad.data.features.shards import VERSION, Shards, _VideoBuilder
 from gfvad.data.features.statistics import Moments
 
 SHARD_VIDEOS = 256
-VERSION = "1.0.0"
 
 
 def prepare(
@@ -53,7 +49,7 @@ def prepare(
     mixed precision, for a full disk, and where `out_dir` holds something else.
     """
     target = Path(out_dir)
-    identity = manifest_lib.describe(layout)
+    identity = set_identity.describe(layout)
     with manifest_lib.locked(target):
         why = manifest_lib.stale(target, identity)
         if why is None:
@@ -177,50 +173,6 @@ def feature_stats(
     return found
 
 
-class Shards:
-    """The shards of a split, each opened when one of its records is first asked for: [row] ->
-    example. A damaged one leaves the others readable.
-
-    Raises DataError where the library's notes on the set cannot be read, and whatever the library
-    raises for a damaged shard.
-    """
-
-    def __init__(self, folder: Path, split: str):
-        try:
-            info = tfds.builder_from_directory(str(folder)).info
-            self._features, found = info.features, info.splits[split]
-            self._paths, lengths = (
-                [str(path) for path in found.filepaths],
-                list(found.shard_lengths),
-            )
-        except LIBRARY_ERRORS as error:
-            raise DataError(
-                f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:400]});"
-                f" {manifest_lib.REDO}"
-            ) from None
-        self._ends = np.cumsum(lengths)
-        self._open: dict[int, ArrayRecordDataSource] = {}
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
-
-    def place(self, row: int) -> tuple[str, int]:
-        """(name of the shard, place in it) of a record."""
-        shard, place = self._locate(row)
-        return Path(self._paths[shard]).name, place
-
-    def __getitem__(self, row: int) -> dict:
-        shard, place = self._locate(row)
-        if shard not in self._open:
-            require_regular(self._paths[shard], "a shard")  # the library would wait for a pipe
-            self._open[shard] = ArrayRecordDataSource(self._paths[shard])
-        return self._features.deserialize_example_np(self._open[shard][place])
-
-    def _locate(self, row: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self._ends, row, side="right"))
-        return shard, row - (int(self._ends[shard - 1]) if shard else 0)
-
-
 def _row_of(video: Video) -> dict:
     """Video -> index row (plain Python values)."""
     spans = np.asarray(video.spans, np.int64).reshape(-1, 2).tolist()
@@ -229,81 +181,10 @@ def _row_of(video: Video) -> dict:
     return {"name": video.name, **numbers, "fps": float(video.fps), "spans": spans, **classes}
 
 
-class _UncompressedWriter(tfds.core.ExampleWriter):
-    """ArrayRecord without compression: features hardly compress, and reading is three to four
-    times as fast."""
-
-    def write(self, path, examples) -> None:
-        writer = ArrayRecordWriter(os.fspath(path), "group_size:1,uncompressed")
-        try:
-            for _, serialised in examples:
-                writer.write(serialised)
-        finally:
-            writer.close()
-
-
-class _VideoBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """Streams videos into shards in the layout's order.
-
-    Not a GeneratorBasedBuilder: that one holds a split in memory up to 1 GB and spills the rest
-    through tf.io, which needs TensorFlow.
-    """
-
-    name = "gfvad_videos"
-    VERSION = tfds.core.Version(VERSION)
-    # nothing is downloaded: looking for checksums beside the code needs importlib_resources, which
-    # is not installed
-    code_path = None
-
-    def __init__(self, dims: dict, dtypes: dict, shards: dict, data_dir: Path):
-        self._dims, self._dtypes, self._shards = dims, dtypes, shards
-        super().__init__(data_dir=str(data_dir), file_format="array_record")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        # encoding="bytes": the default one is some ten times slower; fps as bytes: a float field of
-        # an example is only 32 bits wide
-        tensor = partial(tfds.features.Tensor, encoding="bytes")
-        names = tfds.features.Sequence(tfds.features.Text())
-        numbers = {
-            key: tfds.features.Scalar(np.int64) for key in ("label", "num_frames", "unit_frames")
-        }
-        # [C, N, D]
-        features = {
-            m: tensor(shape=(None, None, d), dtype=np.dtype(self._dtypes[m]))
-            for m, d in self._dims.items()
-        }
-        spans = {
-            "spans": tensor(shape=(None, 2), dtype=np.int64),
-            "fps": tensor(shape=(1,), dtype=np.float64),
-        }
-        columns = {
-            "name": tfds.features.Text(),
-            "classes": names,
-            "span_classes": names,
-            **numbers,
-            **spans,
-            "features": features,
-        }
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(columns))
-
-    def _example_writer(self) -> tfds.core.ExampleWriter:
-        return _UncompressedWriter(self.info.file_format)
-
-    def _shard_iterators_per_split(self, dl_manager) -> dict:
-        return self._shards
-
-    # nothing is downloaded: keep the library's banner off stdout
-    def _log_download_bytes(self) -> None:
-        pass
-
-    def _log_download_done(self) -> None:
-        pass
-
-
 def _write(layout, identity: dict, folder: Path, progress) -> None:
     """Writes every file of a prepared set to an empty folder; the manifest comes last."""
     entries = {split: list(layout.entries(split)) for split in identity["splits"]}
-    manifest_lib.require_space(folder, manifest_lib.source_bytes(entries))
+    manifest_lib.require_space(folder, set_identity.source_bytes(entries))
     dims = identity["modalities"]
     firsts = [
         checked_features(layout.load(v[0]), dims, None, f"{layout.name}/{s}/{v[0].name}")
@@ -313,7 +194,7 @@ def _write(layout, identity: dict, folder: Path, progress) -> None:
     dtypes = {m: np.result_type(*(features[m] for features in firsts)).name for m in dims}
     rows: dict[str, list] = {split: [] for split in entries}
     moments = {m: Moments(d) for m, d in dims.items()}
-    with (progress or _Silent)(sum(map(len, entries.values())), f"preparing {layout.name}") as bar:
+    with (progress or Silent)(sum(map(len, entries.values())), f"preparing {layout.name}") as bar:
         shards = {}
         for split, videos in entries.items():
             measure = moments if split == "train" else {}
@@ -431,10 +312,3 @@ def checked_features(
             " them first"
         )
     return features
-
-
-class _Silent(Progress):
-    """A reporter that says nothing."""
-
-    def _print(self, end: str) -> None:
-        pass

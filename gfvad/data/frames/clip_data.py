@@ -13,20 +13,15 @@ import numpy as np
 
 from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data.captions import cache_folder
-from gfvad.data.frames import decode, perturb
 from gfvad.data.frames.clips import eval_clips, train_clips
-from gfvad.data.frames.descriptions import Descriptions, embed_descriptions, read_descriptions
-from gfvad.data.frames.flow import array_flow, open_flow
-from gfvad.data.frames.store import fit, open_frames
+from gfvad.data.frames.descriptions import embed_descriptions, read_descriptions
+from gfvad.data.frames.flow import open_flow
+from gfvad.data.frames.store import open_frames
 from gfvad.data.frames.tokens import open_tokens
 from gfvad.data.frames.video_folders import open_layout
 from gfvad.encoders.registry import open_vision
 
 Say = Callable[[str], None]
-NO_TOKENS = (
-    "config.score.weights is empty: with a frozen encoder's tokens the weights cannot be chosen on"
-    " perturbed frames; expected one weight a term"
-)
 MODES = {"memmap": "store", "direct": "direct"}
 
 
@@ -72,6 +67,12 @@ class ClipData:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def seen_by(self, config: Any) -> ClipData:
+        """The same split with another configuration of equal config.data."""
+        return ClipData(
+            config, self.split, self.frames, self.flow, self.text, self.tokens, self.texts
+        )
 
     @property
     def content(self) -> dict[str, str]:
@@ -173,73 +174,6 @@ def eval_batches(data: ClipData, videos: Sequence[int], batch_size: int) -> Iter
         yield ClipBatch(
             features, place < len(index), index.video[chosen], index.target[chosen], place
         )
-
-
-class Arrays:
-    """Frames or flow of one video in memory, with the interface of the stores."""
-
-    def __init__(self, name: str, rows: np.ndarray, fps: float):
-        self.names, self.lengths, self.fps, self._rows = (
-            (name,),
-            np.array([len(rows)]),
-            np.array([fps]),
-            rows,
-        )
-
-    def video(self, i: int) -> np.ndarray:
-        """All rows."""
-        return self._rows
-
-    def clip(self, video: int, indices: np.ndarray) -> np.ndarray:
-        """Some rows."""
-        return self._rows[indices]
-
-
-def perturbed(
-    data: ClipData, video: int, rng: np.random.Generator, say: Say
-) -> tuple[ClipData, np.ndarray]:
-    """A video of a split with synthetic events (gfvad/data/frames/perturb.py), as a split of
-    one video, and the frame labels [T] of the events.
-
-    Frames are changed at their own size, then brought to the model's; the flow is taken anew;
-    changed descriptions are embedded. Precomputed
-    tokens of changed frames cannot be had: raises ConfigError for a config with them.
-    """
-    cfg = data.config.data
-    if data.tokens is not None:
-        raise ConfigError(NO_TOKENS)
-    file = open_layout(cfg.layout, set_root(cfg)).videos(data.split)[video]
-    whole = np.stack(list(decode.read_frames(file, cfg.channels)))
-    whole = whole[..., None] if whole.ndim == 3 else whole
-    changed = perturb.perturb(whole, data.texts[video] if data.texts is not None else None, rng)
-    frames = np.stack(
-        [
-            fit(frame, (cfg.height, cfg.width)).reshape(cfg.height, cfg.width, cfg.channels)
-            for frame in changed.frames
-        ]
-    )
-    flow = (
-        Arrays(data.names[video], array_flow(changed.frames, data.flow.spec), data.fps[video])
-        if data.flow is not None
-        else None
-    )
-    text = None
-    if changed.texts is not None:
-        text = embed_descriptions(
-            Descriptions((tuple(changed.texts),), np.zeros(1, np.int64)),
-            cfg.text_encoder,
-            cache_folder(cfg),
-            say,
-        )
-    one = ClipData(
-        data.config,
-        data.split,
-        Arrays(data.names[video], frames, data.fps[video]),
-        flow,
-        text,
-        None,
-    )
-    return one, changed.labels
 
 
 def fit_cells(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -124,7 +124,7 @@ def is_video(path: Path) -> bool:
         return False
     if suffix in VIDEO_SUFFIXES and suffix not in OF_SOUND_TOO:
         return True
-    from gfvad.data.frames.decode import has_frames  # which imports the layouts
+    from gfvad.data.frames.containers import has_frames  # which imports the layouts
 
     return has_frames(path)
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from gfvad.base.types import ConfigError
 from gfvad.data.frames import decode
-from gfvad.data.frames.cache import Say, Spec, Store, open_store, say_on_stderr
+from gfvad.data.frames.cache import Say, open_store, say_on_stderr
+from gfvad.data.frames.frame_arrays import Spec, Store
 from gfvad.data.frames.store import fit
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder, open_layout
 

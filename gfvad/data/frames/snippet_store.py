@@ -12,9 +12,10 @@ import numpy as np
 
 from gfvad.base.types import DataError
 from gfvad.data.frames import decode, snippets
-from gfvad.data.frames.cache import Say, Spec, Store, open_store, say_on_stderr
+from gfvad.data.frames.cache import Say, open_store, say_on_stderr
 from gfvad.data.frames.descriptions import embed_descriptions, read_descriptions
 from gfvad.data.frames.flow import FlowStore, one_thread_each, open_flow
+from gfvad.data.frames.frame_arrays import Spec, Store
 from gfvad.data.frames.store import fit
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder
 from gfvad.encoders.registry import open_sentences

@@ -12,7 +12,8 @@ import numpy as np
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
-from gfvad.data.frames.cache import Say, Spec, Store, checked, open_store, say_on_stderr
+from gfvad.data.frames.cache import Say, open_store, say_on_stderr
+from gfvad.data.frames.frame_arrays import Spec, Store, checked
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder, open_layout
 
 MODES = ("store", "direct")

@@ -32,46 +32,17 @@ from gfvad.data.frames.finding import is_video, suffix_of
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 VIDEOS = VIDEO_SUFFIXES  # in folders; what has another suffix is probed (`finding.is_video`)
 SPLITS = ("train", "test")
+_NAMES = {"train": ("training", "train"), "test": ("testing", "test")}
 # layout -> split -> folders tried in this order, of which the first that exists counts
 FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
     "frames": {
-        "train": (
-            "training/frames",
-            "train/frames",
-            "training/videos",
-            "train/videos",
-            "training",
-            "train",
-        ),
-        "test": (
-            "testing/frames",
-            "test/frames",
-            "testing/videos",
-            "test/videos",
-            "testing",
-            "test",
-        ),
+        split: (f"{a}/frames", f"{b}/frames", f"{a}/videos", f"{b}/videos", a, b)
+        for split, (a, b) in _NAMES.items()
     },
     "ucsd": {"train": ("Train",), "test": ("Test",)},
     "videos": {
-        "train": (
-            "training/videos",
-            "training_videos",
-            "train/videos",
-            "training/frames",
-            "train/frames",
-            "training",
-            "train",
-        ),
-        "test": (
-            "testing/videos",
-            "testing_videos",
-            "test/videos",
-            "testing/frames",
-            "test/frames",
-            "testing",
-            "test",
-        ),
+        split: (f"{a}/videos", f"{a}_videos", f"{b}/videos", f"{a}/frames", f"{b}/frames", a, b)
+        for split, (a, b) in _NAMES.items()
     },
     "any": {"train": (), "test": (".",)},
 }

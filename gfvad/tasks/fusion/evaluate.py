@@ -33,10 +33,13 @@ class Evaluator:
     """A detector ready to score: mapped over this process's devices once, so that a second
     evaluation compiles nothing."""
 
-    def __init__(self, mapper: Mapper, model: Any, config: ConfigDict):
+    def __init__(
+        self, mapper: Mapper, model: Any, config: ConfigDict, scores: Callable | None = None
+    ):
+        """scores: in place of the model's, (state, batch) -> unit scores [B, N, ...]."""
         self.config = config
         self.mapper, self._all = mapper.local(), mapper
-        self._scores = self.mapper.map_eval(partial(step_lib.eval_step, model=model))
+        self._scores = self.mapper.map_eval(scores or partial(step_lib.eval_step, model=model))
         self._graphs = self.mapper.map_eval(partial(step_lib.graph_step, model=model))
 
     def unit_scores(

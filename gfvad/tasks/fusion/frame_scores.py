@@ -16,7 +16,7 @@ from gfvad.base.types import DataError, Video
 from gfvad.data import streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.dataset import cache_dir
-from gfvad.data.features.layouts.base import find_files
+from gfvad.data.features.layouts.entries import find_files
 from gfvad.data.frames import finding
 from gfvad.measure import finite
 from gfvad.measure.score_result import VideoScores

@@ -15,18 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, Output
-from gfvad.train.loss_terms import LossTerms, SumCount, across
+from gfvad.train.loss_terms import Bounded, LossTerms, SumCount, across
 
 LOSSES = LossTerms()
 register_loss = LOSSES.register
-
-
-class Bounded(NamedTuple):
-    """A whole number that is known only while the program runs, with the most that it can be
-    (which decides shapes)."""
-
-    value: jax.Array  # int32 []
-    most: int
 
 
 class LossInputs(NamedTuple):

@@ -149,7 +149,10 @@ def check_data(data: Any) -> None:
             f"config.data.eval_lengths = {data.eval_lengths!r}: expected increasing positive"
             " lengths"
         )
-    has_sentences = data.captions or data.layout in ("xd_violence", "tevad", "ped2_weak")
+    from gfvad.data.features.layouts import LAYOUTS
+
+    reader = LAYOUTS.get(data.layout)  # what is not known yet is asked when it is opened
+    has_sentences = data.captions or reader is None or reader.has_text
     if "text" in data.modalities and not has_sentences:
         raise ConfigError(
             "config.data.modalities has 'text' but config.data.captions is empty; give the JSON of"

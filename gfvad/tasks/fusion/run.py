@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.files import lines_hash
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data import prepared_folder as manifest_lib
@@ -246,7 +247,7 @@ def source_of(config: ConfigDict, folder: Path) -> Source:
     data_cfg = config.data.copy_and_resolve_references()
     data_cfg.root, data_cfg.records = str(folder), ""
     layout = layouts.open_layout(data_cfg)
-    told = manifest_lib.digest([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
+    told = lines_hash([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
     out = cache_dir(data_cfg) / "prepared" / f"{data_cfg.dataset}-on-{told}"
     return Source(data_cfg.dataset, folder, records.prepare(layout, out, own=True), False)
 

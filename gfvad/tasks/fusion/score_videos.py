@@ -45,6 +45,7 @@ def find(
         return frame_scores.of_files(scorer, request, claim)
     own = folder is None  # our folder, which may hold those of earlier calls
     if folder is None:
+        assert request.out is not None  # a stream comes another way
         folder = request.out / FEATURES
         interrupted = extract(request, required_encoders(scorer), folder, claim)
         if interrupted > EXIT_SOME_FAILED:
@@ -104,8 +105,8 @@ def extract(
 ) -> int:
     """Features of the videos into a folder; the same call goes on where it was stopped. Raises
     DataError where an encoder is not the one of training."""
-    from gfvad.extraction import job
-    from gfvad.extraction.feature_folder import describe_encoder
+    from gfvad.extraction import job, planning
+    from gfvad.extraction.feature_files import describe_encoder
     from gfvad.extraction.one_video import Spec, open_spec
     from gfvad.extraction.videos import find_videos
 
@@ -127,7 +128,7 @@ def extract(
     claim(video.name for video in videos)
     # else what training was described by
     own = bool(request.descriptions or "text" in request.paths)
-    plan = job.Plan(videos, {}, {}, specs, described, passed, own)
+    plan = planning.Plan(videos, {}, {}, specs, described, passed, own)
     return job.extract(plan, folder, "generic", request.workers)
 
 

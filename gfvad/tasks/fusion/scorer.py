@@ -19,7 +19,7 @@ from gfvad.encoders.units import FRAMES, SIDE
 from gfvad.extraction import provenance
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
-from gfvad.tasks import check
+from gfvad.tasks import check, exported
 from gfvad.tasks.fusion import registry, score_videos, standalone
 from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
@@ -65,7 +65,7 @@ class WeakScorer(NamedTuple):
         """Scores, parts and graph of one video as `UnitScorer.score`. Raises DataError."""
         try:
             return self.units.score(name, features, graph=True, parts=True)
-        except standalone.Refused as error:
+        except exported.Refused as error:
             raise DataError(str(error)) from None
 
     def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
@@ -75,14 +75,11 @@ class WeakScorer(NamedTuple):
     def stream(self, request: Request) -> StreamModel:
         """As `Scorer.stream`: units of the encoders of training, but for text, as nobody
         describes a stream."""
-        encoders = [
-            open_encoder(
-                stated["name"],
-                **settings_of(m, stated, **{"path": p for n, p in request.paths.items() if n == m}),
-            )
-            for m, stated in score_videos.required_encoders(self).items()
-            if m in self.contributors and stated["name"] != "text"
-        ]
+        encoders = []
+        for m, stated in score_videos.required_encoders(self).items():
+            if m in self.contributors and stated["name"] != "text":
+                path = {"path": request.paths[m]} if m in request.paths else {}
+                encoders.append(open_encoder(stated["name"], **settings_of(m, stated, **path)))
         return StreamModel(
             SIDE,
             self.threshold,
@@ -95,13 +92,13 @@ def open_weak(path: Path, checkpoint: str = "last") -> WeakScorer:
     """The scorer of a run's folder or of an artefact's. Raises DataError and ConfigError for
     what is neither, or cannot be used."""
     path = Path(path).expanduser()
-    if standalone.is_artefact(path):
+    if exported.is_artefact(path):
         try:
             units, manifest = standalone.open_artefact(path), standalone.read_manifest(path)
-        except standalone.Refused as error:
+        except exported.Refused as error:
             raise DataError(str(error)) from None
         threshold, rule = manifest["threshold"], manifest["threshold_rule"]
-        config = ConfigDict(config_lib._tuples(manifest.get("config") or {}))
+        config = ConfigDict(config_lib.with_tuples(manifest.get("config") or {}))
         return WeakScorer(
             units, manifest["name"], str(path), threshold, rule, manifest["encoders"], config
         )

@@ -1,5 +1,5 @@
-"""Scores units of videos by an exported model. Needs numpy and jax alone; `python -m gfvad.export`
-puts a copy of this file, named score.py, beside the model.
+"""Scores units of videos by an exported model. Needs numpy and jax alone; `gfvad export` puts
+this file and what it imports of gfvad, as one file score.py, beside the model.
 
     python score.py FEATURES.npz SCORES.npz
 
@@ -10,11 +10,7 @@ a video has not is left out. SCORES.npz gets 'VIDEO' [N] for each.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-import os
-import stat
 import sys
 import zipfile
 import zlib
@@ -24,20 +20,14 @@ from typing import Any
 
 import numpy as np
 
-MODEL, MANIFEST = "model.jaxexport", "manifest.json"
-FORMAT = 1
-SEAL = "manifest_sha256"  # key of the manifest's own checksum
+from gfvad.tasks.exported import Refused, is_text, manifest_of, open_program, read_regular
+
 CLOCK = "clock"
 LARGEST = 1e17  # of a feature: the sum of 30,000 squares of such stays in the range of float32
 CLIP = 1e-6  # keeps the logit of a score finite
 
 # {modality: [B, N, D]}, mask bool [B, N] -> {"scores": [B, N], "graph": [B, N, N]}
 Program = Callable[[Mapping[str, np.ndarray], np.ndarray], Mapping[str, Any]]
-
-
-class Refused(ValueError):
-    """Input or an artefact that cannot be used; the message says what was found, what was
-    expected and what to do."""
 
 
 class UnitScorer:
@@ -194,76 +184,17 @@ def logit(scores: np.ndarray) -> np.ndarray:
     return np.log(s) - np.log1p(-s)
 
 
-def is_artefact(folder: str | Path) -> bool:
-    """Whether a folder is an export, whole or not, rather than a run."""
-    has = lambda name: os.path.lexists(Path(folder) / name)  # noqa: E731  a pipe or a link to nothing is there too
-    return has(MODEL) or (has(MANIFEST) and not has("config.json"))
-
-
-def read_regular(path: Path, expected: str) -> bytes:
-    """A whole regular file. Raises Refused for what is none: reading a pipe would never end."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            return path.read_bytes()
-    except OSError as error:
-        raise Refused(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
-    raise Refused(
-        f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; expected {expected}"
-    )
-
-
-def seal(manifest: Mapping[str, Any]) -> str:
-    """The checksum of a manifest, which stands in it under SEAL."""
-    stated = {key: value for key, value in manifest.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
-
-
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of an artefact; one of an earlier version has no checksum. Raises Refused."""
-    path = Path(folder) / MANIFEST
-    content = read_regular(
-        path, "the folder that `python -m gfvad.export` wrote: copy the whole folder"
-    )
-    again = (
-        "expected the manifest of an artefact: copy the whole folder again, or export the run again"
-    )
-    try:
-        manifest = json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_number
-        )
-    except RecursionError:
-        raise Refused(f"{path}: JSON nested too deep; {again}") from None
-    except ValueError as error:
-        raise Refused(f"{path}: not usable JSON ({error}); {again}") from None
-    if not isinstance(manifest, dict):
-        raise Refused(f"{path}: a JSON {type(manifest).__name__}; {again}")
-    if manifest.get("format") != FORMAT or manifest.get("kind") != "weak":
-        raise Refused(
-            f"{path}: format {manifest.get('format')!r}, kind {manifest.get('kind')!r}; expected"
-            f" format {FORMAT} of kind 'weak': export the run again with this version"
-        )
-    if SEAL in manifest and manifest[SEAL] != seal(manifest):
-        raise Refused(
-            f"{path}: its checksum ({SEAL}) is not that of its content: it was changed or is"
-            f" damaged; {again}"
-        )
-    if wrong := wrong_keys(manifest):
-        raise Refused(
-            f"{path}: {', '.join(wrong)} missing, or not what an export writes there; {again}"
-        )
-    return manifest
+    """The manifest of an artefact's folder. Raises Refused."""
+    return manifest_of(folder, "weak", wrong_keys)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
-        raise ValueError(f"key {twice[0]!r} stands twice")
-    return dict(pairs)
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no finite number")
+def open_artefact(folder: str | Path) -> UnitScorer:
+    """The scorer of an artefact's folder. Raises Refused where a file is missing, damaged, or
+    made for other devices than this machine's."""
+    manifest = read_manifest(folder)
+    call = open_program(folder, manifest)
+    return UnitScorer(lambda features, mask: call(dict(features), mask), manifest["rules"])
 
 
 def _counts(values: Any) -> bool:
@@ -272,28 +203,19 @@ def _counts(values: Any) -> bool:
     )
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
 def wrong_keys(manifest: Mapping[str, Any]) -> list[str]:
-    """Keys of a manifest that scoring needs and that do not hold what `python -m gfvad.export`
+    """Keys of a manifest that scoring of units needs and that do not hold what `gfvad export`
     writes."""
-    rules, threshold, encoders = (manifest.get(key) for key in ("rules", "threshold", "encoders"))
-    sound = {key: _text(manifest.get(key)) for key in ("name", "threshold_rule", "sha256")}
-    sound["threshold"] = (
-        isinstance(threshold, (int, float))
-        and not isinstance(threshold, bool)
-        and abs(threshold) < float("inf")
-    )
-    sound["encoders"] = encoders is None or (
-        isinstance(encoders, dict) and all(isinstance(e, dict) for e in encoders.values())
-    )
+    rules, encoders = manifest.get("rules"), manifest.get("encoders")
+    sound = {
+        "encoders": encoders is None
+        or (isinstance(encoders, dict) and all(isinstance(e, dict) for e in encoders.values()))
+    }
     if not isinstance(rules, dict):
         return [key for key, right in sound.items() if not right] + ["rules"]
     widths, segments = rules.get("modalities"), rules.get("segments", 0)
     sound["rules.modalities"] = (
-        isinstance(widths, dict) and _counts(widths.values()) and all(map(_text, widths))
+        isinstance(widths, dict) and _counts(widths.values()) and all(map(is_text, widths))
     )
     sound["rules.lengths"] = isinstance(rules.get("lengths"), list) and _counts(rules["lengths"])
     sound["rules.segments"] = (
@@ -301,38 +223,6 @@ def wrong_keys(manifest: Mapping[str, Any]) -> list[str]:
     )
     sound[f"rules.{CLOCK}"] = isinstance(rules.get(CLOCK, False), bool)
     return [key for key, right in sound.items() if not right]
-
-
-def open_artefact(folder: str | Path) -> UnitScorer:
-    """The scorer of an artefact's folder. Raises Refused where a file is missing, damaged, or
-    made for other devices than this machine's."""
-    import jax
-    from jax import export
-
-    manifest, path = read_manifest(folder), Path(folder) / MODEL
-    content = read_regular(path, "the model beside its manifest: copy the whole folder")
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise Refused(
-            f"{path}: its hash is not the manifest's; expected the file that was exported with it:"
-            " copy the whole folder again"
-        )
-    try:
-        exported = export.deserialize(bytearray(content))
-    except (ValueError, TypeError, AssertionError, RuntimeError) as error:
-        # of another version of jax
-        raise Refused(
-            f"{path}: this jax ({jax.__version__}) cannot read it ({error}); expected the versions"
-            " of requirements.txt beside it: install those, or export again"
-        ) from None
-    platform = jax.default_backend()
-    names = {"gpu": "cuda"}
-    if names.get(platform, platform) not in exported.platforms:
-        raise Refused(
-            f"{path}: exported for {', '.join(exported.platforms)}, and this machine runs"
-            f" {platform}: set JAX_PLATFORMS=cpu, or export for it (--platforms)"
-        )
-    call = jax.jit(exported.call)
-    return UnitScorer(lambda features, mask: call(dict(features), mask), manifest["rules"])
 
 
 def read_features(path: str) -> dict[str, dict[str, np.ndarray]]:

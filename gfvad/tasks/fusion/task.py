@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import FrameScores, OpenRun, Scorer
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
@@ -85,3 +85,10 @@ def _test_split(config: ConfigDict):
 
     path = resolve(config, lambda text: None).records
     return records.open_records(path, "test", config.data.modalities)
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """The records of settings of an ablation."""
+    from gfvad.tasks.fusion.sweep import Data
+
+    return Data(config, say)

@@ -88,7 +88,7 @@ class Training:
         scores = {}
         if len(self.validation):
             scores = self.evaluator.unit_scores(state, self.records, self.validation)
-        rows, ranked = self.judged(state, scores, self.config)
+        rows, ranked = self.judged(state, scores)
         if "validation" in rows:
             values = [f"{n} {x:.4f}" for n, x in rows["validation"].items() if n != "selection"]
             self.say(f"validation: step {step}, {', '.join(values)}")
@@ -97,16 +97,14 @@ class Training:
             ranked[TEST] = rows["test"][self.config.eval.metric]
         return Evaluation(rows, ranked)
 
-    def judged(
-        self, state: TrainState, scores: Mapping[int, np.ndarray], config: ConfigDict
-    ) -> Evaluation:
+    def judged(self, state: TrainState, scores: Mapping[int, np.ndarray]) -> Evaluation:
         """What the scores of the held-out videos, {video: [N]} or {}, say of a state."""
         rows: dict[str, Any] = {}
         if FUSION in state.params:
-            rows["fusion"] = coefficients(config, state)
+            rows["fusion"] = coefficients(self.config, state)
         if not scores:
             return Evaluation(rows, {})
-        rows["validation"] = judge(scores, self.records.labels, config)
+        rows["validation"] = judge(scores, self.records.labels, self.config)
         return Evaluation(rows, {VALIDATION: rows["validation"]["selection"]})
 
     def follow_test(self, state: TrainState) -> dict[str, float]:

@@ -57,9 +57,10 @@ def total_loss(
     return LOSSES.total(inputs, cfg, axis_name)
 
 
-def register_loss(name: str) -> Callable:
+def register_loss(name: str, default: float = 0.0) -> Callable:
     """Decorates the function of a new term, `LossInputs` -> value of each clip [B], or None where
-    the model does not feed it. A term of weight 0 is still logged."""
+    the model does not feed it. default: weight where config.loss has no such key. A term of weight
+    0 is still logged."""
 
     def add(function: Callable[[LossInputs], jax.Array | None]) -> Callable:
         def over_clips(given: LossInputs) -> SumCount | None:
@@ -69,7 +70,7 @@ def register_loss(name: str) -> Callable:
             return jnp.where(valid, values, 0.0).sum(), valid.sum()
 
         over_clips.__qualname__ = function.__qualname__
-        LOSSES.register(name, always=True)(over_clips)
+        LOSSES.register(name, default, always=True)(over_clips)
         return function
 
     return add

@@ -11,15 +11,13 @@ L = rows x columns tokens of p x p pixels, D width, V text width, g x g' cells o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict, FrozenConfigDict
 
-from gfvad.base.registry import Registry
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import cosine
 from gfvad.nn.blocks import Block, GatedCrossBlock, grid_positions, patchify, unpatchify
@@ -324,22 +322,3 @@ def row_statistics(graph: jax.Array) -> jax.Array:
     spread = jnp.sqrt((jnp.square(graph - mean[:, None]) * others).sum(1) / count + 1e-8)
     largest, _ = jax.lax.top_k(jnp.where(others > 0, graph, -jnp.inf), min(8, count))
     return jnp.stack([mean, spread, largest[:, 0], largest.mean(1)], -1)
-
-
-# name -> (whole config, width of the embeddings of descriptions) -> module as `PredictiveModel`
-MODELS: Registry[Callable[[ConfigDict, int], nn.Module]] = Registry("model.name")
-register_model = MODELS.register
-
-
-def build_model(config: ConfigDict, text_width: int) -> nn.Module:
-    """The model `config.model.name` for embeddings of that width (0: without descriptions). Raises
-    ConfigError for a name that is not known."""
-    return MODELS.find(config.model.name)(config, text_width)
-
-
-register_model(
-    "predictive",
-    lambda config, text_width: PredictiveModel(
-        FrozenConfigDict(config.model), text_width, config.data.flow
-    ),
-)

@@ -7,25 +7,34 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
-from gfvad.data.frames.clip_data import NO_TOKENS, ClipData, open_split, set_root
+from gfvad.data.frames.clip_data import ClipData, open_split, set_root
+from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.data.frames.video_folders import open_layout
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, run_scorer
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.report import Report
 from gfvad.tasks.prediction.training import Training
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train.identity import ON, Learnt, on, stated
 from gfvad.train.parallel import Mapper
+
+
+class Clips(NamedTuple):
+    """A set, opened."""
+
+    train: ClipData
+    test: ClipData
+    truth: Truth  # of the test split
 
 
 @dataclass
@@ -48,22 +57,9 @@ class PredictionRun:
         cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
     ) -> PredictionRun:
         """A run on the frames that its config names."""
-        config = arguments.config
-        early = ground_truth(config)  # before anything is decoded, where that can be
-        train, test = open_split(config, "train", say), open_split(config, "test", say)
-        truth = early or known_truth(config, test)
-        if note := undefined(truth):
-            say(f"warning: {note}")
-        check_score(config, train)
-        split = run_scorer.split_of(config, train)
-        if skipped := clips.report_skipped(train.names, train.lengths, split):
-            say(skipped)
-        if not len(split.train) or not len(split.validation):
-            raise DataError(
-                f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
-                " out, expected some of each; add videos or change data.validation_fraction"
-            )
-        return cls(config, arguments.workdir, train, test, truth, mapper, say)
+        opened = open_clips(arguments.config, say)
+        check_score(arguments.config, opened.train)
+        return cls(arguments.config, arguments.workdir, *opened, mapper, say)
 
     @classmethod
     def elsewhere(
@@ -126,8 +122,7 @@ class PredictionRun:
 
     def content(self) -> dict[str, Any]:
         """Digests of the clips; those of the test split have the ground truth among them."""
-        found = stated(**self.splits)
-        found["content"]["test"]["ground truth"] = truth_digest(self.truth)
+        found = content_of(self.truth, **self.splits)
         if self.found:
             found[ON] = on(self.found.workdir, Path(self.config.data.root))
         return found
@@ -166,6 +161,32 @@ class PredictionRun:
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, heat maps, terms, experts, one annotated clip."""
         return pictures.draw_run(self.report, self.workdir, self.opened.reader, chosen.state)
+
+
+def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
+    """Opens (and prepares, where it is the first time) both splits and their ground truth. Raises
+    DataError where they cannot be learnt from."""
+    early = ground_truth(config)  # before anything is decoded, where that can be
+    train, test = open_split(config, "train", say), open_split(config, "test", say)
+    truth = early or known_truth(config, test)
+    if note := undefined(truth):
+        say(f"warning: {note}")
+    split = run_scorer.split_of(config, train)
+    if skipped := clips.report_skipped(train.names, train.lengths, split):
+        say(skipped)
+    if not len(split.train) or not len(split.validation):
+        raise DataError(
+            f"{train!r}: {len(split.train)} videos to train on and {len(split.validation)} held"
+            " out, expected some of each; add videos or change data.validation_fraction"
+        )
+    return Clips(train, test, truth)
+
+
+def content_of(truth: Truth, **splits: ClipData) -> dict[str, Any]:
+    """What results.json says of splits and the ground truth of the test split."""
+    found = stated(**splits)
+    found["content"]["test"]["ground truth"] = truth_digest(truth)
+    return found
 
 
 def truth_digest(truth: Truth) -> str:

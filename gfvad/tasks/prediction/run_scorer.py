@@ -10,19 +10,22 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from gfvad.base.types import DataError
+from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import clips
 from gfvad.data.frames.clip_data import ClipData, open_split
+from gfvad.settings import config as config_lib
 from gfvad.settings.config import flatten
+from gfvad.tasks import check
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.scorer import Scorer
-from gfvad.train import loop
-from gfvad.train.checkpoint import Checkpoints, hash_of, training_leaves
+from gfvad.train import loop, parallel
+from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
+from gfvad.train.run_settings import hash_of, training_leaves
 from gfvad.train.state import TrainState, shapes_from
 
 PRESENTATION = ("score.floors", "score.clip_seconds")  # what no score depends on
@@ -46,14 +49,18 @@ class Found(NamedTuple):
     @property
     def text_width(self) -> int:
         """Width of the embeddings of descriptions; 0 for a model that reads none."""
-        return self.scorer.text_width if self.scorer else self.train.text_width
+        return (self.scorer or self.training_set).text_width
 
     @property
     def flow_size(self) -> tuple[int, int]:
         """(height, width) in pixels that flow was taken at in training; (0, 0) without flow."""
-        if self.scorer:
-            return self.scorer.flow_size
-        return (0, 0) if self.train.flow is None else tuple(map(int, self.train.flow.size))
+        return self.scorer.flow_size if self.scorer else scorer_lib.flow_size(self.training_set)
+
+    @property
+    def training_set(self) -> ClipData:
+        """It, where no scorer was kept."""
+        assert self.train is not None
+        return self.train
 
 
 class PredictiveRun(NamedTuple):
@@ -65,6 +72,38 @@ class PredictiveRun(NamedTuple):
     reader: Reader
     state: TrainState
     scorer: Scorer
+
+
+def open_run(
+    workdir: str | Path, checkpoint: str = "last", say: Say = loop.to_stderr
+) -> PredictiveRun:
+    """A run on one device: with its scorer-*.npz, else with one that is made (and kept) from the
+    training videos of its config, which takes a minute or more.
+
+    Raises ConfigError for a folder that is no run's, or one of another kind of model or on frozen
+    tokens; DataError without a checkpoint or the training videos.
+    """
+    workdir = Path(workdir).expanduser()
+    config = config_lib.load(str(workdir))
+    if config.get("kind", "weak") != "predictive":
+        raise ConfigError(
+            f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected"
+            " 'predictive': this run scores features, not frames"
+        )
+    with config_lib.stored(workdir):
+        check(config)
+    if config.data.vision != "patches":
+        raise ConfigError(
+            f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches':"
+            " score by gfvad.main --mode=score, which makes the tokens first"
+        )
+    if not (workdir / loop.CHECKPOINTS).is_dir():
+        raise DataError(
+            f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train"
+            " first, or give another one"
+        )
+    found = find(config, workdir, checkpoint, say)
+    return complete(found, parallel.make_mapper(config.parallel.backend, 1), say)
 
 
 def find(
@@ -125,18 +164,19 @@ def scorer_path(config: ConfigDict, workdir: Path, step: int) -> Path:
 
 def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
     """Reads the weights, and makes the scorer where it was not kept."""
-    config, train = found.config, found.train
+    config = found.config
     model = build_model(config, found.text_width)
-    example = found.scorer.example() if found.scorer else train.features(0, 0)
+    example = found.scorer.example() if found.scorer else found.training_set.features(0, 0)
     transform = make_optimiser(config.optim, config.train.steps).transform
     shapes = shapes_from(model, transform, (example,), config.train.members)
-    data = identity(train) if train else ""
+    data = identity(found.train) if found.train else ""
     with Checkpoints(found.workdir / loop.CHECKPOINTS, config, data) as kept:
         # half of it, and no part of scoring
         state = kept.restore(str(found.step), shapes).state._replace(opt_state=())
     reader = Reader(mapper, model, config)
     scorer = found.scorer
     if scorer is None:
+        train = found.training_set
         scorer = scorer_lib.make(config, train, split_of(config, train), reader, state, say)
         keep(found.path, scorer, say)
     return PredictiveRun(config, found.workdir, found.step, reader, state, scorer)

@@ -20,14 +20,13 @@ from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each
 from gfvad.data.frames.video_folders import VideoFile, open_layout
 from gfvad.measure.score_result import VideoScores
-from gfvad.settings import config as config_lib
-from gfvad.tasks import check
-from gfvad.tasks.prediction import run_scorer, score_terms
+from gfvad.tasks import exported
+from gfvad.tasks.prediction import artefact, score_terms
 from gfvad.tasks.prediction.frame_errors import assemble
-from gfvad.tasks.prediction.run_scorer import PredictiveRun
+from gfvad.tasks.prediction.run_scorer import PredictiveRun, open_run
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows, Windowed, batch_of
 from gfvad.tasks.task import Request, StreamModel, VideosToScore, VideoToScore
-from gfvad.train import loop, parallel
+from gfvad.train import loop
 
 HEAT_MAPS = 4096  # of one video at most; a longer one keeps every second, fourth, ... frame's
 
@@ -48,39 +47,15 @@ class PredictiveScorer:
     @classmethod
     def open(
         cls,
-        workdir: str | Path,
+        model: str | Path,
         checkpoint: str = "last",
         say: Callable[[str], None] = loop.to_stderr,
     ) -> PredictiveScorer:
-        """The scorer of a run's folder: by its scorer-*.npz, else made (and kept) from the training
-        videos of its config, which takes a minute or more.
-
-        Raises ConfigError for a folder that is no run's, or one of another kind of model or on
-        frozen tokens; DataError without a checkpoint or the training videos.
-        """
-        workdir = Path(workdir).expanduser()
-        config = config_lib.load(str(workdir))
-        if config.get("kind", "weak") != "predictive":
-            raise ConfigError(
-                f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected"
-                " 'predictive': this run scores features, not frames"
-            )
-        with config_lib.stored(workdir):
-            check(config)
-        if config.data.vision != "patches":
-            raise ConfigError(
-                f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected"
-                " 'patches': score by gfvad.main --mode=score, which makes the tokens first"
-            )
-        if not (workdir / loop.CHECKPOINTS).is_dir():
-            raise DataError(
-                f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run:"
-                " train first, or give another one"
-            )
-        found = run_scorer.find(config, workdir, checkpoint, say)
-        return cls(
-            run_scorer.complete(found, parallel.make_mapper(config.parallel.backend, 1), say)
-        )
+        """The scorer of a run's folder or of an artefact's. Raises as `open_run`."""
+        model = Path(model).expanduser()
+        if exported.is_artefact(model):
+            return cls(artefact.open_artefact(model))
+        return cls(open_run(model, checkpoint, say))
 
     @property
     def name(self) -> str:

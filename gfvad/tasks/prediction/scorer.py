@@ -23,8 +23,9 @@ from gfvad.base import files
 from gfvad.base.arrays import load_npz
 from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.types import DataError
-from gfvad.data.frames.clip_data import ClipData, perturbed
+from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.clips import Parts
+from gfvad.data.frames.perturbed_clips import perturbed
 from gfvad.measure import results
 from gfvad.tasks.prediction import score_terms, term_weights
 
@@ -118,16 +119,16 @@ def make(
     scores = np.concatenate([score(r, calibration, found, config.score) for r in kept])
     causal_scores = np.concatenate([score(r, causal, found, streaming(config.score)) for r in kept])
     inputs = {name: (x.shape, x.dtype.name) for name, x in train.features(0, 0).items()}
-    size = (0, 0) if train.flow is None else tuple(map(int, train.flow.size))
-    return Scorer(
-        calibration,
-        causal,
-        found,
-        scores.astype(np.float32),
-        causal_scores.astype(np.float32),
-        inputs,
-        size,
-    )
+    held_scores = (scores.astype(np.float32), causal_scores.astype(np.float32))
+    return Scorer(calibration, causal, found, *held_scores, inputs, flow_size(train))
+
+
+def flow_size(train: ClipData) -> tuple[int, int]:
+    """(height, width) in pixels that flow is taken at; (0, 0) without flow."""
+    if train.flow is None:
+        return 0, 0
+    height, width = train.flow.size
+    return int(height), int(width)
 
 
 def events(

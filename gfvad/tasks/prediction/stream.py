@@ -127,9 +127,9 @@ class ClipStreamer:
         """Rows of the first `count` waiting clips."""
         batch = batch_of(self._clips[:count], self.frames)
         del self._clips[:count]
-        evidence = self._windows.push(
-            self.scorer.readings(batch, self._model(batch), count)
-        ).evidence
+        windowed = self._windows.push(self.scorer.readings(batch, self._model(batch), count))
+        assert windowed is not None  # causal windows wait for nothing
+        evidence = windowed.evidence
         parts = {name: w * evidence[name] for name, w in self._kept.chosen.weights.items()}
         rows = []
         for i in range(count):

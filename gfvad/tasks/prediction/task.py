@@ -10,9 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.names import some
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import DataError
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import FrameScores, OpenRun, Scorer
+from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
@@ -49,7 +49,7 @@ def frame_scores(arguments: Arguments) -> FrameScores:
 
 
 def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
-    """The scorer of a run."""
+    """The scorer of a run or an artefact."""
     from gfvad.tasks.prediction.score import PredictiveScorer
 
     return PredictiveScorer.open(model, checkpoint)
@@ -58,10 +58,17 @@ def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
 def export(
     workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Not to be had: decoding and optical flow are no part of a compiled program."""
-    raise ConfigError(
-        f"{workdir}: a run of kind {kind!r} cannot be exported: it reads frames and optical flow,"
-        " which no compiled program makes; score with the run's folder itself"
+    """Writes a run as an artefact; returns its manifest. Raises ConfigError for a model on frozen
+    tokens, whose network is no part of it."""
+    from gfvad.tasks.prediction import artefact
+    from gfvad.tasks.prediction.run_scorer import open_run
+    from gfvad.tasks.prediction.score import PredictiveScorer
+
+    return artefact.write(
+        lambda: open_run(workdir, checkpoint),
+        lambda run: PredictiveScorer(run).name,
+        out,
+        platforms,
     )
 
 
@@ -97,3 +104,10 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
         f"{run}: a run of the predictive model, whose frames have no classes; expected runs on"
         " features: `gfvad report` shows this one"
     )
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """The clips of settings of an ablation."""
+    from gfvad.tasks.prediction.sweep import Data
+
+    return Data(config, say)

@@ -137,32 +137,24 @@ class ScoreWindows:
 
     def push(self, readings: score_terms.Readings) -> Windowed | None:
         """Readings of the next frames."""
-        self._kept = (
-            readings
-            if self._kept is None
-            else _map(lambda *x: np.concatenate(x), self._kept, readings)
-        )
-        return self._give(self._length() - self.delay)
+        if self._kept is not None:
+            readings = _map(lambda *x: np.concatenate(x), self._kept, readings)
+        return self._give(readings, self.delay)
 
     def finish(self) -> Windowed | None:
         """The frames that still waited: the video ends here."""
-        return None if self._kept is None else self._give(self._length())
+        return None if self._kept is None else self._give(self._kept, 0)
 
-    def _length(self) -> int:
-        return len(self._kept.maps["appearance"])
-
-    def _give(self, ready: int) -> Windowed | None:
-        done = self._done
+    def _give(self, kept: score_terms.Readings, waiting: int) -> Windowed | None:
+        """All but the last `waiting` frames of those that are kept, where they are new."""
+        self._kept, done = kept, self._done
+        ready = len(kept.maps["appearance"]) - waiting
         if ready <= done:
             return None
-        maps = score_terms.windowed(score_terms.term_maps(self._kept, self._calibration), self._cfg)
-        values = score_terms.values_of(maps, self._kept, self._calibration, self._cfg)
-        found = {
-            name: x[done:ready]
-            for name, x in score_terms.calibrated(
-                values, self._calibration, self._cfg.terms
-            ).items()
-        }
+        maps = score_terms.windowed(score_terms.term_maps(kept, self._calibration), self._cfg)
+        values = score_terms.values_of(maps, kept, self._calibration, self._cfg)
+        terms = score_terms.calibrated(values, self._calibration, self._cfg.terms)
+        evidence = {name: x[done:ready] for name, x in terms.items()}
         heat = None
         if self._heat:
             heat = score_terms.heat_of(
@@ -170,9 +162,9 @@ class ScoreWindows:
             )["total"]
         drop = max(0, ready - self._around)
         # a view would keep what was dropped alive
-        self._kept = _map(lambda x: x[drop:].copy(), self._kept)
+        self._kept = _map(lambda x: x[drop:].copy(), kept)
         self._done = ready - drop
-        return Windowed(found, heat)
+        return Windowed(evidence, heat)
 
 
 def _map(f: Any, first: score_terms.Readings, *more: score_terms.Readings) -> score_terms.Readings:

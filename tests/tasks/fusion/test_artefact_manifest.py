@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gfvad.commands import score
-from gfvad.tasks.fusion import artefact, standalone
+from gfvad.tasks import artefact, exported
+from gfvad.tasks.fusion import standalone
 
 MANIFEST = {
     "format": 1,
@@ -28,18 +29,18 @@ MANIFEST = {
 @pytest.fixture
 def folder(tmp_path):
     artefact.write_manifest(tmp_path, MANIFEST)
-    (tmp_path / standalone.MODEL).write_bytes(b"model")
+    (tmp_path / exported.MODEL).write_bytes(b"model")
     return tmp_path
 
 
 def edit(folder, change):
-    path = folder / standalone.MANIFEST
+    path = folder / exported.MANIFEST
     tree = json.loads(path.read_text())
     change(tree)
     path.write_text(json.dumps(tree))
 
 
-def said(folder, capsys, inside=standalone.MANIFEST):
+def said(folder, capsys, inside=exported.MANIFEST):
     """What `gfvad.score` says of an artefact; checks that it is one clear error."""
     (folder / "films").mkdir(exist_ok=True)
     assert score.main([f"--model={folder}", str(folder / "films"), f"--out={folder / 'out'}"]) == 2
@@ -49,8 +50,8 @@ def said(folder, capsys, inside=standalone.MANIFEST):
 
 
 def test_a_whole_manifest_is_read_and_one_of_an_earlier_version(folder):
-    assert standalone.SEAL in standalone.read_manifest(folder)
-    (folder / standalone.MANIFEST).write_bytes(b"\xef\xbb\xbf" + json.dumps(MANIFEST).encode())
+    assert exported.SEAL in standalone.read_manifest(folder)
+    (folder / exported.MANIFEST).write_bytes(b"\xef\xbb\xbf" + json.dumps(MANIFEST).encode())
     assert standalone.read_manifest(folder) == MANIFEST
 
 
@@ -95,7 +96,7 @@ def test_a_changed_manifest_is_not_believed(folder, change, capsys):
 )
 def test_a_manifest_without_checksum_has_each_key_checked(folder, key, value, capsys):
     def change(tree):
-        del tree[standalone.SEAL]
+        del tree[exported.SEAL]
         *groups, leaf = key.split(".")
         (tree[groups[0]] if groups else tree)[leaf] = value
 
@@ -121,12 +122,12 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_what_is_no_manifest(folder, text, capsys):
-    (folder / standalone.MANIFEST).write_text(TEXTS[text])
+    (folder / exported.MANIFEST).write_text(TEXTS[text])
     said(folder, capsys)
 
 
 def test_text_in_another_encoding(folder, capsys):
-    (folder / standalone.MANIFEST).write_text(json.dumps(MANIFEST), encoding="utf-16")
+    (folder / exported.MANIFEST).write_text(json.dumps(MANIFEST), encoding="utf-16")
     said(folder, capsys)
 
 
@@ -139,7 +140,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("file", [standalone.MANIFEST, standalone.MODEL])
+@pytest.mark.parametrize("file", [exported.MANIFEST, exported.MODEL])
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_no_file(folder, file, place, capsys):
     (folder / file).unlink()
@@ -148,8 +149,8 @@ def test_what_is_no_file(folder, file, place, capsys):
 
 
 def test_a_changed_model(folder, capsys):
-    (folder / standalone.MODEL).write_bytes(b"medal")
-    assert "hash" in said(folder, capsys, standalone.MODEL)
+    (folder / exported.MODEL).write_bytes(b"medal")
+    assert "hash" in said(folder, capsys, exported.MODEL)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"text", "array", "folder", "pipe"])
@@ -162,5 +163,5 @@ def test_features_of_the_standalone_program(tmp_path, content):
             np.save(file, np.zeros(3))
     else:
         path.write_bytes(content)
-    with pytest.raises(standalone.Refused, match="features.npz"):
+    with pytest.raises(exported.Refused, match="features.npz"):
         standalone.read_features(str(path))

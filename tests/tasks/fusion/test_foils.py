@@ -14,7 +14,6 @@ import tiny
 from documented import DRAWN as TINY
 
 from configs.common import get_config
-from configs.variants import FOIL_KINDS
 from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.tasks.fusion import registry
@@ -584,7 +583,6 @@ def test_impossible_settings_are_refused_by_key(changes, message):
 
 def test_variants_are_the_kinds_and_join_in_either_order(repository, monkeypatch):
     monkeypatch.chdir(repository)
-    assert FOIL_KINDS == KINDS
     parse = lambda text: tasks.parse([f"--config=configs/{text}"]).config  # noqa: E731
     for name, others in {
         "ucf": ("text", "scores", "i3d"),

@@ -21,10 +21,13 @@ from gfvad.measure.alarms import GAP, find_alarms
 from gfvad.measure.score_result import UnitScore, VideoScores
 from gfvad.scoring import files
 from gfvad.scoring.log import Log
+from gfvad.tasks import artefact as artefacts
+from gfvad.tasks import exported
 from gfvad.tasks.fusion import artefact, standalone
 from gfvad.tasks.fusion.scorer import open_weak
 from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
 
+FILES = (*artefacts.FILES, artefact.SCORE)
 BLOCKED = """
 import sys
 class Block:
@@ -77,7 +80,7 @@ def ensemble(tmp_path_factory):
     )
     run.save(folder / "run")
     manifest = artefact.write(folder / "run", folder / "artefact", platforms=("cpu", "cuda"))
-    assert manifest["difference"] <= artefact.TOLERANCE
+    assert manifest["difference"] <= artefacts.TOLERANCE
     return run, folder / "run", folder / "artefact"
 
 
@@ -164,17 +167,20 @@ def test_every_kind_of_model_can_be_exported(variant, changed, tmp_path):
         artefact.write(run.save(tmp_path / "run"), tmp_path / "artefact", platforms=("cpu",))[
             "difference"
         ]
-        <= artefact.TOLERANCE
+        <= artefacts.TOLERANCE
     )
 
 
 def test_the_artefact_needs_its_requirements_only(ensemble, scorers, tmp_path):
     """score.py with everything else of this environment out of reach: the same scores to 1e-5,
     names with slashes and other letters, absent modalities."""
-    run, _, exported = ensemble
-    assert [
-        line.split("==")[0] for line in (exported / "requirements.txt").read_text().split()
-    ] == ["jax", "jaxlib", "numpy", "flatbuffers"]
+    run, _, whole = ensemble
+    assert [line.split("==")[0] for line in (whole / "requirements.txt").read_text().split()] == [
+        "jax",
+        "jaxlib",
+        "numpy",
+        "flatbuffers",
+    ]
     videos = {
         "tage/größe 1": features(run.widths, 11),
         "b": {m: x for m, x in features(run.widths, 3, 1).items() if m != "audio"},
@@ -185,7 +191,7 @@ def test_the_artefact_needs_its_requirements_only(ensemble, scorers, tmp_path):
     )
     code = BLOCKED.format(
         blocked=set(ELSEWHERE),
-        argv=[str(exported / "score.py"), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")],
+        argv=[str(whole / "score.py"), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")],
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -204,8 +210,8 @@ def test_the_artefact_needs_its_requirements_only(ensemble, scorers, tmp_path):
 
 
 def test_what_is_refused(ensemble, tmp_path):
-    run, folder, exported = ensemble
-    scorer, video = open_weak(exported).units, features(run.widths, 4)
+    run, folder, whole = ensemble
+    scorer, video = open_weak(whole).units, features(run.widths, 4)
     for wrong, message in (
         (
             {"pose": np.zeros((4, 3))},
@@ -232,13 +238,13 @@ def test_what_is_refused(ensemble, tmp_path):
         artefact.write(folder, tmp_path / "mine")
     broken = tmp_path / "broken"
     broken.mkdir()
-    for file in exported.iterdir():
+    for file in whole.iterdir():
         (broken / file.name).write_bytes(file.read_bytes())
-    (broken / standalone.MODEL).write_bytes((broken / standalone.MODEL).read_bytes()[:-9])
+    (broken / exported.MODEL).write_bytes((broken / exported.MODEL).read_bytes()[:-9])
     with pytest.raises(DataError, match="its hash is not the manifest's"):
         open_weak(broken)
-    manifest = json.loads((broken / standalone.MANIFEST).read_text())
-    (broken / standalone.MANIFEST).write_text(json.dumps(manifest | {"format": 9}))
+    manifest = json.loads((broken / exported.MANIFEST).read_text())
+    (broken / exported.MANIFEST).write_text(json.dumps(manifest | {"format": 9}))
     with pytest.raises(DataError, match="format 9, kind 'weak'; expected format 1"):
         open_weak(broken)
 
@@ -275,15 +281,16 @@ def fake_export(ensemble, monkeypatch):
     """`python -m gfvad.export` without the long work: the artefact of `ensemble` is what it
     makes."""
 
-    def write(own, run, workdir, platforms):
-        with own.staged(last=standalone.MANIFEST) as made:
-            for name in artefact.FILES:
+    def write(own, made, platforms):
+        with own.staged(last=exported.MANIFEST) as made:
+            for name in FILES:
                 shutil.copy(ensemble[2] / name, made / name)
-        return json.loads((ensemble[2] / standalone.MANIFEST).read_text()) | {"difference": 0.0}
+        return json.loads((ensemble[2] / exported.MANIFEST).read_text()) | {"difference": 0.0}
 
     begun = []
     monkeypatch.setattr(artefact, "open_run", lambda *given: begun.append(given))
-    monkeypatch.setattr(artefact, "_write", write)
+    monkeypatch.setattr(artefact, "made_of", lambda *given: None)
+    monkeypatch.setattr(artefacts, "_write", write)
     return lambda out: (
         begun.clear(),
         export.main([f"--workdir={ensemble[1]}", f"--out={out}"]),
@@ -296,13 +303,13 @@ def test_an_export_over_an_earlier_one_keeps_what_is_beside_it(
 ):
     out = tmp_path / "artefact"
     out.mkdir()
-    for name in artefact.FILES:  # of the version before: without a record
+    for name in FILES:  # of the version before: without a record
         shutil.copy(ensemble[2] / name, out / name)
     (out / "notes.txt").write_text("mine")
     for _ in range(2):
         assert fake_export(out) == (0, True) and (out / "notes.txt").read_text() == "mine"
-    assert {p.name for p in out.iterdir()} == {*artefact.FILES, "notes.txt", ".gfvad-export.json"}
-    for name in artefact.FILES:
+    assert {p.name for p in out.iterdir()} == {*FILES, "notes.txt", ".gfvad-export.json"}
+    for name in FILES:
         before = (out / name).read_bytes()
         with open(out / name, "ab") as file:
             file.write(b"\n")

@@ -368,7 +368,10 @@ def test_a_memory_instead_of_experts(tiny_set, tmp_path):
         ({"data__clip_frames": 3}, ["model.width = 16", "data.clip_frames = 3"]),
         ({"score__terms": "appearance,pase"}, ["score.terms", "'pase'", "did you mean 'pace'?"]),
         ({"score__terms": ""}, ["score.terms", "at least one"]),
-        ({"data__validation_fraction": 0.0}, ["data.validation_fraction = 0.0", "calibrated"]),
+        (
+            {"data__validation_fraction": 0.0},
+            ["data.validation_fraction = 0.0", "above 0, at most 0.5"],
+        ),
         ({"model__filter.topk": 6}, ["model.filter.topk = 6", "model.filter.experts = 5"]),
         ({"model__filter.kind": "sfm"}, ["model.filter.kind", "'sffm'"]),
         ({"model__filter.memory_items": -1}, ["model.filter.memory_items = -1"]),

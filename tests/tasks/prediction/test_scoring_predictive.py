@@ -21,9 +21,11 @@ from gfvad.data.frames.clip_data import open_split
 from gfvad.data.frames.descriptions import describe_one
 from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
+from gfvad.tasks import task_of_folder
+from gfvad.tasks.artefact import TOLERANCE
 from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
 from gfvad.tasks.prediction import scorer as scorer_lib
-from gfvad.tasks.prediction.model import build_model
+from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
@@ -569,6 +571,58 @@ def test_the_benchmark(silent, video, capsys):
         "MB in memory at 4 s",
     ):
         assert words in out, out
+
+
+# ---- exports
+
+
+@pytest.fixture(scope="module")
+def exported_run(silent, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "artefact"
+    manifest = task_of_folder(silent).export(silent, out, "last", ("cpu",))
+    assert manifest["difference"] <= TOLERANCE
+    return out
+
+
+def test_an_export_scores_as_its_run(exported_run, scorer, video):
+    """Files and streams, the maps too, with the threshold of the run."""
+    assert task_of_folder(exported_run).kind == "predictive"
+    other = PredictiveScorer.open(exported_run)
+    assert (other.name, other.threshold, other.contributors) == (
+        scorer.name,
+        scorer.threshold,
+        scorer.contributors,
+    )
+    expected, found = (s.score_video(video, progress=False) for s in (scorer, other))
+    np.testing.assert_allclose(found.score, expected.score, rtol=1e-5, atol=1e-5)
+    assert np.abs(found.heat.astype(int) - expected.heat).max() <= 1
+    streams = [ClipStreamer(s) for s in (scorer, other)]
+    rows = [[], []]
+    for t, frame in enumerate(decode.read_frames(score.one_video(video), decode.RGB)):
+        for taken, streamer in zip(rows, streams, strict=True):
+            taken += streamer.push(Picture(t / 25, frame))
+    np.testing.assert_allclose(
+        *[[row.score for row in taken] for taken in rows], rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["scorer.npz", "config.json", "model.jaxexport"])
+def test_a_changed_file_of_an_export_is_not_believed(exported_run, tmp_path, name):
+    copy = shutil.copytree(exported_run, tmp_path / "copy")
+    with open(copy / name, "ab") as file:
+        file.write(b" ")
+    with pytest.raises(DataError, match=f"{name}: its hash is not the manifest's"):
+        PredictiveScorer.open(copy)
+
+
+def test_a_model_on_tokens_is_not_exported(silent, tmp_path):
+    run = shutil.copytree(silent, tmp_path / "run")
+    tree = json.loads((run / "config.json").read_text())
+    tree["data"]["vision"] = "tokens"
+    (run / "config.json").write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match="data.vision"):
+        task_of_folder(run).export(run, tmp_path / "out", "last", ("cpu",))
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_folders_are_refused(tmp_path):

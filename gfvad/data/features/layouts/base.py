@@ -8,70 +8,19 @@ A layout never guesses. What is wrong with a folder is found by `survey` as a li
 from __future__ import annotations
 
 import collections
-import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.names import nearest
-from gfvad.base.names import some as some
+from gfvad.base.names import nearest, some
 from gfvad.base.types import ConfigError, DataError, Video
 from gfvad.data import truth_audit
 from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays, parts
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, Rules, find_files
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
-from gfvad.data.text import RULES as text_rules
-from gfvad.data.truth_audit import MAX_GAP as MAX_GAP
 from gfvad.data.truth_audit import Crops, Stated, align
-
-__all__ = ["MAX_GAP", "SPLITS", "Entry", "Layout", "Problem", "align", "find_files", "some"]
-SPLITS = ("train", "test")
-
-
-class Entry(NamedTuple):
-    """One video of a split, before anything is loaded."""
-
-    name: str
-    split: str  # 'train' | 'test'
-    label: int  # 1 abnormal, 0 normal, -1 unknown
-    classes: tuple[str, ...]
-    # modality -> its files, one a crop where crops are files; () where it is known to be missing
-    files: Mapping[str, tuple[Path, ...]]
-    row: int = -1  # row of the arrays, where the file is a container of all videos
-
-
-class Problem(NamedTuple):
-    """Something wrong with a folder."""
-
-    kind: str  # see audit.KINDS
-    error: bool  # False: handled as docs/data.md says, and worth knowing
-    where: str  # video or file
-    detail: str
-
-
-def find_files(root: Path, suffix: str = ".npy", below: bool = True) -> list[Path]:
-    """Every file in a folder (and below) with this suffix in any case, sorted; what is hidden is
-    left out. Raises DataError for a folder of that name."""
-    found = []
-    for folder, folders, files in os.walk(root):
-        odd = [
-            f
-            for f in folders
-            if f.lower().endswith(suffix or (".npy", ".npz")) and not f.startswith(".")
-        ]
-        if odd:
-            raise DataError(
-                f"{Path(folder, min(odd))}: a folder; expected a {Path(min(odd)).suffix} file"
-                " there: copy it again, or rename the folder"
-            )
-        folders[:] = sorted(f for f in folders if below and not f.startswith("."))
-        found += [
-            Path(folder, f) for f in files if f.lower().endswith(suffix) and not f.startswith(".")
-        ]
-    return sorted(found)
 
 
 class Layout:
@@ -91,6 +40,8 @@ class Layout:
     fps = 0.0
     ground_truth = "none"
     split_rule = "none"
+    rules: Rules | None = None  # of the published set that the names are of
+    has_text = False  # brings the modality text without config.data.captions
     compares = False  # True where `untrained` or `other_truths` give something
 
     def __init__(self, data_cfg):
@@ -140,16 +91,18 @@ class Layout:
     def tables(self) -> Mapping[Path, tuple[Mapping[str, object], str]]:
         """Tables whose rows may be of videos that are not there: {file: ({name: row}, what a row
         is)}."""
-        return {}
+        return self.rules.tables() if self.rules else {}
 
     def truth(self, entry: Entry, units: int) -> Truth:
         """Ground truth of a test video of N units."""
+        if self.rules:
+            return self.rules.truth(entry.name, units)
         return Truth(units * SNIPPET, EMPTY, ())
 
     def stated(self, entry: Entry) -> Stated:
         """What the annotation files say of a video's length and spans, before anything is cut."""
-        rules = getattr(self, "rules", None)
-        return rules.stated(entry.name) if rules is not None and entry.split == "test" else Stated()
+        test = self.rules and entry.split == "test"
+        return self.rules.stated(entry.name) if test else Stated()
 
     def rate(self, entry: Entry) -> float:
         """Frames a second of a video; 0.0 where unknown."""
@@ -167,7 +120,7 @@ class Layout:
 
     def annotation_files(self) -> list[Path]:
         """Files the ground truth is built from."""
-        return []
+        return list(self.rules.files) if self.rules else []
 
     def headers(self, entry: Entry, modality: str) -> list[tuple[Path, arrays.Header]]:
         """Headers of a modality's files."""
@@ -212,11 +165,7 @@ class Layout:
                 )
             self._surveys[split] = (
                 entries,
-                [
-                    *(Problem(*p) for p in first),
-                    *problems,
-                    *(Problem(*p) for p in last),
-                ],
+                [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)],
             )
         return self._surveys[split]
 
@@ -273,26 +222,8 @@ class Layout:
         return self._modalities
 
     def _first_dim(self, modality: str) -> int:
-        """Features of most of the first readable files: one broken or odd file does not decide
-        for the others."""
-        dims, broken = [], None
-        for entry in (
-            e for split in SPLITS for e in self.survey(split)[0] if e.files.get(modality)
-        ):
-            try:
-                path, header = self.headers(entry, modality)[0]
-                arrays.check_header(path, header, self.ndims.get(modality, (2, 3)))
-                dims.append(header.shape[-1])
-            except DataError as error:
-                broken = broken or error
-            if len(dims) == 9:
-                break
-        if not dims:
-            raise broken or DataError(
-                f"{self.root}: no file of modality {modality!r}; "
-                f"expected one a video, see docs/data.md for layout {self.kind}"
-            )
-        return max(sorted(set(dims)), key=dims.count)
+        """D where nothing states it."""
+        return parts.usual_width(self, modality)
 
     def load(self, entry: Entry) -> Video:
         """Reads a video. Raises DataError for files that are absent, truncated, misshapen, not
@@ -365,33 +296,8 @@ class Layout:
         )
 
     def fingerprint(self) -> str:
-        """Hash of everything the videos depend on: choices, annotation files (content), feature
-        files (name, size, time)."""
-        text = (
-            [
-                f"text rules {text_rules}",
-                self.cfg.text_encoder,
-                self.cfg.text_assign,
-                str(self.text.path),
-            ]
-            if self.text
-            else []
-        )
-        lines = [self.kind, self.name, *self.asked, str(self.unit_frames), *text]
-        for path in [*self.annotation_files(), *([self.text.path] if self.text else [])]:
-            lines.append(
-                f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-                if path.is_file()
-                else str(path)
-            )
-        stats: dict[Path, os.stat_result] = {}
-        for split in SPLITS:
-            for entry in self.entries(split):
-                lines.append(f"{split} {entry.name} {entry.row} {entry.label}")
-                for path in (p for m in self.on_disk for p in entry.files[m]):
-                    stats[path] = s = stats.get(path) or path.stat()
-                    lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        """Hash of everything the videos depend on."""
+        return parts.fingerprint(self)
 
     def _open_text(self) -> CaptionText | None:
         """Captions, where the modality 'text' comes from them."""

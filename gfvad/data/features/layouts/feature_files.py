@@ -20,11 +20,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gfvad.base.files import lies_at, read_json
-from gfvad.base.names import canonical
+from gfvad.base.names import canonical, some
 from gfvad.base.types import DataError
 from gfvad.data.captions import CaptionText
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem, find_files, some
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.truth_audit import check_table

@@ -6,16 +6,17 @@ Frames need the video extras (OpenCV, PyAV), which are imported when features ar
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.types import DataError
 from gfvad.data.captions import cache_folder
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import SPLITS, Entry, Layout, Problem
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
 from gfvad.data.frames import video_folders as videos_lib
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
@@ -130,13 +131,13 @@ class Frames(Layout):
         lines += [videos_lib.fingerprint(self.folder.videos(part)) for part in parts]
         texts = [self.descriptions(part) for part in parts] if "text" in self.asked else []
         for path in [*self.annotation_files(), *texts]:
-            lines.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+            lines.append(f"{path.name} {file_hash(path)}")
         lines += [
             f"{split} {entry.name} {entry.label}"
             for split in SPLITS
             for entry in self.entries(split)
         ]
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return lines_hash(lines)
 
 
 class FrameInputs(Frames):

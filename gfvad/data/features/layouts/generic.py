@@ -1,4 +1,4 @@
-"""A set of one's own, in the files of `loose.py`, with its labels.
+"""A set of one's own, in the files of `feature_files.py`, with its labels.
 
 parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`;
           what contradicts is an error
@@ -22,7 +22,7 @@ from gfvad.base.files import present
 from gfvad.base.names import Names, near
 from gfvad.base.types import DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import SPLITS, Entry, Problem, find_files
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, find_files
 from gfvad.data.features.layouts.feature_files import Found, Loose, describe, extracted
 from gfvad.data.features.layouts.grouping import HINTS
 from gfvad.data.features.layouts.parts import part_of_name
@@ -199,14 +199,8 @@ class Generic(Loose):
                         )
                         problems.append(Problem("split", True, name, detail))
                     elif own == split and name in seen:
-                        problems.append(
-                            Problem(
-                                "duplicated",
-                                True,
-                                name,
-                                f"in {seen[name]} and {path}; expected it once: remove one",
-                            )
-                        )
+                        detail = f"in {seen[name]} and {path}; expected it once: remove one"
+                        problems.append(Problem("duplicated", True, name, detail))
                     elif own == split:
                         self._said[name] = {**self._said.get(name, {}), **said}
                         seen[name] = path
@@ -225,14 +219,8 @@ class Generic(Loose):
                             and part_of_name(name) == "test"
                             and self._written(said)
                         ):
-                            problems.append(
-                                Problem(
-                                    "split",
-                                    False,
-                                    name,
-                                    f"called so, but for training by {next(iter(said))}",
-                                )
-                            )
+                            detail = f"called so, but for training by {next(iter(said))}"
+                            problems.append(Problem("split", False, name, detail))
                     everywhere.setdefault(name, path)
         lost = [name for name, row in self.rows.items() if row[1] == split and name not in seen]
         free = [name for name in everywhere if name not in self.rows]
@@ -243,14 +231,8 @@ class Generic(Loose):
                 if name in everywhere
                 else f"without features{hint}"
             )
-            problems.append(
-                Problem(
-                    "missing",
-                    True,
-                    self.rows.spelt(name),
-                    f"for {split} by its row in {LABELS}, but {detail}",
-                )
-            )
+            detail = f"for {split} by its row in {LABELS}, but {detail}"
+            problems.append(Problem("missing", True, self.rows.spelt(name), detail))
         return entries, [
             *problems,
             *self._foreign(split),

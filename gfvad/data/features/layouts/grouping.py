@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gfvad.base.names import near
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import Problem
+from gfvad.data.features.layouts.entries import Problem
 
 HINTS = 10  # of the missing names, how many a name like them is looked for
 
@@ -39,14 +39,8 @@ def missing_files(
             others = [m for m in tables if name in tables[m]]
             kind = "missing" if modality in optional else "pairing"
             detail = f"no {modality} file for its {' and '.join(others)}"
-            problems.append(
-                Problem(
-                    kind,
-                    modality not in optional,
-                    name,
-                    f"{detail}; expected all or none ({split})",
-                )
-            )
+            detail = f"{detail}; expected all or none ({split})"
+            problems.append(Problem(kind, modality not in optional, name, detail))
     return problems
 
 
@@ -62,14 +56,8 @@ def group_crops(
     problems = []
     for name, crop, path in files:
         if crop in table.setdefault(name, {}):
-            problems.append(
-                Problem(
-                    "duplicated",
-                    True,
-                    name,
-                    f"{path} and {table[name][crop]} are both crop {crop}; remove one",
-                )
-            )
+            detail = f"{path} and {table[name][crop]} are both crop {crop}; remove one"
+            problems.append(Problem("duplicated", True, name, detail))
         table[name][crop] = path
     sets = collections.Counter(tuple(sorted(crops)) for crops in table.values())
     usual = max(sets, key=lambda crops: (sets[crops], crops), default=())

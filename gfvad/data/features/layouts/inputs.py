@@ -1,5 +1,5 @@
 """Files to be scored, without labels: any of the published layouts or one's own files, found by
-`loose.py`, captions beside them.
+`feature_files.py`, captions beside them.
 
 What a trained model needs and an input has not is taken as absent, as long as one of its modalities
 is there: zeros, which have no relation to anything. `Inputs.warnings` says what was looked for.
@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gfvad.base.files import read_table
+from gfvad.base.names import some
 from gfvad.base.types import DataError
 from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files, some
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.feature_files import Found, Loose, describe
-from gfvad.data.features.layouts.from_frames import FrameInputs
-from gfvad.data.features.layouts.ped2_weak import Ped2Weak
 from gfvad.data.features.layouts.ucf_logits import FPS as LOGITS_FPS
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
@@ -283,52 +282,3 @@ class Inputs(Loose):
         return Truth(
             max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET, EMPTY, ()
         )
-
-
-def drop_unusable(layout: Layout) -> dict[str, str]:
-    """Takes the videos of an input that cannot be read out of it: {name: why}. Raises DataError
-    where none is left."""
-    entries, problems = layout.survey("test")
-    lost: dict[str, str] = {}
-    for entry in entries:
-        try:
-            layout.load(entry)
-        except DataError as error:
-            lost[entry.name] = str(error)
-    if len(lost) == len(entries):
-        raise DataError(
-            f"none of {len(entries)} videos can be scored:"
-            f" {next(iter(lost.values()), 'there is none')}"
-        )
-    layout.keep("test", [entry for entry in entries if entry.name not in lost], problems)
-    return lost
-
-
-def open_input(
-    path: str | Path,
-    modalities: Sequence[str],
-    data_cfg,
-    captions: str | Path | None = None,
-    widths: Mapping[str, int] = {},
-) -> Layout:
-    """A reader of features to score: a .npy, an .npz, a CSV of paths, a JSON of timed sentences, or
-    a folder (of any layout), its videos in entries('test').
-
-    modalities: those of the trained model. data_cfg: config.data of its run (layout, text encoder
-    and assignment, cache). captions: the JSON of timed sentences for the modality 'text' (default:
-    captions.json beside the features). widths: {modality: D} of the trained
-    model, with which a modality may be missing: it is zeros then, and `warnings()` of the reader
-    says so.
-    Raises DataError where nothing is there, where no modality of the model is (without widths:
-    where one is not), or files do not say which modality they are of.
-    """
-    path = Path(path)
-    cfg = data_cfg.copy_and_resolve_references()
-    cfg.root, cfg.modalities = str(path), tuple(modalities)
-    captions = captions or (path if path.suffix == ".json" else None)
-    cfg.captions = str(Path(captions).expanduser().resolve()) if captions else ""
-    layout = FrameInputs(cfg) if cfg.layout == Ped2Weak.kind else Inputs(cfg, widths)
-    entries = layout.entries("test")
-    if not entries:
-        raise DataError(f"{path}: no videos; expected features of {', '.join(modalities)}")
-    return layout

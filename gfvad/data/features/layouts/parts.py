@@ -9,13 +9,17 @@ them.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.names import matched, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
+from gfvad.data.features.layouts import arrays
+from gfvad.data.text import RULES
 
 PARTS = ("train", "test")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -216,3 +220,50 @@ def passed_over(layout) -> list[str]:
                 silent
             )
     return [*lines, *(f"{len(names):,} {what}: {some(names)}" for what, names in found.items())]
+
+
+def fingerprint(layout) -> str:
+    """Hash of everything a layout's videos depend on: choices, annotation files (content), feature
+    files (name, size, time)."""
+    text = (
+        [
+            f"text rules {RULES}",
+            layout.cfg.text_encoder,
+            layout.cfg.text_assign,
+            str(layout.text.path),
+        ]
+        if layout.text
+        else []
+    )
+    lines = [layout.kind, layout.name, *layout.asked, str(layout.unit_frames), *text]
+    for path in [*layout.annotation_files(), *([layout.text.path] if layout.text else [])]:
+        lines.append(f"{path.name} {file_hash(path)}" if path.is_file() else str(path))
+    stats: dict[Path, os.stat_result] = {}
+    for split in PARTS:
+        for entry in layout.entries(split):
+            lines.append(f"{split} {entry.name} {entry.row} {entry.label}")
+            for path in (p for m in layout.on_disk for p in entry.files[m]):
+                stats[path] = s = stats.get(path) or path.stat()
+                lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
+    return lines_hash(lines)
+
+
+def usual_width(layout, modality: str) -> int:
+    """Features of most of the first readable files: one broken or odd file does not decide
+    for the others."""
+    dims, broken = [], None
+    for entry in (e for split in PARTS for e in layout.survey(split)[0] if e.files.get(modality)):
+        try:
+            path, header = layout.headers(entry, modality)[0]
+            arrays.check_header(path, header, layout.ndims.get(modality, (2, 3)))
+            dims.append(header.shape[-1])
+        except DataError as error:
+            broken = broken or error
+        if len(dims) == 9:
+            break
+    if not dims:
+        raise broken or DataError(
+            f"{layout.root}: no file of modality {modality!r}; "
+            f"expected one a video, see docs/data.md for layout {layout.kind}"
+        )
+    return max(sorted(set(dims)), key=dims.count)

@@ -16,9 +16,9 @@ import numpy as np
 from gfvad.base.files import whole_number
 from gfvad.base.types import DataError
 from gfvad.data import ground_truth
-from gfvad.data.features.layouts.base import Entry, Problem
+from gfvad.data.features.layouts.entries import Entry, Problem
 from gfvad.data.features.layouts.from_frames import Frames
-from gfvad.data.features.layouts.rules import Ped2Rules
+from gfvad.data.features.layouts.mixed_rules import Ped2Rules
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.measure.flow_floors import FLOORS
 
@@ -33,6 +33,7 @@ class Ped2Weak(Frames):
     frames, snippets counted up."""
 
     kind = "ped2_weak"
+    has_text = True
     split_rule = Ped2Rules.split_rule
     compares = True
 
@@ -42,10 +43,8 @@ class Ped2Weak(Frames):
             videos = self.folder.videos(part)
             numbers = [whole_number(video.name.removeprefix(prefix)) or 0 for video in videos]
             if numbers != list(range(1, expected + 1)):
-                found = (
-                    f"{len(videos)} videos"
-                    f" ({', '.join(video.name for video in videos[:4])}{', ...' if len(videos) > 4 else ''})"
-                )
+                names = ", ".join(video.name for video in videos[:4])
+                found = f"{len(videos)} videos ({names}{', ...' if len(videos) > 4 else ''})"
                 raise DataError(
                     f"{self.folder.folder(part)}: {found}; expected the {expected} videos of Ped2,"
                     " numbered from 1: give the folder of Ped2, whole"

@@ -12,18 +12,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gfvad.base.files import present
-from gfvad.base.names import Names, canonical
+from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
-from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import MAX_GAP, find_files, some
+from gfvad.data.features.layouts.entries import Rules
+from gfvad.data.features.layouts.mixed_rules import Ped2Rules, ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.features.layouts.splits import list_claims, listed
 from gfvad.data.ground_truth import SNIPPET, Truth
-from gfvad.data.truth_audit import Stated, frame_labels
+from gfvad.data.truth_audit import MAX_GAP, Stated
 
 UCF_TEST, UCF_TRAIN = 290, 1610  # videos of UCF-Crime's parts
 UCF_TEST_NAME, UCF_TRAIN_NAME = (re.compile(rf"Normal_Videos{mark}\d+_x264") for mark in ("_", ""))
+NO_CLASS = "starts with no class of the set; expected e.g. Abuse001_x264"
 UCF_FILES = (
     "temporal_annotations.txt",
     "Temporal_Anomaly_Annotation.txt",
@@ -31,7 +32,7 @@ UCF_FILES = (
 )
 
 
-class XdRules:
+class XdRules(Rules):
     """XD-Violence. lengths 'counts': ((n - 1) // 16) * 16 frames from frame_counts.txt, where it
     lies beside; else 16 a row."""
 
@@ -72,27 +73,14 @@ class XdRules:
         }
         return own | list_claims(self._lists, name)
 
-    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there: none, for a test video without
-        features is an error."""
-        return {}
-
-    def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
-        return ""
-
     def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
         return annotations.xd_classes(name)
-
-    def split(self, name: str) -> str | None:
-        return None  # names do not say
 
     def test_names(self) -> set[str] | None:
         """Test videos that must exist; with the counts all 800, else the 500 annotated ones."""
         return set(self.counts or self.spans)
 
     def covers(self, name: str) -> str:
-        """Why a test video has no ground truth, or ''."""
         known = self.label(name)
         if (annotations.find_name(self.spans, name) is None) == bool(known and known[0]):
             return (
@@ -131,7 +119,7 @@ def ucf_lists(root: Path) -> dict[str, tuple[str, set[str]]]:
     return listed(root, name_of, [root / f for f in (*UCF_FILES, "frame_counts.txt")])
 
 
-class UcfRules:
+class UcfRules(Rules):
     """UCF-Crime. family 2048: lengths counted up and end frames in; 1024 (and CLIP): 16 frames a
     feature row, end frames out."""
 
@@ -185,11 +173,9 @@ class UcfRules:
         return claims
 
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there."""
         return {self.counts_path: (self.counts, "frame counts")} if self.counts else {}
 
     def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
         if train <= UCF_TRAIN or len(self.events) >= UCF_TEST:
             return ""
         return (
@@ -222,130 +208,6 @@ class UcfRules:
             check_length(name, units, counted, self.counts_path)
             frames = counted if self.up else frames
         return ground_truth.cut(self.events[name].spans, frames, self.events[name].classes)
-
-
-class ShanghaiRules:
-    """ShanghaiTech, weak split: a clip number of four digits is one of the set's own test part,
-    all abnormal; masks in test_frame_mask/."""
-
-    dataset, pattern, fps = "shanghaitech", re.compile(r"\d\d_\d{3,4}"), 24.0
-    ground_truth = "test_frame_mask, 16 frames a feature row"
-
-    def __init__(self, root: Path):
-        self.folder = root / "test_frame_mask"
-        self.files = find_files(self.folder)
-        self.masks = Names(self.folder.name)
-        for path in self.files:
-            self.masks.add(str(path), without_npy(path.name), path)
-
-    def claims(self, name: str) -> dict[str, str]:
-        """Nothing: the weak split mixes the set's own parts."""
-        return {}
-
-    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there."""
-        return {self.folder: (self.masks, "frame masks")}
-
-    def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
-        return ""
-
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
-        return (int(len(name) == 7), ()) if self.pattern.fullmatch(name) else None
-
-    def split(self, name: str) -> None:
-        return None
-
-    def test_names(self) -> None:
-        return None
-
-    def covers(self, name: str) -> str:
-        return (
-            ""
-            if len(name) == 6 or name in self.masks
-            else f"no frame mask {self.folder / name}.npy"
-        )
-
-    def stated(self, name: str) -> Stated:
-        path = self.masks.get(name)
-        frames = arrays.read_header(path).shape[:1] if path else ()
-        return Stated(
-            frames[0] if frames else None, frames_source=str(path), spans_source=str(path)
-        )
-
-    def truth(self, name: str, units: int) -> Truth:
-        if name not in self.masks:
-            if len(name) == 6:
-                return Truth(units * SNIPPET, ground_truth.EMPTY, ())
-            raise DataError(
-                f"{name}: no frame mask {self.folder / name}.npy; expected one 0 or 1 a frame"
-            )
-        path = self.masks[name]
-        mask = frame_labels(arrays.read_array(path, arrays.read_header(path)), str(path))
-        return ground_truth.mask_truth(mask, units * SNIPPET)
-
-
-class Ped2Rules:
-    """Ped2, weak split of TEVAD; abnormal are the clips Test001..012. Ground truth: 904 of 3,200
-    frames."""
-
-    dataset, pattern, fps = "ped2", re.compile(r"(Train|Test)\d{3}"), 0.0
-    split_rule = (
-        "the weak split of TEVAD: 10 training videos, 6 of them from the set's own test part; 18"
-        " test videos"
-    )
-    train = frozenset(
-        {
-            *(f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)),
-            *(f"Train{i:03d}" for i in (7, 8, 14, 15)),
-        }
-    )
-    test = (
-        frozenset(
-            {*(f"Test{i:03d}" for i in range(1, 13)), *(f"Train{i:03d}" for i in range(1, 17))}
-        )
-        - train
-    )
-    ground_truth = (
-        "test_spans.txt as published by TEVAD (spans one frame late), 16 frames a feature row"
-    )
-
-    def __init__(self, root: Path):
-        self.path = root / "test_spans.txt"
-        self.spans = annotations.parse_ped2(self.path)
-        self.files = [self.path]
-
-    def claims(self, name: str) -> dict[str, str]:
-        """Nothing: the weak split takes videos of the set's own test part for training."""
-        return {}
-
-    def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
-        """Tables whose rows may be of videos that are not there."""
-        return {self.path: (self.spans, "spans")}
-
-    def lacks(self, train: int) -> str:
-        """Why the number of training videos cannot be, or ''."""
-        return ""
-
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
-        return (int(name.startswith("Test")), ()) if name in self.train | self.test else None
-
-    def split(self, name: str) -> str:
-        return "train" if name in self.train else "test"
-
-    def test_names(self) -> frozenset[str]:
-        return self.test
-
-    def covers(self, name: str) -> str:
-        return (
-            "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
-        )
-
-    def stated(self, name: str) -> Stated:
-        return Stated(spans=self.spans.get(name, ground_truth.EMPTY), spans_source=str(self.path))
-
-    def truth(self, name: str, units: int) -> Truth:
-        return ground_truth.ped2_truth(name, units * SNIPPET, self.spans)
 
 
 ALL = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)

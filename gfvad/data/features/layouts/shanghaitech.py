@@ -8,16 +8,15 @@ test_frame_mask/NAME.npy holds the set's own frame labels of the 107 abnormal vi
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
+from gfvad.data.features.layouts.mixed_rules import ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
-from gfvad.data.features.layouts.rules import ShanghaiRules
 from gfvad.data.features.layouts.splits import read_lists, split_of_path
-from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET, Truth
+from gfvad.data.ground_truth import SHANGHAI_TOTALS, SNIPPET
 
 SUFFIX = "_i3d"
 
@@ -54,15 +53,6 @@ class ShanghaiTech(Layout):
     def claims(self, entry: Entry) -> dict[str, str]:
         return {**super().claims(entry), **(self._lists.claims(entry.name) if self._lists else {})}
 
-    def tables(self):
-        return self.rules.tables()
-
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
-
     @property
     def ground_truth(self) -> str:
         """Which of the three published ground truths (or none of them) these features have:
@@ -94,14 +84,8 @@ class ShanghaiTech(Layout):
             if part == split:
                 files.append((name, 0, path))
             elif split == "train" and part is None:
-                problems.append(
-                    Problem(
-                        "split",
-                        True,
-                        name,
-                        f"{path} is in no list and no folder named train or test; expected one",
-                    )
-                )
+                detail = f"{path} is in no list and no folder named train or test; expected one"
+                problems.append(Problem("split", True, name, detail))
         table, wrong = group_crops(files)
         entries = [
             Entry(name, split, *self.rules.label(name), dict.fromkeys(self.on_disk, paths))

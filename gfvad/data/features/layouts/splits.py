@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from gfvad.base.names import Names, canonical
+from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.base import some
 from gfvad.data.features.layouts.parts import PARTS, part_of_folder, part_of_list
 
 

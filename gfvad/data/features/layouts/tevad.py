@@ -15,12 +15,13 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
+from gfvad.data.features.layouts import mixed_rules
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.features.layouts.parts import folder_claims, without_npy
 from gfvad.data.features.layouts.splits import read_lists, split_of_path
-from gfvad.data.ground_truth import Truth
 
 PATTERNS = {
     "i3d": re.compile(r"(?P<name>.+)_i3d(?i:\.npy)"),
@@ -38,6 +39,7 @@ class Tevad(Layout):
     """Modalities i3d and text (from NAME_emb.npy, not from captions)."""
 
     kind = "tevad"
+    has_text = True
     dims = {"i3d": 0, "text": 768}
     ndims = {"i3d": (3,), "text": (2,)}
 
@@ -85,20 +87,11 @@ class Tevad(Layout):
         return self.rules.decided(entry.name) if hasattr(self.rules, "decided") else self.split_rule
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        if isinstance(self.rules, rules_lib.Ped2Rules):
+        if isinstance(self.rules, mixed_rules.Ped2Rules):
             return {}  # its weak split mixes the parts that folders and names are of
         files = [path for table, _ in self._grouped.values() for path in table.get(entry.name, ())]
         listed = self._lists.claims(entry.name) if self._lists else {}
         return {**folder_claims(files, self.root), **listed, **self.rules.claims(entry.name)}
-
-    def tables(self):
-        return self.rules.tables()
-
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
 
     def split_of(
         self, name: str, tables: Mapping[str, Mapping[str, tuple[Path, ...]]]
@@ -146,15 +139,11 @@ class Tevad(Layout):
                     )
                 )
             elif part is None and split == "train":
-                problems.append(
-                    Problem(
-                        "split",
-                        True,
-                        name,
-                        "in no *.list file and no folder (or folders of both parts) named train or"
-                        " test; expected one",
-                    )
+                detail = (
+                    "in no *.list file and no folder (or folders of both parts) named train or"
+                    " test; expected one"
                 )
+                problems.append(Problem("split", True, name, detail))
         expected = (
             self._lists.names(split)
             if self._lists

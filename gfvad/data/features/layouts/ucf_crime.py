@@ -10,14 +10,13 @@ says test.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
-from gfvad.data.features.layouts.rules import UcfRules
-from gfvad.data.ground_truth import Truth
+from gfvad.data.features.layouts.rules import NO_CLASS, UcfRules
 
 FAMILIES = {  # a name may end in a suffix of videos
     2048: re.compile(r"(?P<name>.+_x264(\.[A-Za-z0-9]+)?)_i3d(?i:\.npy)"),
@@ -76,15 +75,6 @@ class UcfCrime(Layout):
     def decided(self, entry: Entry) -> str:
         return self.rules.decided(entry.name)
 
-    def tables(self):
-        return self.rules.tables()
-
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
-
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         problems = [
             p
@@ -97,14 +87,7 @@ class UcfCrime(Layout):
                 continue
             label = self.rules.label(name)
             if label is None:
-                problems.append(
-                    Problem(
-                        "name",
-                        True,
-                        name,
-                        "starts with no class of the set; expected e.g. Abuse001_x264",
-                    )
-                )
+                problems.append(Problem("name", True, name, NO_CLASS))
             else:
                 entries.append(Entry(name, split, *label, dict.fromkeys(self.on_disk, files)))
         if split == "test":

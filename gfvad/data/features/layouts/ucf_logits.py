@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.files import present
-from gfvad.base.names import Names, canonical
+from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.captions import captions_path, read_captions
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, some
-from gfvad.data.features.layouts.rules import UCF_FILES, UCF_TEST_NAME, ucf_lists
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem
+from gfvad.data.features.layouts.rules import NO_CLASS, UCF_FILES, UCF_TEST_NAME, ucf_lists
 from gfvad.data.features.layouts.splits import list_claims
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.truth_audit import Stated, frame_labels
@@ -98,14 +99,7 @@ class UcfLogits(Layout):
         for row, name in enumerate(self._names[split]):
             label = annotations.ucf_class(name)
             if label is None:
-                problems.append(
-                    Problem(
-                        "name",
-                        True,
-                        name,
-                        "starts with no class of the set; expected e.g. Abuse001_x264",
-                    )
-                )
+                problems.append(Problem("name", True, name, NO_CLASS))
                 continue
             if split == "test" and name not in self._masks:
                 problems.append(

@@ -16,10 +16,10 @@ from gfvad.base.names import canonical
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts import rules as rules_lib
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.parts import part_of_folder, part_of_list, without_npy
-from gfvad.data.ground_truth import Truth
 
 CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d+)")
 
@@ -106,14 +106,8 @@ class VadClip(Layout):
     def decided(self, entry: Entry) -> str:
         return self._lists[entry.split]
 
-    def tables(self):
-        return self.rules.tables()
-
     def annotation_files(self) -> list[Path]:
         return [*self._csv, *self.rules.files]
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
 
     def find(self, path: str) -> Path | None:
         """A file of the CSV on this disk."""
@@ -141,24 +135,13 @@ class VadClip(Layout):
                 or labels.setdefault(name, label) != label
                 or label != self.rules.label(name)
             ):
-                problems.append(
-                    Problem(
-                        "name",
-                        True,
-                        where,
-                        f"label {row['label']!r} of {name}; expected that of its name and other"
-                        " rows",
-                    )
+                detail = (
+                    f"label {row['label']!r} of {name}; expected that of its name and other rows"
                 )
+                problems.append(Problem("name", True, where, detail))
             elif path is None:
-                problems.append(
-                    Problem(
-                        "missing",
-                        True,
-                        name,
-                        f"{row['path']} ({where}) is neither there nor below {self.root}",
-                    )
-                )
+                detail = f"{row['path']} ({where}) is neither there nor below {self.root}"
+                problems.append(Problem("missing", True, name, detail))
             elif seen.setdefault(path, where) != where:
                 detail = f"{path} stands at {seen[path]} too; expected it once: remove one line"
                 problems.append(Problem("duplicated", True, where, detail))

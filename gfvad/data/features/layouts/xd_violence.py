@@ -14,10 +14,10 @@ from pathlib import Path
 
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
-from gfvad.data.features.layouts.base import Entry, Layout, Problem, find_files
+from gfvad.data.features.layouts.base import Layout
+from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.features.layouts.rules import XdRules
-from gfvad.data.ground_truth import Truth
 
 FLOW_TEST_MISSING = 62  # files the published flow features of the test part lack
 FOLDERS = {
@@ -34,6 +34,7 @@ class XdViolence(Layout):
     zeros in its place (see `notes`)."""
 
     kind = "xd_violence"
+    has_text = True
     dims = {"rgb": 1024, "flow": 1024, "audio": 128}
     ndims = {"rgb": (2,), "flow": (2,), "audio": (2,)}
     fps = XdRules.fps
@@ -70,12 +71,6 @@ class XdViolence(Layout):
     def decided(self, entry: Entry) -> str:
         return "its folder"
 
-    def annotation_files(self) -> list[Path]:
-        return self.rules.files
-
-    def truth(self, entry: Entry, units: int) -> Truth:
-        return self.rules.truth(entry.name, units)
-
     def list_modality(
         self, modality: str, split: str
     ) -> tuple[dict[str, tuple[Path, ...]], list[Problem]]:
@@ -95,14 +90,8 @@ class XdViolence(Layout):
                 crop = 0 if modality == "audio" else int(match["crop"])
                 files.append((canonical(match["name"]), crop, path))
             else:
-                problems.append(
-                    Problem(
-                        "foreign",
-                        False,
-                        str(path),
-                        f"not named like a {modality} file ({pattern.pattern}); left out",
-                    )
-                )
+                detail = f"not named like a {modality} file ({pattern.pattern}); left out"
+                problems.append(Problem("foreign", False, str(path), detail))
         table, wrong = group_crops(files)
         return table, problems + wrong
 
@@ -122,14 +111,8 @@ class XdViolence(Layout):
         for name in sorted(set().union(*tables.values())):
             label = self.rules.label(name)
             if label is None:
-                problems.append(
-                    Problem(
-                        "name",
-                        True,
-                        name,
-                        "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'",
-                    )
-                )
+                detail = "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'"
+                problems.append(Problem("name", True, name, detail))
                 continue
             if split == "test" and (why := self.rules.covers(name)):
                 problems.append(Problem("annotation", True, name, why))

@@ -18,37 +18,41 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.fusion.coefficients import Choice
+from gfvad.settings import kinds
 from gfvad.settings.config import flatten
-from gfvad.settings.kinds import keys_where
-from gfvad.tasks.fusion.losses import Bounded
+from gfvad.train.loss_terms import Bounded
 
-# Keys whose values are arguments of the program where settings differ in them.
-TRACED = keys_where(lambda setting: setting.varies)
-# Keys that only decide where parameters and random numbers start, which each setting and seed gets
-# from its own config.
-STARTING = keys_where(lambda setting: setting.starts)
 LABELS = ("variant",)  # says what a run is called
+AFTER_TRAINING = "score."  # how scores are made of what a model says
 PARAMETRISATION, LARGEST = "model.fusion.parametrisation", "loss.variance_k"
 CORRUPTION = "data.corruption."  # of the test split alone, it does not concern training
 
 
 def structure(config: ConfigDict) -> dict[str, Any]:
-    """Key -> value of all that must be equal in one program; of tuples that may be traced, their
+    """Key -> value of all that must be equal in one program; of tuples that may vary, their
     length."""
-    leaves = flatten(config)
-    left_out = {*STARTING, *LABELS}
+    leaves, declared = flatten(config), kinds.settings_of(config)
+    left_out = {*LABELS, *(key for key in leaves if key.startswith(AFTER_TRAINING))}
+    # each setting and seed starts from its own config
+    left_out |= {key for key, setting in declared.items() if setting.starts}
+    varies = varying_keys(config)
     if leaves.get(f"{CORRUPTION}at") in ("none", "test"):
         left_out |= {key for key in leaves if key.startswith(CORRUPTION)}
-    shape = lambda value: len(value) if isinstance(value, tuple) else "traced"  # noqa: E731
+    shape = lambda value: len(value) if isinstance(value, tuple) else "varies"  # noqa: E731
     return {
-        key: shape(value) if key in TRACED else value
+        key: shape(value) if key in varies else value
         for key, value in leaves.items()
         if key not in left_out
     }
 
 
+def varying_keys(config: ConfigDict) -> list[str]:
+    """Keys whose values are arguments of the program where settings differ in them."""
+    return [key for key, setting in kinds.settings_of(config).items() if setting.varies]
+
+
 class Varying(NamedTuple):
-    """The traced keys in which the K settings of a group differ."""
+    """The varying keys in which the K settings of a group differ."""
 
     values: dict[str, np.ndarray]  # key -> [K] or, of a tuple, [K, length]
     names: tuple[str, ...]  # parametrisations that `values` counts
@@ -56,16 +60,16 @@ class Varying(NamedTuple):
 
 
 def varying(configs: Sequence[ConfigDict]) -> Varying:
-    """Which traced keys differ between the configs of a group, and their values."""
+    """Which varying keys differ between the configs of a group, and their values."""
     leaves = [flatten(config) for config in configs]
     differing = [
         key
-        for key in TRACED
-        if key in leaves[0] and any(other[key] != leaves[0][key] for other in leaves)
+        for key in varying_keys(configs[0])
+        if any(other[key] != leaves[0][key] for other in leaves)
     ]
     names = tuple(sorted({str(other.get(PARAMETRISATION)) for other in leaves}))
     values = {key: _array(key, [other[key] for other in leaves], names) for key in differing}
-    return Varying(values, names, max(int(other[LARGEST]) for other in leaves))
+    return Varying(values, names, max(int(other.get(LARGEST, 0)) for other in leaves))
 
 
 def _array(key: str, column: list[Any], names: tuple[str, ...]) -> np.ndarray:

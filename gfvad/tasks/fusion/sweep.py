@@ -1,0 +1,178 @@
+"""What an ablation asks of the fusion of feature sets (gfvad/tasks/task.py: SweepData): all settings
+and seeds of a group are scored at once."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.base.types import Batch, ScoredVideo
+from gfvad.data.features import records
+from gfvad.data.features.dataset import fit_lengths, resolve
+from gfvad.tasks import job
+from gfvad.tasks.fusion import registry
+from gfvad.tasks.fusion import run as run_lib
+from gfvad.tasks.fusion import step as step_lib
+from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
+from gfvad.tasks.fusion.training import Training
+from gfvad.tasks.task import GroupProgram, RunFolder, Scored
+from gfvad.train.identity import stated
+from gfvad.train.parallel import Mapper
+from gfvad.train.run import Evaluation, Place
+
+# entries of the N x N graphs of all settings that are evaluated together: memory
+EVALUATED_AT_ONCE = 1 << 22
+
+Scores = Mapping[int, np.ndarray]  # video -> [N]; of a group [N, U, K]
+Say = Callable[[str], None]
+
+
+class Data:
+    """Prepared records of settings that read the same."""
+
+    def __init__(self, config: ConfigDict, say: Say):
+        self.source = resolve(config, say)
+        self.dataset = self.source.dataset
+
+    def fit(self, config: ConfigDict) -> None:
+        """Static lengths of simulated data."""
+        fit_lengths(config, self.source)
+
+    def announce(self, say: Say) -> None:
+        """Says it where the data is simulated."""
+        run_lib.announce(self.source, say)
+
+    def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
+        """Split -> part -> digest."""
+        cfg = config.data
+        open_split = partial(records.open_records, self.source.records)
+        splits = {s: open_split(s, cfg.modalities, cfg.on_corrupt) for s in ("train", "test")}
+        return stated(**splits)["content"]
+
+    def group(self, configs: Sequence[ConfigDict], mapper: Mapper, say: Say) -> Group:
+        """Settings of one structure."""
+        return Group(configs, run_lib.assemble(configs[0], Path(), self.source, mapper, say))
+
+
+class Group:
+    """Settings of one structure on the same records."""
+
+    def __init__(self, configs: Sequence[ConfigDict], opened: run_lib.FusionRun):
+        self.opened = opened
+        stats = records.feature_stats(opened.source.records, configs[0].data.on_corrupt)
+        self.tasks = [
+            Training(
+                config,
+                opened.train,
+                registry.build_model(config, opened.train.dims, stats),
+                opened.mapper,
+                say=opened.say,
+            )
+            for config in configs
+        ]
+        self._evaluator: Evaluator | None = None
+
+    def scores(
+        self,
+        program: GroupProgram,
+        state: Any,
+        split: Any,
+        indices: Sequence[int],
+        config: ConfigDict | None = None,
+    ) -> Scores:
+        """Unit scores of some videos by all settings and seeds, index -> float32 [N, U, K].
+        config: whose data is evaluated, where it is not the group's."""
+        first = self.tasks[0]
+        if self._evaluator is None:
+            step = program.of_every_run(step_lib.eval_step, settings_together)
+            self._evaluator = Evaluator(first.mapper, first.model, first.config, step)
+        evaluator = copy.copy(self._evaluator)
+        evaluator.config = config or first.config
+        lean = state._replace(state=state.state._replace(opt_state=()))
+        return evaluator.unit_scores(lean, split, indices)
+
+    def evaluate(
+        self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
+    ) -> Mapping[Place, Evaluation]:
+        """Validation and the fusion coefficients of every run."""
+        first = self.tasks[0]
+        held_out = first.validation
+        scores = self.scores(program, state, first.records, held_out) if len(held_out) else {}
+        return {
+            place: self.tasks[place[1]].judged(
+                program.run_state(state, *place), of_run(scores, *place)
+            )
+            for place in places
+        }
+
+    def judge(
+        self, program: GroupProgram, states: Mapping[str, Any]
+    ) -> Callable[[RunFolder], None]:
+        """Scores the test split by all runs; the returned function writes the results of one of
+        them, those that its own evaluation gives of the same weights, without figures."""
+        judged = {name: Judged(self, program, state) for name, state in states.items()}
+
+        def write(run: RunFolder) -> None:
+            opened = dataclasses.replace(
+                self.opened, config=run.config, workdir=run.folder, known={}
+            )
+            scored = [
+                Scored(rule, *judged[state].of(*run.place)) for rule, state in run.rules.items()
+            ]
+            job.write_run(opened, scored, lambda: run.seconds)
+
+        return write
+
+
+class Judged:
+    """Frame scores of every run by one state of a group. Settings whose test data differs
+    (data.corruption) are scored one by one."""
+
+    def __init__(self, group: Group, program: GroupProgram, state: Any):
+        self._opened = opened = group.opened
+        configs = [task.config for task in group.tasks]
+        corruptions = [config.data.corruption.to_dict() for config in configs]
+        self._one_by_one = any(other != corruptions[0] for other in corruptions)
+        test, chosen = range(len(opened.test)), run_lib.statistics_indices(len(opened.train))
+        self._training = group.scores(program, state, opened.train, chosen)
+        if self._one_by_one:
+            self._test = [
+                group.scores(program, program.one_setting(state, k), opened.test, test, config)
+                for k, config in enumerate(configs)
+            ]
+        else:
+            self._test = [group.scores(program, state, opened.test, test)]
+
+    def of(self, seed: int, setting: int) -> tuple[list[ScoredVideo], tuple[float, float]]:
+        """(scored test videos, statistics of the training scores) of a run. Args: indices."""
+        if self._one_by_one:
+            test = of_run(self._test[setting], seed, 0)
+        else:
+            test = of_run(self._test[0], seed, setting)
+        training = of_run(self._training, seed, setting)
+        return videos(test, self._opened.test), run_lib.spread_of_frames(
+            videos(training, self._opened.train)
+        )
+
+
+def settings_together(batch: Batch) -> int:
+    """How many settings are scored side by side."""
+    examples, units = batch.mask.shape
+    return EVALUATED_AT_ONCE // (examples * units**2)
+
+
+def of_run(scores: Scores, seed: int, setting: int) -> dict[int, np.ndarray]:
+    """The scores of one run, index -> [N], out of all runs' [N, U, K]."""
+    return {index: np.ascontiguousarray(x[:, seed, setting]) for index, x in scores.items()}
+
+
+def videos(scores: Scores, split: Any) -> list[ScoredVideo]:
+    """Frame scores of the videos of a split that have unit scores."""
+    return list(scored_videos(scores, split, list(scores)))

@@ -1,0 +1,159 @@
+"""A run of the predictive model as an artefact (`gfvad/tasks/artefact.py`) that `gfvad score` takes
+in the place of the run: the model on a batch of clips, and what turns its errors into scores.
+
+    DIR/scorer.npz    calibration, weights of the terms, scores of held-out normal frames
+    DIR/config.json   the run's
+
+Decoding and optical flow are no part of a compiled program, so gfvad itself, with its video extras,
+is among what scoring needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+import gfvad
+from gfvad.base.types import ClipBatch, DataError
+from gfvad.settings import config as config_lib
+from gfvad.tasks import artefact, exported
+from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction.frame_errors import Reader
+from gfvad.tasks.prediction.run_scorer import PredictiveRun
+from gfvad.tasks.prediction.step import eval_step
+from gfvad.train.state import TrainState
+
+SCORER = "scorer.npz"
+FILES = (SCORER, config_lib.CONFIG)
+CHECKED = (1, 3)  # clips that the artefact is tried with
+
+Found = dict[str, np.ndarray]  # what a model says of a batch of clips
+
+
+def write(
+    open_run: Callable[[], PredictiveRun],
+    name: Callable[[PredictiveRun], str],
+    out: Path,
+    platforms: Sequence[str],
+) -> dict[str, Any]:
+    """Exports a run that is opened when the place is known to be free; name: what it is called.
+    Returns the manifest. Raises as `artefact.write`."""
+
+    def made() -> artefact.Export:
+        run = open_run()
+        facts = {
+            "name": name(run),
+            "step": run.step,
+            "threshold": run.scorer.threshold(),
+            "threshold_rule": run.scorer.threshold_rule(),
+        }
+        b = export.symbolic_shape("b")[0]
+        shapes = {
+            n: jax.ShapeDtypeStruct((b, *x.shape), x.dtype) for n, x in run.scorer.example().items()
+        }
+        return artefact.Export(
+            "predictive",
+            facts,
+            program(run),
+            (shapes,),
+            partial(add, run),
+            partial(difference, run),
+            {"gfvad": gfvad.__version__},
+        )
+
+    return artefact.write(out, platforms, FILES, made)
+
+
+def program(run: PredictiveRun) -> Callable[[dict[str, jax.Array]], dict[str, jax.Array]]:
+    """The pure function {name: features of clips [B, ...]} -> `eval_step`, all weights inside."""
+    state, cell = jax.tree.map(jnp.asarray, run.state), run.config.model.cell
+
+    def errors(features: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        batch = ClipBatch(features, None, None, None, None)
+        return eval_step(state, batch, model=run.reader.model, cell=cell)
+
+    return errors
+
+
+def add(run: PredictiveRun, folder: Path) -> dict[str, str]:
+    """Writes the scorer and the config; returns their checksums."""
+    scorer_lib.save(folder / SCORER, run.scorer)
+    config_lib.save(run.config, folder)
+    return {name: artefact.sha256(folder / name) for name in FILES}
+
+
+def difference(run: PredictiveRun, folder: Path) -> float:
+    """Largest difference between what the run and an artefact say of random clips, relative to the
+    largest value of its kind where that is above 1."""
+    live, written = jax.jit(program(run)), exported.open_program(folder, manifest(folder))
+    rng, worst = np.random.default_rng(0), 0.0
+    for count in CHECKED:
+        features = {
+            name: (255 * rng.random((count, *x.shape))).astype(x.dtype)
+            if x.dtype == np.uint8
+            else rng.normal(size=(count, *x.shape)).astype(x.dtype)
+            for name, x in run.scorer.example().items()
+        }
+        before, after = live(features), written(features)
+        for name, x in before.items():
+            apart = np.abs(np.asarray(x) - np.asarray(after[name])).max(initial=0.0)
+            # NaN stays NaN, unlike by max()
+            worst = float(np.maximum(worst, apart / np.maximum(1.0, np.abs(x).max(initial=0.0))))
+    return worst
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an artefact's folder. Raises Refused."""
+    needed = lambda tree: [] if isinstance(tree.get("step"), int) else ["step"]  # noqa: E731
+    stated = exported.manifest_of(folder, "predictive", needed)
+    for name in FILES:
+        wanted = (stated.get("files") or {}).get(name)
+        exported.read_regular(folder / name, "the file beside its manifest: copy the whole folder")
+        if artefact.sha256(folder / name) != wanted:
+            raise exported.Refused(
+                f"{folder / name}: its hash is not the manifest's; expected the file that was"
+                " exported with it: copy the whole folder again"
+            )
+    return stated
+
+
+class Program:
+    """An artefact's program in the place of `frame_errors.Reader`; its weights are inside, so that
+    no state is looked at."""
+
+    def __init__(self, call: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]):
+        self._call = call
+
+    def bind(self, state: None) -> Callable[[ClipBatch], Found]:
+        """A batch of clips -> its results [B, ...] on the host."""
+        return lambda batch: {
+            name: np.asarray(x) for name, x in self._call(dict(batch.features)).items()
+        }
+
+    def stream(
+        self, state: None, batches: Iterable[ClipBatch]
+    ) -> Iterator[tuple[ClipBatch, Found]]:
+        """(batch, its results on the host) of any batches of clips."""
+        model = self.bind(state)
+        return ((batch, model(batch)) for batch in batches)
+
+
+def open_artefact(folder: Path) -> PredictiveRun:
+    """An artefact in the place of the run it was made of. Raises DataError and ConfigError."""
+    try:
+        stated = manifest(folder)
+        call = exported.open_program(folder, stated)
+    except exported.Refused as error:
+        raise DataError(str(error)) from None
+    scorer, config = scorer_lib.load(folder / SCORER), config_lib.load(str(folder))
+    assert scorer is not None  # its checksum was compared
+    # scoring asks a reader to bind and to stream, and hands the state on unseen
+    reader, state = cast(Reader, Program(call)), cast(TrainState, None)
+    return PredictiveRun(config, folder, stated["step"], reader, state, scorer)
