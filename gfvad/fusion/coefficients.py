@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from gfvad.base.types import ConfigError
 from gfvad.fusion.forms import FORMS, SINGLE, FusionConfig, Sizes, form_of, start_minterms
@@ -77,7 +78,7 @@ def initial(key: jax.Array, start: np.ndarray, fusion: FusionConfig, dtype=jnp.f
     return raw.astype(dtype) + noise
 
 
-def constrained(raw: jax.Array, fusion: FusionConfig) -> jax.Array:
+def constrained(raw: ArrayLike, fusion: FusionConfig) -> jax.Array:
     """The coefficients that a parameter array stands for, under
     config.model.fusion.parametrisation; same shape.
 

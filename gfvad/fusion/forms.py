@@ -183,7 +183,8 @@ def dense_single(c: jax.Array, kept: tuple[int, ...]) -> jax.Array:
 
 def single_polynomials(c: jax.Array, graphs: jax.Array) -> jax.Array:
     """c [S, P + 1], graphs [S, ...] -> sum_m sum_p c[m, p] R_m^p [...]."""
-    return sum(cp_polynomial(c[None, m : m + 1], graphs[m : m + 1]) for m in range(len(c)))
+    terms = (cp_polynomial(c[None, m : m + 1], graphs[m : m + 1]) for m in range(len(c)))
+    return sum(terms)  # pyright: ignore[reportReturnType]
 
 
 FULL = Form(

@@ -139,7 +139,7 @@ def learns_width(cfg: RelationConfig) -> bool:
 
 
 def relationship_graph(
-    x: jax.Array, mask: jax.Array, cfg: RelationConfig, sigma: jax.Array | None = None
+    x: jax.Array, mask: jax.Array, cfg: RelationConfig, sigma: jax.Array | float | None = None
 ) -> jax.Array:
     """The graph that `config.model.relation` asks for: similarity, then threshold, then nearest
     neighbours.

@@ -11,6 +11,8 @@ so masks are applied by hand.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jraph
@@ -61,15 +63,13 @@ def to_graphs_tuple(edges: Edges, mask: jax.Array, *, symmetric: bool = False) -
 def to_dense(graph: jraph.GraphsTuple) -> jax.Array:
     """A graph of `to_graphs_tuple` -> [N, N] in unit order, entry (i, j) the relation of the
     edge from j to i, 0 where there is none."""
-    n = graph.nodes.shape[0] - 1
-    real = jraph.get_edge_padding_mask(graph)
-    receiver, sender = graph.nodes[graph.receivers], graph.nodes[graph.senders]
+    nodes, edges, receivers, senders = _arrays(graph)
+    n = nodes.shape[0] - 1
+    real: Any = jraph.get_edge_padding_mask(graph)
     # padding edges fall on the dummy's row and column, which are cut
-    return (
-        jnp.zeros((n + 1, n + 1), graph.edges.dtype)
-        .at[receiver, sender]
-        .add(jnp.where(real, graph.edges, 0.0))[:n, :n]
-    )
+    whole = jnp.zeros((n + 1, n + 1), edges.dtype)
+    whole = whole.at[nodes[receivers], nodes[senders]].add(jnp.where(real, edges, 0.0))
+    return whole[:n, :n]
 
 
 def propagate(
@@ -99,11 +99,16 @@ def propagate(
 
 def _sparse_sums(graph: jraph.GraphsTuple, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x [N, F] -> (sum of weighted messages [N, F], sum of absolute weights [N]), in unit order."""
-    nodes = graph.nodes.shape[0]
+    nodes, edges, receivers, senders = _arrays(graph)
     # [N + 1, F], the dummy node 0; [E, F] messages
-    at_nodes = jnp.pad(x, ((0, 1), (0, 0)))[graph.nodes]
-    messages = graph.edges[:, None] * at_nodes[graph.senders]
-    total = jraph.segment_sum(messages, graph.receivers, nodes)
-    degree = jraph.segment_sum(jnp.abs(graph.edges), graph.receivers, nodes)
-    back = lambda a: jnp.zeros_like(a).at[graph.nodes].set(a)[:-1]
+    at_nodes = jnp.pad(x, ((0, 1), (0, 0)))[nodes]
+    messages = edges[:, None] * at_nodes[senders]
+    total = jraph.segment_sum(messages, receivers, nodes.shape[0])
+    degree = jraph.segment_sum(jnp.abs(edges), receivers, nodes.shape[0])
+    back = lambda a: jnp.zeros_like(a).at[nodes].set(a)[:-1]
     return back(total), back(degree)
+
+
+def _arrays(graph: jraph.GraphsTuple) -> Any:
+    """(nodes, edges, receivers, senders): arrays here, where jraph allows trees of them."""
+    return graph.nodes, graph.edges, graph.receivers, graph.senders

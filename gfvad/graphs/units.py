@@ -93,13 +93,13 @@ def _feature_groups(u: jax.Array, v: jax.Array) -> list[tuple[jax.Array, jax.Arr
         for a in (u, v)
     )
     first, others = tuple(a[0] for a in pair), tuple(a[1:] for a in pair)
-    return [first, others] if groups > 1 else [first]
+    return [first, others] if groups > 1 else [first]  # pyright: ignore[reportReturnType]
 
 
 def _square_differences(u: jax.Array, v: jax.Array) -> jax.Array:
     """u [TERMS, n], v [TERMS, N] -> [n, N]; term by term, so that one pass over [n, N] does them
     all."""
-    return sum(jnp.square(a[:, None] - b) for a, b in zip(u, v))
+    return sum(jnp.square(a[:, None] - b) for a, b in zip(u, v))  # pyright: ignore[reportReturnType]
 
 
 def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
@@ -115,7 +115,7 @@ def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.
         total, _ = jax.lax.scan(
             lambda total, pair: (total + pull(pair), None), total, (others[1:], weights[1:])
         )
-    return total
+    return total  # pyright: ignore[reportReturnType]
 
 
 def rbf_of(squared: jax.Array, sigma: jax.Array | float) -> jax.Array:
