@@ -4,6 +4,7 @@ few frames."""
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -13,8 +14,10 @@ from gfvad.data.frames.flow import one_thread_each
 from gfvad.encoders.units import Picture, Sound
 from gfvad.measure.score_result import UnitScore
 from gfvad.tasks.prediction import scorer as scorer_lib
-from gfvad.tasks.prediction.score import PredictiveScorer
 from gfvad.tasks.prediction.window import Clip, ScoreWindows, batch_of
+
+if TYPE_CHECKING:
+    from gfvad.tasks.prediction.score import PredictiveScorer
 
 FRAMES = 4  # that go through the model together
 
