@@ -152,9 +152,9 @@ def test_a_run_uses_its_own_alarm_threshold(step, expected, tmp_path, monkeypatc
         config=SimpleNamespace(eval=CFG, seed=0),
         workdir=tmp_path,
         features=lambda i: {},
-        records=lambda: [],
+        records=list,
         about=lambda videos: {},
-        content=lambda: {},
+        content=dict,
     )
     tree = job.write_run(run, [Scored("last", clips(), (0.5, 0.2), step)], lambda: 1.0)
     found = [r for r in tree["records"] if r["metric"] in whole_clips.AT_THRESHOLD]

@@ -139,7 +139,7 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
             f" config.data.eval_mode = 'segments' (is {mode!r}) and config.data.train_sampling ="
             f" 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
         )
-    return None
+    return
 
 
 def check_data(data: Any) -> None:
