@@ -265,7 +265,7 @@ def test_two_processes_give_the_same_parameters(single, repository):
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "PYTHONPATH": f"{repository}:{repository / 'tests'}",
+        "PYTHONPATH": f"{repository}:{repository / 'tests' / 'support'}",
     }
     command = ["bash", str(repository / "launch" / "cpu_pod.sh"), "2"]
     done = subprocess.run(
