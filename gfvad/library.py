@@ -38,7 +38,7 @@ from gfvad.nn import filter as filters
 
 if TYPE_CHECKING:
     from gfvad.measure.score_result import VideoScores
-    from gfvad.tasks.task import Scorer
+    from gfvad.tasks.scoring import Scorer
 
 Graphs = jax.Array | Sequence[jax.Array]
 
@@ -254,7 +254,7 @@ def score(
     Raises DataError where a video cannot be scored, ConfigError for features of a model that reads
     frames.
     """
-    from gfvad.tasks.task import Request
+    from gfvad.tasks.scoring import Request
 
     scorer = load(model) if isinstance(model, (str, Path)) else model
     if isinstance(inputs, Mapping):

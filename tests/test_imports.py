@@ -26,7 +26,6 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
     "onnxruntime": {"gfvad/encoders/onnx_image.py"},
     "av": {
         "gfvad/bench/fuzz/media.py",
-        "gfvad/bench/kills.py",
         "gfvad/data/frames/decode.py",
         "gfvad/data/frames/containers.py",
         "gfvad/figures/video.py",
@@ -191,7 +190,7 @@ def test_nobody_imports_the_entry_points(repository):
 def test_file_lengths(repository):
     lengths = {path: text.count("\n") for path, text in _sources(repository).items()}
     assert lengths["gfvad/main.py"] < 80
-    assert not {path: n for path, n in lengths.items() if n > 420}
+    assert not {path: n for path, n in lengths.items() if n > 320}
 
 
 def test_top_level(repository):

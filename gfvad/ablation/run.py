@@ -18,7 +18,7 @@ from gfvad.ablation.groups import Group
 from gfvad.ablation.program import Program
 from gfvad.ablation.sweep import Sweep
 from gfvad.base import run_files
-from gfvad.base.owned import remove_tree
+from gfvad.base.files import remove_tree
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError
 from gfvad.measure.results import plain

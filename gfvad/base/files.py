@@ -7,14 +7,15 @@ memory, and says the file, the place, what was found, what was expected and what
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import difflib
 import errno
-import hashlib
 import io
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,6 @@ from gfvad.base.errors import DataError, cannot_read, cannot_write
 from gfvad.base.json_text import parse_json as parse_json
 
 LARGEST_TEXT = 2 << 30  # bytes of a text file that is read at once
-SEAL = "sha256"  # key of a checksum in JSON
 WIDEST_FIELD = 1 << 20  # characters of a field of a table
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -67,40 +67,6 @@ def write_json(path: str | os.PathLike, tree: Any, indent: int | None = 1) -> Pa
     return atomically(
         path, lambda file: file.write(json.dumps(tree, indent=indent, allow_nan=False).encode())
     )
-
-
-def write_sealed(path: str | os.PathLike, tree: dict[str, Any]) -> Path:
-    """JSON with its own checksum, under the key "sha256". Raises as `write_json`."""
-    return write_json(path, {**tree, SEAL: _seal(tree)})
-
-
-def read_sealed(path: str | os.PathLike, what: str) -> dict[str, Any]:
-    """What `write_sealed` wrote, without the checksum; one of an earlier version has none.
-    Raises as `read_json`, and where it differs."""
-    tree = read_json(path, what)
-    found = tree.pop(SEAL, None)
-    if found is not None and found != _seal(tree):
-        raise DataError(f"{path}: damaged (its checksum differs); expected {what}")
-    return tree
-
-
-def _seal(tree: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-
-
-def file_hash(path: str | os.PathLike, what: str = "a file") -> str:
-    """SHA-256 of a regular file. Raises DataError where it is none, or cannot be read."""
-    require_regular(path, what)
-    try:
-        with open(path, "rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {what}") from None
-
-
-def lines_hash(lines: Iterable[str]) -> str:
-    """SHA-256 of a list of strings, order included."""
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def write_table(
@@ -332,3 +298,18 @@ def whole_number(text: str) -> int | None:
 def is_full(error: OSError) -> bool:
     """Whether an error says that a disk is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def remove_tree(folder: Path, names: Iterable[str]) -> bool:
+    """Removes these entries of a folder that a command made for itself, and the folder where
+    nothing else is in it; whether it is gone."""
+    for name in names:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not os.path.lexists(folder)

@@ -274,21 +274,6 @@ class Owned:
         write_json(self.record, tree | ({"pending": list(pending)} if pending else {}))
 
 
-def remove_tree(folder: Path, names: Iterable[str]) -> bool:
-    """Removes these entries of a folder that a command made for itself, and the folder where
-    nothing else is in it; whether it is gone."""
-    for name in names:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-    return not os.path.lexists(folder)
-
-
 def digest(path: Path, known: Sequence[Sequence[Any]] = ()) -> list[Any]:
     """[size, SHA-256] of a file; None for the hash of a large one, and where no known version
     has that size. Raises DataError."""

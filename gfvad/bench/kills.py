@@ -22,9 +22,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from gfvad.base.options import Parser
+from gfvad.bench.fuzz import media
 
 WORK = ("train", "extract", "score")
 SMALL = [
@@ -223,28 +222,13 @@ def child_done(child: Child) -> bool:
         return True
 
 
-def write_videos(folder: Path) -> None:
-    """Small videos of moving squares."""
-    import av
-
-    folder.mkdir()
-    for i in range(VIDEOS):
-        with av.open(str(folder / f"video{i}.mp4"), "w") as file:
-            stream = file.add_stream("mpeg4", rate=16)
-            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-            for t in range(FRAMES):
-                image = np.full((64, 96, 3), 60, np.uint8)
-                image[10 + i : 30 + i, (3 * t + 7 * i) % 70 : (3 * t + 7 * i) % 70 + 20] = 220
-                file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-            file.mux(stream.encode())
-
-
 def extract(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
     """Kills extraction; returns the number of files that differ."""
     main = command_of("extract")
 
     videos, log, whole = folder / "videos", folder / "extract.log", folder / "features"
-    write_videos(videos)
+    for i in range(VIDEOS):
+        media.write(videos / f"video{i}.mp4", FRAMES, i, sound=False)
     command = lambda out: [
         str(videos),
         f"--out={out}",

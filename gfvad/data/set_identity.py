@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gfvad.base.files import lines_hash
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 
 FORMAT = 1  # of the folder; raise it when its content changes meaning

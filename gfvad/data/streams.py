@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.base.files import lines_hash
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import Batch, ConfigError, DataError
 from gfvad.data import corrupt, sampling
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.files import file_hash
 from gfvad.base.names import match_names, matched
+from gfvad.base.seals import file_hash
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.captioner import PROMPT, Captioner, load_captioner
 from gfvad.encoders.description_lines import Line, read_lines, require_once

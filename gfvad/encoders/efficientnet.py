@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfvad.base.files import file_hash
+from gfvad.base.seals import file_hash
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.torch_file import read_torch

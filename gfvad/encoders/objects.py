@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.base.files import file_hash
+from gfvad.base.seals import file_hash
 from gfvad.base.types import DataError
 from gfvad.encoders.model_folder import read_json
 from gfvad.encoders.registry import INSTALL, UnitEncoder

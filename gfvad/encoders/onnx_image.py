@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gfvad.base.files import file_hash
+from gfvad.base.seals import file_hash
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.registry import INSTALL, UnitEncoder
 from gfvad.encoders.units import Unit

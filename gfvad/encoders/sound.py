@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.fft import dct
 
-from gfvad.base.files import file_hash
+from gfvad.base.seals import file_hash
 from gfvad.encoders.onnx_image import open_onnx, run_onnx
 from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import PATCH, RATE, Unit

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.arrays import map_npy
-from gfvad.base.files import lines_hash
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.model_folder import read_json, require_folder
 from gfvad.encoders.registry import FrameEncoder

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.base.files import file_hash, lines_hash
+from gfvad.base.seals import file_hash, lines_hash
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.model_folder import (
     CONFIG,

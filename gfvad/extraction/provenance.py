@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gfvad.base.files import lies_at, read_json, read_sealed, write_sealed
+from gfvad.base.files import lies_at, read_json
+from gfvad.base.seals import read_sealed, write_sealed
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts.feature_files import EXTRACTED
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.files import lies_at, read_sealed, write_sealed
+from gfvad.base.files import lies_at
+from gfvad.base.seals import read_sealed, write_sealed
 from gfvad.base.types import DataError, ScoredVideo
 
 CALIBRATION = "calibration.json"

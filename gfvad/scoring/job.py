@@ -20,7 +20,7 @@ from gfvad.measure.score_result import VideoScores
 from gfvad.scoring import files
 from gfvad.scoring.log import says
 from gfvad.tasks import task_of_folder
-from gfvad.tasks.task import Request, Scorer
+from gfvad.tasks.scoring import Request, Scorer
 
 SHOWN = 20  # alarms on the terminal
 

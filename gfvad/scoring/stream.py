@@ -21,7 +21,7 @@ from gfvad.scoring import files
 from gfvad.scoring.job import model_of, open_scorer
 from gfvad.scoring.log import Log
 from gfvad.scoring.patience import Interrupted, Patience
-from gfvad.tasks.task import Request, Scorer, StreamModel
+from gfvad.tasks.scoring import Request, Scorer, StreamModel
 
 
 def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:

@@ -23,7 +23,7 @@ from gfvad.measure.score_result import UnitScore
 from gfvad.scoring import files
 from gfvad.tasks.fusion.scorer import WeakScorer
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
-from gfvad.tasks.task import StreamModel
+from gfvad.tasks.scoring import StreamModel
 
 FORMULA = '=HYPERLINK("http:__x")'
 NAMES = ("calm", FORMULA, "@street", "-1+2")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gfvad.base.types import DataError
-from gfvad.figures import heatmaps
+from gfvad.figures import experts, heatmaps
 from gfvad.figures.curves import RED
 
 NAME = "Ped2 clip 04"
@@ -152,7 +152,7 @@ def test_expert_usage(tmp_path, drawn):
     usage = rng.random((2, 12))
     usage[1, 3] = 0
     place, time = rng.integers(0, 12, (6, 9)), rng.random((30, 12))
-    path = heatmaps.expert_usage(tmp_path / "experts.png", usage, place, time, NAME, 10.0)
+    path = experts.expert_usage(tmp_path / "experts.png", usage, place, time, NAME, 10.0)
     assert width_of(path) == 1000 and drawn[0].get_suptitle().startswith(NAME)
     titles = {axes.get_title(loc="left") for axes in drawn[0].axes}
     assert {
@@ -163,7 +163,7 @@ def test_expert_usage(tmp_path, drawn):
     } <= titles
     ticks = [t.get_text() for axes in drawn[0].axes for t in axes.get_yticklabels()]
     assert f"{len(np.unique(place)) - 7} others" in ticks
-    heatmaps.expert_usage(path, rng.random((9, 12)), rng.random((6, 9)), rng.random(30), NAME)
+    experts.expert_usage(path, rng.random((9, 12)), rng.random((6, 9)), rng.random(30), NAME)
     titles = {axes.get_title(loc="left") for axes in drawn[1].axes}
     assert {
         "9 layers of 12 experts, 0 dead in all",
@@ -171,4 +171,4 @@ def test_expert_usage(tmp_path, drawn):
         "by time: entropy",
     } <= titles
     with pytest.raises(DataError, match=r"by time \(30, 5\)"):
-        heatmaps.expert_usage(path, usage, place, time[:, :5])
+        experts.expert_usage(path, usage, place, time[:, :5])

@@ -9,9 +9,9 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
 from gfvad.base.types import DataError
-from gfvad.measure import pixel
+from gfvad.measure import map_cells, pixel
+from gfvad.measure.map_cells import MappedVideo
 from gfvad.measure.metrics import equal_error_rate, roc_auc
-from gfvad.measure.pixel import MappedVideo
 
 
 def small(seed, n=3):
@@ -155,14 +155,16 @@ def brute_frames(videos, full):
     return np.trapezoid(tp, fp), np.interp(0, excess, fp[first])
 
 
-@pytest.mark.parametrize("resize", pixel.RESIZES)
+@pytest.mark.parametrize("resize", map_cells.RESIZES)
 @pytest.mark.parametrize("seed", range(4))
 def test_against_definitions(seed, resize):
     videos = small(seed)
     # bilinear values are the module's own here, so that thresholds meet them to the last bit;
     # test_cells_and_enlargement checks them
     full = [
-        enlarge(v, "nearest") if resize == "nearest" else pixel.bilinear(v.maps, *v.masks.shape[1:])
+        enlarge(v, "nearest")
+        if resize == "nearest"
+        else map_cells.bilinear(v.maps, *v.masks.shape[1:])
         for v in videos
     ]
     labels = np.concatenate([v.masks.ravel() for v in videos])
@@ -188,8 +190,8 @@ def test_against_definitions(seed, resize):
 def test_cells_and_enlargement(seed):
     for v in small(seed, n=2):
         # the same map at full resolution
-        same = pixel.MappedVideo(v.name, enlarge(v, "nearest"), v.masks)
-        coarse, fine = pixel.cells(v), pixel.cells(same)
+        same = map_cells.MappedVideo(v.name, enlarge(v, "nearest"), v.masks)
+        coarse, fine = map_cells.cells(v), map_cells.cells(same)
         cuts = np.unique(v.maps)[::-1]
         np.testing.assert_array_equal(
             pixel.region_counts(coarse, cuts), pixel.region_counts(fine, cuts)
@@ -198,10 +200,10 @@ def test_cells_and_enlargement(seed):
             pixel.pixel_auc_of([fine]), nan_ok=True
         )
         np.testing.assert_allclose(
-            pixel.bilinear(v.maps, *v.masks.shape[1:]), enlarge(v, "bilinear"), atol=1e-12
+            map_cells.bilinear(v.maps, *v.masks.shape[1:]), enlarge(v, "bilinear"), atol=1e-12
         )
         assert coarse.pixels.sum() == v.masks[0].size
-    flat = pixel.bilinear(np.full((1, 3, 4), 0.1, np.float32), 7, 9)
+    flat = map_cells.bilinear(np.full((1, 3, 4), 0.1, np.float32), 7, 9)
     assert flat.dtype == np.float32 and (flat == np.float32(0.1)).all()
 
 
@@ -272,7 +274,7 @@ def test_forty_per_cent_of_the_pixels_is_enough(pixels, found, detected):
     masks[0] = True  # an abnormal and a normal frame
     maps = np.zeros((2, 1, pixels))
     maps[0, 0, :found], maps[1] = 1.0, 0.5
-    runs = pixel.criterion_scores(pixel.cells(MappedVideo("a", maps, masks)))
+    runs = pixel.criterion_scores(map_cells.cells(MappedVideo("a", maps, masks)))
     assert runs.scores.tolist() == [1.0 if detected else 0.0, 0.5] and runs.labels.tolist() == [
         1,
         0,
@@ -325,18 +327,18 @@ def test_regions_and_tracks():
     # two objects; the first comes back after a pause
     masks[0:2, 1:4, 1:4] = masks[0:2, 5:8, 10:14] = masks[3, 1:4, 1:4] = True
     masks[0, 4, 4] = True  # touches the first by a corner
-    c = pixel.cells(MappedVideo("a", np.zeros((4, 5, 10)), masks))
+    c = map_cells.cells(MappedVideo("a", np.zeros((4, 5, 10)), masks))
     assert sorted(c.area.tolist()) == [9, 9, 10, 12, 12] and len(set(c.track)) == 3
     # a bridge between both
     masks[1] = masks[0] | (np.arange(20) < 14) & (np.arange(10) == 6)[:, None]
     masks[1, 3:6, 3] = True
-    c = pixel.cells(MappedVideo("a", np.zeros((4, 5, 10)), masks))
+    c = map_cells.cells(MappedVideo("a", np.zeros((4, 5, 10)), masks))
     assert len(set(c.track[c.area < 30])) == 2  # joined, and the one after the pause
     # one detection may find two regions, and is then not false; IoU of exactly beta counts
     masks = np.zeros((1, 10, 10), bool)
     masks[0, 0, :] = masks[0, 9, :] = True
     assert pixel.region_counts(
-        pixel.cells(MappedVideo("a", np.ones((1, 5, 5)), masks)), np.array([1.0])
+        map_cells.cells(MappedVideo("a", np.ones((1, 5, 5)), masks)), np.array([1.0])
     ).tolist() == [[0, 2, 2]]
 
 
@@ -380,7 +382,7 @@ def test_a_tenth_of_a_track_is_enough(frames, tracks):
     masks = np.ones((frames, 4, 4), bool)
     maps = np.zeros((frames, 4, 4))
     maps[3] = 1.0
-    found = pixel.region_counts(pixel.cells(MappedVideo("a", maps, masks)), np.array([1.0]))
+    found = pixel.region_counts(map_cells.cells(MappedVideo("a", maps, masks)), np.array([1.0]))
     assert found.tolist() == [[0, 1, tracks]]
 
 
@@ -416,7 +418,7 @@ def test_records_and_errors():
         )
         assert r["ci95"] is None or r["ci95"][0] <= r["value"] <= r["ci95"][1]
     assert [r["ci95"] is None for r in rows] == [True] + [False] * 6
-    frames = [pixel.criterion_scores(pixel.cells(v)) for v in videos]
+    frames = [pixel.criterion_scores(map_cells.cells(v)) for v in videos]
     pooled = [np.concatenate(f) for f in zip(*frames)]
     assert rows[1]["value"] == roc_auc(*pooled) and rows[2]["value"] == equal_error_rate(*pooled)
     good = videos[0]
@@ -445,7 +447,7 @@ def test_real_masks(shared_data):
                 name, masks.reshape(len(masks), 30, 8, 45, 8).mean((2, 4), dtype=np.float32), masks
             )
         )
-    parts = [pixel.cells(v) for v in videos]
+    parts = [map_cells.cells(v) for v in videos]
     assert (
         sum(len(np.unique(c.cell // c.pixels.size)) for c in parts)
         == sum(v.masks.any((1, 2)).sum() for v in videos)

@@ -11,7 +11,7 @@ import pytest
 
 from gfvad.commands import score
 from gfvad.scoring import stream
-from gfvad.tasks.task import StreamModel
+from gfvad.tasks.scoring import StreamModel
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.errors import LIBRARY_ERRORS
-from gfvad.base.files import lines_hash
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError, Video
 from gfvad.data import prepared_folder as manifest_lib
 

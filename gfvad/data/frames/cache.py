@@ -31,9 +31,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gfvad.base.files import atomically
+from gfvad.base.files import atomically, remove_tree
 from gfvad.base.locks import wait_for
-from gfvad.base.owned import remove_tree
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data.frames import decode

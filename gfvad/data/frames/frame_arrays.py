@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import lines_hash, read_json
+from gfvad.base.files import read_json
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 from gfvad.data.prepared_folder import seal_of
 

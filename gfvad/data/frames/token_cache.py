@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from gfvad.base.arrays import map_npy
-from gfvad.base.files import lines_hash
 from gfvad.base.progress import Silent
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import prepared_folder as manifest_lib
 from gfvad.encoders.registry import FrameEncoder

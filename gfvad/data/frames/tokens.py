@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.arrays import map_npy
-from gfvad.base.files import lines_hash
 from gfvad.base.progress import Progress, Silent
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import set_identity

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import lines_hash, read_json
+from gfvad.base.files import read_json
 from gfvad.base.progress import Progress
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import prepared_folder
 from gfvad.data.ground_truth import SNIPPET

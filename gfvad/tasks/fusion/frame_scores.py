@@ -25,7 +25,7 @@ from gfvad.tasks import job
 from gfvad.tasks.fusion import registry, run
 from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.tasks.fusion.standalone import CLOCK
-from gfvad.tasks.task import FrameScores, Request, VideosToScore, VideoToScore
+from gfvad.tasks.scoring import FrameScores, Request, VideosToScore, VideoToScore
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.files import lines_hash
 from gfvad.base.progress import Progress
+from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import sampling, simulate, streams

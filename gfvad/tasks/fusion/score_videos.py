@@ -24,7 +24,7 @@ from gfvad.extraction import provenance
 from gfvad.measure.score_result import VideoScores
 from gfvad.tasks.fusion import frame_scores
 from gfvad.tasks.fusion.standalone import CLOCK
-from gfvad.tasks.task import Request, VideosToScore, VideoToScore
+from gfvad.tasks.scoring import Request, VideosToScore, VideoToScore
 
 if TYPE_CHECKING:
     from gfvad.tasks.fusion.scorer import WeakScorer

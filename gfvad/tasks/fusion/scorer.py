@@ -24,7 +24,7 @@ from gfvad.tasks.fusion import registry, score_videos, standalone
 from gfvad.tasks.fusion.live import UnitStreamer
 from gfvad.tasks.fusion.standalone import CLOCK, UnitScorer
 from gfvad.tasks.fusion.step import crop_scores
-from gfvad.tasks.task import Request, StreamModel, VideosToScore
+from gfvad.tasks.scoring import Request, StreamModel, VideosToScore
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.optim import make_optimiser

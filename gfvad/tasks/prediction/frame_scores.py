@@ -12,7 +12,7 @@ from gfvad.tasks import job
 from gfvad.tasks.prediction import run_scorer
 from gfvad.tasks.prediction import scorer as scorer_lib
 from gfvad.tasks.prediction.run import check_score
-from gfvad.tasks.task import FrameScores
+from gfvad.tasks.scoring import FrameScores
 from gfvad.train import loop
 
 

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from gfvad.base.types import ClipBatch
 from gfvad.nn.blocks import pool_cells
-from gfvad.tasks.prediction.model import PACE_STRIDE, Prediction, normalise_frames
+from gfvad.tasks.prediction.model import Prediction, normalise_frames
+from gfvad.tasks.prediction.pace import PACE_STRIDE
 from gfvad.train.loss_terms import LossTerms, SumCount
 
 EPSILON = 1e-8

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base import run_files
-from gfvad.figures import curves, heatmaps
+from gfvad.figures import curves, experts, heatmaps
 from gfvad.figures import video as clip_video
 from gfvad.tasks.prediction import score_terms
 
@@ -66,7 +66,7 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
             videos[best].fps,
         )
     )
-    drawn += experts(report, reader, state, best, folder)
+    drawn += use_of_experts(report, reader, state, best, folder)
     drawn.append(annotated(report, best, shares, limits, folder))
     return drawn
 
@@ -101,7 +101,7 @@ def annotated(
     )
 
 
-def experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> list[Path]:
+def use_of_experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> list[Path]:
     """Use of the experts over one video: by layer, by place and by time; nothing for a filter
     without a choice."""
     routed = reader.routing(state, report.data, video)
@@ -112,7 +112,7 @@ def experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> l
     rows, columns = cfg.data.height // cfg.model.patch, cfg.data.width // cfg.model.patch
     place = slots.sum(0).argmax(-1).reshape(rows, columns)
     return [
-        heatmaps.expert_usage(
+        experts.expert_usage(
             folder / "experts.png",
             usage,
             place,

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gfvad.base.types import ScoredVideo
 from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.truth import Truth
-from gfvad.measure import flow_floors, pixel, protocols
+from gfvad.measure import flow_floors, map_cells, pixel, score_shapes
 from gfvad.measure.breakdown import pairs_lost
 from gfvad.measure.metrics import roc_auc
 from gfvad.tasks.prediction import score_terms
@@ -123,7 +123,7 @@ def paper_scores(columns: Sequence[tuple[float, Frames]]) -> Frames:
     """The paper's order: each term min-max a video, smoothed by a Gaussian of sigma 5, then the
     weighted sum."""
     shaped = [
-        [w * protocols.gaussian(protocols.min_max(x), PAPER_SIGMA) for x in frames]
+        [w * score_shapes.gaussian(score_shapes.min_max(x), PAPER_SIGMA) for x in frames]
         for w, frames in columns
     ]
     return [sum(parts) for parts in zip(*shaped)]
@@ -191,7 +191,7 @@ def flow_magnitudes(report: Report) -> list[np.ndarray] | None:
 def pixel_records(report: Report, maps: Sequence[np.ndarray]) -> list[dict]:
     """Pixel-level metrics of the score's maps."""
     videos = [
-        pixel.MappedVideo(n, m, report.truth.masks[i])
+        map_cells.MappedVideo(n, m, report.truth.masks[i])
         for i, (n, m) in enumerate(zip(report.data.names, maps))
     ]
     return pixel.records(

@@ -25,7 +25,7 @@ from gfvad.tasks.prediction import artefact, score_terms
 from gfvad.tasks.prediction.frame_errors import assemble
 from gfvad.tasks.prediction.run_scorer import PredictiveRun, open_run
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows, Windowed, batch_of
-from gfvad.tasks.task import Request, StreamModel, VideosToScore, VideoToScore
+from gfvad.tasks.scoring import Request, StreamModel, VideosToScore, VideoToScore
 from gfvad.train import loop
 
 HEAT_MAPS = 4096  # of one video at most; a longer one keeps every second, fourth, ... frame's

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.types import DataError
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.task import FrameScores, OpenRun, Scorer, SweepData
+from gfvad.tasks.scoring import FrameScores, Scorer
+from gfvad.tasks.task import OpenRun, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper

@@ -16,6 +16,7 @@ from configs import avenue, ped2, shanghaitech_semi
 from configs.predictive_variants import VARIANTS
 from gfvad.nn import blocks
 from gfvad.tasks.prediction import model as predictive
+from gfvad.tasks.prediction import pace
 
 ROWS, COLUMNS = HEIGHT // PATCH, WIDTH // PATCH
 # float32 against float64: sums of some 16 to 400 products of size 1 round by eps sqrt(n) = 6e-8 x
@@ -171,7 +172,7 @@ def test_the_pace_network_is_local():
     leaves the others alone, bit by bit."""
     rng = np.random.default_rng(0)
     frames = rng.normal(size=(CLIP + 1, 24, 96, 1)).astype(np.float32)
-    network = predictive.PaceNetwork(8)
+    network = pace.PaceNetwork(8)
     params = jax.jit(network.init)(jax.random.key(0), frames)
     apply = jax.jit(network.apply)
     before, other = apply(params, frames), frames.copy()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.arrays import LOCK as LOCK
-from gfvad.base.arrays import Header as Header
+from gfvad.base.array_headers import LOCK as LOCK
+from gfvad.base.array_headers import Header as Header
+from gfvad.base.array_headers import read_header as read_header
+from gfvad.base.array_headers import require_size
 from gfvad.base.arrays import Npz as Npz
 from gfvad.base.arrays import read_array as read_array
-from gfvad.base.arrays import read_header as read_header
-from gfvad.base.arrays import require_size
 from gfvad.base.types import DataError
 
 LARGEST = 1e17  # of a feature: the sum of 30,000 squares of such stays in the range of float32

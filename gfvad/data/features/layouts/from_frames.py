@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfvad.base.files import file_hash, lines_hash
+from gfvad.base.seals import file_hash, lines_hash
 from gfvad.base.types import DataError
 from gfvad.data.captions import cache_folder
 from gfvad.data.features.layouts import arrays

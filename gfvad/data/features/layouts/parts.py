@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from gfvad.base.files import file_hash, lines_hash
 from gfvad.base.names import matched, some
+from gfvad.base.seals import file_hash, lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts import arrays
