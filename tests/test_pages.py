@@ -24,7 +24,7 @@ FIGURE = re.compile(r"(?<![\w.,])[-+]?\d+\.\d{3,}(?![\w]|\.\d)")
 MARK = re.compile(r"<!-- results: (.*?) -->")
 WRITTEN = re.compile(r"<!-- (?:table|run): \S+ -->\n.*?<!-- end -->", re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-name = lambda path: str(path.relative_to(ROOT))  # noqa: E731
+name = lambda path: str(path.relative_to(ROOT))
 
 
 def figures(text):

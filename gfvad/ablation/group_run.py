@@ -133,8 +133,8 @@ class GroupRun:
 
 def choose(which: np.ndarray, new: GroupState, old: GroupState) -> GroupState:
     """The states of `new` for some runs, bool [U, K], and of `old` for the others; host side."""
-    take = lambda a, b: np.where(which.reshape(*which.shape, *[1] * (a.ndim - 2)), a, b)  # noqa: E731
-    parts = lambda state: (state.params, state.opt_state, written_of(state))  # noqa: E731
+    take = lambda a, b: np.where(which.reshape(*which.shape, *[1] * (a.ndim - 2)), a, b)
+    parts = lambda state: (state.params, state.opt_state, written_of(state))
     params, opt_state, written = jax.tree.map(take, parts(new.state), parts(old.state))
     constants = {**old.state.constants, **written}
     state = old.state._replace(params=params, opt_state=opt_state, constants=constants)

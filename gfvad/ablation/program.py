@@ -96,7 +96,7 @@ class Program:
     @staticmethod
     def one_setting(group: GroupState, setting: int) -> GroupState:
         """The part of a group's state (host) that is one setting's: [U, 1, ...]."""
-        cut = lambda x: x[:, setting : setting + 1]  # noqa: E731
+        cut = lambda x: x[:, setting : setting + 1]
         state = group.state
         params, opt_state, written = jax.tree.map(
             cut, (state.params, state.opt_state, written_of(state))

@@ -137,7 +137,8 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
     refuse_repeated_names(path, tree)
     names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     try:
-        exec(compile(tree, str(path), "exec"), names)  # noqa: S102: a sweep is a program, as a config file is
+        # a sweep is a program, as a config file is
+        exec(compile(tree, str(path), "exec"), names)  # noqa: S102
         given = names["get_sweep"](config) if callable(names.get("get_sweep")) else None
     except Exception as e:
         raise ConfigError(f"{path}: get_sweep() failed: {type(e).__name__}: {e}") from e

@@ -38,7 +38,7 @@ def structure(config: ConfigDict) -> dict[str, Any]:
     varies = varying_keys(config)
     if leaves.get(f"{CORRUPTION}at") in ("none", "test"):
         left_out |= {key for key in leaves if key.startswith(CORRUPTION)}
-    shape = lambda value: len(value) if isinstance(value, tuple) else "varies"  # noqa: E731
+    shape = lambda value: len(value) if isinstance(value, tuple) else "varies"
     return {
         key: shape(value) if key in varies else value
         for key, value in leaves.items()

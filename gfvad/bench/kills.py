@@ -234,7 +234,7 @@ def extract(folder: Path, cases: int, rng: random.Random, say: Callable[[str], N
         f"--out={out}",
         "--modalities=motion,appearance",
         "--workers=0",
-    ]  # noqa: E731
+    ]
     seconds = Child(main, command(whole), log).finish()
     names = [
         str(p.relative_to(whole))
@@ -265,7 +265,7 @@ def score(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
         f"--workdir={run}",
         f"--input={root}",
         f"--output={out}",
-    ]  # noqa: E731
+    ]
     expected, out = folder / "expected.npz", folder / "scores.npz"
     Child(main, command(expected), log).finish()
     seconds = Child(main, command(expected), log).finish()
@@ -308,7 +308,7 @@ def run(argv: Sequence[str]) -> None:
         from gfvad.tasks.fusion import run  # noqa: F401  read once for all forks
 
         work = {"train": train, "extract": extract, "score": score}
-        say = lambda text: print(text, flush=True)  # noqa: E731
+        say = lambda text: print(text, flush=True)
         differ = sum(
             work[one](folder, arguments.cases, random.Random(f"{arguments.seed} {one}"), say)
             for one in chosen

@@ -109,7 +109,7 @@ def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.
     more = groups * TERMS - v.shape[0]
     others = jnp.pad(v, ((0, more), (0, 0))).reshape(groups, TERMS, -1)
     weights = jnp.pad(weight.T, ((0, more), (0, 0))).reshape(groups, TERMS, -1)
-    pull = lambda pair: sum(w[:, None] * (u - row) for row, w in zip(*pair))  # noqa: E731
+    pull = lambda pair: sum(w[:, None] * (u - row) for row, w in zip(*pair))
     total = pull((others[0], weights[0]))  # begun by the data: a zero would lack its mapped axes
     if groups > 1:
         total, _ = jax.lax.scan(

@@ -169,11 +169,11 @@ def compare(
             f"no seed in common: {sorted(a)} and {sorted(b)}; train both settings with the same"
             " seeds"
         )
-    of = lambda runs, seeds: [runs[seed].values[metric] for seed in seeds]  # noqa: E731
+    of = lambda runs, seeds: [runs[seed].values[metric] for seed in seeds]
     t_p, t_interval = paired_t(of(a, both), of(b, both))
     # rates do not differ by more; NaN stays
     t_interval = tuple(float(np.clip(end, -1.0, 1.0)) for end in t_interval)
-    mean = lambda runs: np.mean([runs[seed].resamples[metric] for seed in both], axis=0)  # noqa: E731  [R]
+    mean = lambda runs: np.mean([runs[seed].resamples[metric] for seed in both], axis=0)
     differences = mean(a) - mean(b)
     interval = bootstrap.percentiles(differences) or [np.nan, np.nan]
     difference = float(np.mean(of(a, both)) - np.mean(of(b, both)))

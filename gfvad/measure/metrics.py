@@ -139,7 +139,7 @@ def eer_of_counts(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     alarm, hit = _ratio(fp, fp[..., -1:]), _ratio(tp, tp[..., -1:])
     excess = alarm + hit - 1
     after = np.maximum(np.argmax(excess >= 0, axis=-1), 1)[..., None]
-    take = lambda a, i: np.take_along_axis(a, i, axis=-1)[..., 0]  # noqa: E731
+    take = lambda a, i: np.take_along_axis(a, i, axis=-1)[..., 0]
     low, high = take(excess, after - 1), take(excess, after)
     share = _ratio(-low, high - low)  # the step crosses 0, so it is not 0; NaN with one class
     return take(alarm, after - 1) + share * (take(alarm, after) - take(alarm, after - 1))

@@ -189,7 +189,7 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
     else was measured, and extras."""
     head, on = results["headline"], f"{results['dataset']} {results['split']}"
     header = [*PROTOCOL, *(SHORT[m] for m in RANKING)]
-    is_plain = lambda r: all(r[k] == head[k] for k in ("aggregation", "normalisation", "smoothing"))  # noqa: E731
+    is_plain = lambda r: all(r[k] == head[k] for k in ("aggregation", "normalisation", "smoothing"))
     matrix = matrix_rows(
         [r for r in results["records"] if r["checkpoint"] == head["checkpoint"]], intervals
     )

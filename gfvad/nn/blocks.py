@@ -22,7 +22,7 @@ class Attention(nn.Module):
         self, queries: jax.Array, keys: jax.Array, bias: jax.Array | None = None
     ) -> jax.Array:
         width = queries.shape[-1]
-        split = lambda x: x.reshape(x.shape[0], self.heads, width // self.heads)  # noqa: E731
+        split = lambda x: x.reshape(x.shape[0], self.heads, width // self.heads)
         q = split(nn.Dense(width, name="query")(queries))
         k, v = jnp.split(nn.Dense(2 * width, name="key_value")(keys), 2, axis=-1)
         # [1, L, H, D / H]

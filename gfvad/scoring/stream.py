@@ -66,7 +66,7 @@ def _watch(request: Request, loop: bool, seconds: float) -> int:
     lost = 0
     try:
         patience = Patience(request.inputs[0], stopped, seconds)
-        say = lambda line: print(redact(line), file=sys.stderr, flush=True)  # noqa: E731
+        say = lambda line: print(redact(line), file=sys.stderr, flush=True)
         with closing(
             live(
                 request.inputs[0],

@@ -24,7 +24,8 @@ class Refused(ValueError):
 
 def is_artefact(folder: str | Path) -> bool:
     """Whether a folder is an export, whole or not, rather than a run."""
-    has = lambda name: os.path.lexists(Path(folder) / name)  # noqa: E731  a pipe or a link to nothing is there too
+    # a pipe or a link to nothing is there too
+    has = lambda name: os.path.lexists(Path(folder) / name)
     return has(MODEL) or (has(MANIFEST) and not has("config.json"))
 
 

@@ -109,5 +109,5 @@ def decayed(params: Any) -> Any:
 
 def fusion_coefficients(params: Any) -> Any:
     """Tree of bool: True for the coefficients of the fusion operator."""
-    named = lambda path: any("fusion" in str(getattr(part, "key", part)).lower() for part in path)  # noqa: E731
+    named = lambda path: any("fusion" in str(getattr(part, "key", part)).lower() for part in path)
     return jax.tree_util.tree_map_with_path(lambda path, leaf: named(path), params)

@@ -26,7 +26,8 @@ Values = Mapping[str, Any]  # name -> number or array, as a row of the log holds
 
 
 class Batches(Protocol):
-    """An endless iterator of training batches whose position can be saved (as JSON) and restored."""
+    """An endless iterator of training batches whose position can be saved (as JSON) and
+    restored."""
 
     def __next__(self) -> Any: ...
     def get_state(self) -> Any: ...

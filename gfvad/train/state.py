@@ -76,7 +76,7 @@ def shapes_from(
     shapes = jax.eval_shape(lambda: _init(model, transform, inputs, jax.random.key(0)))
     if members == 1:
         return shapes
-    stacked = lambda leaves: jax.ShapeDtypeStruct((members, *leaves[0].shape), leaves[0].dtype)  # noqa: E731
+    stacked = lambda leaves: jax.ShapeDtypeStruct((members, *leaves[0].shape), leaves[0].dtype)
     return _join([shapes] * members, stacked)
 
 
@@ -98,7 +98,7 @@ def first_member(tree: Any, state: TrainState) -> Any:
 
 def member(state: TrainState, index: int) -> TrainState:
     """The state of one member of an ensemble; as it is without one."""
-    take = lambda axis, tree: tree if axis is None else jax.tree.map(lambda x: x[index], tree)  # noqa: E731
+    take = lambda axis, tree: tree if axis is None else jax.tree.map(lambda x: x[index], tree)
     if not is_ensemble(state):
         return state
     constants = {n: take(a, state.constants[n]) for n, a in member_axes(state).constants.items()}

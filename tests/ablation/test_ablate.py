@@ -278,7 +278,7 @@ def test_terms_of_the_loss_with_traced_numbers():
     ]
     configs = [changed(base, **{key.replace(".", "__"): value}) for key, value in cases]
     found = varying([*configs, changed(base, loss__variance_k=12)])
-    overlay = lambda values: bind(None, base, values, found)[1].loss  # noqa: E731
+    overlay = lambda values: bind(None, base, values, found)[1].loss
     got, _ = jax.jit(
         jax.vmap(lambda values: losses.total_loss(output, batch, overlay(values), step=3))
     )(found.values)
@@ -328,7 +328,7 @@ def test_optimisers_with_traced_numbers_have_the_same_arrays():
         cfg.update(changes)
         keys = ("weight_decay", "clip_norm", "graph_rate", "learning_rate")
         plain = optim.make_optimiser(cfg, 10).transform
-        traced = lambda v, cfg=cfg: optim.make_optimiser(Overlay(cfg, v), 10).transform  # noqa: E731
+        traced = lambda v, cfg=cfg: optim.make_optimiser(Overlay(cfg, v), 10).transform
         values = {key: jnp.float32(cfg[key]) for key in keys}
         want = jax.jit(plain.update)(gradients, plain.init(params), params)
         got = jax.jit(lambda v: traced(v).update(gradients, traced(v).init(params), params))(values)
@@ -340,7 +340,7 @@ def test_what_shares_a_program():
     """Traced and starting keys do not part settings; others do, and so does the length of gates;
     corruption of the test videos does not."""
     base = make_config()
-    alike = lambda **changes: structure(changed(base, **changes)) == structure(base)  # noqa: E731
+    alike = lambda **changes: structure(changed(base, **changes)) == structure(base)
     assert alike(
         seed=5,
         loss__variance=1.0,

@@ -247,8 +247,8 @@ def test_ctrl_c_at_any_moment(repository, body):
 
 
 def test_labels_and_classes_of_a_predictive_run(tmp_path):
-    """`gfvad report` and `gfvad compare` read its labels; `gfvad compare breakdown` says that it has
-    no classes."""
+    """`gfvad report` and `gfvad compare` read its labels; `gfvad compare breakdown` says that it
+    has no classes."""
     tiny_clips = pytest.importorskip("tiny_clips")
     from gfvad import tasks
     from gfvad.commands import compare

@@ -26,7 +26,7 @@ def records():
 
 
 def test_none_changes_nothing(records):
-    plain = lambda i: records[i].features  # noqa: E731
+    plain = lambda i: records[i].features
     assert corrupt.reader(plain, records, tiny.config().data.corruption) is plain
     assert corrupt.reader(plain, records, None) is plain
     # these are training videos

@@ -243,10 +243,10 @@ def test_relations_need_both_modalities():
     y = labels_of(s, samples)
     relation = np.concatenate([process.kinds(s).offset[path.kind] > 0 for path, *_ in samples])
 
-    auc = lambda scores, rows=slice(None): roc_auc_score(y[rows], scores[rows])  # noqa: E731
+    auc = lambda scores, rows=slice(None): roc_auc_score(y[rows], scores[rows])
     units = lambda which: np.concatenate(
         [which(visual, audio).unit for _, visual, audio in samples]
-    )  # noqa: E731
+    )
     whole = units(lambda v, a: bayes.posterior(v, a, s))
     both, apart = auc(whole), auc(units(lambda v, a: bayes.posterior(v, a, s, independent=True)))
     rgb, audio = (

@@ -572,7 +572,7 @@ def test_a_damaged_cache_is_computed_again(tmp_path):
 
 def test_cache_follows_encoder_frames_and_videos(tmp_path):
     open_one = lambda encoder="one", store=None, names=NAMES: (
-        open_tokens(  # noqa: E731
+        open_tokens(
             FakeEncoder(encoder), store or Store(), names, LENGTHS, tmp_path, progress=None
         ).fingerprint
     )

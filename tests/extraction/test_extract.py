@@ -574,7 +574,7 @@ def test_layout_of_xd_violence(tmp_path, capsys):
     ):
         write_media(clips / f"{name}.mp4", 40 + k, sound=tone(1.6), seed=k)
     widths = {"motion": 1024, "appearance": 1024, "audio": 128}
-    opener = lambda name, **settings: open_fake(name, width=widths[name], **settings)  # noqa: E731
+    opener = lambda name, **settings: open_fake(name, width=widths[name], **settings)
     assert call(clips, f"--out={out}", "--layout=xd", "--test-fraction=0.5", opener=opener) == 0
     assert (
         sorted(p.parent.name for p in out.rglob("*__0.npy"))

@@ -318,7 +318,7 @@ def test_sound_that_is_gone_after_a_break():
     first, second = script.facts, script.facts._replace(sound=False)
     opener = lambda source, side: Played(
         script.runs[min(script.opened, 1)], first if not script.opened else second
-    )  # noqa: E731
+    )
 
     def counted(source, side):
         found = opener(source, side)

@@ -50,7 +50,7 @@ def test_intervals_stay_within_what_a_rate_can_be():
         compare.spread([0.99, 0.97, 0.95]).interval[1] == 1.0
         and compare.spread([0.01, 0.03]).interval[0] == 0.0
     )
-    run = lambda value: compare.Resampled({"auc": value}, {"auc": np.full(5, value)})  # noqa: E731
+    run = lambda value: compare.Resampled({"auc": value}, {"auc": np.full(5, value)})
     found = compare.compare({0: run(1.0), 1: run(0.9)}, {0: run(0.1), 1: run(0.3)})
     assert found.a.interval[1] == 1.0 and found.t_interval[1] == 1.0 and found.t_interval[0] == -1.0
 
@@ -87,7 +87,7 @@ def test_comparison_is_that_of_whole_resamples():
     videos = compare.Videos(labels, resamples=40, seed=5)
     a, b = ({seed: videos.resample(x) for seed, x in side.items()} for side in runs)
     frames = np.concatenate(list(labels.values()))
-    flat = lambda x: np.concatenate([x[name] for name in labels])  # noqa: E731
+    flat = lambda x: np.concatenate([x[name] for name in labels])
     for metric, function in (("auc", roc_auc_score), ("ap", average_precision_score)):
         found = compare.compare(a, b, metric)
         values = [[function(frames, flat(side[seed])) for seed in range(3)] for side in runs]

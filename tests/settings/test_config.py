@@ -33,7 +33,7 @@ def test_round_trip_through_a_run_folder(tmp_path):
 
 
 def test_hash_follows_what_can_change_a_result():
-    of = lambda *a: config_lib.config_hash(tasks.parse(["--config=configs/xd.py", *a]).config)  # noqa: E731
+    of = lambda *a: config_lib.config_hash(tasks.parse(["--config=configs/xd.py", *a]).config)
     assert of() == of("--config.data.cache_dir=/elsewhere") != of("--config.seed=1")
 
 

@@ -82,7 +82,7 @@ class FeatureFusion(ContentModel):
             logits, aux = self.late(content, counts)
         else:
             logits = self.perceptron(self.fuse(content, counts, mask), train)
-        hide = lambda z: jnp.where(mask, z, 0.0)  # noqa: E731
+        hide = lambda z: jnp.where(mask, z, 0.0)
         none = jnp.zeros((0, *mask.shape, *mask.shape), logits.dtype)
         return Output(hide(logits), none, {f"branch/{m}": hide(z) for m, z in aux.items()})
 
@@ -242,7 +242,7 @@ class TemporalNetwork(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, counts: jax.Array, mask: jax.Array) -> jax.Array:
         """Embeddings [N, H] in the order of time, what units count [N], mask bool [N] -> [N, H]."""
-        hide = lambda y: jnp.where(mask[:, None], y, 0.0)  # noqa: E731
+        hide = lambda y: jnp.where(mask[:, None], y, 0.0)
         units, width = x.shape[-1], self.width or max(x.shape[-1] // 4, LEAST_WIDTH)
         x = hide(x)
         # [N, width] each; units beyond either end, and padded ones, are zeros

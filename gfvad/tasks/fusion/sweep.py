@@ -1,5 +1,5 @@
-"""What an ablation asks of the fusion of feature sets (gfvad/tasks/task.py: SweepData): all settings
-and seeds of a group are scored at once."""
+"""What an ablation asks of the fusion of feature sets (gfvad/tasks/task.py: SweepData): all
+settings and seeds of a group are scored at once."""
 
 from __future__ import annotations
 

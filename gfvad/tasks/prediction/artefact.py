@@ -111,7 +111,7 @@ def difference(run: PredictiveRun, folder: Path) -> float:
 
 def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artefact's folder. Raises Refused."""
-    needed = lambda tree: [] if isinstance(tree.get("step"), int) else ["step"]  # noqa: E731
+    needed = lambda tree: [] if isinstance(tree.get("step"), int) else ["step"]
     stated = exported.manifest_of(folder, "predictive", needed)
     for name in FILES:
         wanted = (stated.get("files") or {}).get(name)

@@ -136,7 +136,7 @@ def motion_contrast(predicted: jax.Array, target: jax.Array, last: jax.Array) ->
 
 def text_error(predicted: jax.Array, target: jax.Array) -> jax.Array:
     """1 - cosine of embeddings [B, V] -> [B], in [0, 2]."""
-    norm = lambda x: jnp.sqrt(jnp.square(x).sum(-1) + EPSILON)  # noqa: E731
+    norm = lambda x: jnp.sqrt(jnp.square(x).sum(-1) + EPSILON)
     return 1.0 - (predicted * target).sum(-1) / (norm(predicted) * norm(target))
 
 

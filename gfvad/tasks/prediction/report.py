@@ -231,7 +231,7 @@ def misses(videos: Sequence[ScoredVideo]) -> list[list[str]]:
         within = f"{roc_auc(video.scores, video.labels):.4f}" if y.any() and not y.all() else "-"
         worst = lambda x: (
             ", ".join(str(i + 1) for i in np.argsort(-x, kind="stable")[:3] if x[i] > 0) or "-"
-        )  # noqa: E731
+        )
         rows.append(
             [
                 video.name,

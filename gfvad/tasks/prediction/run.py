@@ -1,5 +1,5 @@
-"""A run of the predictive model, opened: its clips, ground truth, checkpoints and what an evaluation
-of it says (gfvad/tasks/task.py: OpenRun)."""
+"""A run of the predictive model, opened: its clips, ground truth, checkpoints and what an
+evaluation of it says (gfvad/tasks/task.py: OpenRun)."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def load(path: Path) -> Scorer | None:
             )
         pair = lambda name: (
             (arrays[f"{name}/mean"], arrays[f"{name}/spread"]) if f"{name}/mean" in arrays else None
-        )  # noqa: E731
+        )
         calibration = score_terms.Calibration(
             arrays["speed"], pair("relation"), pair("semantic"), about["mean"], about["std"]
         )

@@ -162,7 +162,7 @@ def errors(
         )
     if prediction.text is not None:
         said = batch.features["text_next"]
-        unit = lambda x: x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + losses.EPSILON)  # noqa: E731
+        unit = lambda x: x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + losses.EPSILON)
         found |= {
             "semantic": unit(said) - unit(prediction.text),
             "text": losses.text_error(prediction.text, said),

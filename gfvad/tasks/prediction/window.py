@@ -86,7 +86,7 @@ class ClipWindow:
     def _clip(self, t: int) -> Clip:
         first = self._count - len(self._frames)  # number of the oldest frame that is kept
         places = np.maximum(t + self._steps, 0) - first
-        take = lambda kept: np.stack([kept[i] for i in places])  # noqa: E731
+        take = lambda kept: np.stack([kept[i] for i in places])
         found = {"frames": take(self._frames)}
         if self._dis is not None:
             found["flow"] = take(self._flow)
@@ -169,6 +169,6 @@ class ScoreWindows:
 
 def _map(f: Any, first: score_terms.Readings, *more: score_terms.Readings) -> score_terms.Readings:
     """f of each array of one or several readings."""
-    optional = lambda get: None if get(first) is None else f(*map(get, (first, *more)))  # noqa: E731
+    optional = lambda get: None if get(first) is None else f(*map(get, (first, *more)))
     maps = {name: f(x, *(other.maps[name] for other in more)) for name, x in first.maps.items()}
     return score_terms.Readings(maps, optional(lambda r: r.semantic), optional(lambda r: r.text))

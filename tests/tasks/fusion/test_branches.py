@@ -151,7 +151,7 @@ def test_branch_and_unit_losses_agree_with_numpy():
     with jax.enable_x64(True):
         total, terms = losses.total_loss(output, batch, cfg, step=2)
         late = losses.total_loss(output, batch, cfg, step=20)[0]
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))
 
     def bce(z):
         scores = [
@@ -187,7 +187,7 @@ def test_branches_learn_the_fused_scores_of_abnormal_videos():
     logits, first, second = rng.normal(size=(3, 3, 5)) * 2
     mask = np.arange(5) < np.array([5, 3, 4])[:, None]
     abnormal = np.array([False, True, True])
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))
     with jax.enable_x64(True):
         output = Output(
             logits,
@@ -196,7 +196,7 @@ def test_branches_learn_the_fused_scores_of_abnormal_videos():
         )
         known = np.ones(3, bool)
         given = losses.LossInputs(output, None, None, None, mask, known, ~abnormal, abnormal)
-        term = lambda changed: losses.consistency(given._replace(output=changed))  # noqa: E731
+        term = lambda changed: losses.consistency(given._replace(output=changed))
         total, count = term(output)
         grads = jax.grad(lambda z: term(output._replace(logits=z))[0])(logits)
         own = jax.grad(lambda z: term(output._replace(aux={"branch/a": z}))[0])(first)

@@ -171,7 +171,7 @@ def convolution(p, x, dilation):
 
 
 def temporal_network(p, x, counts, mask):
-    relu, hide = lambda y: np.maximum(y, 0), lambda y: np.where(mask[:, None], y, 0.0)  # noqa: E731
+    relu, hide = lambda y: np.maximum(y, 0), lambda y: np.where(mask[:, None], y, 0.0)
     x = hide(x)
     parts = [
         hide(layer_norm(p[f"norm_{d}"], relu(convolution(p[f"dilated_{d}"], x, d))))
@@ -237,7 +237,7 @@ def gated_sum(p, content, counts):
 def oracle(kind, p, features, mask):
     """(logits [N], branches {m: [N]})."""
     content, counts = content_of(p, features, mask)
-    joined = lambda parts: np.concatenate(list(parts.values()), 1)  # noqa: E731
+    joined = lambda parts: np.concatenate(list(parts.values()), 1)
     if kind == "late":
         branches = {
             m: np.where(mask, dense(p[f"branch_{m}"], z)[:, 0], 0) for m, z in content.items()
@@ -583,7 +583,7 @@ def test_impossible_settings_are_refused_by_key(changes, message):
 
 def test_variants_are_the_kinds_and_join_in_either_order(repository, monkeypatch):
     monkeypatch.chdir(repository)
-    parse = lambda text: tasks.parse([f"--config=configs/{text}"]).config  # noqa: E731
+    parse = lambda text: tasks.parse([f"--config=configs/{text}"]).config
     for name, others in {
         "ucf": ("text", "scores", "i3d"),
         "xd": ("rgb", "audio_visual_text"),

@@ -268,7 +268,7 @@ def test_scoring_without_labels(trained, tiny_set, tmp_path):
         f"--input={source}",
         f"--output={tmp_path / 'scores.npz'}",
         *more,
-    )  # noqa: E731
+    )
     refused = score(tiny_set / "testing" / "frames")
     assert (
         refused.code == 2 and "--captions=FILE" in refused.err and refused.err.count("error:") == 1

@@ -239,7 +239,7 @@ def test_evaluation_by_numpy():
     prediction = jax.tree.map(np.float64, prediction)
     error = ((prediction.frame - (batch.features["frames"][:, -1] / 127.5 - 1)) ** 2).mean(-1)
     cells = error.reshape(4, 6, 4, 9, 4).mean((2, 4))
-    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
+    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
     said, heard = unit(prediction.text), unit(np.float64(batch.features["text_next"]))
     expected = {
         "appearance": cells,

@@ -38,7 +38,7 @@ def problem(size=4, seed=0):
     rng = np.random.default_rng(seed)
     batch = tiny_clips.batch(size, seed)
     shape = batch.features["frames"].shape
-    normal = lambda *s: rng.normal(size=s).astype(np.float32)  # noqa: E731
+    normal = lambda *s: rng.normal(size=s).astype(np.float32)
     flow = batch.features["flow"].shape
     prediction = Prediction(
         np.tanh(normal(size, *shape[2:])),

@@ -413,7 +413,7 @@ def test_gradients_are_finite_for_clips_without_any_motion():
     still = {name: np.zeros_like(x) for name, x in features.items()}
     loss = lambda p: sum(
         jnp.square(x).sum() for x in jax.tree.leaves(model.apply({"params": p}, still))
-    )  # noqa: E731
+    )
     gradient = jax.jit(jax.grad(loss))(params)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
     assert CELL * 3 == PATCH  # what the shapes above take for granted

@@ -125,7 +125,7 @@ def test_causal_scores_see_no_future():
     """The whole way to a score, with other readings after a frame."""
     cfg, now = config(causal=True), 15
     one, other = readings(30, 1), readings(30, 2)
-    join = lambda a, b: np.concatenate([a[: now + 1], b[now + 1 :]])  # noqa: E731
+    join = lambda a, b: np.concatenate([a[: now + 1], b[now + 1 :]])
     mixed = Readings(
         {n: join(x, other.maps[n]) for n, x in one.maps.items()},
         join(one.semantic, other.semantic),
