@@ -8,16 +8,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import compiling
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    )
-# compiling is most of the tests' time, and most of it is optimisation that tiny programs do not
-# need; commands that tests start inherit this
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+flags = os.environ.get("XLA_FLAGS", "")
+devices = 0 if "host_platform_device_count" in flags else 8
+# compiling is most of the tests' time; commands that tests start inherit this
+if os.environ.setdefault(compiling.SWITCH, "1") == "1":
+    os.environ["XLA_FLAGS"] = f"{flags} {compiling.xla_flags(devices)}".strip()
+elif devices:
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}"
 # what one test or command has compiled, the others read: a folder for this run, which its workers
 # and commands inherit
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
