@@ -12,7 +12,7 @@ none           | end excluded; `inclusive=True` gives [start, end + 1) ShanghaiT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -271,19 +271,11 @@ def parse_ped2(path: Path) -> dict[str, np.ndarray]:
     return {name: check_spans(f"{path}, {name}", numbers) for name, numbers in table.items()}
 
 
-def read_csv(
-    path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a CSV with a header as (where, {column: stripped text}); absent optional columns
-    are ''. DataError for anything malformed."""
-    return files.read_table(path, columns, optional)
-
-
 def parse_spans_csv(path: Path) -> Names:
     """spans.csv, 'name,start,end[,class]' in frames from 0, end excluded, a line a span ->
     {name: [(start, end, class)]} in time order."""
     table = Names(path.name)
-    for where, row in read_csv(path, ("name", "start", "end"), ("class",)):
+    for where, row in files.read_table(path, ("name", "start", "end"), ("class",)):
         ((start, end),) = check_spans(where, _integers(where, [row["start"], row["end"]])).tolist()
         if row["name"] not in table:
             table.add(where, row["name"], [])
@@ -303,7 +295,7 @@ def parse_units(path: Path) -> Names:
     not in their order from 0.
     """
     table = Names(path.name)
-    for where, row in read_csv(path, ("name", "unit", "start", "end")):
+    for where, row in files.read_table(path, ("name", "unit", "start", "end")):
         what = "seconds: extract the videos again"
         start = files.number(row["start"], f"{where}, start", what)
         end = files.number(row["end"], f"{where}, end", f"{what}, from {start:g}", start)
