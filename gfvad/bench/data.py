@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.options import Parser
 from gfvad.base.types import Video
-from gfvad.data import pipeline
+from gfvad.data import pipeline, streams
 from gfvad.data.features import records
 
 
@@ -145,10 +145,9 @@ def _rows(
     yield "records[i], random order", _measure((opened[i] for i in order), _video_size)
     for kept, cache_bytes in (("read through", 0), ("in memory", 1 << 40)):
         for threads in (0, 1, 2, 4):
-            options = {"cache_bytes": cache_bytes, "threads": threads}
-            iterator = pipeline.train_iterator(
-                opened, range(len(opened)), data_cfg, arguments.batch, 0, **options
-            )
+            examples = streams.Examples(opened, range(len(opened)), data_cfg, cache_bytes)
+            stream = streams.TrainStream(examples, arguments.batch, 0)
+            iterator = pipeline.TrainIterator(stream, threads)
             # two passes fill the memory
             for _ in range(-(-2 * len(opened) // arguments.batch) if cache_bytes else 0):
                 next(iterator)
@@ -157,7 +156,7 @@ def _rows(
                 _measure(itertools.islice(iterator, arguments.steps), _batch_size),
             )
     for threads in (0, 1, 2):
-        batches = pipeline.eval_batches(
+        batches = pipeline.EvalBatches(
             opened, range(len(opened)), data_cfg, cache_bytes=0, threads=threads
         )
         yield f"eval_batches, read through, {threads} threads", _measure(batches, _batch_size)

@@ -153,7 +153,9 @@ def videos(count: int, seed: int, **changes):
     s = Settings(**changes)
     world, out = generator.make_world(s, seed), []
     for index, scenario in enumerate(generator.draw_scenarios(s, seed, "test", count)):
-        sample = generator.simulate(s, world, seed, "test", index, int(scenario), 1)
+        sample = generator.simulate(
+            s, world, generator.video_stream(seed, "test", index), int(scenario), 1
+        )
         visual = bayes.log_likelihood(
             sample.rgb, world.rgb_basis, world.prototypes, s.latent_noise, s.rgb_noise
         )
@@ -268,7 +270,9 @@ def test_relation_events_show_in_the_disagreement_of_graphs_only():
     s, seed = Settings(), 2
     world, rows, y = generator.make_world(s, seed), [], []
     for index in range(60):
-        sample = generator.simulate(s, world, seed, "train", index, process.RELATIONAL, 1)
+        sample = generator.simulate(
+            s, world, generator.video_stream(seed, "train", index), process.RELATIONAL, 1
+        )
         kept = process.kinds(s).cover[sample.path.kind] == process.NONE
         graphs = []
         for x, basis in ((sample.rgb[0], world.rgb_basis), (sample.audio, world.audio_basis)):
@@ -454,7 +458,7 @@ def test_captions_mostly_tell_what_is_seen_and_rarely_what_is_heard():
     for _ in range(60):
         path = process.sample_path(rng, s, process.RELATIONAL, 100)
         visual, _ = generator.shown_prototypes(s, path)
-        for start, end, sentence in sentences.describe(rng, s, path):
+        for start, end, sentence in sentences.describe_path(rng, s, path):
             assert 0 <= start < end <= 100
             mismatch += sentence in sentences.MISMATCH
             if sentence not in sentences.MISMATCH and not any(

@@ -50,7 +50,7 @@ def prepare(
     mixed precision, for a full disk, and where `out_dir` holds something else.
     """
     target = Path(out_dir)
-    identity = set_identity.describe(layout)
+    identity = set_identity.identity_of(layout)
     with manifest_lib.locked(target):
         why = manifest_lib.stale(target, identity)
         if why is None:

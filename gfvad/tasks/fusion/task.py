@@ -25,7 +25,7 @@ def check(config: ConfigDict) -> None:
     from gfvad.tasks.fusion import registry
 
     registry.check_data(config.data)
-    corrupt.check(config.data.corruption, config.data.modalities)
+    corrupt.check_corruption(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
 
 
