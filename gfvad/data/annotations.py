@@ -146,14 +146,6 @@ def parse_frame_counts(path: Path) -> Names:
     return table
 
 
-def spans_of(labels: np.ndarray) -> np.ndarray:
-    """Frame labels [T] -> int64 [S, 2], the maximal runs of non-zero labels as half-open spans."""
-    edges = np.diff(np.concatenate([[0], (np.asarray(labels) != 0).astype(np.int8), [0]]))
-    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1).astype(
-        np.int64
-    )
-
-
 # ---- XD-Violence
 
 

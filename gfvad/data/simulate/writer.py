@@ -20,7 +20,6 @@ from gfvad.base.progress import Progress
 from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import prepared_folder
-from gfvad.data.annotations import spans_of
 from gfvad.data.ground_truth import SNIPPET
 from gfvad.data.simulate import process, sentences
 from gfvad.data.simulate.generator import (
@@ -35,6 +34,7 @@ from gfvad.data.simulate.generator import (
     video_stream,
 )
 from gfvad.data.simulate.process import Settings
+from gfvad.measure.frames import spans_of
 from gfvad.settings.config import check_values
 
 VERSION = 3  # of the generator: raise it whenever the same seed gives other numbers

@@ -70,7 +70,7 @@ def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
     from gfvad.measure import compare
 
-    return compare.frame_labels(_test_split(config))
+    return compare.labels_of_split(_test_split(config))
 
 
 def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:

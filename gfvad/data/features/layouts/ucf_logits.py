@@ -24,6 +24,7 @@ from gfvad.data.features.layouts.rules import NO_CLASS, UCF_FILES, UCF_TEST_NAME
 from gfvad.data.features.layouts.splits import list_claims
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.truth_audit import Stated, frame_labels
+from gfvad.measure.frames import spans_of
 
 FILES = {"train": "i3d_logits_train.npz", "test": "i3d_logits_test_dev.npz"}
 LABELS = "frame_labels_test_dev.npz"
@@ -142,5 +143,5 @@ class UcfLogits(Layout):
                 f"{where}: {len(mask):,} labels, and about {lasts:,.0f} frames by the captions;"
                 " expected one a frame"
             )
-        spans = annotations.spans_of(mask)
+        spans = spans_of(mask)
         return Truth(len(mask), spans, entry.classes * len(spans))
