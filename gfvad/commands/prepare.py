@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dataset == SIMULATED:
         from gfvad.data import simulate
 
-        cfg.root = str(simulate.write(Path(cfg.root), cfg.simulated))
+        cfg.root = str(simulate.simulated_folder(Path(cfg.root), cfg.simulated))
         print(f"simulated set: {cfg.root}")
     layout = layouts.open_layout(cfg)
     report = audit.audit(layout, deep=arguments.deep)

@@ -92,9 +92,8 @@ def align(features: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.
             f"{where}: modalities of {rows} rows; "
             f"expected a difference of at most {MAX_GAP}, extract or copy the odd one again"
         )
-    return {m: array[:, :shortest] for m, array in features.items()}, sum(
-        n > shortest for n in units.values()
-    )
+    cut = sum(n > shortest for n in units.values())
+    return {m: array[:, :shortest] for m, array in features.items()}, cut
 
 
 class Crops:
@@ -111,14 +110,10 @@ class Crops:
 
     def require(self, modality: str, name: str, crops: int, units: int) -> None:
         """As `add`. Raises DataError where the video differs from the first one."""
-        other = next(iter(self._seen.get(modality, {name: (crops, units)}).items()))
         self.add(modality, name, crops, units)
-        if other[1][0] != crops:
-            raise DataError(
-                _unequal(
-                    modality, name, crops, units, f"{other[0]} has {other[1][0]} of {other[1][1]}"
-                )
-            )
+        other, (count, of) = next(iter(self._seen[modality].items()))
+        if count != crops:
+            raise DataError(_unequal(modality, name, crops, units, f"{other} has {count} of {of}"))
 
     def odd(self) -> list[tuple[str, str]]:
         """(video, what is wrong) of those that differ from most."""
@@ -126,25 +121,13 @@ class Crops:
         for modality, videos in self._seen.items():
             counts = collections.Counter(crops for crops, _ in videos.values())
             usual = max(counts, key=lambda crops: (counts[crops], -crops))
-            if len(counts) > 1 and counts[usual] == 1:  # no two alike: none of them is right
-                found += [
-                    (
-                        name,
-                        _unequal(
-                            modality,
-                            name,
-                            *one,
-                            f"{len(counts)} numbers among {len(videos)} videos",
-                        ),
-                    )
-                    for name, one in videos.items()
-                ]
-            elif len(counts) > 1:
-                found += [
-                    (n, _unequal(modality, n, *one, f"{counts[usual]} videos have {usual}"))
-                    for n, one in videos.items()
-                    if one[0] != usual
-                ]
+            others = f"{counts[usual]} videos have {usual}"
+            alike = counts[usual] > 1
+            if not alike:  # none of them is right
+                others = f"{len(counts)} numbers among {len(videos)} videos"
+            for name, one in videos.items() if len(counts) > 1 else ():
+                if not alike or one[0] != usual:
+                    found.append((name, _unequal(modality, name, *one, others)))
         return found
 
 
@@ -184,11 +167,8 @@ def frame_labels(array: np.ndarray, where: str, length: int | None = None) -> np
     and values that are not 0 or 1."""
     array = np.asarray(array)
     if array.ndim != 1 or not array.size or (length is not None and len(array) != length):
-        expected = "one 0 or 1 a frame" + (
-            ""
-            if length is None
-            else f", {length} of them: use the frames that the labels were made for"
-        )
+        many = f", {length} of them: use the frames that the labels were made for"
+        expected = f"one 0 or 1 a frame{'' if length is None else many}"
         raise DataError(f"{where}: shape {array.shape}; expected {expected}")
     return _zeros_and_ones(array, where, "frame", (0, 1)).astype(np.uint8)
 
@@ -197,15 +177,8 @@ def pixel_labels(array: np.ndarray, where: str) -> np.ndarray:
     """Masks of pixels as bool, of the same shape. Raises DataError for values that are not 0 and
     1 (or 0 and 255, as pictures have it)."""
     array = np.asarray(array)
-    return (
-        _zeros_and_ones(
-            array,
-            where,
-            "place",
-            (0, 255) if array.size and array.dtype.kind in "iu" and array.max() == 255 else (0, 1),
-        )
-        != 0
-    )
+    picture = array.size and array.dtype.kind in "iu" and array.max() == 255
+    return _zeros_and_ones(array, where, "place", (0, 255) if picture else (0, 1)) != 0
 
 
 def _zeros_and_ones(
@@ -234,15 +207,10 @@ def check_table(array: np.ndarray, count: int, where: str, allowed: Sequence[obj
             f"{where}: shape {list(array.shape)}; expected {count} entries, one a video: write it"
             " again"
         )
-    if allowed:
-        bad = [
-            i
-            for i, value in enumerate(array.tolist())
-            if (value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
-            not in allowed
-        ]
-        if bad:
-            raise DataError(
-                f"{where}: {array.tolist()[bad[0]]!r} at {bad[0]} (from 0), {len(bad):,} such;"
-                f" expected {some(map(str, allowed))}"
-            )
+    text = lambda value: value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    bad = [i for i, value in enumerate(array.tolist()) if allowed and text(value) not in allowed]
+    if bad:
+        raise DataError(
+            f"{where}: {array.tolist()[bad[0]]!r} at {bad[0]} (from 0), {len(bad):,} such;"
+            f" expected {some(map(str, allowed))}"
+        )

@@ -61,7 +61,7 @@ def resolve(
     simulated = use_simulated(data_cfg)
     cache = cache_dir(data_cfg)
     if simulated:
-        data_cfg.root = str(simulate.write(cache / "simulated", data_cfg.simulated))
+        data_cfg.root = str(simulate.simulated_folder(cache / "simulated", data_cfg.simulated))
     layout = layouts.open_layout(data_cfg)
     dataset = data_cfg.dataset + (SIMULATED if simulated else "")
     out = cache / "prepared" / f"{dataset}-{_key(data_cfg)}"

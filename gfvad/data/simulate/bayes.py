@@ -179,7 +179,7 @@ class Truth(NamedTuple):
 
 
 def read_truth(root: str | os.PathLike, split: str = "test") -> Truth:
-    """Opens the folder that `simulate.write` returned. Raises DataError where it is none, or of
+    """Opens the folder that `simulated_folder` returned. Raises DataError where it is none, or of
     another version of the generator."""
     root = Path(root)
     content = writer.read_manifest(root)

@@ -69,7 +69,7 @@ class Written(NamedTuple):
 DEFAULTS = Settings()
 
 
-def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
+def simulated_folder(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     """The folder below `root` that holds the simulated set of `cfg` (config.data.simulated:
     train_videos, test_videos, seed, crops).
 
@@ -133,7 +133,7 @@ def is_complete(folder: Path, identity: dict[str, Any]) -> bool:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a simulated set. Raises DataError where there is none."""
-    what = "the manifest of a simulated set: run gfvad.data.simulate.write"
+    what = "the manifest of a simulated set: run gfvad.data.simulate.simulated_folder"
     return read_json(folder / MANIFEST, what)
 
 
