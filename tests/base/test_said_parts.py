@@ -234,7 +234,8 @@ def test_ctrl_c_at_any_moment(repository, body):
             " time.sleep(20)\nsys.exit(gfvad.base.errors.run_command(run))"
         )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": repository}
-    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731: a job in the background inherits that it is ignored
+    # a job in the background inherits that the signal is ignored
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, "-c", text], preexec_fn=heard, **pipes)
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)
