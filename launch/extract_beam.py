@@ -8,7 +8,7 @@ through tensorflow-datasets (no TensorFlow).
     python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=DataflowRunner -- --project=P --region=R --temp_location=gs://B/tmp \
         --sdk_container_image=IMAGE
 
-Arguments are those of `python -m gfvad.extract` but --workers; what stands behind `--` goes to
+Arguments are those of `gfvad extract` but --workers; what stands behind `--` goes to
 Beam. Its files are the same to the bit: elements are files, workers run the same function and write
 MODALITY/NAME.npy, so the videos and DIR have to be paths that every worker sees (a network file
 system, a mounted bucket), and the workers need gfvad and launch/requirements-video.txt (an image,

@@ -293,7 +293,8 @@ class OwnModel(PreTrainedModel):
         rates = [x.item() for x in torch.linspace(0, 0.1, 2)]
         self.embed = torch.nn.Conv2d(3, config.hidden_size, config.patch_size, config.patch_size)
     def forward(self, pixel_values):
-        return BaseModelOutput(last_hidden_state=self.embed(pixel_values).flatten(2).transpose(1, 2))
+        units = self.embed(pixel_values).flatten(2).transpose(1, 2)
+        return BaseModelOutput(last_hidden_state=units)
 """
 
 
@@ -352,9 +353,8 @@ def test_a_folder_says_what_it_is_without_torch(tmp_path):
         "size": {"shortest_edge": 224},
         "crop_size": {"height": 224, "width": 224},
     }
-    encoder = open_vision(
-        f"transformers:{write_folder(tmp_path / 'clip', config=bare, processor={'image_processor': processor})}"
-    )
+    folder = write_folder(tmp_path / "clip", config=bare, processor={"image_processor": processor})
+    encoder = open_vision(f"transformers:{folder}")
     assert (encoder.width, encoder.grid) == (768, (7, 7))
 
 
