@@ -17,7 +17,7 @@ from gfvad.base.names import canonical, natural
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import finding
 from gfvad.encoders.registry import UnitEncoder
-from gfvad.encoders.units import Grouper, Picture, Sound, Unit
+from gfvad.encoders.units import Grouper, Unit
 from gfvad.extraction import media
 from gfvad.extraction.media import MediaInfo
 
@@ -111,18 +111,12 @@ def name_of(path: str) -> str:
     )
 
 
-def grouped(source: Iterable[Picture | Sound], sound: bool, fps: float) -> Iterator[Unit]:
+def units(source: media.Media) -> Iterator[Unit]:
     """Frames and sound cut into units as they come, the last one at the end of the source."""
-    grouper = Grouper(sound, fps)
+    grouper = Grouper(source.info.sound, source.info.fps)
     for piece in source:
         yield from grouper.push(piece)
     yield from grouper.finish()
-
-
-def units(path: str | os.PathLike, threads: int = 0) -> Iterator[Unit]:
-    """The units of a video file. Raises DataError as `media.pieces`."""
-    with media.open_media(path, threads=threads) as source:
-        yield from grouped(source, source.info.sound, source.info.fps)
 
 
 def by_modality(encoders: Sequence[UnitEncoder]) -> dict[str, UnitEncoder]:
@@ -148,7 +142,7 @@ def extract_video(
 
     name: what the video is called where an encoder looks something up (default: `name_of` its
     file). threads: of the decoder. watch: told of every unit that is done; what it raises ends the
-    work. Raises DataError as `media.pieces` does, and for features that are not finite numbers.
+    work. Raises DataError as `media.open_media` does, and for features that are not finite numbers.
     """
     bound = {
         m: encoder.of(name or name_of(Path(path).name))
@@ -158,7 +152,7 @@ def extract_video(
     times: list[tuple[float, float]] = []
     frames = 0
     with media.open_media(path, threads=threads) as source:
-        for unit in grouped(source, source.info.sound, source.info.fps):
+        for unit in units(source):
             for m, encoder in bound.items():
                 rows[m].append(_checked(encoder.encode(unit), encoder, path, unit))
             times.append((unit.start, unit.end))

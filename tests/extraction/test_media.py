@@ -16,7 +16,7 @@ from gfvad.extraction import clocks, live_sources, media, videos
 
 def split(path, **settings):
     """(pictures, sounds) of a file."""
-    found = list(media.pieces(path, **settings))
+    found = list(media.open_media(path, **settings))
     return [p for p in found if isinstance(p, Picture)], [p for p in found if isinstance(p, Sound)]
 
 
@@ -27,6 +27,10 @@ def heard(sounds):
         at = max(round(s.time * RATE), 0)
         track[at : at + len(s.samples)] = s.samples[-(len(track) - at) :]
     return track
+
+
+def units(path):
+    return videos.units(media.open_media(path))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
@@ -62,7 +66,7 @@ def test_pictures_and_sound(tmp_path, suffix):
 def test_all_units_hear_their_moment(tmp_path):
     """A tone in the second half alone: units before it are silent."""
     sound = np.concatenate([np.zeros(2 * RATE, np.float32), tone(2.0)])
-    found = list(videos.units(write_media(tmp_path / "a.mp4", 100, sound=sound)))
+    found = list(units(write_media(tmp_path / "a.mp4", 100, sound=sound)))
     assert [u.index for u in found] == list(range(7)) and [len(u.frames) for u in found] == [
         16
     ] * 6 + [4]
@@ -76,7 +80,7 @@ def test_order_in_the_file_does_not_matter(tmp_path):
     """All of the sound before the pictures, or behind them: the same units."""
     one = write_media(tmp_path / "a.mkv", 60, sound=tone(2.4), codec="mpeg4", sound_first=True)
     other = write_media(tmp_path / "b.mkv", 60, sound=tone(2.4), codec="mpeg4")
-    for a, b in zip(videos.units(one), videos.units(other), strict=True):
+    for a, b in zip(units(one), units(other), strict=True):
         assert (a.start, a.end) == (b.start, b.end)
         np.testing.assert_array_equal(a.frames, b.frames)
         np.testing.assert_array_equal(a.sound, b.sound)
@@ -90,7 +94,7 @@ def test_sound_that_starts_late_or_ends_early(tmp_path):
     ):
         behind, units = 0, []
         grouper = videos.Grouper(True, 10.0)
-        for piece in media.pieces(path):
+        for piece in media.open_media(path):
             behind += isinstance(piece, Picture)
             found = grouper.push(piece)
             units += found
@@ -103,10 +107,10 @@ def test_sound_that_starts_late_or_ends_early(tmp_path):
 
 def test_silent_soundless_and_single(tmp_path):
     silent = write_media(tmp_path / "silent.mp4", 20, sound=np.zeros(RATE, np.float32))
-    assert all(not u.sound.any() for u in videos.units(silent))
+    assert all(not u.sound.any() for u in units(silent))
     soundless = write_media(tmp_path / "soundless.mp4", 20)
-    assert not media.info(soundless).sound and all(u.sound is None for u in videos.units(soundless))
-    (unit,) = videos.units(write_media(tmp_path / "one.mp4", 1))
+    assert not media.info(soundless).sound and all(u.sound is None for u in units(soundless))
+    (unit,) = units(write_media(tmp_path / "one.mp4", 1))
     assert (unit.start, unit.end, len(unit.frames)) == (0.0, pytest.approx(0.04), 1)
 
 
@@ -132,7 +136,7 @@ def test_variable_rate(tmp_path):
 
 def test_clock():
     """Timestamps that lack, stand still, run back or jump."""
-    clock = clocks._Clock(0.04)
+    clock = clocks.Clock(0.04)
     assert [
         round(clock(t), 2) for t in (5.0, 5.04, None, 5.02, 5.2, 0.0, 0.04, 90000.0, 90000.5)
     ] == [5.0, 5.04, 5.08, 5.12, 5.2, 5.24, 5.28, 5.32, 5.82]
@@ -209,10 +213,10 @@ def broken_files(folder):
 def test_broken_files_by_name(tmp_path):
     for name, (path, words) in broken_files(tmp_path).items():
         with pytest.raises(DataError) as raised:
-            list(media.pieces(path))
+            list(media.open_media(path))
         assert str(path) in str(raised.value) and words in str(raised.value), name
     with pytest.raises(DataError, match="nothing.mp4"):
-        list(media.pieces(tmp_path / "nothing.mp4"))
+        list(media.open_media(tmp_path / "nothing.mp4"))
 
 
 def test_names_of_every_kind(tmp_path):
@@ -230,7 +234,7 @@ def test_damaged_sound_is_silence(tmp_path):
         content[at : at + size] = b"\xff" * size
     path.write_bytes(content)
     pictures, sounds = split(path)
-    assert len(pictures) == 50 and len(list(videos.units(path))) == 4 and sounds
+    assert len(pictures) == 50 and len(list(units(path))) == 4 and sounds
 
 
 # ---- live
