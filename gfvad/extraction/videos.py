@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,12 +77,12 @@ def _below(path: Path, passed: list[Path]) -> Iterator[VideoSource]:
                 f"{path}: not found; expected a video file or a folder of them: check the path"
             )
         require_regular(path, "a video file or a folder of them")
-        yield VideoSource(name_of(path.name), path, (path.absolute().parent.name,))
+        yield VideoSource(video_name(path.name), path, (path.absolute().parent.name,))
         return
     none, before = True, len(passed)
     for file in finding.below(path, passed):
         none, inside = False, file.relative_to(path)
-        yield VideoSource(name_of(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
+        yield VideoSource(video_name(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
     if none:
         said = finding.passed_over(passed[before:]) or "it is empty"
         raise DataError(
@@ -91,7 +91,7 @@ def _below(path: Path, passed: list[Path]) -> Iterator[VideoSource]:
         )
 
 
-def name_of(path: str) -> str:
+def video_name(path: str) -> str:
     """A path below its input folder to a name that can be a file's and a field in every table: no
     suffix, '__' for '/', one spelling of each letter.
 
@@ -140,12 +140,12 @@ def extract_video(
 ) -> Extracted:
     """Features of a video file by encoders of distinct modalities.
 
-    name: what the video is called where an encoder looks something up (default: `name_of` its
+    name: what the video is called where an encoder looks something up (default: `video_name` its
     file). threads: of the decoder. watch: told of every unit that is done; what it raises ends the
     work. Raises DataError as `media.open_media` does, and for features that are not finite numbers.
     """
     bound = {
-        m: encoder.of(name or name_of(Path(path).name))
+        m: encoder.of(name or video_name(Path(path).name))
         for m, encoder in by_modality(encoders).items()
     }
     rows: dict[str, list[np.ndarray | None]] = {m: [] for m in bound}

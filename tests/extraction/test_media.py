@@ -274,7 +274,7 @@ def test_a_stream_that_breaks_is_opened_again():
     gone = DataError("rtsp://x: connection lost")
     script = Script([0.0, 0.1, gone], gone, gone, [0.0, 0.1], [0.0, gone], gone)
     said, waits = [], []
-    stream = live_sources.live(
+    stream = live_sources.Live(
         "rtsp://x", say=said.append, sleep=waits.append, opener=script, reconnect=3.0, max_retries=4
     )
     times = []
@@ -290,7 +290,7 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
     gone = DataError("rtsp://user:pass@x: cannot be opened (Connection refused)")
     said, waits = [], []
     script = Script(gone, gone, gone, [0.0, 0.1, DataError("enough")], gone)
-    stream = live_sources.live(
+    stream = live_sources.Live(
         "rtsp://user:pass@x", say=said.append, sleep=waits.append, opener=script, max_retries=3
     )
     assert waits == [1.0, 2.0, 4.0] and stream.breaks == 0 and stream.info.fps == 10.0
@@ -303,14 +303,14 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
 def test_a_stream_that_may_not_be_opened_again():
     script = Script([0.0, DataError("rtsp://x: connection lost")])
     with pytest.raises(DataError, match="connection lost"):
-        list(live_sources.live("rtsp://x", opener=script, reconnect=0))
+        list(live_sources.Live("rtsp://x", opener=script, reconnect=0))
     with pytest.raises(DataError, match="refused"):
-        live_sources.live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
+        live_sources.Live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
 
 
 def test_a_stream_of_stated_length_ends():
     assert (
-        len(list(live_sources.live("http://x/a.mp4", opener=Script([0.0, 0.1], duration=0.2)))) == 2
+        len(list(live_sources.Live("http://x/a.mp4", opener=Script([0.0, 0.1], duration=0.2)))) == 2
     )
 
 
@@ -329,7 +329,7 @@ def test_sound_that_is_gone_after_a_break():
         script.opened += 1
         return found
 
-    stream = live_sources.live("rtsp://x", opener=counted, sleep=lambda s: None, max_retries=1)
+    stream = live_sources.Live("rtsp://x", opener=counted, sleep=lambda s: None, max_retries=1)
     found = []
     grouper = videos.Grouper(True, 10.0)
     with pytest.raises(DataError):
@@ -342,9 +342,9 @@ def test_sound_that_is_gone_after_a_break():
 
 def test_a_file_once_and_again_and_again(tmp_path):
     path = write_media(tmp_path / "a.mp4", 10, sound=tone(0.4))
-    stream = live_sources.live(path)
+    stream = live_sources.Live(path)
     assert stream.info.sound and sum(isinstance(p, Picture) for p in stream) == 10
-    stream, times = live_sources.live(path, loop=True), []
+    stream, times = live_sources.Live(path, loop=True), []
     while len(times) < 35:
         piece = next(stream)
         if isinstance(piece, Picture):
@@ -355,15 +355,15 @@ def test_a_file_once_and_again_and_again(tmp_path):
 
 def test_sources_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match="no such device /dev/video99"):
-        live_sources.live("camera:99", reconnect=0)
+        live_sources.Live("camera:99", reconnect=0)
     with pytest.raises(
         DataError, match="not there yet .*no such device /dev/video99.* and 2 attempts"
     ):
-        live_sources.live("camera:99", max_retries=2, sleep=lambda s: None)
+        live_sources.Live("camera:99", max_retries=2, sleep=lambda s: None)
     with pytest.raises(ConfigError, match="rstp://.*cannot read such a source"):
-        live_sources.live("rstp://user:pass@host/1")
+        live_sources.Live("rstp://user:pass@host/1")
     with pytest.raises(DataError, match="nothing.mp4"):
-        live_sources.live(tmp_path / "nothing.mp4")
+        live_sources.Live(tmp_path / "nothing.mp4")
     assert (
         live_sources.is_file("camera.mp4")
         and not live_sources.is_file("rtsp://host/1")
