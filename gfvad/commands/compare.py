@@ -27,10 +27,12 @@ from gfvad.base.options import Parser
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    forms = {"summary": summary, "breakdown": breakdown, "folds": folds, "published": published}
-    if argv and argv[0] in forms:
-        return forms[argv[0]](argv[1:])
-    return pair(argv)
+    forms = {"summary": summary, "breakdown": breakdown, "folds": folds}
+    if argv[:1] == ["published"]:
+        from gfvad.bench import published
+
+        return published.run(argv[1:])
+    return forms[argv[0]](argv[1:]) if argv and argv[0] in forms else pair(argv)
 
 
 def pair(argv: Sequence[str]) -> int:
@@ -152,10 +154,3 @@ def folds(argv: Sequence[str]) -> int:
     tables = [lib.joined_table(lib.join(options.folders, name), name) for name in options.metric]
     print("\n\n".join(tables))
     return 0
-
-
-def published(argv: Sequence[str]) -> int:
-    """Score files of published models through this evaluation."""
-    from gfvad.bench import published as lib
-
-    return lib.run(argv)

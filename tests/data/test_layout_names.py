@@ -372,7 +372,7 @@ def test_names_of_frames(tmp_path):
 
 def sources(*names):
     return [
-        videos.VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        videos.VideoSource(videos.video_name(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
         for n in names
     ]
 

@@ -322,7 +322,7 @@ def clips(tmp_path_factory):
     return tiny_clips.write_set(tmp_path_factory.mktemp("clips"), captions=False, truth=False)
 
 
-def label_files(root, changed={}, **more):
+def label_files(root, changed=None, **more):
     import tiny_clips
 
     for name, count in zip(("01", "02", "03"), tiny_clips.TEST):
@@ -330,7 +330,7 @@ def label_files(root, changed={}, **more):
         row[:1] = 1
         ff.save(
             root / "testing/test_frame_mask" / f"{name}.npy",
-            changed.get(name, row),
+            (changed or {}).get(name, row),
         )
     for name, row in more.items():
         ff.save(root / "testing/test_frame_mask" / f"{name}.npy", row)

@@ -179,7 +179,7 @@ class Layout:
             first = [p for p in errors if p.kind == errors[0].kind]
             further, names = len(errors) - len(first), some(p.where for p in first)
             rest = f"; {further} further errors of other kinds" if further else ""
-            command = f"python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check"
+            command = f"gfvad prepare --dataset={self.kind} --source={self.root} --check"
             hint = "" if self.kind == "input" else f". `{command}` lists all"
             raise DataError(
                 f"{self.root} ({split}): {len(first)} x {errors[0].kind}: {names}:"
