@@ -133,8 +133,9 @@ def seeds_table(rows: Sequence[Row]) -> str:
     for row in rows:
         cells = [row.dataset, row.label, str(len(row.seeds))]
         for v in (row.values[metric] for metric in COLUMNS):
-            several = f" ± {v.std(ddof=1):.4f} ({v.min():.4f} to {v.max():.4f})"
-            cells.append(f"{v.mean():.4f}{several if len(v) > 1 else ''}")
+            cells.append(f"{v.mean():.4f}")
+            if len(v) > 1:
+                cells[-1] += f" ± {v.std(ddof=1):.4f} ({v.min():.4f} to {v.max():.4f})"
         lines.append(cells)
     head, *body = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
