@@ -12,13 +12,12 @@ import compiling
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-flags = os.environ.get("XLA_FLAGS", "")
-devices = 0 if "host_platform_device_count" in flags else 8
 # compiling is most of the tests' time; commands that tests start inherit this
-if os.environ.setdefault(compiling.SWITCH, "1") == "1":
-    os.environ["XLA_FLAGS"] = f"{flags} {compiling.xla_flags(devices)}".strip()
-elif devices:
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}"
+os.environ.setdefault(compiling.SWITCH, "1")
+flags = os.environ.get("XLA_FLAGS", "").split()
+known = {flag.split("=")[0] for flag in flags}
+flags += [flag for flag in compiling.xla_flags(8).split() if flag.split("=")[0] not in known]
+os.environ["XLA_FLAGS"] = " ".join(flags)
 # what one test or command has compiled, the others read: a folder for this run, which its workers
 # and commands inherit
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -28,6 +27,25 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# begun first, so that no process is alone with one of them in the end
+LONGEST = (
+    "bench/test_fuzz.py",
+    "commands/test_commands.py",
+    "commands/test_commands_after.py",
+    "train/test_parallel.py",
+    "ablation/test_ablate.py",
+    "tasks/test_optimised.py",
+    "tasks/prediction/test_clip_job.py",
+    "tasks/fusion/test_foils.py",
+    "reporting/test_report.py",
+    "train/test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; launch/test.sh hands files to processes in this order."""
+    place = {str(REPOSITORY / "tests" / name): i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(place)))
 
 
 @pytest.fixture(scope="session")
