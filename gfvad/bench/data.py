@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base.options import Parser
 from gfvad.base.types import Batch, Video
-from gfvad.data import pipeline
+from gfvad.data import pipeline, streams
 from gfvad.data.features import records
 
 
@@ -131,22 +131,14 @@ def _rows(
     everything = range(len(opened))
     for kept, cache_bytes in (("read through", 0), ("in memory", 1 << 40)):
         for threads in (0, 1, 2, 4):
-            iterator = pipeline.train_iterator(
-                opened,
-                everything,
-                data_cfg,
-                arguments.batch,
-                0,
-                cache_bytes=cache_bytes,
-                threads=threads,
-            )
+            examples = streams.Examples(opened, everything, data_cfg, cache_bytes)
+            stream = streams.TrainStream(examples, arguments.batch, 0)
+            iterator = pipeline.TrainIterator(stream, threads)
             # two passes fill the memory
             for _ in range(-(-2 * len(opened) // arguments.batch) if cache_bytes else 0):
                 next(iterator)
             rates = _measure(_sizes(itertools.islice(iterator, arguments.steps)))
             yield f"train_iterator, {kept}, {threads} threads", rates
     for threads in (0, 1, 2):
-        batches = pipeline.eval_batches(
-            opened, everything, data_cfg, cache_bytes=0, threads=threads
-        )
+        batches = pipeline.EvalBatches(opened, everything, data_cfg, cache_bytes=0, threads=threads)
         yield f"eval_batches, read through, {threads} threads", _measure(_sizes(batches))

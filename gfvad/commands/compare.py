@@ -45,7 +45,7 @@ def pair(argv: Sequence[str]) -> int:
     option("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     from gfvad.measure import compare
-    from gfvad.measure.results import plain, read_scores
+    from gfvad.measure.results import json_tree, read_scores
     from gfvad.tasks import frame_labels
 
     runs = [compare.find_runs(folder) for folder in (options.a, options.b)]
@@ -56,7 +56,7 @@ def pair(argv: Sequence[str]) -> int:
     if options.json:
         trees = [result._asdict() for result in results]
         trees = [t | {"a": t["a"]._asdict(), "b": t["b"]._asdict()} for t in trees]
-        print(json.dumps([plain(tree) for tree in trees]))
+        print(json.dumps([json_tree(tree) for tree in trees]))
         return 0
     print("\n".join(compare.text(result, (str(options.a), str(options.b))) for result in results))
     print(
@@ -83,7 +83,7 @@ def summary(argv: Sequence[str]) -> int:
     from gfvad.measure import summary as lib
 
     rows = lib.summarise([path for folder in options.runs for path in lib.find(folder)])
-    print(lib.table(rows))
+    print(lib.seeds_table(rows))
     print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
     if beside := lib.table_beside(rows):
         print(
@@ -140,6 +140,6 @@ def folds(argv: Sequence[str]) -> int:
     about = "of the ablations' tables (default: auc auc_video)"
     option("--metric", nargs="+", default=metrics, help=about)
     options = parser.parse_args(argv)
-    tables = [lib.table(lib.join(options.folders, name), name) for name in options.metric]
+    tables = [lib.joined_table(lib.join(options.folders, name), name) for name in options.metric]
     print("\n\n".join(tables))
     return 0

@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 
 from gfvad.base.files import parse_json, read_text
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.annotations import spans_of
-from gfvad.measure.frames import compress
+from gfvad.measure.frames import compress, spans_of
 from gfvad.measure.metrics import cumulative_counts, ranking_metrics
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
