@@ -32,9 +32,13 @@ class Appearance(UnitEncoder):
         ).astype(np.float32)
 
 
-def oriented(picture: np.ndarray) -> np.ndarray:
-    """Mean gradient of each cell by orientation, float32 [h, w] in [0, 1] -> [GRID, GRID,
-    ORIENTATIONS]; bin 0 from 0 to 20 degrees."""
+def by_orientation(picture: np.ndarray) -> list[np.ndarray]:
+    """Magnitudes [h, w] of the gradients of each of ORIENTATIONS, 0 at other pixels.
+
+    picture float32 [h, w] in [0, 1]. Gradients are Sobel's over 8, in change a pixel; orientations
+    are unsigned, bin 0 from 0 to 20 degrees between the gradient and the horizontal (histogram of
+    oriented gradients, Dalal and Triggs 2005, without its blocks).
+    """
     dx, dy = (
         cv2.Sobel(picture, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1))
     )
@@ -43,13 +47,14 @@ def oriented(picture: np.ndarray) -> np.ndarray:
         np.floor(np.mod(np.arctan2(dy, dx), np.pi) / np.pi * ORIENTATIONS).astype(int)
         % ORIENTATIONS
     )
-    return np.stack(
-        [
-            cv2.resize(np.where(bins == k, strength, 0), (GRID, GRID), interpolation=cv2.INTER_AREA)
-            for k in range(ORIENTATIONS)
-        ],
-        -1,
-    )
+    return [np.where(bins == k, strength, 0) for k in range(ORIENTATIONS)]
+
+
+def oriented(picture: np.ndarray) -> np.ndarray:
+    """Mean gradient of each cell by orientation, float32 [h, w] in [0, 1] -> [GRID, GRID,
+    ORIENTATIONS]."""
+    cells = lambda part: cv2.resize(part, (GRID, GRID), interpolation=cv2.INTER_AREA)
+    return np.stack([cells(part) for part in by_orientation(picture)], -1)
 
 
 def colours(rgb: np.ndarray) -> np.ndarray:

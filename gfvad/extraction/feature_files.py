@@ -18,10 +18,6 @@ from gfvad.base.errors import FULL, cannot_write
 from gfvad.base.files import safe_cell
 from gfvad.base.types import ConfigError
 from gfvad.encoders.registry import UnitEncoder
-from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
-from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import LABELS as LABELS
-from gfvad.extraction.ownership import SPANS as SPANS
 from gfvad.extraction.videos import VERSION, Extracted
 
 PARTIAL = ".partial"  # suffix of files that are being written

@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,7 @@ from gfvad.extraction.feature_files import (
     save_table,
     stamp,
 )
-from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
-from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, is_whole, sha256
-from gfvad.extraction.ownership import LABELS as LABELS
-from gfvad.extraction.ownership import SPANS as SPANS
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, TIMES, OwnFeatures, is_whole, sha256
 from gfvad.extraction.videos import VERSION, VideoSource
 
 FORMAT = 1
@@ -56,18 +52,7 @@ LOCK = locks.LOCK
 
 
 # of a video's record
-NEEDED = {
-    "path",
-    "size",
-    "mtime_ns",
-    "sha256",
-    "fps",
-    "frames",
-    "units",
-    "missing",
-    "encoders",
-    "files",
-}
+NEEDED = "path size mtime_ns sha256 fps frames units missing encoders files"
 
 
 class Book:
@@ -107,11 +92,6 @@ class Book:
     def __exit__(self, *exception) -> None:
         self._stack.close()
 
-    def begin(self, tables: Sequence[str], features: Sequence[str]) -> None:
-        """Claims the files that a call will write. Raises DataError where one of them is
-        somebody else's, or was changed by somebody."""
-        self.own.begin(self.videos, tables, features)
-
     def _read(self) -> None:
         path = self.out / MANIFEST
         if path.is_file():
@@ -121,7 +101,7 @@ class Book:
                     f"{path}: features in layout {known.get('layout')}, asked for {self.layout}:"
                     f" give another --out, or --layout={known.get('layout')}"
                 )
-            times = _read_units(self.out / UNITS)
+            times = _read_units(self.out / TIMES)
             try:
                 self.encoders, self.failed = dict(known["encoders"]), dict(known["failed"])
                 self.videos = {
@@ -130,7 +110,9 @@ class Book:
                     if len(times.get(name, {}).get("start", ())) == r["units"]
                 }
                 # others are done again
-                self.videos = {name: r for name, r in self.videos.items() if not NEEDED - set(r)}
+                self.videos = {
+                    name: r for name, r in self.videos.items() if set(NEEDED.split()) <= set(r)
+                }
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise DataError(
                     f"{path}: damaged ({type(error).__name__}: {error}); expected the manifest of"
@@ -205,7 +187,7 @@ class Book:
 
     def sorted(self) -> dict[str, dict[str, Any]]:
         """What is done, by name."""
-        return {name: self.videos[name] for name in sorted(self.videos, key=natural)}
+        return dict(sorted(self.videos.items(), key=lambda item: natural(item[0])))
 
     def close(self) -> None:
         """Writes the tables and the manifest: format, kind, layout, versions, encoders {modality:
@@ -220,7 +202,7 @@ class Book:
             for n, r in done.items()
             for k, (a, b) in enumerate(zip(r["start"], r["end"]))
         ]
-        save_table(self.out / UNITS, ("name", "unit", "start", "end"), rows)
+        save_table(self.out / TIMES, ("name", "unit", "start", "end"), rows)
         videos = {
             n: {key: value for key, value in r.items() if key not in ("start", "end")}
             for n, r in done.items()

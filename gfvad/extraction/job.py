@@ -22,8 +22,9 @@ from gfvad.data.frames import finding
 from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import NoRoom, encoder_id, feature_file, stamp
-from gfvad.extraction.feature_folder import ANNOTATIONS, COUNTS, LABELS, SPANS, UNITS, Book
+from gfvad.extraction.feature_folder import Book
 from gfvad.extraction.one_video import Failure, Task, merged, notes_on, open_spec, work
+from gfvad.extraction.ownership import ANNOTATIONS, COUNTS, LABELS, SPANS, TIMES
 from gfvad.extraction.planning import Plan, make_plan
 from gfvad.extraction.workers import Stop, spread
 
@@ -43,16 +44,8 @@ def to_do(plan: Plan, book: Book, threads: int) -> list[Task]:
             lacks = list(ids)  # cannot be read: the task says why
         if lacks:
             files = {m: feature_file(book.layout, m, video.name, split) for m in lacks}
-            tasks.append(
-                Task(
-                    video.name,
-                    str(video.path),
-                    str(book.out),
-                    files,
-                    tuple(plan.specs[m] for m in lacks),
-                    threads,
-                )
-            )
+            specs = tuple(plan.specs[m] for m in lacks)
+            tasks.append(Task(video.name, str(video.path), str(book.out), files, specs, threads))
     return sorted(tasks, key=lambda task: -_size(task.path))
 
 
@@ -72,14 +65,14 @@ def extract(
     given = [video.name for video in plan.videos]
     notes = notes_on(plan.specs.values(), given, plan.own)
     with Book(out, layout) as book, Stop() as stop:
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        linux = hasattr(os, "sched_getaffinity")
+        cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
         begun = to_do(plan, book, 1)
         count = min(cores if workers < 0 else workers, len(begun))
-        book.begin(tables_of(plan, book), [file for task in begun for file in task.files.values()])
+        labelled = bool(plan.labels) or any("label" in record for record in book.videos.values())
+        own = [ANNOTATIONS] if layout == "xd" else [LABELS, SPANS] if labelled else []
+        files = [file for task in begun for file in task.files.values()]
+        book.own.begin(book.videos, [TIMES, COUNTS, *own], files)
         tasks = [task._replace(threads=max(1, cores // max(count, 1))) for task in begun]
         full = _do(tasks, book, plan, lambda tick: runner(work, tasks, count, stop, tick), stop)
         names = {video.name for video in plan.videos}
@@ -109,14 +102,6 @@ def extract(
             )
             return 128 + stop.signum
         return EXIT_SOME_FAILED if names & set(book.failed) else 0
-
-
-def tables_of(plan: Plan, book: Book) -> list[str]:
-    """The tables that a call will write into the folder."""
-    if book.layout == "xd":
-        return [UNITS, COUNTS, ANNOTATIONS]
-    labelled = bool(plan.labels) or any("label" in record for record in book.videos.values())
-    return [UNITS, COUNTS, *([LABELS, SPANS] if labelled else [])]
 
 
 def _do(
@@ -158,16 +143,10 @@ def _take_down(book: Book, task: Task, result: Any) -> Failure | None:
     if isinstance(result, dict):
         book.add(task.name, merged(book.videos.get(task.name), result))
     else:
-        reason = (
-            result.reason
-            if isinstance(result, Failure)
-            else f"{task.path}: {result or type(result).__name__}"
-        )
-        book.add(
-            task.name,
-            None,
-            {"path": os.path.abspath(task.path), "size": _size(task.path), "reason": reason},
-        )
+        known = isinstance(result, Failure)
+        reason = result.reason if known else f"{task.path}: {result or type(result).__name__}"
+        where = {"path": os.path.abspath(task.path), "size": _size(task.path)}
+        book.add(task.name, None, {**where, "reason": reason})
     return None
 
 

@@ -75,11 +75,7 @@ def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def open_frames(
-    folder: VideoFolder,
-    split: str,
-    size: tuple[int, int, int],
-    cache: Cache,
-    mode: str = "store",
+    folder: VideoFolder, split: str, size: tuple[int, int, int], cache: Cache, mode: str = "store"
 ) -> Store | DirectFrames:
     """The frames of a split, uint8, at size = (height, width, channels): pixels, and 1 (grey) or 3
     (RGB) channels.
