@@ -1,5 +1,5 @@
 """The job over many videos: what is to be done, by several processes, and what is said of it.
-Its command line: `gfvad/extract.py`."""
+Its command line: `gfvad/commands/extract.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
 from gfvad.data.frames import finding
+from gfvad.data.frames.cache import say_on_stderr as warn
 from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import NoRoom, encoder_id, feature_file, stamp
@@ -78,9 +78,7 @@ def extract(
         names = {video.name for video in plan.videos}
         for name, line in plan.labels.items():
             if name in book.videos:
-                book.videos[name].update(
-                    label=line.label, split=line.split, classes=list(line.classes)
-                )
+                book.videos[name] |= {**line._asdict(), "classes": list(line.classes)}
         book.require_folder()
         try:
             labels_lib.write_tables(out, layout, book.sorted(), plan.spans)
@@ -89,16 +87,15 @@ def extract(
             full = full or Failure("full", error.path, error.needed)
         say_summary(book, plan, names, len(plan.videos) - len(tasks))
         for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+            warn(f"note: {note}")
         if full:
-            print(f"error: {no_room(full, book, plan)}", file=sys.stderr)
+            warn(f"error: {no_room(full, book, plan)}")
             return EXIT_SOME_FAILED
         if stop.signum:
             left = sum(name not in book.videos and name not in book.failed for name in names)
-            print(
+            warn(
                 f"interrupted by {signal.Signals(stop.signum).name}: {left} of {len(names)} videos"
-                " are left; the same command goes on with them",
-                file=sys.stderr,
+                " are left; the same command goes on with them"
             )
             return 128 + stop.signum
         return EXIT_SOME_FAILED if names & set(book.failed) else 0
@@ -189,32 +186,20 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
                 f" `missing` in {book.out / 'manifest.json'}"
             )
     if plan.labels:
-        parts = {s: [r for r in done if r.get("split") == s] for s in ("train", "test")}
-        print(
-            "labels   "
-            + "; ".join(
-                f"{s}: {sum(r['label'] == 0 for r in p)} normal, {sum(r['label'] == 1 for r in p)}"
-                " abnormal"
-                for s, p in parts.items()
-            )
-        )
+        parts = {s: [r["label"] for r in done if r.get("split") == s] for s in ("train", "test")}
+        counts = (f"{s}: {p.count(0)} normal, {p.count(1)} abnormal" for s, p in parts.items())
+        print(f"labels   {'; '.join(counts)}")
     if lost := sorted(set(plan.spans) - names):
-        print(
-            f"note: spans of {len(lost)} videos that are not among the given: {some(lost)}",
-            file=sys.stderr,
-        )
+        warn(f"note: spans of {len(lost)} videos that are not among the given: {some(lost)}")
     if plan.passed:
-        print(finding.passed_over(plan.passed), file=sys.stderr)
+        warn(finding.passed_over(plan.passed))
     failed = [name for name in sorted(names) if name in book.failed]
     if failed:
-        print(f"{len(failed)} of {len(names)} videos failed:", file=sys.stderr)
+        warn(f"{len(failed)} of {len(names)} videos failed:")
     for name in failed[:SHOWN_FAILURES]:
-        print(redact(f"  {name}: {book.failed[name]['reason']}"), file=sys.stderr)
-    if len(failed) > SHOWN_FAILURES:
-        print(
-            f"  and {len(failed) - SHOWN_FAILURES} more: `failed` in {book.out / 'manifest.json'}",
-            file=sys.stderr,
-        )
+        warn(redact(f"  {name}: {book.failed[name]['reason']}"))
+    if rest := failed[SHOWN_FAILURES:]:
+        warn(f"  and {len(rest)} more: `failed` in {book.out / 'manifest.json'}")
 
 
 def run_extraction(
@@ -226,9 +211,5 @@ def run_extraction(
             f"--workers={arguments.workers}: expected a number of processes (0: none but this one,"
             " -1: one a core)"
         )
-    return extract(
-        make_plan(arguments, opener),
-        Path(arguments.out).expanduser(),
-        arguments.layout,
-        arguments.workers,
-    )
+    plan, out = make_plan(arguments, opener), Path(arguments.out).expanduser()
+    return extract(plan, out, arguments.layout, arguments.workers)

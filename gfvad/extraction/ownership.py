@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gfvad.base.owned import Owned
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS, TIMES
+from gfvad.data.frames.cache import say_on_stderr
 
 MANIFEST, JOURNAL = "manifest.json", ".journal.jsonl"
 ANNOTATIONS = "annotations.txt"  # of layout xd
@@ -79,10 +79,9 @@ class OwnFeatures:
             if path.is_file() and not path.is_symlink() and known in (None, sha256(path)):
                 path.unlink()
             elif os.path.lexists(path):
-                print(
+                say_on_stderr(
                     f"note: {path} was changed since gfvad extract wrote it: it stays,"
-                    f" but is no longer in {self.out / MANIFEST}",
-                    file=sys.stderr,
+                    f" but is no longer in {self.out / MANIFEST}"
                 )
         except OSError as error:
             raise cannot_write(path, error) from None
