@@ -28,7 +28,7 @@ import numpy as np
 
 import gfvad
 from gfvad.base import locks
-from gfvad.base.errors import FULL, cannot_write
+from gfvad.base.errors import cannot_write
 from gfvad.base.files import parse_json, read_text
 from gfvad.base.names import natural
 from gfvad.base.types import DataError
@@ -38,7 +38,7 @@ from gfvad.encoders.units import FRAMES, PATCH, RATE, SIDE
 from gfvad.extraction import media
 from gfvad.extraction.feature_files import (
     PARTIAL,
-    NoRoom,
+    cannot_save,
     feature_file,
     save_bytes,
     save_table,
@@ -104,14 +104,12 @@ class Book:
             times = _read_units(self.out / TIMES)
             try:
                 self.encoders, self.failed = dict(known["encoders"]), dict(known["failed"])
+                # others are done again
                 self.videos = {
                     name: {**r, **times[name]}
                     for name, r in known["videos"].items()
                     if len(times.get(name, {}).get("start", ())) == r["units"]
-                }
-                # others are done again
-                self.videos = {
-                    name: r for name, r in self.videos.items() if set(NEEDED.split()) <= set(r)
+                    and set(NEEDED.split()) <= set(r)
                 }
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise DataError(
@@ -149,11 +147,7 @@ class Book:
             with open(self.out / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write(line)
         except OSError as error:
-            raise (
-                NoRoom(str(self.out / JOURNAL), len(line))
-                if error.errno in FULL
-                else cannot_write(self.out / JOURNAL, error)
-            ) from None
+            raise cannot_save(self.out / JOURNAL, error, len(line)) from None
 
     def same(self, source: VideoSource) -> bool:
         """Whether a video is the file whose features are here: by size and time of change, else
