@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfvad.base.files import read_table
 from gfvad.base.names import near, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
@@ -80,7 +81,7 @@ def from_table(
     """
     table: dict[str, Label] = {}
     spelt: dict[str, str] = {}
-    for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
+    for where, row in read_table(path, ("name", "label"), ("split", "class")):
         name = video_name(row["name"])
         if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or not row["name"]:
             raise DataError(
