@@ -34,6 +34,7 @@ LIBRARY_ERRORS = (
     OverflowError,
     StopIteration,
 )
+EXTRAS = {"cv2": "video", "av": "video"}  # module -> the extra of the package that brings it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -105,6 +106,15 @@ def run_command(body: Callable[[], int]) -> int:
             return body()
     except (ConfigError, DataError) as error:
         print(f"error: {readable(redact(str(error)))}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        if (extra := EXTRAS.get(error.name or "")) is None:
+            raise
+        print(
+            f"error: {error.name} is not installed; expected the extra {extra!r} of gfvad: pip"
+            f" install -r launch/requirements-{extra}.txt",
+            file=sys.stderr,
+        )
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # the reader of our output has left (`... | head`)
         sys.stdout = open(os.devnull, "w")

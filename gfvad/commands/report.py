@@ -9,9 +9,8 @@ timelines of its test videos. Of a folder of runs: their headlines, mean and spr
 --tables: the tables of README.md and docs/ anew.
 
 Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below
---max-video-mb; beyond that it links to them. A video that
-cannot be shown does not keep the page from being written: its section says why. Needs
-launch/requirements-report.txt and launch/requirements-video.txt.
+--max-video-mb; beyond that it links to them. A video that cannot be shown does not keep the page
+from being written: its section says why. Needs the extras `report` and `video`.
 
 Exit codes: 0 done; 1 the page is written, but something was damaged (listed at the end with its
 reason); 2 bad arguments or nothing to report on.
