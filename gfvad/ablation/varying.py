@@ -61,7 +61,7 @@ class Varying(NamedTuple):
 
 def varying(configs: Sequence[ConfigDict]) -> Varying:
     """Which varying keys differ between the configs of a group, and their values."""
-    leaves = [flatten(config) for config in configs]
+    leaves: list[dict[str, Any]] = [flatten(config) for config in configs]
     differing = [
         key
         for key in varying_keys(configs[0])

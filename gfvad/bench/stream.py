@@ -20,7 +20,7 @@ from gfvad.base.progress import Progress
 from gfvad.data.frames import decode
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.encoders.units import Picture
-from gfvad.tasks.prediction.score import PredictiveScorer, one_video
+from gfvad.tasks.prediction.scorer import PredictiveScorer, one_video
 from gfvad.tasks.prediction.stream import FRAMES, ClipStreamer
 
 MEGABYTE = 1 << 20

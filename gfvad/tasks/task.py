@@ -144,7 +144,10 @@ class RunFolder(NamedTuple):
 class SettingGroup(Protocol):
     """The K settings of a group, ready to be trained."""
 
-    tasks: Sequence[Trainable]  # one a setting, of the same structure
+    @property
+    def tasks(self) -> Sequence[Trainable]:
+        """One a setting, of the same structure."""
+        ...
 
     def evaluate(
         self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]

@@ -139,12 +139,7 @@ class Checkpoints(CheckpointFolder):
         the model, ConfigError where it belongs to another configuration.
         """
         self.wait()
-        step = self.step_of(which)
-        if step is None:
-            raise DataError(
-                f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give"
-                " last, best or one of them, or train first"
-            )
+        step = self.require(which)
         meta = self._check_config(step)
         wanted = named_leaves(template)
         self._check_shapes(

@@ -91,6 +91,16 @@ class CheckpointFolder:
             )
         return step if step in self.steps() else None
 
+    def require(self, which: str | int) -> int:
+        """As `step_of`. Raises DataError where there is none."""
+        step = self.step_of(which)
+        if step is None:
+            raise DataError(
+                f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give"
+                " last, best or one of them, or train first"
+            )
+        return step
+
     def _candidate(self, which: str) -> int | None:
         steps = [step for step in reversed(self.steps()) if self._meta(step)]
         if which == "last":
@@ -102,14 +112,11 @@ class CheckpointFolder:
         return step if value > -math.inf else None  # of equal ones the newest
 
     def feature_widths(self, which: str | int, modalities: Sequence[str]) -> dict[str, int]:
-        """{modality: D} of the features a checkpoint was trained on, by its feature statistics;
-        {} where there is no such checkpoint."""
-        step = self.step_of(which)
-        shapes = self._check_config(step)["shapes"] if step is not None else {}
-        found = {
-            m: re.fullmatch(r"\w+\[(\d+)\]", shapes.get(f"constants.constants.mean_{m}", ""))
-            for m in modalities
-        }
+        """{modality: D} of the features a checkpoint was trained on, by its feature statistics.
+        Raises DataError where there is no such checkpoint."""
+        shapes = self._check_config(self.require(which))["shapes"]
+        stated = {m: shapes.get(f"constants.constants.mean_{m}", "") for m in modalities}
+        found = {m: re.fullmatch(r"\w+\[(\d+)\]", text) for m, text in stated.items()}
         return {m: int(match[1]) for m, match in found.items() if match}
 
     def _found(self) -> str:

@@ -121,10 +121,8 @@ class Meter:
         bad = [name for name, value in metrics.items() if not np.isfinite(value).all()]
         # a term is a better answer than the sum it spoils
         terms = [name.removeprefix("loss/") for name in bad if name.startswith("loss/")] or bad
-        found = ", ".join(
-            f"{name} = {float(np.sum(metrics.get(f'loss/{name}', metrics.get(name)))):g}"
-            for name in terms
-        )
+        values = {name: metrics.get(f"loss/{name}", metrics.get(name, np.nan)) for name in terms}
+        found = ", ".join(f"{name} = {float(np.sum(x)):g}" for name, x in values.items())
         videos = self._gather_names(done.batch, np.asarray(done.batch.valid, bool))
         culprits = self._gather_names(done.batch, ~finite_examples(done.batch) & done.batch.valid)
         inputs = (
@@ -144,7 +142,7 @@ class Meter:
         chosen = np.asarray(batch.video)[which].astype(np.int32)
         gathered = self._run.mapper.gather(chosen.tobytes())
         indices = np.concatenate([np.frombuffer(part, np.int32) for part in gathered])
-        return [self._run.names[i] for i in dict.fromkeys(indices.tolist())]
+        return [str(self._run.names[i]) for i in dict.fromkeys(indices.tolist())]
 
 
 def finite_examples(batch: Batch) -> np.ndarray:

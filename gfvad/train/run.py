@@ -47,7 +47,6 @@ class Trainable(Protocol):
     config: ConfigDict
     model: Any
     mapper: Mapper
-    names: Sequence[str]  # of the videos that Batch.video counts
     identity: Learnt  # what is learnt from, for checkpoints
     training: np.ndarray  # indices of the videos that are learnt from
     validation: np.ndarray  # and of those that are held out
@@ -55,6 +54,11 @@ class Trainable(Protocol):
     # (state, one device's part of a batch, *, model, optimiser, loss_cfg, axis_name) -> (state,
     # metrics): one update, within the mapper's named axis
     train_step: Callable[..., tuple[TrainState, dict[str, Any]]]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the videos that Batch.video counts."""
+        ...
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step, on the host."""
@@ -77,11 +81,17 @@ class Run(Protocol):
     names: Sequence[str]
     identity: Learnt
     shape: tuple[int, ...]  # leading axes of every metric
-    # None: training stops with NonFiniteError at a number that is not finite; else int [*shape],
-    # where the step is noted for each run (RUNNING before that) and the others go on
-    failed: np.ndarray | None
-    batches: Batches
     say: Callable[[str], None]
+
+    @property
+    def failed(self) -> np.ndarray | None:
+        """None: training stops with NonFiniteError at a number that is not finite; else int
+        [*shape], where the step is noted for each run (RUNNING before that) and the others go
+        on."""
+        ...
+
+    @property
+    def batches(self) -> Batches: ...
 
     def advance(self, steps: int) -> None:
         """Is told how many steps were taken."""

@@ -23,7 +23,7 @@ READ_BEFORE = (
     "gfvad.tasks.prediction.run",
     "gfvad.scoring.job",
     "gfvad.tasks.fusion.scorer",
-    "gfvad.tasks.prediction.score",
+    "gfvad.tasks.prediction.scorer",
     "gfvad.scoring.stream",
     "gfvad.tasks.prediction.stream",
     "gfvad.tasks.fusion.artefact",

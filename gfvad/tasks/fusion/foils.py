@@ -97,7 +97,7 @@ class FeatureFusion(ContentModel):
                 for m, z in content.items()
             }
         if kind in ("add", "mtn_add"):
-            return sum(content.values())
+            return jnp.asarray(sum(content.values()))
         if kind == "product":
             return product(content, counts)
         if kind == "gated":

@@ -70,9 +70,10 @@ class UnitScorer:
                     f" {LARGEST:g}, for squares of larger ones overflow float32: extract this video"
                     " again, on the scale of training"
                 )
-        if self.rules.get(CLOCK) and np.shape(features.get(CLOCK)) != (min(lengths),):
+        clock = np.shape(features[CLOCK]) if CLOCK in features else ()
+        if self.rules.get(CLOCK) and clock != (min(lengths),):
             raise Refused(
-                f"{name}: clock {np.shape(features.get(CLOCK))}; this model takes the middles of"
+                f"{name}: clock {clock}; this model takes the middles of"
                 f" the units in seconds [{min(lengths)}]"
             )
         return min(lengths)
