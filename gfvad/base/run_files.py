@@ -43,19 +43,17 @@ Job = Callable[[Any], int]
 
 def run(workdir: Path) -> Owned:
     """What training and evaluation wrote into a run's folder."""
-    return Owned(workdir, "run", "python -m gfvad.main", is_of_a_run)
+    return Owned(workdir, "run", "gfvad train", is_of_a_run)
 
 
 def ablation(workdir: Path) -> Owned:
     """What an ablation wrote into its folder, but for the folders of its runs."""
-    return Owned(workdir, "ablation", "python -m gfvad.ablate", is_of_a_run)
+    return Owned(workdir, "ablation", "gfvad ablate", is_of_a_run)
 
 
 def frame_scores(output: Path) -> Owned:
     """What --mode=score wrote into the folder of its output."""
-    return Owned(
-        output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_no_runs_scores
-    )
+    return Owned(output.parent, "frame-scores", "gfvad --mode=score", is_no_runs_scores)
 
 
 def is_of_a_run(path: Path) -> bool:

@@ -73,7 +73,9 @@ def describe(argv: Sequence[str]) -> int:
     downloaded). Needs torch, transformers and pillow (launch/requirements-encoders.txt). What was
     written is kept: a later call goes on behind it. `gfvad extract --descriptions=FILE` reads it.
     """
+    from gfvad.data.frames.cache import Cache
     from gfvad.data.frames.store import open_frames
+    from gfvad.data.frames.video_folders import open_layout
     from gfvad.extraction import describe as lib
 
     parser = Parser("gfvad extract describe", describe.__doc__)
@@ -99,15 +101,7 @@ def describe(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--cache", default=os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad")
     args = parser.parse_args(argv)
-    height, width = args.size
-    store = open_frames(
-        args.root,
-        args.layout,
-        args.split,
-        height=height,
-        width=width,
-        channels=3,
-        cache=args.cache,
-    )
+    folder = open_layout(args.layout, args.root)
+    store = open_frames(folder, args.split, (*args.size, 3), Cache(args.cache))
     lib.describe(store, args.model, args.out, every=args.every, prompt=args.prompt)
     return 0

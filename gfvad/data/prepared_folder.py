@@ -33,7 +33,7 @@ SHARD = ".array_record"  # in the names of files that hold features
 # bytes of a set whose files are all compared with their checksums when it is opened (below a
 # second)
 READ_AT_ONCE = 1 << 30
-REDO = "prepare it again (python -m gfvad.prepare, or delete the folder and rerun)"
+REDO = "prepare it again (gfvad prepare, or delete the folder and rerun)"
 _digests: dict[tuple, str] = {}  # state of a file -> its SHA-256
 
 

@@ -118,7 +118,7 @@ def require_finite(features: Mapping[str, np.ndarray], videos: Sequence[int], re
             raise DataError(
                 f"{records.split}/{records.names[videos[row]]}: modality {m!r} has {count} NaN or"
                 " infinite values; expected finite numbers. Extract this video again or leave it"
-                " out (python -m gfvad.prepare --check finds all of them)"
+                " out (gfvad prepare --check finds all of them)"
             )
 
 

@@ -134,7 +134,7 @@ class Book:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise DataError(
                     f"{path}: damaged ({type(error).__name__}: {error}); expected the manifest of"
-                    " python -m gfvad.extract: give another --out, or bring back an earlier copy"
+                    " gfvad extract: give another --out, or bring back an earlier copy"
                 ) from None
         journal = self.out / JOURNAL
         if journal.is_file():

@@ -34,7 +34,7 @@ BEGINS = {
 
 
 class OwnFeatures:
-    """The files of `python -m gfvad.extract` in a folder.
+    """The files of `gfvad extract` in a folder.
 
     Features are told by the hashes that videos have in the manifest; one that is cut short was so
     by nobody's will and may be done again. Field files: the record of tables, and of what a call
@@ -43,7 +43,7 @@ class OwnFeatures:
 
     def __init__(self, out: Path):
         self.out = out
-        self.files = Owned(out, "features", "python -m gfvad.extract", self._is_ours)
+        self.files = Owned(out, "features", "gfvad extract", self._is_ours)
         self._tables: list[str] = []
         self._pending: set[str] = set()
         self._listed: dict[str, str | None] = {}  # file -> SHA-256
@@ -92,7 +92,7 @@ class OwnFeatures:
                 path.unlink()
             elif os.path.lexists(path):
                 print(
-                    f"note: {path} was changed since python -m gfvad.extract wrote it: it stays,"
+                    f"note: {path} was changed since gfvad extract wrote it: it stays,"
                     f" but is no longer in {self.out / MANIFEST}",
                     file=sys.stderr,
                 )

@@ -9,7 +9,7 @@ There the interval is taken on the logit scale (so that it stays within 0 and 1)
 resamples; two means are held against each other, hence n - 2, as in a two-sample t-test. t has the
 degrees of freedom of s itself, 2 n / (k - 1) with k the kurtosis of the videos' influences (ours:
 so uncertain is a variance of n values of kurtosis k), from 2 to n - 2. It always holds the value.
-`python -m gfvad.bench coverage` measures what either kind covers.
+`gfvad bench coverage` measures what either kind covers.
 
 Not stratified: how many abnormal videos a test set holds is chance too, and belongs in the
 interval. A resample whose frames are all of one class has no value and is drawn again. The same

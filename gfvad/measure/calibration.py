@@ -64,7 +64,7 @@ def read_calibration(folder: Path, step: int) -> tuple[float, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not a calibration ({error}); expected what an evaluation writes: evaluate the"
-            " run again (--mode=evaluate)"
+            " run again (gfvad evaluate)"
         ) from None
     return (
         (value, rule)

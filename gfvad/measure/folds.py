@@ -35,7 +35,7 @@ def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float
     """(base setting, {setting: {seed: value}}) of one ablation. Raises DataError for a folder
     without one, or without the metric."""
     try:
-        base = read_json(folder / "sweep.json", "that of gfvad.ablate")["base"]
+        base = read_json(folder / "sweep.json", "that of gfvad ablate")["base"]
         rows = [
             row
             for _, row in read_table(
@@ -51,7 +51,7 @@ def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"{folder}: no finished ablation ({error}); expected sweep.json and ablation.csv of"
-            " gfvad.ablate"
+            " gfvad ablate"
         ) from None
     if base not in found:
         raise DataError(

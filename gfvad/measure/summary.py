@@ -57,7 +57,7 @@ def read(path: Path) -> dict:
         raise DataError(
             f"{path}: not found; expected a finished run (gfvad train writes it at the end)"
         )
-    results = read_json(path, "the results of a run: evaluate it again with --mode=evaluate")
+    results = read_json(path, "the results of a run: evaluate it again by gfvad evaluate")
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
     if missing:
         raise DataError(

@@ -115,7 +115,7 @@ def test_score_leaves_what_is_not_its_own(call, scorer, tmp_path, capsys, name):
     said = capsys.readouterr().err
     assert said.startswith(
         (
-            f"error: {theirs}: a file of 5 bytes, not written by python -m gfvad.score; expected",
+            f"error: {theirs}: a file of 5 bytes, not written by gfvad score; expected",
             f"error: {theirs}: a ",
         )
     )
@@ -139,7 +139,7 @@ def test_score_again_over_its_own(call, tmp_path, capsys):
     with open(tmp_path / "out" / "scores.csv", "a") as file:
         file.write("my remark\n")
     assert call() == 2 and (tmp_path / "out" / "scores.csv").read_text().endswith("my remark\n")
-    assert "scores.csv: changed since python -m gfvad.score wrote it" in capsys.readouterr().err
+    assert "scores.csv: changed since gfvad score wrote it" in capsys.readouterr().err
 
 
 def test_a_report_leaves_what_is_not_its_own(call, tmp_path, capsys, monkeypatch):

@@ -186,7 +186,7 @@ def test_files_of_another_command_are_known(tmp_path):
     with run_files.run(tmp_path).staged() as folder:
         np.savez_compressed(folder / "scores.npz", a=np.zeros(3, np.float32))
     found = run_files.frame_scores(tmp_path / "scores.npz")
-    assert found.whose("scores.npz").endswith(", written by python -m gfvad.main")
+    assert found.whose("scores.npz").endswith(", written by gfvad train")
     (tmp_path / ".gfvad-run.json").unlink()  # of a version that kept no record
     assert "not written by" in found.whose("scores.npz")
     assert not Owned(tmp_path, "thing", "x").whose("free")

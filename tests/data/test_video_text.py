@@ -8,8 +8,10 @@ from video_files import write_set
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.commands import extract
+from gfvad.data.frames.cache import Cache
 from gfvad.data.frames.descriptions import embed_descriptions, fill, read_descriptions
 from gfvad.data.frames.store import open_frames
+from gfvad.data.frames.video_folders import open_layout
 from gfvad.encoders.captioner import load_captioner
 from gfvad.encoders.registry import open_sentences
 from gfvad.extraction.describe import describe
@@ -141,15 +143,8 @@ def test_ped2_descriptions(shared_data):
 
 @pytest.fixture
 def store(tmp_path):
-    return open_frames(
-        write_set(tmp_path / "set", test=(5, 3)),
-        "auto",
-        "test",
-        height=16,
-        width=24,
-        channels=3,
-        cache=tmp_path / "cache",
-    )
+    folder = open_layout("auto", write_set(tmp_path / "set", test=(5, 3)))
+    return open_frames(folder, "test", (16, 24, 3), Cache(tmp_path / "cache"))
 
 
 def _captioner(asked, stop_after=None):

@@ -724,9 +724,7 @@ def test_what_a_user_changed_stays(clips, tmp_path, capsys):
     # they would be replaced, left where no longer wanted
     np.save(out / "motion" / "calm__a1.npy", np.ones((2, 3), np.float32))
     assert call(*arguments) == 0 and np.load(out / "motion" / "calm__a1.npy").all()
-    with pytest.raises(
-        DataError, match="calm__a1.npy: changed since python -m gfvad.extract wrote it"
-    ):
+    with pytest.raises(DataError, match="calm__a1.npy: changed since gfvad extract wrote it"):
         call(*arguments, "--encoder=motion=motion:version=2")
     (own / "calm" / "a1.mp4").write_bytes(b"no video")
     np.save(out / "motion" / "calm__a1.npy", np.ones((1, 3), np.float32))  # of another length, too
@@ -737,9 +735,7 @@ def test_what_a_user_changed_stays(clips, tmp_path, capsys):
     (own / "calm" / "a1.mp4").unlink()
     with open(out / "labels.csv", "a") as file:
         file.write("mine,0,train,\n")
-    with pytest.raises(
-        DataError, match="labels.csv: changed since python -m gfvad.extract wrote it"
-    ):
+    with pytest.raises(DataError, match="labels.csv: changed since gfvad extract wrote it"):
         call(*arguments)
     assert (out / "labels.csv").read_text().endswith("mine,0,train,\n")
 

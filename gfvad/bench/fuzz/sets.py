@@ -1,4 +1,4 @@
-"""Small sound feature sets in the published layouts: each a folder for `gfvad.prepare`."""
+"""Small sound feature sets in the published layouts: each a folder for `gfvad prepare`."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def vadclip(root: Path) -> None:
     lines(root / "Temporal_Anomaly_Annotation.txt", *UCF_SPANS)
 
 
-SETS = {  # folder -> (writer, dataset of `gfvad.prepare`, further arguments)
+SETS = {  # folder -> (writer, dataset of `gfvad prepare`, further arguments)
     "generic": (generic, "generic", ["--modalities=pose,clip,text"]),
     "xd": (xd, "xd_violence", []),
     "ucf": (ucf, "ucf_crime", []),

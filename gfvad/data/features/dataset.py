@@ -96,7 +96,7 @@ def fit_lengths(config, source: Source) -> None:
 
 
 def given(data_cfg, say: Callable[[str], None]) -> Source:
-    """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another
+    """Records that `gfvad prepare` wrote. Raises DataError where they are of another
     dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
     found = records.dataset_of(path, data_cfg.on_corrupt)

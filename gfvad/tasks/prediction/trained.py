@@ -104,7 +104,7 @@ def open_trained(
         check(config)
     if config.data.vision != "patches":
         raise ConfigError(
-            f"{path}: data.vision = {config.data.vision!r}; expected 'patches': score by gfvad.main"
+            f"{path}: data.vision = {config.data.vision!r}; expected 'patches': score by gfvad"
             " --mode=score, which makes the tokens first"
         )
     found = find(config, workdir, checkpoint, say)
@@ -138,7 +138,7 @@ def find(
         raise DataError(
             f"{workdir}: no scorer of step {step} ({reason}), and the training videos that it is"
             f" made from cannot be opened: {error}. Either set config.data.root, or evaluate the"
-            " run once where they are (--mode=evaluate) and copy its scorer-*.npz"
+            " run once where they are (gfvad evaluate) and copy its scorer-*.npz"
         ) from None
 
 

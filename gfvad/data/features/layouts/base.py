@@ -206,7 +206,7 @@ class Layout:
                 f"{len(first)} x {errors[0].kind}: {some(p.where for p in first)}:"
                 f" {errors[0].detail}"
             )
-            command = f"python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check"
+            command = f"gfvad prepare --dataset={self.kind} --source={self.root} --check"
             hint = "" if self.kind == "input" else f". `{command}` lists all"
             raise DataError(f"{self.root} ({split}): {what}{rest}{hint}")
         return entries

@@ -5,7 +5,7 @@ training sets of one's own and for scoring.
           lengths [V] true units, where rows are padded
 folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalities lie in sub-folders
           of their names (MODALITY/NAME.npy without any further meaning of a name, where a
-          manifest.json says that `gfvad.extract` wrote it). The suffixes and
+          manifest.json says that `gfvad extract` wrote it). The suffixes and
           folders of the published sets are understood too: NAME__vggish.npy is audio, NAME_emb.npy
           text, NAME_i3d.npy the one that no other mark claims; RGB, RGBTest, Flow, FlowTest
 """
@@ -39,7 +39,7 @@ FOLDERS = {
     "audio": "audio",
 }
 SUFFIXES = ((re.compile(r"(.+)__vggish"), "audio"), (re.compile(r"(.+)_emb"), "text"))
-EXTRACTED = "gfvad.features"  # `kind` in the manifest.json of `gfvad.extract`
+EXTRACTED = "gfvad.features"  # `kind` in the manifest.json of `gfvad extract`
 UNITS = "units"  # stands in for a modality whose values are not wanted
 CROP = re.compile(r"(.+)__(\d+)")
 
@@ -79,7 +79,7 @@ def describe(
 
 
 def extracted(root: Path) -> bool:
-    """Whether a folder was written by `gfvad.extract`. Raises DataError where its manifest is
+    """Whether a folder was written by `gfvad extract`. Raises DataError where its manifest is
     damaged."""
     path = root / "manifest.json"
     try:

@@ -63,12 +63,14 @@ class Frames(Layout):
 
     def part(self, part: str) -> SnippetFeatures:
         """Features of one part of the folder. Nothing is computed before a video is read."""
+        from gfvad.data.frames.cache import Cache
         from gfvad.data.frames.snippet_store import SnippetFeatures
 
         if part not in self._parts:
             text = self.descriptions(part) if "text" in self.asked else None
+            cache = Cache(cache_folder(self.cfg))
             self._parts[part] = SnippetFeatures(
-                self.folder, part, cache_folder(self.cfg), text, self.cfg.text_encoder
+                self.folder, part, cache, text, self.cfg.text_encoder
             )
         return self._parts[part]
 

@@ -6,7 +6,7 @@ labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes
           the arrays label and split in an .npz
 frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded,
           a line a span; every unit is 16 frames; frame_counts.txt `name@frames` where T is not 16 a
-          unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame
+          unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad extract`): frame
           rates
 """
 
