@@ -192,6 +192,8 @@ class Task(Protocol):
     """A kind of run: from its settings to its scores."""
 
     kind: str  # value of config.kind
+    # (name, default weight) -> decorator of the function of a new loss term, by the task's terms
+    register_loss: Callable[..., Any]
 
     def check(self, config: ConfigDict) -> None:
         """Refuses settings that cannot work together, by name (ConfigError). No device work."""

@@ -123,7 +123,7 @@ class Board:
 
     def __init__(self, folder: Path, step: int):
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
-        self._writer = self._board.file_writer.event_writer
+        self._writer: Any = getattr(self._board.file_writer, "event_writer")  # noqa: B009
         self._failed: BaseException | None = None
         before, worker = threading.excepthook, self._writer._worker
 

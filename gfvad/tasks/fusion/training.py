@@ -63,7 +63,7 @@ class Training:
     @cached_property
     def examples(self) -> pipeline.Examples:
         """Videos that are read once for all seeds."""
-        return pipeline.Examples(self.records, self.training, self.config.data)
+        return pipeline.Examples(self.records, self.training.tolist(), self.config.data)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         features = streams.example_features(self.records.dims, self.config.data)

@@ -55,7 +55,7 @@ class Reader:
 
     def _readings(self, data: ClipData, video: int, found: dict[str, np.ndarray]) -> Readings:
         speed = None
-        if "flow" in found:
+        if data.flow is not None and "flow" in found:
             speed = fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2]
         return assemble(self.config, found, speed)
 

@@ -25,6 +25,7 @@ from gfvad.base.errors import LIBRARY_ERRORS
 from gfvad.base.types import DataError
 from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.clips import Parts
+from gfvad.data.frames.flow import FlowStore
 from gfvad.data.frames.perturbed_clips import perturbed
 from gfvad.measure import results
 from gfvad.tasks.prediction import score_terms, term_weights
@@ -130,7 +131,7 @@ def make_rule(
 
 def flow_size(train: ClipData) -> tuple[int, int]:
     """(height, width) in pixels that flow is taken at; (0, 0) without flow."""
-    if train.flow is None:
+    if not isinstance(train.flow, FlowStore):  # of a training set, never of copies in memory
         return 0, 0
     height, width = train.flow.size
     return int(height), int(width)

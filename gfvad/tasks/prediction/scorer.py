@@ -222,13 +222,13 @@ def one_video(path: Path) -> VideoFile:
     else."""
     if not path.exists():
         raise DataError(f"{path}: not found; expected a video file or a folder of numbered images")
-    found = open_layout("any", path).videos("test")
-    if len(found) > 1 or found[0].path.resolve() != path.resolve():
+    first, *others = open_layout("any", path).videos("test")
+    if others or first.path.resolve() != path.resolve():
         raise DataError(
-            f"{path}: a folder of {len(found)} videos, expected one video file or one folder of"
+            f"{path}: a folder of {1 + len(others)} videos, expected one video file or one folder of"
             " numbered images: give each by itself"
         )
-    return found[0]
+    return first
 
 
 def frames_of(
