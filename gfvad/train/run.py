@@ -136,7 +136,6 @@ class SingleRun:
         """The meter tells how far it is."""
 
     def initial(self) -> TrainState:
-        """The state before the first step."""
         state, task = self.task.initial(self.optimiser.transform, self.config.seed), self.task
         self.say(
             f"train: {len(task.training)} videos, {len(task.validation)} held out,"
@@ -145,28 +144,19 @@ class SingleRun:
         return state
 
     def mapped_step(self) -> Callable:
-        """The task's step over all devices."""
-        return self.mapper.map_train(
-            partial(
-                self.task.train_step,
-                model=self.task.model,
-                optimiser=self.optimiser,
-                loss_cfg=self.config.loss,
-                axis_name=self.mapper.axis_name,
-            )
-        )
+        task, mapper = self.task, self.mapper
+        given = {"optimiser": self.optimiser, "loss_cfg": self.config.loss}
+        step = partial(task.train_step, model=task.model, axis_name=mapper.axis_name, **given)
+        return mapper.map_train(step)
 
     def evaluate(self, state: TrainState, step: int) -> tuple[Mapping[Place, Any], Values]:
-        """The task's evaluation."""
         rows, ranked = self.task.evaluate(state, step)
         return {(): rows}, ranked
 
     def saved(self, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state itself."""
         return state, {}
 
     def resumed(self, tree: TrainState, about: Mapping[str, Any]) -> TrainState:
-        """The state itself."""
         return tree
 
 

@@ -32,14 +32,9 @@ def hash_of(leaves: Mapping[str, Any]) -> str:
 
 def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """'KEY found X, expected Y' for the first few keys that differ, and how many more do."""
-    missing = "nothing"
-    keys = sorted(
-        key for key in {*found, *expected} if found.get(key, missing) != expected.get(key, missing)
-    )
-    spelt = [
-        f"{key} found {found.get(key, missing)}, expected {expected.get(key, missing)}"
-        for key in keys[:NAMED]
-    ]
+    both = {k: (found.get(k, "nothing"), expected.get(k, "nothing")) for k in {*found, *expected}}
+    keys = sorted(key for key, (mine, other) in both.items() if mine != other)
+    spelt = ["{} found {}, expected {}".format(key, *both[key]) for key in keys[:NAMED]]
     return "; ".join(spelt) + (f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
 
 
