@@ -35,10 +35,8 @@ PROTOCOL = ("metric", "aggregation", "normalisation", "smoothing", "checkpoint",
 COLUMNS = ("setting", "seed", *PROTOCOL)
 # of the log's rows -> name in the table
 VIDEO_LEVEL = {"auc": "validation_auc", "ap": "validation_ap", "loss": "validation_loss"}
-HEAD = [
-    *("setting", "seeds", "mean ± sd", "95 %", "difference"),
-    *("95 %, seeds", "p, t-test", "95 %, videos", "p, bootstrap"),
-]
+OF_ONE = ["setting", "seeds", "mean ± sd", "95 %"]  # columns of the page
+OF_TESTS = ["difference", "95 %, seeds", "p, t-test", "95 %, videos", "p, bootstrap"]
 SPELT = 6  # differing keys named in a line
 
 
@@ -178,7 +176,7 @@ def table(found: Sequence[Found], against: Found, metric: str) -> list[str]:
     validated = any("auc" in v for one in found for v in one.validation.values())
     rest = [one for one in found if one is not against and one.runs]
     rest.sort(key=lambda one: -np.mean(values(one, metric)))
-    head = [*HEAD, "validation AUC, videos"] if validated else HEAD
+    head = [*OF_ONE, *OF_TESTS, *["validation AUC, videos"] * validated]
     lines = [head, ["---"] * len(head)]
     for one in (against, *rest):
         result = None if one is against else compare.compare(one.runs, against.runs, metric)
@@ -192,7 +190,7 @@ def row(one: Found, s: Spread, result: Comparison | None) -> list[str]:
     """Cells of one setting; result: None of the base itself."""
     name, measured = f"`{one.setting.name}`", [str(s.count), cell(s), between(s.interval)]
     if result is None:
-        return [f"**{name}** (base)", *measured, *[""] * 5]
+        return [f"**{name}** (base)", *measured, *[""] * len(OF_TESTS)]
     return [
         name,
         *measured,

@@ -54,8 +54,8 @@ class RunLog:
         wrong = [row for row in self.rows if grouped and not isinstance(row.get("run"), list)]
         if wrong:
             raise DataError(
-                f"{paths['metrics']}: a row of step {wrong[0]['step']} without its run; expected one"
-                " in each: remove it"
+                f"{paths['metrics']}: a row of step {wrong[0]['step']} without its run; expected"
+                " one in each: remove it"
             )
 
     def __enter__(self) -> RunLog:

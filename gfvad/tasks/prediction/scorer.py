@@ -225,8 +225,8 @@ def one_video(path: Path) -> VideoFile:
     first, *others = open_layout("any", path).videos("test")
     if others or first.path.resolve() != path.resolve():
         raise DataError(
-            f"{path}: a folder of {1 + len(others)} videos, expected one video file or one folder of"
-            " numbered images: give each by itself"
+            f"{path}: a folder of {1 + len(others)} videos, expected one video file or one folder"
+            " of numbered images: give each by itself"
         )
     return first
 
