@@ -542,7 +542,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
         ),
         (
             ["--config=configs/ped2.py", "--sweep=configs/sweeps/losses.py", "--workdir=x"],
-            "losses.py: get_sweep() asks for a key that a configuration of kind 'predictive' has not",
+            "losses.py: get_sweep() asks for a key that a configuration of kind 'predictive'",
         ),
     ],
 )
