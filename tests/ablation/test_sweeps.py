@@ -169,7 +169,7 @@ def test_settings_variants_and_the_command_line(tmp_path):
         ("return 3", "get_sweep.config. is missing or returned int"),
         (
             "return config.nothing",
-            r"get_sweep\(\) asks for a key that a configuration of kind 'weak' has not",
+            r"get_sweep\(\) asks for a key that a configuration",
         ),
         ("return {", "line 2: .*expected Python"),
         (
