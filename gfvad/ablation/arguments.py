@@ -28,7 +28,7 @@ class Arguments(NamedTuple):
     command: tuple[str, ...]  # the command line as it was
 
 
-def parse(argv: Sequence[str]) -> Arguments:
+def parse_sweep(argv: Sequence[str]) -> Arguments:
     """Parses a command line (without the command's name) and reads its sweep. Raises ConfigError
     naming the option, the setting or the key."""
     given: dict[str, str] = {}
@@ -50,7 +50,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         if not given.get(name):
             raise ConfigError(f"--{name}=... is missing (see gfvad ablate --help)")
     file, _, variant = given["config"].partition(":")
-    numbers = NUMBERS | {name: whole(name, given[name]) for name in NUMBERS if name in given}
+    numbers = NUMBERS | {name: whole_number(name, given[name]) for name in NUMBERS if name in given}
     seeds = numbers.pop("seeds")
     path = find_config(given["sweep"], "sweep", "configs/sweeps")
     sweep = read_sweep(path, Source(file, variant, tuple(flags)), seeds)
@@ -58,7 +58,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(sweep, workdir, group=group, command=command, **numbers)
 
 
-def whole(name: str, text: str) -> int:
+def whole_number(name: str, text: str) -> int:
     """A number of 1 or more."""
     if not text.isdigit() or int(text) < 1:
         raise ConfigError(f"--{name}={text}: expected a whole number of 1 or more")

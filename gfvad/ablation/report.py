@@ -63,7 +63,7 @@ class Compared(NamedTuple):
     videos: int  # of the test split, with labels
 
 
-def write(
+def write_report(
     sweep: Sweep, workdir: Path, dataset: str, resamples: int, say: Callable[[str], None]
 ) -> None:
     """Writes ablation.csv, ablation.md and the figures, and prints the table. Raises DataError
@@ -162,7 +162,7 @@ def markdown(compared: Compared, drawn: Sequence[Path]) -> str:
     if all(np.isfinite([*r.resamples[OF_VIDEOS].ravel(), r.values[OF_VIDEOS]]).all() for r in runs):
         titles[OF_VIDEOS] = "AUC of whole videos by their peaks"
     for metric, title in titles.items():
-        lines += [f"## {title}", "", *table(found, against, metric), ""]
+        lines += [f"## {title}", "", *metric_table(found, against, metric), ""]
     lines += ["## Settings", ""]
     lines += [f"- `{one.setting.name}`: {differing(one.setting.differs)}" for one in found]
     lines += [f"- `{name}`: left out, {why}" for name, why in sweep.left_out.items()]
@@ -171,7 +171,7 @@ def markdown(compared: Compared, drawn: Sequence[Path]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def table(found: Sequence[Found], against: Found, metric: str) -> list[str]:
+def metric_table(found: Sequence[Found], against: Found, metric: str) -> list[str]:
     """Markdown lines of one metric, the base first, the others from the best down."""
     validated = any("auc" in v for one in found for v in one.validation.values())
     rest = [one for one in found if one is not against and one.runs]

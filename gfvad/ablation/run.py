@@ -72,7 +72,7 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
     else:
         train_missing(plan, None, say)
     dataset = plan.data[plan.sweep.base].dataset
-    report.write(plan.sweep, plan.workdir, dataset, arguments.resamples, say)
+    report.write_report(plan.sweep, plan.workdir, dataset, arguments.resamples, say)
     return 0
 
 
@@ -170,7 +170,7 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
     run = group_run.GroupRun(program, settings, mapper, say, progress.advance)
     trained = loop.train(run, folder)
     seconds = (time.monotonic() - started) / group.size
-    run_folders.write(run, trained, plan.workdir, seconds)
+    run_folders.write_folders(run, trained, plan.workdir, seconds)
     remove_tree(folder, (groups.RECORD, *run_files.LOGS, loop.CHECKPOINTS))
 
 

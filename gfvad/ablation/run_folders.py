@@ -23,7 +23,7 @@ from gfvad.train.loop import CHECKPOINTS, Trained
 from gfvad.train.run import RUNNING, Place
 
 
-def write(run: GroupRun, trained: Trained, workdir: Path, seconds: float) -> None:
+def write_folders(run: GroupRun, trained: Trained, workdir: Path, seconds: float) -> None:
     """Evaluates a group and writes the folders of its runs that are not finished yet.
 
     seconds: of one run, its share of the group's. The results are those that a run's own evaluation

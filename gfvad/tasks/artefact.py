@@ -47,7 +47,7 @@ class Export(NamedTuple):
     versions: Mapping[str, str] = {}  # of what scoring needs besides
 
 
-def write(
+def write_artefact(
     out: Path, platforms: Sequence[str], more: Sequence[str], make: Callable[[], Export]
 ) -> dict[str, Any]:
     """Exports what `make` gives and checks the artefact against the live model; returns the

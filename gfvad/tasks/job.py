@@ -24,7 +24,6 @@ from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, claim_output, refuse_other_data, skipped_text
 from gfvad.train.meter import NonFiniteError
-from gfvad.train.run import SingleRun
 
 # checkpoint -> its name in results
 RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}
@@ -47,7 +46,7 @@ def train(arguments: Arguments) -> int:
             config_lib.save(run.config, run.workdir)
             run.keep()
         try:
-            loop.train(SingleRun(run.training()), run.workdir)
+            loop.train(loop.SingleRun(run.training()), run.workdir)
         except NonFiniteError as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_NOT_FINITE

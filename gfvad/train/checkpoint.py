@@ -33,7 +33,7 @@ from gfvad.train.checkpoint_folder import TEST as TEST
 from gfvad.train.checkpoint_folder import VALIDATION as VALIDATION
 from gfvad.train.checkpoint_folder import CheckpointFolder, ranking
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
-from gfvad.train.run_settings import describe_differences, hash_of, named_leaves, plain
+from gfvad.train.run_settings import as_json, describe_differences, hash_of, named_leaves
 from gfvad.train.sealed import PARTS as PARTS
 from gfvad.train.sealed import (
     Damaged,
@@ -116,7 +116,7 @@ class Checkpoints(CheckpointFolder):
             "shapes": {path: shape_text(x) for path, x in leaves.items()},
             "metrics": {n: float(value) for n, value in metrics.items() if math.isfinite(value)},
         }
-        sealed = plain(seal(plain(meta), arrays))
+        sealed = as_json(seal(as_json(meta), arrays))
         parts = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed)
         )

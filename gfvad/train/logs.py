@@ -89,7 +89,7 @@ class RunLog:
     ) -> None:
         """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite
         are left out: JSON has no word for them. place: of the run in its group."""
-        finite = {k: plain(v) for k, v in values.items() if np.isfinite(v).all()}
+        finite = {k: floats(v) for k, v in values.items() if np.isfinite(v).all()}
         about = {"step": step, "kind": kind} | ({"run": list(place)} if place else {})
         self._add("metrics", about | finite)
 
@@ -160,7 +160,7 @@ class Board:
             raise self._failed
 
 
-def plain(value: Any) -> Any:
+def floats(value: Any) -> Any:
     """Number or array -> float or nested list of floats; float32 keeps its exact value."""
     return np.asarray(value, np.float64).tolist()
 

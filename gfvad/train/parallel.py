@@ -120,6 +120,12 @@ class Mapper:
         self._whole = NamedSharding(self._mesh, PartitionSpec())
         self._split = NamedSharding(self._mesh, PartitionSpec(AXIS))
 
+    def __str__(self) -> str:
+        """'8 cpu devices by pmap'."""
+        plural = "s" if self.n_global > 1 else ""
+        text = f"{self.n_global} {self.devices[0].platform} device{plural} by {self.backend}"
+        return text + (f", {self.process_count} processes" if self.process_count > 1 else "")
+
     def local(self) -> Mapper:
         """The same over this process's devices only: for evaluation, where processes need not
         keep step with each other."""

@@ -1,5 +1,6 @@
 """What the training loop trains: a task with its data and model (`Trainable`), as one run
-(`SingleRun`) or as a group of settings and seeds side by side (gfvad/ablation/group_run.py).
+(gfvad/train/loop.py: SingleRun) or as a group of settings and seeds side by side
+(gfvad/ablation/group_run.py).
 
 To the loop all are a `Run` of some shape: () of a single run, (U, K) of U seeds times K settings.
 The program of a single run is not mapped over axes of size 1, which would order its sums in
@@ -9,16 +10,14 @@ another way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.train.identity import Learnt
-from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
-from gfvad.train.state import TrainState, parameter_count
+from gfvad.train.state import TrainState
 
 RUNNING = -1  # in place of the step at which a run of a group failed
 Place = tuple[int, ...]  # of a run in its group, (seed, setting); () of a single run
@@ -118,52 +117,3 @@ class Run(Protocol):
     def resumed(self, tree: Any, about: Mapping[str, Any]) -> Any:
         """The state that `saved` kept."""
         ...
-
-
-class SingleRun:
-    """One run of a task; it stops at the first number that is not finite."""
-
-    shape: tuple[int, ...] = ()
-    failed = None
-
-    def __init__(self, task: Trainable):
-        self.task, self.config, self.mapper, self.say = task, task.config, task.mapper, task.say
-        self.names, self.identity = task.names, task.identity
-        self.batches = task.batches(self.config.seed)
-        self.optimiser = make_optimiser(self.config.optim, self.config.train.steps)
-
-    def advance(self, steps: int) -> None:
-        """The meter tells how far it is."""
-
-    def initial(self) -> TrainState:
-        state, task = self.task.initial(self.optimiser.transform, self.config.seed), self.task
-        self.say(
-            f"train: {len(task.training)} videos, {len(task.validation)} held out,"
-            f" {parameter_count(state):,} parameters, {describe(self.mapper)}"
-        )
-        return state
-
-    def mapped_step(self) -> Callable:
-        task, mapper = self.task, self.mapper
-        given = {"optimiser": self.optimiser, "loss_cfg": self.config.loss}
-        step = partial(task.train_step, model=task.model, axis_name=mapper.axis_name, **given)
-        return mapper.map_train(step)
-
-    def evaluate(self, state: TrainState, step: int) -> tuple[Mapping[Place, Any], Values]:
-        rows, ranked = self.task.evaluate(state, step)
-        return {(): rows}, ranked
-
-    def saved(self, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        return state, {}
-
-    def resumed(self, tree: TrainState, about: Mapping[str, Any]) -> TrainState:
-        return tree
-
-
-def describe(mapper: Mapper) -> str:
-    """'8 cpu devices by pmap'."""
-    text = (
-        f"{mapper.n_global} {mapper.devices[0].platform} device{'s' if mapper.n_global > 1 else ''}"
-        f" by {mapper.backend}"
-    )
-    return text + (f", {mapper.process_count} processes" if mapper.process_count > 1 else "")

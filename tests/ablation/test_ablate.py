@@ -28,7 +28,7 @@ from gfvad.settings.config import flatten
 from gfvad.tasks.fusion import losses, registry, sweep
 from gfvad.tasks.fusion.training import Training
 from gfvad.train import loop, optim, parallel
-from gfvad.train.run import SingleRun
+from gfvad.train.loop import SingleRun
 from gfvad.train.stop import Interrupted
 
 STATS = {m: {"mean": np.full(d, 0.1), "std": np.ones(d)} for m, d in tiny.DIMS.items()}

@@ -18,7 +18,7 @@ from gfvad.tasks.prediction import trained
 from gfvad.tasks.prediction.run import open_run
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
-from gfvad.train.run import SingleRun
+from gfvad.train.loop import SingleRun
 
 # the same formulas in another order of float32 sums, as in test_ablate.py
 TOLERANCE = 1e-5

@@ -33,9 +33,9 @@ FUTURE = "from __future__ import annotations\n"
 def export(
     workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Writes a run as an artefact. Raises as `artefact.write`."""
+    """Writes a run as an artefact. Raises as `artefact.write_artefact`."""
     made = lambda: made_of(open_trained(workdir, checkpoint), workdir, out)
-    return artefact.write(out, platforms, (SCORE,), made)
+    return artefact.write_artefact(out, platforms, (SCORE,), made)
 
 
 def made_of(run: TrainedModel, workdir: Path, out: Path) -> artefact.Export:

@@ -41,7 +41,7 @@ def export(
     workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
 ) -> Mapping[str, Any]:
     """Writes a run as an artefact. Raises ConfigError for a model on frozen tokens, whose network
-    is no part of it, else as `artefact.write`."""
+    is no part of it, else as `artefact.write_artefact`."""
 
     def made() -> artefact.Export:
         run = open_trained(workdir, checkpoint)
@@ -60,7 +60,7 @@ def export(
             "predictive", facts, program(run), (shapes,), kept, compared, versions
         )
 
-    return artefact.write(out, platforms, FILES, made)
+    return artefact.write_artefact(out, platforms, FILES, made)
 
 
 def program(run: TrainedModel) -> Callable[[dict[str, jax.Array]], dict[str, jax.Array]]:
