@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from gfvad.tasks.task import Task
 
-TASKS = {"weak": "fusion", "predictive": "prediction"}  # kind -> its folder
+# kind -> its folder; FOLDER:FILE of a task whose functions all stand in one file
+TASKS = {"weak": "fusion", "predictive": "prediction"}
 # function of a task (gfvad/tasks/task.py: Task) -> file of its folder that has it
 FILES = {
     "check": "registry",
@@ -47,9 +48,9 @@ class LateTask:
     def __getattr__(self, name: str) -> Any:
         if name not in FILES:
             raise AttributeError(f"a task has no {name!r}")
-        return getattr(
-            importlib.import_module(f"gfvad.tasks.{TASKS[self.kind]}.{FILES[name]}"), name
-        )
+        folder, _, file = TASKS[self.kind].partition(":")
+        module = importlib.import_module(f"gfvad.tasks.{folder}.{file or FILES[name]}")
+        return getattr(module, name)
 
 
 def task_of(config: Leaves) -> Task:
