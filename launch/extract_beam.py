@@ -135,7 +135,7 @@ def main(argv: Sequence[str], opener: Callable[..., UnitEncoder] = open_encoder)
     own, options = (
         (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     )
-    parser = planning.parser("python launch/extract_beam.py", __doc__)
+    parser = planning.argument_parser("python launch/extract_beam.py", __doc__)
     parser.add_argument(
         "--runner", default="DirectRunner", choices=RUNNERS, help="who runs the pipeline"
     )

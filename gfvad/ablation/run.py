@@ -22,7 +22,7 @@ from gfvad.base import run_files
 from gfvad.base.files import remove_tree
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError
-from gfvad.measure.results import plain
+from gfvad.measure.results import json_tree
 from gfvad.settings import config as config_lib
 from gfvad.tasks import task_of
 from gfvad.tasks.task import SweepData
@@ -223,5 +223,5 @@ def keep_sweep(plan: Plan) -> None:
         "left_out": sweep.left_out,
         "config": config_lib.flatten(base.config),
     }
-    text = json.dumps(plain(tree), indent=1).encode()
+    text = json.dumps(json_tree(tree), indent=1).encode()
     run_files.ablation(plan.workdir).write("sweep.json", lambda file: file.write(text))

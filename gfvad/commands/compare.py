@@ -27,10 +27,12 @@ from gfvad.base.options import Parser
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    forms = {"summary": summary, "breakdown": breakdown, "folds": folds, "published": published}
-    if argv and argv[0] in forms:
-        return forms[argv[0]](argv[1:])
-    return pair(argv)
+    forms = {"summary": summary, "breakdown": breakdown, "folds": folds}
+    if argv[:1] == ["published"]:
+        from gfvad.bench import published
+
+        return published.run(argv[1:])
+    return forms[argv[0]](argv[1:]) if argv and argv[0] in forms else pair(argv)
 
 
 def pair(argv: Sequence[str]) -> int:
@@ -42,7 +44,7 @@ def pair(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     from gfvad.measure import compare
-    from gfvad.measure.results import plain, read_scores
+    from gfvad.measure.results import json_tree, read_scores
     from gfvad.tasks import frame_labels
 
     runs = [compare.find_runs(folder) for folder in (options.a, options.b)]
@@ -58,7 +60,7 @@ def pair(argv: Sequence[str]) -> int:
     if options.json:
         trees = [result._asdict() for result in results]
         trees = [t | {"a": t["a"]._asdict(), "b": t["b"]._asdict()} for t in trees]
-        print(json.dumps([plain(tree) for tree in trees]))
+        print(json.dumps([json_tree(tree) for tree in trees]))
         return 0
     print("\n".join(compare.text(result, (str(options.a), str(options.b))) for result in results))
     print(
@@ -86,7 +88,7 @@ def summary(argv: Sequence[str]) -> int:
     from gfvad.measure import summary as lib
 
     rows = lib.summarise([path for folder in options.runs for path in lib.find(folder)])
-    print(lib.table(rows))
+    print(lib.seeds_table(rows))
     print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
     if beside := lib.table_beside(rows):
         print(
@@ -149,13 +151,6 @@ def folds(argv: Sequence[str]) -> int:
         help="of the ablations' tables (default: auc auc_video)",
     )
     options = parser.parse_args(argv)
-    tables = [lib.table(lib.join(options.folders, name), name) for name in options.metric]
+    tables = [lib.joined_table(lib.join(options.folders, name), name) for name in options.metric]
     print("\n\n".join(tables))
     return 0
-
-
-def published(argv: Sequence[str]) -> int:
-    """Score files of published models through this evaluation."""
-    from gfvad.bench import published as lib
-
-    return lib.run(argv)

@@ -54,14 +54,14 @@ def main(argv: Sequence[str]) -> int:
         return describe(argv[1:])
     from gfvad.extraction import job, planning
 
-    parser = planning.parser("gfvad extract", __doc__)
+    parser = planning.argument_parser("gfvad extract", __doc__)
     parser.add_argument(
         "--workers",
         type=int,
         default=-1,
         help="processes (default: one a core; 0: no others than this one)",
     )
-    return job.run(parser.parse_args(argv))
+    return job.run_extraction(parser.parse_args(argv))
 
 
 def describe(argv: Sequence[str]) -> int:
@@ -103,5 +103,5 @@ def describe(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     folder = open_layout(args.layout, args.root)
     store = open_frames(folder, args.split, (*args.size, 3), Cache(args.cache))
-    lib.describe(store, args.model, args.out, every=args.every, prompt=args.prompt)
+    lib.describe_frames(store, args.model, args.out, every=args.every, prompt=args.prompt)
     return 0

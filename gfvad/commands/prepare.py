@@ -101,13 +101,15 @@ def data_config(arguments: argparse.Namespace):
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, then (without --check) records; returns the exit code."""
-    from gfvad.data.features import audit, layouts  # after the arguments are known to be sound
+    # after the arguments are known to be sound
+    from gfvad.data.features import audit, layouts
+    from gfvad.data.features.layouts import parts
 
     cfg = data_config(arguments)
     if arguments.dataset == SIMULATED:
         from gfvad.data import simulate
 
-        cfg.root = str(simulate.write(Path(cfg.root), cfg.simulated))
+        cfg.root = str(simulate.simulated_folder(Path(cfg.root), cfg.simulated))
         print(f"simulated set: {cfg.root}")
     layout = layouts.open_layout(cfg)
     report = audit.audit(layout, deep=arguments.deep)
@@ -121,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         from gfvad.data.features import records  # tensorflow-datasets: seconds of import
 
         path = records.prepare(layout, arguments.out)
-        for line in layout.passed_over():
+        for line in parts.passed_over(layout):
             print(f"note: {line}")
         notes = ", ".join(f"{what}: {n} videos" for what, n in sorted(layout.notes.items()) if n)
         print(f"records: {path}" + (f" ({notes})" if notes else ""))

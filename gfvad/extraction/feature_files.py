@@ -87,7 +87,7 @@ def save_bytes(path: Path, content: bytes | memoryview) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial, content)
+        to_disk(partial, content)
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -96,7 +96,7 @@ def save_bytes(path: Path, content: bytes | memoryview) -> None:
         raise cannot_write(path, error) from None
 
 
-def write(path: Path, content: bytes | memoryview) -> None:
+def to_disk(path: Path, content: bytes | memoryview) -> None:
     """The one place where content goes to disk."""
     with open(path, "wb") as file:
         file.write(content)

@@ -46,7 +46,7 @@ from gfvad.extraction.feature_files import (
 )
 from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
 from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, is_whole, sha256
 from gfvad.extraction.ownership import LABELS as LABELS
 from gfvad.extraction.ownership import SPANS as SPANS
 from gfvad.extraction.videos import VERSION, VideoSource
@@ -199,7 +199,9 @@ class Book:
             for m in ids
             if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]
         }
-        return [m for m in ids if m not in done or not whole(self.out / files[m], record["units"])]
+        return [
+            m for m in ids if m not in done or not is_whole(self.out / files[m], record["units"])
+        ]
 
     def sorted(self) -> dict[str, dict[str, Any]]:
         """What is done, by name."""

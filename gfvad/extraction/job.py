@@ -90,7 +90,7 @@ def extract(
                 )
         book.require_folder()
         try:
-            labels_lib.write(out, layout, book.sorted(), plan.spans)
+            labels_lib.write_tables(out, layout, book.sorted(), plan.spans)
             book.close()
         except NoRoom as error:
             full = full or Failure("full", error.path, error.needed)
@@ -238,7 +238,9 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
         )
 
 
-def run(arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder) -> int:
+def run_extraction(
+    arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder
+) -> int:
     """One command line; returns the exit code."""
     if arguments.workers < -1:
         raise ConfigError(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfvad.base.files import read_table
 from gfvad.base.names import near, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
@@ -20,7 +21,7 @@ from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
 from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr
 from gfvad.extraction.feature_files import save_bytes, save_table
-from gfvad.extraction.videos import VideoSource, name_of
+from gfvad.extraction.videos import VideoSource, video_name
 
 
 class Label(NamedTuple):
@@ -82,8 +83,8 @@ def from_table(
     """
     table: dict[str, Label] = {}
     spelt: dict[str, str] = {}
-    for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
-        name = name_of(row["name"])
+    for where, row in read_table(path, ("name", "label"), ("split", "class")):
+        name = video_name(row["name"])
         if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or not row["name"]:
             raise DataError(
                 f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r};"
@@ -108,7 +109,7 @@ def from_table(
             (
                 f" ({name!r}{hint})"
                 for name in lost[:10]
-                if (hint := near(name, map(name_of, unused)))
+                if (hint := near(name, map(video_name, unused)))
             ),
             "",
         )
@@ -144,14 +145,14 @@ def fit(names: Iterable[str], videos: Sequence[VideoSource], file: Path) -> dict
     found: dict[str, str] = {}
     bare: dict[str, list[str]] = {}
     for video in videos:
-        short = name_of(video.path.name)
+        short = video_name(video.path.name)
         if video.name in names:
             found[video.name] = video.name
         elif short in names and short not in own:
             found[video.name] = short
             bare.setdefault(short, []).append(video.name)
     for video in videos:
-        short = name_of(video.path.name)
+        short = video_name(video.path.name)
         if (
             found.get(video.name) == video.name
             and short in names
@@ -197,15 +198,19 @@ def require_places(
 
 def from_xd_names(videos: Sequence[VideoSource]) -> dict[str, Label]:
     """{name: Label} by XD-Violence's names, without a split. Raises DataError for other names."""
-    found = {v.name: annotations.xd_classes(v.name) for v in videos}
-    wrong = [name for name, known in found.items() if known is None or name.split() != [name]]
-    if wrong:
+    known = {v.name: annotations.xd_classes(v.name) for v in videos}
+    found = {
+        name: Label(about[0], "", about[1])
+        for name, about in known.items()
+        if about is not None and name.split() == [name]
+    }
+    if wrong := [name for name in known if name not in found]:
         raise DataError(
             f"--layout=xd: {len(wrong)} names are not of XD-Violence's form: {some(wrong)};"
             " expected no blanks and _label_A or e.g. _label_B1-0-0 at the end: rename the files,"
             " or use --layout=generic"
         )
-    return {name: Label(known[0], "", known[1]) for name, known in found.items()}
+    return found
 
 
 def with_split(
@@ -254,7 +259,7 @@ def with_split(
     return found
 
 
-def write(
+def write_tables(
     out: Path,
     layout: str,
     videos: Mapping[str, Mapping[str, Any]],

@@ -121,7 +121,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def whole(path: Path, units: int) -> bool:
+def is_whole(path: Path, units: int) -> bool:
     """Whether a file of features has all the rows that it should have."""
     try:
         header = arrays.read_header(path)

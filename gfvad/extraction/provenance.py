@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"  # of a folder of features
 FEATURES = "features.json"  # of a run
 
 
-def keep(root: Path | None, workdir: Path) -> None:
+def keep_encoders(root: Path | None, workdir: Path) -> None:
     """Copies what a folder of features says of its encoders into a run's folder; nothing where
     it says nothing."""
     found = stated(root)

@@ -11,9 +11,9 @@ import numpy as np
 
 from gfvad.base.files import lies_at, read_json, read_table, read_text, require_regular
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.annotations import spans_of
 from gfvad.data.frames.decode import DEFAULT_FPS
 from gfvad.measure import summary, tables
+from gfvad.measure.frames import spans_of
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import read_results, read_scores
 from gfvad.measure.score_result import VideoScores

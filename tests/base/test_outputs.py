@@ -589,8 +589,8 @@ def test_no_password_of_an_unreachable_stream(stream, tmp_path, capfd, monkeypat
     # with few attempts and no waiting, whatever the command's own patience
     monkeypatch.setattr(
         stream,
-        "live",
-        lambda source, side, **more: live_sources.live(
+        "Live",
+        lambda source, side, **more: live_sources.Live(
             source, side, **{**more, "max_retries": 1, "sleep": lambda seconds: None}
         ),
     )
@@ -646,8 +646,8 @@ def test_no_password_in_what_a_stream_leaves(stream, tmp_path, capfd, monkeypatc
 
     monkeypatch.setattr(
         stream,
-        "live",
-        lambda source, side, **more: live_sources.live(
+        "Live",
+        lambda source, side, **more: live_sources.Live(
             source, side, **{**more, "opener": Source, "sleep": lambda seconds: None}
         ),
     )
@@ -777,8 +777,8 @@ def test_a_stream_whose_folder_is_removed(stream, tmp_path, capsys, monkeypatch)
     opened.clear()
     monkeypatch.setattr(
         stream,
-        "live",
-        lambda source, side, **more: live_sources.live(source, side, **{**more, "opener": Source}),
+        "Live",
+        lambda source, side, **more: live_sources.Live(source, side, **{**more, "opener": Source}),
     )
     assert (
         score.main(

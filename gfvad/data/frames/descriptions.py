@@ -18,6 +18,7 @@ from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data import text
 from gfvad.data.frames.cache import Say, say_on_stderr
+from gfvad.data.frames.clips import Lengths
 from gfvad.encoders.description_lines import Line, read_lines
 from gfvad.encoders.registry import open_sentences
 
@@ -43,7 +44,7 @@ class Descriptions(NamedTuple):
 def read_descriptions(
     path: str | os.PathLike,
     names: Sequence[str],
-    lengths: Sequence[int],
+    lengths: Lengths,
     lines: Sequence[Line] | None = None,
 ) -> Descriptions:
     """The text of every frame of the videos `names` [V] with `lengths` [V] frames. lines: of the

@@ -94,8 +94,8 @@ def array_flow(frames: np.ndarray, spec: Spec) -> np.ndarray:
 
 def frames_flow(grey: Iterator[np.ndarray], spec: Spec) -> Iterator[np.ndarray]:
     """Cell means of each of the grey frames [H, W] of one video."""
-    # one a video, for it is not safe to share between threads
-    dis = cv2.DISOpticalFlow.create(PRESET)
+    # one a video, for it is not safe to share between threads; OpenCV's stubs lack it
+    dis = cv2.DISOpticalFlow_create(PRESET)  # type: ignore[attr-defined]
     frames = (fit(frame, spec.size) for frame in grey)
     last = next(frames)
     count = 0

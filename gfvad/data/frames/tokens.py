@@ -165,10 +165,11 @@ def _check_values(path: Path, video: np.ndarray, bar: Progress) -> None:
     """DataError naming the first frame with a value that is not finite."""
     step = max(1, CHECK_BYTES // max(1, video[0].nbytes))
     for start in range(0, len(video), step):
-        bad = ~np.isfinite(video[start : start + step]).reshape(-1, video[0].size).all(axis=1)
-        if bad.any():
+        part = video[start : start + step]
+        finite = np.isfinite(part).all(axis=(1, 2))
+        if not np.all(finite):
             raise DataError(
-                f"{path}: NaN or infinity in frame {start + int(bad.argmax())}, expected finite"
-                " tokens: export the video again"
+                f"{path}: NaN or infinity in frame {start + int(np.argmin(finite))}, expected"
+                " finite tokens: export the video again"
             )
-        bar.advance(len(bad))
+        bar.advance(len(part))

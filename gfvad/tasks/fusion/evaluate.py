@@ -56,7 +56,7 @@ class Evaluator:
         Raises DataError where a unit would be scored twice or not at all.
         """
         place = self._all.process_index, self._all.process_count
-        batches = pipeline.eval_batches(records, np.asarray(indices), self.config.data, *place)
+        batches = pipeline.EvalBatches(records, indices, self.config.data, place)
         own = collect(self.mapper.stream(self._scores, state, batches), advance)
         # windows of one video may lie on different processes
         scores = assemble(
@@ -83,7 +83,7 @@ class Evaluator:
     ) -> Iterator[FusedGraph]:
         """Fused graph of the first crop (and the first window) of some videos. Local: no other
         process takes part."""
-        batches = pipeline.eval_batches(records, np.asarray(indices), self.config.data, 0, 1)
+        batches = pipeline.EvalBatches(records, indices, self.config.data, (0, 1))
         for batch, (graphs, scores) in self.mapper.stream(self._graphs, state, batches):
             for i in np.flatnonzero(np.asarray(batch.valid, bool) & (np.asarray(batch.start) == 0)):
                 n = int(batch.mask[i].sum())

@@ -119,7 +119,7 @@ def check(config: Any) -> None:
             "config.data.modalities has 'text' but config.data.captions is empty; give the JSON of"
             " timed sentences"
         )
-    corrupt.check(data.corruption, data.modalities)
+    corrupt.check_corruption(data.corruption, data.modalities)
     check_model(config, data.modalities)
 
 

@@ -89,7 +89,7 @@ class FusionRun:
 
     def keep(self) -> None:
         """Which encoders made the features."""
-        provenance.keep(self.source.root, self.workdir)
+        provenance.keep_encoders(self.source.root, self.workdir)
 
     def content(self) -> dict[str, Any]:
         data = self.source.root or self.source.records
@@ -198,7 +198,7 @@ def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], No
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of the test split of a run's data, video -> uint8 [T]."""
-    return compare.frame_labels(open_split(config, resolve(config, loop.quiet).records, "test"))
+    return compare.labels_of_split(open_split(config, resolve(config, loop.quiet).records, "test"))
 
 
 def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:

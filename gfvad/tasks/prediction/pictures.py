@@ -12,6 +12,7 @@ import numpy as np
 from gfvad.base import run_files
 from gfvad.figures import curves, experts, heatmaps
 from gfvad.figures import video as clip_video
+from gfvad.figures.heatmaps import ScoredFrames
 from gfvad.tasks.prediction import score_terms
 
 PAGES = 12  # videos that get a page of heat maps
@@ -32,17 +33,13 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     limits = heatmaps.limits_of(np.concatenate([h["total"].ravel() for h in heat]))
     weights = {n: w for n, w in score_terms.place_weights(report.weights).items() if w > 0}
     for i, video in list(enumerate(videos))[:PAGES]:
-        page = heatmaps.heatmap_page(
-            folder / f"heat_{video.name}.png",
-            report.data.frames.video(i),
-            heat[i]["total"],
-            None if masks is None else masks[i],
-            video.scores,
-            f"{dataset}, test video {video.name}",
-            {n: w * heat[i][n] for n, w in weights.items() if n in heat[i]},
-            limits=limits,
+        weighted = {n: w * heat[i][n] for n, w in weights.items() if n in heat[i]}
+        clip = ScoredFrames(
+            report.data.frames.video(i), heat[i]["total"], video.scores, weighted, limits
         )
-        drawn.append(page)
+        page, title = folder / f"heat_{video.name}.png", f"{dataset}, test video {video.name}"
+        mask = None if masks is None else masks[i]
+        drawn.append(heatmaps.heatmap_page(page, clip, mask, title))
     told = lambda v: (0 < v.labels.mean() < 1) * curves.video_error(v)[1]
     best = max(range(len(videos)), key=lambda i: told(videos[i]))
     video = videos[best]
@@ -69,16 +66,15 @@ def annotated(
     start = max(0, min(first, len(video.scores) - length))
     stop = min(start + length, len(video.scores))
     spans = np.clip(np.asarray(video.spans).reshape(-1, 2) - start, 0, stop - start)
-    return clip_video.write_annotated(
-        folder / f"clip_{video.name}.mp4",
+    clip = ScoredFrames(
         report.data.frames.video(index)[start:stop],
         maps[start:stop],
         video.scores[start:stop],
-        spans[spans[:, 1] > spans[:, 0]],
         {n: x[start:stop] for n, x in shares.items()},
-        fps,
         limits,
     )
+    inside = spans[spans[:, 1] > spans[:, 0]]
+    return clip_video.write_annotated(folder / f"clip_{video.name}.mp4", clip, inside, fps)
 
 
 def use_of_experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> list[Path]:
