@@ -53,7 +53,7 @@ class Training:
 
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of clips that have all their frames, with faster ones beside them."""
-        source = TrainingClips(self.data, self.training, seed)
+        source = TrainingClips(self.data, self.training.tolist(), seed)
         process = self.mapper.process_index, self.mapper.process_count
         stream = streams.ClipStream(source, self.config.train.batch_size, seed, process)
         return pipeline.TrainIterator(stream, self.config.data.workers)
