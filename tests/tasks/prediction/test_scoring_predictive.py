@@ -441,7 +441,7 @@ def test_what_cannot_be_scored(silent, scorer, tiny_set, tmp_path):
     for word in (
         "scorer-9-00000000.npz belong to other checkpoints",
         "/nonexistent/set",
-        "--mode=evaluate",
+        "gfvad evaluate",
     ):
         assert word in str(error.value)
 
