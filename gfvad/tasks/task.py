@@ -1,7 +1,8 @@
 """The contract for tasks: what commands may ask of a kind of run without knowing which it is.
 
-A task is a module `gfvad/tasks/NAME/task.py` with these names. Its functions import what they need
-when they are called, so that `--help` and the check of a configuration cost nothing.
+A task is a folder `gfvad/tasks/NAME` whose files have these functions (`gfvad/tasks/__init__.py`
+says which file has which). A file is imported when a function of it is asked for, so that `--help`
+costs nothing.
 """
 
 from __future__ import annotations
