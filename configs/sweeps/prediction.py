@@ -1,7 +1,8 @@
 """The predictive model: each part of it taken away or exchanged, other filters, weights of its
 losses.
 
-gfvad ablate --config=ped2:small --sweep=prediction --workdir=runs/parts --config.data.root=/data/ped2
+gfvad ablate --config=ped2:small --sweep=prediction --workdir=runs/parts \\
+    --config.data.root=/data/ped2
 """
 
 PARTS = ("frames", "no_text", "no_motion", "no_pace", "no_relations", "causal")
