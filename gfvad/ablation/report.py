@@ -69,7 +69,7 @@ def write_report(
     """Writes ablation.csv, ablation.md and the figures, and prints the table. Raises DataError
     where no run of the base is finished."""
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
-    config, own = base.config, run_files.ablation(workdir)
+    config, own = base.config, run_files.owned_ablation(workdir)
     folders = [run_folder(workdir, base.name, seed) for seed in sweep.seeds]
     finished = next((folder for folder in folders if (folder / RESULTS).is_file()), None)
     if finished is None:

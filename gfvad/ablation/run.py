@@ -40,7 +40,7 @@ def ablate(arguments: Arguments) -> int:
     anything is trained where the input is wrong."""
     say = loop.to_stderr
     if not arguments.group:
-        own = run_files.ablation(arguments.workdir)
+        own = run_files.owned_ablation(arguments.workdir)
         own.claim({"sweep.json", *report.FILES, *own.known()})
     plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
     if arguments.group:  # a part of the command below, which has the lock
@@ -224,4 +224,4 @@ def keep_sweep(plan: Plan) -> None:
         "config": config_lib.flatten(base.config),
     }
     text = json.dumps(json_tree(tree), indent=1).encode()
-    run_files.ablation(plan.workdir).write("sweep.json", lambda file: file.write(text))
+    run_files.owned_ablation(plan.workdir).write("sweep.json", lambda file: file.write(text))

@@ -24,7 +24,7 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     split; reader, state: the model that it is of."""
     folder, dataset, videos = workdir / "figures", report.config.data.dataset, report.videos
     heat, masks, log = report.heat, report.truth.masks, workdir / METRICS
-    run_files.run(workdir).claim(
+    run_files.owned_run(workdir).claim(
         f"figures/{name}" for v in videos for name in (f"heat_{v.name}.png", f"clip_{v.name}.mp4")
     )
     drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
