@@ -236,6 +236,8 @@ def test_what_is_refused(ensemble, tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(DataError, match="holds something else than an artefact"):
         artefact.export(folder, tmp_path / "mine", "last", ("cpu",))
+    (tmp_path / "killed" / ".gfvad-export-staged-x").mkdir(parents=True)
+    artefacts.owned_by_export(tmp_path / "killed", ())  # what a killed call had begun is nobody's
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in whole.iterdir():
