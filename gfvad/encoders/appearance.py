@@ -31,15 +31,25 @@ class Appearance(UnitEncoder):
         return np.concatenate(parts).astype(np.float32)
 
 
-def oriented(picture: np.ndarray) -> np.ndarray:
-    """Mean gradient of each cell by orientation, float32 [h, w] in [0, 1] -> [GRID, GRID,
-    ORIENTATIONS]; bin 0 from 0 to 20 degrees."""
+def by_orientation(picture: np.ndarray) -> list[np.ndarray]:
+    """Magnitudes [h, w] of the gradients of each of ORIENTATIONS, 0 at other pixels.
+
+    picture float32 [h, w] in [0, 1]. Gradients are Sobel's over 8, in change a pixel; orientations
+    are unsigned, bin 0 from 0 to 20 degrees between the gradient and the horizontal (histogram of
+    oriented gradients, Dalal and Triggs 2005, without its blocks).
+    """
     sobel = lambda x, y: cv2.Sobel(picture, cv2.CV_32F, x, y, ksize=3, scale=1 / 8)
     dx, dy = sobel(1, 0), sobel(0, 1)
     strength, turns = np.hypot(dx, dy), np.mod(np.arctan2(dy, dx), np.pi) / np.pi
     bins = np.floor(turns * ORIENTATIONS).astype(int) % ORIENTATIONS
-    own = [np.where(bins == k, strength, 0) for k in range(ORIENTATIONS)]
-    return np.stack([cv2.resize(x, (GRID, GRID), interpolation=cv2.INTER_AREA) for x in own], -1)
+    return [np.where(bins == k, strength, 0) for k in range(ORIENTATIONS)]
+
+
+def oriented(picture: np.ndarray) -> np.ndarray:
+    """Mean gradient of each cell by orientation, float32 [h, w] in [0, 1] -> [GRID, GRID,
+    ORIENTATIONS]."""
+    cells = lambda part: cv2.resize(part, (GRID, GRID), interpolation=cv2.INTER_AREA)
+    return np.stack([cells(part) for part in by_orientation(picture)], -1)
 
 
 def colours(rgb: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from report_output import (  # noqa: F401
     output,
     scored,
     write_output,
+    write_report,
     write_run,
     written,
 )
@@ -21,7 +22,6 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.commands import report
 from gfvad.measure.results import write_scores as write_run_scores
 from gfvad.reporting import clips, folders, page, runs, transcode, videos
-from gfvad.reporting.page import write_report
 
 
 def blocks(text):
@@ -173,7 +173,9 @@ def test_videos_found_by_name(tmp_path):
         None,
         "two.mp4",
     ]
-    player = videos.player("one", contents.sources[1], tmp_path / "report.html", 1e9, "auto")
+    out = tmp_path / "report.html"
+    place = videos.Place(out, tmp_path, page.owned(out), "auto", 100.0)
+    player = videos.player("one", contents.sources[1], place, 1e9)
     assert player.kind == "none" and "--video-root" in player.note
     with pytest.raises(DataError, match="no such folder"):
         folders.names_below(tmp_path / "nowhere")

@@ -8,11 +8,10 @@ import time
 import pytest
 from report_output import (  # noqa: F401
     HOSTILE,
+    write_report,
     write_run,
     written,
 )
-
-from gfvad.reporting.page import write_report
 
 BROWSER, DRIVER = (
     shutil.which("chromium") or shutil.which("google-chrome"),

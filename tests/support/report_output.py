@@ -9,13 +9,18 @@ from video_files import write_frames
 
 from gfvad.measure.results import write_scores as write_run_scores
 from gfvad.measure.score_result import VideoScores
-from gfvad.reporting.page import write_report
+from gfvad.reporting.page import make_report
 from gfvad.scoring.files import write_scores
 
 HOSTILE = (
     "<img src=x"
     " onerror=\"document.title='owned'\">'&amp;</script><script>document.title='owned'</script> 😀"
 )
+
+
+def write_report(*arguments, **options):
+    """The path of a page."""
+    return make_report(*arguments, **options)[0]
 
 
 def scored(name, path="", n=5, length=0.64, peak=3, high=0.9, **more):

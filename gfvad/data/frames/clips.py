@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import sampling
 
@@ -103,13 +104,9 @@ def split_videos(
 
 def report_skipped(names: Sequence[str], lengths: Lengths, parts: Parts) -> str:
     """Which training videos are too short, for a message; '' where none is."""
-    some = [f"{names[i]} ({int(lengths[i])} frames)" for i in parts.skipped]
-    if not some:
-        return ""
-    return (
-        f"{len(some)} training videos are too short for a clip and left out:"
-        f" {', '.join(some[:5])}{', ...' if len(some) > 5 else ''}"
-    )
+    short = [f"{names[i]} ({int(lengths[i])} frames)" for i in parts.skipped]
+    said = f"{len(short)} training videos are too short for a clip and left out: {some(short)}"
+    return said if short else ""
 
 
 def _clips(

@@ -101,11 +101,11 @@ def read_frames(
     video's first.
     """
     first = None
-    frames = (
-        ((path, read_image(path, channels)) for path in video.frames)
-        if video.frames
-        else _numbered(video.path, channels, times)
-    )
+    if video.frames:
+        frames = ((path, read_image(path, channels)) for path in video.frames)
+    else:
+        numbered = enumerate(read_video(video.path, channels, times), 1)
+        frames = ((f"{video.path}, frame {number}", frame) for number, frame in numbered)
     for where, frame in frames:
         first = frame.shape if first is None else first
         require_size(where, frame.shape, first)
@@ -124,18 +124,9 @@ def require_size(where: Path | str, found: tuple[int, ...], expected: tuple[int,
 def first_frame(video: VideoFile, channels: int = GREY) -> np.ndarray:
     """The first frame of a video: its shape is the video's source size. Raises DataError as
     `read_frames`."""
-    return (
-        read_image(video.frames[0], channels)
-        if video.frames
-        else next(read_video(video.path, channels))
-    )
-
-
-def _numbered(
-    path: Path, channels: int, times: list[float] | None
-) -> Iterator[tuple[str, np.ndarray]]:
-    for number, frame in enumerate(read_video(path, channels, times), 1):
-        yield f"{path}, frame {number}", frame
+    if video.frames:
+        return read_image(video.frames[0], channels)
+    return next(read_video(video.path, channels))
 
 
 def read_video(path: Path, channels: int, times: list[float] | None = None) -> Iterator[np.ndarray]:

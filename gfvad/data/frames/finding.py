@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gfvad.base.names import SHOWN, VIDEO_SUFFIXES
+from gfvad.base.names import VIDEO_SUFFIXES, some
 
 # never probed: FFmpeg takes texts for ANSI art, pictures for videos of one frame, and lists for the
 # files or streams they name
@@ -70,7 +70,6 @@ def passed_over(paths: Sequence[Path]) -> str:
     """'passed over: 3 files that hold no video: a.txt, ...'; '' for none."""
     if not paths:
         return ""
-    names = [path.name.encode("utf-8", "replace").decode() for path in paths[:SHOWN]]
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     files = "1 file that holds" if len(paths) == 1 else f"{len(paths):,} files that hold"
-    return f"passed over: {files} no video: {', '.join(names)}{more}"
+    names = (path.name.encode("utf-8", "replace").decode() for path in paths)
+    return f"passed over: {files} no video: {some(names)}"

@@ -37,11 +37,7 @@ class FlowStore(Store):
 
 
 def open_flow(
-    folder: VideoFolder,
-    split: str,
-    cache: Cache,
-    cell: int = 8,
-    size: tuple[int, int] = (0, 0),
+    folder: VideoFolder, split: str, cache: Cache, cell: int = 8, size: tuple[int, int] = (0, 0)
 ) -> FlowStore:
     """The flow of a split, taken on grey frames of size = (height, width) pixels (0: the first
     video's, rounded down to whole cells).

@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
 from gfvad.data.frames.cache import Cache, open_store
@@ -75,11 +76,7 @@ def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def open_frames(
-    folder: VideoFolder,
-    split: str,
-    size: tuple[int, int, int],
-    cache: Cache,
-    mode: str = "store",
+    folder: VideoFolder, split: str, size: tuple[int, int, int], cache: Cache, mode: str = "store"
 ) -> Store | DirectFrames:
     """The frames of a split, uint8, at size = (height, width, channels): pixels, and 1 (grey) or 3
     (RGB) channels.
@@ -113,6 +110,6 @@ def open_frames(
     if single:
         cache.say(
             f"frames: {len(single)} videos have one frame, which is repeated to fill a clip:"
-            f" {', '.join(single[:5])}{', ...' if len(single) > 5 else ''}"
+            f" {some(single)}"
         )
     return frames

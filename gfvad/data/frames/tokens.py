@@ -124,7 +124,7 @@ def _frames_fingerprint(frames: Frames, videos: int) -> str:
     """The frame store's own fingerprint, else a hash of all its frames."""
     own = getattr(frames, "fingerprint", None)
     if own is not None:
-        return str(own() if callable(own) else own)
+        return str(own)
     content = (np.ascontiguousarray(frames.video(i)) for i in range(videos))
     return lines_hash([f"{v.shape} {hashlib.sha256(v.data).hexdigest()}" for v in content])
 

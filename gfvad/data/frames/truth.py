@@ -31,7 +31,7 @@ import numpy as np
 
 from gfvad.base.arrays import load_npy
 from gfvad.base.files import read_bytes, read_text, whole_number
-from gfvad.base.names import match_names, near
+from gfvad.base.names import match_names, near, some
 from gfvad.base.types import DataError
 from gfvad.data.frames.clips import Lengths
 from gfvad.data.frames.masks import MASKS, Masks, file_a_video, open_masks, ucsd_masks
@@ -216,7 +216,7 @@ def read_spans(path: Path, names: Sequence[str], lengths: Lengths) -> list[np.nd
         if i < 0:
             raise DataError(
                 f"{where}: unknown video {words[0]!r}{near(words[0], names)}; expected one of"
-                f" {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+                f" {some(names)}"
             )
         _mark(labels[i], first, last, where, names[i])
     return labels
