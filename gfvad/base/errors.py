@@ -20,20 +20,9 @@ EXIT_NOT_FINITE = 3
 LONGEST_MESSAGE = 4000  # characters
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
-LIBRARY_ERRORS = (
-    ValueError,
-    OSError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    RuntimeError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    StopIteration,
-)
+LIBRARY_ERRORS = (ValueError, OSError, KeyError, TypeError, IndexError, AttributeError)
+LIBRARY_ERRORS += (RuntimeError, AssertionError, EOFError, MemoryError, OverflowError)
+LIBRARY_ERRORS += (StopIteration,)
 EXTRAS = {"cv2": "video", "av": "video"}  # module -> the extra of the package that brings it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)

@@ -183,9 +183,9 @@ def test_what_says_a_part_is_heard(
 def test_files_of_another_command_are_known(tmp_path):
     """`--mode=score --output=RUN/scores.npz` would replace the scores of the run's test part."""
     (tmp_path / "checkpoints").mkdir()
-    with run_files.run(tmp_path).staged() as folder:
+    with run_files.owned_run(tmp_path).staged() as folder:
         np.savez_compressed(folder / "scores.npz", a=np.zeros(3, np.float32))
-    found = run_files.frame_scores(tmp_path / "scores.npz")
+    found = run_files.owned_scores(tmp_path / "scores.npz")
     assert found.whose("scores.npz").endswith(", written by gfvad train")
     (tmp_path / ".gfvad-run.json").unlink()  # of a version that kept no record
     assert "not written by" in found.whose("scores.npz")
