@@ -12,6 +12,7 @@ from scoring_calls import (  # noqa: F401
     NAMES,
     call,
     features,
+    scorer,
 )
 
 from gfvad.base.files import read_table, write_json

@@ -16,6 +16,7 @@ from scoring_calls import (  # noqa: F401
     FORMULA,
     NAMES,
     call,
+    features,
     scorer,
 )
 

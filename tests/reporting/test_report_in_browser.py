@@ -8,6 +8,7 @@ import time
 import pytest
 from report_output import (  # noqa: F401
     HOSTILE,
+    output,
     write_report,
     write_run,
     written,
