@@ -22,7 +22,7 @@ from gfvad.bench.fusion import busy
 from gfvad.data.frames import decode
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.encoders.units import Picture
-from gfvad.tasks.prediction.score import PredictiveScorer, one_video
+from gfvad.tasks.prediction.scorer import PredictiveScorer, one_video
 from gfvad.tasks.prediction.stream import FRAMES, ClipStreamer
 
 MEGABYTE = 1 << 20

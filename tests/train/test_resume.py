@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import xla_flags
 
 STEPS = 14
 # Where a run kills itself, one start after another: before there is a checkpoint, in an evaluation,
@@ -86,7 +87,7 @@ def job(workdir, where, kind):
     from gfvad.tasks.fusion.training import Training
     from gfvad.train import loop, parallel
     from gfvad.train.checkpoint import Checkpoints
-    from gfvad.train.run import SingleRun
+    from gfvad.train.loop import SingleRun
 
     parallel.initialise_distributed()
     config, records = (
@@ -155,7 +156,7 @@ def start(tmp_path_factory, repository):
     )
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": xla_flags(2),
         "PYTHONPATH": path,
         "JAX_PLATFORMS": "cpu",
     }
