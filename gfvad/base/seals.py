@@ -18,7 +18,7 @@ SEAL = "sha256"  # key of a checksum in JSON
 
 def write_sealed(path: str | os.PathLike, tree: dict[str, Any]) -> Path:
     """JSON with its own checksum, under the key "sha256". Raises as `write_json`."""
-    return write_json(path, {**tree, SEAL: _seal(tree)})
+    return write_json(path, {**tree, SEAL: tree_hash(tree)})
 
 
 def read_sealed(path: str | os.PathLike, what: str) -> dict[str, Any]:
@@ -26,12 +26,13 @@ def read_sealed(path: str | os.PathLike, what: str) -> dict[str, Any]:
     Raises as `read_json`, and where it differs."""
     tree = read_json(path, what)
     found = tree.pop(SEAL, None)
-    if found is not None and found != _seal(tree):
+    if found is not None and found != tree_hash(tree):
         raise DataError(f"{path}: damaged (its checksum differs); expected {what}")
     return tree
 
 
-def _seal(tree: dict[str, Any]) -> str:
+def tree_hash(tree: Any) -> str:
+    """SHA-256 of JSON with sorted keys."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

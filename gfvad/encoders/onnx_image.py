@@ -11,7 +11,7 @@ import numpy as np
 
 from gfvad.base.seals import file_hash
 from gfvad.base.types import ConfigError, DataError
-from gfvad.encoders.registry import INSTALL, UnitEncoder
+from gfvad.encoders.registry import UnitEncoder, packages
 from gfvad.encoders.units import Unit
 
 # mean and deviation that most published image networks expect
@@ -20,12 +20,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def open_onnx(path: str) -> Any:
     """A network of one input, on the CPU, one thread (files run side by side). Raises DataError."""
-    try:
+    with packages(f"ONNX file {path}"):
         import onnxruntime
-    except ImportError:
-        raise DataError(
-            f"{path}: package onnxruntime not found; expected it for ONNX files: run {INSTALL}"
-        ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -29,11 +29,12 @@ or in a file that GFVAD_PLUGINS names (gfvad/base/registry.py).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,17 @@ class FrameEncoder(Encoder):
         """Frames uint8 [n, h, w, 3] -> tokens float32 [n, L, width], L = rows * columns, row by
         row, no class token."""
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def packages(who: str, install: str = INSTALL) -> Iterator[None]:
+    """Around imports of packages that one encoder needs. Raises DataError, which begins with `who`,
+    that says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        found = f"package {error.name or error} not found"
+        raise DataError(f"{who}: {found}: run {install}") from None
 
 
 def package_file(who: str, package: tuple[str, str], file: str, install: str) -> Path:

@@ -30,7 +30,7 @@ from gfvad.encoders.model_folder import (
     require_folder,
     weight_files,
 )
-from gfvad.encoders.registry import INSTALL, FrameEncoder, UnitEncoder
+from gfvad.encoders.registry import FrameEncoder, UnitEncoder, packages
 from gfvad.encoders.units import Unit
 
 # version of preprocessing and token choice; raise it when the same weights would give other tokens
@@ -210,13 +210,9 @@ def load_model(
     # read when huggingface_hub is first imported; local_files_only covers the case that it was
     # before
     os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
+    with packages(f"vision encoder {folder}"):
         import torch
         import transformers
-    except ImportError as error:
-        raise DataError(
-            f"vision encoder {folder}: package {error.name} not found: run {INSTALL}"
-        ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:

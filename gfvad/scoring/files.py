@@ -91,33 +91,21 @@ def write_scores(
     threshold: float,
     videos: Sequence[VideoScores],
     failed: Iterable[tuple[str, str]] = (),
+    tables: bool = True,
 ) -> Path:
-    """Writes all of it; returns the path of scores.json, which comes last. Arguments as
-    `write_summary`.
+    """Writes all of it; returns the path of scores.json, which comes last.
 
-    Raises DataError where the folder cannot be written to.
+    model: kind (the task's), name, path, modalities, threshold_rule, bounded (scores in [0, 1]);
+    failed: (path, reason) of files that gave no scores; tables: False where a stream has written
+    them. Raises DataError where the folder cannot be written to.
     """
     names = list(dict.fromkeys(name for v in videos for name in v.contributions))
     units = ((v, i) for v in videos for i in range(len(v.score)))
-    rows = [score_row(v.name, i, v.unit(i), threshold, names) for v, i in units]
-    write_table(out / SCORES_CSV, [*COLUMNS, *names], rows)
-    alarms = [alarm_row(a, names) for v in videos for a in find_alarms(v, threshold)]
-    write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], alarms)
-    return write_summary(out, model, threshold, videos, failed)
-
-
-def write_summary(
-    out: Path,
-    model: Mapping[str, Any],
-    threshold: float,
-    videos: Sequence[VideoScores],
-    failed: Iterable[tuple[str, str]] = (),
-) -> Path:
-    """Writes all but the tables; returns the path of scores.json, which comes last.
-
-    model: kind (the task's), name, path, modalities, threshold_rule, bounded (scores in [0, 1]);
-    failed: (path, reason) of files that gave no scores.
-    """
+    if tables:
+        rows = [score_row(v.name, i, v.unit(i), threshold, names) for v, i in units]
+        write_table(out / SCORES_CSV, [*COLUMNS, *names], rows)
+        alarms = [alarm_row(a, names) for v in videos for a in find_alarms(v, threshold)]
+        write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], alarms)
     results.write_scores(out / SCORES_NPZ, {v.name: v.frame_scores() for v in videos})
     entries = [entry(out, v) for v in videos]
     tree = {

@@ -119,16 +119,12 @@ def score_pieces(
     finally:
         log.close()
     if request.out is not None and log.is_whole():
-        video = kept_scores(request.out, request.inputs[0], source, scorer.contributors)
-        video = video._replace(frames=frames, unit_frames=model.unit_frames)
+        names, given = scorer.contributors, request.inputs[0]
+        start, end, score, contributions = files.read_stream(request.out, names)
+        path = str(Path(given).expanduser().resolve()) if is_file(given) else ""
+        made_of = dict(zip(names, contributions, strict=True))
+        about = source_name(given), path, source.info.fps, frames
+        video = VideoScores(*about, start, end, score, made_of, unit_frames=model.unit_frames)
         with files.owned(request.out).staged(last=files.SCORES_JSON) as folder:
-            files.write_summary(folder, model_of(scorer, request), threshold, [video])
+            files.write_scores(folder, model_of(scorer, request), threshold, [video], tables=False)
     return log.lost
-
-
-def kept_scores(out: Path, given: str, source: Live, names: Sequence[str]) -> VideoScores:
-    """The scores of the whole stream, as its table has them."""
-    start, end, score, contributions = files.read_stream(out, names)
-    path = str(Path(given).expanduser().resolve()) if is_file(given) else ""
-    made_of = dict(zip(names, contributions, strict=True))
-    return VideoScores(source_name(given), path, source.info.fps, 0, start, end, score, made_of)

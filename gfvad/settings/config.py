@@ -59,15 +59,12 @@ def check_values(leaves: Mapping[str, object]) -> None:
     for key, value in leaves.items():
         if key in table:
             table[key].check(value)
-        elif above := [group for group in _groups(key) if group in table]:
+        elif above := [
+            group for i in range(1, key.count(".") + 1) if (group := key.rsplit(".", i)[0]) in table
+        ]:
             raise ConfigError(
                 f"config.{above[0]}: keys below it, such as {key}; expected one value"
             )
-
-
-def _groups(key: str) -> list[str]:
-    """Groups that a dotted key lies in."""
-    return [key.rsplit(".", i)[0] for i in range(1, key.count(".") + 1)]
 
 
 def load(workdir: str | Path) -> ConfigDict:

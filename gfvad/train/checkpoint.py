@@ -111,7 +111,9 @@ class Checkpoints(CheckpointFolder):
             "data": self._data.name,
             "content": dict(self._data.content),
             "pending": pending,
-            "position": _encode(position),
+            "position": {"base64": base64.b64encode(position).decode()}
+            if isinstance(position, bytes)
+            else {"json": position},
             "gfvad": gfvad.__version__,
             "shapes": {path: shape_text(x) for path, x in leaves.items()},
             "metrics": {n: float(value) for n, value in metrics.items() if math.isfinite(value)},
@@ -151,8 +153,9 @@ class Checkpoints(CheckpointFolder):
             np.asarray(arrays[path]) if path in arrays else np.zeros(x.shape, x.dtype)
             for path, x in wanted.items()
         ]
-        state = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        return Restored(step, state, _decode(meta["position"]), meta["pending"], meta["metrics"])
+        state, place = jax.tree.unflatten(jax.tree.structure(template), leaves), meta["position"]
+        position = base64.b64decode(place["base64"]) if "base64" in place else place["json"]
+        return Restored(step, state, position, meta["pending"], meta["metrics"])
 
     def newest(self, template: TrainState) -> Restored | None:
         """The last whole checkpoint; None where there is none."""
@@ -240,13 +243,3 @@ class Checkpoints(CheckpointFolder):
             raise Damaged(f"its arrays cannot be read ({reason})") from None
         check_arrays(self._metas[step], arrays)
         return arrays
-
-
-def _encode(position: Any) -> Any:
-    if isinstance(position, bytes):
-        return {"base64": base64.b64encode(position).decode()}
-    return {"json": position}
-
-
-def _decode(position: Mapping[str, Any]) -> Any:
-    return base64.b64decode(position["base64"]) if "base64" in position else position["json"]

@@ -61,19 +61,16 @@ def make_optimiser(cfg: Any, steps: int) -> Optimiser:
             f"config.optim.name = {cfg.name!r}: expected one of {', '.join(scalings)}"
         )
     parts = []
-    if switched_on(cfg.clip_norm):
-        parts.append(optax.clip_by_global_norm(clip_bound(cfg.clip_norm)))
+    if isinstance(norm := cfg.clip_norm, jax.Array):
+        norm = jnp.where(norm > 0, norm, jnp.inf)  # 0 clips nothing, as the plain 0 does
+    if switched_on(norm):
+        parts.append(optax.clip_by_global_norm(norm))
     parts.append(scalings[cfg.name]())
     if cfg.name == "adamw" and switched_on(cfg.weight_decay):
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
     if isinstance(cfg.graph_rate, jax.Array) or cfg.graph_rate != 1:
         parts.append(optax.masked(optax.scale(cfg.graph_rate), fusion_coefficients))
     return Optimiser(optax.chain(*parts, optax.scale_by_learning_rate(schedule)), schedule)
-
-
-def clip_bound(norm: Any) -> Any:
-    """The largest norm that is let through; an array of 0 clips nothing, as the plain 0 does."""
-    return jnp.where(norm > 0, norm, jnp.inf) if isinstance(norm, jax.Array) else norm
 
 
 def make_schedule(cfg: Any, steps: int) -> optax.Schedule:

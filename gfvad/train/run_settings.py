@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from gfvad.base.seals import tree_hash
 from gfvad.base.types import ConfigError
 from gfvad.settings.config import telling
 from gfvad.settings.kinds import earlier
@@ -27,7 +27,7 @@ def training_leaves(config: ConfigDict) -> dict[str, Any]:
 
 def hash_of(leaves: Mapping[str, Any]) -> str:
     """Eight hex digits."""
-    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:8]
+    return tree_hash(leaves)[:8]
 
 
 def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

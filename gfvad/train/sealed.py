@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.files import describe_mode, read_bytes
+from gfvad.base.seals import SEAL, tree_hash
 from gfvad.base.types import DataError
 
 PARTS = (
@@ -31,7 +32,7 @@ PARTS = (
     "state/_METADATA",
     "state/manifest.ocdbt",
 )
-SEAL, ARRAYS = "sha256", "arrays"  # keys of the meta: of the meta itself, of each array
+ARRAYS = "arrays"  # key of the meta: checksums of each array; SEAL: of the meta itself
 OF_META = ("config", "data", "pending", "position", "shapes")  # what every version's meta holds
 
 
@@ -49,12 +50,7 @@ def array_digest(x: np.ndarray) -> str:
 def seal(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The meta with the digests of the arrays and its own."""
     whole = {**meta, ARRAYS: {path: array_digest(x) for path, x in arrays.items()}}
-    return {**whole, SEAL: text_digest(whole)}
-
-
-def text_digest(tree: Any) -> str:
-    """SHA-256 of what JSON gives back of a tree."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    return {**whole, SEAL: tree_hash(whole)}
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -64,7 +60,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         for name in ("meta/metadata", "metrics/metrics", "_CHECKPOINT_METADATA")
     )
     if SEAL in meta or ARRAYS in meta:
-        found = text_digest({key: value for key, value in meta.items() if key != SEAL})
+        found = tree_hash({key: value for key, value in meta.items() if key != SEAL})
         if found != meta.get(SEAL):
             raise Damaged("meta/metadata is not what was saved (its checksum differs)")
         if metrics != meta["metrics"]:

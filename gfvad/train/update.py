@@ -4,7 +4,6 @@ axis of gfvad/train/parallel.py. Tasks say what is learnt by (`Objective`), the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -55,46 +54,30 @@ def update(
     of an ensemble are trained side by side on the same batch, each on its own loss; metrics are
     their means.
     """
-    step = partial(update_member, objective=objective, optimiser=optimiser, axis_name=axis_name)
+
+    def of_one(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        def loss_of(params: Any) -> tuple[jax.Array, Learnt]:
+            return objective.loss(state._replace(params=params), batch, axis_name)
+
+        (loss, learnt), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        # The loss is the global one on every device, and psum transposes to psum: the mean over
+        # devices is its exact gradient.
+        gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
+        updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
+        measured, constants = objective.measure(state, learnt.output, batch, axis_name)
+        metrics = {
+            "loss": loss,
+            **{f"loss/{name}": value for name, value in learnt.terms.items()},
+            "gradient_norm": optax.global_norm(gradients),
+            "update_norm": optax.global_norm(updates),
+            "learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32),
+            **measured,
+        }
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, constants, opt_state, state.key), metrics
+
     if not is_ensemble(state):
-        return step(state, batch)
+        return of_one(state, batch)
     axes = member_axes(state)
-    new, metrics = jax.vmap(step, in_axes=(axes, None), out_axes=(axes, 0))(state, batch)
+    new, metrics = jax.vmap(of_one, in_axes=(axes, None), out_axes=(axes, 0))(state, batch)
     return new, jax.tree.map(lambda x: x.mean(0), metrics)
-
-
-def update_member(
-    state: TrainState,
-    batch: Any,
-    *,
-    objective: Objective,
-    optimiser: Optimiser,
-    axis_name: str | None,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """`update` of a single model."""
-
-    def loss_of(params: Any) -> tuple[jax.Array, Learnt]:
-        return objective.loss(state._replace(params=params), batch, axis_name)
-
-    (loss, learnt), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    # The loss is the global one on every device, and psum transposes to psum: the mean over devices
-    # is its exact gradient.
-    gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
-    updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
-    measured, constants = objective.measure(state, learnt.output, batch, axis_name)
-    metrics = {
-        "loss": loss,
-        **{f"loss/{name}": value for name, value in learnt.terms.items()},
-        "gradient_norm": optax.global_norm(gradients),
-        "update_norm": optax.global_norm(updates),
-        "learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32),
-        **measured,
-    }
-    new = TrainState(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        constants=constants,
-        opt_state=opt_state,
-        key=state.key,
-    )
-    return new, metrics
