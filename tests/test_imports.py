@@ -13,16 +13,8 @@ ONE_IMPORTER = {
     "tensorflow_datasets": "gfvad/data/features/shards.py",
 }
 IMPORTERS = {  # libraries that are imported where they are needed, by these files alone
-    "torch": {
-        "gfvad/encoders/vision.py",
-        "gfvad/encoders/captioner.py",
-        "gfvad/encoders/objects.py",
-    },
-    "transformers": {
-        "gfvad/encoders/vision.py",
-        "gfvad/encoders/captioner.py",
-        "gfvad/encoders/objects.py",
-    },
+    "torch": {"gfvad/encoders/vision.py"},
+    "transformers": {"gfvad/encoders/vision.py"},
     "onnxruntime": {"gfvad/encoders/onnx_image.py"},
     "av": {
         "gfvad/bench/fuzz/media.py",

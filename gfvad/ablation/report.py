@@ -16,16 +16,6 @@ from gfvad.base import run_files
 from gfvad.base.files import read_json_lines, write_table, write_text
 from gfvad.base.types import DataError
 from gfvad.measure import compare
-from gfvad.measure.compare import (
-    OF_VIDEOS,
-    Comparison,
-    Resampled,
-    Spread,
-    Videos,
-    between,
-    number,
-    p_value,
-)
 from gfvad.measure.results import read_results, read_scores
 from gfvad.tasks import task_of
 
@@ -44,7 +34,7 @@ class Found(NamedTuple):
     """The finished runs of one setting."""
 
     setting: Setting
-    runs: dict[int, Resampled]  # seed -> the test set and its resamples
+    runs: dict[int, compare.Resampled]  # seed -> the test set and its resamples
     # seed -> {auc, ap, loss} of held-out training videos at the last step
     validation: dict[int, dict[str, float]]
     failed: tuple[int, ...]  # seeds whose training broke off
@@ -77,7 +67,7 @@ def write_report(
             f"{workdir}: no run of the base setting {sweep.base!r} is finished; run the same"
             " command again"
         )
-    videos = Videos(task_of(config).frame_labels(finished, config), resamples)
+    videos = compare.Videos(task_of(config).frame_labels(finished, config), resamples)
     count = len(videos.labels)
     say(f"comparing {len(sweep.settings)} settings, {resamples} resamples of {count} test videos")
     found = [read(workdir, setting, sweep.seeds, videos) for setting in sweep.settings]
@@ -102,7 +92,7 @@ def write_report(
     print(f"table    {workdir / CSV}, {workdir / MARKDOWN}\nfigures  {', '.join(map(str, drawn))}")
 
 
-def read(workdir: Path, setting: Setting, seeds: Sequence[int], videos: Videos) -> Found:
+def read(workdir: Path, setting: Setting, seeds: Sequence[int], videos: compare.Videos) -> Found:
     """The finished runs of a setting among the sweep's seeds."""
     runs, validation, failed, lines = {}, {}, [], []
     for seed in seeds:
@@ -159,8 +149,11 @@ def markdown(compared: Compared, drawn: Sequence[Path]) -> str:
         lines += [f"{note[0].upper()}{note[1:]}.", ""]
     titles = {metric: metric.upper() for metric in (first, *compare.METRICS)}
     runs = [run for one in found for run in one.runs.values()]
-    if all(np.isfinite([*r.resamples[OF_VIDEOS].ravel(), r.values[OF_VIDEOS]]).all() for r in runs):
-        titles[OF_VIDEOS] = "AUC of whole videos by their peaks"
+    if all(
+        np.isfinite([*r.resamples[compare.OF_VIDEOS].ravel(), r.values[compare.OF_VIDEOS]]).all()
+        for r in runs
+    ):
+        titles[compare.OF_VIDEOS] = "AUC of whole videos by their peaks"
     for metric, title in titles.items():
         lines += [f"## {title}", "", *metric_table(found, against, metric), ""]
     lines += ["## Settings", ""]
@@ -186,27 +179,29 @@ def metric_table(found: Sequence[Found], against: Found, metric: str) -> list[st
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def row(one: Found, s: Spread, result: Comparison | None) -> list[str]:
+def row(one: Found, s: compare.Spread, result: compare.Comparison | None) -> list[str]:
     """Cells of one setting; result: None of the base itself."""
-    name, measured = f"`{one.setting.name}`", [str(s.count), cell(s), between(s.interval)]
+    name, measured = f"`{one.setting.name}`", [str(s.count), cell(s), compare.between(s.interval)]
     if result is None:
         return [f"**{name}** (base)", *measured, *[""] * len(OF_TESTS)]
     return [
         name,
         *measured,
-        number(result.difference, True),
-        between(result.t_interval, True),
-        p_value(result.t_p),
-        between(result.bootstrap_interval, True),
-        p_value(result.bootstrap_p),
+        compare.number(result.difference, True),
+        compare.between(result.t_interval, True),
+        compare.p_value(result.t_p),
+        compare.between(result.bootstrap_interval, True),
+        compare.p_value(result.bootstrap_p),
     ]
 
 
-def cell(s: Spread) -> str:
+def cell(s: compare.Spread) -> str:
     """'0.8511 ± 0.0051'; '-' of none."""
     if not s.count:
         return "-"
-    return number(s.mean) + ("" if np.isnan(s.deviation) else f" ± {number(s.deviation)}")
+    return compare.number(s.mean) + (
+        "" if np.isnan(s.deviation) else f" ± {compare.number(s.deviation)}"
+    )
 
 
 def differing(differs: Mapping[str, Any]) -> str:

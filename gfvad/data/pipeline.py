@@ -16,17 +16,7 @@ import grain
 import numpy as np
 
 from gfvad.base.types import Batch, DataError
-from gfvad.data import sampling
-from gfvad.data.streams import (
-    ClipStream,
-    TrainStream,
-    crops,
-    modalities,
-    own_places,
-    reader,
-    require_finite,
-    width,
-)
+from gfvad.data import sampling, streams
 
 EVAL_CACHE_BYTES = 1 << 28
 MAX_PLACE = 2**31 - 1  # Batch.position is int32
@@ -40,7 +30,9 @@ class TrainIterator(Iterator[Batch]):
     where videos are read. Drawing raises DataError for features that are not finite.
     """
 
-    def __init__(self, stream: TrainStream | ClipStream, threads: int | None = None):
+    def __init__(
+        self, stream: streams.TrainStream | streams.ClipStream, threads: int | None = None
+    ):
         if threads is None:
             threads = 1 if stream.in_memory else min(8, os.cpu_count() or 1)
         self._identity = stream.identity
@@ -92,9 +84,9 @@ def eval_plan(records, indices, data_cfg) -> list[EvalGroup]:
     """All windows of the given videos, grouped by static shape: shortest length first, videos in
     the given order."""
     by_shape: dict[tuple, list] = {}
-    names = modalities(records, data_cfg)
+    names = streams.modalities(records, data_cfg)
     for i in map(int, indices):
-        n, shown = int(records.lengths[i]), tuple(int(crops(records, m)[i]) for m in names)
+        n, shown = int(records.lengths[i]), tuple(int(streams.crops(records, m)[i]) for m in names)
         windows = [sampling.Window(0, n, int(data_cfg.train_units))]
         if data_cfg.eval_mode == "full":
             windows = sampling.windows(n, data_cfg.eval_lengths)
@@ -130,10 +122,10 @@ class EvalBatches:
     ):
         self._records, self._threads = records, threads
         self._mode, self._size = data_cfg.eval_mode, int(data_cfg.eval_batch_size)
-        self._rows = own_places(self._size, process, "data.eval_batch_size")
-        indices, names = np.asarray(indices, np.int64), modalities(records, data_cfg)
+        self._rows = streams.own_places(self._size, process, "data.eval_batch_size")
+        indices, names = np.asarray(indices, np.int64), streams.modalities(records, data_cfg)
         self._plan = eval_plan(records, indices, data_cfg)
-        self._read = reader(records, indices, names, cache_bytes, data_cfg)
+        self._read = streams.reader(records, indices, names, cache_bytes, data_cfg)
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -151,7 +143,7 @@ class EvalBatches:
         group, rows = self._plan[k], len(self._rows)
         # [B, C, N, D]
         features = {
-            m: np.zeros((rows, c, group.length, width(self._records, m)), np.float32)
+            m: np.zeros((rows, c, group.length, streams.width(self._records, m)), np.float32)
             for m, c in group.crops.items()
         }
         mask, valid = np.zeros((rows, group.length), bool), self._rows < len(group.windows)
@@ -161,7 +153,7 @@ class EvalBatches:
             start[row] = window.start
             own = {m: x[row] for m, x in features.items()}
             mask[row] = self._fill(own, int(video[row]), window)
-        require_finite(features, video, self._records)
+        streams.require_finite(features, video, self._records)
         label = np.where(valid, self._records.labels[video], -1).astype(np.float32)
         places = (k * self._size + self._rows).astype(np.int32)
         return Batch(features, mask, label, valid, video, start, places)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from gfvad.base.types import DataError
-from gfvad.encoders.model_folder import pretrained
 from gfvad.encoders.registry import packages
+from gfvad.encoders.vision import pretrained
 
 PROMPT = (
     "Describe in two sentences who and what moves in this surveillance frame, how fast and in which"

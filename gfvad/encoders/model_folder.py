@@ -1,5 +1,5 @@
 """What the folder of a pretrained vision model says, read from its JSON files and the headers of
-its weights, before torch and transformers are imported; `pretrained` loads other models by them."""
+its weights: no torch, no transformers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from gfvad.base.files import read_json as read_object
 from gfvad.base.files import require_regular
 from gfvad.base.types import ConfigError, DataError
-from gfvad.encoders.registry import packages
 
 LONGEST_HEADER = 100 << 20  # bytes, of safetensors: as its own reader has it
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -63,24 +62,6 @@ def read_json(path: Path, redo: str) -> dict:
     if not path.exists():
         raise DataError(f"{path}: not found: {redo}")
     return read_object(path, f"an object of a model ({redo})", finite=False)
-
-
-def pretrained(folder: Path, what: str, processor: str, model: str, **options: Any) -> tuple:
-    """(torch, processor, model in evaluation mode) of a folder, by the names of their classes in
-    transformers. Raises DataError that says what to install or fetch."""
-    with packages(f"{what} in {folder}"):
-        import torch
-        import transformers
-    try:
-        options["local_files_only"] = True
-        made = getattr(transformers, model).from_pretrained(folder, **options)
-        read = getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
-        return torch, read, made.eval()
-    except (OSError, ValueError, ImportError) as error:
-        first = (str(error).strip() or repr(error)).splitlines()[0]
-        raise DataError(
-            f"{folder}: not usable as {what} ({first}); expected all files of one: fetch it again"
-        ) from None
 
 
 def remote_code(folder: Path, config: dict, trust: bool) -> bool:

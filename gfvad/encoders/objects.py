@@ -10,9 +10,10 @@ import numpy as np
 
 from gfvad.base.seals import file_hash
 from gfvad.base.types import DataError
-from gfvad.encoders.model_folder import pretrained, read_json
+from gfvad.encoders.model_folder import read_json
 from gfvad.encoders.registry import UnitEncoder
 from gfvad.encoders.units import Unit
+from gfvad.encoders.vision import pretrained
 
 SURE = 0.5  # least confidence of a detected object
 

@@ -4,7 +4,8 @@ frame.
 A model is in the Hugging Face format in a local folder (ViT, CLIP, SigLIP, DINOv2, InternViT, ...)
 and run by torch; nothing is ever downloaded. A folder is judged by its JSON files and the headers
 of its weights before torch is imported, which happens at the first frame: a finished cache of
-tokens (`gfvad/data/frames/tokens.py`) is opened without torch and transformers.
+tokens (`gfvad/data/frames/tokens.py`) is opened without torch and transformers. `pretrained` opens other
+models of that library.
 """
 
 from __future__ import annotations
@@ -20,16 +21,7 @@ import numpy as np
 
 from gfvad.base.seals import file_hash, lines_hash
 from gfvad.base.types import ConfigError, DataError
-from gfvad.encoders.model_folder import (
-    CONFIG,
-    FETCH,
-    geometry,
-    preprocessing,
-    read_json,
-    remote_code,
-    require_folder,
-    weight_files,
-)
+from gfvad.encoders import model_folder
 from gfvad.encoders.registry import FrameEncoder, UnitEncoder, packages
 from gfvad.encoders.units import Unit
 
@@ -60,17 +52,17 @@ class TransformersEncoder(FrameEncoder):
         device: str | None = None,
         trust: bool = False,
     ):
-        require_folder(folder, "transformers", FETCH)
+        model_folder.require_folder(folder, "transformers", model_folder.FETCH)
         if batch < 1:
             raise ConfigError(
                 f"vision encoder 'transformers:{folder}': batch is {batch}, expected at least 1"
             )
         self.folder, self.batch, self.device = folder, batch, device
         self.name = folder.resolve().name
-        self.config = read_json(folder / CONFIG, FETCH)
-        self.remote = remote_code(folder, self.config, trust)
-        vision, self.width, patch, self.image = geometry(folder, self.config)
-        self.preprocessing = preprocessing(folder, size, self.image)
+        self.config = model_folder.read_json(folder / model_folder.CONFIG, model_folder.FETCH)
+        self.remote = model_folder.remote_code(folder, self.config, trust)
+        vision, self.width, patch, self.image = model_folder.geometry(folder, self.config)
+        self.preprocessing = model_folder.preprocessing(folder, size, self.image)
         rows, columns = self.preprocessing.size
         if rows % patch[0] or columns % patch[1] or not rows or not columns:
             raise ConfigError(
@@ -81,7 +73,7 @@ class TransformersEncoder(FrameEncoder):
         # tokens before the patches that a vision transformer may have: class, distillation,
         # registers
         self.extra = {0, 1, 2, 1 + int(vision.get("num_register_tokens") or 0)}
-        self.weights = weight_files(folder)
+        self.weights = model_folder.weight_files(folder)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -89,7 +81,7 @@ class TransformersEncoder(FrameEncoder):
         and the preprocessing."""
         code = sorted(self.folder.glob("*.py")) if self.remote else []
         lines = [f"{RULES} {self.preprocessing}"]
-        for file in (self.folder / CONFIG, *self.weights, *code):
+        for file in (self.folder / model_folder.CONFIG, *self.weights, *code):
             lines.append(f"{file.name} {file_hash(file)}")
         return lines_hash(lines)
 
@@ -223,7 +215,8 @@ def load_model(
         first = (str(error).strip() or repr(error)).splitlines()[0]
         raise DataError(
             f"{folder}: transformers {transformers.__version__} cannot load it"
-            f" ({type(error).__name__}: {first}); expected a vision transformer: {FETCH}"
+            f" ({type(error).__name__}: {first}); expected a vision transformer:"
+            f" {model_folder.FETCH}"
         ) from error
     towers = [n for n in TOWERS if isinstance(getattr(model, n, None), torch.nn.Module)]
     part = towers[0] if towers else ""
@@ -232,7 +225,7 @@ def load_model(
     if missing:  # the library would go on with random numbers
         raise DataError(
             f"{folder}: its weights lack {len(missing)} tensors of {type(model).__name__}, e.g."
-            f" {missing[0]}: {FETCH}"
+            f" {missing[0]}: {model_folder.FETCH}"
         )
     tower = getattr(model, part) if part else model
     try:
@@ -242,4 +235,22 @@ def load_model(
         raise ConfigError(
             f"vision encoder {folder}: device {device!r} cannot be used ({first}); expected 'cpu',"
             " 'cuda' or None"
+        ) from None
+
+
+def pretrained(folder: Path, what: str, processor: str, model: str, **options: Any) -> tuple:
+    """(torch, processor, model in evaluation mode) of a folder, by the names of their classes in
+    transformers. Raises DataError that says what to install or fetch."""
+    with packages(f"{what} in {folder}"):
+        import torch
+        import transformers
+    try:
+        options["local_files_only"] = True
+        made = getattr(transformers, model).from_pretrained(folder, **options)
+        read = getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
+        return torch, read, made.eval()
+    except (OSError, ValueError, ImportError) as error:
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        raise DataError(
+            f"{folder}: not usable as {what} ({first}); expected all files of one: fetch it again"
         ) from None

@@ -35,15 +35,7 @@ from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.feature_files import EXTRACTED
 from gfvad.encoders.units import FRAMES, PATCH, RATE, SIDE
-from gfvad.extraction import media
-from gfvad.extraction.feature_files import (
-    PARTIAL,
-    cannot_save,
-    feature_file,
-    save_bytes,
-    save_table,
-    stamp,
-)
+from gfvad.extraction import feature_files, media
 from gfvad.extraction.ownership import JOURNAL, MANIFEST, TIMES, OwnFeatures, is_whole, sha256
 from gfvad.extraction.videos import VERSION, VideoSource
 
@@ -78,7 +70,7 @@ class Book:
                 for name in (MANIFEST, JOURNAL, self.own.files.record.name)
             )
             # left by a killed process: nobody else writes under the lock
-            for stale in self.out.rglob(f".*{PARTIAL}") if earlier else ():
+            for stale in self.out.rglob(f".*{feature_files.PARTIAL}") if earlier else ():
                 stale.unlink(missing_ok=True)
             self._read()
         except OSError as error:
@@ -147,13 +139,13 @@ class Book:
             with open(self.out / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write(line)
         except OSError as error:
-            raise cannot_save(self.out / JOURNAL, error, len(line)) from None
+            raise feature_files.cannot_save(self.out / JOURNAL, error, len(line)) from None
 
     def same(self, source: VideoSource) -> bool:
         """Whether a video is the file whose features are here: by size and time of change, else
         by its content. Takes down where it lies now."""
         record = self.videos.get(source.name)
-        found = stamp(source.path)
+        found = feature_files.stamp(source.path)
         if record is None or record["size"] != found.size:
             return False
         if record["path"] == os.path.abspath(source.path) and record["mtime_ns"] == found.mtime_ns:
@@ -169,7 +161,7 @@ class Book:
         if not self.same(source):
             return list(ids)
         record = self.videos[source.name]
-        files = {m: feature_file(self.layout, m, source.name, split) for m in ids}
+        files = {m: feature_files.feature_file(self.layout, m, source.name, split) for m in ids}
         done = {
             m
             for m in ids
@@ -196,7 +188,7 @@ class Book:
             for n, r in done.items()
             for k, (a, b) in enumerate(zip(r["start"], r["end"]))
         ]
-        save_table(self.out / TIMES, ("name", "unit", "start", "end"), rows)
+        feature_files.save_table(self.out / TIMES, ("name", "unit", "start", "end"), rows)
         videos = {
             n: {key: value for key, value in r.items() if key not in ("start", "end")}
             for n, r in done.items()
@@ -219,7 +211,7 @@ class Book:
             "videos": videos,
             "failed": dict(sorted(self.failed.items())),
         }
-        save_bytes(self.out / MANIFEST, json.dumps(content, indent=1).encode())
+        feature_files.save_bytes(self.out / MANIFEST, json.dumps(content, indent=1).encode())
         (self.out / JOURNAL).unlink(missing_ok=True)
         self.own.finish(done)
 

@@ -13,14 +13,7 @@ from gfvad.base.names import matched, nearest
 from gfvad.base.options import Parser
 from gfvad.base.types import ConfigError
 from gfvad.data import annotations
-from gfvad.encoders.registry import (
-    DEFAULT,
-    ENCODERS,
-    UnitEncoder,
-    find_encoder,
-    open_encoder,
-    settings_known,
-)
+from gfvad.encoders import registry
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import LAYOUTS, describe_encoder, feature_file
 from gfvad.extraction.labels import Label
@@ -56,7 +49,7 @@ def argument_parser(prog: str, about: str | None) -> Parser:
         (
             "modalities",
             "",
-            f"joined by commas (default: {','.join(DEFAULT)}, and those of --encoder and"
+            f"joined by commas (default: {','.join(registry.DEFAULT)}, and those of --encoder and"
             " --descriptions)",
         ),
         (
@@ -91,7 +84,8 @@ def argument_parser(prog: str, about: str | None) -> Parser:
 
 
 def make_plan(
-    arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder
+    arguments: argparse.Namespace,
+    opener: Callable[..., registry.UnitEncoder] = registry.open_encoder,
 ) -> Plan:
     """Everything that can be wrong before work begins is found here. Raises ConfigError and
     DataError."""
@@ -135,7 +129,7 @@ def read_specs(
     modalities: str,
     given: Sequence[str],
     descriptions: str,
-    opener: Callable[..., UnitEncoder] = open_encoder,
+    opener: Callable[..., registry.UnitEncoder] = registry.open_encoder,
 ) -> dict[str, Spec]:
     """{modality: encoder to open}. Raises ConfigError for a modality without an encoder, a
     malformed --encoder, two for one modality."""
@@ -155,7 +149,7 @@ def read_specs(
                 " modality"
             )
         settings = {key.strip(): _value(value) for key, _, value in pairs}
-        if "modality" in settings_known(name):
+        if "modality" in registry.settings_known(name):
             settings.setdefault("modality", modality)
         chosen[modality] = Spec(modality, name, tuple(sorted(settings.items())), opener)
     if descriptions:
@@ -163,7 +157,7 @@ def read_specs(
             raise ConfigError("--descriptions and --encoder=text=...: expected one of them")
         chosen["text"] = Spec("text", "text", (("path", descriptions),), opener)
     asked = tuple(m.strip() for m in modalities.split(",") if m.strip()) or tuple(
-        dict.fromkeys((*DEFAULT, *chosen))
+        dict.fromkeys((*registry.DEFAULT, *chosen))
     )
     if len(set(asked)) < len(asked) or not set(chosen) <= set(asked):
         raise ConfigError(
@@ -171,10 +165,10 @@ def read_specs(
             f" --descriptions ({', '.join(chosen) or 'none'}) among them"
         )
     for m in (m for m in asked if m not in chosen):
-        if getattr(find_encoder(m), "modality", "") != m:
+        if getattr(registry.find_encoder(m), "modality", "") != m:
             raise ConfigError(
                 f"--modalities={modalities}: {m!r} has no encoder of its"
-                f" own{nearest(m, list(ENCODERS['units']))}; give --encoder={m}=NAME:..."
+                f" own{nearest(m, list(registry.ENCODERS['units']))}; give --encoder={m}=NAME:..."
             )
     return {m: chosen.get(m, Spec(m, m, (), opener)) for m in asked}
 

@@ -19,19 +19,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from gfvad.base.types import DataError
-from gfvad.figures.curves import (
-    BLACK,
-    BLUE,
-    GREEN,
-    PURPLE,
-    RED,
-    SKY,
-    new_figure,
-    save,
-    shade,
-    shorten,
-    style,
-)
+from gfvad.figures import curves
 from gfvad.figures.model import VALUES
 from gfvad.measure.frames import labels_from_spans
 from gfvad.measure.map_cells import bilinear, cell_of
@@ -40,7 +28,7 @@ from gfvad.measure.map_cells import bilinear, cell_of
 # are seen on grey
 OPACITY = 0.75
 CLEAR = 0.9  # share of the places of a video that stays clear under an overlay
-TERM_COLOURS = (BLUE, GREEN, PURPLE, SKY)  # none of those of the truth
+TERM_COLOURS = (curves.BLUE, curves.GREEN, curves.PURPLE, curves.SKY)  # none of those of the truth
 
 
 def rgb(frame: np.ndarray) -> np.ndarray:
@@ -137,7 +125,7 @@ def _picture(
     if mask is not None and mask.any() and not mask.all():
         # centres of the outermost pixels of the padded mask
         outer, padded = (-0.5, size[1] + 0.5, -0.5, size[0] + 0.5), np.pad(mask, 1).astype(float)
-        axes.contour(padded, [0.5], colors=[RED], linewidths=1.6, extent=outer)
+        axes.contour(padded, [0.5], colors=[curves.RED], linewidths=1.6, extent=outer)
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -172,7 +160,7 @@ def heatmap_page(
     low, high = clip.ends()
     height, width = size = rgb(frames[0]).shape[:2]
     columns = 2 + len(terms)
-    figure = new_figure(title, len(chosen) * (10 / columns * height / width + 0.45) + 1.0)
+    figure = curves.new_figure(title, len(chosen) * (10 / columns * height / width + 0.45) + 1.0)
     ratios = [1] * len(chosen) + [0.06]
     grid = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
     for i, (t, why) in enumerate(chosen.items()):
@@ -181,16 +169,16 @@ def heatmap_page(
         covered = overlay(frames[t], maps[t], low, high)
         _picture(row[1], covered, mask, f"score {scores[t]:.3g}", size)
         for axes, (name, values) in zip(row[2:], terms.items()):
-            above, norm = shorten(name, 28) if i == 0 else "", Normalize(*limits_of(values))
+            above, norm = curves.shorten(name, 28) if i == 0 else "", Normalize(*limits_of(values))
             _picture(axes, values[t], mask, above, size, cmap=VALUES, norm=norm)
     _bar(figure, grid[-1, 1], low, high, "score of the place")
     for axes, values in zip(grid[-1, 2:], terms.values()):
         _bar(figure, axes, *limits_of(values), "value of the term")
     grid[-1, 0].axis("off")
     if np.take(labels, list(chosen)).any():
-        grid[-1, 0].plot([], [], color=RED, linewidth=1.6, label="outline of the anomaly")
+        grid[-1, 0].plot([], [], color=curves.RED, linewidth=1.6, label="outline of the anomaly")
         grid[-1, 0].legend(fontsize=9, frameon=False, loc="upper left", borderaxespad=0)
-    return save(figure, path)
+    return curves.save(figure, path)
 
 
 def _bar(figure: Figure, axes: Axes, low: float, high: float, label: str) -> None:
@@ -227,15 +215,18 @@ def term_timeline(
     inside = labels_from_spans(spans, len(total)).astype(bool)
     both = inside.any() and not inside.all()
     rise = total[inside].mean() - total[~inside].mean() if both else 0.0
-    title, ratios = f"{shorten(name)}: score and the part of each term", [1.6] + [1] * len(terms)
-    figure = new_figure(title, 2.4 + 1.45 * len(terms) + 0.5)
+    title, ratios = (
+        f"{curves.shorten(name)}: score and the part of each term",
+        [1.6] + [1] * len(terms),
+    )
+    figure = curves.new_figure(title, 2.4 + 1.45 * len(terms) + 0.5)
     rows = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     values = np.concatenate([np.zeros(1), *(np.asarray(v, np.float64) for v in terms.values())])
     margin = 0.05 * (values.max() - values.min() or 1.0)
     for i, (axes, (label, part)) in enumerate(zip(rows, [("score", total), *terms.items()])):
         part = np.asarray(part, np.float64)
-        shade(axes, spans, factor)
-        colour = TERM_COLOURS[(i - 1) % len(TERM_COLOURS)] if i else BLACK
+        curves.shade(axes, spans, factor)
+        colour = TERM_COLOURS[(i - 1) % len(TERM_COLOURS)] if i else curves.BLACK
         legend = None if i else "score"
         axes.stairs(part, edges, baseline=None, color=colour, linewidth=1.6, label=legend)
         title = label if i else ""
@@ -245,7 +236,7 @@ def term_timeline(
         if i and rise:
             share = 100 * (part[inside].mean() - part[~inside].mean()) / rise
             title += f": {share:.0f} % of the score's rise in the event"
-        style(axes, xlabel if i == len(terms) else "", "part" if i else "score", title)
+        curves.style(axes, xlabel if i == len(terms) else "", "part" if i else "score", title)
     rows[0].set_xlim(0, edges[-1])
     rows[0].legend(fontsize=10, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return save(figure, path)
+    return curves.save(figure, path)

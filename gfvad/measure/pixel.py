@@ -28,17 +28,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gfvad.measure import bootstrap
+from gfvad.measure import bootstrap, map_cells
 from gfvad.measure.frames import Runs, compress
-from gfvad.measure.map_cells import (
-    Cells,
-    MappedVideo,
-    cells,
-    check_maps,
-    components,
-    true_pixels,
-    values,
-)
 from gfvad.measure.protocols import HEADLINE, Record, micro, record
 
 PIXEL_SHARE = 0.4  # of a frame's abnormal pixels that have to be detected (Mahadevan et al. 2010)
@@ -47,7 +38,7 @@ BETA = 0.1  # IoU from which a region is detected (the same)
 THRESHOLDS = 400
 
 
-def pixel_auc_of(parts: Sequence[Cells]) -> float:
+def pixel_auc_of(parts: Sequence[map_cells.Cells]) -> float:
     """Area under the ROC curve of all pixels of all frames pooled; exact, ties count half; NaN with
     one class.
 
@@ -56,15 +47,17 @@ def pixel_auc_of(parts: Sequence[Cells]) -> float:
     normal one): the abnormal pixels of all videos are looked up among the sorted normal ones of one
     video after the other, so that bilinear maps of a whole set need not fit memory.
     """
-    truth = [true_pixels(c) for c in parts]
-    scores = np.concatenate([values(c).ravel()[where] for c, (where, _) in zip(parts, truth)])
+    truth = [map_cells.true_pixels(c) for c in parts]
+    scores = np.concatenate(
+        [map_cells.values(c).ravel()[where] for c, (where, _) in zip(parts, truth)]
+    )
     # [A] pixels; their products leave int64
     weights = np.concatenate([true for _, true in truth]).astype(np.float64)
     order = np.argsort(scores)
     scores, weights = scores[order], weights[order]
     below, normal = 0.0, 0
     for c, (where, true) in zip(parts, truth, strict=True):
-        flat, other = values(c).ravel(), np.tile(c.pixels.ravel(), len(c.maps))
+        flat, other = map_cells.values(c).ravel(), np.tile(c.pixels.ravel(), len(c.maps))
         other[where] -= true
         order = np.argsort(flat)
         flat, sums = flat[order], np.r_[0, np.cumsum(other[order])]
@@ -75,7 +68,7 @@ def pixel_auc_of(parts: Sequence[Cells]) -> float:
     return below / (float(weights.sum()) * normal) if normal and len(weights) else float("nan")
 
 
-def criterion_scores(c: Cells, share: float = PIXEL_SHARE) -> Runs:
+def criterion_scores(c: map_cells.Cells, share: float = PIXEL_SHARE) -> Runs:
     """Frames as scores and labels whose ROC is that of the pixel-level criterion.
 
     An abnormal frame is a true positive at every threshold up to the score that `share` of its
@@ -83,9 +76,9 @@ def criterion_scores(c: Cells, share: float = PIXEL_SHARE) -> Runs:
     positive up to its maximum: these are the frames' scores, and no threshold has to be chosen.
     """
     frames, per_frame = len(c.maps), c.pixels.size
-    flat = values(c).reshape(frames, -1)
+    flat = map_cells.values(c).reshape(frames, -1)
     scores = flat.max(axis=1).astype(np.float64)
-    where, true = true_pixels(c)
+    where, true = map_cells.true_pixels(c)
     edges = np.searchsorted(where, np.arange(frames + 1) * per_frame)
     labels = np.diff(edges) > 0
     for t in np.flatnonzero(labels):
@@ -113,7 +106,7 @@ def thresholds(maps: Sequence[np.ndarray], count: int = THRESHOLDS) -> np.ndarra
 
 
 def region_counts(
-    c: Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float = BETA
+    c: map_cells.Cells, cuts: np.ndarray, alpha: float = ALPHA, beta: float = BETA
 ) -> np.ndarray:
     """int64 [K, 3]: (false regions, true regions detected, tracks detected) of one video at each
     threshold (Ramachandra & Jones 2020).
@@ -124,10 +117,10 @@ def region_counts(
     one may detect several true regions.
     """
     found = np.zeros((len(cuts), 3), np.int64)
-    maps, of_track = values(c), np.bincount(c.track)
+    maps, of_track = map_cells.values(c), np.bincount(c.track)
     pixels = np.broadcast_to(c.pixels, maps.shape).ravel() if np.ptp(c.pixels) else None
     for k, cut in enumerate(cuts):
-        labels, n = components(maps >= cut)
+        labels, n = map_cells.components(maps >= cut)
         flat = labels.ravel()
         hit = flat[c.cell]  # [Z] detected region at each pair, 0 for none
         on = hit > 0
@@ -185,7 +178,7 @@ CRITERIA = {  # metric -> (column of `region_counts`, its area)
 
 
 def _criteria(
-    parts: Sequence[Cells], count: int, resamples: int, seed: int
+    parts: Sequence[map_cells.Cells], count: int, resamples: int, seed: int
 ) -> dict[str, tuple[float, list[float] | None]]:
     """Metric of CRITERIA -> (value of all videos pooled, its 95 % interval over videos)."""
     sizes = [[len(c.maps), len(c.area), len(np.unique(c.track))] for c in parts]
@@ -204,21 +197,21 @@ def _criteria(
     present = np.stack([np.ones(len(parts), bool), totals[:, 1] > 0], axis=1)
     drawn = bootstrap.draw(present, resamples, seed)
     spread = np.array([areas(times) for times in drawn]).reshape(-1, len(CRITERIA))
-    values = areas(np.ones(len(parts)))
+    whole = areas(np.ones(len(parts)))
     return {
         n: (v, bootstrap.interval(v, spread[:, i], drawn))
-        for i, (n, v) in enumerate(zip(CRITERIA, values))
+        for i, (n, v) in enumerate(zip(CRITERIA, whole))
     }
 
 
-def pixel_auc(videos: Sequence[MappedVideo], resize: str = "nearest") -> float:
+def pixel_auc(videos: Sequence[map_cells.MappedVideo], resize: str = "nearest") -> float:
     """ROC AUC over all pixels, see `pixel_auc_of`. Raises as `check_maps`."""
-    check_maps(videos, resize)
-    return pixel_auc_of([cells(v, resize) for v in videos])
+    map_cells.check_maps(videos, resize)
+    return pixel_auc_of([map_cells.cells(v, resize) for v in videos])
 
 
 def pixel_level_criterion(
-    videos: Sequence[MappedVideo], resize: str = "nearest"
+    videos: Sequence[map_cells.MappedVideo], resize: str = "nearest"
 ) -> tuple[float, float]:
     """(AUC, EER) of frames under the pixel-level criterion (Mahadevan et al. 2010; Li et al. 2014).
     Raises as `check_maps`.
@@ -227,23 +220,23 @@ def pixel_level_criterion(
     detected, a normal frame a false positive where any pixel is. False detections in abnormal
     frames cost nothing: a map that marks whole frames does as well as its frame scores.
     """
-    check_maps(videos, resize)
-    found = micro([criterion_scores(cells(v, resize)) for v in videos], 0, 0)
+    map_cells.check_maps(videos, resize)
+    found = micro([criterion_scores(map_cells.cells(v, resize)) for v in videos], 0, 0)
     return found["auc"][0], found["eer"][0]
 
 
 def rbdc_tbdc(
-    videos: Sequence[MappedVideo], resize: str = "nearest", count: int = THRESHOLDS
+    videos: Sequence[map_cells.MappedVideo], resize: str = "nearest", count: int = THRESHOLDS
 ) -> tuple[float, float]:
     """(RBDC, TBDC) of `count` thresholds: areas of `area_to_one` over true regions and over
     tracks. Raises as `check_maps`."""
-    check_maps(videos, resize)
-    found = _criteria([cells(v, resize) for v in videos], count, 0, 0)
+    map_cells.check_maps(videos, resize)
+    found = _criteria([map_cells.cells(v, resize) for v in videos], count, 0, 0)
     return found["rbdc"][0], found["tbdc"][0]
 
 
 def records(
-    videos: Sequence[MappedVideo],
+    videos: Sequence[map_cells.MappedVideo],
     checkpoint: str = "last",
     resize: str = "nearest",
     *,
@@ -257,8 +250,8 @@ def records(
     resamples, seed: of the intervals over videos, which pixel_auc goes without. Raises DataError as
     `check_maps`.
     """
-    check_maps(videos, resize)
-    parts = [cells(v, resize) for v in videos]
+    map_cells.check_maps(videos, resize)
+    parts = [map_cells.cells(v, resize) for v in videos]
     frames = micro([criterion_scores(c) for c in parts], resamples, seed)
     found = {
         "pixel_auc": (pixel_auc_of(parts), None),

@@ -29,22 +29,13 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 import gfvad
 from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.base.types import DataError
+from gfvad.train import sealed
 from gfvad.train.checkpoint_folder import TEST as TEST
 from gfvad.train.checkpoint_folder import VALIDATION as VALIDATION
 from gfvad.train.checkpoint_folder import CheckpointFolder, ranking
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
 from gfvad.train.run_settings import as_json, describe_differences, hash_of, named_leaves
 from gfvad.train.sealed import PARTS as PARTS
-from gfvad.train.sealed import (
-    Damaged,
-    aside,
-    check_arrays,
-    left_of_one,
-    numbered,
-    require_regular_files,
-    seal,
-    shape_text,
-)
 from gfvad.train.state import TrainState
 
 
@@ -115,16 +106,16 @@ class Checkpoints(CheckpointFolder):
             if isinstance(position, bytes)
             else {"json": position},
             "gfvad": gfvad.__version__,
-            "shapes": {path: shape_text(x) for path, x in leaves.items()},
+            "shapes": {path: sealed.shape_text(x) for path, x in leaves.items()},
             "metrics": {n: float(value) for n, value in metrics.items() if math.isfinite(value)},
         }
-        sealed = as_json(seal(as_json(meta), arrays))
+        meta = as_json(sealed.seal(as_json(meta), arrays))
         parts = ocp.args.Composite(
-            state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed)
+            state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta)
         )
         with self._saving():
             self._open_manager().save(step, args=parts, metrics=meta["metrics"], force=True)
-        self._metas[step] = sealed
+        self._metas[step] = meta
         self._bad.discard(step)
         self._whole.add(step)
 
@@ -141,7 +132,7 @@ class Checkpoints(CheckpointFolder):
         step = self.require(which)
         meta = self._check_config(step)
         wanted, found = named_leaves(template), meta["shapes"]
-        if found != (expected := {path: shape_text(x) for path, x in wanted.items()}):
+        if found != (expected := {path: sealed.shape_text(x) for path, x in wanted.items()}):
             raise DataError(
                 f"{self.folder / str(step)}: the checkpoint does not fit the model:"
                 f" {describe_differences(found, expected)}; use the features and the model it was"
@@ -220,11 +211,11 @@ class Checkpoints(CheckpointFolder):
             )
         if jax.process_index() == 0 and self.folder.is_dir():
             kept = self.steps()
-            for step, path in numbered(self.folder).items():
+            for step, path in sealed.numbered(self.folder).items():
                 if step in kept:
                     continue
-                if step in self._bad or not kept or step > kept[-1] or not left_of_one(path):
-                    path.rename(aside(path))
+                if step in self._bad or not kept or step > kept[-1] or not sealed.left_of_one(path):
+                    path.rename(sealed.aside(path))
                 else:
                     shutil.rmtree(path)
         if processes:
@@ -232,7 +223,7 @@ class Checkpoints(CheckpointFolder):
 
     def _read(self, step: int) -> dict[str, np.ndarray]:
         """The verified arrays of a checkpoint. Raises Damaged."""
-        require_regular_files(self.folder / str(step))
+        sealed.require_regular_files(self.folder / str(step))
         try:
             opened = ocp.Checkpointer(ocp.StandardCheckpointHandler())
             with quiet_library(), quiet_late_reads(), opened as reader:
@@ -240,6 +231,6 @@ class Checkpoints(CheckpointFolder):
             arrays = {path: np.asarray(x) for path, x in arrays.items()}
         except LIBRARY_ERRORS as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise Damaged(f"its arrays cannot be read ({reason})") from None
-        check_arrays(self._metas[step], arrays)
+            raise sealed.Damaged(f"its arrays cannot be read ({reason})") from None
+        sealed.check_arrays(self._metas[step], arrays)
         return arrays

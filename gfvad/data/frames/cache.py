@@ -34,18 +34,8 @@ from gfvad.base.files import remove_tree, write_json
 from gfvad.base.locks import wait_for
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
-from gfvad.data.frames import decode
+from gfvad.data.frames import decode, frame_arrays
 from gfvad.data.frames.finding import passed_over
-from gfvad.data.frames.frame_arrays import (
-    DATA,
-    DIGEST,
-    MANIFEST,
-    PARTS,
-    SEAL,
-    Spec,
-    Store,
-    read_manifest,
-)
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder, fingerprint
 from gfvad.data.prepared_folder import seal_of
 
@@ -56,7 +46,7 @@ CHECK_AT_ONCE = 1 << 30
 
 Convert = Callable[[VideoFile], Iterator[np.ndarray]]  # a video -> an entry [*item] a frame
 Say = Callable[[str], None]
-S = TypeVar("S", bound=Store)
+S = TypeVar("S", bound=frame_arrays.Store)
 
 
 def say_on_stderr(text: str) -> None:
@@ -76,7 +66,7 @@ class _Job(NamedTuple):
     """One store to prepare."""
 
     path: Path
-    spec: Spec
+    spec: frame_arrays.Spec
     videos: Sequence[VideoFile]
     convert: Convert
     cache: Cache
@@ -85,10 +75,10 @@ class _Job(NamedTuple):
 def open_store(
     folder: VideoFolder,
     split: str,
-    spec: Spec,
+    spec: frame_arrays.Spec,
     convert: Convert,
     cache: Cache,
-    cls: type[S] = Store,
+    cls: type[S] = frame_arrays.Store,
 ) -> S:
     """The store (of class `cls`) of a split, prepared first where the cache has none or a stale
     one. Two processes that ask at once: the second waits.
@@ -133,21 +123,21 @@ def open_store(
 def _prepare(job: _Job) -> dict:
     """Brings the folder to a complete manifest, which is returned. The lock is held."""
     path, spec, videos, _, cache = job
-    mark, manifest = fingerprint(videos), read_manifest(path)
+    mark, manifest = fingerprint(videos), frame_arrays.read_manifest(path)
     if manifest and manifest["fingerprint"] != mark:
         cache.say(f"{spec.kind}: the files in {videos[0].path.parent} have changed, prepared anew")
         manifest = None
     written = sum(v["frames"] for v in manifest["videos"]) * spec.item_bytes if manifest else 0
-    found = (path / DATA).stat().st_size if manifest else -1
+    found = (path / frame_arrays.DATA).stat().st_size if manifest else -1
     if manifest and manifest["complete"] and found == written:
         return manifest
     if manifest and found >= written:
-        os.truncate(path / DATA, written)  # what no manifest speaks of
+        os.truncate(path / frame_arrays.DATA, written)  # what no manifest speaks of
     else:
-        remove_tree(path, (DATA, MANIFEST, PARTS))
+        remove_tree(path, (frame_arrays.DATA, frame_arrays.MANIFEST, frame_arrays.PARTS))
         manifest = {"fingerprint": mark, "complete": False, "videos": []}
-    shutil.rmtree(path / PARTS, ignore_errors=True)
-    (path / PARTS).mkdir(parents=True)
+    shutil.rmtree(path / frame_arrays.PARTS, ignore_errors=True)
+    (path / frame_arrays.PARTS).mkdir(parents=True)
     done = len(manifest["videos"])
     stated = [decode.stated_frames(video) for video in videos[done:]]
     total = sum(stated) if all(stated) else 0
@@ -165,7 +155,7 @@ def _prepare(job: _Job) -> dict:
         _convert(job, manifest, progress)
     manifest["complete"] = True
     _write_manifest(path, manifest)
-    (path / PARTS).rmdir()
+    (path / frame_arrays.PARTS).rmdir()
     return manifest
 
 
@@ -193,12 +183,12 @@ def _convert(job: _Job, manifest: dict, progress: Progress) -> None:
             "frames": frames,
             "fps": decode.frame_rate(video),
             "size": list(decode.first_frame(video).shape[:2]),
-            DIGEST: digest.hexdigest(),
+            frame_arrays.DIGEST: digest.hexdigest(),
         }
 
-    parts = [path / PARTS / f"{i}.bin" for i in range(len(videos))]
+    parts = [path / frame_arrays.PARTS / f"{i}.bin" for i in range(len(videos))]
     pending: dict[int, Future] = {}
-    with ThreadPoolExecutor(workers) as pool, (path / DATA).open("ab") as data:
+    with ThreadPoolExecutor(workers) as pool, (path / frame_arrays.DATA).open("ab") as data:
         try:
             for i in range(len(videos)):
                 for ahead in range(i, min(len(videos), i + workers + 1)):
@@ -218,4 +208,4 @@ def _convert(job: _Job, manifest: dict, progress: Progress) -> None:
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    write_json(path / MANIFEST, {**manifest, SEAL: seal_of(manifest)})
+    write_json(path / frame_arrays.MANIFEST, {**manifest, frame_arrays.SEAL: seal_of(manifest)})

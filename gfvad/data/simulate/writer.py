@@ -21,18 +21,7 @@ from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import prepared_folder
 from gfvad.data.ground_truth import SNIPPET
-from gfvad.data.simulate import process, sentences
-from gfvad.data.simulate.generator import (
-    AUDIO_DIM,
-    RGB_DIM,
-    SPLITS,
-    Sample,
-    World,
-    draw_scenarios,
-    make_world,
-    simulate,
-    video_stream,
-)
+from gfvad.data.simulate import generator, process, sentences
 from gfvad.data.simulate.process import Settings
 from gfvad.measure.frames import spans_of
 from gfvad.settings.config import check_values
@@ -62,7 +51,7 @@ class Written(NamedTuple):
     name: str
     frames: int  # n, as XD counts them: ((n - 1) // 16) * 16 have a label
     spans: np.ndarray  # int [S, 2] abnormal frames, half-open
-    sample: Sample
+    sample: generator.Sample
     sentences: list[tuple[int, int, str]]
 
 
@@ -102,7 +91,9 @@ def simulated_folder(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS
             prepared_folder.require_own(folder, {*content.get("files", {}), MANIFEST})
         units = (cfg.train_videos + cfg.test_videos) * (settings.shortest + settings.longest) // 2
         with prepared_folder.replacing(folder) as partial:
-            prepared_folder.require_space(partial, 2 * units * (cfg.crops * RGB_DIM + AUDIO_DIM))
+            prepared_folder.require_space(
+                partial, 2 * units * (cfg.crops * generator.RGB_DIM + generator.AUDIO_DIM)
+            )
             write_set(partial, cfg, settings, identity)
     return folder
 
@@ -139,17 +130,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -> None:
     """Write all files of the set, the manifest last."""
-    world, written = make_world(settings, cfg.seed), {}
+    world, written = generator.make_world(settings, cfg.seed), {}
     counts = {"train": cfg.train_videos, "test": cfg.test_videos}
     with Progress(sum(counts.values()), "simulating") as progress:
-        for split in SPLITS:
+        for split in generator.SPLITS:
             (folder / RGB_FOLDERS[split]).mkdir(parents=True)
             (folder / AUDIO_FOLDERS[split]).mkdir(parents=True)
             written[split] = []
-            scenarios = draw_scenarios(settings, cfg.seed, split, counts[split])
+            scenarios = generator.draw_scenarios(settings, cfg.seed, split, counts[split])
             for index, scenario in enumerate(scenarios.tolist()):
-                rng = video_stream(cfg.seed, split, index)
-                sample = simulate(settings, world, rng, scenario, cfg.crops)
+                rng = generator.video_stream(cfg.seed, split, index)
+                sample = generator.simulate(settings, world, rng, scenario, cfg.crops)
                 written[split].append(write_video(folder, settings, split, index, sample))
                 progress.advance()
     write_texts(folder, written)
@@ -159,7 +150,7 @@ def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -
 
 
 def write_video(
-    folder: Path, settings: Settings, split: str, index: int, sample: Sample
+    folder: Path, settings: Settings, split: str, index: int, sample: generator.Sample
 ) -> Written:
     """Write the features of one video; the rest of it is returned without them."""
     units = len(sample.path.kind)
@@ -201,13 +192,13 @@ def write_texts(folder: Path, written: dict[str, list[Written]]) -> None:
             "timestamps": [[seconds(start), seconds(end)] for start, end, _ in video.sentences],
             "sentences": [sentence for *_, sentence in video.sentences],
         }
-        for split in SPLITS
+        for split in generator.SPLITS
         for video in written[split]
     }
     (folder / "captions.json").write_text(json.dumps(content, indent=0), encoding="utf-8")
 
 
-def write_truth(folder: Path, world: World, written: dict[str, list[Written]]) -> None:
+def write_truth(folder: Path, world: generator.World, written: dict[str, list[Written]]) -> None:
     """The true model, and for each split names [V], scenario [V], permutation [V, K], length
     [V], activity and kind (all videos end to end)."""
     arrays = dict(world._asdict())
