@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from gfvad.ablation.program import GroupState, Program, written_of
+from gfvad.ablation.program import GroupState, Program, of_runs
 from gfvad.tasks.task import SettingGroup
 from gfvad.train.checkpoint import VALIDATION
 from gfvad.train.parallel import Mapper
@@ -123,12 +122,8 @@ class GroupRun:
 
 def choose(which: np.ndarray, new: GroupState, old: GroupState) -> GroupState:
     """The states of `new` for some runs, bool [U, K], and of `old` for the others; host side."""
-    take = lambda a, b: np.where(which.reshape(*which.shape, *[1] * (a.ndim - 2)), a, b)
-    parts = lambda state: (state.params, state.opt_state, written_of(state))
-    params, opt_state, written = jax.tree.map(take, parts(new.state), parts(old.state))
-    constants = {**old.state.constants, **written}
-    state = old.state._replace(params=params, opt_state=opt_state, constants=constants)
-    return old._replace(state=state)
+    take = lambda a, b: np.where(which.reshape(*which.shape, *[1] * (a.ndim - 2)), b, a)
+    return old._replace(state=of_runs(take, old.state, new.state))
 
 
 def pack(standing: Standing) -> dict[str, Any]:

@@ -77,23 +77,17 @@ class Program:
     def run_state(self, group: GroupState, seed: int, setting: int) -> TrainState:
         """The state of one run (host), as its own training would have it: [U, K, ...] -> [...].
         Args: indices."""
-        state, config = group.state, self.group.settings[setting].config
-        parts = state.params, state.opt_state, written_of(state)
-        params, opt_state, written = jax.tree.map(lambda x: np.array(x[seed, setting]), parts)
-        init = self._optimiser(config).transform.init
-        own = jax.eval_shape(jax.vmap(init) if state.key.ndim > 2 else init, params)
-        opt_state = jax.tree.unflatten(jax.tree.structure(own), jax.tree.leaves(opt_state))
-        constants = {**state.constants, **written}
-        return TrainState(state.step, params, constants, opt_state, np.array(state.key[seed]))
+        state = of_runs(lambda x: np.array(x[seed, setting]), group.state)
+        init = self._optimiser(self.group.settings[setting].config).transform.init
+        own = jax.eval_shape(jax.vmap(init) if state.key.ndim > 2 else init, state.params)
+        opt_state = jax.tree.unflatten(jax.tree.structure(own), jax.tree.leaves(state.opt_state))
+        return state._replace(opt_state=opt_state, key=np.array(state.key[seed]))
 
     @staticmethod
     def one_setting(group: GroupState, setting: int) -> GroupState:
         """The part of a group's state (host) that is one setting's: [U, 1, ...]."""
-        one, state = slice(setting, setting + 1), group.state
-        parts = state.params, state.opt_state, written_of(state)
-        params, opt_state, written = jax.tree.map(lambda x: x[:, one], parts)
-        constants = {**state.constants, **written}
-        state = state._replace(params=params, opt_state=opt_state, constants=constants)
+        one = slice(setting, setting + 1)
+        state = of_runs(lambda x: x[:, one], group.state)
         return GroupState(state, {key: x[one] for key, x in group.values.items()})
 
     def mapped_step(self, mapper: Mapper) -> Callable:
@@ -178,6 +172,15 @@ def group_step(
     constants = {**before.constants, **written}
     state = TrainState(before.step + 1, params, constants, opt_state, before.key)
     return group._replace(state=state), metrics
+
+
+def of_runs(function: Callable, state: TrainState, *others: TrainState) -> TrainState:
+    """A state with function(leaf, that of each other state) in place of what each run has of its
+    own but its key."""
+    parts = [(s.params, s.opt_state, written_of(s)) for s in (state, *others)]
+    params, opt_state, written = jax.tree.map(function, *parts)
+    constants = {**state.constants, **written}
+    return state._replace(params=params, opt_state=opt_state, constants=constants)
 
 
 def written_of(state: TrainState) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gfvad.ablation.groups import FAILED, RESULTS, run_folder
 from gfvad.ablation.sweep import Setting, Sweep
 from gfvad.base import run_files
 from gfvad.base.files import read_json_lines, write_table, write_text
+from gfvad.base.names import first_of
 from gfvad.base.types import DataError
 from gfvad.measure import compare
 from gfvad.measure.results import read_results, read_scores
@@ -208,8 +209,7 @@ def differing(differs: Mapping[str, Any]) -> str:
     """What a setting has other than the base."""
     if not differs:
         return "the config as it is"
-    spelt = [f"{key} = {value!r}" for key, value in list(differs.items())[:SPELT]]
-    return ", ".join(spelt) + (f" and {len(differs) - SPELT} more" if len(differs) > SPELT else "")
+    return first_of([f"{key} = {value!r}" for key, value in differs.items()], SPELT)
 
 
 def missing(sweep: Sweep, found: Sequence[Found]) -> list[str]:

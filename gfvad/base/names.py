@@ -79,11 +79,14 @@ class Names(Mapping[str, Any]):
 
 
 def some(names: Iterable[str]) -> str:
-    """The first few of some names, for a message."""
-    names = sorted(names)
-    return ", ".join(names[:SHOWN]) + (
-        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    )
+    """The first few of some names, sorted, for a message."""
+    return first_of(sorted(names), SHOWN)
+
+
+def first_of(texts: Sequence[str], most: int) -> str:
+    """'a, b and 3 more'."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def near(name: str, known: Iterable[str]) -> str:

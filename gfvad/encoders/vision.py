@@ -4,8 +4,8 @@ frame.
 A model is in the Hugging Face format in a local folder (ViT, CLIP, SigLIP, DINOv2, InternViT, ...)
 and run by torch; nothing is ever downloaded. A folder is judged by its JSON files and the headers
 of its weights before torch is imported, which happens at the first frame: a finished cache of
-tokens (`gfvad/data/frames/tokens.py`) is opened without torch and transformers. `pretrained` opens other
-models of that library.
+tokens (`gfvad/data/frames/tokens.py`) is opened without torch and transformers. `pretrained` opens
+other models of that library.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gfvad.base.files import read_json
 from gfvad.base.locks import locked
+from gfvad.base.names import first_of
 from gfvad.base.types import ConfigError, DataError
 
 RESULTS = "results.json"
@@ -49,11 +50,8 @@ def stated(**splits: Any) -> dict[str, Any]:
 def skipped_text(split: Any) -> str:
     """'2 of 17 videos of test are damaged and left out: a (...), b (...)'."""
     names = [f"{name} ({why})" for name, why in split.skipped.items()]
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return (
-        f"{len(names)} of {len(names) + len(split)} videos of {split.split} are damaged and left"
-        f" out: {', '.join(names[:5])}{more}"
-    )
+    share = f"{len(names)} of {len(names) + len(split)} videos of {split.split}"
+    return f"{share} are damaged and left out: {first_of(names, 5)}"
 
 
 def alone(folder: Path, process_index: int = 0, what: str = "run") -> AbstractContextManager[None]:

@@ -8,13 +8,14 @@ its own name.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from gfvad.base.errors import EXIT_NOT_FINITE
+from gfvad.base.names import first_of
 from gfvad.base.progress import format_duration
 from gfvad.base.types import Batch
 from gfvad.train.logs import RunLog
@@ -124,11 +125,11 @@ class Meter:
         culprits = self._gather_names(done.batch, ~finite_examples(done.batch) & done.batch.valid)
         inputs = "all its features are finite"
         if culprits:
-            inputs = f"not finite are the features of: {spell(culprits)}"
+            inputs = f"not finite are the features of: {first_of(culprits, NAMED)}"
         return NonFiniteError(
             f"step {done.step}: {found}, expected finite numbers; training stopped, the last"
-            f" checkpoint is from before it. Videos of the batch: {spell(videos)}; {inputs}. Check"
-            " them by gfvad prepare --check, or lower config.optim.learning_rate or the"
+            f" checkpoint is from before it. Videos of the batch: {first_of(videos, NAMED)};"
+            f" {inputs}. Check them by gfvad prepare --check, or lower config.optim.learning_rate or the"
             " weights in config.loss"
         )
 
@@ -144,9 +145,3 @@ def finite_examples(batch: Batch) -> np.ndarray:
     """bool [B], whether every feature of an example is a finite number."""
     flags = [np.isfinite(x).all(axis=tuple(range(1, np.ndim(x)))) for x in batch.features.values()]
     return np.logical_and.reduce(flags)
-
-
-def spell(names: Sequence[str]) -> str:
-    """Names in one line."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

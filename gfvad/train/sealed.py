@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.files import describe_mode, read_bytes
+from gfvad.base.names import first_of
 from gfvad.base.seals import SEAL, tree_hash
 from gfvad.base.types import DataError
 
@@ -115,8 +116,7 @@ def check_arrays(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
         expected = {path: text for path, text in shapes.items() if not empty.search(text)}
     wrong = [p for p, said in expected.items() if p not in arrays or told(arrays[p]) != said]
     if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise Damaged(f"array {wrong[0]}{more} is not what was saved (its checksum differs)")
+        raise Damaged(f"array {first_of(wrong, 1)} is not what was saved (its checksum differs)")
 
 
 def shape_text(x: Any) -> str:

@@ -87,12 +87,11 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
     """Records that `gfvad prepare` wrote. Raises DataError where they are of another
     dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
-    found = records.dataset_of(path, data_cfg.on_corrupt)
     train, test = (
         records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt)
         for split in layouts.SPLITS
     )
-    tests = {canonical(name) for name in test.names}
+    found, tests = train.dataset, {canonical(name) for name in test.names}
     if both := [name for name in train.names if canonical(name) in tests]:
         raise DataError(
             f"{path}: {len(both)} videos are in both parts: {some(both)}; expected each in one: "
@@ -108,7 +107,7 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
             f"{path}: records of {found!r}, and config.data.require_real is set; prepare real"
             " features (docs/data.md)"
         )
-    if not records.has_checksums(path):
+    if not train.sealed:
         say(
             f"data: {path} was prepared by an earlier version, without checksums: damage in it may"
             " go unseen; prepare it again to have them"

@@ -27,8 +27,8 @@ class Records(Sequence):
     names, labels [V], lengths [V] (units), crops {m: [V]}, dims {m: D} and meta(i) come from the
     index; nothing is decoded for them.
     content: part -> digest of what the split consists of; skipped: the videos that were left out as
-    damaged, and why. A video is compared with its checksum the first time it is read; DataError
-    where it differs.
+    damaged, and why; sealed: whether the folder has checksums. A video is compared with its
+    checksum the first time it is read; DataError where it differs.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Records(Sequence):
         it)."""
         self.folder, self.split, self.modalities = folder, split, modalities
         self.dataset: str = manifest["dataset"]
+        self.sealed = manifest_lib.SEAL in manifest
         self.dims = {m: manifest["modalities"][m] for m in modalities}
         self.skipped: dict[str, str] = {}
         self._shards = shards
@@ -48,8 +49,7 @@ class Records(Sequence):
             self._rows = np.arange(len(self._index["name"]))
             self._checked = np.zeros(len(self._rows), bool)
             self._fill()
-            # of an earlier version: no checksum has told damage
-            if manifest_lib.SEAL not in manifest:
+            if not self.sealed:  # no checksum has told damage
                 for i in range(len(self)):
                     self.meta(i)
         except LIBRARY_ERRORS as error:

@@ -79,7 +79,12 @@ def open_records(
     or a modality.
     """
     folder, skip = Path(path), on_corrupt == "skip"
-    manifest = _manifest(folder, on_corrupt)
+    try:
+        manifest = manifest_lib.read(folder, shards=not skip)
+    except manifest_lib.DamagedFile as error:
+        if manifest_lib.SHARD in error.name:
+            _explain(folder, error.name)
+        raise
     if split not in manifest["splits"]:
         held = ", ".join(manifest["splits"])
         raise DataError(f"{folder} has no split {split!r}; it holds {held}")
@@ -95,26 +100,6 @@ def open_records(
     if skip:
         opened.leave_out_damaged()
     return opened
-
-
-def _manifest(folder: Path, on_corrupt: str) -> dict:
-    """The manifest of a folder. Raises DataError as `open_records`."""
-    try:
-        return manifest_lib.read(folder, shards=on_corrupt != "skip")
-    except manifest_lib.DamagedFile as error:
-        if manifest_lib.SHARD in error.name:
-            _explain(folder, error.name)
-        raise
-
-
-def dataset_of(path: str | os.PathLike, on_corrupt: str = "error") -> str:
-    """The dataset of a prepared folder. Raises DataError as `open_records`."""
-    return _manifest(Path(path), on_corrupt)["dataset"]
-
-
-def has_checksums(path: str | os.PathLike) -> bool:
-    """Whether a prepared folder has them: those of earlier versions have not."""
-    return manifest_lib.SEAL in manifest_lib.read(Path(path), shards=False)
 
 
 def _open(folder: Path, split: str, manifest: dict, modalities: tuple[str, ...]) -> Records:
