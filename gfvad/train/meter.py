@@ -129,8 +129,8 @@ class Meter:
         return NonFiniteError(
             f"step {done.step}: {found}, expected finite numbers; training stopped, the last"
             f" checkpoint is from before it. Videos of the batch: {first_of(videos, NAMED)};"
-            f" {inputs}. Check them by gfvad prepare --check, or lower config.optim.learning_rate or the"
-            " weights in config.loss"
+            f" {inputs}. Check them by gfvad prepare --check, or lower"
+            " config.optim.learning_rate or the weights in config.loss"
         )
 
     def _gather_names(self, batch: Batch, which: np.ndarray) -> list[str]:
