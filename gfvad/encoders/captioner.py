@@ -17,7 +17,6 @@ PROMPT = (
     " direction."
 )
 MAX_NEW_TOKENS = 96
-REQUIREMENTS = "launch/requirements-encoders.txt"
 Captioner = Callable[[np.ndarray, str], str]  # (uint8 [h, w, 3], prompt) -> a description
 
 
@@ -35,7 +34,9 @@ def load_captioner(model_path: str | os.PathLike) -> Captioner:
             " model (config.json, *.safetensors, the tokenizer's and processor's files): fetch"
             f" one, e.g. by `huggingface-cli download OWNER/NAME --local-dir {folder}`"
         )
-    with packages(f"describe by {folder}", f"`pip install pillow -r {REQUIREMENTS}`"):
+    with packages(
+        f"describe by {folder}", "`pip install pillow -r launch/requirements-encoders.txt`"
+    ):
         from PIL import Image
     classes = "AutoProcessor", "AutoModelForImageTextToText"
     what = "an image-text-to-text model"

@@ -29,7 +29,7 @@ from scipy import stats
 
 from gfvad.base.types import DataError
 from gfvad.measure import bootstrap
-from gfvad.measure.frames import compress, labels_from_spans, peak
+from gfvad.measure.frames import compress, peak
 from gfvad.measure.metrics import ranking_metrics
 from gfvad.measure.results import find_results, left_out, read_results
 
@@ -190,12 +190,6 @@ def find_runs(folder: Path) -> dict[int, Path]:
             )
         runs[seed] = path
     return runs
-
-
-def labels_of_split(split) -> dict[str, np.ndarray]:
-    """Frame labels of the videos of a split whose label is known, video -> uint8 [T]."""
-    known = [video for video in map(split.meta, range(len(split))) if video.label >= 0]
-    return {video.name: labels_from_spans(video.spans, video.num_frames) for video in known}
 
 
 def number(value: float, signed: bool = False) -> str:

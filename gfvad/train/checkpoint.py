@@ -204,11 +204,8 @@ class Checkpoints(CheckpointFolder):
     def _tidy(self) -> None:
         """Process 0 moves damaged checkpoints aside, and removes what a deletion cut short has
         left of older ones."""
-        processes = jax.process_count() > 1
-        if processes:
-            ocp.multihost.sync_global_processes(
-                "gfvad: every process has looked at the checkpoints"
-            )
+        meet = ocp.multihost.sync_global_processes  # returns at once where there is one
+        meet("gfvad: every process has looked at the checkpoints")
         if jax.process_index() == 0 and self.folder.is_dir():
             kept = self.steps()
             for step, path in sealed.numbered(self.folder).items():
@@ -218,8 +215,7 @@ class Checkpoints(CheckpointFolder):
                     path.rename(sealed.aside(path))
                 else:
                     shutil.rmtree(path)
-        if processes:
-            ocp.multihost.sync_global_processes("gfvad: damaged checkpoints are out of the way")
+        meet("gfvad: damaged checkpoints are out of the way")
 
     def _read(self, step: int) -> dict[str, np.ndarray]:
         """The verified arrays of a checkpoint. Raises Damaged."""

@@ -20,7 +20,8 @@ from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
-from gfvad.measure import calibration, compare, finite, untrained
+from gfvad.measure import calibration, finite, untrained
+from gfvad.measure.frames import labels_from_spans
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
@@ -197,8 +198,11 @@ def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], No
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
-    """Frame labels of the test split of a run's data, video -> uint8 [T]."""
-    return compare.labels_of_split(open_split(config, resolve(config, loop.quiet).records, "test"))
+    """Frame labels of the videos of the test split of a run's data whose label is known, video ->
+    uint8 [T]."""
+    split = open_split(config, resolve(config, loop.quiet).records, "test")
+    known = [video for video in map(split.meta, range(len(split))) if video.label >= 0]
+    return {video.name: labels_from_spans(video.spans, video.num_frames) for video in known}
 
 
 def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@ floors, pixel-level metrics, where frames are ordered wrongly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,13 +81,6 @@ class Report:
             score_terms.heat(r, self.scorer.calibration, self.weights, self.config.score)
             for r in self.readings
         ]
-
-    def pixel_records(self, say: Callable[[str], None]) -> list[dict]:
-        """Pixel-level metrics of the score's maps; [] without masks."""
-        if self.truth.masks is None:
-            return []
-        say("pixel metrics")
-        return self.of_pixels([h["total"] for h in self.heat])
 
     def of_pixels(self, maps: Sequence[np.ndarray]) -> list[dict]:
         """Pixel-level metrics of maps of every video, where there are masks."""

@@ -117,7 +117,10 @@ class PredictionRun:
 
     def records(self) -> list[dict[str, Any]]:
         """Pixel-level metrics, where there are masks."""
-        return self.report.pixel_records(self.say)
+        if self.truth.masks is None:
+            return []
+        self.say("pixel metrics")
+        return self.report.of_pixels([heat["total"] for heat in self.report.heat])
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         """Weights of the terms, everything beside the headline, tables."""
