@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from gfvad.tasks.task import Task
 
 # kind -> the module that fulfils `gfvad/tasks/task.py: Task`
-TASKS = {"weak": "gfvad.tasks.fusion.task", "predictive": "gfvad.tasks.prediction.task"}
+TASKS = {
+    "weak": "gfvad.tasks.fusion.task",
+    "predictive": "gfvad.tasks.prediction.task",
+    "novelty": "gfvad.tasks.novelty.task",
+}
 
 
 def task_of(config: Leaves) -> Task:
