@@ -1,5 +1,5 @@
-"""Features of tracked boxes: what somebody does (velocity), how he looks (aspect, size), where he is
-(place). Ours.
+"""Features of tracked boxes: what somebody does (velocity), how he looks (aspect, size),
+where he is (place). Ours.
 
 Lengths are measured in heights of the box, so that near and far people are alike.
 """

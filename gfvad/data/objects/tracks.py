@@ -82,7 +82,7 @@ def read_csv(path: Path) -> Tracks:
 
 
 def checked(where: str, rows: np.ndarray) -> Tracks:
-    """The boxes of an array [n, 6], sorted. Raises DataError, naming the first row that is wrong."""
+    """The boxes of an array [n, 6], sorted. Raises DataError that names the first wrong row."""
     if rows.ndim != 2 or rows.shape[1] != 6 or rows.dtype.kind not in "iuf":
         raise DataError(
             f"{where}: {rows.dtype} {list(rows.shape)}; expected numbers [boxes, 6]: {EXPECTED}"

@@ -101,9 +101,12 @@ class OpenedModel:
 
     def score(self, videos: ObjectVideos, index: int) -> FrameScore:
         """Scores of the frames of a video."""
-        novelty = self.read(videos, index)[:, : self.terms]
-        tracks, frames = videos.tracks[index], videos.lengths[index]
-        return frame_scores(novelty, tracks, frames, self.calibration(), self.config.score)
+        return self.score_of(self.read(videos, index), videos, index)
+
+    def score_of(self, novelty: np.ndarray, videos: ObjectVideos, index: int) -> FrameScore:
+        """The same from the novelty of its boxes [n, columns]."""
+        own, tracks, frames = novelty[:, : self.terms], videos.tracks[index], videos.lengths[index]
+        return frame_scores(own, tracks, frames, self.calibration(), self.config.score)
 
 
 def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
@@ -205,7 +208,7 @@ def keep(workdir: Path, model: OpenedModel) -> None:
             "spread": model.spread.tolist(),
             "scale": model.scale,
             "bank": len(model.state.constants["bank"]["part"]),
-            "widths": {n: w for n, w in model.reader.widths},
+            "widths": dict(model.reader.widths),
             "cameras": list(model.cameras),
             "threshold": model.threshold,
             "rule": model.threshold_rule,

@@ -4,9 +4,10 @@ few numbers by."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -19,6 +20,7 @@ from gfvad.train.parallel import Mapper
 from gfvad.train.run import Evaluation
 from gfvad.train.state import TrainState, init_from
 
+START_UNITS = 512  # whose usual novelty the fit starts from
 MOVED = (1.0, 3.0)  # standard deviations that a changed feature set is moved by
 
 
@@ -51,8 +53,8 @@ class Units:
 
 
 class UnitBatches:
-    """Batches of normal and changed units; batch k of a seed is the same on any number of processes,
-    each of which takes its share."""
+    """Batches of normal and changed units; batch k of a seed is the same on any number of
+    processes, each of which takes its share."""
 
     def __init__(self, units: Units, config: ConfigDict, seed: int, index: int, count: int):
         self.units, self.config, self.seed = units, config, seed
@@ -118,7 +120,8 @@ class Training:
         self.model = build_model(config, self.units.widths, self.bank)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
-        """The state before the first step: the bank is drawn by the seed."""
+        """The state before the first step: the bank is drawn by the seed, the offset is the usual
+        novelty of a unit."""
         units = self.units
         one = {n: x[:1] for n, x in units.features.items()}
         state = init_from(self.model, transform, (one, units.camera[:1], units.part[:1]), seed)
@@ -126,7 +129,11 @@ class Training:
         drawn.sort()
         chosen = {n: x[drawn] for n, x in units.features.items()}
         bank = fill_bank(state.constants, chosen, units.camera[drawn], units.part[drawn])
-        return state._replace(constants=bank)
+        state = state._replace(constants=bank)
+        start = changed_units(units, START_UNITS, 0.0, np.random.default_rng((seed, 2)))
+        novelty = jax.jit(partial(step_lib.term_novelty, model=self.model))(state, start)
+        offset = np.float32(np.median(np.asarray(novelty).mean(1)[start.changed == 0]))
+        return state._replace(params={**state.params, "offset": np.asarray(offset)})
 
     def batches(self, seed: int) -> UnitBatches:
         """Normal and changed units."""
