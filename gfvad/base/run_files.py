@@ -81,7 +81,7 @@ def is_of_a_run(path: Path) -> bool:
         return {"step", "kind"} <= set(json.loads(first))
     return first.startswith(
         {
-            "results.md": "**HEADLINE",
+            "results.md": ("**HEADLINE", "**BELOW ITS FLOOR"),
             "ablation.md": "# Ablation ",
             "ablation.csv": "setting,seed,metric,",
         }[path.name]

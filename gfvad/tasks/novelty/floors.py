@@ -47,7 +47,13 @@ def beside(model: OpenedModel, test: ObjectVideos, videos: Sequence[ScoredVideo]
             scores[variant][name] = found.score
     named = {name: untrained.micro_auc(found, labels) for name, found in scores.items()}
     mine = untrained.micro_auc({v.name: v.scores for v in videos}, labels)
-    return {"named": named, "tables": [table(mine, named)]}
+    commands = {
+        f"floor/nearest {n}": "train with"
+        f" --config.data.modalities={n} --config.model.terms={n} --config.model.scales=1.0,"
+        " --config.score.reach=0 --config.score.prior=0"
+        for n in singles
+    }
+    return {"named": named, "tables": [table(mine, named)], "floor_commands": commands}
 
 
 def table(mine: float, named: Mapping[str, float]) -> dict[str, Any]:
