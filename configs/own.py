@@ -1,4 +1,4 @@
-"""Your own videos: features of `python -m gfvad.extract`, labels of whole videos. The way there,
+"""Your own videos: features of `gfvad extract`, labels of whole videos. The way there,
 and what to expect: docs/your_own_video.md.
 
 gfvad train --config=own:clips --config.data.root=runs/fights/features --workdir=runs/fights/model

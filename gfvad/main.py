@@ -14,19 +14,8 @@ import gfvad
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
 from gfvad.base.names import nearest
 
-COMMANDS = (
-    "train",
-    "evaluate",
-    "score",
-    "extract",
-    "prepare",
-    "ablate",
-    "compare",
-    "export",
-    "report",
-    "bench",
-    "doctor",
-)
+COMMANDS = ("train", "evaluate", "score", "extract", "prepare", "ablate", "compare", "export")
+COMMANDS += ("report", "bench", "doctor")
 
 
 @command

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 QUICK = ["--config.eval.figures=False", "--config.eval.bootstrap=50"]
-RUNS = {  # name -> arguments of gfvad.main; {data} is the folder of the real sets
+RUNS = {  # name -> arguments of `python -m gfvad.main`; {data} is the folder of the real sets
     "xd": ["--config=configs/xd.py"],
     "ucf": ["--config=configs/ucf.py", "--config.data.root={data}/ucf_crime"],
     "ped2_weak": ["--config=configs/ped2_weak.py", "--config.data.root={data}/ped2"],

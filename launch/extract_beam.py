@@ -1,20 +1,24 @@
-"""The extraction of gfvad/extract.py for corpora beyond one machine: an Apache Beam pipeline
-through tensorflow-datasets (no TensorFlow).
+"""The work of `gfvad extract` for corpora beyond one machine: an Apache Beam pipeline through
+tensorflow-datasets (no TensorFlow).
 
-    pip install -r requirements.txt -r launch/requirements-video.txt -r launch/requirements-beam.txt
-    python launch/extract_beam.py VIDEO_OR_FOLDER... --out=DIR                                          on this machine
-    python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=FlinkRunner -- --flink_master=HOST:8081
-    python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=SparkRunner -- --spark_master_url=spark://HOST:7077
-    python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=DataflowRunner -- --project=P --region=R --temp_location=gs://B/tmp \
-        --sdk_container_image=IMAGE
+    pip install -r requirements.txt -r launch/requirements-video.txt \\
+        -r launch/requirements-beam.txt
+    python launch/extract_beam.py VIDEO_OR_FOLDER... --out=DIR
+    python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=FlinkRunner \\
+        -- --flink_master=HOST:8081
+    python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=SparkRunner \\
+        -- --spark_master_url=spark://HOST:7077
+    python launch/extract_beam.py /mnt/videos --out=/mnt/features --runner=DataflowRunner \\
+        -- --project=P --region=R --temp_location=gs://B/tmp --sdk_container_image=IMAGE
 
-Arguments are those of `python -m gfvad.extract` but --workers; what stands behind `--` goes to
-Beam. Its files are the same to the bit: elements are files, workers run the same function and write
-MODALITY/NAME.npy, so the videos and DIR have to be paths that every worker sees (a network file
-system, a mounted bucket), and the workers need gfvad and launch/requirements-video.txt (an image,
-or --setup_file). What the workers say of each file comes back as a small tensorflow-datasets set of
-ArrayRecords and is joined into manifest.json and the tables, --files-per-pipeline files at a time:
-an interrupt costs those that are in work, and the same command goes on. Exit codes as there.
+Without --runner it runs on this machine. Arguments are those of `gfvad extract` but --workers; what
+stands behind `--` goes to Beam. Its files are the same to the bit: elements are files, workers run
+the same function and write MODALITY/NAME.npy. So the videos and DIR have to be paths that every
+worker sees (a network file system, a mounted bucket), and the workers need gfvad and
+launch/requirements-video.txt (an image, or --setup_file). What the workers say of each file comes
+back as a small tensorflow-datasets set of ArrayRecords and is joined into manifest.json and the
+tables, --files-per-pipeline files at a time: an interrupt costs those that are in work, and the
+same command goes on. Exit codes as there.
 """
 
 from __future__ import annotations
@@ -131,7 +135,7 @@ def main(argv: Sequence[str], opener: Callable[..., UnitEncoder] = open_encoder)
     own, options = (
         (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     )
-    parser = planning.parser("python launch/extract_beam.py", __doc__)
+    parser = planning.argument_parser("python launch/extract_beam.py", __doc__)
     parser.add_argument(
         "--runner", default="DirectRunner", choices=RUNNERS, help="who runs the pipeline"
     )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import gfvad
 from gfvad.graphs.relations import RELATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,3 +106,19 @@ def test_examples_of_the_library_run(page):
             assert scores.shape == (2, 6) and ((scores > 0) & (scores < 1)).all()
     for name in set(RELATIONS) - set(registered):
         del RELATIONS[name]
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_tables_render(path):
+    """A table has a line of dashes below its first one, with as many columns."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+        first, second, *_ = [*table.splitlines(), ""]
+        assert re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", second), first
+        assert second.count("|") == first.replace("\\|", "").count("|"), first
+
+
+def test_version_is_one():
+    citation, changes = (ROOT / "CITATION.cff").read_text(), (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {gfvad.__version__}\n" in citation
+    assert re.search(r"^## (\S+)", changes, flags=re.M)[1] == gfvad.__version__

@@ -104,7 +104,7 @@ def require_own(workdir: Path, setting: Setting, seed: int) -> None:
     """Raises DataError where the folder of a run that is to be written holds somebody else's
     files, or checkpoints of another run."""
     folder = run_folder(workdir, setting.name, seed)
-    run_files.run(folder).claim(run_files.RUN_FILES)
+    run_files.owned_run(folder).claim(run_files.RUN_FILES)
     if not (folder / CHECKPOINTS).is_dir():
         return
     ours = (folder / "config.json").is_file() and training_leaves(

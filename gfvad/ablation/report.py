@@ -85,7 +85,7 @@ def write(
     )
     found = [read(workdir, setting, sweep.seeds, videos) for setting in sweep.settings]
     against = next(one for one in found if one.setting.name == sweep.base)
-    own = run_files.ablation(workdir)
+    own = run_files.owned_ablation(workdir)
     metric = base.config.eval.metric
     drawn = plots.draw(
         workdir / "figures",

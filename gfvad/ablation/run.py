@@ -21,7 +21,7 @@ from gfvad.base import run_files
 from gfvad.base.files import remove_tree
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError
-from gfvad.measure.results import plain
+from gfvad.measure.results import json_tree
 from gfvad.settings import config as config_lib
 from gfvad.tasks import task_of
 from gfvad.tasks.task import SweepData
@@ -39,7 +39,7 @@ def ablate(arguments: Arguments) -> int:
     anything is trained where the input is wrong."""
     say = loop.to_stderr
     if not arguments.group:
-        own = run_files.ablation(arguments.workdir)
+        own = run_files.owned_ablation(arguments.workdir)
         own.claim({"sweep.json", *report.FILES, *own.known()})
     plan = prepare(arguments.sweep, arguments.workdir, arguments.at_once, say)
     if arguments.group:  # a part of the command below, which has the lock
@@ -227,6 +227,6 @@ def keep_sweep(plan: Plan) -> None:
         "left_out": sweep.left_out,
         "config": config_lib.flatten(base.config),
     }
-    run_files.ablation(plan.workdir).write(
-        "sweep.json", lambda file: file.write(json.dumps(plain(tree), indent=1).encode())
+    run_files.owned_ablation(plan.workdir).write(
+        "sweep.json", lambda file: file.write(json.dumps(json_tree(tree), indent=1).encode())
     )

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from gfvad.base.errors import DataError, cannot_read
+from gfvad.base.errors import LIBRARY_ERRORS, DataError, cannot_read
 from gfvad.base.files import require_regular
 
 LOCK = threading.Lock()
@@ -74,18 +74,7 @@ def parse_header(file: IO[bytes], where: str, size: int) -> Header:
             shape, fortran, dtype = parse(
                 io.BytesIO(field + content), max_header_size=LONGEST_HEADER
             )
-    except (
-        ValueError,
-        TypeError,
-        EOFError,
-        SyntaxError,
-        RecursionError,
-        MemoryError,
-        OverflowError,
-        AttributeError,
-        KeyError,
-        tokenize.TokenError,
-    ) as error:
+    except (*LIBRARY_ERRORS, SyntaxError, tokenize.TokenError) as error:
         text = (str(error) or type(error).__name__).split("\n")[0][:200]
         raise DataError(
             f"{where}: not a whole .npy file ({text}); copy or extract it again"

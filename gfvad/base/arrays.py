@@ -27,17 +27,9 @@ from gfvad.base.names import Names
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy writes
 DEFLATE_RATIO = 1040  # no deflated byte stands for more than 1032
 PIECE = 8 << 20  # bytes that are read at once from a container
-FOREIGN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    OverflowError,
-)  # what zipfile raises for damaged, encrypted and odd containers
+# what zipfile raises for damaged, encrypted and odd containers
+FOREIGN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+FOREIGN += (EOFError, ValueError, RuntimeError, OverflowError)
 
 
 def read_array(path: str | os.PathLike, header: Header) -> np.ndarray:
@@ -122,10 +114,8 @@ class Npz:
             raise DataError(
                 f"{where}: two arrays of that name; expected one: write it again with numpy.savez"
             )
-        most = info.compress_size * (
-            DEFLATE_RATIO if info.compress_type == zipfile.ZIP_DEFLATED else 1
-        )
-        if info.file_size > most:
+        ratio = DEFLATE_RATIO if info.compress_type == zipfile.ZIP_DEFLATED else 1
+        if info.file_size > info.compress_size * ratio:
             raise DataError(
                 f"{where}: {info.file_size:,} bytes out of {info.compress_size:,}; expected a whole"
                 " array: copy it again"
@@ -137,25 +127,21 @@ class Npz:
 
     def require(self, key: str, ndim: int) -> Header:
         """Header of a member. Raises DataError where it is absent or has another number of axes."""
+        header = self._header(key)
+        if len(header.shape) != ndim:
+            raise DataError(f"{self.path}:{key}: shape {header.shape}; expected {ndim} axes")
+        return header
+
+    def _header(self, key: str) -> Header:
         if key not in self.headers:
-            raise DataError(
-                f"{self.path}: no array {key!r}; found"
-                f" {', '.join(sorted(self.headers)[:12]) or 'none'}"
-            )
-        if len(self.headers[key].shape) != ndim:
-            raise DataError(
-                f"{self.path}:{key}: shape {self.headers[key].shape}; expected {ndim} axes"
-            )
+            found = ", ".join(sorted(self.headers)[:12]) or "none"
+            raise DataError(f"{self.path}: no array {key!r}; found {found}")
         return self.headers[key]
 
     def array(self, key: str) -> np.ndarray:
         """A whole member. Raises DataError where it is absent or the archive is damaged."""
         if key not in self._arrays:
-            if key not in self.headers:
-                raise DataError(
-                    f"{self.path}: no array {key!r}; found"
-                    f" {', '.join(sorted(self.headers)[:12]) or 'none'}"
-                )
+            self._header(key)
             self._fill([key])
         return self._arrays[key]
 

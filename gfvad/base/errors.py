@@ -20,20 +20,10 @@ EXIT_NOT_FINITE = 3
 LONGEST_MESSAGE = 4000  # characters
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read
-LIBRARY_ERRORS = (
-    ValueError,
-    OSError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    RuntimeError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    StopIteration,
-)
+LIBRARY_ERRORS = (ValueError, OSError, KeyError, TypeError, IndexError, AttributeError)
+LIBRARY_ERRORS += (RuntimeError, AssertionError, EOFError, MemoryError, OverflowError)
+LIBRARY_ERRORS += (StopIteration,)
+EXTRAS = {"cv2": "video", "av": "video"}  # module -> the extra of the package that brings it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -105,6 +95,15 @@ def run_command(body: Callable[[], int]) -> int:
             return body()
     except (ConfigError, DataError) as error:
         print(f"error: {readable(redact(str(error)))}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        if (extra := EXTRAS.get(error.name or "")) is None:
+            raise
+        print(
+            f"error: {error.name} is not installed; expected the extra {extra!r} of gfvad: pip"
+            f" install -r launch/requirements-{extra}.txt",
+            file=sys.stderr,
+        )
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # the reader of our output has left (`... | head`)
         sys.stdout = open(os.devnull, "w")

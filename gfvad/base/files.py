@@ -73,10 +73,15 @@ def write_table(
     path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Path:
     """A CSV whose text cells no spreadsheet runs as formulas."""
+    return write_text(path, table_text(header, rows))
+
+
+def table_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """What `write_table` writes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([[safe_cell(cell) for cell in row] for row in [header, *rows]])
-    return write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def safe_cell(cell: Any) -> Any:

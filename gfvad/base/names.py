@@ -15,40 +15,10 @@ from typing import Any
 
 from gfvad.base.errors import DataError
 
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".avi",
-    ".mkv",
-    ".mov",
-    ".webm",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".m2ts",
-    ".mts",
-    ".flv",
-    ".wmv",
-    ".3gp",
-    ".3g2",
-    ".gif",
-    ".dav",
-    ".ogv",
-    ".ogg",
-    ".asf",
-    ".vob",
-    ".mxf",
-    ".f4v",
-    ".m2v",
-    ".mpe",
-    ".h264",
-    ".h265",
-    ".hevc",
-    ".y4m",
-    ".divx",
-    ".rm",
-    ".rmvb",
-)
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts")
+VIDEO_SUFFIXES += (".mts", ".flv", ".wmv", ".3gp", ".3g2", ".gif", ".dav", ".ogv", ".ogg", ".asf")
+VIDEO_SUFFIXES += (".vob", ".mxf", ".f4v", ".m2v", ".mpe", ".h264", ".h265", ".hevc", ".y4m")
+VIDEO_SUFFIXES += (".divx", ".rm", ".rmvb")
 SHOWN = 5
 
 

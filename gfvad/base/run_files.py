@@ -15,18 +15,8 @@ from gfvad.base.owned import Owned
 
 RESULTS = ("results.json", "results.md", "scores.npz")
 LOGS = ("metrics.jsonl", "timing.jsonl")
-FIGURES = tuple(
-    f"figures/{name}.png"
-    for name in (
-        "score_timelines",
-        "learning_curves",
-        "fused_graph",
-        "coefficients",
-        "expert_usage",
-        "terms",
-        "experts",
-    )
-)
+DRAWN = ("score_timelines", "learning_curves", "fused_graph", "coefficients", "expert_usage")
+FIGURES = tuple(f"figures/{name}.png" for name in (*DRAWN, "terms", "experts"))
 EVALUATED = (*RESULTS, "calibration.json", *FIGURES)
 RUN_FILES = ("config.json", "features.json", *LOGS, *EVALUATED)
 KEYS = {  # of a JSON file of a run
@@ -36,26 +26,29 @@ KEYS = {  # of a JSON file of a run
     "features.json": {"encoders"},
     "sweep.json": {"sweep", "base", "seeds", "settings"},
 }
+BEGINNINGS: dict[str, str | tuple[str, ...]] = {
+    "results.md": ("**HEADLINE", "**BELOW ITS FLOOR"),
+    "ablation.md": "# Ablation ",
+    "ablation.csv": "setting,seed,metric,",
+}
 PNG, MATPLOTLIB = b"\x89PNG\r\n\x1a\n", b"Matplotlib"
 
 Job = Callable[[Any], int]
 
 
-def run(workdir: Path) -> Owned:
+def owned_run(workdir: Path) -> Owned:
     """What training and evaluation wrote into a run's folder."""
-    return Owned(workdir, "run", "python -m gfvad.main", is_of_a_run)
+    return Owned(workdir, "run", "gfvad train", is_of_a_run)
 
 
-def ablation(workdir: Path) -> Owned:
+def owned_ablation(workdir: Path) -> Owned:
     """What an ablation wrote into its folder, but for the folders of its runs."""
-    return Owned(workdir, "ablation", "python -m gfvad.ablate", is_of_a_run)
+    return Owned(workdir, "ablation", "gfvad ablate", is_of_a_run)
 
 
-def frame_scores(output: Path) -> Owned:
+def owned_scores(output: Path) -> Owned:
     """What --mode=score wrote into the folder of its output."""
-    return Owned(
-        output.parent, "frame-scores", "python -m gfvad.main --mode=score", is_no_runs_scores
-    )
+    return Owned(output.parent, "frame-scores", "gfvad --mode=score", is_no_runs_scores)
 
 
 def is_of_a_run(path: Path) -> bool:
@@ -65,12 +58,8 @@ def is_of_a_run(path: Path) -> bool:
     if path.suffix in (".png", ".mp4"):
         with open(path, "rb") as file:
             head = file.read(2000)
-        return (
-            head.startswith(PNG)
-            and MATPLOTLIB in head
-            or path.suffix == ".mp4"
-            and head[4:8] == b"ftyp"
-        )
+        picture = head.startswith(PNG) and MATPLOTLIB in head
+        return picture or path.suffix == ".mp4" and head[4:8] == b"ftyp"
     if path.name == "scores.npz":
         return is_frame_scores(path)
     with open(path, encoding="utf-8") as file:
@@ -79,13 +68,7 @@ def is_of_a_run(path: Path) -> bool:
         if not first.endswith("\n"):  # cut short
             return not first or first.startswith('{"step"')
         return {"step", "kind"} <= set(json.loads(first))
-    return first.startswith(
-        {
-            "results.md": ("**HEADLINE", "**BELOW ITS FLOOR"),
-            "ablation.md": "# Ablation ",
-            "ablation.csv": "setting,seed,metric,",
-        }[path.name]
-    )
+    return first.startswith(BEGINNINGS[path.name])
 
 
 def is_frame_scores(path: Path) -> bool:
@@ -96,9 +79,8 @@ def is_frame_scores(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         found = archive.infolist()
         heads = [archive.open(info).read(128) for info in found[:20]]
-    compressed = all(
-        info.compress_type == zipfile.ZIP_DEFLATED and info.date_time[0] == 1980 for info in found
-    )
+    kinds = {(info.compress_type, info.date_time[0]) for info in found}
+    compressed = kinds <= {(zipfile.ZIP_DEFLATED, 1980)}
     return compressed and all(b"'descr': '<f4'" in head and b",), }" in head for head in heads)
 
 
@@ -112,22 +94,19 @@ def is_no_runs_scores(path: Path) -> bool:
 def claims_run(job: Job) -> Job:
     """A job that writes into arguments.workdir, which is refused where somebody else's file is
     in the place of one of a run's."""
-
-    @functools.wraps(job)
-    def claimed(arguments: Any) -> int:
-        own = run(arguments.workdir)
-        own.claim({*RUN_FILES, *own.known()})
-        return job(arguments)
-
-    return claimed
+    return _claiming(job, lambda own: {*RUN_FILES, *own.known()})
 
 
 def claims_results(job: Job) -> Job:
     """The same for a job that writes the results of a run alone."""
+    return _claiming(job, lambda own: EVALUATED)
 
+
+def _claiming(job: Job, names: Callable[[Owned], Iterable[str]]) -> Job:
     @functools.wraps(job)
     def claimed(arguments: Any) -> int:
-        run(arguments.workdir).claim(EVALUATED)
+        own = owned_run(arguments.workdir)
+        own.claim(names(own))
         return job(arguments)
 
     return claimed
@@ -140,9 +119,8 @@ def claims_output(job: Job) -> Job:
     @functools.wraps(job)
     def claimed(arguments: Any) -> int:
         output: Path = arguments.output
-        with frame_scores(output).locked(
-            "output", [output.name], lock=f".{output.name[-100:]}.lock"
-        ):
+        lock = f".{output.name[-100:]}.lock"
+        with owned_scores(output).locked("output", [output.name], lock=lock):
             return job(arguments)
 
     return claimed
@@ -150,11 +128,11 @@ def claims_output(job: Job) -> Job:
 
 def publish(output: Path, write: Callable[[Path], object]) -> Path:
     """Writes the output of --mode=score by write(path); returns its path."""
-    with frame_scores(output).staged() as folder:
+    with owned_scores(output).staged() as folder:
         write(folder / output.name)
     return output
 
 
 def drawn(workdir: Path, paths: Iterable[Path]) -> None:
     """Takes down figures of a run."""
-    run(workdir).finish(path.relative_to(workdir).as_posix() for path in paths)
+    owned_run(workdir).finish(path.relative_to(workdir).as_posix() for path in paths)

@@ -71,13 +71,10 @@ def draw_videos(population: Population, count: int, rng: np.random.Generator) ->
             labels[start : start + length] = 1
         noise, memory = rng.normal(size=frames), population.memory
         noise[1:] *= np.sqrt(1 - memory**2)  # every frame of deviation 1
-        level, strength = (
-            population.level * rng.normal(),
-            population.strength + population.clear * rng.normal(),
-        )
-        videos.append(
-            compress(level + lfilter([1], [1, -memory], noise) + strength * labels, labels)
-        )
+        level = population.level * rng.normal()
+        strength = population.strength + population.clear * rng.normal()
+        scores = level + np.asarray(lfilter([1], [1, -memory], noise)) + strength * labels
+        videos.append(compress(scores, labels))
     return videos
 
 
@@ -95,16 +92,17 @@ def measure(name: str, videos: int, trials: int, seed: int = 0) -> list[Coverage
     rng, held, widths, plain = np.random.default_rng((seed, 2, videos)), [], [], []
     while len(held) < trials:
         drawn_set = draw_videos(population, videos, rng)
-        found = micro(drawn_set, RESAMPLES, seed)
-        if found["auc"][1] is None:
+        metrics = micro(drawn_set, RESAMPLES, seed)
+        found = [interval for m in METRICS if (interval := metrics[m][1]) is not None]
+        if len(found) < len(METRICS):
             continue
         pooled = bootstrap.pool(drawn_set)
         resamples = bootstrap.draw(bootstrap.presence(pooled), RESAMPLES, seed)
         spread = bootstrap.resampled_ranking(pooled, resamples, names=METRICS)
-        ends = [(found[m][1], bootstrap.percentiles(spread[m])) for m in METRICS]
-        held.append([own[0] <= truth[m] <= own[1] for m, (own, _) in zip(METRICS, ends)])
-        widths.append([own[1] - own[0] for own, _ in ends])
-        plain.append([p[0] <= truth[m] <= p[1] for m, (_, p) in zip(METRICS, ends)])
+        ends = [np.asarray(bootstrap.percentiles(spread[m]), float) for m in METRICS]
+        held.append([own[0] <= truth[m] <= own[1] for m, own in zip(METRICS, found)])
+        widths.append([own[1] - own[0] for own in found])
+        plain.append([p[0] <= truth[m] <= p[1] for m, p in zip(METRICS, ends)])
     columns = (np.mean(held, 0), np.mean(widths, 0), np.mean(plain, 0))
     return [
         Coverage(name, videos, m, truth[m], *(float(c[i]) for c in columns))

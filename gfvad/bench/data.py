@@ -7,7 +7,7 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.options import Parser
-from gfvad.base.types import Video
-from gfvad.data import pipeline
+from gfvad.base.types import Batch, Video
+from gfvad.data import pipeline, streams
 from gfvad.data.features import records
 
 
@@ -28,61 +28,56 @@ class Entry(NamedTuple):
     files: tuple[Path, ...] = ()
 
 
-class Synthetic:
-    """A layout of random features shaped like XD-Violence: 'rgb' [C, N, 1024], 'audio' [1, N,
-    128], N from half to 1.5 times `units`."""
+class MadeUp:
+    """A layout of random videos; `make(entry, split)` gives one, counts: {split: how many}."""
 
-    name = "synthetic"
-    modalities = {"rgb": 1024, "audio": 128}
-
-    def __init__(self, videos: int, units: int, crops: int):
-        self._videos, self._units, self._crops = videos, units, crops
+    def __init__(self, name: str, widths: Mapping[str, int], counts: Mapping[str, int], make: Make):
+        self.name, self.modalities, self._counts, self._make = name, widths, counts, make
 
     def entries(self, split: str) -> list[Entry]:
-        return (
-            [Entry(f"{split}{i:05d}", i) for i in range(self._videos)] if split == "train" else []
-        )
+        first = 0 if split == "train" else self._counts["train"]
+        return [Entry(f"{split}{i:05d}", first + i) for i in range(self._counts.get(split, 0))]
 
     def load(self, entry: Entry) -> Video:
+        return self._make(entry)
+
+
+Make = Callable[[Entry], Video]
+XD = {"rgb": 1024, "audio": 128}
+
+
+def like_xd(videos: int, units: int, crops: int) -> MadeUp:
+    """Shaped like XD-Violence: 'rgb' [C, N, 1024], 'audio' [1, N, 128], N from half to 1.5 times
+    `units`."""
+
+    def make(entry: Entry) -> Video:
         rng = np.random.default_rng(entry.seed)
-        n = int(rng.integers(self._units // 2, self._units * 3 // 2 + 1))
-        rgb = np.abs(rng.standard_normal((self._crops, n, 1024), np.float32))
-        audio = np.abs(rng.standard_normal((1, n, 128), np.float32))
-        no_spans = np.zeros((0, 2), np.int64)
-        return Video(
-            entry.name,
-            "train",
-            {"rgb": rgb, "audio": audio},
-            entry.seed % 2,
-            (),
-            16 * n,
-            no_spans,
-            (),
-            16,
-            24.0,
-        )
+        n = int(rng.integers(units // 2, units * 3 // 2 + 1))
+        rgb = np.abs(rng.standard_normal((crops, n, XD["rgb"]), np.float32))
+        audio = np.abs(rng.standard_normal((1, n, XD["audio"]), np.float32))
+        features, no_spans = {"rgb": rgb, "audio": audio}, np.zeros((0, 2), np.int64)
+        label, frames = entry.seed % 2, 16 * n
+        return Video(entry.name, "train", features, label, (), frames, no_spans, (), 16, 24.0)
+
+    return MadeUp("synthetic", XD, {"train": videos}, make)
 
 
-def _measure(steps: Iterable, size_of: Callable[[object], tuple[int, int]]) -> tuple[float, float]:
-    """(examples/s, MB/s) of going through an iterable once; size_of(item) -> (examples, bytes).
-    The first item is not timed."""
+def _measure(steps: Iterable[tuple[int, int]]) -> tuple[float, float]:
+    """(examples/s, MB/s) of going once through (examples, bytes). The first item is not timed."""
     iterator = iter(steps)
     next(iterator)
-    examples = size = 0
     start = time.perf_counter()
-    for item in iterator:
-        n, b = size_of(item)
-        examples, size = examples + n, size + b
+    examples, size = np.sum(list(iterator), 0)
     seconds = time.perf_counter() - start
     return examples / seconds, size / 1e6 / seconds
 
 
-def _batch_size(batch) -> tuple[int, int]:
-    return int(batch.valid.sum()), sum(x.nbytes for x in batch.features.values())
+def _sizes(batches: Iterable[Batch]) -> Iterator[tuple[int, int]]:
+    return ((int(b.valid.sum()), sum(x.nbytes for x in b.features.values())) for b in batches)
 
 
-def _video_size(video: Video) -> tuple[int, int]:
-    return 1, sum(x.nbytes for x in video.features.values())
+def _video_sizes(videos: Iterable[Video]) -> Iterator[tuple[int, int]]:
+    return ((1, sum(x.nbytes for x in video.features.values())) for video in videos)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -90,15 +85,12 @@ def run(argv: Sequence[str]) -> int:
     crops and padding, for batches)."""
     parser = Parser("gfvad bench data", __doc__)
     parser.add_argument("--videos", type=int, default=160)
-    parser.add_argument(
-        "--units", type=int, default=200, help="mean units of a video, and train_units"
-    )
-    parser.add_argument("--crops", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=20, help="training batches timed")
-    parser.add_argument(
-        "--folder", default=None, help="where to write (default: a temporary folder)"
-    )
+    option = parser.add_argument
+    option("--units", type=int, default=200, help="mean units of a video, and train_units")
+    option("--crops", type=int, default=5)
+    option("--batch", type=int, default=32)
+    option("--steps", type=int, default=20, help="training batches timed")
+    option("--folder", help="where to write (default: a temporary folder)")
     arguments = parser.parse_args(list(argv))
     data_cfg = ConfigDict(
         {
@@ -110,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
             "eval_batch_size": 8,
         }
     )
-    layout = Synthetic(arguments.videos, arguments.units, arguments.crops)
+    layout = like_xd(arguments.videos, arguments.units, arguments.crops)
     folder = Path(tempfile.mkdtemp(prefix="gfvad-bench-", dir=arguments.folder))
     try:
         for name, (examples, megabytes) in _rows(layout, folder, data_cfg, arguments):
@@ -121,43 +113,32 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _rows(
-    layout: Synthetic, folder: Path, data_cfg, arguments
+    layout: MadeUp, folder: Path, data_cfg, arguments
 ) -> Iterable[tuple[str, tuple[float, float]]]:
     """(what, (examples/s, MB/s)) one after the other."""
     start = time.perf_counter()
     opened = records.open_records(records.prepare(layout, folder / "set", None), "train")
     seconds = time.perf_counter() - start
-    yield (
-        "prepare (incl. making up the numbers)",
-        (
-            len(opened) / seconds,
-            opened.nbytes() / 1e6 / seconds,
-        ),
-    )
+    rates = (len(opened) / seconds, opened.nbytes() / 1e6 / seconds)
+    yield "prepare (incl. making up the numbers)", rates
     for video in opened:
         np.save(folder / f"{video.name}.npy", video.features["rgb"])
-    yield (
-        "np.load, one file a video (rgb alone)",
-        _measure((np.load(folder / f"{n}.npy") for n in opened.names), lambda x: (1, x.nbytes)),
-    )
-    yield "records[i], whole videos", _measure(opened, _video_size)
+    arrays = (np.load(folder / f"{name}.npy") for name in opened.names)
+    yield "np.load, one file a video (rgb alone)", _measure((1, x.nbytes) for x in arrays)
+    yield "records[i], whole videos", _measure(_video_sizes(opened))
     order = np.random.default_rng(0).permutation(len(opened)).tolist()
-    yield "records[i], random order", _measure((opened[i] for i in order), _video_size)
+    yield "records[i], random order", _measure(_video_sizes(opened[i] for i in order))
+    everything = range(len(opened))
     for kept, cache_bytes in (("read through", 0), ("in memory", 1 << 40)):
         for threads in (0, 1, 2, 4):
-            options = {"cache_bytes": cache_bytes, "threads": threads}
-            iterator = pipeline.train_iterator(
-                opened, range(len(opened)), data_cfg, arguments.batch, 0, **options
-            )
+            examples = streams.Examples(opened, everything, data_cfg, cache_bytes)
+            stream = streams.TrainStream(examples, arguments.batch, 0)
+            iterator = pipeline.TrainIterator(stream, threads)
             # two passes fill the memory
             for _ in range(-(-2 * len(opened) // arguments.batch) if cache_bytes else 0):
                 next(iterator)
-            yield (
-                f"train_iterator, {kept}, {threads} threads",
-                _measure(itertools.islice(iterator, arguments.steps), _batch_size),
-            )
+            rates = _measure(_sizes(itertools.islice(iterator, arguments.steps)))
+            yield f"train_iterator, {kept}, {threads} threads", rates
     for threads in (0, 1, 2):
-        batches = pipeline.eval_batches(
-            opened, range(len(opened)), data_cfg, cache_bytes=0, threads=threads
-        )
-        yield f"eval_batches, read through, {threads} threads", _measure(batches, _batch_size)
+        batches = pipeline.EvalBatches(opened, everything, data_cfg, cache_bytes=0, threads=threads)
+        yield f"eval_batches, read through, {threads} threads", _measure(_sizes(batches))

@@ -11,17 +11,16 @@ ratios, not milliseconds of different runs.
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gfvad.base.options import Parser
+from gfvad.bench import fusion
 from gfvad.nn.experts import FORMS, NORM_EPSILON, ExpertParams, choose
 from gfvad.nn.filter import SparseFeatureFilter, route
 
@@ -41,7 +40,7 @@ class Result(NamedTuple):
     difference: float
 
 
-def plain(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+def separate(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
     """One module an expert, as one writes it first; arguments as in `experts.FORMS`."""
     total = jnp.zeros_like(x)
     for e in range(len(params.scale)):
@@ -55,7 +54,7 @@ def plain(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Arr
 def layer(name: str, topk: int) -> Callable[[Any, jax.Array], jax.Array]:
     """(parameters of a SparseFeatureFilter, x [B, L, D]) -> y [B, L, D] in one form, without
     statistics."""
-    form = {PLAIN: plain, **FORMS}[name.removesuffix(PER_VIDEO)]
+    form = {PLAIN: separate, **FORMS}[name.removesuffix(PER_VIDEO)]
 
     def units(params: Any, x: jax.Array) -> jax.Array:
         routing = route(x @ params["router"], topk, 2.0)
@@ -72,7 +71,7 @@ def layer(name: str, topk: int) -> Callable[[Any, jax.Array], jax.Array]:
     return lambda params, x: units(params, x.reshape(-1, x.shape[-1])).reshape(x.shape)
 
 
-def measure(names: list[str], options: argparse.Namespace, bottleneck: int) -> list[Result]:
+def measure_forms(names: list[str], options: argparse.Namespace, bottleneck: int) -> list[Result]:
     """Every variant at one bottleneck width, taking turns."""
     keys = jax.random.split(jax.random.key(0), 3)
     x, g = (
@@ -83,11 +82,9 @@ def measure(names: list[str], options: argparse.Namespace, bottleneck: int) -> l
     programs = {}
     for name in names:
         f = layer(name, options.topk)
-        programs[name] = (
-            jax.jit(f).lower(params, x).compile(),
-            jax.jit(gradients(f)).lower(params, x, g).compile(),
-        )
-    results = {
+        both = fusion.compiled(fusion.gradients(f), params, x, g)
+        programs[name] = (fusion.compiled(f, params, x), both)
+    found = {
         name: jax.block_until_ready(both(params, x, g)) for name, (_, both) in programs.items()
     }
     seconds: dict[str, list] = {name: [] for name in names}
@@ -95,42 +92,16 @@ def measure(names: list[str], options: argparse.Namespace, bottleneck: int) -> l
         for name, (forward, both) in programs.items():
             # each program twice, the first not counted: caches and memory that the variant before
             # left
-            calls = ((forward, params, x), (both, params, x, g))
-            seconds[name].append([[timed(p, *given) for _ in range(2)][1] for p, *given in calls])
-    return [
-        Result(
-            name,
-            *(1e3 * statistics.median(column) for column in zip(*seconds[name])),
-            both.memory_analysis().temp_size_in_bytes / 1e6,
-            largest_difference(results[name], results[names[0]]),
-        )
-        for name, (_, both) in programs.items()
-    ]
-
-
-def gradients(f: Callable) -> Callable:
-    """(parameters, x, gradient of y) -> (y, gradients of parameters and x)."""
-
-    def both(params: Any, x: jax.Array, g: jax.Array) -> tuple:
-        y, pull = jax.vjp(f, params, x)
-        return y, pull(g)
-
-    return both
-
-
-def timed(program: Callable, *arguments: Any) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    jax.block_until_ready(program(*arguments))
-    return time.perf_counter() - start
-
-
-def largest_difference(a: Any, b: Any) -> float:
-    """Over all arrays of two trees, relative to the largest entry of each array of b."""
-    return max(
-        float(abs(x - y).max() / abs(y).max())
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
+            ahead = [fusion.timed(forward, params, x) for _ in range(2)]
+            total = [fusion.timed(both, params, x, g) for _ in range(2)]
+            seconds[name].append((ahead[1], total[1]))
+    results = []
+    for name, (_, both) in programs.items():
+        forward, total = 1e3 * np.median(seconds[name], 0)
+        memory = fusion.temporary_megabytes(both)
+        difference = fusion.largest_difference(found[name], found[names[0]])
+        results.append(Result(name, float(forward), float(total), memory, difference))
+    return results
 
 
 def run(argv: list[str]) -> None:
@@ -159,30 +130,20 @@ def run(argv: list[str]) -> None:
         "--repeats", type=int, default=5, help="turns a variant takes; the median counts"
     )
     options = parser.parse_args(argv)
-    load = (
-        f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-        if hasattr(os, "getloadavg")
-        else ""
-    )
     print(
         f"sparse feature filter, {options.batch} x {options.units} units, D {options.width}, E"
         f" {options.experts}, top-{options.topk}, median of {options.repeats}, float32,"
-        f" {jax.devices()[0].device_kind}{load}"
+        f" {jax.devices()[0].device_kind}{fusion.load()}"
     )
-    first = options.forms[0]
-    print(
-        f"{'b':>4} "
-        f" {'form':<13}{'forward ms':>11}{'+ backward ms':>15}{first + ' / it':>13}{'+ backward':>12}{'temporary MB':>14}{'difference':>12}"
-    )
+    names = f"{'forward ms':>11}{'+ backward ms':>15}{options.forms[0] + ' / it':>13}"
+    print(f"{'b':>4}  {'form':<13}{names}{'+ backward':>12}{'temporary MB':>14}{'difference':>12}")
     for b in options.bottleneck:
-        results = measure(options.forms, options, b)
+        results = measure_forms(options.forms, options, b)
         for r in results:
-            print(
-                f"{b:>4} "
-                f" {r.name:<13}{r.forward:>11.2f}{r.both:>15.2f}{results[0].forward / r.forward:>13.1f}{results[0].both / r.both:>12.1f}"
-                f"{r.temporary:>14.1f}{r.difference:>12.1e}",
-                flush=True,
-            )
+            ratios = (results[0].forward / r.forward, results[0].both / r.both)
+            numbers = f"{r.forward:>11.2f}{r.both:>15.2f}{ratios[0]:>13.1f}{ratios[1]:>12.1f}"
+            memory = f"{r.temporary:>14.1f}{r.difference:>12.1e}"
+            print(f"{b:>4}  {r.name:<13}{numbers}{memory}", flush=True)
         sizes = {"experts": options.experts, "bottleneck": b, "topk": options.topk}
         flat, alone = (
             choose("auto", **sizes, units=n, backend=jax.default_backend())

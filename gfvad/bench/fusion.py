@@ -15,7 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,48 +68,77 @@ VARIANTS: dict[str, Callable] = {
 }
 
 
-def measure(n: int, batch: int, order: int, repeats: int) -> list[Result]:
+def measure_fusion(n: int, batch: int, order: int, repeats: int) -> list[Result]:
     """Every variant at one size, taking turns `repeats` times."""
     keys = jax.random.split(jax.random.key(0), 4)
     # [P + 1, Q + 1], then graphs and the gradient of G, [B, N, N]; graphs as cosines, in [-1, 1]
     A = jax.random.normal(keys[0], (order + 1, order + 1)) / (order + 1)
     Ra, Rb = (jax.random.uniform(key, (batch, n, n), minval=-1.0) for key in keys[1:3])
     weight = jax.random.normal(keys[3], (batch, n, n))
-    programs = {name: compiled(f, A, Ra, Rb, weight) for name, f in VARIANTS.items()}
-    gradients = {
-        name: jax.block_until_ready(program(A, Ra, Rb, weight))[1]
-        for name, program in programs.items()
+    given = (A, Ra, Rb, weight)
+    both = {
+        name: compiled(gradients(jax.vmap(f, (None, 0, 0))), *given) for name, f in VARIANTS.items()
     }
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    found = {name: jax.block_until_ready(program(*given))[1] for name, program in both.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in both}
     for _ in range(repeats):
-        for name, program in programs.items():
-            jax.block_until_ready(program(A, Ra, Rb, weight))
-            for _ in range(CALLS):
-                start = time.perf_counter()
-                jax.block_until_ready(program(A, Ra, Rb, weight))
-                seconds[name].append(time.perf_counter() - start)
+        for name, program in both.items():
+            seconds[name] += [timed(program, *given) for _ in range(1 + CALLS)][1:]
     return [
         Result(
             name,
             1e3 * statistics.median(seconds[name]),
-            program.memory_analysis().temp_size_in_bytes / 1e6,
-            max(
-                float(abs(a - b).max() / abs(b).max())
-                for a, b in zip(gradients[name], gradients[OURS])
-            ),
+            temporary_megabytes(program),
+            largest_difference(found[name], found[OURS]),
         )
-        for name, program in programs.items()
+        for name, program in both.items()
     ]
 
 
-def compiled(f: Callable, *arguments: jax.Array):
-    """The compiled program (A, Ra, Rb, gradient of G) -> (G, gradients)."""
+# ---- shared with `gfvad bench filter` ------------------------------------------------------------
 
-    def both(A, Ra, Rb, weight):
-        G, pull = jax.vjp(jax.vmap(f, (None, 0, 0)), A, Ra, Rb)
-        return G, pull(weight)
 
-    return jax.jit(both).lower(*arguments).compile()
+def gradients(f: Callable) -> Callable:
+    """(arguments of f, gradient of y) -> (y, gradients of the arguments)."""
+
+    def both(*arguments: Any) -> tuple:
+        y, pull = jax.vjp(f, *arguments[:-1])
+        return y, pull(arguments[-1])
+
+    return both
+
+
+def compiled(f: Callable, *arguments: Any) -> jax.stages.Compiled:
+    """The compiled program of a function for arguments of this kind."""
+    return jax.jit(f).lower(*arguments).compile()
+
+
+def timed(program: Callable, *arguments: Any) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    jax.block_until_ready(program(*arguments))
+    return time.perf_counter() - start
+
+
+def temporary_megabytes(program: jax.stages.Compiled) -> float:
+    """Temporary memory that a program takes; NaN where the device does not tell."""
+    memory = program.memory_analysis()
+    return memory.temp_size_in_bytes / 1e6 if memory else float("nan")
+
+
+def largest_difference(a: Any, b: Any) -> float:
+    """Over all arrays of two trees, relative to the largest entry of each array of b."""
+    return max(
+        float(abs(x - y).max() / abs(y).max())
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def load() -> str:
+    """`, load average 0.5 on 2 cores`; nothing where the system does not tell."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    return f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
 def run(argv: list[str]) -> None:
@@ -125,24 +154,15 @@ def run(argv: list[str]) -> None:
         help=f"turns a variant takes, {CALLS} counted calls each; the median counts",
     )
     options = parser.parse_args(argv)
-    load = (
-        f", load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-        if hasattr(os, "getloadavg")
-        else ""
-    )
     print(
         f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of"
-        f" {CALLS * options.repeats}, float32, {jax.devices()[0].device_kind}{load}"
+        f" {CALLS * options.repeats}, float32, {jax.devices()[0].device_kind}{load()}"
     )
-    print(
-        f"{'N':>5} "
-        f" {'variant':<24}{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}"
-    )
+    names = f"{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}"
+    print(f"{'N':>5}  {'variant':<24}{names}")
     for n in options.n:
-        results = measure(n, options.batch, options.order, options.repeats)
+        results = measure_fusion(n, options.batch, options.order, options.repeats)
         ours = next(r.milliseconds for r in results if r.name == OURS)
         for r in results:
-            print(
-                f"{n:>5} "
-                f" {r.name:<24}{r.milliseconds:>10.2f}{r.milliseconds / ours:>12.2f}{r.temporary:>14.2f}{r.difference:>16.1e}"
-            )
+            numbers = f"{r.milliseconds:>10.2f}{r.milliseconds / ours:>12.2f}{r.temporary:>14.2f}"
+            print(f"{n:>5}  {r.name:<24}{numbers}{r.difference:>16.1e}")

@@ -8,112 +8,82 @@ byte of an output differs.
 
 from __future__ import annotations
 
-import importlib
 import json
+import math
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from gfvad.base.options import Parser
 from gfvad.bench.fuzz import media
+from gfvad.bench.fuzz.commands import call
+from gfvad.bench.fuzz.fork import Child
+from gfvad.bench.fuzz.sizes import CONFIGS, overrides
 
-WORK = ("train", "extract", "score")
-SMALL = [
-    "--config=configs/xd.py",
-    "--config.data.simulated.train_videos=12",
-    "--config.data.simulated.test_videos=4",
-    "--config.data.simulated.crops=1",
-    "--config.data.simulated.units=8",
-    "--config.data.eval_batch_size=4",
-    "--config.model.embed_dim=4",
-    "--config.model.head.hidden=4",
-    "--config.train.steps=60",
-    "--config.train.batch_size=4",
-    "--config.train.log_every=3",
-    "--config.train.eval_every=10",
-    "--config.parallel.devices=1",
-    "--config.train.checkpoint_every=5",
-    "--config.eval.bootstrap=0",
-    "--config.eval.figures=False",
-]
+SMALL = (
+    f"--config={CONFIGS / 'xd.py'}",
+    *overrides("""
+        data.simulated.train_videos=12 data.simulated.test_videos=4 data.simulated.crops=1
+        data.simulated.units=8 data.eval_batch_size=4 model.embed_dim=4 model.head.hidden=4
+        train.steps=60 train.batch_size=4 train.log_every=3 train.eval_every=10
+        parallel.devices=1 train.checkpoint_every=5 eval.bootstrap=0 eval.figures=False
+    """),
+)
 VIDEOS, FRAMES = 6, 64  # made for extraction
 
 
-def command_of(name: str) -> Callable[[Sequence[str]], int]:
-    """main(argv) of a command, as a user starts it."""
-    return importlib.import_module(f"gfvad.{name}").main
+def begin(folder: Path, module: str, *words: str) -> Child:
+    """Starts a command in a fork of this process."""
+    work = partial(call, f"gfvad.{module}", words)
+    child = Child(module, folder, folder / "said", work, math.inf)
+    child.start()
+    return child
 
 
-class Child:
-    """One command in a fork of this process; its standard error goes to a file."""
+def finish(child: Child) -> float:
+    """Waits; returns its seconds. Raises RuntimeError where it ended with another exit code
+    than 0."""
+    while child.status is None and not child.poll():
+        time.sleep(0.01)
+    if child.status:
+        raise RuntimeError(f"exit code {child.status}: {child.said('stderr')[-2000:]}")
+    return child.seconds
 
-    def __init__(self, main: Callable[[Sequence[str]], int], argv: Sequence[str], log: Path):
-        self.log, self.began = log, time.monotonic()
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            try:
-                out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                os.dup2(out, 1)
-                os.dup2(out, 2)
-                code = main(list(argv))
-            except BaseException:  # a fork never returns into the bench
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
 
-    def done(self) -> int | None:
-        """Its exit code; None while it runs."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if pid else None
+def kill_after(child: Child, seconds: float, ready: Callable[[], bool] = lambda: True) -> bool:
+    """SIGKILL so many seconds after `ready()`; False where it was done before. Raises as
+    `finish`."""
+    since = None
+    while not child.poll():
+        if since is None and ready():
+            since = time.monotonic()
+        if since is not None and time.monotonic() - since >= seconds:
+            child.kill()
+            while not child.poll():
+                time.sleep(0.002)
+            return True
+        time.sleep(0.002)
+    finish(child)
+    return False
 
-    def finish(self) -> float:
-        """Waits; returns its seconds. Raises RuntimeError where it ended with another exit code
-        than 0."""
-        while (code := self.done()) is None:
-            time.sleep(0.01)
-        if code:
-            raise RuntimeError(f"exit code {code}: {self.log.read_text()[-2000:]}")
-        return time.monotonic() - self.began
 
-    def kill_after(self, seconds: float, ready: Callable[[], bool] = lambda: True) -> bool:
-        """SIGKILL so many seconds after `ready()`; False where it was done before. Raises as
-        `finish`."""
-        said, since = False, time.monotonic()
-        while (code := self.done()) is None:
-            if not said and ready():
-                said, since = True, time.monotonic()
-            if said and time.monotonic() - since >= seconds:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                return True
-            time.sleep(0.002)
-        if code:
-            raise RuntimeError(f"exit code {code}: {self.log.read_text()[-2000:]}")
-        return False
+def checkpoints(workdir: Path) -> list[Path]:
+    """Folders of a run's checkpoints by their steps."""
+    folders = (p for p in (workdir / "checkpoints").glob("*") if p.name.isdigit())
+    return sorted(folders, key=lambda p: int(p.name))
 
 
 def flip_newest(workdir: Path, rng: random.Random) -> str:
     """Turns one bit of a random file of the newest checkpoint over; says where. '' where there
     is none."""
-    folders = sorted(
-        (p for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()),
-        key=lambda p: int(p.name),
-    )
-    files = (
-        sorted(p for p in folders[-1].rglob("*") if p.is_file() and p.stat().st_size)
-        if folders
-        else []
-    )
+    found = (p for last in checkpoints(workdir)[-1:] for p in last.rglob("*"))
+    files = sorted(p for p in found if p.is_file() and p.stat().st_size)
     if not files:
         return ""
     weights = [p.stat().st_size for p in files]
@@ -135,11 +105,6 @@ def same(found: Path, expected: Path, names: Sequence[str]) -> list[str]:
     ]
 
 
-def has_come_to(log: Path, workdir: Path, line: int) -> bool:
-    """Whether a training has logged that many rows."""
-    return "train: " in log.read_text(errors="replace") and rows(workdir) >= line
-
-
 def rows(workdir: Path) -> int:
     """Rows of a run's log so far."""
     path = workdir / "metrics.jsonl"
@@ -148,64 +113,54 @@ def rows(workdir: Path) -> int:
 
 def parameters(workdir: Path) -> dict[str, str]:
     """Digests of the arrays of the last checkpoint."""
-    last = max(
-        (p for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()),
-        key=lambda p: int(p.name),
-    )
+    last = checkpoints(workdir)[-1]
     return json.loads((last / "meta" / "metadata").read_text())["arrays"]
 
 
-def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
-    """Kills training; returns the number of wrong bits found (files that differ)."""
-    main = command_of("main")
+def stepping(child: Child, workdir: Path, least: int = 0) -> bool:
+    """Whether a training has taken its first step, and logged so many rows."""
+    return "train:" in child.said("stderr") and rows(workdir) >= least
 
-    whole, log = folder / "whole", folder / "train.log"
-    command = [*SMALL, f"--workdir={whole}"]
+
+def kill_training(folder: Path, cases: int, rng: random.Random) -> int:
+    """Kills training; returns the number of wrong bits found (files that differ)."""
+    whole = folder / "whole"
+    training = lambda workdir: begin(folder, "main", *SMALL, f"--workdir={workdir}")
     # the first one also makes the data and the compiled programs
-    Child(main, command, log).finish()
+    finish(training(whole))
     shutil.rmtree(whole)
-    child = Child(main, command, log)
-    began = None
-    while child.done() is None:
-        if began is None and "train:" in log.read_text(errors="replace"):
-            began = time.monotonic()
+    child, first = training(whole), 0.0
+    while not child.poll():
+        first = first or child.seconds * stepping(child, whole)
         time.sleep(0.005)
-    seconds, total = time.monotonic() - (began or child.began), rows(whole)
+    seconds, total = finish(child) - first, rows(whole)
     say(f"train: undisturbed {seconds:.1f} s from the first step to the end")
     kills = damaged = differ = rounds = 0
     while kills < cases:
         workdir, rounds = folder / f"killed{rounds}", rounds + 1
         again = True
         while again:
-            child = Child(main, [*SMALL, f"--workdir={workdir}"], log)
+            child = training(workdir)
             # every fourth one anywhere from the first step to the end of the evaluation, the others
             # while steps are taken
             if rng.random() < 0.25:
-                moment = (
-                    rng.random() * seconds * 0.8,
-                    lambda: "train:" in log.read_text(errors="replace"),
-                )
+                moment, least = rng.random() * seconds * 0.8, 0
             else:
-                line = rng.randint(min(rows(workdir), total), total)
-                moment = (
-                    rng.random() * 0.1,
-                    partial(has_come_to, log, workdir, line),
-                )
-            again = kills < cases and child.kill_after(*moment)
+                least = rng.randint(min(rows(workdir), total), total)
+                moment = rng.random() * 0.1
+            ready = partial(stepping, child, workdir, least)
+            again = kills < cases and kill_after(child, moment, ready)
             if again:
                 kills += 1
                 where = flip_newest(workdir, rng)
                 damaged += bool(where)
-                say(f"train: kill {kills}" + (f", {where}" if where else ", no checkpoint yet"))
-            elif kills >= cases and not child_done(child):
-                child.finish()
+                say(f"train: kill {kills}, {where or 'no checkpoint yet'}")
+        finish(child)
         wrong = same(workdir, whole, ("metrics.jsonl", "scores.npz"))
         wrong += [] if parameters(workdir) == parameters(whole) else ["checkpoints"]
         differ += len(wrong)
-        say(
-            f"train: run {rounds} ended"
-            f" {'in the same bits' if not wrong else 'DIFFERENT: ' + ', '.join(wrong)}"
-        )
+        ended = f"DIFFERENT: {', '.join(wrong)}" if wrong else "in the same bits"
+        say(f"train: run {rounds} ended {ended}")
     say(
         f"train: {kills} kills, {damaged} with a flipped byte in the newest checkpoint, {rounds}"
         f" runs, {differ} files differ"
@@ -213,73 +168,52 @@ def train(folder: Path, cases: int, rng: random.Random, say: Callable[[str], Non
     return differ
 
 
-def child_done(child: Child) -> bool:
-    """Whether a child was waited for already."""
-    try:
-        os.kill(child.pid, 0)
-        return False
-    except ProcessLookupError:
-        return True
-
-
-def extract(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
+def kill_extraction(folder: Path, cases: int, rng: random.Random) -> int:
     """Kills extraction; returns the number of files that differ."""
-    main = command_of("extract")
-
-    videos, log, whole = folder / "videos", folder / "extract.log", folder / "features"
+    videos, whole = folder / "videos", folder / "features"
     for i in range(VIDEOS):
-        media.write(videos / f"video{i}.mp4", FRAMES, i, sound=False)
-    command = lambda out: [
-        str(videos),
-        f"--out={out}",
-        "--modalities=motion,appearance",
-        "--workers=0",
-    ]
-    seconds = Child(main, command(whole), log).finish()
-    names = [
-        str(p.relative_to(whole))
-        for p in sorted(whole.rglob("*"))
-        if p.is_file() and p.suffix in (".npy", ".csv", ".txt")
-    ]
+        media.write_video(videos / f"video{i}.mp4", FRAMES, i, sound=False)
+    words = (str(videos), "--modalities=motion,appearance", "--workers=0")
+    extraction = lambda out: begin(folder, "commands.extract", *words, f"--out={out}")
+    seconds = finish(extraction(whole))
+    files = (p for p in sorted(whole.rglob("*")) if p.suffix in (".npy", ".csv", ".txt"))
+    names = [str(p.relative_to(whole)) for p in files if p.is_file()]
     kills = differ = rounds = 0
     while kills < cases:
         out, rounds = folder / f"features{rounds}", rounds + 1
-        while kills < cases and Child(main, command(out), log).kill_after(rng.random() * seconds):
+        while kills < cases and kill_after(extraction(out), rng.random() * seconds):
             kills += 1
-        Child(main, command(out), log).finish()
+        finish(extraction(out))
         differ += len(same(out, whole, names))
     say(f"extract: {kills} kills, {rounds} folders of {len(names)} files, {differ} files differ")
     return differ
 
 
-def score(folder: Path, cases: int, rng: random.Random, say: Callable[[str], None]) -> int:
+def kill_scoring(folder: Path, cases: int, rng: random.Random) -> int:
     """Kills scoring; returns the number of outputs that differ, or that a kill left in part."""
-    main = command_of("main")
-
-    log, run = folder / "score.log", folder / "whole"
+    run = folder / "whole"
     if not run.exists():
-        Child(main, [*SMALL, f"--workdir={run}"], log).finish()
+        finish(begin(folder, "main", *SMALL, f"--workdir={run}"))
     root = next((Path(os.environ["GFVAD_CACHE"]) / "simulated").iterdir())
-    command = lambda out: [
-        "--mode=score",
-        f"--workdir={run}",
-        f"--input={root}",
-        f"--output={out}",
-    ]
+    words = ("--mode=score", f"--workdir={run}", f"--input={root}")
+    scoring = lambda out: begin(folder, "main", *words, f"--output={out}")
     expected, out = folder / "expected.npz", folder / "scores.npz"
-    Child(main, command(expected), log).finish()
-    seconds = Child(main, command(expected), log).finish()
+    finish(scoring(expected))
+    seconds = finish(scoring(expected))
     kills = differ = 0
     while kills < cases:
-        killed = Child(main, command(out), log).kill_after(rng.random() * seconds)
-        kills += killed
+        kills += kill_after(scoring(out), rng.random() * seconds)
         if out.exists():
             differ += out.read_bytes() != expected.read_bytes()
             out.unlink()
-    Child(main, command(out), log).finish()
+    finish(scoring(out))
     differ += out.read_bytes() != expected.read_bytes()
     say(f"score: {kills} kills, {differ} outputs differ")
     return differ
+
+
+say = partial(print, flush=True)
+WORK = {"train": kill_training, "extract": kill_extraction, "score": kill_scoring}
 
 
 def run(argv: Sequence[str]) -> None:
@@ -307,10 +241,8 @@ def run(argv: Sequence[str]) -> None:
         from gfvad.extraction import job as extraction  # noqa: F401
         from gfvad.tasks.fusion import run  # noqa: F401  read once for all forks
 
-        work = {"train": train, "extract": extract, "score": score}
-        say = lambda text: print(text, flush=True)
         differ = sum(
-            work[one](folder, arguments.cases, random.Random(f"{arguments.seed} {one}"), say)
+            WORK[one](folder, arguments.cases, random.Random(f"{arguments.seed} {one}"))
             for one in chosen
         )
     print("all in the same bits" if not differ else f"{differ} outputs DIFFER")

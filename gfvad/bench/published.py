@@ -55,14 +55,11 @@ CHECKS = (
 )
 
 
-def scored(
-    name, scores, labels, spans=ground_truth.EMPTY, classes=(), span_classes=(), unit_frames=1
-) -> ScoredVideo:
-    """A ScoredVideo from frame scores [T] and labels [T]."""
+def scored(name: str, scores, labels, **more) -> ScoredVideo:
+    """A ScoredVideo from frame scores [T] and labels [T]; more: what else is known of it."""
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.uint8)
-    return ScoredVideo(
-        name, scores, labels, int(labels.any()), classes, spans, span_classes, unit_frames, 0.0
-    )
+    known = {"classes": (), "spans": ground_truth.EMPTY, "span_classes": (), "unit_frames": 1}
+    return ScoredVideo(name, scores, labels, int(labels.any()), fps=0.0, **(known | more))
 
 
 def xd_hlnet(root: Path) -> list[ScoredVideo]:
@@ -70,24 +67,23 @@ def xd_hlnet(root: Path) -> list[ScoredVideo]:
 
     Raises DataError where the number of scores is not that of the ground truth.
     """
-    folder = root / "xd_violence"
+    folder, unit = root / "xd_violence", ground_truth.SNIPPET
     truths = ground_truth.xd_test(folder)
     order = ground_truth.read_order(folder / "test_order.txt")
-    snippets = ground_truth.split_snippets(
-        load_npy(folder / "hlnet_offline_snippet_scores.npy"), truths, order
-    )
-    videos = []
-    for name in order:
-        truth = truths[name]
-        frames = unit_to_frames(snippets[name], truth.num_frames, ground_truth.SNIPPET)
-        labels = labels_from_spans(truth.spans, truth.num_frames)
-        classes = annotations.xd_classes(name)[1]
-        videos.append(
-            scored(
-                name, frames, labels, truth.spans, classes, truth.span_classes, ground_truth.SNIPPET
-            )
+    scores = load_npy(folder / "hlnet_offline_snippet_scores.npy")
+    snippets = ground_truth.split_snippets(scores, truths, order)
+    return [
+        scored(
+            name,
+            unit_to_frames(snippets[name], truths[name].num_frames, unit),
+            labels_from_spans(truths[name].spans, truths[name].num_frames),
+            classes=(annotations.xd_classes(name) or (0, ()))[1],
+            spans=truths[name].spans,
+            span_classes=truths[name].span_classes,
+            unit_frames=unit,
         )
-    return videos
+        for name in order
+    ]
 
 
 def memae(root: Path, dataset: str) -> list[ScoredVideo]:
@@ -117,7 +113,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path], list[ScoredVideo]]]] = {
 }
 
 
-def measure(videos: Sequence[ScoredVideo], quantity: str, normalisation: str) -> float:
+def measure_quantity(videos: Sequence[ScoredVideo], quantity: str, normalisation: str) -> float:
     """One quantity of CHECKS under micro aggregation without smoothing."""
     if quantity == "frames":
         return float(sum(len(v.labels) for v in videos))
@@ -130,17 +126,18 @@ def measure(videos: Sequence[ScoredVideo], quantity: str, normalisation: str) ->
 def check_all(root: Path) -> list[tuple[Check, float]]:
     """Every check whose file lies under root, with what we get. Raises DataError where there is
     none."""
-    present = {
-        source: reader for source, (file, reader) in SOURCES.items() if (root / file).is_file()
+    videos = {
+        source: reader(root)
+        for source, (file, reader) in SOURCES.items()
+        if (root / file).is_file()
     }
-    if not present:
+    if not videos:
         files = ", ".join(file for file, _ in SOURCES.values())
         raise DataError(
             f"{root}: holds none of {files}; give the folder of the published scores by --root=DIR"
         )
-    videos = {source: reader(root) for source, reader in present.items()}
     return [
-        (check, measure(videos[check.source], check.quantity, check.normalisation))
+        (check, measure_quantity(videos[check.source], check.quantity, check.normalisation))
         for check in CHECKS
         if check.source in videos
     ]
@@ -152,18 +149,13 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--root", type=Path, required=True, help="folder with xd_violence/ and published_scores/"
     )
-    rows = check_all(parser.parse_args(argv).root)
+    rows, differing = check_all(parser.parse_args(argv).root), 0
     table = Table("scores", "quantity (micro)", "normalisation", "known", "ours", "")
     for check, value in rows:
-        shown = "{:,.0f}" if check.quantity in ("frames", "positives") else "{:.5f}"
-        agrees = "agrees" if abs(value - check.expected) <= TOLERANCE else "DIFFERS"
-        table.add_row(
-            check.source,
-            check.quantity,
-            check.normalisation,
-            shown.format(check.expected),
-            shown.format(value),
-            agrees,
-        )
+        form = "{:,.0f}" if check.quantity in ("frames", "positives") else "{:.5f}"
+        agrees = abs(value - check.expected) <= TOLERANCE
+        differing += not agrees
+        figures = (form.format(check.expected), form.format(value))
+        table.add_row(*check[:3], *figures, "agrees" if agrees else "DIFFERS")
     Console(width=None if sys.stdout.isatty() else 100).print(table)
-    return int(any(abs(value - check.expected) > TOLERANCE for check, value in rows))
+    return int(differing > 0)

@@ -11,12 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
+from gfvad.bench.fusion import load
 from gfvad.data.frames import decode
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.encoders.units import Picture
@@ -34,11 +36,8 @@ def resident() -> float:
         return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
     import resource
 
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024)
-        / MEGABYTE
-    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
 
 
 def looped(video: VideoFile, fps: float, seconds: float) -> Iterator[tuple[float, np.ndarray]]:
@@ -53,7 +52,9 @@ def looped(video: VideoFile, fps: float, seconds: float) -> Iterator[tuple[float
         yield i / fps, frame
 
 
-def whole(scorer: PredictiveScorer, video: VideoFile, repeats: int) -> tuple[int, float, float]:
+def time_whole(
+    scorer: PredictiveScorer, video: VideoFile, repeats: int
+) -> tuple[int, float, float]:
     """(frames, seconds of the first scoring, with compilation; median seconds of `repeats`
     further ones)."""
     taken = []
@@ -101,62 +102,42 @@ def endurance(
 def run(argv: Sequence[str]) -> int:
     """Prints a line a figure."""
     parser = Parser("gfvad bench stream", __doc__)
-    parser.add_argument("--workdir", required=True, help="folder of a run of the predictive model")
-    parser.add_argument(
-        "--video", required=True, type=Path, help="a video file, or a folder of numbered images"
-    )
-    parser.add_argument("--checkpoint", default="last")
-    parser.add_argument(
-        "--frames", type=int, default=FRAMES, help="that a stream brings to the model together"
-    )
-    parser.add_argument("--repeats", type=int, default=3, help="timed scorings of the whole video")
-    parser.add_argument(
-        "--paced",
-        type=float,
-        default=60.0,
-        help="seconds of the stream whose delays are taken; 0: not",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=3600.0, help="of stream whose memory is looked at; 0: not"
-    )
+    option = parser.add_argument
+    option("--workdir", required=True, help="folder of a run of the predictive model")
+    option("--video", required=True, type=Path, help="a video, or a folder of numbered images")
+    option("--checkpoint", default="last")
+    option("--frames", type=int, default=FRAMES, help="that a stream brings to the model together")
+    option("--repeats", type=int, default=3, help="timed scorings of the whole video")
+    option("--paced", type=float, default=60.0, help="seconds of stream with delays taken; 0: not")
+    option("--seconds", type=float, default=3600.0, help="of stream with memory taken; 0: not")
     arguments = parser.parse_args(list(argv))
     start = time.perf_counter()
     scorer = PredictiveScorer.open(arguments.workdir, arguments.checkpoint)
     video = one_video(arguments.video.expanduser())
     fps = decode.frame_rate(video) or decode.DEFAULT_FPS
-    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(
-        f"{scorer.name}; {os.cpu_count()} cores{load}; opened in"
-        f" {time.perf_counter() - start:.1f} s",
-        flush=True,
-    )
+    say = partial(print, flush=True)
+    say(f"{scorer.name}{load()}; opened in {time.perf_counter() - start:.1f} s")
     if arguments.repeats:
-        frames, first, again = whole(scorer, video, arguments.repeats)
-        print(
+        frames, first, again = time_whole(scorer, video, arguments.repeats)
+        say(
             f"whole video: {frames} frames at {fps:g} a second: {frames / again:.1f} frames/s,"
-            f" {frames / again / fps:.2f} times real time; the first took {first:.1f} s",
-            flush=True,
+            f" {frames / again / fps:.2f} times real time; the first took {first:.1f} s"
         )
     start = time.perf_counter()
     streamer = ClipStreamer(scorer, arguments.frames)
-    print(
+    say(
         f"stream in groups of {arguments.frames} frames, made ready in"
-        f" {time.perf_counter() - start:.1f} s",
-        flush=True,
+        f" {time.perf_counter() - start:.1f} s"
     )
     if arguments.paced:
         delays = paced(streamer, video, fps, arguments.paced)
-        print(
+        say(
             f"delay of {len(delays)} frames paced at {fps:g} a second: median"
             f" {np.median(delays):.3f} s, 95 % below {np.quantile(delays, 0.95):.3f} s, longest"
-            f" {delays.max():.3f} s",
-            flush=True,
+            f" {delays.max():.3f} s"
         )
     if arguments.seconds:
         marks, rate = endurance(streamer, video, fps, arguments.seconds)
         sizes = ", ".join(f"{size:,.1f} MB in memory at {at:,.0f} s" for at, size in marks)
-        print(
-            f"looped stream of {arguments.seconds:,.0f} s at {rate:.1f} frames/s: {sizes}",
-            flush=True,
-        )
+        say(f"looped stream of {arguments.seconds:,.0f} s at {rate:.1f} frames/s: {sizes}")
     return 0

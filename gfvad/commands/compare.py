@@ -27,38 +27,36 @@ from gfvad.base.options import Parser
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    forms = {"summary": summary, "breakdown": breakdown, "folds": folds, "published": published}
-    if argv and argv[0] in forms:
-        return forms[argv[0]](argv[1:])
-    return pair(argv)
+    forms = {"summary": summary, "breakdown": breakdown, "folds": folds}
+    if argv[:1] == ["published"]:
+        from gfvad.bench import published
+
+        return published.run(argv[1:])
+    return forms[argv[0]](argv[1:]) if argv and argv[0] in forms else pair(argv)
 
 
 def pair(argv: Sequence[str]) -> int:
     """Two settings by paired tests."""
     parser = Parser("gfvad compare", __doc__)
-    parser.add_argument("a", type=Path, metavar="A", help="a run folder, or a folder of seed runs")
-    parser.add_argument("b", type=Path, metavar="B", help="the same of the other setting")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the test videos")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    option = parser.add_argument
+    option("a", type=Path, metavar="A", help="a run folder, or a folder of seed runs")
+    option("b", type=Path, metavar="B", help="the same of the other setting")
+    option("--resamples", type=int, default=2000, help="of the test videos")
+    option("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     from gfvad.measure import compare
-    from gfvad.measure.results import plain, read_scores
+    from gfvad.measure.results import json_tree, read_scores
     from gfvad.tasks import frame_labels
 
     runs = [compare.find_runs(folder) for folder in (options.a, options.b)]
     videos = compare.Videos(frame_labels(next(iter(runs[0].values()))), options.resamples)
-    a, b = (
-        {
-            seed: videos.resample(read_scores(path / "scores.npz"), str(path))
-            for seed, path in seeds.items()
-        }
-        for seeds in runs
-    )
+    resample = lambda path: videos.resample(read_scores(path / "scores.npz"), str(path))
+    a, b = ({seed: resample(path) for seed, path in seeds.items()} for seeds in runs)
     results = [compare.compare(a, b, metric) for metric in compare.METRICS]
     if options.json:
         trees = [result._asdict() for result in results]
         trees = [t | {"a": t["a"]._asdict(), "b": t["b"]._asdict()} for t in trees]
-        print(json.dumps([plain(tree) for tree in trees]))
+        print(json.dumps([json_tree(tree) for tree in trees]))
         return 0
     print("\n".join(compare.text(result, (str(options.a), str(options.b))) for result in results))
     print(
@@ -79,14 +77,13 @@ def summary(argv: Sequence[str]) -> int:
     seed are one row. Runs of the predictive model get a second table of all else that was measured.
     """
     parser = Parser("gfvad compare summary", summary.__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders of them"
-    )
+    what = "run folders, or folders of them"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help=what)
     options = parser.parse_args(argv)
     from gfvad.measure import summary as lib
 
     rows = lib.summarise([path for folder in options.runs for path in lib.find(folder)])
-    print(lib.table(rows))
+    print(lib.seeds_table(rows))
     print("\nmicro frame metrics, last checkpoint, no normalisation, no smoothing")
     if beside := lib.table_beside(rows):
         print(
@@ -106,9 +103,8 @@ def breakdown(argv: Sequence[str]) -> int:
     that are ordered wrongly.
     """
     parser = Parser("gfvad compare breakdown", breakdown.__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUNS", help="a run folder, or a folder of seed runs"
-    )
+    what = "a run folder, or a folder of seed runs"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help=what)
     options = parser.parse_args(argv)
     from gfvad.measure.breakdown import tables
     from gfvad.measure.compare import find_runs
@@ -139,23 +135,11 @@ def folds(argv: Sequence[str]) -> int:
     from gfvad.measure import folds as lib
 
     parser = Parser("gfvad compare folds", folds.__doc__)
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="ABLATION", help="ablations, one a fold"
-    )
-    parser.add_argument(
-        "--metric",
-        nargs="+",
-        default=["auc", lib.OF_VIDEOS],
-        help="of the ablations' tables (default: auc auc_video)",
-    )
+    option, metrics = parser.add_argument, ["auc", lib.OF_VIDEOS]
+    option("folders", nargs="+", type=Path, metavar="ABLATION", help="ablations, one a fold")
+    about = "of the ablations' tables (default: auc auc_video)"
+    option("--metric", nargs="+", default=metrics, help=about)
     options = parser.parse_args(argv)
-    tables = [lib.table(lib.join(options.folders, name), name) for name in options.metric]
+    tables = [lib.joined_table(lib.join(options.folders, name), name) for name in options.metric]
     print("\n\n".join(tables))
     return 0
-
-
-def published(argv: Sequence[str]) -> int:
-    """Score files of published models through this evaluation."""
-    from gfvad.bench import published as lib
-
-    return lib.run(argv)

@@ -51,20 +51,16 @@ from gfvad.base.options import Parser
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
     if argv[:1] == ["describe"]:
-        return describe(argv[1:])
+        return describe_videos(argv[1:])
     from gfvad.extraction import job, planning
 
-    parser = planning.parser("gfvad extract", __doc__)
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=-1,
-        help="processes (default: one a core; 0: no others than this one)",
-    )
-    return job.run(parser.parse_args(argv))
+    parser = planning.argument_parser("gfvad extract", __doc__)
+    workers = "processes (default: one a core; 0: no others than this one)"
+    parser.add_argument("--workers", type=int, default=-1, help=workers)
+    return job.run_extraction(parser.parse_args(argv))
 
 
-def describe(argv: Sequence[str]) -> int:
+def describe_videos(argv: Sequence[str]) -> int:
     """Describes frames by a vision-language model on this machine, as JSON lines.
 
     gfvad extract describe --root=/data/ped2 --split=test --model=/models/NAME --out=said.jsonl
@@ -73,41 +69,24 @@ def describe(argv: Sequence[str]) -> int:
     downloaded). Needs torch, transformers and pillow (launch/requirements-encoders.txt). What was
     written is kept: a later call goes on behind it. `gfvad extract --descriptions=FILE` reads it.
     """
+    from gfvad.data.frames.cache import Cache
     from gfvad.data.frames.store import open_frames
+    from gfvad.data.frames.video_folders import open_layout
     from gfvad.extraction import describe as lib
 
-    parser = Parser("gfvad extract describe", describe.__doc__)
-    for name, about in (
-        ("root", "the set's folder"),
-        ("model", "folder of the model"),
-        ("out", "JSON lines to write"),
-    ):
-        parser.add_argument(f"--{name}", required=True, help=about)
-    parser.add_argument("--split", default="test", choices=("train", "test"))
-    parser.add_argument("--layout", default="auto", help="of the set (default: as it looks)")
-    parser.add_argument(
-        "--every", type=int, default=1, help="frames from one description to the next"
-    )
-    parser.add_argument("--prompt", default=lib.PROMPT, help="what the model is asked")
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        default=(384, 576),
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the frames shown",
-    )
-    parser.add_argument("--cache", default=os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad")
+    parser = Parser("gfvad extract describe", describe_videos.__doc__)
+    option, size = parser.add_argument, {"nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
+    option("--root", required=True, help="the set's folder")
+    option("--model", required=True, help="folder of the model")
+    option("--out", required=True, help="JSON lines to write")
+    option("--split", default="test", choices=("train", "test"))
+    option("--layout", default="auto", help="of the set (default: as it looks)")
+    option("--every", type=int, default=1, help="frames from one description to the next")
+    option("--prompt", default=lib.PROMPT, help="what the model is asked")
+    option("--size", type=int, default=(384, 576), help="pixels of the frames shown", **size)
+    option("--cache", default=os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad")
     args = parser.parse_args(argv)
-    height, width = args.size
-    store = open_frames(
-        args.root,
-        args.layout,
-        args.split,
-        height=height,
-        width=width,
-        channels=3,
-        cache=args.cache,
-    )
-    lib.describe(store, args.model, args.out, every=args.every, prompt=args.prompt)
+    folder = open_layout(args.layout, args.root)
+    store = open_frames(folder, args.split, (*args.size, 3), Cache(args.cache))
+    lib.describe_frames(store, args.model, args.out, every=args.every, prompt=args.prompt)
     return 0

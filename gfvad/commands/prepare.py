@@ -35,48 +35,24 @@ DATASETS = {  # name -> (layout, default modalities)
 EXIT_ERRORS_FOUND = 1
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse_words(argv: Sequence[str]) -> argparse.Namespace:
     """The command line. Raises ConfigError for a dataset that is not known (with the nearest
     that is) and for missing folders."""
     parser = Parser("gfvad prepare", __doc__)
-    parser.add_argument("--dataset", required=True, help=f"one of {', '.join(DATASETS)}")
-    parser.add_argument(
-        "--source", required=True, help="folder of the features (generic: also one .npz)"
-    )
-    parser.add_argument("--out", help="folder of the records to write")
-    parser.add_argument(
-        "--check", action="store_true", help="only check, and print what is wrong with file names"
-    )
-    parser.add_argument(
-        "--deep",
-        action="store_true",
-        help="read every value for NaN and infinity (the whole set once)",
-    )
-    parser.add_argument(
-        "--modalities",
-        default="",
-        help="modalities, joined by commas (default: those of the dataset)",
-    )
-    parser.add_argument(
-        "--captions",
-        default="",
-        help=(
-            "JSON of timed sentences, relative to --source (default: captions.json there;"
-            " ped2_weak: see docs/data.md)"
-        ),
-    )
-    parser.add_argument(
-        "--text-encoder", help="sentence encoder of the modality text (default: minilm)"
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="print every name, not the first five of a kind"
-    )
+    option, captions = parser.add_argument, "captions.json there; ped2_weak: see docs/data.md"
+    option("--dataset", required=True, help=f"one of {', '.join(DATASETS)}")
+    option("--source", required=True, help="folder of the features (generic: also one .npz)")
+    option("--out", help="folder of the records to write")
+    option("--check", action="store_true", help="only check, and print what is wrong with names")
+    option("--deep", action="store_true", help="read the whole set once, for NaN and infinity")
+    option("--modalities", default="", help="joined by commas (default: those of the dataset)")
+    option("--captions", default="", help=f"JSON of timed sentences in --source ({captions})")
+    option("--text-encoder", help="sentence encoder of the modality text (default: minilm)")
+    option("--all", action="store_true", help="print every name, not the first five of a kind")
     arguments = parser.parse_args(argv)
     if arguments.dataset not in DATASETS:
-        raise ConfigError(
-            f"--dataset={arguments.dataset}: not a"
-            f" dataset{nearest(arguments.dataset, list(DATASETS))} (one of {', '.join(DATASETS)})"
-        )
+        known = f"{nearest(arguments.dataset, list(DATASETS))} (one of {', '.join(DATASETS)})"
+        raise ConfigError(f"--dataset={arguments.dataset}: not a dataset{known}")
     if not arguments.check and not arguments.out:
         raise ConfigError(
             "--out=DIR is missing: the folder of the records to write (or --check to only check)"
@@ -91,23 +67,26 @@ def data_config(arguments: argparse.Namespace):
     cfg = default_config().data
     cfg.dataset, (cfg.layout, modalities) = arguments.dataset, DATASETS[arguments.dataset]
     cfg.root = str(Path(arguments.source).expanduser())
-    cfg.modalities = (
-        tuple(m.strip() for m in arguments.modalities.split(",") if m.strip()) or modalities
-    )
+    given = tuple(m.strip() for m in arguments.modalities.split(",") if m.strip())
+    cfg.modalities = given or modalities
     cfg.captions = arguments.captions
     cfg.text_encoder = arguments.text_encoder or cfg.text_encoder
     return cfg
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Check, then (without --check) records; returns the exit code."""
-    from gfvad.data.features import audit, layouts  # after the arguments are known to be sound
+@command
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line, check and then (without --check) records; returns the exit code."""
+    arguments = parse_words(argv)
+    # after the arguments are known to be sound
+    from gfvad.data.features import audit, layouts
+    from gfvad.data.features.layouts import parts
 
     cfg = data_config(arguments)
     if arguments.dataset == SIMULATED:
         from gfvad.data import simulate
 
-        cfg.root = str(simulate.write(Path(cfg.root), cfg.simulated))
+        cfg.root = str(simulate.simulated_folder(Path(cfg.root), cfg.simulated))
         print(f"simulated set: {cfg.root}")
     layout = layouts.open_layout(cfg)
     report = audit.audit(layout, deep=arguments.deep)
@@ -121,14 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         from gfvad.data.features import records  # tensorflow-datasets: seconds of import
 
         path = records.prepare(layout, arguments.out)
-        for line in layout.passed_over():
+        for line in parts.passed_over(layout):
             print(f"note: {line}")
         notes = ", ".join(f"{what}: {n} videos" for what, n in sorted(layout.notes.items()) if n)
         print(f"records: {path}" + (f" ({notes})" if notes else ""))
     return 0
-
-
-@command
-def main(argv: Sequence[str]) -> int:
-    """Runs one command line; returns the exit code."""
-    return run(parse(argv))

@@ -9,9 +9,8 @@ timelines of its test videos. Of a folder of runs: their headlines, mean and spr
 --tables: the tables of README.md and docs/ anew.
 
 Videos lie in the page as H.264, at most 640 pixels wide, as long as all of them stay below
---max-video-mb; beyond that it links to them. A video that
-cannot be shown does not keep the page from being written: its section says why. Needs
-launch/requirements-report.txt and launch/requirements-video.txt.
+--max-video-mb; beyond that it links to them. A video that cannot be shown does not keep the page
+from being written: its section says why. Needs the extras `report` and `video`.
 
 Exit codes: 0 done; 1 the page is written, but something was damaged (listed at the end with its
 reason); 2 bad arguments or nothing to report on.
@@ -28,50 +27,24 @@ from gfvad.base.options import Parser
 from gfvad.base.secrets import redact
 
 
-def parser() -> Parser:
-    """The command line."""
-    made = Parser("gfvad report", __doc__)
-    made.add_argument(
-        "folder",
-        metavar="DIR",
-        type=Path,
-        nargs="?",
-        help="folder of scores, of a run, or of several runs",
-    )
-    made.add_argument(
-        "--tables",
-        action="store_true",
-        help="instead: fill the tables of README.md and docs/ of a checkout (default: the current"
-        " folder) from docs/results/*.csv",
-    )
-    made.add_argument("--out", type=Path, help="the page to write (default: DIR/report.html)")
-    made.add_argument(
-        "--videos",
-        choices=("auto", "embed", "link"),
-        default="auto",
-        help="in the page, beside it, or in it up to --max-video-mb (default: auto)",
-    )
-    made.add_argument(
-        "--max-video-mb",
-        type=float,
-        default=100.0,
-        metavar="MB",
-        help="with --videos=auto: room for videos in the page (default: 100)",
-    )
-    made.add_argument(
-        "--video-root",
-        type=Path,
-        metavar="FOLDER",
-        help="where videos lie whose place is not known, found by their names",
-    )
-    return made
-
-
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    made = parser()
-    args = made.parse_args(argv)
+    parser = Parser("gfvad report", __doc__)
+    option, megabytes = parser.add_argument, {"type": float, "default": 100.0, "metavar": "MB"}
+    what = "folder of scores, of a run, or of several runs"
+    option("folder", metavar="DIR", type=Path, nargs="?", help=what)
+    tables = "instead: fill the tables of README.md and docs/ of a checkout (default: the current"
+    tables += " folder) from docs/results/*.csv"
+    option("--tables", action="store_true", help=tables)
+    option("--out", type=Path, help="the page to write (default: DIR/report.html)")
+    videos = "in the page, beside it, or in it up to --max-video-mb (default: auto)"
+    option("--videos", choices=("auto", "embed", "link"), default="auto", help=videos)
+    room = "with --videos=auto: room for videos in the page (default: 100)"
+    option("--max-video-mb", help=room, **megabytes)
+    places = "where videos lie whose place is not known, found by their names"
+    option("--video-root", type=Path, metavar="FOLDER", help=places)
+    args = parser.parse_args(argv)
     if args.tables:
         from gfvad.reporting.result_tables import update
 
@@ -79,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(map(str, pages)) or "every table is as the stored results say")
         return 0
     if args.folder is None:
-        made.error("expected a folder of scores, of a run, or of several runs, or --tables")
+        parser.error("expected a folder of scores, of a run, or of several runs, or --tables")
     from gfvad.reporting.page import make_report
 
     path, damaged = make_report(
@@ -93,8 +66,6 @@ def main(argv: Sequence[str]) -> int:
     if damaged:
         print(f"{len(damaged)} damaged, and not or not wholly in the page:", file=sys.stderr)
     for what, reason in damaged:
-        print(
-            redact(f"  {reason if reason.startswith(what) else f'{what}: {reason}'}"),
-            file=sys.stderr,
-        )
+        told = reason if reason.startswith(what) else f"{what}: {reason}"
+        print(redact(f"  {told}"), file=sys.stderr)
     return EXIT_SOME_FAILED if damaged else 0

@@ -28,60 +28,28 @@ from gfvad.base.errors import ConfigError, command
 from gfvad.base.options import Parser
 
 
-def parser() -> Parser:
-    """The command line."""
-    made = Parser("gfvad score", __doc__)
-    made.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="VIDEO_OR_FOLDER",
-        help="video files, folders of them, or one folder of features; with --stream one source",
-    )
-    made.add_argument(
-        "--model", required=True, type=Path, help="folder of a trained run, or of an export"
-    )
-    made.add_argument("--out", type=Path, help="folder of the scores (needed but with --stream)")
-    made.add_argument(
-        "--checkpoint", default="last", help="of a run: last, best (on validation), or a step"
-    )
-    made.add_argument(
-        "--threshold",
-        type=float,
-        help="a score from which on it is an alarm (default: the model's own)",
-    )
-    made.add_argument(
-        "--descriptions", default="", help="JSON lines of descriptions, for a model that reads text"
-    )
-    made.add_argument(
-        "--path",
-        action="append",
-        default=[],
-        metavar="MODALITY=FILE",
-        help="where the weights of a modality's encoder lie on this machine",
-    )
-    made.add_argument(
-        "--workers",
-        type=int,
-        default=-1,
-        help="processes that extract features (default: one a core; 0: no others than this one)",
-    )
-    made.add_argument(
-        "--stream", action="store_true", help="score as frames come, with no later ones in sight"
-    )
-    made.add_argument("--loop", action="store_true", help="with --stream: a file again and again")
-    made.add_argument(
-        "--seconds",
-        type=float,
-        default=0.0,
-        help="with --stream: end after so many seconds of video (default: never)",
-    )
-    return made
-
-
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
-    args = parser().parse_args(argv)
+    parser = Parser("gfvad score", __doc__)
+    option = parser.add_argument
+    what = "video files, folders of them, or one folder of features; with --stream one source"
+    option("inputs", nargs="+", metavar="VIDEO_OR_FOLDER", help=what)
+    option("--model", required=True, type=Path, help="folder of a trained run, or of an export")
+    option("--out", type=Path, help="folder of the scores (needed but with --stream)")
+    option("--checkpoint", default="last", help="of a run: last, best (on validation), or a step")
+    option("--threshold", type=float, help="least score of an alarm (default: the model's own)")
+    option("--descriptions", default="", help="JSON lines of them, for a model that reads text")
+    weights = "where the weights of a modality's encoder lie on this machine"
+    option("--path", action="append", default=[], metavar="MODALITY=FILE", help=weights)
+    workers = "processes that extract features (default: one a core; 0: no others than this one)"
+    option("--workers", type=int, default=-1, help=workers)
+    live = "score as frames come, with no later ones in sight"
+    option("--stream", action="store_true", help=live)
+    option("--loop", action="store_true", help="with --stream: a file again and again")
+    seconds = "with --stream: end after so many seconds of video (default: never)"
+    option("--seconds", type=float, default=0.0, help=seconds)
+    args = parser.parse_args(argv)
     if not args.stream and any("://" in given for given in args.inputs):
         raise ConfigError("a URL is a stream; expected --stream with it, or files: add --stream")
     from gfvad.scoring import job

@@ -5,8 +5,8 @@
     gfvad train --config=ped2:small --config.data.root=/data/ped2
 
 A config is a file of configs/ (by its name or its path), with a variant behind a colon where it has
-some. The same command goes on where it was interrupted. What comes out: docs/predictive.md,
-docs/ablation.md, results.md in the run's folder.
+some. The same command goes on where it was interrupted. What comes out: docs/runs.md, and
+results.md in the run's folder.
 
   --config=NAME[:VARIANT]  what to train on what
   --config.KEY=VALUE       another value of a setting; `gfvad train --config=NAME --help` lists them

@@ -12,7 +12,7 @@ none           | end excluded; `inclusive=True` gives [start, end + 1) ShanghaiT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,14 +146,6 @@ def parse_frame_counts(path: Path) -> Names:
     return table
 
 
-def spans_of(labels: np.ndarray) -> np.ndarray:
-    """Frame labels [T] -> int64 [S, 2], the maximal runs of non-zero labels as half-open spans."""
-    edges = np.diff(np.concatenate([[0], (np.asarray(labels) != 0).astype(np.int8), [0]]))
-    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1).astype(
-        np.int64
-    )
-
-
 # ---- XD-Violence
 
 
@@ -271,19 +263,11 @@ def parse_ped2(path: Path) -> dict[str, np.ndarray]:
     return {name: check_spans(f"{path}, {name}", numbers) for name, numbers in table.items()}
 
 
-def read_csv(
-    path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a CSV with a header as (where, {column: stripped text}); absent optional columns
-    are ''. DataError for anything malformed."""
-    return files.read_table(path, columns, optional)
-
-
 def parse_spans_csv(path: Path) -> Names:
     """spans.csv, 'name,start,end[,class]' in frames from 0, end excluded, a line a span ->
     {name: [(start, end, class)]} in time order."""
     table = Names(path.name)
-    for where, row in read_csv(path, ("name", "start", "end"), ("class",)):
+    for where, row in files.read_table(path, ("name", "start", "end"), ("class",)):
         ((start, end),) = check_spans(where, _integers(where, [row["start"], row["end"]])).tolist()
         if row["name"] not in table:
             table.add(where, row["name"], [])
@@ -303,7 +287,7 @@ def parse_units(path: Path) -> Names:
     not in their order from 0.
     """
     table = Names(path.name)
-    for where, row in read_csv(path, ("name", "unit", "start", "end")):
+    for where, row in files.read_table(path, ("name", "unit", "start", "end")):
         what = "seconds: extract the videos again"
         start = files.number(row["start"], f"{where}, start", what)
         end = files.number(row["end"], f"{where}, end", f"{what}, from {start:g}", start)

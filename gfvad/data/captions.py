@@ -3,6 +3,7 @@ unit."""
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -11,16 +12,16 @@ import numpy as np
 from gfvad.base.files import present
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
-from gfvad.data import annotations, text
+from gfvad.data import text
+from gfvad.data.annotations import Videos
 from gfvad.encoders.registry import SentenceEncoder, open_sentences
 
 
 def cache_folder(data_cfg) -> Path:
     """Folder of embeddings already made: config.data.cache_dir, $GFVAD_CACHE, ~/.cache/gfvad, in
     this order."""
-    return Path(
-        data_cfg.cache_dir or os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad"
-    ).expanduser()
+    folder = data_cfg.cache_dir or os.environ.get("GFVAD_CACHE") or "~/.cache/gfvad"
+    return Path(folder).expanduser()
 
 
 def captions_path(data_cfg, root: Path) -> Path | None:
@@ -42,10 +43,10 @@ def captions_path(data_cfg, root: Path) -> Path | None:
     return path if present(path, "timed sentences") else None
 
 
-def read_captions(path: Path) -> annotations.Videos:
+def read_captions(path: Path) -> Videos:
     """{video: Captions} of a file, found by any spelling of a video's name. Raises DataError
     where a video stands under two."""
-    table = annotations.Videos(path.name)
+    table = Videos(path.name)
     for name, captions in text.load_captions(path).items():
         table.add(f"{path}, key {name!r}", name, captions)
     return table
@@ -58,14 +59,12 @@ class CaptionText:
         self.path, self.assign = path, data_cfg.text_assign
         self.captions = read_captions(path)
         self._encoder_name, self._cache_dir = data_cfg.text_encoder, cache_folder(data_cfg)
-        self._encoder = self._cache = None
+        self._cache: text.TextCache | None = None
 
-    @property
+    @functools.cached_property
     def encoder(self) -> SentenceEncoder:
         """The sentence encoder (imports jax, so it is opened when needed only)."""
-        if self._encoder is None:
-            self._encoder = open_sentences(self._encoder_name)
-        return self._encoder
+        return open_sentences(self._encoder_name)
 
     def get(self, name: str) -> text.Captions | None:
         """Captions of a video (in any spelling, with or without a leading 'v='); None where it
@@ -82,12 +81,8 @@ class CaptionText:
             text.embed(sentences, self.encoder, self._cache)
             return
         with Progress(len(missing), "embedding", "sentences") as progress:
-            text.embed(
-                sentences,
-                self.encoder,
-                self._cache,
-                lambda done, _: progress.advance(done - progress.done),
-            )
+            told = lambda done, _: progress.advance(done - progress.done)
+            text.embed(sentences, self.encoder, self._cache, told)
 
     @property
     def ready(self) -> bool:
@@ -101,9 +96,8 @@ class CaptionText:
         A video without captions gets zeros: no relation to anything.
         """
         captions = self.get(name)
+        edges = np.linspace(0.0, captions.duration if captions else float(units), units + 1)
         if unit_frames and fps:
             edges = np.arange(units + 1) * (unit_frames / fps)
-        else:
-            edges = np.linspace(0.0, captions.duration if captions else float(units), units + 1)
         spans = np.stack([edges[:-1], edges[1:]], axis=1)  # [N, 2] in seconds
         return text.text_features(captions, spans, self.encoder, self.assign, self._cache)[None]

@@ -20,7 +20,7 @@ from gfvad.base.types import ConfigError
 Features = dict[str, np.ndarray]  # modality -> [C, n, D]
 
 
-def check(cfg: Any, modalities: tuple[str, ...]) -> None:
+def check_corruption(cfg: Any, modalities: tuple[str, ...]) -> None:
     """Raises ConfigError, by key, for a config.data.corruption that means nothing with these
     modalities."""
     if cfg.at == "none":
@@ -31,21 +31,15 @@ def check(cfg: Any, modalities: tuple[str, ...]) -> None:
             f" {cfg.modality!r}{nearest(str(cfg.modality), modalities)}; expected one of"
             " config.data.modalities"
         )
-    if cfg.kind in ("missing", "swap") and not 0 <= cfg.amount <= 1:
-        raise ConfigError(
-            f"config.data.corruption.amount = {cfg.amount!r}: expected the share of videos that are"
-            f" {cfg.kind}, 0 to 1"
-        )
-    if cfg.kind == "noise" and cfg.amount < 0:
-        raise ConfigError(
-            f"config.data.corruption.amount = {cfg.amount!r}: expected a noise of 0 or more (1: as"
-            " strong as the features)"
-        )
-    if cfg.kind == "shift" and cfg.amount != int(cfg.amount):
-        raise ConfigError(
-            f"config.data.corruption.amount = {cfg.amount!r}: expected a whole number of units,"
-            " later where positive"
-        )
+    amount, expected = cfg.amount, ""
+    if cfg.kind in ("missing", "swap") and not 0 <= amount <= 1:
+        expected = f"the share of videos that are {cfg.kind}, 0 to 1"
+    elif cfg.kind == "noise" and amount < 0:
+        expected = "a noise of 0 or more (1: as strong as the features)"
+    elif cfg.kind == "shift" and amount != int(amount):
+        expected = "a whole number of units, later where positive"
+    if expected:
+        raise ConfigError(f"config.data.corruption.amount = {amount!r}: expected {expected}")
 
 
 def reader(read: Callable[[int], Features], records: Any, cfg: Any) -> Callable[[int], Features]:
@@ -56,11 +50,11 @@ def reader(read: Callable[[int], Features], records: Any, cfg: Any) -> Callable[
 
     def corrupted(i: int) -> Features:
         features = dict(read(i))
-        name, x = records.names[i], features[cfg.modality]
-        if cfg.kind == "swap" and len(records.names) > 1 and chance(name, cfg) < cfg.amount:
-            features[cfg.modality] = like(
-                read(partner(i, len(records.names), name, cfg))[cfg.modality], x
-            )
+        name, x, count = records.names[i], features[cfg.modality], len(records.names)
+        if cfg.kind == "swap" and count > 1 and chance(name, cfg) < cfg.amount:
+            # another video of the split, whatever its label
+            turn = 1 + random(name, cfg).integers(count - 1, size=2)[1]
+            features[cfg.modality] = like(read(int((i + turn) % count))[cfg.modality], x)
         elif cfg.kind == "missing" and chance(name, cfg) < cfg.amount:
             features[cfg.modality] = np.zeros_like(x)
         elif cfg.kind == "noise":
@@ -74,21 +68,15 @@ def reader(read: Callable[[int], Features], records: Any, cfg: Any) -> Callable[
 
 def random(name: str, cfg: Any) -> np.random.Generator:
     """Random numbers of a video: of its name, the modality and the kind."""
-    words = hashlib.sha256(
-        "\n".join((name, cfg.modality, cfg.kind)).encode("utf-8", "surrogateescape")
-    ).digest()
-    return np.random.default_rng(np.frombuffer(words, np.uint32))
+    words = "\n".join((name, cfg.modality, cfg.kind)).encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(words).digest()
+    return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
 
 def chance(name: str, cfg: Mapping[str, Any]) -> float:
     """A number in [0, 1) of a video: it is hit where this is below the amount, so a larger
     amount hits all that a smaller one does."""
     return float(random(name, cfg).random())
-
-
-def partner(i: int, count: int, name: str, cfg: Any) -> int:
-    """Another video of the split, whatever its label."""
-    return int((i + 1 + random(name, cfg).integers(count - 1, size=2)[1]) % count)
 
 
 def like(other: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -101,10 +89,8 @@ def like(other: np.ndarray, x: np.ndarray) -> np.ndarray:
 def noisy(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """x [C, n, D] plus normal noise of `amount` times the root mean square of the video's
     features; units that are all zero stay absent."""
-    scale = amount * np.sqrt(np.square(x, dtype=np.float64).mean())
-    return np.where(
-        (x != 0).any(-1, keepdims=True), x + scale * rng.standard_normal(x.shape), x
-    ).astype(x.dtype)
+    scale, seen = amount * np.sqrt(np.square(x, dtype=np.float64).mean()), (x != 0).any(-1)
+    return np.where(seen[..., None], x + scale * rng.standard_normal(x.shape), x).astype(x.dtype)
 
 
 def shifted(x: np.ndarray, units: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 from gfvad.base.names import Names, canonical
 from gfvad.base.types import DataError
 from gfvad.data import annotations
+from gfvad.measure.frames import labels_from_spans, spans_of
 
 SNIPPET = 16  # frames of a snippet in every published feature set
 XD_TOTAL, XD_POSITIVE = 2_330_384, 537_805  # frames, abnormal frames of the 800 test videos
@@ -66,15 +67,7 @@ def cut(spans: np.ndarray, num_frames: int, classes: Sequence[str] = ()) -> Trut
 
 def labels(truth: Truth) -> np.ndarray:
     """Truth -> uint8 [T] frame labels."""
-    out = np.zeros(truth.num_frames, np.uint8)
-    for start, end in truth.spans:
-        out[start:end] = 1
-    return out
-
-
-def positives(truth: Truth) -> int:
-    """Abnormal frames (spans may overlap)."""
-    return int(labels(truth).sum())
+    return labels_from_spans(truth.spans, truth.num_frames)
 
 
 # ---- XD-Violence
@@ -89,11 +82,9 @@ def xd_truth(name: str, num_frames: int, spans: Mapping[str, np.ndarray]) -> Tru
     known = annotations.xd_classes(name)
     key = annotations.find_name(spans, name)
     if known is None or bool(known[0]) != (key is not None):
-        found = (
-            "an unknown label"
-            if known is None
-            else f"label {known[0]} and {'an' if key else 'no'} annotation"
-        )
+        found = "an unknown label"
+        if known is not None:
+            found = f"label {known[0]} and {'an' if key else 'no'} annotation"
         raise DataError(
             f"{name}: {found}; expected '_label_A' without or '_label_' and classes with a line in"
             " annotations.txt"
@@ -106,13 +97,17 @@ def xd_test(folder: Path) -> dict[str, Truth]:
     `annotations.txt` in `folder`."""
     counts = annotations.parse_frame_counts(folder / "frame_counts.txt")
     spans = annotations.parse_xd(folder / "annotations.txt")
-    lost = [name for name in spans if annotations.find_name(counts, name) is None]
+    require_counts(folder, [n for n in spans if annotations.find_name(counts, n) is None])
+    return {name: xd_truth(name, xd_frames(n), spans) for name, n in counts.items()}
+
+
+def require_counts(folder: Path, lost: Sequence[str]) -> None:
+    """Raises DataError where annotated videos have no frame counts."""
     if lost:
         raise DataError(
             f"{folder / 'frame_counts.txt'}: {len(lost)} annotated videos are absent, e.g."
             f" {lost[0]!r}; expected a line for each"
         )
-    return {name: xd_truth(name, xd_frames(n), spans) for name, n in counts.items()}
 
 
 # ---- UCF-Crime, ShanghaiTech, Ped2
@@ -140,17 +135,9 @@ def ucf_test(folder: Path, counted: str) -> dict[str, Truth]:
         raise DataError(f"UCF-Crime lengths counted {counted!r}; expected 'up' or 'down'")
     events = annotations.parse_ucf(folder / "temporal_annotations.txt", inclusive=counted == "up")
     counts = ucf_counts(folder / "frame_counts.txt")
-    lost = [name for name in events if name not in counts]
-    if lost:
-        raise DataError(
-            f"{folder / 'frame_counts.txt'}: {len(lost)} annotated videos are absent, e.g."
-            f" {lost[0]!r}; expected a line for each"
-        )
+    require_counts(folder, [name for name in events if name not in counts])
     length = snippets_up if counted == "up" else snippets_down
-    return {
-        name: cut(event.spans, length(counts[name]), event.classes)
-        for name, event in events.items()
-    }
+    return {n: cut(e.spans, length(counts[n]), e.classes) for n, e in events.items()}
 
 
 def mask_truth(mask: np.ndarray, num_frames: int, classes: Sequence[str] = ()) -> Truth:
@@ -159,10 +146,8 @@ def mask_truth(mask: np.ndarray, num_frames: int, classes: Sequence[str] = ()) -
     mask = np.asarray(mask).ravel()
     if not len(mask):
         raise DataError("frame mask without frames; expected one 0 or 1 a frame")
-    extended = np.concatenate([mask, np.repeat(mask[-1:], max(0, num_frames - len(mask)))])[
-        :num_frames
-    ]
-    return cut(annotations.spans_of(extended), num_frames, classes)
+    extended = np.concatenate([mask, np.repeat(mask[-1:], max(0, num_frames - len(mask)))])
+    return cut(spans_of(extended[:num_frames]), num_frames, classes)
 
 
 def ped2_truth(
@@ -177,10 +162,9 @@ def ped2_truth(
     """
     if name not in spans:
         return Truth(num_frames, EMPTY, ())
-    mask = np.zeros(
-        PED2_FRAMES[int(name.removeprefix("Test")) - 1] if clip_frames is None else clip_frames,
-        np.uint8,
-    )
+    if clip_frames is None:
+        clip_frames = PED2_FRAMES[int(name.removeprefix("Test")) - 1]
+    mask = np.zeros(clip_frames, np.uint8)
     for start, end in spans[name]:
         mask[start + 1 : end + 1] = 1
     return mask_truth(mask, num_frames)

@@ -9,8 +9,8 @@ on its threads and keeps that number.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -18,30 +18,31 @@ import numpy as np
 from gfvad.base.types import Batch, DataError
 from gfvad.data import sampling
 from gfvad.data.streams import (
-    TRAIN_CACHE_BYTES,
     ClipStream,
-    Examples,
     TrainStream,
     crops,
-    local_size,
     modalities,
+    own_places,
     reader,
     require_finite,
-    stack,
     width,
 )
-
-__all__ = ["Examples", "clip_iterator", "eval_batches", "eval_plan", "stack", "train_iterator"]
 
 EVAL_CACHE_BYTES = 1 << 28
 MAX_PLACE = 2**31 - 1  # Batch.position is int32
 
 
 class TrainIterator(Iterator[Batch]):
-    """Endless iterator over a TrainStream or ClipStream whose position can be saved and
-    restored, on any number of processes."""
+    """Endless, deterministic iterator of local training batches (numpy, [batch_size / processes])
+    of a stream, whose position can be saved and restored, on any number of processes.
 
-    def __init__(self, stream: TrainStream | ClipStream, threads: int):
+    threads=0 builds each batch when it is asked for; None: one, or as many as cores (at most 8)
+    where videos are read. Drawing raises DataError for features that are not finite.
+    """
+
+    def __init__(self, stream: TrainStream | ClipStream, threads: int | None = None):
+        if threads is None:
+            threads = 1 if stream.in_memory else min(8, os.cpu_count() or 1)
         self._identity = stream.identity
         # building ahead on threads changes nothing but the time: a batch is a function of its
         # number
@@ -70,82 +71,13 @@ class TrainIterator(Iterator[Batch]):
         one."""
         differ = [key for key, value in self._identity.items() if state.get(key) != value]
         if differ:
-            found = ", ".join(
-                f"{key} {state.get(key)!r} (now {self._identity[key]!r})" for key in differ
-            )
+            now = lambda key: f"{key} {state.get(key)!r} (now {self._identity[key]!r})"
+            found = ", ".join(map(now, differ))
             raise DataError(
                 f"the saved data position belongs to another stream: {found}. Restore what it was,"
                 " or start a new run"
             )
         self._iterator.set_state({"next_index": int(state["next_batch"])})
-
-
-def train_iterator(
-    records,
-    indices,
-    data_cfg,
-    batch_size: int,
-    seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    *,
-    cache_bytes: int = TRAIN_CACHE_BYTES,
-    threads: int | None = None,
-    examples: Examples | None = None,
-) -> TrainIterator:
-    """Endless, deterministic iterator of local training batches (numpy, [batch_size /
-    process_count]); see TrainStream.
-
-    `indices` are those of the training part in `records`; `data_cfg` is config.data. Videos are
-    kept decoded where they fit in `cache_bytes` (`examples`: of the same arguments, to share them
-    between iterators). threads=0 builds each batch when it is asked for; None: one, or as many as
-    cores (at most 8) where videos are read.
-    Raises DataError for no or unlabelled videos, a missing modality or NaN features (on drawing
-    them), ConfigError where batch_size is no multiple of process_count.
-    """
-    if threads is None:
-        threads = 1 if records.nbytes(indices) <= cache_bytes else min(8, os.cpu_count() or 1)
-    return TrainIterator(
-        TrainStream(
-            records,
-            indices,
-            data_cfg,
-            batch_size,
-            seed,
-            process_index,
-            process_count,
-            cache_bytes,
-            examples,
-        ),
-        threads,
-    )
-
-
-def clip_iterator(
-    make_example: Callable[[int, int], Any],
-    size: int,
-    batch_size: int,
-    seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    *,
-    identity: Mapping[str, Any] = {},
-    threads: int = 1,
-) -> TrainIterator:
-    """Endless, deterministic iterator of local batches over examples 0 ... size - 1, made by
-    make_example(i, place) on grain's threads.
-
-    `place` is the example's in the global stream, to draw random numbers from
-    (`sampling.example_rng`). An example is a dict of numpy arrays, or a NamedTuple with a field
-    `position`, and may be nested; the batch is the same, stacked, with `position` int32 [B] the
-    places. `identity` (JSON) says what the examples are: a saved position is refused by an iterator
-    of another one.
-    Raises DataError for no examples, ConfigError where batch_size is no multiple of process_count.
-    """
-    return TrainIterator(
-        ClipStream(make_example, size, batch_size, seed, process_index, process_count, identity),
-        threads,
-    )
 
 
 class EvalGroup(NamedTuple):
@@ -163,10 +95,10 @@ def eval_plan(records, indices, data_cfg) -> list[EvalGroup]:
     names = modalities(records, data_cfg)
     for i in map(int, indices):
         n, shown = int(records.lengths[i]), tuple(int(crops(records, m)[i]) for m in names)
-        whole = [sampling.Window(0, n, int(data_cfg.train_units))]
-        for window in (
-            sampling.windows(n, data_cfg.eval_lengths) if data_cfg.eval_mode == "full" else whole
-        ):
+        windows = [sampling.Window(0, n, int(data_cfg.train_units))]
+        if data_cfg.eval_mode == "full":
+            windows = sampling.windows(n, data_cfg.eval_lengths)
+        for window in windows:
             by_shape.setdefault((window.length, shown), []).append((i, window))
     size = int(data_cfg.eval_batch_size)
     return [
@@ -177,31 +109,31 @@ def eval_plan(records, indices, data_cfg) -> list[EvalGroup]:
 
 
 class EvalBatches:
-    """Iterable of local evaluation batches; len() is their number, the same on every process,
-    and so are their shapes."""
+    """Iterable of local numpy batches (features [B / P, C_m, N, D_m]) that hold every unit of every
+    given video exactly once over all processes (r, P); len() is their number.
+
+    eval_mode 'full': own length, padded to one of eval_lengths, or cut into windows (one example
+    each, with `start`) where it is longer than the last. 'segments': train_units segment means, one
+    example a video. All processes get the same number of batches of the same shapes. Order is
+    fixed; few batches are in memory at a time. Raises DataError for a missing modality and features
+    that are not finite, ConfigError for an indivisible batch size.
+    """
 
     def __init__(
         self,
         records,
         indices,
         data_cfg,
-        process_index: int,
-        process_count: int,
-        cache_bytes: int,
-        threads: int,
+        process: tuple[int, int] = (0, 1),
+        cache_bytes: int = EVAL_CACHE_BYTES,
+        threads: int = 1,
     ):
         self._records, self._threads = records, threads
         self._mode, self._size = data_cfg.eval_mode, int(data_cfg.eval_batch_size)
-        self._rows = process_index + process_count * np.arange(
-            local_size(self._size, process_count, "data.eval_batch_size")
-        )
-        indices = np.asarray(indices, np.int64)
+        self._rows = own_places(self._size, process, "data.eval_batch_size")
+        indices, names = np.asarray(indices, np.int64), modalities(records, data_cfg)
         self._plan = eval_plan(records, indices, data_cfg)
-        self._read = (
-            reader(records, indices, modalities(records, data_cfg), cache_bytes, data_cfg)
-            if self._plan
-            else None
-        )
+        self._read = reader(records, indices, names, cache_bytes, data_cfg)
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -210,9 +142,8 @@ class EvalBatches:
         options = grain.ReadOptions(
             num_threads=self._threads, prefetch_buffer_size=max(1, self._threads)
         )
-        return iter(
-            grain.MapDataset.range(len(self)).map(self.local_batch).to_iter_dataset(options)
-        )
+        batches = grain.MapDataset.range(len(self)).map(self.local_batch)
+        return iter(batches.to_iter_dataset(options))
 
     def local_batch(self, k: int) -> Batch:
         """This process's part of global batch k; rows without a window have valid False, video
@@ -228,20 +159,12 @@ class EvalBatches:
         for row in np.flatnonzero(valid):
             video[row], window = group.windows[self._rows[row]]
             start[row] = window.start
-            mask[row] = self._fill(
-                {m: x[row] for m, x in features.items()}, int(video[row]), window
-            )
+            own = {m: x[row] for m, x in features.items()}
+            mask[row] = self._fill(own, int(video[row]), window)
         require_finite(features, video, self._records)
         label = np.where(valid, self._records.labels[video], -1).astype(np.float32)
-        return Batch(
-            features,
-            mask,
-            label,
-            valid,
-            video,
-            start,
-            (k * self._size + self._rows).astype(np.int32),
-        )
+        places = (k * self._size + self._rows).astype(np.int32)
+        return Batch(features, mask, label, valid, video, start, places)
 
     def _fill(
         self, out: Mapping[str, np.ndarray], video: int, window: sampling.Window
@@ -256,27 +179,3 @@ class EvalBatches:
         for m, x in out.items():
             x[:] = sampling.take(source[m], units)
         return units.mask
-
-
-def eval_batches(
-    records,
-    indices,
-    data_cfg,
-    process_index: int = 0,
-    process_count: int = 1,
-    *,
-    cache_bytes: int = EVAL_CACHE_BYTES,
-    threads: int = 1,
-) -> EvalBatches:
-    """Iterable of numpy batches (features [B / P, C_m, N, D_m]) that hold every unit of every given
-    video exactly once over all processes.
-
-    eval_mode 'full': own length, padded to one of eval_lengths, or cut into windows (one example
-    each, with `start`) where it is longer than the last. 'segments': train_units segment means, one
-    example a video. All processes get the same number of batches of the same shapes. Order is
-    fixed; few batches are in memory at a time. Raises DataError as train_iterator does, ConfigError
-    for an indivisible batch size.
-    """
-    return EvalBatches(
-        records, indices, data_cfg, process_index, process_count, cache_bytes, threads
-    )

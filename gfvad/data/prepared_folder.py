@@ -33,7 +33,7 @@ SHARD = ".array_record"  # in the names of files that hold features
 # bytes of a set whose files are all compared with their checksums when it is opened (below a
 # second)
 READ_AT_ONCE = 1 << 30
-REDO = "prepare it again (python -m gfvad.prepare, or delete the folder and rerun)"
+REDO = "prepare it again (gfvad prepare, or delete the folder and rerun)"
 _digests: dict[tuple, str] = {}  # state of a file -> its SHA-256
 
 
@@ -45,37 +45,30 @@ def write_json(path: Path, content) -> None:
         os.fsync(file.fileno())
 
 
+def file_sizes(folder: Path) -> dict[str, int]:
+    """{file below a folder: its size}, in the order of names."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.stat().st_size for path in paths}
+
+
 def finish(folder: Path, identity: Mapping, details: Mapping) -> None:
     """Writes the manifest of a folder whose other files are complete."""
-    files = {
-        str(p.relative_to(folder)): p.stat().st_size
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
+    files = file_sizes(folder)
     whole = sum(files.values()) <= READ_AT_ONCE
     digests = {
         name: file_digest(folder / name)
         for name, size in files.items()
         if whole or (SHARD not in name and size <= READ_AT_ONCE)
     }
-    date = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    manifest = {
-        **identity,
-        **details,
-        "files": files,
-        "sha256": digests,
-        "gfvad": gfvad.__version__,
-        "date": date,
-    }
+    manifest = {**identity, **details, "files": files, "sha256": digests}
+    manifest |= {"gfvad": gfvad.__version__, "date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     write_json(folder / MANIFEST, {**manifest, SEAL: seal_of(manifest)})
 
 
 def seal_of(manifest: Mapping) -> str:
     """SHA-256 of a manifest without its seal."""
-    text = json.dumps(
-        {key: value for key, value in manifest.items() if key != SEAL}, sort_keys=True
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    content = {key: value for key, value in manifest.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -109,24 +102,17 @@ def read(folder: Path, shards: bool = True) -> dict:
     if sealed and manifest.get(SEAL) != seal_of(manifest):
         raise DataError(f"{path} is damaged (its checksum differs); {REDO}")
     absent = [key for key in (*IDENTITY, "files") if key not in manifest]
-    if absent or not all(
-        isinstance(manifest[key], dict) for key in ("modalities", "splits", "files")
-    ):
-        raise DataError(
-            f"{path} is damaged (lacks {', '.join(absent) or 'what it should hold'}); {REDO}"
-        )
+    tables = [manifest.get(key) for key in ("modalities", "splits", "files")]
+    if absent or not all(isinstance(table, dict) for table in tables):
+        lacks = ", ".join(absent) or "what it should hold"
+        raise DataError(f"{path} is damaged (lacks {lacks}); {REDO}")
+    kinds = {"modalities": int, "files": int, "splits": dict}
     wrong = [
-        name
-        for part in ("modalities", "files")
-        for name, n in manifest[part].items()
-        if type(n) is not int
+        n for part, kind in kinds.items() for n, x in manifest[part].items() if type(x) is not kind
     ]
-    wrong += [name for name, split in manifest["splits"].items() if not isinstance(split, dict)]
     if wrong or not isinstance(manifest.get("sha256", {}), dict):
-        raise DataError(
-            f"{path} is damaged ({', '.join(wrong[:3]) or 'sha256'}: not what is written there);"
-            f" {REDO}"
-        )
+        name = ", ".join(wrong[:3]) or "sha256"
+        raise DataError(f"{path} is damaged ({name}: not what is written there); {REDO}")
     for name, size in manifest["files"].items():
         if not shards and SHARD in name:
             continue
@@ -218,12 +204,8 @@ def refuse_foreign(folder: Path, dataset: str, own: bool = False) -> None:
 def require_own(folder: Path, files: Collection[str]) -> None:
     """Raises DataError where a folder that is to be replaced holds other files than these:
     somebody put them there."""
-    others = sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if (not path.is_dir() or path.is_symlink()) and str(path.relative_to(folder)) not in files
-    )
-    if others:
+    found = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    if others := sorted({str(path.relative_to(folder)) for path in found} - {*files}):
         raise DataError(
             f"{folder} is to be written anew, and {len(others)} files in it are not this project's:"
             f" {some(others)}; expected those that were written alone: move them away, or choose"
@@ -238,11 +220,10 @@ def locked(folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = open(folder.parent / f".{folder.name}.lock", "a+")
     except OSError as error:
-        message = (
+        raise DataError(
             f"cannot write to {folder.parent} ({error.strerror}); choose another folder"
             " (config.data.cache_dir, --out)"
-        )
-        raise DataError(message) from error
+        ) from error
     with lock:  # released when the file is closed, also by a killed process
         wait_for(lock, Path(lock.name), folder)
         yield

@@ -55,6 +55,7 @@ def sample_units(n: int, target: int, mode: str, rng: np.random.Generator | None
     elif mode == "uniform":
         first = np.linspace(0, n - 1, target).astype(np.int64)
     else:
+        assert rng is not None  # of a window
         first = rng.integers(n - target + 1) + np.arange(target)
     mask = np.arange(target) < n
     return Units(first, first + mask, mask)
@@ -123,15 +124,12 @@ def split_validation(
     """
     if not 0 <= fraction < 1:
         raise ConfigError(f"data.validation_fraction is {fraction}; expected 0 <= fraction < 1")
-    labels = np.asarray(labels)
+    digests = [hashlib.sha256(name.encode()).digest() for name in names]
     held_out: list[int] = []
     for label in np.unique(labels):
-        stratum = sorted(
-            np.flatnonzero(labels == label),
-            key=lambda i: hashlib.sha256(names[i].encode()).digest(),
-        )
+        own = np.flatnonzero(np.asarray(labels) == label).tolist()
+        stratum = sorted(own, key=digests.__getitem__)
         count = int(fraction * len(stratum) + 0.5)
-        count = min(max(count, 1 if fraction > 0 else 0), len(stratum) - 1)
-        held_out += stratum[:count]
+        held_out += stratum[: min(max(count, int(fraction > 0)), len(stratum) - 1)]
     validation = np.sort(np.array(held_out, np.int64))
     return np.setdiff1d(np.arange(len(labels)), validation), validation

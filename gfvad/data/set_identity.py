@@ -3,6 +3,7 @@ its files."""
 
 from __future__ import annotations
 
+import collections
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ SPLITS = ("train", "test")
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-def describe(layout) -> dict:
+def identity_of(layout) -> dict:
     """The identity of the set a layout gives: the IDENTITY keys of its manifest. Reads no features.
 
     Raises DataError where there is no video, two videos of a split share a name, or a modality's
@@ -35,26 +36,19 @@ def describe(layout) -> dict:
             f"{layout.name}: no videos in {' or '.join(SPLITS)}; check config.data.root and the"
             " layout's file names"
         )
+    splits = {}
     for split, videos in entries.items():
         names = [entry.name for entry in videos]
-        twice = (
-            sorted({name for name in names if names.count(name) > 1})
-            if len(set(names)) < len(names)
-            else []
-        )
+        twice = sorted(n for n, count in collections.Counter(names).items() if count > 1)
         if twice:
             found = f"{len(twice)} names stand for more than one video, e.g. {twice[0]!r}"
             raise DataError(f"{layout.name}/{split}: {found}; rename or remove all but one of each")
-    splits = {
-        split: {"videos": len(v), "names_sha256": lines_hash([e.name for e in v])}
-        for split, v in entries.items()
-        if v
-    }
-    modalities = {m: int(d) for m, d in layout.modalities.items()}
+        if videos:
+            splits[split] = {"videos": len(videos), "names_sha256": lines_hash(names)}
     return {
         "format": FORMAT,
         "dataset": layout.name,
-        "modalities": modalities,
+        "modalities": {m: int(d) for m, d in layout.modalities.items()},
         "splits": splits,
         "source": fingerprint(layout, entries),
     }
@@ -68,25 +62,18 @@ def fingerprint(layout, entries: Mapping[str, Sequence]) -> str:
     lines = []
     for split, videos in entries.items():
         for entry in videos:
-            stats = [
-                (path.name, path.stat()) for path in sorted(_paths(getattr(entry, "files", ())))
-            ]
-            lines += [f"{split} {entry.name}"] + [
-                f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in stats
-            ]
+            lines.append(f"{split} {entry.name}")
+            for path in sorted(_paths(getattr(entry, "files", ()))):
+                s = path.stat()
+                lines.append(f"{path.name} {s.st_size} {s.st_mtime_ns}")
     return lines_hash(lines)
 
 
 def source_bytes(entries: Mapping[str, Sequence]) -> int:
     """Size of the files of all splits; 0 where the entries name none. A file of many videos
     counts once."""
-    paths = {
-        path
-        for videos in entries.values()
-        for entry in videos
-        for path in _paths(getattr(entry, "files", ()))
-    }
-    return sum(path.stat().st_size for path in paths)
+    found = [getattr(entry, "files", ()) for videos in entries.values() for entry in videos]
+    return sum(path.stat().st_size for path in set(_paths(found)))
 
 
 def _paths(files) -> Iterator[Path]:

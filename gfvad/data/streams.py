@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ TRAIN_CACHE_BYTES = 1 << 30
 
 # what goes beside the modalities where data.clock is on: when a unit is, [1, N, 1] in seconds
 CLOCK = "clock"
+Indices = Sequence[int] | np.ndarray
 DEFAULT_FPS = 25.0  # of videos that do not say their own
 
 
@@ -48,9 +49,8 @@ def width(records, name: str) -> int:
 def example_features(dims: Mapping[str, int], data_cfg) -> dict[str, np.ndarray]:
     """Features of an example of the right shapes, {modality: zeros [N, D]}, the clock where it
     is asked for."""
-    shapes = {m: dims[m] for m in data_cfg.modalities} | (
-        {CLOCK: 1} if data_cfg.get("clock") else {}
-    )
+    shapes = {m: dims[m] for m in data_cfg.modalities}
+    shapes |= {CLOCK: 1} if data_cfg.get("clock") else {}
     return {m: np.zeros((data_cfg.train_units, d), np.float32) for m, d in shapes.items()}
 
 
@@ -63,53 +63,47 @@ def clock(video, units: int) -> np.ndarray:
     """float32 [1, N, 1]: the middles of a video's units in seconds from its start (DEFAULT_FPS
     where it does not say its frames a second)."""
     frames = video.unit_frames or video.num_frames / units
-    return ((np.arange(units) + 0.5) * (frames / (video.fps or DEFAULT_FPS))).astype(np.float32)[
-        None, :, None
-    ]
+    seconds = (np.arange(units) + 0.5) * (frames / (video.fps or DEFAULT_FPS))
+    return seconds.astype(np.float32)[None, :, None]
 
 
 def reader(
-    records, indices: Sequence[int], names: Sequence[str], cache_bytes: int, data_cfg
-) -> Callable[[int], dict[str, np.ndarray]]:
+    records, indices: np.ndarray, names: Sequence[str], cache_bytes: int, data_cfg
+) -> Callable[[int], corrupt.Features]:
     """video index -> {modality: [C, n, D]}, corrupted where data.corruption says so
-    (gfvad/data/corrupt.py).
+    (gfvad/data/corrupt.py), with the clock beside the modalities where it is among the names.
 
     Remembers all videos where they fit in `cache_bytes`. Safe to call from several threads.
     """
 
-    def read(i: int) -> dict[str, np.ndarray]:
+    def read(i: int) -> corrupt.Features:
         features = records[i].features
         return {m: features[m] for m in names if m != CLOCK}
 
-    read = corrupt.reader(read, records, data_cfg.get("corruption"))
+    found = stored = corrupt.reader(read, records, data_cfg.get("corruption"))
     if CLOCK in names:
-        read = with_clock(read, records)
-
+        found = lambda i: {**stored(i), CLOCK: clock(records.meta(i), int(records.lengths[i]))}
     if records.nbytes(indices) <= cache_bytes:
-        read = lru_cache(maxsize=None)(read)
+        found = lru_cache(maxsize=None)(found)
     # a damaged set shows here, in the caller's thread and before any compilation
-    read(int(indices[0]))
-    return read
+    for i in indices[:1].tolist():
+        found(i)
+    return found
 
 
-def with_clock(
-    read: Callable[[int], dict[str, np.ndarray]], records
-) -> Callable[[int], dict[str, np.ndarray]]:
-    """A reader that gives the clock beside the modalities."""
-    return lambda i: {**read(i), CLOCK: clock(records.meta(i), int(records.lengths[i]))}
-
-
-def local_size(batch_size: int, process_count: int, key: str) -> int:
-    if batch_size % process_count:
-        nearest = -(-batch_size // process_count) * process_count
+def own_places(batch_size: int, process: tuple[int, int], key: str) -> np.ndarray:
+    """int [B / P]: places of a global batch of `key` that process r of P, (r, P), takes. Raises
+    ConfigError where B is no multiple of P."""
+    rank, count = process
+    if batch_size % count:
+        nearest = -(-batch_size // count) * count
         raise ConfigError(
-            f"{key} is {batch_size}; expected a multiple of the {process_count} processes, e.g."
-            f" {nearest}"
+            f"{key} is {batch_size}; expected a multiple of the {count} processes, e.g. {nearest}"
         )
-    return batch_size // process_count
+    return rank + count * np.arange(batch_size // count)
 
 
-def require_finite(features: Mapping[str, np.ndarray], videos: Sequence[int], records) -> None:
+def require_finite(features: Mapping[str, np.ndarray], videos: np.ndarray, records) -> None:
     """DataError naming the first video of a batch [B, ..., N, D] with a NaN or infinite value."""
     for m, x in features.items():
         if not np.isfinite(x).all():
@@ -118,32 +112,39 @@ def require_finite(features: Mapping[str, np.ndarray], videos: Sequence[int], re
             raise DataError(
                 f"{records.split}/{records.names[videos[row]]}: modality {m!r} has {count} NaN or"
                 " infinite values; expected finite numbers. Extract this video again or leave it"
-                " out (python -m gfvad.prepare --check finds all of them)"
+                " out (gfvad prepare --check finds all of them)"
             )
 
 
 class Examples:
     """Videos of a training set as examples of the static length N, read once where they fit in
-    memory; streams of several seeds may share one.
+    `cache_bytes`; streams of several seeds may share one. indices: of the training part in
+    `records`; data_cfg: config.data.
 
     Where the sampling of units draws no random number (uniform, mean) and all examples fit too, the
-    finished ones are kept.
+    finished ones are kept. Raises DataError for no or unlabelled videos and a missing modality.
     """
 
-    def __init__(
-        self, records, indices: Sequence[int], data_cfg, cache_bytes: int = TRAIN_CACHE_BYTES
-    ):
-        indices = np.asarray(indices, np.int64)
-        self._units, self._mode, names = (
-            int(data_cfg.train_units),
-            str(data_cfg.train_sampling),
-            modalities(records, data_cfg),
-        )
-        self._read = reader(records, indices, names, cache_bytes, data_cfg)
-        self._records, self._kept = records, {}
-        most = np.max([crops(records, m)[indices] for m in names], axis=0)  # [videos]
+    def __init__(self, records, indices: Indices, data_cfg, cache_bytes: int = TRAIN_CACHE_BYTES):
+        self.records, self.data_cfg = records, data_cfg
+        self.indices = np.sort(np.asarray(indices, np.int64))
+        unknown = self.indices[records.labels[self.indices] < 0]
+        if len(unknown) or not len(self.indices):
+            found = "no videos"
+            if len(unknown):
+                first = records.names[unknown[0]]
+                found = f"{len(unknown)} videos without a label, e.g. {first!r}"
+            raise DataError(
+                f"{records!r}: {found}; training needs at least one video and a label for each"
+            )
+        self._units, self._mode = int(data_cfg.train_units), str(data_cfg.train_sampling)
+        names = modalities(records, data_cfg)
+        self._read, self._kept = reader(records, self.indices, names, cache_bytes, data_cfg), {}
+        most = np.max([crops(records, m)[self.indices] for m in names], axis=0)  # [videos]
         size = 4 * self._units * sum(width(records, m) for m in names) * int(most.sum())
-        self._keep = self._mode != "window" and size + records.nbytes(indices) <= cache_bytes
+        held = records.nbytes(self.indices)
+        self.in_memory = held <= cache_bytes
+        self._keep = self._mode != "window" and size + held <= cache_bytes
 
     def example(
         self, video: int, rng: np.random.Generator
@@ -160,7 +161,7 @@ class Examples:
         n = next(iter(features.values())).shape[1]
         units = sampling.sample_units(n, self._units, self._mode, rng)
         taken = {m: sampling.take(x[crop if len(x) > 1 else 0], units) for m, x in features.items()}
-        require_finite({m: x[None] for m, x in taken.items()}, [video], self._records)
+        require_finite({m: x[None] for m, x in taken.items()}, np.array([video]), self.records)
         if self._keep:
             self._kept[video, crop] = taken, units.mask
         return taken, units.mask
@@ -175,36 +176,17 @@ class TrainStream:
     """
 
     def __init__(
-        self,
-        records,
-        indices,
-        data_cfg,
-        batch_size: int,
-        seed: int,
-        process_index: int,
-        process_count: int,
-        cache_bytes: int,
-        examples: Examples | None = None,
+        self, examples: Examples, batch_size: int, seed: int, process: tuple[int, int] = (0, 1)
     ):
-        self._records, self._seed, self._batch_size = records, seed, batch_size
-        self._places = process_index + process_count * np.arange(
-            local_size(batch_size, process_count, "train.batch_size")
-        )
-        indices = np.sort(np.asarray(indices, np.int64))
-        unknown = indices[records.labels[indices] < 0]
-        if len(unknown) or not len(indices):
-            example = f", e.g. {records.names[unknown[0]]!r}" if len(unknown) else ""
-            found = (
-                f"{len(unknown)} videos without a label{example}" if len(indices) else "no videos"
-            )
-            raise DataError(
-                f"{records!r}: {found}; training needs at least one video and a label for each"
-            )
+        records, indices, data_cfg = examples.records, examples.indices, examples.data_cfg
+        self._examples, self._records, self._seed = examples, records, seed
+        self._batch_size = batch_size
+        self._places = own_places(batch_size, process, "train.batch_size")
+        self.in_memory = examples.in_memory
         self._members = [indices[records.labels[indices] == label] for label in (0, 1)]
         self._order = lru_cache(maxsize=8)(
             lambda kind, epoch: sampling.epoch_order(len(self._members[kind]), seed, kind, epoch)
         )
-        self._examples = examples or Examples(records, indices, data_cfg, cache_bytes)
         # what a saved position is worth nothing without
         names = lines_hash([records.names[i] for i in indices])[:16]
         self.identity = {
@@ -219,13 +201,8 @@ class TrainStream:
     def _abnormal_before(self, k: int) -> int:
         """Abnormal examples in all global batches before batch k."""
         normal, abnormal = map(len, self._members)
-        return (
-            k * self._batch_size // 2
-            if normal and abnormal
-            else k * self._batch_size
-            if abnormal
-            else 0
-        )
+        drawn = k * self._batch_size if abnormal else 0
+        return drawn // 2 if normal else drawn
 
     def video_at(self, place: int) -> int:
         """Index of the video at a place of the global stream; in a batch, the normal ones come
@@ -233,11 +210,9 @@ class TrainStream:
         k, offset = divmod(place, self._batch_size)
         before, after = self._abnormal_before(k), self._abnormal_before(k + 1)
         normals = self._batch_size - (after - before)
-        kind, drawn = (
-            (0, k * self._batch_size - before + offset)
-            if offset < normals
-            else (1, before + offset - normals)
-        )
+        kind, drawn = 1, before + offset - normals
+        if offset < normals:
+            kind, drawn = 0, k * self._batch_size - before + offset
         epoch, turn = divmod(drawn, len(self._members[kind]))
         return int(self._members[kind][self._order(kind, epoch)[turn]])
 
@@ -259,52 +234,50 @@ class TrainStream:
         )
 
 
+class Source(Protocol):
+    """Examples 0 ... size - 1 of any kind: a mapping of numpy arrays, or a NamedTuple with a field
+    `position`, and may be nested."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the examples are (JSON)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def example(self, i: int, place: int) -> Any:
+        """Example i; place: in the global stream, to draw random numbers from."""
+
+
 class ClipStream:
-    """An endless stream of examples of any source, at random access: each epoch holds every
-    example once, shuffled anew."""
+    """An endless stream of the examples of any source, at random access: each epoch holds every
+    example once, shuffled anew. Raises DataError for no examples."""
+
+    in_memory = True
 
     def __init__(
-        self,
-        make_example,
-        size: int,
-        batch_size: int,
-        seed: int,
-        process_index: int,
-        process_count: int,
-        identity: Mapping,
+        self, source: Source, batch_size: int, seed: int, process: tuple[int, int] = (0, 1)
     ):
-        if size < 1:
-            raise DataError(f"{size} training examples; expected at least one")
-        self._make, self._size, self._batch_size = make_example, int(size), batch_size
-        self._places = process_index + process_count * np.arange(
-            local_size(batch_size, process_count, "train.batch_size")
-        )
+        self._make, self._size, self._batch_size = source.example, len(source), batch_size
+        if self._size < 1:
+            raise DataError(f"{self._size} training examples; expected at least one")
+        self._places = own_places(batch_size, process, "train.batch_size")
         self._order = lru_cache(maxsize=2)(
             lambda epoch: sampling.epoch_order(self._size, seed, 0, epoch)
         )
-        self.identity = {
-            "seed": int(seed),
-            "batch_size": int(batch_size),
-            "examples": self._size,
-            **identity,
-        }
+        own = {"seed": int(seed), "batch_size": int(batch_size), "examples": self._size}
+        self.identity = {**own, **source.identity}
 
     def local_batch(self, k: int) -> Any:
         """This process's part of global batch k: the examples' fields stacked to [B / P, ...],
         `position` their places in the stream."""
         places = k * self._batch_size + self._places
-        batch = stack(
-            [
-                self._make(int(self._order(place // self._size)[place % self._size]), place)
-                for place in places.tolist()
-            ]
-        )
+        drawn = lambda place: int(self._order(place // self._size)[place % self._size])
+        batch = stack([self._make(drawn(place), place) for place in places.tolist()])
         position = places.astype(np.int32)
-        return (
-            {**batch, "position": position}
-            if isinstance(batch, Mapping)
-            else batch._replace(position=position)
-        )
+        if isinstance(batch, Mapping):
+            return {**batch, "position": position}
+        return batch._replace(position=position)
 
 
 def stack(examples: Sequence[Any]) -> Any:

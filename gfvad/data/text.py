@@ -12,15 +12,13 @@ import hashlib
 import logging
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.files import read_json
+from gfvad.base.files import atomically, read_json
 from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.registry import SentenceEncoder
 
@@ -62,13 +60,10 @@ def load_captions(path: str | os.PathLike) -> dict[str, Captions]:
     negative, not finite or reversed, a start beyond the duration, text that is no string.
     """
     path = Path(path)
-    what = "timed sentences {video: {duration, timestamps, sentences}}"
-    content = read_json(
-        path, what if path.exists() else f"{what}: check data.captions and data.root", finite=False
-    )
-    return {
-        name: _parse_captions(f"{path}: video {name!r}", entry) for name, entry in content.items()
-    }
+    hint = "" if path.exists() else ": check data.captions and data.root"
+    what = f"timed sentences {{video: {{duration, timestamps, sentences}}}}{hint}"
+    content = read_json(path, what, finite=False)
+    return {n: _parse_captions(f"{path}: video {n!r}", entry) for n, entry in content.items()}
 
 
 def _parse_captions(where: str, entry: object) -> Captions:
@@ -81,37 +76,28 @@ def _parse_captions(where: str, entry: object) -> Captions:
     duration, times, sentences = entry["duration"], entry["timestamps"], entry["sentences"]
     if not _is_time(duration) or duration <= 0:
         raise DataError(f"{where}: duration {duration!r}, expected seconds > 0")
-    if (
-        not isinstance(times, list)
-        or not isinstance(sentences, list)
-        or len(times) != len(sentences)
-    ):
-        sizes = " and ".join(
-            str(len(part)) if isinstance(part, list) else type(part).__name__
-            for part in (times, sentences)
-        )
+    lists = isinstance(times, list) and isinstance(sentences, list)
+    if not lists or len(times) != len(sentences):
+        told = lambda part: str(len(part)) if isinstance(part, list) else type(part).__name__
         raise DataError(
-            f"{where}: timestamps and sentences are {sizes}, expected two lists of one length"
+            f"{where}: timestamps and sentences are {told(times)} and {told(sentences)}, expected"
+            " two lists of one length"
         )
     for place, (span, text) in enumerate(zip(times, sentences)):
+        wrong = ""
         if not isinstance(text, str):
-            raise DataError(f"{where}, sentence {place}: {text!r}, expected a string")
-        if not isinstance(span, list) or len(span) != 2 or not all(map(_is_time, span)):
-            raise DataError(
-                f"{where}, sentence {place}: timestamp {span!r}, expected [start, end] in seconds"
-            )
-        if not 0 <= span[0] <= span[1] or span[0] > duration:
-            raise DataError(
-                f"{where}, sentence {place}: timestamp {span}, expected 0 <= start <= end and start"
-                f" <= duration {duration}: correct it"
-            )
-    kept = [place for place, text in enumerate(sentences) if text.strip()]
-    spans = np.array([times[place] for place in kept], np.float64).reshape(-1, 2)
-    return Captions(
-        float(duration),
-        np.minimum(spans, duration),
-        tuple(sentences[place].strip() for place in kept),
-    )
+            wrong = f"{text!r}, expected a string"
+        elif not isinstance(span, list) or len(span) != 2 or not all(map(_is_time, span)):
+            wrong = f"timestamp {span!r}, expected [start, end] in seconds"
+        elif not 0 <= span[0] <= span[1] or span[0] > duration:
+            expected = f"expected 0 <= start <= end and start <= duration {duration}: correct it"
+            wrong = f"timestamp {span}, {expected}"
+        if wrong:
+            raise DataError(f"{where}, sentence {place}: {wrong}")
+    kept = [(span, text.strip()) for span, text in zip(times, sentences) if text.strip()]
+    spans = np.array([span for span, _ in kept], np.float64).reshape(-1, 2)
+    texts = tuple(text for _, text in kept)
+    return Captions(float(duration), np.minimum(spans, duration), texts)
 
 
 def _is_time(value: object) -> bool:
@@ -177,9 +163,8 @@ def text_features(
     # [N, S] [S, D] -> [N, D]
     features = weights @ embed(sentences, encoder, cache)
     if assign == "decay":
-        features *= weights.sum(1, keepdims=True) / np.maximum(
-            np.linalg.norm(features, axis=1, keepdims=True), LEAST_FADE**2
-        )
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        features *= weights.sum(1, keepdims=True) / np.maximum(length, LEAST_FADE**2)
     return features.astype(np.float32)
 
 
@@ -214,31 +199,18 @@ def embed(
     cache = TextCache(None, {}) if cache is None else cache
     keys = [text_key(encoder.id, text) for text in texts]
     # by length, so that each chunk fills batches of few static lengths
-    missing = sorted(
-        {key: text for key, text in zip(keys, texts) if key not in cache.vectors}.items(),
-        key=lambda item: len(item[1]),
-    )
+    unknown = {key: text for key, text in zip(keys, texts) if key not in cache.vectors}
+    missing = sorted(unknown, key=lambda key: len(unknown[key]))
     for start in range(0, len(missing), FLUSH):
         chunk = missing[start : start + FLUSH]
-        cache.vectors.update(
-            zip((key for key, _ in chunk), encoder.encode([text for _, text in chunk]))
-        )
+        cache.vectors.update(zip(chunk, encoder.encode([unknown[key] for key in chunk])))
         if cache.path:
             _merge(cache.path, cache.vectors, encoder.width)
         if progress:
             progress(start + len(chunk), len(missing))
-    return (
-        np.stack([cache.vectors[key] for key in keys])
-        if keys
-        else np.zeros((0, encoder.width), np.float32)
-    )
-
-
-def encode_cached(
-    texts: Sequence[str], encoder: SentenceEncoder, cache_dir: str | os.PathLike | None = None
-) -> np.ndarray:
-    """`embed` with the cache opened from `cache_dir`: [n, dim] float32."""
-    return embed(texts, encoder, open_cache(cache_dir, encoder))
+    if not keys:
+        return np.zeros((0, encoder.width), np.float32)
+    return np.stack([cache.vectors[key] for key in keys])
 
 
 def _row(dim: int) -> np.dtype:
@@ -253,16 +225,10 @@ def _read(path: Path, dim: int) -> dict[bytes, np.ndarray]:
         return {}
     content = path.read_bytes()
     digest, body = content[len(MAGIC) : len(MAGIC) + 32], content[len(MAGIC) + 32 :]
-    if (
-        not content.startswith(MAGIC)
-        or hashlib.sha256(body).digest() != digest
-        or len(body) % _row(dim).itemsize
-    ):
-        LOG.warning(
-            "%s: damaged or of another version (%d bytes), its sentences are embedded again",
-            path,
-            len(content),
-        )
+    whole = content.startswith(MAGIC) and hashlib.sha256(body).digest() == digest
+    if not whole or len(body) % _row(dim).itemsize:
+        what = "damaged or of another version (%d bytes), its sentences are embedded again"
+        LOG.warning(f"%s: {what}", path, len(content))
         return {}
     rows = np.frombuffer(body, _row(dim))
     return {key.tobytes(): vector for key, vector in zip(rows["key"], rows["vector"])}
@@ -273,46 +239,16 @@ def _merge(path: Path, vectors: dict[bytes, np.ndarray], dim: int) -> None:
     writers apart, a rename keeps readers safe."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
+        with open(path.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system drops it when the process ends
             vectors |= _read(path, dim)
             rows = np.zeros(len(vectors), _row(dim))
             rows["key"] = np.frombuffer(b"".join(vectors), "V32")
             rows["vector"] = np.stack(list(vectors.values()))
-            _replace(path, MAGIC + hashlib.sha256(rows.tobytes()).digest() + rows.tobytes())
+            content = MAGIC + hashlib.sha256(rows.tobytes()).digest() + rows.tobytes()
+            atomically(path, lambda file: file.write(content))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}): set data.cache_dir to a folder with"
             " write access and space"
         ) from None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system drops it when the process ends in any way."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def all_sentences(
-    captions: Mapping[str, Captions], names: Sequence[str] | None = None
-) -> list[str]:
-    """Every sentence of `names` (None: of all videos), to be embedded in one go."""
-    return [
-        text
-        for name in (captions if names is None else names)
-        if name in captions
-        for text in captions[name].sentences
-    ]

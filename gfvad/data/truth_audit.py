@@ -1,7 +1,7 @@
 """Ground truth that cannot be: one audit after loading, the same for every layout and for sets of
 frames.
 
-Weak layouts: `Layout.checked_truth` calls `check_truth`, so that the check of a folder,
+Weak layouts: `Layout.checked` calls `check_truth`, so that the check of a folder,
 preparation, training and evaluation all get it; `Crops` and `require_trainable` look at a whole
 part. Sets of frames: `data/frames/truth.py` calls `frame_labels` and `pixel_labels`.
 """
@@ -16,7 +16,9 @@ import numpy as np
 
 from gfvad.base.errors import DataError
 from gfvad.base.names import some
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth, labels
+from gfvad.base.types import Video
+from gfvad.data.ground_truth import EMPTY
+from gfvad.measure.frames import labels_from_spans
 
 # units by which rows and frames may differ: extractors treat the last part of a snippet differently
 MAX_GAP = 1
@@ -33,22 +35,13 @@ class Stated(NamedTuple):
     rows_source: str = ""
 
 
-def check_truth(
-    name: str,
-    label: int,
-    split: str,
-    units: int,
-    truth: Truth,
-    stated: Stated,
-    unit_frames: int = SNIPPET,
-) -> None:
-    """Raises DataError, naming the video, where its ground truth cannot be.
-
-    Args: label: 1 abnormal, 0 normal, -1 unknown; units: N rows of features; unit_frames: 0 where
-    units are equal spans of the video.
-    """
-    unit = unit_frames or max(1, truth.num_frames // max(units, 1))
-    if stated.frames is not None and unit_frames and abs(units - stated.frames // unit) > MAX_GAP:
+def check_truth(video: Video, units: int, stated: Stated) -> None:
+    """Raises DataError, naming the video, where its ground truth cannot be. units: N rows of
+    features, which are not looked at."""
+    name, frames = video.name, video.num_frames
+    unit = video.unit_frames or max(1, frames // max(units, 1))
+    gap = stated.frames is not None and abs(units - stated.frames // unit) > MAX_GAP
+    if stated.frames is not None and gap and video.unit_frames:
         raise DataError(
             f"{stated.frames_source}: {name} has {stated.frames:,} frames, which is"
             f" {stated.frames // unit} snippets of {unit}, and {units} rows of features; expected a"
@@ -60,36 +53,29 @@ def check_truth(
             " expected a line a row: extract this video again"
         )
     # published spans end up to a unit after their video is cut, and features may lack one more
-    late = [
-        span
-        for span in np.asarray(stated.spans).reshape(-1, 2).tolist()
-        if span[0] >= truth.num_frames + unit or span[1] > truth.num_frames + (1 + MAX_GAP) * unit
-    ]
-    if late:
+    spans = np.asarray(stated.spans).reshape(-1, 2).tolist()
+    for start, end in spans:
+        if start >= frames + unit or end > frames + (1 + MAX_GAP) * unit:
+            raise DataError(
+                f"{stated.spans_source}: {name} has a span {start} to {end}, and {frames:,} frames;"
+                " expected spans inside the video: mend the line, or give features of the whole"
+                " video"
+            )
+    for span in video.spans.tolist():
+        if not 0 <= span[0] < span[1] <= frames:
+            raise DataError(
+                f"{name}: span {span} in {frames:,} frames; expected 0 <= start < end <= frames:"
+                " mend the annotation"
+            )
+    label = video.label
+    if video.split == "test" and label in (0, 1) and bool(label) != bool(len(video.spans)):
+        source, found, written = stated.spans_source or "the ground truth", "no abnormal frame", ""
+        if not label:
+            found = f"{labels_from_spans(video.spans, frames).sum():,} abnormal frames"
+        elif spans:
+            written = f" (its spans there: {', '.join(f'{a}-{b}' for a, b in spans[:3])})"
         raise DataError(
-            f"{stated.spans_source}: {name} has a span {late[0][0]} to {late[0][1]}, and"
-            f" {truth.num_frames:,} frames; expected spans inside the video: mend the line, or give"
-            " features of the whole video"
-        )
-    outside = [
-        span for span in truth.spans.tolist() if not 0 <= span[0] < span[1] <= truth.num_frames
-    ]
-    if outside:
-        raise DataError(
-            f"{name}: span {outside[0]} in {truth.num_frames:,} frames; expected 0 <= start < end"
-            " <= frames: mend the annotation"
-        )
-    if split == "test" and label in (0, 1) and bool(label) != bool(len(truth.spans)):
-        source = stated.spans_source or "the ground truth"
-        spans = np.asarray(stated.spans).reshape(-1, 2).tolist()
-        written = (
-            f" (its spans there: {', '.join(f'{a}-{b}' for a, b in spans[:3])})"
-            if label and spans
-            else ""
-        )
-        found = "no abnormal frame" if label else f"{int(labels(truth).sum()):,} abnormal frames"
-        raise DataError(
-            f"{source}: {name} has label {label} and {found} among its {truth.num_frames:,}"
+            f"{source}: {name} has label {label} and {found} among its {frames:,}"
             f" frames{written}; expected some exactly in abnormal videos: mend the label or the"
             " spans"
         )
@@ -106,9 +92,8 @@ def align(features: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.
             f"{where}: modalities of {rows} rows; "
             f"expected a difference of at most {MAX_GAP}, extract or copy the odd one again"
         )
-    return {m: array[:, :shortest] for m, array in features.items()}, sum(
-        n > shortest for n in units.values()
-    )
+    cut = sum(n > shortest for n in units.values())
+    return {m: array[:, :shortest] for m, array in features.items()}, cut
 
 
 class Crops:
@@ -125,14 +110,10 @@ class Crops:
 
     def require(self, modality: str, name: str, crops: int, units: int) -> None:
         """As `add`. Raises DataError where the video differs from the first one."""
-        other = next(iter(self._seen.get(modality, {name: (crops, units)}).items()))
         self.add(modality, name, crops, units)
-        if other[1][0] != crops:
-            raise DataError(
-                _unequal(
-                    modality, name, crops, units, f"{other[0]} has {other[1][0]} of {other[1][1]}"
-                )
-            )
+        other, (count, of) = next(iter(self._seen[modality].items()))
+        if count != crops:
+            raise DataError(_unequal(modality, name, crops, units, f"{other} has {count} of {of}"))
 
     def odd(self) -> list[tuple[str, str]]:
         """(video, what is wrong) of those that differ from most."""
@@ -140,25 +121,13 @@ class Crops:
         for modality, videos in self._seen.items():
             counts = collections.Counter(crops for crops, _ in videos.values())
             usual = max(counts, key=lambda crops: (counts[crops], -crops))
-            if len(counts) > 1 and counts[usual] == 1:  # no two alike: none of them is right
-                found += [
-                    (
-                        name,
-                        _unequal(
-                            modality,
-                            name,
-                            *one,
-                            f"{len(counts)} numbers among {len(videos)} videos",
-                        ),
-                    )
-                    for name, one in videos.items()
-                ]
-            elif len(counts) > 1:
-                found += [
-                    (n, _unequal(modality, n, *one, f"{counts[usual]} videos have {usual}"))
-                    for n, one in videos.items()
-                    if one[0] != usual
-                ]
+            others = f"{counts[usual]} videos have {usual}"
+            alike = counts[usual] > 1
+            if not alike:  # none of them is right
+                others = f"{len(counts)} numbers among {len(videos)} videos"
+            for name, one in videos.items() if len(counts) > 1 else ():
+                if not alike or one[0] != usual:
+                    found.append((name, _unequal(modality, name, *one, others)))
         return found
 
 
@@ -198,11 +167,8 @@ def frame_labels(array: np.ndarray, where: str, length: int | None = None) -> np
     and values that are not 0 or 1."""
     array = np.asarray(array)
     if array.ndim != 1 or not array.size or (length is not None and len(array) != length):
-        expected = "one 0 or 1 a frame" + (
-            ""
-            if length is None
-            else f", {length} of them: use the frames that the labels were made for"
-        )
+        many = f", {length} of them: use the frames that the labels were made for"
+        expected = f"one 0 or 1 a frame{'' if length is None else many}"
         raise DataError(f"{where}: shape {array.shape}; expected {expected}")
     return _zeros_and_ones(array, where, "frame", (0, 1)).astype(np.uint8)
 
@@ -211,15 +177,8 @@ def pixel_labels(array: np.ndarray, where: str) -> np.ndarray:
     """Masks of pixels as bool, of the same shape. Raises DataError for values that are not 0 and
     1 (or 0 and 255, as pictures have it)."""
     array = np.asarray(array)
-    return (
-        _zeros_and_ones(
-            array,
-            where,
-            "place",
-            (0, 255) if array.size and array.dtype.kind in "iu" and array.max() == 255 else (0, 1),
-        )
-        != 0
-    )
+    picture = array.size and array.dtype.kind in "iu" and array.max() == 255
+    return _zeros_and_ones(array, where, "place", (0, 255) if picture else (0, 1)) != 0
 
 
 def _zeros_and_ones(
@@ -248,15 +207,10 @@ def check_table(array: np.ndarray, count: int, where: str, allowed: Sequence[obj
             f"{where}: shape {list(array.shape)}; expected {count} entries, one a video: write it"
             " again"
         )
-    if allowed:
-        bad = [
-            i
-            for i, value in enumerate(array.tolist())
-            if (value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
-            not in allowed
-        ]
-        if bad:
-            raise DataError(
-                f"{where}: {array.tolist()[bad[0]]!r} at {bad[0]} (from 0), {len(bad):,} such;"
-                f" expected {some(map(str, allowed))}"
-            )
+    text = lambda value: value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    bad = [i for i, value in enumerate(array.tolist()) if allowed and text(value) not in allowed]
+    if bad:
+        raise DataError(
+            f"{where}: {array.tolist()[bad[0]]!r} at {bad[0]} (from 0), {len(bad):,} such;"
+            f" expected {some(map(str, allowed))}"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,9 @@ def load_captioner(model_path: str | os.PathLike) -> Captioner:
             f" -r {REQUIREMENTS}`"
         ) from None
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, local_files_only=True, dtype="auto"
-        )
+        local: dict[str, Any] = {"local_files_only": True}
+        processor = AutoProcessor.from_pretrained(folder, **local)
+        model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", **local)
     except (OSError, ValueError, ImportError) as error:
         first = str(error).strip().split("\n")[0]
         raise DataError(
@@ -57,10 +57,8 @@ def load_captioner(model_path: str | os.PathLike) -> Captioner:
     model = model.to(device).eval()
 
     def caption(frame: np.ndarray, prompt: str) -> str:
-        content = [
-            {"type": "image", "image": Image.fromarray(frame)},
-            {"type": "text", "text": prompt},
-        ]
+        picture = {"type": "image", "image": Image.fromarray(frame)}
+        content = [picture, {"type": "text", "text": prompt}]
         inputs = processor.apply_chat_template(
             [{"role": "user", "content": content}],
             add_generation_prompt=True,
@@ -70,8 +68,7 @@ def load_captioner(model_path: str | os.PathLike) -> Captioner:
         ).to(device, dtype=model.dtype)
         with torch.inference_mode():
             tokens = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-        return processor.batch_decode(
-            tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-        )[0]
+        said = tokens[:, inputs["input_ids"].shape[1] :]
+        return processor.batch_decode(said, skip_special_tokens=True)[0]
 
     return caption

@@ -46,18 +46,14 @@ class Described(UnitEncoder):
             self.settings["sha256"] = file_hash(path, what)
         elif not (self.path / "config.json").is_file():
             raise DataError(f"{path}: a folder without config.json; expected {what}")
-        self._lines = [] if self.path.is_dir() else self._read()
+        self._lines = [] if self.path.is_dir() else list(read_lines(self.path))
+        if not self._lines and not self.path.is_dir():
+            raise DataError(f"{self.path}: empty; expected descriptions, a JSON object a line")
+        require_once(self.path, self._lines)
         self._names = sorted({line.video for line in self._lines})
         self._own: list[Line] = []  # lines of one video, set by `of`
         self._begins: list[int] = []  # frames from which on another text holds, from 1
-        self._texts: list[str | None] | None = None  # from each of these
-
-    def _read(self) -> list[Line]:
-        lines = list(read_lines(self.path))
-        if not lines:
-            raise DataError(f"{self.path}: empty; expected descriptions, a JSON object a line")
-        require_once(self.path, lines)
-        return lines
+        self._texts: list[str | None] = []  # from each of these
 
     @cached_property
     def width(self) -> int:
@@ -71,11 +67,9 @@ class Described(UnitEncoder):
     def of(self, video: str) -> UnitEncoder:
         if self.path.is_dir():
             return self
-        bound = copy.copy(self)
-        place = match_names([video], self._names)[0]
-        bound._own = [
-            line for line in self._lines if place >= 0 and line.video == self._names[place]
-        ]
+        bound, place = copy.copy(self), match_names([video], self._names)[0]
+        name = self._names[place] if place >= 0 else None
+        bound._own = [line for line in self._lines if line.video == name]
         bounds = sorted({t for line in bound._own for t in (line.start, line.end + 1)})
         texts: list[str | None] = [None] * len(bounds)
         for line in sorted(bound._own, key=lambda line: (line.single, line.start, line.number)):
@@ -109,7 +103,7 @@ class Described(UnitEncoder):
 
     def encode(self, unit: Unit) -> np.ndarray | None:
         """float32 [D]; None where nothing was said yet."""
-        if self._texts is None:
+        if not self._lines:
             return self._embed([self._captioner(unit.middle, self.prompt)])
         first = unit.index * FRAMES
         said = [self.said(t) for t in range(first, first + len(unit.frames))]

@@ -43,26 +43,21 @@ def read_lines(path: Path) -> Iterator[Line]:
 def _parse(where: str, number: int, row: str) -> Line:
     entry = files.parse_json(row, where, SHAPE)
     keys = ("frame", "frame") if "frame" in entry else ("start", "end")
-    lacking = [k for k in ("video", *dict.fromkeys(keys), "text") if k not in entry]
-    if lacking:
+    if lacking := [k for k in ("video", *dict.fromkeys(keys), "text") if k not in entry]:
         raise DataError(
             f"{where}: lacks {', '.join(lacking)}, found {row[:60]!r}; expected {SHAPE}"
         )
     start, end = entry[keys[0]], entry[keys[1]]
+    video, text, wrong = entry["video"], entry["text"], ""
     if type(start) is not int or type(end) is not int or not 1 <= start <= end:
-        raise DataError(
-            f"{where}: frames {start!r} to {end!r}; expected whole numbers from 1, in their order"
-        )
-    if type(entry["video"]) not in (str, int) or not str(entry["video"]).strip():
-        raise DataError(
-            f"{where}: video {str(entry['video'])[:40]!r}; expected the name of a video"
-        )
-    if not isinstance(entry["text"], str) or not entry["text"].strip():
-        raise DataError(
-            f"{where}: text {str(entry['text'])[:40]!r}; expected a sentence: write it or remove"
-            " the line"
-        )
-    return Line(number, str(entry["video"]), start, end, entry["text"].strip(), keys[0] == "frame")
+        wrong = f"frames {start!r} to {end!r}; expected whole numbers from 1, in their order"
+    elif type(video) not in (str, int) or not str(video).strip():
+        wrong = f"video {str(video)[:40]!r}; expected the name of a video"
+    elif not isinstance(text, str) or not text.strip():
+        wrong = f"text {str(text)[:40]!r}; expected a sentence: write it or remove the line"
+    if wrong:
+        raise DataError(f"{where}: {wrong}")
+    return Line(number, str(video), start, end, text.strip(), keys[0] == "frame")
 
 
 def require_once(path: Path, lines: Sequence[Line]) -> None:

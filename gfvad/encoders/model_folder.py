@@ -70,13 +70,8 @@ def remote_code(folder: Path, config: dict, trust: bool) -> bool:
     names = config.get("auto_map") or {}
     if "AutoModel" not in names or config.get("model_type") in KNOWN:
         return False
-    files = sorted(
-        {
-            f"{str(name).split('--')[-1].rpartition('.')[0]}.py"
-            for name in names.values()
-            if isinstance(name, str)
-        }
-    )
+    modules = [name.split("--")[-1] for name in names.values() if isinstance(name, str)]
+    files = sorted({f"{module.rpartition('.')[0]}.py" for module in modules})
     if not trust:
         raise ConfigError(
             f"{folder}: its model type {config.get('model_type')!r} runs {', '.join(files)} from"
@@ -85,11 +80,9 @@ def remote_code(folder: Path, config: dict, trust: bool) -> bool:
     missing = [file for file in files if not (folder / file).is_file()]
     foreign = [name for name in names.values() if "--" in str(name)]
     if missing or foreign:
-        found = (
-            f"{', '.join(missing)} not found"
-            if missing
-            else f"auto_map names code of another repository ({foreign[0]})"
-        )
+        found = f"{', '.join(missing)} not found"
+        if not missing:
+            found = f"auto_map names code of another repository ({foreign[0]})"
         raise DataError(
             f"{folder}: {found}, expected the model's code beside {CONFIG}: put it there, without"
             " 'REPOSITORY--' in auto_map"
@@ -101,42 +94,24 @@ def pair(value: Any) -> tuple[int, int] | None:
     """(rows, columns) of the ways a size is written: n, [n, n], {"height": n, "width": n},
     {"shortest_edge": n}; None for anything else."""
     if isinstance(value, dict):
-        value = (
-            [value.get("height"), value.get("width")]
-            if "height" in value
-            else value.get("shortest_edge")
-        )
+        sides = [value.get("height"), value.get("width")]
+        value = sides if "height" in value else value.get("shortest_edge")
     both = list(value) if isinstance(value, (list, tuple)) else [value, value]
-    return (
-        (both[0], both[1])
-        if len(both) == 2 and all(type(n) is int and n > 0 for n in both)
-        else None
-    )
+    usable = len(both) == 2 and all(type(n) is int and n > 0 for n in both)
+    return (both[0], both[1]) if usable else None
 
 
 def geometry(folder: Path, config: dict) -> tuple[dict, int, tuple[int, int], tuple[int, int]]:
     """(configuration of the part that sees, width, patch, image size) by config.json. DataError
     where the model has no patches."""
     vision = config["vision_config"] if isinstance(config.get("vision_config"), dict) else config
-    width, patch, image = KNOWN.get(
-        vision.get("model_type", config.get("model_type")), (None, None, None)
-    )
-    width, patch, image = (
-        vision.get("hidden_size", width),
-        pair(vision.get("patch_size", patch)),
-        pair(vision.get("image_size", image)),
-    )
+    names, kind = ("hidden_size", "patch_size", "image_size"), config.get("model_type")
+    known = dict(zip(names, KNOWN.get(str(vision.get("model_type", kind)), ())))
+    width, *sizes = (vision.get(name, known.get(name)) for name in names)
+    patch, image = map(pair, sizes)
     if type(width) is not int or patch is None or image is None:
-        lacking = [
-            name
-            for name, value in (
-                ("hidden_size", width),
-                ("patch_size", patch),
-                ("image_size", image),
-            )
-            if not value
-        ]
-        found = f"model type {config.get('model_type')!r} without a usable {' and '.join(lacking)}"
+        lacking = [name for name, x in zip(names, (width, patch, image)) if not x]
+        found = f"model type {kind!r} without a usable {' and '.join(lacking)}"
         raise DataError(
             f"{folder / CONFIG}: {found}, so it has no patch tokens: choose a vision transformer"
             " (ViT, CLIP, DINOv2, InternViT)"
@@ -149,41 +124,28 @@ def preprocessing(
 ) -> Preprocessing:
     """The rule of the processor file. Size: the argument, else the processor's crop or size,
     else the model's image size."""
-    path = next(
-        (folder / name for name in PROCESSORS if (folder / name).is_file()), folder / PROCESSORS[0]
-    )
+    paths = [folder / name for name in PROCESSORS]
+    path = next((path for path in paths if path.is_file()), paths[0])
     content = read_json(path, FETCH)
     content = content.get("image_processor", content)
-    target = (
-        pair(size)
-        if size is not None
-        else next(filter(None, map(pair, (content.get("crop_size"), content.get("size"), image))))
-    )
+    stated = (content.get("crop_size"), content.get("size"), image) if size is None else (size,)
+    target = next(filter(None, map(pair, stated)), None)
     if target is None:
         raise ConfigError(f"{folder}: size {size!r}, expected pixels or (rows, columns) of them")
     mean, deviation = content.get("image_mean"), content.get("image_std")
     if content.get("do_normalize", True) is False:
         mean, deviation = [0.0] * 3, [1.0] * 3
     for key, part in (("image_mean", mean), ("image_std", deviation)):
-        if (
-            not isinstance(part, list)
-            or len(part) != 3
-            or not all(isinstance(v, (int, float)) and (v > 0 or key == "image_mean") for v in part)
-        ):
+        usable = lambda v, key=key: isinstance(v, (int, float)) and (v > 0 or key == "image_mean")
+        if not isinstance(part, list) or len(part) != 3 or not all(map(usable, part)):
             raise DataError(
                 f"{path}: {key} is {part!r}, expected three numbers (red, green, blue; deviations"
                 f" above 0): {FETCH}"
             )
-    scale = (
-        float(content.get("rescale_factor") or 1 / 255) if content.get("do_rescale", True) else 1.0
-    )
-    return Preprocessing(
-        target,
-        "bilinear" if content.get("resample") == 2 else "bicubic",
-        scale,
-        tuple(mean),
-        tuple(deviation),
-    )
+    resample = "bilinear" if content.get("resample") == 2 else "bicubic"
+    factor = float(content.get("rescale_factor") or 1 / 255)
+    scale = factor if content.get("do_rescale", True) else 1.0
+    return Preprocessing(target, resample, scale, tuple(mean), tuple(deviation))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -200,31 +162,19 @@ def weight_files(folder: Path) -> list[Path]:
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        hint = (
-            "; pickled weights are not loaded, save them with save_pretrained"
-            if list(folder.glob("*.bin"))
-            else ""
-        )
+        hint = "; pickled weights are not loaded, save them with save_pretrained"
+        hint = hint if list(folder.glob("*.bin")) else ""
         raise DataError(f"{folder}: weights {missing[0]} not found (found {held}){hint}: {FETCH}")
     for file in files:
         size = require_regular(file, "weights")
         with open(file, "rb") as content:
             length = int.from_bytes(content.read(8), "little")
             try:
-                header = (
-                    json.loads(content.read(length))
-                    if 8 + length <= min(size, LONGEST_HEADER)
-                    else None
-                )
-                end = (
-                    8
-                    + length
-                    + max(
-                        entry["data_offsets"][1]
-                        for name, entry in header.items()
-                        if name != "__metadata__"
-                    )
-                )
+                if 8 + length > min(size, LONGEST_HEADER):
+                    raise ValueError("no header")
+                header = json.loads(content.read(length))
+                header.pop("__metadata__", None)
+                end = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
                 raise DataError(
                     f"{file}: {size:,} bytes without a safetensors header (a cut download or a Git"

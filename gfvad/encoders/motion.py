@@ -35,14 +35,15 @@ class Motion(UnitEncoder):
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [width]. A single frame without one before it has no motion: the values of
         stillness."""
-        frames = [grey(f) for f in (() if unit.before is None else (unit.before,))] + [
-            grey(f) for f in unit.frames
-        ]
+        before = [] if unit.before is None else [unit.before]
+        frames = [grey(f) for f in (*before, *unit.frames)]
         seconds = max((unit.end - unit.start) / len(unit.frames), 1e-3)  # a frame
         flows, differences = [], []
-        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         for last, frame in zip(frames, frames[1:]):
-            flows.append(dis.calc(last, frame, None) * (100.0 / frame.shape[1] / seconds))
+            # the library's stubs know no None
+            flow = dis.calc(last, frame, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            flows.append(flow * (100.0 / frame.shape[1] / seconds))
             differences.append(cells(np.abs(frame.astype(np.float32) - last)))
         return statistics(np.array(flows), np.array(differences), seconds)
 
@@ -63,18 +64,14 @@ def cells(x: np.ndarray) -> np.ndarray:
 def statistics(flows: np.ndarray, differences: np.ndarray, seconds: float) -> np.ndarray:
     """Flows [T, h, w, 2] in % of the width a second and differences [T, 12, 20] in grey levels
     -> float32 [Motion.width]."""
+    still = np.zeros(CELLS[::-1], np.float32)
     if not len(flows):
-        flows, differences = (
-            np.zeros((1, 1, 1, 2), np.float32),
-            np.zeros((1, *CELLS[::-1]), np.float32),
-        )
+        flows, differences = np.zeros((1, 1, 1, 2), np.float32), still[None]
     camera = np.median(flows, axis=(1, 2))  # [T, 2]
     own = flows - camera[:, None, None]
     speed = np.hypot(own[..., 0], own[..., 1])
     change = np.diff(flows, axis=0) / seconds
-    changes = [cells(np.hypot(*x.transpose(2, 0, 1))) for x in change] or [
-        np.zeros(CELLS[::-1], np.float32)
-    ]
+    changes = [cells(np.hypot(*x.transpose(2, 0, 1))) for x in change] or [still]
     pan = np.hypot(*camera.T)
     parts = [
         spread(np.stack([cells(s) for s in speed]), FLOOR["flow"]),
@@ -96,15 +93,10 @@ def spread(x: np.ndarray, floor: float) -> np.ndarray:
 def directions(flow: np.ndarray, speed: np.ndarray) -> np.ndarray:
     """Share of the motion in each direction, from the least to the largest (a mirrored or turned
     picture is the same), their entropy and their change in time: [10]."""
-    place = (
-        np.floor(
-            (np.arctan2(flow[..., 1], flow[..., 0]) + np.pi) / (2 * np.pi) * DIRECTIONS
-        ).astype(int)
-        % DIRECTIONS
-    )
-    rows = np.stack(
-        [np.bincount(p.ravel(), s.ravel(), DIRECTIONS) / s.size for p, s in zip(place, speed)]
-    )
+    turns = (np.arctan2(flow[..., 1], flow[..., 0]) + np.pi) / (2 * np.pi)
+    place = np.floor(turns * DIRECTIONS).astype(int) % DIRECTIONS
+    share = lambda p, s: np.bincount(p.ravel(), s.ravel(), DIRECTIONS) / s.size
+    rows = np.stack([share(p, s) for p, s in zip(place, speed)])
     shares = rows / (rows.sum(1, keepdims=True) + FLOOR["flow"] / 100)
     entropy = -(shares * np.log(shares + 1e-6)).sum(1).mean()
     return np.concatenate([np.sort(shares.mean(0)), [entropy, shares.std(0).mean()]])

@@ -53,11 +53,9 @@ class Objects(UnitEncoder):
             ) from None
         try:
             options = {"local_files_only": True}
-            return (
-                torch,
-                AutoImageProcessor.from_pretrained(self.path, **options),
-                AutoModelForObjectDetection.from_pretrained(self.path, **options).eval(),
-            )
+            processor = AutoImageProcessor.from_pretrained(self.path, **options)
+            model = AutoModelForObjectDetection.from_pretrained(self.path, **options)
+            return torch, processor, model.eval()
         except (OSError, ValueError, ImportError) as error:
             raise DataError(
                 f"{self.path}: not usable as an object detector ({str(error).splitlines()[0]});"
@@ -73,13 +71,8 @@ class Objects(UnitEncoder):
         seen = processor.post_process_object_detection(
             found, threshold=SURE, target_sizes=[frame.shape[:2]]
         )[0]
-        return object_statistics(
-            seen["labels"].numpy(),
-            seen["scores"].numpy(),
-            seen["boxes"].numpy(),
-            self.classes,
-            frame.shape[:2],
-        )
+        labels, scores, boxes = (seen[key].numpy() for key in ("labels", "scores", "boxes"))
+        return object_statistics(labels, scores, boxes, self.classes, frame.shape[:2])
 
 
 def object_statistics(

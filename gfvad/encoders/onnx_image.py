@@ -49,9 +49,8 @@ def run_onnx(session: Any, path: str, x: np.ndarray, width: int = 0) -> np.ndarr
     """First output of a network for one example, flattened to float32 [D]; maps and tokens
     become their means. Raises DataError where D is not `width` (0: any)."""
     try:
-        y = np.asarray(
-            session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})[0], np.float32
-        )[0]
+        inputs = {session.get_inputs()[0].name: x.astype(np.float32)}
+        y = np.asarray(session.run(None, inputs)[0], np.float32)[0]
     except Exception as error:
         expected = session.get_inputs()[0].shape
         raise DataError(
@@ -108,13 +107,9 @@ class OnnxImage(UnitEncoder):
 
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [D]."""
-        frame = (
-            cv2.resize(unit.middle, self.size[::-1], interpolation=cv2.INTER_AREA).astype(
-                np.float32
-            )
-            / 255
-        )
-        x = (frame - np.float32(self.mean)) / np.float32(self.std)
+        frame = cv2.resize(unit.middle, self.size[::-1], interpolation=cv2.INTER_AREA)
+        mean, deviation = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        x = (frame.astype(np.float32) / 255 - mean) / deviation
         return run_onnx(self.session, self.path, x.transpose(2, 0, 1)[None], self.width)
 
 

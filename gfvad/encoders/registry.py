@@ -30,6 +30,7 @@ or in a file that GFVAD_PLUGINS names (gfvad/base/registry.py).
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ import numpy as np
 
 from gfvad.base.names import nearest
 from gfvad.base.registry import Registry
-from gfvad.base.types import ConfigError
+from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.units import Unit
 
 DEFAULT = ("motion", "appearance", "audio")
@@ -143,6 +144,23 @@ class FrameEncoder(Encoder):
         raise NotImplementedError
 
 
+def package_file(who: str, package: tuple[str, str], file: str, install: str) -> Path:
+    """A file of an installed package (name, version). Raises DataError, which begins with `who`,
+    that says what to install."""
+    name, version = package
+    try:
+        path = Path(str(importlib.metadata.distribution(name).locate_file(file)))
+    except importlib.metadata.PackageNotFoundError:
+        raise DataError(
+            f"{who}: package {name} not found, expected version {version}: run {install}"
+        ) from None
+    if not path.is_file():
+        raise DataError(
+            f"{who}: {path} not found, expected in {name}=={version}: reinstall, {install}"
+        )
+    return path
+
+
 def register_encoder(name: str, make: Make, reads: str = "units") -> Make:
     """Makes an encoder known by a name; returns `make`.
 
@@ -199,11 +217,8 @@ def settings_of(modality: str, stated: Mapping[str, Any], **changed: Any) -> dic
     """Settings to open an encoder of units by, from what a manifest states of it {"name",
     "settings", ...}; changed: other ones, as another path of the same file."""
     known, values = settings_known(stated["name"]), stated["settings"]
-    found = {
-        key: tuple(values[key]) if isinstance(values[key], list) else values[key]
-        for key in known
-        if key in values
-    }
+    found = {key: values[key] for key in known if key in values}
+    found = {key: tuple(x) if isinstance(x, list) else x for key, x in found.items()}
     return found | ({"modality": modality} if "modality" in known else {}) | changed
 
 

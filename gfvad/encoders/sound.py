@@ -36,10 +36,8 @@ def mel_bands() -> np.ndarray:
     """Weights of the FFT's bins in the mel bands, float64 [FFT / 2 + 1, BANDS]."""
     edges = np.linspace(mel(LOW), mel(HIGH), BANDS + 2)
     bins = mel(np.arange(FFT // 2 + 1) * RATE / FFT)[:, None]
-    rising, falling = (
-        (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]),
-        (edges[2:] - bins) / (edges[2:] - edges[1:-1]),
-    )
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0.0, np.minimum(rising, falling))
     weights[0] = 0.0
     return weights
@@ -48,10 +46,8 @@ def mel_bands() -> np.ndarray:
 def log_mel(samples: np.ndarray) -> np.ndarray:
     """Sound float32 [n] at RATE -> log-mel windows float32 [(n - WINDOW) // HOP + 1, BANDS]."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    windows = (
-        np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), WINDOW)[::HOP]
-        * hann
-    )
+    samples = np.asarray(samples, np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * hann
     return np.log(np.abs(np.fft.rfft(windows, FFT)) @ mel_bands() + OFFSET).astype(np.float32)
 
 
@@ -73,15 +69,10 @@ class LogMel(UnitEncoder):
         if unit.sound is None:
             return None
         x = patch(unit.sound)  # [96, 64]
-        cepstra = dct(x, axis=1, norm="ortho")[:, :CEPSTRA]
-        loud = x.mean(1)
-        parts = (
-            cepstra.mean(0),
-            cepstra.std(0),
-            np.abs(np.diff(cepstra, axis=0)).mean(0),
-            [loud.mean(), loud.std(), loud.max(), loud.min()],
-        )
-        return np.concatenate(parts).astype(np.float32)
+        cepstra = np.asarray(dct(x, axis=1, norm="ortho"))[:, :CEPSTRA]
+        loud, change = x.mean(1), np.abs(np.diff(cepstra, axis=0)).mean(0)
+        level = [loud.mean(), loud.std(), loud.max(), loud.min()]
+        return np.concatenate([cepstra.mean(0), cepstra.std(0), change, level]).astype(np.float32)
 
 
 class Vggish(UnitEncoder):
@@ -108,13 +99,9 @@ class Vggish(UnitEncoder):
         """float32 [128]; None without sound."""
         if unit.sound is None:
             return None
-        stated = self.session.get_inputs()[0].shape
-        if len(stated) == 3:
-            shape = (1, STEPS, BANDS)
-        elif stated[1] in (1, "1"):
-            shape = (1, 1, STEPS, BANDS)
-        else:
-            shape = (1, STEPS, BANDS, 1)
+        stated, shape = self.session.get_inputs()[0].shape, (1, STEPS, BANDS)
+        if len(stated) > 3:
+            shape = (1, 1, STEPS, BANDS) if stated[1] in (1, "1") else (1, STEPS, BANDS, 1)
         return run_onnx(self.session, self.path, patch(unit.sound).reshape(shape), EMBEDDING)
 
 

@@ -34,15 +34,12 @@ class TokenFolder(FrameEncoder):
         stated = folder / "grid.json"
         if stated.is_file():
             content = read_json(stated, 'write {"grid": [rows, columns]}')
-            grid = content.get("grid")
-            if (
-                not isinstance(grid, list)
-                or len(grid) != 2
-                or not all(type(n) is int and n > 0 for n in grid)
-                or math.prod(grid) != length
-            ):
+            found = content.get("grid")
+            grid = found if isinstance(found, list) else []
+            whole = len(grid) == 2 and all(type(n) is int and n > 0 for n in grid)
+            if not whole or math.prod(grid) != length:
                 raise DataError(
-                    f"{stated}: grid {grid!r}, expected [rows, columns] with rows * columns ="
+                    f"{stated}: grid {found!r}, expected [rows, columns] with rows * columns ="
                     f" {length}, the L of {files[0].name}"
                 )
         else:

@@ -47,17 +47,13 @@ class Tensor:
     def array(self) -> np.ndarray:
         """Its numbers, a copy. Raises ValueError where it reaches beyond its storage."""
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides))
-        beyond = last >= len(self.storage.values) or math.prod(self.shape) > len(
-            self.storage.values
-        )
-        if min((self.offset, last, *self.strides, *self.shape)) < 0 or (
-            0 not in self.shape and beyond
-        ):
+        count = len(self.storage.values)
+        beyond = 0 not in self.shape and (last >= count or math.prod(self.shape) > count)
+        if beyond or min((self.offset, last, *self.strides, *self.shape)) < 0:
             raise ValueError("a tensor reaches beyond its storage")
         own = self.storage.values[self.offset :]
-        return np.lib.stride_tricks.as_strided(
-            own, self.shape, [s * own.itemsize for s in self.strides]
-        ).copy()
+        strides = [s * own.itemsize for s in self.strides]
+        return np.lib.stride_tricks.as_strided(own, self.shape, strides).copy()
 
 
 class Reader(pickle.Unpickler):
@@ -72,9 +68,7 @@ class Reader(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, strides, *rest: Tensor(
-                storage, offset, shape, strides
-            )
+            return lambda *arguments: Tensor(*arguments[:4])
         if module == "torch" and name in TYPES:
             return TYPES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}")

@@ -96,46 +96,28 @@ class Grouper:
         found = []
         while len(self._pictures) > FRAMES or (last and self._pictures):
             count = min(FRAMES, len(self._pictures))
-            start = self._pictures[0].time
-            end = (
-                self._pictures[count].time
-                if len(self._pictures) > count
-                else self._pictures[count - 1].time + self._gap
-            )
-            middle = (start + end) / 2
-            if (
-                self.sound
-                and not last
-                and (self._from + len(self._samples)) / RATE < max(middle + PATCH / 2, PATCH)
-            ):
+            start, end = self._pictures[0].time, self._pictures[count - 1].time + self._gap
+            if len(self._pictures) > count:
+                end = self._pictures[count].time
+            middle, heard = (start + end) / 2, (self._from + len(self._samples)) / RATE
+            if self.sound and not last and heard < max(middle + PATCH / 2, PATCH):
                 break
             frames = [self._pictures.popleft().rgb for _ in range(count)]
-            found.append(
-                Unit(self._index, start, end, np.stack(frames), self._before, self._patch(middle))
-            )
+            sound = self._patch(middle)
+            found.append(Unit(self._index, start, end, np.stack(frames), self._before, sound))
             self._before, self._index = frames[-1], self._index + 1
-            self._forget(middle)
+            # no later patch can reach before this, also not one that is moved back at the end
+            keep = max(round((middle - PATCH) * RATE) - self._from, 0)
+            self._samples, self._from = self._samples[keep:], self._from + keep
         return found
 
     def _patch(self, middle: float) -> np.ndarray | None:
         """The sound around a moment, moved inside of what there is, silence where there is less
         than a patch; None where there is none."""
         length = round(PATCH * RATE)
-        start = (
-            min(
-                max(round((middle - PATCH / 2) * RATE), 0),
-                max(self._from + len(self._samples) - length, 0),
-            )
-            - self._from
-        )
+        latest = max(self._from + len(self._samples) - length, 0)
+        start = min(max(round((middle - PATCH / 2) * RATE), 0), latest) - self._from
         found = self._samples[max(start, 0) : max(start + length, 0)]
         if not self.sound or not len(found):
             return None
         return np.pad(found, (0, length - len(found)))
-
-    def _forget(self, middle: float) -> None:
-        """Drops sound that no later patch can reach, also not one that is moved back at the end
-        of the video."""
-        keep = round((middle - PATCH) * RATE) - self._from
-        if keep > 0:
-            self._samples, self._from = self._samples[keep:], self._from + keep

@@ -110,20 +110,16 @@ class TransformersEncoder(FrameEncoder):
         out = np.empty((len(frames), math.prod(self.grid), self.width), np.float32)
         device = next(model.parameters()).device
         options = {}
-        if (
-            self.preprocessing.size != self.image
-            and "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-        ):
+        known = inspect.signature(model.forward).parameters
+        if self.preprocessing.size != self.image and "interpolate_pos_encoding" in known:
             options["interpolate_pos_encoding"] = True
         for start in range(0, len(frames), self.batch):
             with torch.inference_mode():
-                pixels = self._pixels(
-                    torch, torch.from_numpy(np.array(frames[start : start + self.batch])).to(device)
-                )
+                batch = torch.from_numpy(np.array(frames[start : start + self.batch])).to(device)
+                pixels = self._pixels(torch, batch)
                 try:
-                    states = getattr(
-                        model(pixel_values=pixels, **options), "last_hidden_state", None
-                    )
+                    found = model(pixel_values=pixels, **options)
+                    states = getattr(found, "last_hidden_state", None)
                 except (RuntimeError, ValueError, TypeError) as error:
                     shape = " x ".join(map(str, self.preprocessing.size))
                     raise DataError(
@@ -152,13 +148,10 @@ class TransformersEncoder(FrameEncoder):
         """The patch tokens [n, L, D] of a last hidden state [n, extra + L, D]."""
         length, shape = math.prod(self.grid), list(getattr(states, "shape", ()))
         if len(shape) != 3 or shape[2] != self.width or shape[1] - length not in self.extra:
-            found = f"{type(model).__name__} gives {shape or 'no last hidden state'}"
-            expected = (
-                f"[n, {length} patch tokens of a {self.grid[0]} x {self.grid[1]} grid and a class"
-                f" token at most, {self.width}]"
-            )
             raise DataError(
-                f"{self.folder}: {found}, expected {expected}: choose a plain vision transformer"
+                f"{self.folder}: {type(model).__name__} gives {shape or 'no last hidden state'},"
+                f" expected [n, {length} patch tokens of a {self.grid[0]} x {self.grid[1]} grid and"
+                f" a class token at most, {self.width}]: choose a plain vision transformer"
                 " (ViT, CLIP, DINOv2, InternViT)"
             )
         return states[:, shape[1] - length :]
@@ -203,12 +196,8 @@ def build_known(folder: Path) -> tuple[Any, set[str]]:
     import torch
     from transformers import AutoModel
 
-    options = {
-        "local_files_only": True,
-        "use_safetensors": True,
-        "trust_remote_code": False,
-        "dtype": torch.float32,
-    }
+    options = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    options |= {"dtype": torch.float32}
     model, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
     return model, set(report["missing_keys"])
 
@@ -236,20 +225,14 @@ def load_model(
         # whatever the library or a model's own code raises: ImportError, OSError, ValueError,
         # SafetensorError, ...
         first = (str(error).strip() or repr(error)).splitlines()[0]
-        found = (
-            f"transformers {transformers.__version__} cannot load it ({type(error).__name__}:"
-            f" {first})"
-        )
-        raise DataError(f"{folder}: {found}; expected a vision transformer: {FETCH}") from error
-    part = next(
-        (name for name in TOWERS if isinstance(getattr(model, name, None), torch.nn.Module)), None
-    )
-    prefix = f"{part}." if part else ""
-    missing = sorted(
-        key
-        for key in lacking
-        if key.startswith(prefix) and not any(f".{unused}" in f".{key}" for unused in UNUSED)
-    )
+        raise DataError(
+            f"{folder}: transformers {transformers.__version__} cannot load it"
+            f" ({type(error).__name__}: {first}); expected a vision transformer: {FETCH}"
+        ) from error
+    towers = [n for n in TOWERS if isinstance(getattr(model, n, None), torch.nn.Module)]
+    part = towers[0] if towers else ""
+    own = [key for key in lacking if key.startswith(f"{part}." if part else "")]
+    missing = sorted(k for k in own if not any(f".{unused}" in f".{k}" for unused in UNUSED))
     if missing:  # the library would go on with random numbers
         raise DataError(
             f"{folder}: its weights lack {len(missing)} tensors of {type(model).__name__}, e.g."

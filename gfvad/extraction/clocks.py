@@ -4,10 +4,13 @@ stays out."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import av
 import numpy as np
+from av import AudioFrame, AudioResampler, Packet
+from av.audio.stream import AudioStream
+from av.error import FFmpegError
+from av.frame import Frame
 
 from gfvad.data.frames.containers import JUMP
 from gfvad.encoders.units import PATCH, RATE, Picture, Sound
@@ -18,18 +21,20 @@ BACK = 1.0  # seconds by which sound may run back; more is another stream that b
 SLIP = 0.1  # seconds by which sound may be off its timestamps before it is put right
 
 
-def _seconds(frame) -> float | None:
-    return (
-        None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-    )
+def seconds_of(frame: Frame) -> float | None:
+    """When a frame is due, on its stream's clock; None where it does not say."""
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base)
 
 
-class _Clock:
+class Clock:
     """Timestamps of frames (seconds, None where one lacks) to times that count up: what is not
     later than the last one is a step later."""
 
     def __init__(self, step: float):
-        self._step, self._last, self._offset = step, None, 0.0
+        self._step, self._offset = step, 0.0
+        self._last: float | None = None
 
     def __call__(self, stamp: float | None) -> float:
         if self._last is None:
@@ -45,39 +50,40 @@ class _Clock:
         return time
 
 
-class _Hearing:
+class Hearing:
     """Sound packets to (time, mono samples [n] float32 of RATE a second); a packet that cannot
     be decoded is left out."""
 
     def __init__(self):
-        self._resampler = self._kind = None
-        self._start, self._given, self._expected, self._offset = 0.0, 0, None, 0.0
+        self._resampler: AudioResampler | None = None
+        self._kind: tuple[str, str, int] | None = None
+        self._start, self._given, self._expected, self._offset = 0.0, 0, 0.0, 0.0
 
-    def push(self, packet) -> Iterator[tuple[float, np.ndarray]]:
+    def push(self, packet: Packet[AudioStream]) -> Iterator[tuple[float, np.ndarray]]:
+        """Sound of one packet."""
         try:
             frames = packet.decode()
-        except av.FFmpegError:
+        except FFmpegError:
             return
         for frame in frames:
             yield from self._hear(frame)
 
-    def _hear(self, frame) -> Iterator[tuple[float, np.ndarray]]:
-        kind, stamp = (frame.format.name, frame.layout.name, frame.sample_rate), _seconds(frame)
-        if (
-            self._expected is not None
-            and stamp is not None
-            and not -BACK < stamp + self._offset - self._expected < JUMP
-        ):
-            self._offset = self._expected - stamp
-        time = self._expected or 0.0 if stamp is None else stamp + self._offset
-        if kind != self._kind or abs(time - self._expected) > SLIP:
+    def _hear(self, frame: AudioFrame) -> Iterator[tuple[float, np.ndarray]]:
+        kind, stamp = (frame.format.name, frame.layout.name, frame.sample_rate), seconds_of(frame)
+        time = self._expected
+        if stamp is not None:
+            late = stamp + self._offset - self._expected
+            if self._resampler is not None and not -BACK < late < JUMP:
+                self._offset = self._expected - stamp
+            time = stamp + self._offset
+        if self._resampler is None or kind != self._kind or abs(time - self._expected) > SLIP:
             yield from self.flush()
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+            self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE)
             self._kind, self._start, self._given, self._expected = kind, time, 0, time
         self._expected += frame.samples / frame.sample_rate
         try:
             yield from self._timed(self._resampler.resample(frame))
-        except av.FFmpegError:
+        except FFmpegError:
             self._kind = None
 
     def flush(self) -> Iterator[tuple[float, np.ndarray]]:
@@ -86,7 +92,7 @@ class _Hearing:
             yield from self._timed(self._resampler.resample(None))
         self._kind = None
 
-    def _timed(self, frames) -> Iterator[tuple[float, np.ndarray]]:
+    def _timed(self, frames: Iterable[AudioFrame]) -> Iterator[tuple[float, np.ndarray]]:
         for frame in frames:
             samples = frame.to_ndarray().reshape(-1)
             if len(samples):
@@ -94,7 +100,7 @@ class _Hearing:
                 self._given += len(samples)
 
 
-class _Order:
+class Order:
     """Sound held back until the pictures are there, silence where it stays out, times from the
     first picture."""
 
@@ -116,20 +122,19 @@ class _Order:
         first = self._held[0][0] if self._held else time
         if time - (first if self._start is None else self._start + self._now) < AHEAD:
             self._held.append((time, samples))
-        if self._start is not None:
-            yield from self._release()
+        yield from self._release()
 
     def finish(self) -> Iterator[Sound]:
         """What belongs to the last pictures; silence where more than a unit's sound is lacking."""
-        if self._start is not None:
-            yield from self._release()
+        yield from self._release()
         if self._sound and self._now - self._heard > PATCH:
             yield self._silence(self._now)
 
     def _release(self) -> Iterator[Sound]:
-        while self._held and self._held[0][0] - self._start <= self._now + PATCH:
+        start = self._start
+        while start is not None and self._held and self._held[0][0] - start <= self._now + PATCH:
             time, samples = self._held.popleft()
-            yield self._given(Sound(time - self._start, samples))
+            yield self._given(Sound(time - start, samples))
 
     def _silence(self, until: float) -> Sound:
         return self._given(

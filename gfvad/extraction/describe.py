@@ -17,11 +17,11 @@ import numpy as np
 from gfvad.base import files
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.frames.cache import Say, say_on_stderr
+from gfvad.data.frames.cache import say_on_stderr
 from gfvad.encoders.captioner import PROMPT, Captioner, load_captioner
 
 
-def describe(
+def describe_frames(
     store,
     model_path: str | os.PathLike,
     out_jsonl: str | os.PathLike,
@@ -29,7 +29,6 @@ def describe(
     every: int = 1,
     prompt: str = PROMPT,
     captioner: Captioner | None = None,
-    say: Say = say_on_stderr,
 ) -> Path:
     """Describes frames 1, 1 + every, ... of each video of `store` (`open_frames` with 3 channels,
     or 1 shown as grey) into `out_jsonl`.
@@ -56,7 +55,7 @@ def describe(
         )
     rest = [place for place in wanted if keys[place] not in done]
     if not rest:
-        say(f"describe: all {len(wanted)} descriptions are in {out}")
+        say_on_stderr(f"describe: all {len(wanted)} descriptions are in {out}")
         return out
     captioner = load_captioner(model_path) if captioner is None else captioner
     with (

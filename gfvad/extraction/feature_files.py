@@ -3,7 +3,6 @@ says of its video."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -15,13 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfvad.base.errors import FULL, cannot_write
-from gfvad.base.files import safe_cell
-from gfvad.base.types import ConfigError
+from gfvad.base.files import table_text
+from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.registry import UnitEncoder
-from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
-from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import LABELS as LABELS
-from gfvad.extraction.ownership import SPANS as SPANS
 from gfvad.extraction.videos import VERSION, Extracted
 
 PARTIAL = ".partial"  # suffix of files that are being written
@@ -39,6 +34,11 @@ class NoRoom(Exception):
     def __init__(self, path: str, needed: int):
         super().__init__(path, needed)
         self.path, self.needed = path, needed
+
+
+def cannot_save(path: Path, error: OSError, needed: int) -> NoRoom | DataError:
+    """An OSError of writing a file of `needed` bytes."""
+    return NoRoom(str(path), needed) if error.errno in FULL else cannot_write(path, error)
 
 
 class Stamp(NamedTuple):
@@ -87,16 +87,14 @@ def save_bytes(path: Path, content: bytes | memoryview) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial, content)
+        to_disk(partial, content)
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        if error.errno in FULL:
-            raise NoRoom(str(path), len(content)) from None
-        raise cannot_write(path, error) from None
+        raise cannot_save(path, error, len(content)) from None
 
 
-def write(path: Path, content: bytes | memoryview) -> None:
+def to_disk(path: Path, content: bytes | memoryview) -> None:
     """The one place where content goes to disk."""
     with open(path, "wb") as file:
         file.write(content)
@@ -149,8 +147,4 @@ def describe_encoder(encoder: UnitEncoder) -> dict[str, Any]:
 
 def save_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A CSV with a header. Raises NoRoom."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [[safe_cell(cell) for cell in row] for row in [columns, *rows]]
-    )
-    save_bytes(path, text.getvalue().encode())
+    save_bytes(path, table_text(columns, rows).encode())

@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import numpy as np
 
 import gfvad
 from gfvad.base import locks
-from gfvad.base.errors import FULL, cannot_write
+from gfvad.base.errors import cannot_write
 from gfvad.base.files import parse_json, read_text
 from gfvad.base.names import natural
 from gfvad.base.types import DataError
@@ -38,17 +38,13 @@ from gfvad.encoders.units import FRAMES, PATCH, RATE, SIDE
 from gfvad.extraction import media
 from gfvad.extraction.feature_files import (
     PARTIAL,
-    NoRoom,
+    cannot_save,
     feature_file,
     save_bytes,
     save_table,
     stamp,
 )
-from gfvad.extraction.ownership import ANNOTATIONS as ANNOTATIONS
-from gfvad.extraction.ownership import COUNTS as COUNTS
-from gfvad.extraction.ownership import JOURNAL, MANIFEST, UNITS, OwnFeatures, sha256, whole
-from gfvad.extraction.ownership import LABELS as LABELS
-from gfvad.extraction.ownership import SPANS as SPANS
+from gfvad.extraction.ownership import JOURNAL, MANIFEST, TIMES, OwnFeatures, is_whole, sha256
 from gfvad.extraction.videos import VERSION, VideoSource
 
 FORMAT = 1
@@ -56,18 +52,7 @@ LOCK = locks.LOCK
 
 
 # of a video's record
-NEEDED = {
-    "path",
-    "size",
-    "mtime_ns",
-    "sha256",
-    "fps",
-    "frames",
-    "units",
-    "missing",
-    "encoders",
-    "files",
-}
+NEEDED = "path size mtime_ns sha256 fps frames units missing encoders files"
 
 
 class Book:
@@ -107,11 +92,6 @@ class Book:
     def __exit__(self, *exception) -> None:
         self._stack.close()
 
-    def begin(self, tables: Sequence[str], features: Sequence[str]) -> None:
-        """Claims the files that a call will write. Raises DataError where one of them is
-        somebody else's, or was changed by somebody."""
-        self.own.begin(self.videos, tables, features)
-
     def _read(self) -> None:
         path = self.out / MANIFEST
         if path.is_file():
@@ -121,20 +101,20 @@ class Book:
                     f"{path}: features in layout {known.get('layout')}, asked for {self.layout}:"
                     f" give another --out, or --layout={known.get('layout')}"
                 )
-            times = _read_units(self.out / UNITS)
+            times = _read_units(self.out / TIMES)
             try:
                 self.encoders, self.failed = dict(known["encoders"]), dict(known["failed"])
+                # others are done again
                 self.videos = {
                     name: {**r, **times[name]}
                     for name, r in known["videos"].items()
                     if len(times.get(name, {}).get("start", ())) == r["units"]
+                    and set(NEEDED.split()) <= set(r)
                 }
-                # others are done again
-                self.videos = {name: r for name, r in self.videos.items() if not NEEDED - set(r)}
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise DataError(
                     f"{path}: damaged ({type(error).__name__}: {error}); expected the manifest of"
-                    " python -m gfvad.extract: give another --out, or bring back an earlier copy"
+                    " gfvad extract: give another --out, or bring back an earlier copy"
                 ) from None
         journal = self.out / JOURNAL
         if journal.is_file():
@@ -167,11 +147,7 @@ class Book:
             with open(self.out / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write(line)
         except OSError as error:
-            raise (
-                NoRoom(str(self.out / JOURNAL), len(line))
-                if error.errno in FULL
-                else cannot_write(self.out / JOURNAL, error)
-            ) from None
+            raise cannot_save(self.out / JOURNAL, error, len(line)) from None
 
     def same(self, source: VideoSource) -> bool:
         """Whether a video is the file whose features are here: by size and time of change, else
@@ -199,11 +175,13 @@ class Book:
             for m in ids
             if record["encoders"].get(m) == ids[m] and record["files"].get(m) == files[m]
         }
-        return [m for m in ids if m not in done or not whole(self.out / files[m], record["units"])]
+        return [
+            m for m in ids if m not in done or not is_whole(self.out / files[m], record["units"])
+        ]
 
     def sorted(self) -> dict[str, dict[str, Any]]:
         """What is done, by name."""
-        return {name: self.videos[name] for name in sorted(self.videos, key=natural)}
+        return dict(sorted(self.videos.items(), key=lambda item: natural(item[0])))
 
     def close(self) -> None:
         """Writes the tables and the manifest: format, kind, layout, versions, encoders {modality:
@@ -218,7 +196,7 @@ class Book:
             for n, r in done.items()
             for k, (a, b) in enumerate(zip(r["start"], r["end"]))
         ]
-        save_table(self.out / UNITS, ("name", "unit", "start", "end"), rows)
+        save_table(self.out / TIMES, ("name", "unit", "start", "end"), rows)
         videos = {
             n: {key: value for key, value in r.items() if key not in ("start", "end")}
             for n, r in done.items()

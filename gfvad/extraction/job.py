@@ -1,5 +1,5 @@
 """The job over many videos: what is to be done, by several processes, and what is said of it.
-Its command line: `gfvad/extract.py`."""
+Its command line: `gfvad/commands/extract.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,13 @@ from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
 from gfvad.data.frames import finding
+from gfvad.data.frames.cache import say_on_stderr as warn
 from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import NoRoom, encoder_id, feature_file, stamp
-from gfvad.extraction.feature_folder import ANNOTATIONS, COUNTS, LABELS, SPANS, UNITS, Book
+from gfvad.extraction.feature_folder import Book
 from gfvad.extraction.one_video import Failure, Task, merged, notes_on, open_spec, work
+from gfvad.extraction.ownership import ANNOTATIONS, COUNTS, LABELS, SPANS, TIMES
 from gfvad.extraction.planning import Plan, make_plan
 from gfvad.extraction.workers import Stop, spread
 
@@ -43,16 +44,8 @@ def to_do(plan: Plan, book: Book, threads: int) -> list[Task]:
             lacks = list(ids)  # cannot be read: the task says why
         if lacks:
             files = {m: feature_file(book.layout, m, video.name, split) for m in lacks}
-            tasks.append(
-                Task(
-                    video.name,
-                    str(video.path),
-                    str(book.out),
-                    files,
-                    tuple(plan.specs[m] for m in lacks),
-                    threads,
-                )
-            )
+            specs = tuple(plan.specs[m] for m in lacks)
+            tasks.append(Task(video.name, str(video.path), str(book.out), files, specs, threads))
     return sorted(tasks, key=lambda task: -_size(task.path))
 
 
@@ -72,51 +65,40 @@ def extract(
     given = [video.name for video in plan.videos]
     notes = notes_on(plan.specs.values(), given, plan.own)
     with Book(out, layout) as book, Stop() as stop:
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        linux = hasattr(os, "sched_getaffinity")
+        cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
         begun = to_do(plan, book, 1)
         count = min(cores if workers < 0 else workers, len(begun))
-        book.begin(tables_of(plan, book), [file for task in begun for file in task.files.values()])
+        labelled = bool(plan.labels) or any("label" in record for record in book.videos.values())
+        own = [ANNOTATIONS] if layout == "xd" else [LABELS, SPANS] if labelled else []
+        files = [file for task in begun for file in task.files.values()]
+        book.own.begin(book.videos, [TIMES, COUNTS, *own], files)
         tasks = [task._replace(threads=max(1, cores // max(count, 1))) for task in begun]
         full = _do(tasks, book, plan, lambda tick: runner(work, tasks, count, stop, tick), stop)
         names = {video.name for video in plan.videos}
         for name, line in plan.labels.items():
             if name in book.videos:
-                book.videos[name].update(
-                    label=line.label, split=line.split, classes=list(line.classes)
-                )
+                book.videos[name] |= {**line._asdict(), "classes": list(line.classes)}
         book.require_folder()
         try:
-            labels_lib.write(out, layout, book.sorted(), plan.spans)
+            labels_lib.write_tables(out, layout, book.sorted(), plan.spans)
             book.close()
         except NoRoom as error:
             full = full or Failure("full", error.path, error.needed)
         say_summary(book, plan, names, len(plan.videos) - len(tasks))
         for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+            warn(f"note: {note}")
         if full:
-            print(f"error: {no_room(full, book, plan)}", file=sys.stderr)
+            warn(f"error: {no_room(full, book, plan)}")
             return EXIT_SOME_FAILED
         if stop.signum:
             left = sum(name not in book.videos and name not in book.failed for name in names)
-            print(
+            warn(
                 f"interrupted by {signal.Signals(stop.signum).name}: {left} of {len(names)} videos"
-                " are left; the same command goes on with them",
-                file=sys.stderr,
+                " are left; the same command goes on with them"
             )
             return 128 + stop.signum
         return EXIT_SOME_FAILED if names & set(book.failed) else 0
-
-
-def tables_of(plan: Plan, book: Book) -> list[str]:
-    """The tables that a call will write into the folder."""
-    if book.layout == "xd":
-        return [UNITS, COUNTS, ANNOTATIONS]
-    labelled = bool(plan.labels) or any("label" in record for record in book.videos.values())
-    return [UNITS, COUNTS, *([LABELS, SPANS] if labelled else [])]
 
 
 def _do(
@@ -158,16 +140,10 @@ def _take_down(book: Book, task: Task, result: Any) -> Failure | None:
     if isinstance(result, dict):
         book.add(task.name, merged(book.videos.get(task.name), result))
     else:
-        reason = (
-            result.reason
-            if isinstance(result, Failure)
-            else f"{task.path}: {result or type(result).__name__}"
-        )
-        book.add(
-            task.name,
-            None,
-            {"path": os.path.abspath(task.path), "size": _size(task.path), "reason": reason},
-        )
+        known = isinstance(result, Failure)
+        reason = result.reason if known else f"{task.path}: {result or type(result).__name__}"
+        where = {"path": os.path.abspath(task.path), "size": _size(task.path)}
+        book.add(task.name, None, {**where, "reason": reason})
     return None
 
 
@@ -210,44 +186,30 @@ def say_summary(book: Book, plan: Plan, names: set[str], before: int) -> None:
                 f" `missing` in {book.out / 'manifest.json'}"
             )
     if plan.labels:
-        parts = {s: [r for r in done if r.get("split") == s] for s in ("train", "test")}
-        print(
-            "labels   "
-            + "; ".join(
-                f"{s}: {sum(r['label'] == 0 for r in p)} normal, {sum(r['label'] == 1 for r in p)}"
-                " abnormal"
-                for s, p in parts.items()
-            )
-        )
+        parts = {s: [r["label"] for r in done if r.get("split") == s] for s in ("train", "test")}
+        counts = (f"{s}: {p.count(0)} normal, {p.count(1)} abnormal" for s, p in parts.items())
+        print(f"labels   {'; '.join(counts)}")
     if lost := sorted(set(plan.spans) - names):
-        print(
-            f"note: spans of {len(lost)} videos that are not among the given: {some(lost)}",
-            file=sys.stderr,
-        )
+        warn(f"note: spans of {len(lost)} videos that are not among the given: {some(lost)}")
     if plan.passed:
-        print(finding.passed_over(plan.passed), file=sys.stderr)
+        warn(finding.passed_over(plan.passed))
     failed = [name for name in sorted(names) if name in book.failed]
     if failed:
-        print(f"{len(failed)} of {len(names)} videos failed:", file=sys.stderr)
+        warn(f"{len(failed)} of {len(names)} videos failed:")
     for name in failed[:SHOWN_FAILURES]:
-        print(redact(f"  {name}: {book.failed[name]['reason']}"), file=sys.stderr)
-    if len(failed) > SHOWN_FAILURES:
-        print(
-            f"  and {len(failed) - SHOWN_FAILURES} more: `failed` in {book.out / 'manifest.json'}",
-            file=sys.stderr,
-        )
+        warn(redact(f"  {name}: {book.failed[name]['reason']}"))
+    if rest := failed[SHOWN_FAILURES:]:
+        warn(f"  and {len(rest)} more: `failed` in {book.out / 'manifest.json'}")
 
 
-def run(arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder) -> int:
+def run_extraction(
+    arguments: argparse.Namespace, opener: Callable[..., UnitEncoder] = open_encoder
+) -> int:
     """One command line; returns the exit code."""
     if arguments.workers < -1:
         raise ConfigError(
             f"--workers={arguments.workers}: expected a number of processes (0: none but this one,"
             " -1: one a core)"
         )
-    return extract(
-        make_plan(arguments, opener),
-        Path(arguments.out).expanduser(),
-        arguments.layout,
-        arguments.workers,
-    )
+    plan, out = make_plan(arguments, opener), Path(arguments.out).expanduser()
+    return extract(plan, out, arguments.layout, arguments.workers)

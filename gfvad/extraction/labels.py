@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfvad.base.files import read_table
 from gfvad.base.names import near, some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
@@ -20,7 +21,8 @@ from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS
 from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr
 from gfvad.extraction.feature_files import save_bytes, save_table
-from gfvad.extraction.videos import VideoSource, name_of
+from gfvad.extraction.ownership import ANNOTATIONS
+from gfvad.extraction.videos import VideoSource, video_name
 
 
 class Label(NamedTuple):
@@ -49,20 +51,17 @@ def from_folders(
             f"--normal={','.join(normal)} --abnormal={','.join(abnormal)}: expected names of"
             " different folders in both"
         )
-    sides = {
-        v.name: ([f for f in v.folders if f in normal], [f for f in v.folders if f in abnormal])
-        for v in videos
-    }
-    wrong = [v.path for v in videos if bool(sides[v.name][0]) == bool(sides[v.name][1])]
+    usual, odd = (
+        {v.name: [f for f in v.folders if f in side] for v in videos} for side in (normal, abnormal)
+    )
+    wrong = [v.path for v in videos if bool(usual[v.name]) == bool(odd[v.name])]
     if wrong:
         raise DataError(
             f"{len(wrong)} videos lie in folders of neither or both labels:"
             f" {some(map(str, wrong))}; expected each below one named {', '.join(normal)} (normal)"
             f" or {', '.join(abnormal)} (abnormal): move them, or give --labels=FILE"
         )
-    found = {
-        v.name: Label(int(bool(sides[v.name][1])), "", tuple(sides[v.name][1][-1:])) for v in videos
-    }
+    found = {name: Label(int(bool(inside)), "", tuple(inside[-1:])) for name, inside in odd.items()}
     return with_split(found, videos, fraction, fold)
 
 
@@ -82,20 +81,17 @@ def from_table(
     """
     table: dict[str, Label] = {}
     spelt: dict[str, str] = {}
-    for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
-        name = name_of(row["name"])
+    for where, row in read_table(path, ("name", "label"), ("split", "class")):
+        name = video_name(row["name"])
         if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or not row["name"]:
             raise DataError(
                 f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r};"
                 " expected each name once, 0 or 1, train or test"
             )
         if name in table:
-            both = row["name"] == spelt[name]
-            said = (
-                f"video {row['name']!r} stands twice"
-                if both
-                else f"{row['name']!r} and {spelt[name]!r} are one video"
-            )
+            said = f"{row['name']!r} and {spelt[name]!r} are one video"
+            if row["name"] == spelt[name]:
+                said = f"video {row['name']!r} stands twice"
             raise DataError(f"{where}: {said}; expected one line a video: remove one")
         classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
         table[name], spelt[name] = Label(int(row["label"]), row["split"], classes), row["name"]
@@ -104,14 +100,8 @@ def from_table(
     unused = [spelt[name] for name in table if name not in set(lines.values())]
     lost = [video.name for video in videos if video.name not in lines]
     if lost:
-        like = next(
-            (
-                f" ({name!r}{hint})"
-                for name in lost[:10]
-                if (hint := near(name, map(name_of, unused)))
-            ),
-            "",
-        )
+        hints = ((name, near(name, map(video_name, unused))) for name in lost[:10])
+        like = next((f" ({name!r}{hint})" for name, hint in hints if hint), "")
         raise DataError(
             f"{path}: no line for {len(lost)} of {len(videos)} videos: {some(lost)}{like}; expected"
             f" a label for each, by its name. Lines of no video: {some(unused) or 'none'}"
@@ -143,21 +133,18 @@ def fit(names: Iterable[str], videos: Sequence[VideoSource], file: Path) -> dict
     names, own = set(names), {video.name for video in videos}
     found: dict[str, str] = {}
     bare: dict[str, list[str]] = {}
+    twice: list[tuple[str, VideoSource]] = []
     for video in videos:
-        short = name_of(video.path.name)
+        short = video_name(video.path.name)
+        without = short in names and short not in own
         if video.name in names:
             found[video.name] = video.name
-        elif short in names and short not in own:
+            twice += [(short, video)] if without else []
+        elif without:
             found[video.name] = short
             bare.setdefault(short, []).append(video.name)
-    for video in videos:
-        short = name_of(video.path.name)
-        if (
-            found.get(video.name) == video.name
-            and short in names
-            and short not in own
-            and short not in bare
-        ):
+    for short, video in twice:
+        if short not in bare:
             raise DataError(
                 f"{file}: {short!r} and {video.name!r} are both of {video.path}; expected one name"
                 " a video: remove the other"
@@ -178,12 +165,9 @@ def require_places(
     videos in training."""
     wrong = {}
     for video in videos:
-        said = {f: part for f in video.folders[1:] if (part := part_of_folder(f))}
         split = labels[video.name].split
-        against = next(
-            (f for f, part in said.items() if part != split and not (lenient and part == "train")),
-            None,
-        )
+        allowed = {None, split, "train" if lenient else split}
+        against = next((f for f in video.folders[1:] if part_of_folder(f) not in allowed), None)
         if split and against:
             wrong[video.name] = f"{split} by {decided}, but it lies in the folder {against!r}"
     if wrong:
@@ -197,15 +181,19 @@ def require_places(
 
 def from_xd_names(videos: Sequence[VideoSource]) -> dict[str, Label]:
     """{name: Label} by XD-Violence's names, without a split. Raises DataError for other names."""
-    found = {v.name: annotations.xd_classes(v.name) for v in videos}
-    wrong = [name for name, known in found.items() if known is None or name.split() != [name]]
-    if wrong:
+    known = {v.name: annotations.xd_classes(v.name) for v in videos}
+    found = {
+        name: Label(about[0], "", about[1])
+        for name, about in known.items()
+        if about is not None and name.split() == [name]
+    }
+    if wrong := [name for name in known if name not in found]:
         raise DataError(
             f"--layout=xd: {len(wrong)} names are not of XD-Violence's form: {some(wrong)};"
             " expected no blanks and _label_A or e.g. _label_B1-0-0 at the end: rename the files,"
             " or use --layout=generic"
         )
-    return {name: Label(known[0], "", known[1]) for name, known in found.items()}
+    return found
 
 
 def with_split(
@@ -231,15 +219,11 @@ def with_split(
             for n, line in labels.items()
             if line.label == label
         )
-        count = (
-            min(max(round(fraction * len(own)), 1), len(own) - 1)
-            if 0 < fraction < 1
-            else round(fraction * len(own))
-        )
-        first, last = (
-            fold * count,
-            ((fold + 1) * count if fold < folds - 1 or folds == 1 else len(own)),
-        )
+        count = round(fraction * len(own))
+        if 0 < fraction < 1:
+            count = min(max(count, 1), len(own) - 1)
+        first = fold * count
+        last = len(own) if 0 < fold == folds - 1 else first + count
         if own and fold and not first < last <= len(own):
             raise ConfigError(
                 f"--fold={fold}: {len(own)} videos of label {label} are too few for {folds} folds;"
@@ -254,7 +238,7 @@ def with_split(
     return found
 
 
-def write(
+def write_tables(
     out: Path,
     layout: str,
     videos: Mapping[str, Mapping[str, Any]],
@@ -266,38 +250,22 @@ def write(
     spans {name: [(start, end, class)]} in frames: an abnormal test video without any counts as
     abnormal from end to end, as its label says.
     """
-    labelled = {
-        name: Label(r["label"], r["split"], tuple(r["classes"]))
-        for name, r in videos.items()
-        if "label" in r
+    labelled = {name: r for name, r in videos.items() if "label" in r}
+    test = [name for name, r in labelled.items() if r["split"] == "test"]
+    abnormal = [name for name in test if labelled[name]["label"]]
+    classes = {name: ";".join(r["classes"]) for name, r in labelled.items()}
+    chosen = {
+        name: spans.get(name) or [(0, videos[name]["frames"], classes[name])] for name in abnormal
     }
-    abnormal = [name for name, line in labelled.items() if line.label and line.split == "test"]
-    whole = {
-        name: [(0, videos[name]["frames"], ";".join(labelled[name].classes))] for name in abnormal
-    }
-    chosen = {name: spans.get(name) or whole[name] for name in abnormal}
-    counted = [
-        name
-        for name in videos
-        if layout == "generic" or (name in labelled and labelled[name].split == "test")
-    ]
-    save_bytes(
-        out / COUNTS, "".join(f"{name}@{videos[name]['frames']}\n" for name in counted).encode()
-    )
+    counted = videos if layout == "generic" else test
+    counts = "".join(f"{name}@{videos[name]['frames']}\n" for name in counted)
+    save_bytes(out / COUNTS, counts.encode())
     if layout == "xd":
-        lines = [
-            " ".join(map(str, (name, *(t for span in chosen[name] for t in span[:2]))))
-            for name in abnormal
-        ]
-        save_bytes(out / "annotations.txt", "".join(f"{line}\n" for line in lines).encode())
+        lines = [(name, *(t for span in chosen[name] for t in span[:2])) for name in abnormal]
+        text = "".join(f"{' '.join(map(str, line))}\n" for line in lines)
+        save_bytes(out / ANNOTATIONS, text.encode())
     elif labelled:
-        save_table(
-            out / LABELS,
-            ("name", "label", "split", "class"),
-            [(n, line.label, line.split, ";".join(line.classes)) for n, line in labelled.items()],
-        )
-        save_table(
-            out / SPANS,
-            ("name", "start", "end", "class"),
-            [(name, *span) for name in abnormal for span in chosen[name]],
-        )
+        rows = [(name, r["label"], r["split"], classes[name]) for name, r in labelled.items()]
+        save_table(out / LABELS, ("name", "label", "split", "class"), rows)
+        rows = [(name, *span) for name in abnormal for span in chosen[name]]
+        save_table(out / SPANS, ("name", "start", "end", "class"), rows)

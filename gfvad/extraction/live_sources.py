@@ -7,7 +7,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,31 +24,6 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
 LONGEST_WAIT = 30.0  # seconds between two attempts
 
 
-def live(
-    source: str | os.PathLike,
-    side: int = SIDE,
-    *,
-    reconnect: float = LONGEST_WAIT,
-    loop: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    max_retries: int | None = None,
-    opener: Callable[[str, int], Media] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Live:
-    """Pictures and sound of a video file, `camera:0` (/dev/video0) or a URL (rtsp://, http://,
-    ...), with `info` of what was opened.
-
-    A camera or a stream that is not there yet, breaks off, or ends without having stated its
-    length, is opened again after 1 s, 2 s, 4 s, ... at most `reconnect` (0: never); max_retries:
-    attempts without a picture before giving up (None: none are too many). A file ends, or with
-    `loop` begins anew. `say` is told of waits and breaks. Times count on over a break, which itself
-    takes none. opener(source, side), sleep: what is called to open and to wait; what they raise but
-    DataError ends it all. Messages hold no password.
-    Raises DataError where a file cannot be opened or read to its end, or the attempts are used up.
-    """
-    return Live(str(source), side, reconnect, loop, say, max_retries, opener or open_source, sleep)
-
-
 def is_file(source: str) -> bool:
     """Whether a source is a file, not a camera or a URL."""
     return not (CAMERA.fullmatch(source) or URL.match(source))
@@ -59,36 +35,51 @@ def open_source(source: str, side: int = SIDE) -> Media:
         return media.open_media(Path(source).expanduser(), side)
     if camera := CAMERA.fullmatch(source):
         device = f"/dev/video{camera[1]}"
-        if not os.path.exists(device):
+        absent = not os.path.exists(device)
+        if absent or not stat.S_ISCHR(os.stat(device).st_mode):
+            found = f"no such device {device}" if absent else f"{device} is no device"
             raise DataError(
-                f"{source}: no such device {device}; expected a camera there: connect it, or give"
-                " its number"
-            )
-        if not stat.S_ISCHR(os.stat(device).st_mode):
-            raise DataError(
-                f"{source}: {device} is no device; expected a camera there: connect it, or give its"
-                " number"
+                f"{source}: {found}; expected a camera there: connect it, or give its number"
             )
         return media.open_url(device, side, format="v4l2")
     return media.open_url(source, side)
 
 
+@dataclass(eq=False, repr=False)
 class Live:
-    """Iterator of Picture and Sound; `close()` lets go of the source. Fields: info (sound, fps,
-    ...), breaks (how often it was opened again)."""
+    """Pictures and sound of a video file, `camera:0` (/dev/video0) or a URL (rtsp://, http://,
+    ...): an iterator of Picture and Sound. Fields besides the arguments: info (sound, fps, ...) of
+    what was opened, breaks (how often it was opened again).
 
-    def __init__(self, source, side, reconnect, loop, say, max_retries, opener, sleep):
+    A camera or a stream that is not there yet, breaks off, or ends without having stated its
+    length, is opened again after 1 s, 2 s, 4 s, ... at most `reconnect` (0: never); max_retries:
+    attempts without a picture before giving up (None: none are too many). A file ends, or with
+    `loop` begins anew. `say` is told of waits and breaks. Times count on over a break, which itself
+    takes none. opener(source, side), sleep: what is called to open and to wait; what they raise but
+    DataError ends it all. Messages hold no password.
+    Raises DataError where a file cannot be opened or read to its end, or the attempts are used up.
+    """
+
+    source: str | os.PathLike
+    side: int = SIDE
+    _: KW_ONLY
+    reconnect: float = LONGEST_WAIT
+    loop: bool = False
+    say: Callable[[str], None] = lambda line: None
+    max_retries: int | None = None
+    opener: Callable[[str, int], Media] = open_source
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self):
+        self._source = str(self.source)
         # what messages call it: a password is for the source alone
-        self.source, self._shown = source, redact(source)
-        self._side, self._reconnect, self._loop, self._say = side, reconnect, loop, say
-        self._retries, self._opener, self._sleep = max_retries, opener, sleep
-        self._shown = redact(source)  # in messages
+        self._shown = redact(self._source)
         self.breaks = 0
         self._media = self._begin()
         self.info: MediaInfo = self._media.info
         # a camera and a stream of unknown length have no end: what looks like one is a break
-        self._endless = not is_file(source) and (
-            self.info.duration == 0 or source.lower().startswith("rtsp")
+        self._endless = not is_file(self._source) and (
+            self.info.duration == 0 or self._source.lower().startswith("rtsp")
         )
         self._pieces = self._run()
 
@@ -99,21 +90,21 @@ class Live:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Ends it."""
+        """Lets go of the source."""
         self._pieces.close()
         self._media.close()
 
     def _begin(self) -> Media:
         try:
-            return self._opener(self.source, self._side)
+            return self.opener(self._source, self.side)
         except DataError as error:
-            if is_file(self.source) or self._reconnect <= 0:
+            if is_file(self._source) or self.reconnect <= 0:
                 raise
             self._connect(redact(str(error)), 0, "not there yet")
             self.breaks = 0
             return self._media
 
-    def _run(self) -> Iterator[Picture | Sound]:
+    def _run(self) -> Generator[Picture | Sound]:
         # time of the run of pieces that is played now; attempts since the last picture
         began, tries = 0.0, 0
         while True:
@@ -130,15 +121,15 @@ class Live:
                     if self.info.sound or isinstance(piece, Picture):
                         yield piece._replace(time=began + piece.time)
             except DataError as error:
-                if is_file(self.source):
+                if is_file(self._source):
                     raise
                 reason = redact(str(error))
             began = end
             self._media.close()
-            if self._endless and self._reconnect > 0:
+            if self._endless and self.reconnect > 0:
                 tries = self._connect(reason, tries)
-            elif self._loop and end > 0:
-                self._media = self._opener(self.source, self._side)
+            elif self.loop and end > 0:
+                self._media = self.opener(self._source, self.side)
             elif reason != "it ended":
                 raise DataError(
                     f"{self._shown}: the stream broke ({reason}); expected one that goes on: allow"
@@ -150,16 +141,16 @@ class Live:
     def _connect(self, reason: str, tries: int, state: str = "the stream broke") -> int:
         """Opens the source (again); the attempts since the last picture. Raises DataError where
         they are used up."""
-        while self._retries is None or tries < self._retries:
-            wait = min(2.0 ** min(tries, 30), self._reconnect)
+        while self.max_retries is None or tries < self.max_retries:
+            wait = min(2.0 ** min(tries, 30), self.reconnect)
             tries += 1
-            self._say(
+            self.say(
                 f"{self._shown}: {state} ({reason.removeprefix(f'{self._shown}: ')}); connecting"
                 f" again in {wait:g} s"
             )
-            self._sleep(wait)
+            self.sleep(wait)
             try:
-                self._media = self._opener(self.source, self._side)
+                self._media = self.opener(self._source, self.side)
             except DataError as error:
                 reason = redact(str(error))
                 continue

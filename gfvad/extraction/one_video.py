@@ -59,18 +59,14 @@ def open_spec(spec: Spec) -> UnitEncoder:
     modality than asked for."""
     opened = _OPENED.__dict__.setdefault("encoders", {})
     if spec not in opened:
-        opened[spec] = _open(spec)
+        encoder = spec.opener(spec.name, **dict(spec.settings))
+        if encoder.modality != spec.modality:
+            raise ConfigError(
+                f"--encoder={spec.modality}={spec.name}: that encoder gives {encoder.modality};"
+                f" expected --encoder={encoder.modality}={spec.name}"
+            )
+        opened[spec] = encoder
     return opened[spec]
-
-
-def _open(spec: Spec) -> UnitEncoder:
-    encoder = spec.opener(spec.name, **dict(spec.settings))
-    if encoder.modality != spec.modality:
-        raise ConfigError(
-            f"--encoder={spec.modality}={spec.name}: that encoder gives {encoder.modality};"
-            f" expected --encoder={encoder.modality}={spec.name}"
-        )
-    return encoder
 
 
 def notes_on(specs: Iterable[Spec], videos: Sequence[str], own: bool) -> list[str]:
@@ -108,13 +104,8 @@ def work(task: Task) -> dict[str, Any] | Failure:
             told = max(told, share * size)
 
         with one_thread_each():
-            found = extract_video(
-                path,
-                [open_spec(spec) for spec in task.specs],
-                name=task.name,
-                threads=task.threads,
-                watch=watch,
-            )
+            encoders = [open_spec(spec) for spec in task.specs]
+            found = extract_video(path, encoders, name=task.name, threads=task.threads, watch=watch)
         record = feature_files.record_of(
             found, path, known, feature_folder.sha256(path), time.monotonic() - began
         )

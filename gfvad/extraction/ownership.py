@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,23 @@ from gfvad.base.errors import cannot_write
 from gfvad.base.owned import Owned
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts import arrays
+from gfvad.data.features.layouts.generic import COUNTS, LABELS, SPANS, TIMES
+from gfvad.data.frames.cache import say_on_stderr
 
 MANIFEST, JOURNAL = "manifest.json", ".journal.jsonl"
-UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS = (
-    "units.csv",
-    "frame_counts.txt",
-    "labels.csv",
-    "spans.csv",
-    "annotations.txt",
-)
-# the first line of a table
-BEGINS = {
-    UNITS: "name,unit,start,end",
+ANNOTATIONS = "annotations.txt"  # of layout xd
+# table -> its first line, where it has one
+TABLES = {
+    TIMES: "name,unit,start,end",
     LABELS: "name,label,split,class",
     SPANS: "name,start,end,class",
+    COUNTS: "",
+    ANNOTATIONS: "",
 }
 
 
 class OwnFeatures:
-    """The files of `python -m gfvad.extract` in a folder.
+    """The files of `gfvad extract` in a folder.
 
     Features are told by the hashes that videos have in the manifest; one that is cut short was so
     by nobody's will and may be done again. Field files: the record of tables, and of what a call
@@ -43,7 +40,7 @@ class OwnFeatures:
 
     def __init__(self, out: Path):
         self.out = out
-        self.files = Owned(out, "features", "python -m gfvad.extract", self._is_ours)
+        self.files = Owned(out, "features", "gfvad extract", self._is_ours)
         self._tables: list[str] = []
         self._pending: set[str] = set()
         self._listed: dict[str, str | None] = {}  # file -> SHA-256
@@ -57,11 +54,7 @@ class OwnFeatures:
         """Claims what a call will write; videos: records of the manifest. Raises DataError where
         a file is somebody else's."""
         self._tables, self._pending = list(tables), set(self.files.pending())
-        self._listed = {
-            file: r.get("hashes", {}).get(m)
-            for r in videos.values()
-            for m, file in r["files"].items()
-        }
+        self._listed = hashes_of(videos)
         self.files.forget(
             f
             for f in features
@@ -71,14 +64,9 @@ class OwnFeatures:
 
     def finish(self, videos: Mapping[str, Mapping[str, Any]]) -> None:
         """Takes down what there is now."""
-        hashes = {
-            file: r.get("hashes", {}).get(m)
-            for r in videos.values()
-            for m, file in r["files"].items()
-        }
         known = {
             f: [(self.out / f).stat().st_size, mark]
-            for f, mark in hashes.items()
+            for f, mark in hashes_of(videos).items()
             if mark and (self.out / f).is_file()
         }
         self.files.finish(self._tables, known)
@@ -91,10 +79,9 @@ class OwnFeatures:
             if path.is_file() and not path.is_symlink() and known in (None, sha256(path)):
                 path.unlink()
             elif os.path.lexists(path):
-                print(
-                    f"note: {path} was changed since python -m gfvad.extract wrote it: it stays,"
-                    f" but is no longer in {self.out / MANIFEST}",
-                    file=sys.stderr,
+                say_on_stderr(
+                    f"note: {path} was changed since gfvad extract wrote it: it stays,"
+                    f" but is no longer in {self.out / MANIFEST}"
                 )
         except OSError as error:
             raise cannot_write(path, error) from None
@@ -103,10 +90,10 @@ class OwnFeatures:
         """Whether a file that the record does not name is of extraction."""
         file = path.relative_to(self.out).as_posix()
         begun = (self.out / MANIFEST).is_file() or (self.out / JOURNAL).is_file()
-        if file in (UNITS, COUNTS, LABELS, SPANS, ANNOTATIONS):
+        if file in TABLES:
             with open(path, encoding="utf-8") as table:
                 first = table.readline(4096)
-            return first.startswith(BEGINS[file]) if file in BEGINS else begun or not first
+            return first.startswith(TABLES[file]) if TABLES[file] else begun or not first
         if file in self._listed:
             return self._listed[file] is None or cut(path) or sha256(path) == self._listed[file]
         killed = file in self._pending or (
@@ -115,13 +102,22 @@ class OwnFeatures:
         return killed and arrays.read_header(path).dtype == np.float32
 
 
+def hashes_of(videos: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
+    """{file: SHA-256, None where it is not known} of the features in records of the manifest."""
+    return {
+        file: record.get("hashes", {}).get(m)
+        for record in videos.values()
+        for m, file in record["files"].items()
+    }
+
+
 def sha256(path: Path) -> str:
     """Of a file's content. Raises OSError."""
     with open(path, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def whole(path: Path, units: int) -> bool:
+def is_whole(path: Path, units: int) -> bool:
     """Whether a file of features has all the rows that it should have."""
     try:
         header = arrays.read_header(path)

@@ -25,7 +25,7 @@ from gfvad.extraction import labels as labels_lib
 from gfvad.extraction.feature_files import LAYOUTS, describe_encoder, feature_file
 from gfvad.extraction.labels import Label
 from gfvad.extraction.one_video import Spec, open_spec
-from gfvad.extraction.videos import VideoSource, find_videos, name_of
+from gfvad.extraction.videos import VideoSource, find_videos, video_name
 
 TEST_FRACTION = 0.2
 
@@ -42,76 +42,51 @@ class Plan(NamedTuple):
     own: bool = True  # what encoders look up was given for these videos
 
 
-def parser(prog: str, about: str) -> Parser:
+def argument_parser(prog: str, about: str | None) -> Parser:
     """The arguments that a job on one machine and a pipeline share."""
     made = Parser(prog, about)
-    made.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="VIDEO_OR_FOLDER",
-        help="video files, and folders that are searched through for them",
-    )
+    given = "video files, and folders that are searched through for them"
+    made.add_argument("inputs", nargs="+", metavar="VIDEO_OR_FOLDER", help=given)
     made.add_argument("--out", required=True, help="folder of the features")
-    made.add_argument(
-        "--modalities",
-        default="",
-        help=(
+    form, other = "MODALITY=NAME[:key=value,...]", "another encoder than the modality's own"
+    made.add_argument("--encoder", action="append", default=[], metavar=form, help=other)
+    lies = "folders and names of the features"
+    made.add_argument("--layout", default="generic", choices=LAYOUTS, help=lies)
+    for name, default, help in (
+        (
+            "modalities",
+            "",
             f"joined by commas (default: {','.join(DEFAULT)}, and those of --encoder and"
-            " --descriptions)"
+            " --descriptions)",
         ),
-    )
-    made.add_argument(
-        "--encoder",
-        action="append",
-        default=[],
-        metavar="MODALITY=NAME[:key=value,...]",
-        help="another encoder than the modality's own",
-    )
-    made.add_argument(
-        "--layout", default="generic", choices=LAYOUTS, help="folders and names of the features"
-    )
-    made.add_argument(
-        "--descriptions",
-        default="",
-        help="JSON lines of descriptions, or a local vision-language model: the modality text",
-    )
-    made.add_argument(
-        "--labels", default="", help="CSV name,label[,split][,class] (0 normal, 1 abnormal)"
-    )
-    made.add_argument(
-        "--spans",
-        default="",
-        help=(
+        (
+            "descriptions",
+            "",
+            "JSON lines of descriptions, or a local vision-language model: the modality text",
+        ),
+        ("labels", "", "CSV name,label[,split][,class] (0 normal, 1 abnormal)"),
+        (
+            "spans",
+            "",
             "CSV name,start,end[,class] of abnormal frames from 0, end excluded (default: whole"
-            " videos)"
+            " videos)",
         ),
-    )
-    made.add_argument(
-        "--normal", default="", help="names of folders that hold normal videos, joined by commas"
-    )
-    made.add_argument(
-        "--abnormal",
-        default="",
-        help="names of folders that hold abnormal videos, joined by commas",
-    )
-    made.add_argument(
-        "--test-fraction",
-        type=float,
-        default=TEST_FRACTION,
-        help=(
+        ("normal", "", "names of folders that hold normal videos, joined by commas"),
+        ("abnormal", "", "names of folders that hold abnormal videos, joined by commas"),
+        (
+            "test-fraction",
+            TEST_FRACTION,
             "part of the videos of each label for testing, where no split is given (default"
-            f" {TEST_FRACTION})"
+            f" {TEST_FRACTION})",
         ),
-    )
-    made.add_argument(
-        "--fold",
-        type=int,
-        default=0,
-        help=(
+        (
+            "fold",
+            0,
             "which such part (default 0, the first): 0 to 4 test every video once where a fifth is"
-            " tested"
+            " tested",
         ),
-    )
+    ):
+        made.add_argument(f"--{name}", type=type(default), default=default, help=help)
     return made
 
 
@@ -146,14 +121,13 @@ def read_spans(
     """
     table: dict[str, list[tuple[int, int, str]]] = {}
     for name, found in annotations.parse_spans_csv(path).items():
-        table[name_of(name)] = sorted([*table.get(name_of(name), []), *found])
+        table[video_name(name)] = sorted([*table.get(video_name(name), []), *found])
     own = labels_lib.fit(table, videos, path)
     taken = set(own.values())
     if not taken and any(line.label and line.split == "test" for line in labels.values()):
         matched(str(path), table, labels, "spans")
-    rest = {
-        name: found for name, found in table.items() if name not in taken
-    }  # named in the summary
+    # those of no video are named in the summary
+    rest = {name: found for name, found in table.items() if name not in taken}
     return {**rest, **{video: table[name] for video, name in own.items()}}
 
 

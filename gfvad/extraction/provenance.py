@@ -1,4 +1,4 @@
-"""What a run's features were made by: the encoders of `python -m gfvad.extract`, kept in the
+"""What a run's features were made by: the encoders of `gfvad extract`, kept in the
 run's folder, so that new videos are turned into the same features."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"  # of a folder of features
 FEATURES = "features.json"  # of a run
 
 
-def keep(root: Path | None, workdir: Path) -> None:
+def keep_encoders(root: Path | None, workdir: Path) -> None:
     """Copies what a folder of features says of its encoders into a run's folder; nothing where
     it says nothing."""
     found = stated(root)
@@ -50,7 +50,7 @@ def stated(root: Path | None) -> dict[str, dict[str, Any]] | None:
 
 
 def kept(workdir: Path) -> dict[str, dict[str, Any]] | None:
-    """Encoders of a run's features; None where they were not made by `python -m gfvad.extract`.
+    """Encoders of a run's features; None where they were not made by `gfvad extract`.
     Raises DataError for a damaged file."""
     path = workdir / FEATURES
     if not lies_at(path):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from gfvad.base.names import canonical, natural
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import finding
 from gfvad.encoders.registry import UnitEncoder
-from gfvad.encoders.units import Grouper, Picture, Sound, Unit
+from gfvad.encoders.units import Grouper, Unit
 from gfvad.extraction import media
 from gfvad.extraction.media import MediaInfo
 
@@ -77,12 +77,12 @@ def _below(path: Path, passed: list[Path]) -> Iterator[VideoSource]:
                 f"{path}: not found; expected a video file or a folder of them: check the path"
             )
         require_regular(path, "a video file or a folder of them")
-        yield VideoSource(name_of(path.name), path, (path.absolute().parent.name,))
+        yield VideoSource(video_name(path.name), path, (path.absolute().parent.name,))
         return
     none, before = True, len(passed)
     for file in finding.below(path, passed):
         none, inside = False, file.relative_to(path)
-        yield VideoSource(name_of(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
+        yield VideoSource(video_name(str(inside)), file, (path.resolve().name, *inside.parts[:-1]))
     if none:
         said = finding.passed_over(passed[before:]) or "it is empty"
         raise DataError(
@@ -91,7 +91,7 @@ def _below(path: Path, passed: list[Path]) -> Iterator[VideoSource]:
         )
 
 
-def name_of(path: str) -> str:
+def video_name(path: str) -> str:
     """A path below its input folder to a name that can be a file's and a field in every table: no
     suffix, '__' for '/', one spelling of each letter.
 
@@ -111,18 +111,12 @@ def name_of(path: str) -> str:
     )
 
 
-def grouped(source: Iterable[Picture | Sound], sound: bool, fps: float) -> Iterator[Unit]:
+def units(source: media.Media) -> Iterator[Unit]:
     """Frames and sound cut into units as they come, the last one at the end of the source."""
-    grouper = Grouper(sound, fps)
+    grouper = Grouper(source.info.sound, source.info.fps)
     for piece in source:
         yield from grouper.push(piece)
     yield from grouper.finish()
-
-
-def units(path: str | os.PathLike, threads: int = 0) -> Iterator[Unit]:
-    """The units of a video file. Raises DataError as `media.pieces`."""
-    with media.open_media(path, threads=threads) as source:
-        yield from grouped(source, source.info.sound, source.info.fps)
 
 
 def by_modality(encoders: Sequence[UnitEncoder]) -> dict[str, UnitEncoder]:
@@ -146,19 +140,19 @@ def extract_video(
 ) -> Extracted:
     """Features of a video file by encoders of distinct modalities.
 
-    name: what the video is called where an encoder looks something up (default: `name_of` its
+    name: what the video is called where an encoder looks something up (default: `video_name` its
     file). threads: of the decoder. watch: told of every unit that is done; what it raises ends the
-    work. Raises DataError as `media.pieces` does, and for features that are not finite numbers.
+    work. Raises DataError as `media.open_media` does, and for features that are not finite numbers.
     """
     bound = {
-        m: encoder.of(name or name_of(Path(path).name))
+        m: encoder.of(name or video_name(Path(path).name))
         for m, encoder in by_modality(encoders).items()
     }
     rows: dict[str, list[np.ndarray | None]] = {m: [] for m in bound}
     times: list[tuple[float, float]] = []
     frames = 0
     with media.open_media(path, threads=threads) as source:
-        for unit in grouped(source, source.info.sound, source.info.fps):
+        for unit in units(source):
             for m, encoder in bound.items():
                 rows[m].append(_checked(encoder.encode(unit), encoder, path, unit))
             times.append((unit.start, unit.end))

@@ -136,13 +136,8 @@ class _Pool:
     so that few are under suspicion when one dies."""
 
     def __init__(self, function, tasks, workers: int, stop: Stop, done, tick):
-        self.function, self.workers, self.stop, self.done, self.tick = (
-            function,
-            workers,
-            stop,
-            done,
-            tick,
-        )
+        self.function, self.workers = function, workers
+        self.stop, self.done, self.tick = stop, done, tick
         self.waiting, self.suspects = deque(tasks), deque()
         self.context = multiprocessing.get_context("spawn")
         self.event = self.context.Event()
@@ -175,15 +170,12 @@ class _Pool:
         queue = self.suspects if self.suspects else self.waiting
         while queue and len(self.running) < (1 if self.alone or self.suspects else self.workers):
             task = queue.popleft()
-            self.running[self._submit(task)] = task
-
-    def _submit(self, task) -> Future:
-        try:
-            return self.pool.submit(self.function, task)
-        except BrokenProcessPool as error:  # it died while nothing was asked of it
-            failed: Future = Future()
-            failed.set_exception(error)
-            return failed
+            try:
+                future = self.pool.submit(self.function, task)
+            except BrokenProcessPool as error:  # it died while nothing was asked of it
+                future = Future()
+                future.set_exception(error)
+            self.running[future] = task
 
     def _collect(self) -> Iterator[tuple[Any, Any]]:
         broken = []
@@ -197,7 +189,8 @@ class _Pool:
             return
         broken += self.running.values()
         self.running.clear()
-        self.pool.shutdown(wait=True)
+        if self.pool:
+            self.pool.shutdown(wait=True)
         self.pool = None
         if self.alone or len(broken) == 1:
             yield (
@@ -213,6 +206,7 @@ def _set_up(event, done) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _SHARED.update(stop=event.is_set, done=done)
     parent = multiprocessing.parent_process()
+    assert parent is not None  # of a worker
 
     def watch() -> None:
         wait_for([parent.sentinel])

@@ -18,19 +18,11 @@ from matplotlib.figure import Figure
 
 from gfvad.base.files import parse_json, read_text
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.annotations import spans_of
-from gfvad.measure.frames import compress
+from gfvad.measure.frames import compress, spans_of
 from gfvad.measure.metrics import cumulative_counts, ranking_metrics
 
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#000000",
-)
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":")
 PREDICTED = ("appearance", "flow", "text")  # errors that the predictive model is followed by
@@ -96,37 +88,18 @@ def _lines(axes: Axes, rows, curves: Sequence[tuple[str, str, str]]) -> None:
         steps, values = curve(rows, kind, key)
         if len(steps):
             mark = None if kind == "train" else "o"  # an evaluation is rare: mark its points
-            axes.plot(
-                steps,
-                values,
-                DASHES[i % 4],
-                color=CYCLE[i % 7],
-                label=label,
-                linewidth=1.8,
-                marker=mark,
-                markersize=5,
-            )
+            look = {"color": CYCLE[i % 7], "linewidth": 1.8, "marker": mark, "markersize": 5}
+            axes.plot(steps, values, DASHES[i % 4], label=label, **look)
     if axes.lines:
         many = len(axes.lines) > 4
         if many:  # room above the curves for a legend of several rows
             low, high = axes.get_ylim()
             axes.set_ylim(low, high + 0.15 * (high - low) * -(-len(axes.lines) // 2))
-        axes.legend(
-            fontsize=10,
-            frameon=False,
-            ncols=2 if many else 1,
-            loc="upper center" if many else "best",
-        )
+        columns, loc = (2, "upper center") if many else (1, "best")
+        axes.legend(fontsize=10, frameon=False, ncols=columns, loc=loc)
     else:
-        axes.text(
-            0.5,
-            0.5,
-            "not in the log",
-            transform=axes.transAxes,
-            ha="center",
-            color="0.4",
-            fontsize=11,
-        )
+        middle = {"transform": axes.transAxes, "ha": "center"}
+        axes.text(0.5, 0.5, "not in the log", color="0.4", fontsize=11, **middle)
 
 
 def learning_curves(
@@ -138,41 +111,25 @@ def learning_curves(
     terms = sorted({k for row in rows for k in row if k.startswith("loss/")})
     figure = new_figure(f"{dataset}: learning curves", 7.0)
     (top_left, top_right), (left, right) = figure.subplots(2, 2, sharex=True)
-    losses = [
-        ("train", "loss", "total, training"),
-        ("validation", "loss", "classification, validation"),
-    ]
+    losses = [("train", "loss", "total, training")]
+    losses += [("validation", "loss", "classification, validation")]
     _lines(top_left, rows, losses + [("train", k, k.removeprefix("loss/")) for k in terms])
     style(top_left, "", "loss", "Losses (terms before their weight)" if terms else "Losses")
     # the held-out training videos have video labels, the test split has frame labels: not the same
     # AUC
-    held_out = [
-        ("validation", "auc", "AUC, validation videos"),
-        ("validation", "ap", "AP, validation videos"),
-    ]
+    held_out = [("validation", k, f"{k.upper()}, validation videos") for k in ("auc", "ap")]
     # the predictive model is followed by the errors of its predictions
-    errors = sorted(
-        {k for row in rows for k in row if row.get("kind") == "validation"} & set(PREDICTED)
-    )
+    validated = {k for row in rows for k in row if row.get("kind") == "validation"}
+    errors = sorted(validated & set(PREDICTED))
     held_out += [("validation", k, f"error of {k}, held-out videos") for k in errors]
-    _lines(
-        top_right,
-        rows,
-        held_out
-        + [("test", "auc", "AUC, test frames (extra)"), ("test", "ap", "AP, test frames (extra)")],
-    )
+    held_out += [("test", k, f"{k.upper()}, test frames (extra)") for k in ("auc", "ap")]
+    _lines(top_right, rows, held_out)
     style(top_right, "", "error" if errors else "AUC, AP", "Held-out metrics")
     _lines(left, rows, [("train", "learning_rate", "learning rate")])
     style(left, "step", "learning rate", "Learning rate")
     left.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
-    _lines(
-        right,
-        rows,
-        [
-            ("train", "gradient_norm", "gradient, before clipping"),
-            ("train", "update_norm", "update"),
-        ],
-    )
+    norms = [("train", "gradient_norm", "gradient, before clipping")]
+    _lines(right, rows, [*norms, ("train", "update_norm", "update")])
     style(right, "step", "global L2 norm (log scale)", "Norms")
     if right.lines and all(np.all(line.get_ydata() > 0) for line in right.lines):
         right.set_yscale("log")
@@ -211,15 +168,9 @@ def time_axis(video: ScoredVideo) -> tuple[float, str]:
 
 def shade(axes: Axes, spans: np.ndarray, factor: float, label: str = "true event") -> None:
     """Shades half-open spans [S, 2] of frames, labelled once."""
-    for i, (start, end) in enumerate(np.asarray(spans).reshape(-1, 2)):
-        axes.axvspan(
-            start * factor,
-            end * factor,
-            color=ORANGE,
-            alpha=0.3,
-            linewidth=0,
-            label=label if i == 0 else None,
-        )
+    for start, end in np.asarray(spans).reshape(-1, 2) * factor:
+        axes.axvspan(start, end, color=ORANGE, alpha=0.3, linewidth=0, label=label)
+        label = ""
 
 
 def shorten(name: str, width: int = 60) -> str:
@@ -242,23 +193,17 @@ def score_timelines(
             " evaluation"
         )
     by = "AUC within the video" if chosen[0][2].startswith("AUC") else "mean error"
-    ranked = sum(v.labels.any() and not v.labels.all() for v in videos if len(v.labels)) or len(
-        videos
-    )
-    figure = new_figure(
-        f"{dataset}: {' / '.join(c[0] for c in chosen)} of {ranked} videos by {by}",
-        2.6 * len(chosen) + 0.6,
-    )
-    for axes, (label, video, value) in zip(
-        figure.subplots(len(chosen), 1, squeeze=False)[:, 0], chosen
-    ):
+    mixed = sum(v.labels.any() and not v.labels.all() for v in videos if len(v.labels))
+    title = f"{' / '.join(c[0] for c in chosen)} of {mixed or len(videos)} videos by {by}"
+    figure = new_figure(f"{dataset}: {title}", 2.6 * len(chosen) + 0.6)
+    panels = figure.subplots(len(chosen), 1, squeeze=False)[:, 0]
+    for axes, (label, video, value) in zip(panels, chosen):
         factor, xlabel = time_axis(video)
         edges = np.r_[np.arange(len(video.scores)), len(video.scores)] * factor
         shade(axes, spans_of(video.labels), factor)
         axes.stairs(video.scores, edges, baseline=None, color=BLUE, linewidth=1.5, label="score")
-        axes.axhline(
-            threshold, color=BLACK, linestyle="--", linewidth=1, label=f"threshold {threshold:g}"
-        )
+        name = f"threshold {threshold:g}"
+        axes.axhline(threshold, color=BLACK, linestyle="--", linewidth=1, label=name)
         classes = f" ({', '.join(video.classes)})" if video.classes else ""
         style(axes, xlabel, "anomaly score", f"{label}: {shorten(video.name)}{classes}, {value}")
         axes.set_xlim(0, edges[-1])

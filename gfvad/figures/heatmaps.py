@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -32,6 +33,7 @@ from gfvad.figures.curves import (
     style,
 )
 from gfvad.figures.model import VALUES
+from gfvad.measure.frames import labels_from_spans
 from gfvad.measure.map_cells import bilinear, cell_of
 
 # of the highest score over the frame; it grows with the root of the score, so that middle scores
@@ -72,12 +74,9 @@ def overlay(
     frame = rgb(frame)
     if not high > low:
         raise DataError(f"overlay: scores from {low} to {high}, expected low < high")
-    # [H, W]
-    share = np.clip(
-        (enlarge(np.asarray(values, np.float64), *frame.shape[:2], resize) - low) / (high - low),
-        0,
-        1,
-    )
+    height, width = frame.shape[:2]
+    values = enlarge(np.asarray(values, np.float64), height, width, resize)
+    share = np.clip((values - low) / (high - low), 0, 1)  # [H, W]
     cover = OPACITY * np.sqrt(share)[..., None]
     mixed = (1 - cover) * frame + cover * 255 * colormaps[VALUES](share)[..., :3]
     return np.round(mixed).astype(np.uint8)
@@ -95,15 +94,37 @@ def pick_frames(scores: np.ndarray, labels: np.ndarray) -> dict[int, str]:
     """Frame -> why it is shown, in time order: the most and the least suspicious frame of either
     class. scores [T], labels bool [T]."""
     chosen: dict[int, str] = {}
-    for inside, name in (
-        (np.asarray(labels, bool), "event"),
-        (~np.asarray(labels, bool), "normal"),
-    ):
-        where = np.flatnonzero(inside)
+    labels = np.asarray(labels, bool)
+    for name, where in (("event", np.flatnonzero(labels)), ("normal", np.flatnonzero(~labels))):
         if len(where):
             chosen.setdefault(int(where[np.argmax(scores[where])]), f"{name}, highest score")
             chosen.setdefault(int(where[np.argmin(scores[where])]), f"{name}, lowest score")
     return dict(sorted(chosen.items()))
+
+
+class ScoredFrames(NamedTuple):
+    """What a model said of the frames of one video, or of a clip of it."""
+
+    frames: Sequence[np.ndarray]  # T of uint8 [H, W, 3 or 1]
+    maps: np.ndarray  # [T, h, w] of total scores
+    scores: np.ndarray  # [T] of frames
+    terms: Mapping[str, np.ndarray] = {}  # name -> its part: [T, h, w], or [T]
+    limits: tuple[float, float] | None = None  # (low, high) of overlays; `limits_of` where None
+
+    def require_equal_lengths(self, what: str, **more: int) -> None:
+        """Raises DataError for no frame, and where there is not one of each a frame."""
+        lengths = {"frames": len(self.frames), "scores": len(self.scores), **more}
+        lengths |= {name: len(values) for name, values in self.terms.items()}
+        wrong = {name: n for name, n in lengths.items() if n != len(self.maps)}
+        if wrong or not len(self.maps):
+            raise DataError(
+                f"{what}: {len(self.maps)} maps and {wrong or 'nothing to draw'}; expected at"
+                " least one frame and one of each a frame"
+            )
+
+    def ends(self) -> tuple[float, float]:
+        """(low, high) of its overlays."""
+        return self.limits or limits_of(self.maps, CLEAR)
 
 
 def _picture(
@@ -111,15 +132,12 @@ def _picture(
 ) -> None:
     """Draws [H, W, 3] or values [h, w] over a frame of `size` pixels with the outline of the
     mask [H, W]."""
-    axes.imshow(
-        image, extent=(0, size[1], size[0], 0), interpolation="nearest", aspect="equal", **how
-    )
+    extent = (0, size[1], size[0], 0)
+    axes.imshow(image, extent=extent, interpolation="nearest", aspect="equal", **how)
     if mask is not None and mask.any() and not mask.all():
         # centres of the outermost pixels of the padded mask
-        outer = (-0.5, size[1] + 0.5, -0.5, size[0] + 0.5)
-        axes.contour(
-            np.pad(mask, 1).astype(float), [0.5], colors=[RED], linewidths=1.6, extent=outer
-        )
+        outer, padded = (-0.5, size[1] + 0.5, -0.5, size[0] + 0.5), np.pad(mask, 1).astype(float)
+        axes.contour(padded, [0.5], colors=[RED], linewidths=1.6, extent=outer)
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -129,68 +147,47 @@ def _picture(
 
 def heatmap_page(
     path: str | Path,
-    frames: Sequence[np.ndarray],
-    maps: np.ndarray,
+    clip: ScoredFrames,
     masks: np.ndarray | None,
-    scores: np.ndarray,
     title: str,
-    terms: Mapping[str, np.ndarray] | None = None,
     chosen: Mapping[int, str] | Sequence[int] | None = None,
-    limits: tuple[float, float] | None = None,
 ) -> Path:
     """A row a chosen frame of one video: the frame with the outline of the truth, the overlay, and
     the map of every term.
 
-    frames: T of uint8 [H, W, 3 or 1]; maps [T, h, w] of total scores; masks bool [T, H, W] or None;
-    scores [T] of frames; terms: name -> [T, h, w]; chosen: frames, or frame -> caption;
-    `pick_frames` where None. limits: (low, high) of the overlay; `limits_of` where None. Colours of
-    a column are comparable between rows. Raises DataError where lengths differ or a chosen frame
-    does not exist.
+    clip: terms of maps [T, h, w]; masks bool [T, H, W] or None; chosen: frames, or frame ->
+    caption; `pick_frames` where None. Colours of a column are comparable between rows. Raises
+    DataError where lengths differ or a chosen frame does not exist.
     """
-    terms, total = dict(terms or {}), len(maps)
-    lengths = {
-        "frames": len(frames),
-        "masks": total if masks is None else len(masks),
-        "scores": len(scores),
-    }
-    lengths |= {name: len(values) for name, values in terms.items()}
-    if wrong := {n: k for n, k in lengths.items() if k != total}:
-        raise DataError(f"{title}: {total} maps, but {wrong}; expected one of each a frame")
-    labels = np.zeros(total, bool) if masks is None else np.asarray(masks, bool).any(axis=(1, 2))
+    frames, maps, scores, terms, _ = clip
+    total = len(maps)
+    clip.require_equal_lengths(title, masks=total if masks is None else len(masks))
+    labels = np.zeros(total, bool) if masks is None else np.any(np.asarray(masks, bool), (1, 2))
     chosen = pick_frames(np.asarray(scores), labels) if chosen is None else chosen
     chosen = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, "")
     if not chosen or not 0 <= min(chosen) <= max(chosen) < total:
         raise DataError(
             f"{title}: frames {list(chosen)} of {total}, expected at least one of 0 .. {total - 1}"
         )
-    low, high = limits or limits_of(maps, CLEAR)
-    size = rgb(frames[0]).shape[:2]
+    low, high = clip.ends()
+    height, width = size = rgb(frames[0]).shape[:2]
     columns = 2 + len(terms)
-    figure = new_figure(title, len(chosen) * (10 / columns * size[0] / size[1] + 0.45) + 1.0)
-    grid = figure.subplots(
-        len(chosen) + 1, columns, squeeze=False, height_ratios=[1] * len(chosen) + [0.06]
-    )
+    figure = new_figure(title, len(chosen) * (10 / columns * height / width + 0.45) + 1.0)
+    ratios = [1] * len(chosen) + [0.06]
+    grid = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
     for i, (t, why) in enumerate(chosen.items()):
         row, mask = grid[i], None if masks is None else np.asarray(masks[t], bool)
         _picture(row[0], rgb(frames[t]), mask, f"frame {t}\n{why}" if why else f"frame {t}", size)
-        _picture(
-            row[1], overlay(frames[t], maps[t], low, high), mask, f"score {scores[t]:.3g}", size
-        )
+        covered = overlay(frames[t], maps[t], low, high)
+        _picture(row[1], covered, mask, f"score {scores[t]:.3g}", size)
         for axes, (name, values) in zip(row[2:], terms.items()):
-            _picture(
-                axes,
-                values[t],
-                mask,
-                shorten(name, 28) if i == 0 else "",
-                size,
-                cmap=VALUES,
-                norm=Normalize(*limits_of(values)),
-            )
+            above, norm = shorten(name, 28) if i == 0 else "", Normalize(*limits_of(values))
+            _picture(axes, values[t], mask, above, size, cmap=VALUES, norm=norm)
     _bar(figure, grid[-1, 1], low, high, "score of the place")
     for axes, values in zip(grid[-1, 2:], terms.values()):
         _bar(figure, axes, *limits_of(values), "value of the term")
     grid[-1, 0].axis("off")
-    if labels[list(chosen)].any():
+    if np.take(labels, list(chosen)).any():
         grid[-1, 0].plot([], [], color=RED, linewidth=1.6, label="outline of the anomaly")
         grid[-1, 0].legend(fontsize=9, frameon=False, loc="upper left", borderaxespad=0)
     return save(figure, path)
@@ -198,12 +195,8 @@ def heatmap_page(
 
 def _bar(figure: Figure, axes: Axes, low: float, high: float, label: str) -> None:
     """Fills `axes`, flat and below a column, with the colours of its pictures."""
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(low, high), VALUES),
-        cax=axes,
-        orientation="horizontal",
-        extend="both",
-    )
+    drawn = ScalarMappable(Normalize(low, high), VALUES)
+    bar = figure.colorbar(drawn, cax=axes, orientation="horizontal", extend="both")
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.ax.locator_params(nbins=4)
@@ -231,42 +224,28 @@ def term_timeline(
         )
     factor, xlabel = (1 / fps, "time (s)") if fps > 0 else (1.0, "time (frames)")
     edges, spans = np.arange(len(total) + 1) * factor, np.asarray(spans, np.int64).reshape(-1, 2)
-    inside = np.zeros(len(total), bool)
-    for start, end in spans:
-        inside[start:end] = True
+    inside = labels_from_spans(spans, len(total)).astype(bool)
     both = inside.any() and not inside.all()
     rise = total[inside].mean() - total[~inside].mean() if both else 0.0
-    figure = new_figure(
-        f"{shorten(name)}: score and the part of each term", 2.4 + 1.45 * len(terms) + 0.5
-    )
-    rows = figure.subplots(
-        1 + len(terms), 1, sharex=True, squeeze=False, height_ratios=[1.6] + [1] * len(terms)
-    )[:, 0]
+    title, ratios = f"{shorten(name)}: score and the part of each term", [1.6] + [1] * len(terms)
+    figure = new_figure(title, 2.4 + 1.45 * len(terms) + 0.5)
+    rows = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     values = np.concatenate([np.zeros(1), *(np.asarray(v, np.float64) for v in terms.values())])
     margin = 0.05 * (values.max() - values.min() or 1.0)
     for i, (axes, (label, part)) in enumerate(zip(rows, [("score", total), *terms.items()])):
         part = np.asarray(part, np.float64)
         shade(axes, spans, factor)
         colour = TERM_COLOURS[(i - 1) % len(TERM_COLOURS)] if i else BLACK
-        axes.stairs(
-            part, edges, baseline=None, color=colour, linewidth=1.6, label=None if i else "score"
-        )
-        title = label
+        legend = None if i else "score"
+        axes.stairs(part, edges, baseline=None, color=colour, linewidth=1.6, label=legend)
+        title = label if i else ""
         if i:
             axes.axhline(0, color="0.4", linewidth=0.8)
             axes.set_ylim(values.min() - margin, values.max() + margin)
-            title += (
-                f": {100 * (part[inside].mean() - part[~inside].mean()) / rise:.0f} % of the"
-                " score's rise in the event"
-                if rise
-                else ""
-            )
-        style(
-            axes,
-            xlabel if i == len(terms) else "",
-            "score" if i == 0 else "part",
-            "" if i == 0 else title,
-        )
+        if i and rise:
+            share = 100 * (part[inside].mean() - part[~inside].mean()) / rise
+            title += f": {share:.0f} % of the score's rise in the event"
+        style(axes, xlabel if i == len(terms) else "", "part" if i else "score", title)
     rows[0].set_xlim(0, edges[-1])
     rows[0].legend(fontsize=10, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, path)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.figures.curves import BLUE, ORANGE, new_figure, save, shorten, style, time_axis
@@ -35,11 +37,9 @@ def event_window(
     event; one after lies inside its event.
     """
     best: tuple[int, slice, slice] | None = None
-    taken = [
-        (int(np.searchsorted(starts, a, "right")) - 1, int(np.searchsorted(starts, b, "left")))
-        for a, b in spans
-    ]
-    taken = [(first, min(end, len(starts) - 1)) for first, end in taken]
+    firsts = np.searchsorted(starts, spans[:, 0], "right") - 1
+    ends = np.minimum(np.searchsorted(starts, spans[:, 1], "left"), len(starts) - 1)
+    taken = list(zip(firsts.tolist(), ends.tolist()))
     for first, end in taken:
         free = first - max((e for f, e in taken if f < first), default=0)
         width = min(free, end - first, widest)
@@ -51,24 +51,17 @@ def event_window(
 def _heat(
     axes: Axes,
     values: np.ndarray,
-    extent: Sequence[float],
+    span: np.ndarray,
     limits: tuple[float, float],
     colours: str,
     label: str,
 ) -> None:
-    """Draws [w, w] values over `extent` (start, end) of both axes, with its colour bar."""
-    image = axes.imshow(
-        values,
-        origin="lower",
-        extent=(extent[0], extent[1], extent[0], extent[1]),
-        cmap=colours,
-        interpolation="nearest",
-    )
+    """Draws [w, w] values over a span [start, end] of both axes, with its colour bar."""
+    extent = (span[0], span[1], span[0], span[1])
+    image = axes.imshow(values, colours, extent=extent, origin="lower", interpolation="nearest")
     image.set_clim(*limits)
-    figure = axes.figure
-    bar = figure.colorbar(
-        image, ax=axes, shrink=0.85, extend="max" if values.max() > limits[1] else "neither"
-    )
+    beyond = "max" if values.max() > limits[1] else "neither"
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.85, extend=beyond)
     bar.set_label(label, fontsize=10)
     axes.locator_params(nbins=6)
 
@@ -76,22 +69,14 @@ def _heat(
 def _mark_events(axes: Axes, spans: np.ndarray, end: float, factor: float) -> None:
     """Dashed white lines at the first and last frame of each span [S, 2], in both directions; a
     legend on dark ground."""
-    edges = [
-        edge * factor for span in spans if span[0] < end for edge in (span[0], min(span[1], end))
-    ]
+    edges = np.minimum(spans[spans[:, 0] < end], end).ravel() * factor
     for i, edge in enumerate(edges):
-        axes.axhline(
-            edge,
-            color="white",
-            linewidth=1.4,
-            linestyle="--",
-            label="start and end of a true event" if i == 0 else None,
-        )
+        label = "start and end of a true event" if i == 0 else None
+        axes.axhline(edge, color="white", linewidth=1.4, linestyle="--", label=label)
         axes.axvline(edge, color="white", linewidth=1.4, linestyle="--")
-    if edges:
-        axes.legend(
-            fontsize=10, loc="upper left", facecolor="0.2", labelcolor="white", framealpha=0.9
-        )
+    if len(edges):
+        dark = {"facecolor": "0.2", "labelcolor": "white", "framealpha": 0.9}
+        axes.legend(fontsize=10, loc="upper left", **dark)
 
 
 def fused_graph(
@@ -116,31 +101,27 @@ def fused_graph(
     starts = unit_starts(video, len(graph))  # [N + 1] frames
     spans = np.asarray(video.spans, np.int64).reshape(-1, 2)
     windows = event_window(spans, starts)
-    figure = new_figure(
-        f"{dataset}: fused graph{which}\n{shorten(video.name, 60)}", 8.6 if windows else 7.6
-    )
+    title = f"{dataset}: fused graph{which}\n{shorten(video.name, 60)}"
+    figure = new_figure(title, 8.6 if windows else 7.6)
     panels = figure.subplots(2, 2).ravel() if windows else np.array([figure.subplots()])
     # the diagonal relates a unit to itself and is far above the rest: colours end at the largest
     # edge between two units
     off = graph[~np.eye(len(graph), dtype=bool)]
     limits = (float(off.min()), float(off.max())) if len(off) else (0.0, 1.0)
-    _heat(
-        panels[0], graph, (starts[0] * factor, starts[-1] * factor), limits, VALUES, "edge weight"
-    )
+    _heat(panels[0], graph, starts[[0, -1]] * factor, limits, VALUES, "edge weight")
     style(panels[0], label, label, "whole video")
     _mark_events(panels[0], spans, starts[-1], factor)
     if windows:
         blocks = [graph[w, w] for w in windows]  # [w, w] each
-        for axes, block, window, name in zip(
-            panels[1:], blocks, windows, ("before the event", "in the event, from its start")
-        ):
-            extent = (starts[window.start] * factor, starts[window.stop] * factor)
-            _heat(axes, block, extent, limits, VALUES, "edge weight")
+        names = ("before the event", "in the event, from its start")
+        for axes, block, window, name in zip(panels[1:], blocks, windows, names):
+            span = starts[[window.start, window.stop]] * factor
+            _heat(axes, block, span, limits, VALUES, "edge weight")
             style(axes, label, label, f"{name} ({window.stop - window.start} units)")
         change = blocks[1] - blocks[0]
         reach = float(np.abs(change).max()) or 1.0
-        width = (starts[windows[0].stop] - starts[windows[0].start]) * factor
-        _heat(panels[3], change, (0.0, width), (-reach, reach), SIGNED, "change of edge weight")
+        span = (starts[[windows[0].start, windows[0].stop]] - starts[windows[0].start]) * factor
+        _heat(panels[3], change, span, (-reach, reach), SIGNED, "change of edge weight")
         since = label.replace("time", "time since start of the window")
         style(panels[3], since, since, "in the event minus before")
     for axes in panels:
@@ -184,9 +165,8 @@ def coefficients(
     figure = new_figure(f"{dataset}: fusion coefficients A{channel}{shown}", side * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     reach = float(np.abs(a).max()) or 1.0
-    image = None
     for axes, (rest, values) in zip(grid, slices):
-        image = axes.imshow(values, cmap=SIGNED, vmin=-reach, vmax=reach, aspect="equal")
+        axes.imshow(values, cmap=SIGNED, vmin=-reach, vmax=reach, aspect="equal")
         fixed = ", ".join(f"{n}$^{{({p})}}$" for n, p in zip(names[2:], rest))
         across, down = (names[0], "") if a.ndim == 1 else (names[1], f"power of {names[0]}")
         style(axes, f"power of {across}", down, f"at {fixed}" if fixed else "")
@@ -197,7 +177,8 @@ def coefficients(
             _annotate(axes, values, reach, 11 if len(slices) == 1 and max(values.shape) <= 9 else 8)
     for axes in grid[len(slices) :]:
         axes.set_visible(False)
-    bar = figure.colorbar(image, ax=list(grid), shrink=0.8)
+    drawn = ScalarMappable(Normalize(-reach, reach), SIGNED)
+    bar = figure.colorbar(drawn, ax=list(grid), shrink=0.8)
     bar.set_label(f"coefficient A[{', '.join('pqrstuvw'[: a.ndim])}]", fontsize=11)
     return save(figure, path)
 
@@ -207,16 +188,9 @@ def _annotate(axes: Axes, values: np.ndarray, reach: float, size: int) -> None:
     `reach`, to three digits."""
     decimals = int(np.clip(2 - np.floor(np.log10(reach)), 0, 4))
     for (i, j), value in np.ndenumerate(values):
+        text = f"{round(value, decimals) + 0.0:.{decimals}f}"
         colour = "white" if abs(value) > 0.6 * reach else "black"
-        axes.text(
-            j,
-            i,
-            f"{round(value, decimals) + 0.0:.{decimals}f}",
-            ha="center",
-            va="center",
-            fontsize=size,
-            color=colour,
-        )
+        axes.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
 
 
 def expert_usage(usage: Mapping[str, np.ndarray], dataset: str, path: str | Path) -> Path:
@@ -230,24 +204,17 @@ def expert_usage(usage: Mapping[str, np.ndarray], dataset: str, path: str | Path
             "expert usage: no modality; expected shares of experts from a model with a sparse"
             " feature filter"
         )
-    figure = new_figure(
-        f"{dataset}: use of experts in the sparse feature filter", 2.9 * len(usage) + 0.6
-    )
-    for axes, (name, shares) in zip(
-        figure.subplots(len(usage), 1, squeeze=False)[:, 0], usage.items()
-    ):
+    title = f"{dataset}: use of experts in the sparse feature filter"
+    figure = new_figure(title, 2.9 * len(usage) + 0.6)
+    panels = figure.subplots(len(usage), 1, squeeze=False)[:, 0]
+    for axes, (name, shares) in zip(panels, usage.items()):
         shares = np.asarray(shares, np.float64)
         share = shares / max(shares.sum(), 1e-12) * 100  # [E] per cent
         axes.bar(np.arange(len(share)), share, color=BLUE, width=0.8, label="share of routed slots")
-        axes.axhline(
-            100 / len(share), color=ORANGE, linestyle="--", linewidth=2, label="even share"
-        )
-        style(
-            axes,
-            "expert",
-            "slots (%)",
-            f"{name}: {len(share)} experts, {int(np.sum(shares <= 0))} dead",
-        )
+        even = 100 / len(share)
+        axes.axhline(even, color=ORANGE, linestyle="--", linewidth=2, label="even share")
+        title = f"{name}: {len(share)} experts, {int(np.sum(shares <= 0))} dead"
+        style(axes, "expert", "slots (%)", title)
         axes.set_xlim(-0.7, len(share) - 0.3)
         axes.legend(fontsize=10, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, path)

@@ -10,7 +10,7 @@ term.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgb
 
 from gfvad.base.types import DataError
 from gfvad.figures.curves import RED, shorten
-from gfvad.figures.heatmaps import CLEAR, TERM_COLOURS, limits_of, overlay, rgb
+from gfvad.figures.heatmaps import TERM_COLOURS, ScoredFrames, overlay, rgb
 from gfvad.measure.frames import labels_from_spans
 from gfvad.measure.results import atomically
 
@@ -44,16 +44,8 @@ def _colour(name: str) -> tuple[int, int, int]:
 def _text(canvas: np.ndarray, text: str, x: int, y: int, colour=INK, size: float = 0.55) -> None:
     """Writes ASCII text with its base line at (x, y). Other characters become '?': OpenCV has no
     glyphs for them."""
-    cv2.putText(
-        canvas,
-        text.encode("ascii", "replace").decode(),
-        (x, y),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        size,
-        colour,
-        1,
-        cv2.LINE_AA,
-    )
+    plain, font = text.encode("ascii", "replace").decode(), cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(canvas, plain, (x, y), font, size, colour, 1, cv2.LINE_AA)
 
 
 def _tag(
@@ -95,40 +87,27 @@ def _draw_frame(
 
 
 def _draw_curve(
-    canvas: np.ndarray,
-    top: int,
-    scores: np.ndarray,
-    labels: np.ndarray,
-    t: int,
-    low: float,
-    high: float,
+    canvas: np.ndarray, top: int, scores: np.ndarray, labels: np.ndarray, t: int
 ) -> None:
     """The score [T] up to frame t in the panel that starts at row `top`; the whole clip is as
     wide as the panel."""
+    low, high = float(scores.min()), float(scores.max())
+    high = high if high > low else low + 1
     left, right = MARGIN, canvas.shape[1] - MARGIN
     upper, lower = top + 34, top + CURVE - 24  # room for the number above and the marks below
-    x = np.round(left + (np.arange(len(scores)) + 0.5) / len(scores) * (right - left)).astype(
-        np.int32
-    )
+    column = lambda i: np.round(left + i / len(scores) * (right - left)).astype(np.int32)
+    x = column(np.arange(len(scores)) + 0.5)
     y = np.round(lower - (scores - low) / (high - low) * (lower - upper)).astype(np.int32)
     for level in (upper, (upper + lower) // 2, lower):
         cv2.line(canvas, (left, level), (right, level), GRID, 1)
-    edges = np.round(left + np.arange(len(scores) + 1) / len(scores) * (right - left)).astype(
-        np.int32
-    )
+    edges = column(np.arange(len(scores) + 1))
     for i in np.flatnonzero(labels[: t + 1]):
         canvas[lower + 6 : lower + 16, edges[i] : max(edges[i + 1], edges[i] + 1)] = _colour(RED)
     cv2.polylines(canvas, [np.stack([x, y], axis=1)[: t + 1]], False, INK, 2, cv2.LINE_AA)
     cv2.circle(canvas, (int(x[t]), int(y[t])), 5, INK, -1, cv2.LINE_AA)
     _text(canvas, f"score {scores[t]:.3g}", left, top + 22)
-    _text(
-        canvas,
-        f"range of the clip {low:.3g} to {high:.3g}; red: true event",
-        left + 140,
-        top + 22,
-        (110, 110, 110),
-        0.45,
-    )
+    about = f"range of the clip {low:.3g} to {high:.3g}; red: true event"
+    _text(canvas, about, left + 140, top + 22, (110, 110, 110), 0.45)
 
 
 def _draw_terms(
@@ -142,61 +121,35 @@ def _draw_terms(
         y = top + i * ROW
         end = zero + round(float(values[t]) / reach * (right - zero))
         cv2.rectangle(canvas, (left, y + 4), (right, y + ROW - 6), (240, 240, 240), -1)
-        cv2.rectangle(
-            canvas,
-            (min(zero, end), y + 4),
-            (max(zero, end), y + ROW - 6),
-            _colour(TERM_COLOURS[i % len(TERM_COLOURS)]),
-            -1,
-        )
+        colour = _colour(TERM_COLOURS[i % len(TERM_COLOURS)])
+        first, last = sorted((zero, end))
+        cv2.rectangle(canvas, (first, y + 4), (last, y + ROW - 6), colour, -1)
         cv2.line(canvas, (zero, y + 1), (zero, y + ROW - 3), INK, 1)
         _text(canvas, shorten(name, 22).replace("…", ".."), MARGIN, y + ROW - 8, size=0.5)
         _text(canvas, f"{values[t]:.3g}", right + 10, y + ROW - 8, size=0.5)
 
 
-def _checked(frames, maps, scores, terms: Mapping[str, np.ndarray], fps: float, path) -> None:
-    """Raises DataError for no frame, lengths that differ or a frame rate that is not above 0."""
-    lengths = {"maps": len(maps), "scores": len(scores), **{n: len(v) for n, v in terms.items()}}
-    wrong = {n: k for n, k in lengths.items() if k != len(frames)}
-    if wrong or not len(frames):
-        raise DataError(
-            f"{path}: {len(frames)} frames and {wrong or 'nothing to draw'}; expected at least one"
-            " frame and one of each a frame"
-        )
+def write_annotated(
+    path: str | Path, clip: ScoredFrames, spans: np.ndarray, fps: float = 10.0
+) -> Path:
+    """Writes the annotated clip (h264, yuv420p, even sides) and returns its path; nobody ever sees
+    half a file.
+
+    clip: terms of [T] parts in the score; spans [S, 2] abnormal frames, half-open; fps of the clip.
+    Raises DataError for lengths that differ.
+    """
+    clip.require_equal_lengths(str(path))
     if not fps > 0:
         raise DataError(
             f"{path}: {fps} frames a second, expected a number above 0; give the rate the clip is"
             " to be shown at"
         )
-
-
-def write_annotated(
-    path: str | Path,
-    frames: Sequence[np.ndarray],
-    maps: np.ndarray,
-    scores: np.ndarray,
-    spans: np.ndarray,
-    terms: Mapping[str, np.ndarray] | None = None,
-    fps: float = 10.0,
-    limits: tuple[float, float] | None = None,
-) -> Path:
-    """Writes the annotated clip (h264, yuv420p, even sides) and returns its path; nobody ever sees
-    half a file.
-
-    frames: T of uint8 [H, W, 3 or 1]; maps [T, h, w]; scores [T] of frames; spans [S, 2] abnormal
-    frames, half-open; terms: name -> [T] part in the score; fps of the clip; limits: (low, high) of
-    the overlay, the clip's own where None. Raises DataError for lengths that differ.
-    """
-    terms = {name: np.asarray(values, np.float64) for name, values in (terms or {}).items()}
-    _checked(frames, maps, scores, terms, fps, path)
-    scores, labels = (
-        np.asarray(scores, np.float64),
-        labels_from_spans(spans, len(frames)).astype(bool),
-    )
+    frames, maps = clip.frames, clip.maps
+    terms = {name: np.asarray(values, np.float64) for name, values in clip.terms.items()}
+    scores = np.asarray(clip.scores, np.float64)
+    labels = labels_from_spans(spans, len(frames)).astype(bool)
     height, width = rgb(frames[0]).shape[:2]
-    low, high = limits or limits_of(maps, CLEAR)
-    bottom, top = float(scores.min()), float(scores.max())
-    top = top if top > bottom else bottom + 1
+    low, high = clip.ends()
     reach = max((float(np.abs(v).max()) for v in terms.values()), default=1.0) or 1.0
     rows, columns = size_of(height, width, len(terms))
 
@@ -205,18 +158,16 @@ def write_annotated(
         canvas = np.full((rows, columns, 3), PAPER, np.uint8)
         below = height * scale_of(width)
         _draw_frame(canvas, overlay(frames[t], maps[t], low, high), t, fps, bool(labels[t]))
-        _draw_curve(canvas, below, scores, labels, t, bottom, top)
+        _draw_curve(canvas, below, scores, labels, t)
         _draw_terms(canvas, below + CURVE, terms, t, reach)
         return canvas
 
     def write(file: BinaryIO) -> None:
         """Encodes every picture into the open file."""
         with av.open(file, "w", format="mp4") as container:
-            stream = container.add_stream(
-                "libx264",
-                rate=Fraction(fps).limit_denominator(1001),
-                options={"crf": str(CRF), "preset": "veryfast"},
-            )
+            rate, options = Fraction(fps).limit_denominator(1001), {"crf": str(CRF)}
+            options["preset"] = "veryfast"
+            stream = container.add_stream("libx264", rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = columns, rows, "yuv420p"
             for t in range(len(frames)):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t), format="rgb24")))

@@ -9,7 +9,7 @@ There the interval is taken on the logit scale (so that it stays within 0 and 1)
 resamples; two means are held against each other, hence n - 2, as in a two-sample t-test. t has the
 degrees of freedom of s itself, 2 n / (k - 1) with k the kurtosis of the videos' influences (ours:
 so uncertain is a variance of n values of kurtosis k), from 2 to n - 2. It always holds the value.
-`python -m gfvad.bench coverage` measures what either kind covers.
+`gfvad bench coverage` measures what either kind covers.
 
 Not stratified: how many abnormal videos a test set holds is chance too, and belongs in the
 interval. A resample whose frames are all of one class has no value and is drawn again. The same
@@ -95,14 +95,11 @@ def draw(present: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, n, (resamples, n))  # [R, V]
     # a share of at least 1 / n^2 of all resamples holds both classes, so this ends
-    while len(again := np.flatnonzero(~present[chosen].any(1).all(1))):
+    while len(again := np.flatnonzero(~np.all(np.any(present[chosen], 1), 1))):
         chosen[again] = rng.integers(0, n, (len(again), n))
-    row = np.arange(resamples)[:, None] * n
-    return (
-        np.bincount((chosen + row).ravel(), minlength=resamples * n)
-        .reshape(resamples, n)
-        .astype(np.float64)
-    )
+    places = (chosen + np.arange(resamples)[:, None] * n).ravel()
+    times = np.bincount(places, minlength=resamples * n).reshape(resamples, n)
+    return times.astype(np.float64)
 
 
 def _bins(total: Counts, bins: int) -> np.ndarray:
@@ -112,9 +109,8 @@ def _bins(total: Counts, bins: int) -> np.ndarray:
         return np.arange(len(total.thresholds), dtype=np.int32)
     # equal shares of each class a bin, and ties never split: the share up to a distinct score
     # decides its bin
-    share = total.positives / max(1, total.positives[-1]) + total.negatives / max(
-        1, total.negatives[-1]
-    )
+    part = lambda count: count / max(1, count[-1])
+    share = part(total.positives) + part(total.negatives)
     place = np.minimum((share / share[-1] * bins).astype(np.int32), bins - 1)
     return np.cumsum(np.r_[False, np.diff(place) > 0], dtype=np.int32)
 
@@ -133,9 +129,8 @@ def histograms(p: Pool, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
     cell *= k
     cell += bin_of[rank]
     del rank  # millions of entries: what is not needed any more goes before the table comes
-    negatives, positives = np.bincount(cell, p.weights, 2 * p.n_videos * k).reshape(
-        2, p.n_videos, k
-    )
+    frames = np.bincount(cell, p.weights, 2 * p.n_videos * k)
+    negatives, positives = frames.reshape(2, p.n_videos, k)
     return positives, negatives
 
 
@@ -215,10 +210,7 @@ def resampled_mean(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return drawn @ values / drawn.sum(axis=1)
 
 
-def resampled_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, drawn: np.ndarray
-) -> np.ndarray:
-    """[V] counts a video -> [R] sum(numerator) / sum(denominator) of each resample, NaN where
-    the denominator is 0."""
-    below = drawn @ denominator
-    return np.divide(drawn @ numerator, below, out=np.full(len(drawn), np.nan), where=below > 0)
+def resampled_ratio(above: np.ndarray, below: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """[V] counts a video -> [R] sum(above) / sum(below) of each resample, NaN where that is 0."""
+    total = drawn @ below
+    return np.divide(drawn @ above, total, out=np.full(len(drawn), np.nan), where=total > 0)

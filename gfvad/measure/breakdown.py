@@ -17,6 +17,7 @@ from gfvad.base.types import ScoredVideo
 from gfvad.measure.metrics import roc_auc
 
 SHOWN = 12  # videos in the table, those that cost the most
+SIDES = ("left", "right")
 
 Scores = Mapping[str, np.ndarray]  # video -> [T]
 Labels = Mapping[str, np.ndarray]  # video -> uint8 [T]
@@ -44,13 +45,10 @@ def lost_shares(scores: Scores, labels: Labels) -> dict[str, tuple[float, float]
     pairs = len(normal) * len(abnormal)
     found = {}
     for name, own in labels.items():
-        positive = own.astype(bool)
-        above = len(normal) - 0.5 * sum(
-            np.searchsorted(normal, scores[name][positive], side) for side in ("left", "right")
-        )
-        below = 0.5 * sum(
-            np.searchsorted(abnormal, scores[name][~positive], side) for side in ("left", "right")
-        )
+        positive, z = own.astype(bool), scores[name]
+        # in a sorted list, counted half where level
+        rank = lambda known, x: 0.5 * np.add(*(np.searchsorted(known, x, s) for s in SIDES))
+        above, below = len(normal) - rank(normal, z[positive]), rank(abnormal, z[~positive])
         found[name] = (float(above.sum()) / pairs / 2, float(below.sum()) / pairs / 2)
     return found
 
@@ -73,30 +71,19 @@ def tables(
     runs: Mapping[str, Sequence[Scores]], labels: Labels, classes: Mapping[str, tuple[str, ...]]
 ) -> str:
     """Markdown of both tables. runs: setting -> the scores of each seed."""
-    by_class = {
-        name: [class_auc(scores, labels, classes) for scores in seeds]
-        for name, seeds in runs.items()
-    }
-    first = next(iter(by_class.values()))[0]
+    by_class = [[class_auc(z, labels, classes) for z in seeds] for seeds in runs.values()]
     lines = [["class", "videos", *runs], ["---"] * (2 + len(runs))]
-    for kind, (count, _) in first.items():
-        lines.append(
-            [
-                kind,
-                str(count),
-                *(f"{np.mean([one[kind][1] for one in seeds]):.3f}" for seeds in by_class.values()),
-            ]
-        )
+    for kind, (count, _) in by_class[0][0].items():
+        means = [np.mean([one[kind][1] for one in seeds]) for seeds in by_class]
+        lines.append([kind, str(count), *(f"{mean:.3f}" for mean in means)])
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     by_video = {
         name: {v: np.mean([lost_shares(s, labels)[v] for s in seeds], axis=0) for v in labels}
         for name, seeds in runs.items()
     }
     worst = sorted(labels, key=lambda v: -max(by_video[name][v].sum() for name in runs))[:SHOWN]
-    lines = [
-        ["video", "frames", "abnormal", *(f"{name}: missed / false alarms" for name in runs)],
-        ["---"] * (3 + len(runs)),
-    ]
+    lines = [["video", "frames", "abnormal", *(f"{name}: missed / false alarms" for name in runs)]]
+    lines.append(["---"] * (3 + len(runs)))
     for v in worst:
         cells = (" / ".join(f"{100 * x:.2f}" for x in by_video[name][v]) for name in runs)
         lines.append([v, f"{len(labels[v]):,}", f"{int(labels[v].sum()):,}", *cells])

@@ -25,22 +25,17 @@ def threshold(videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> 
     Else that of the normal videos it was trained on, but at least DEFAULT: a model is surer of what
     it has seen than of anything new. DEFAULT without any.
     """
-    peaks = [float(v.scores.max()) for v in videos if v.label == 0 and v.name in held_out]
+    normal = {v.name: float(v.scores.max()) for v in videos if v.label == 0}
+    peaks = [peak for name, peak in normal.items() if name in held_out]
     if len(peaks) >= ENOUGH:
-        return (
-            float(np.quantile(peaks, QUANTILE)),
-            f"{QUANTILE:.0%} of {len(peaks)} normal videos held out of training stay below",
-        )
-    peaks = [float(v.scores.max()) for v in videos if v.label == 0]
-    if not peaks:
+        rule = f"{QUANTILE:.0%} of {len(peaks)} normal videos held out of training stay below"
+        return float(np.quantile(peaks, QUANTILE)), rule
+    if not normal:
         return DEFAULT, f"{DEFAULT}: no normal training video was scored"
-    value = float(np.quantile(peaks, QUANTILE))
-    return (
-        max(value, DEFAULT),
-        (
-            f"{DEFAULT}, or what {QUANTILE:.0%} of {len(peaks)} normal training videos stay below"
-            f" ({value:.3g}), whichever is higher; none was held out"
-        ),
+    value = float(np.quantile([*normal.values()], QUANTILE))
+    return max(value, DEFAULT), (
+        f"{DEFAULT}, or what {QUANTILE:.0%} of {len(normal)} normal training videos stay below"
+        f" ({value:.3g}), whichever is higher; none was held out"
     )
 
 
@@ -64,16 +59,9 @@ def read_calibration(folder: Path, step: int) -> tuple[float, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not a calibration ({error}); expected what an evaluation writes: evaluate the"
-            " run again (--mode=evaluate)"
+            " run again (gfvad evaluate)"
         ) from None
-    return (
-        (value, rule)
-        if found.get("step") == step
-        else (
-            DEFAULT,
-            (
-                f"{DEFAULT}: {CALIBRATION} is of step {found.get('step')}, not"
-                f" {step if step >= 0 else 'of these weights'}"
-            ),
-        )
-    )
+    if found.get("step") == step:
+        return value, rule
+    own = step if step >= 0 else "of these weights"
+    return DEFAULT, f"{DEFAULT}: {CALIBRATION} is of step {found.get('step')}, not {own}"

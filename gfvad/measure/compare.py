@@ -29,8 +29,8 @@ from scipy import stats
 
 from gfvad.base.types import DataError
 from gfvad.measure import bootstrap
-from gfvad.measure.frames import Runs, compress, labels_from_spans
-from gfvad.measure.metrics import RANKING, ranking_metrics
+from gfvad.measure.frames import compress, labels_from_spans, peak
+from gfvad.measure.metrics import ranking_metrics
 from gfvad.measure.results import find_results, left_out, read_results
 
 METRICS = ("auc", "ap")
@@ -79,12 +79,8 @@ def spread(values: Sequence[float]) -> Spread:
     if len(v) < 2:
         return Spread(float(v.mean()) if len(v) else np.nan, np.nan, (np.nan, np.nan), len(v))
     half = stats.t.ppf(0.5 + LEVEL / 2, len(v) - 1) * v.std(ddof=1) / np.sqrt(len(v))
-    return Spread(
-        float(v.mean()),
-        float(v.std(ddof=1)),
-        (float(max(v.mean() - half, 0.0)), float(min(v.mean() + half, 1.0))),
-        len(v),
-    )
+    interval = float(max(v.mean() - half, 0.0)), float(min(v.mean() + half, 1.0))
+    return Spread(float(v.mean()), float(v.std(ddof=1)), interval, len(v))
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -115,13 +111,9 @@ class Videos:
     def __init__(self, labels: Mapping[str, np.ndarray], resamples: int = RESAMPLES, seed: int = 0):
         """labels: video -> uint8 [T], of the videos whose labels are known; the order of the
         names decides the resamples."""
-        self.labels = {
-            name: np.asarray(x, np.uint8) for name, x in sorted(labels.items()) if len(x)
-        }
-        present = np.array(
-            [[(x == kind).any() for kind in (0, 1)] for x in self.labels.values()]
-        ).reshape(-1, 2)
-        self._drawn = bootstrap.draw(present, resamples, seed)
+        self.labels = {n: np.asarray(x, np.uint8) for n, x in sorted(labels.items()) if len(x)}
+        present = [[(x == kind).any() for kind in (0, 1)] for x in self.labels.values()]
+        self._drawn = bootstrap.draw(np.array(present).reshape(-1, 2), resamples, seed)
 
     def resample(self, scores: Scores, what: str = "scores") -> Resampled:
         """One run, on all videos and on each resample. Raises DataError where a video is missing
@@ -133,29 +125,13 @@ class Videos:
                     f"{what}: video {name!r} has {found} frame scores, expected {len(labels)};"
                     " evaluate the run on this test set"
                 )
-        pooled = bootstrap.pool(
-            [compress(scores[name], labels) for name, labels in self.labels.items()]
-        )
+        pooled = bootstrap.pool([compress(scores[name], x) for name, x in self.labels.items()])
         values = ranking_metrics(bootstrap.counts(pooled))
         drawn = bootstrap.resampled_ranking(pooled, self._drawn, names=METRICS)
-        peaks = bootstrap.pool(
-            [
-                Runs(
-                    np.array([scores[name].max()]),
-                    np.array([x.any()], np.uint8),
-                    np.ones(1, np.int32),
-                )
-                for name, x in self.labels.items()
-            ]
-        )
-        values = {name: values[name] for name in RANKING} | {
-            OF_VIDEOS: ranking_metrics(bootstrap.counts(peaks))["auc"]
-        }
-        return Resampled(
-            values,
-            drawn
-            | {OF_VIDEOS: bootstrap.resampled_ranking(peaks, self._drawn, names=("auc",))["auc"]},
-        )
+        peaks = bootstrap.pool([peak(scores[n], bool(x.any())) for n, x in self.labels.items()])
+        values |= {OF_VIDEOS: ranking_metrics(bootstrap.counts(peaks))["auc"]}
+        of_videos = bootstrap.resampled_ranking(peaks, self._drawn, names=("auc",))
+        return Resampled(values, drawn | {OF_VIDEOS: of_videos["auc"]})
 
 
 def compare(
@@ -170,24 +146,16 @@ def compare(
             " seeds"
         )
     of = lambda runs, seeds: [runs[seed].values[metric] for seed in seeds]
-    t_p, t_interval = paired_t(of(a, both), of(b, both))
+    t_p, ends = paired_t(of(a, both), of(b, both))
     # rates do not differ by more; NaN stays
-    t_interval = tuple(float(np.clip(end, -1.0, 1.0)) for end in t_interval)
+    low, high = (float(np.clip(end, -1.0, 1.0)) for end in ends)
     mean = lambda runs: np.mean([runs[seed].resamples[metric] for seed in both], axis=0)
     differences = mean(a) - mean(b)
-    interval = bootstrap.percentiles(differences) or [np.nan, np.nan]
+    least, most = bootstrap.percentiles(differences) or (np.nan, np.nan)
     difference = float(np.mean(of(a, both)) - np.mean(of(b, both)))
-    return Comparison(
-        metric,
-        spread(of(a, sorted(a))),
-        spread(of(b, sorted(b))),
-        difference,
-        len(both),
-        t_p,
-        t_interval,
-        bootstrap_p(differences),
-        (interval[0], interval[1]),
-    )
+    spreads = spread(of(a, sorted(a))), spread(of(b, sorted(b)))
+    over_videos = bootstrap_p(differences), (least, most)
+    return Comparison(metric, *spreads, difference, len(both), t_p, (low, high), *over_videos)
 
 
 def caveat(videos: int) -> str:
@@ -224,14 +192,10 @@ def find_runs(folder: Path) -> dict[int, Path]:
     return runs
 
 
-def frame_labels(split) -> dict[str, np.ndarray]:
+def labels_of_split(split) -> dict[str, np.ndarray]:
     """Frame labels of the videos of a split whose label is known, video -> uint8 [T]."""
-    metas = (split.meta(i) for i in range(len(split)))
-    return {
-        video.name: labels_from_spans(video.spans, video.num_frames)
-        for video in metas
-        if video.label >= 0
-    }
+    known = [video for video in map(split.meta, range(len(split))) if video.label >= 0]
+    return {video.name: labels_from_spans(video.spans, video.num_frames) for video in known}
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -241,11 +205,8 @@ def number(value: float, signed: bool = False) -> str:
 
 def between(interval: tuple[float, float], signed: bool = False) -> str:
     """'0.8447 to 0.8575'; '-' where undefined."""
-    return (
-        "-"
-        if np.isnan(interval[0])
-        else f"{number(interval[0], signed)} to {number(interval[1], signed)}"
-    )
+    low, high = (number(end, signed) for end in interval)
+    return "-" if np.isnan(interval[0]) else f"{low} to {high}"
 
 
 def p_value(value: float) -> str:

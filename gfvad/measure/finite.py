@@ -21,21 +21,15 @@ Features = Callable[[int], Mapping[str, np.ndarray]]  # index of a video -> {mod
 def reason(scores: np.ndarray, features: Mapping[str, np.ndarray]) -> str:
     """Why a video's scores are left out, with the modality that has the largest values first."""
     bad = int((~np.isfinite(scores)).sum())
+    found = f"{bad:,} of {len(scores):,} scores are not finite numbers"
     if not features:
-        return (
-            f"{bad:,} of {len(scores):,} scores are not finite numbers; expected all of them"
-            " finite: train the model again, it is damaged"
-        )
-    peaks = {
-        m: float(np.abs(np.asarray(x, np.float64)).max(initial=0.0)) for m, x in features.items()
-    }
-    reached = ", ".join(
-        f"{m} {peak:.3g}" for m, peak in sorted(peaks.items(), key=lambda item: -item[1])
-    )
+        return f"{found}; expected all of them finite: train the model again, it is damaged"
+    peak = lambda x: float(np.abs(np.asarray(x, np.float64)).max(initial=0.0))
+    peaks = sorted(((m, peak(x)) for m, x in features.items()), key=lambda item: -item[1])
+    reached = ", ".join(f"{m} {top:.3g}" for m, top in peaks)
     return (
-        f"{bad:,} of {len(scores):,} scores are not finite numbers; its features reach {reached};"
-        " expected all scores finite: extract the first of these modalities again, on the scale of"
-        " training"
+        f"{found}; its features reach {reached}; expected all scores finite: extract the first of"
+        " these modalities again, on the scale of training"
     )
 
 

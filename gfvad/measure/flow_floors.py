@@ -21,16 +21,13 @@ FLOORS = (  # name, frames of the median, window positions of the mean
 )
 
 
-def flow_windows(magnitude: np.ndarray) -> np.ndarray:
-    """Cell means of flow magnitude [T, a, b] -> means over 2 x 2 cells at every position [T, a -
-    1, b - 1]."""
-    m = magnitude.astype(np.float32)
-    return 0.25 * (m[:, :-1, :-1] + m[:, 1:, :-1] + m[:, :-1, 1:] + m[:, 1:, 1:])
-
-
 def flow_floor(magnitude: np.ndarray, frames: int, side: int) -> np.ndarray:
-    """Map of a floor [T, a - 1, b - 1] of one video; its frame scores are the largest value of
-    each frame."""
-    x = flow_windows(magnitude)
+    """Cell means of flow magnitude [T, a, b] -> map of a floor [T, a - 1, b - 1] of one video; its
+    frame scores are the largest value of each frame."""
+    m = magnitude.astype(np.float32)
+    x = 0.25 * (m[:, :-1, :-1] + m[:, 1:, :-1] + m[:, :-1, 1:] + m[:, 1:, 1:])
     x = median_filter(x, (frames, 1, 1), mode="reflect") if frames > 1 else x
-    return uniform_filter(x, (1, side, side), mode="reflect") if side > 1 else x
+    if side == 1:
+        return x
+    # the library's stubs know one size alone
+    return uniform_filter(x, (1, side, side), mode="reflect")  # pyright: ignore[reportArgumentType]

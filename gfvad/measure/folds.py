@@ -35,23 +35,17 @@ def read_fold(folder: Path, metric: str) -> tuple[str, dict[str, dict[int, float
     """(base setting, {setting: {seed: value}}) of one ablation. Raises DataError for a folder
     without one, or without the metric."""
     try:
-        base = read_json(folder / "sweep.json", "that of gfvad.ablate")["base"]
-        rows = [
-            row
-            for _, row in read_table(
-                folder / "ablation.csv", ("setting", "seed", "metric", "value", *HEADLINE)
-            )
-        ]
-        found: dict[str, dict[int, float]] = {}
+        base = read_json(folder / "sweep.json", "that of gfvad ablate")["base"]
+        columns = ("setting", "seed", "metric", "value", *HEADLINE)
+        rows = [row for _, row in read_table(folder / "ablation.csv", columns)]
+        wanted, found = {**HEADLINE, "metric": metric}, dict[str, dict[int, float]]()
         for row in rows:
-            if row["metric"] == metric and all(
-                row[key] == value for key, value in HEADLINE.items()
-            ):
+            if all(row[key] == value for key, value in wanted.items()):
                 found.setdefault(row["setting"], {})[int(row["seed"])] = float(row["value"])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"{folder}: no finished ablation ({error}); expected sweep.json and ablation.csv of"
-            " gfvad.ablate"
+            " gfvad ablate"
         ) from None
     if base not in found:
         raise DataError(
@@ -68,69 +62,42 @@ def join(folders: Sequence[Path], metric: str) -> list[Joined]:
         raise ConfigError(f"{len(folders)} folds: expected the folders of two ablations or more")
     folds = [read_fold(folder, metric) for folder in folders]
     base, first = folds[0]
-    names = [
-        base,
-        *(name for name in first if name != base and all(name in values for _, values in folds)),
-    ]
+    everywhere = [name for name in first if all(name in values for _, values in folds)]
+    names = dict.fromkeys((base, *everywhere))
     for folder, (own, values) in zip(folders, folds):
-        if own != base or any(
-            values[name].keys() != first[name].keys() for name in names if name in values
-        ):
+        differ = [n for n in names if n in values and values[n].keys() != first[n].keys()]
+        if own != base or differ:
             raise DataError(
                 f"{folder}: base {own!r}, seeds {sorted(values.get(base, ()))}; expected those of"
                 f" {folders[0]}: {base!r}, {sorted(first[base])}"
             )
-    tables = {
-        name: np.array(
-            [[values[name][seed] for seed in sorted(first[name])] for _, values in folds]
-        )
-        for name in names
-    }
-    made = []
-    for name, table in tables.items():
-        own, other = table.mean(1), tables[base].mean(1)
-        made.append(
-            Joined(
-                name,
-                table,
-                *(
-                    (math.nan, math.nan)
-                    if name == base
-                    else (float((own - other).mean()), paired_t(own, other)[0])
-                ),
-            )
-        )
+    made: list[Joined] = []
+    for name in names:
+        seeds = sorted(first[name])
+        values = np.array([[values[name][seed] for seed in seeds] for _, values in folds])
+        difference, p = math.nan, math.nan
+        if made:
+            own, other = values.mean(1), made[0].values.mean(1)
+            difference, p = float((own - other).mean()), paired_t(own, other)[0]
+        made.append(Joined(name, values, difference, p))
     return made
 
 
-def table(joined: Sequence[Joined], metric: str) -> str:
+def joined_table(joined: Sequence[Joined], metric: str) -> str:
     """Markdown."""
     folds, seeds = joined[0].values.shape
-    lines = [
-        (
-            f"## {'AUC of whole videos by their peaks' if metric == OF_VIDEOS else metric.upper()},"
-            f" {folds} folds x {seeds} seeds"
-        ),
-        "",
-        (
-            "| setting | values | mean ± sd | of each fold | difference | folds below the base | p,"
-            " t-test over folds |"
-        ),
-        "|---|---|---|---|---|---|---|",
-    ]
+    name = "AUC of whole videos by their peaks" if metric == OF_VIDEOS else metric.upper()
+    header = "setting | values | mean ± sd | of each fold | difference | folds below the base"
+    lines = [f"## {name}, {folds} folds x {seeds} seeds", ""]
+    lines += [f"| {header} | p, t-test over folds |", "|---|---|---|---|---|---|---|"]
     base = joined[0].values.mean(1)
     for one in joined:
-        own = one.values.mean(1)
-        rest = (
-            "| | | |"
-            if one is joined[0]
-            else (
-                f"| {number(one.difference, signed=True)} | {(own < base).sum()} of {folds} |"
-                f" {p_value(one.p)} |"
-            )
-        )
+        own, v, rest = one.values.mean(1), one.values, "| | | |"
+        if one is not joined[0]:
+            below = f"{(own < base).sum()} of {folds}"
+            rest = f"| {number(one.difference, signed=True)} | {below} | {p_value(one.p)} |"
         lines.append(
-            f"| `{one.name}` | {one.values.size} | {one.values.mean():.4f} ±"
-            f" {one.values.std(ddof=1):.4f} | {', '.join(f'{v:.4f}' for v in own)} {rest}"
+            f"| `{one.name}` | {v.size} | {v.mean():.4f} ± {v.std(ddof=1):.4f} |"
+            f" {', '.join(f'{mean:.4f}' for mean in own)} {rest}"
         )
     return "\n".join(lines)

@@ -57,6 +57,18 @@ def labels_from_spans(spans: np.ndarray, num_frames: int) -> np.ndarray:
     return labels
 
 
+def spans_of(labels: np.ndarray) -> np.ndarray:
+    """Frame labels [T] -> int64 [S, 2], the maximal runs of non-zero labels as half-open spans."""
+    edges = np.diff(np.concatenate([[0], (np.asarray(labels) != 0).astype(np.int8), [0]]))
+    both = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return np.stack(both, axis=1).astype(np.int64)
+
+
+def peak(scores: np.ndarray, abnormal: bool) -> Runs:
+    """A whole video as one entry: its highest score, and whether it is abnormal."""
+    return Runs(np.array([scores.max()]), np.array([abnormal], np.uint8), np.ones(1, np.int32))
+
+
 def compress(scores: np.ndarray, labels: np.ndarray) -> Runs:
     """Scores [T] and labels [T] -> Runs [E], in time order; raises DataError where the lengths
     differ."""

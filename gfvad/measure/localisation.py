@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gfvad.base.types import DataError, ScoredVideo
+from gfvad.measure.frames import spans_of
 from gfvad.measure.metrics import cumulative_counts
 
 IOUS = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -40,12 +41,6 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return overlap / np.maximum(union, 1)
 
 
-def runs_above(scores: np.ndarray, level: float) -> np.ndarray:
-    """Maximal runs of scores [T] >= level -> half-open [A, 2]."""
-    edges = np.diff(np.r_[False, scores >= level, False].astype(np.int8))
-    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
-
-
 def proposals(scores: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """Scores [T] -> spans [A, 2] and confidences [A], suppressed, highest confidence first.
     floor: lowest score of the whole set."""
@@ -54,7 +49,7 @@ def proposals(scores: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]
     low, high = float(scores.min()), float(scores.max())
     # the top level may be rounded above the maximum, which would propose nothing for it
     levels = [min(low + level * (high - low), high) for level in LEVELS]
-    spans = np.unique(np.concatenate([runs_above(scores, level) for level in levels]), axis=0)
+    spans = np.unique(np.concatenate([spans_of(scores >= level) for level in levels]), axis=0)
     total = np.r_[0.0, np.cumsum(scores, dtype=np.float64)]
     start, end = spans.T
     length = end - start
@@ -81,11 +76,8 @@ def suppress(spans: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.
 def is_of_class(video: ScoredVideo, name: str) -> np.ndarray:
     """bool [S]: spans of class `name`. A span whose own class is unknown counts for every class
     of its video."""
-    if name not in video.classes:
-        return np.array([c == name for c in video.span_classes], bool).reshape(-1)
-    return np.array(
-        [c == name or c not in video.classes for c in video.span_classes], bool
-    ).reshape(-1)
+    unknown = lambda c: name in video.classes and c not in video.classes
+    return np.array([c == name or unknown(c) for c in video.span_classes], bool).reshape(-1)
 
 
 def detection_ap(
@@ -109,11 +101,8 @@ def detection_ap(
         confidence.append(conf)
         hit.append(hits)
     counts = cumulative_counts(np.concatenate(confidence), np.concatenate(hit))
-    steps = np.diff(np.r_[0, counts.positives])
-    return float(
-        np.sum(steps * counts.positives / np.maximum(counts.positives + counts.negatives, 1))
-        / n_true
-    )
+    steps, every = np.diff(np.r_[0, counts.positives]), counts.positives + counts.negatives
+    return float(np.sum(steps * counts.positives / np.maximum(every, 1)) / n_true)
 
 
 def mean_average_precision(
@@ -129,13 +118,10 @@ def mean_average_precision(
     """
     # [S, 2]: annotations may run on
     cut = [np.minimum(np.asarray(v.spans, np.int64).reshape(-1, 2), len(v.scores)) for v in videos]
-    if class_scores is None:
-        tasks = [([v.scores for v in videos], cut)]
-    else:
-        tasks = [
-            (list(scores), [c[is_of_class(v, name)] for v, c in zip(videos, cut)])
-            for name, scores in class_scores.items()
-        ]
+    tasks = [([v.scores for v in videos], cut)]
+    if class_scores is not None:
+        own = lambda name: [c[is_of_class(v, name)] for v, c in zip(videos, cut)]
+        tasks = [(list(scores), own(name)) for name, scores in class_scores.items()]
     values: dict[float, list[float]] = {iou: [] for iou in ious}
     for scores, truth in tasks:
         if [len(s) for s in scores] != [len(v.scores) for v in videos]:
@@ -148,7 +134,5 @@ def mean_average_precision(
         found = [proposals(np.asarray(s, np.float64), floor) for s in scores]
         for iou in ious:
             values[iou].append(detection_ap(found, truth, iou))
-    return {
-        iou: float(np.nanmean(v)) if not np.isnan(v).all() else float("nan")
-        for iou, v in values.items()
-    }
+    mean = lambda v: float("nan") if np.isnan(v).all() else float(np.nanmean(v))
+    return {iou: mean(v) for iou, v in values.items()}

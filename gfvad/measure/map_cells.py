@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy.ndimage import label
@@ -43,7 +43,12 @@ class Cells(NamedTuple):
     track: np.ndarray  # int64 [R] track of each region, 0 .. tracks - 1
 
 
-def check(videos: Sequence[MappedVideo], resize: str) -> None:
+def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """(int [T, H, W] 0 outside and 1 .. n in a region of its frame, n) of a mask [T, H, W]."""
+    return cast(tuple[np.ndarray, int], label(mask, WITHIN_FRAME))
+
+
+def check_maps(videos: Sequence[MappedVideo], resize: str) -> None:
     """Raises DataError for no video, a repeated name, shapes that do not fit, maps finer than
     masks or not finite, an unknown resize."""
     if resize not in RESIZES:
@@ -56,14 +61,8 @@ def check(videos: Sequence[MappedVideo], resize: str) -> None:
         if v.name in names:
             raise DataError(f"video {v.name!r} has score maps twice: expected every video once")
         names.add(v.name)
-        if (
-            len(m) != 3
-            or len(t) != 3
-            or m[0] != t[0]
-            or not np.prod(m)
-            or m[1] > t[1]
-            or m[2] > t[2]
-        ):
+        fit = len(m) == len(t) == 3 and m[0] == t[0] and m[1] <= t[1] and m[2] <= t[2]
+        if not fit or not np.prod(m):
             raise DataError(
                 f"video {v.name!r}: maps {m} and masks {t}, expected [T, h, w] and [T, H, W] with T"
                 " >= 1, 1 <= h <= H, 1 <= w <= W"
@@ -81,11 +80,8 @@ def _axis_linear(values: np.ndarray, size: int, axis: int) -> np.ndarray:
     n = values.shape[axis]
     place = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1)
     low = np.minimum(place.astype(np.int64), max(n - 2, 0))
-    share = (
-        (place - low)
-        .astype(values.dtype)
-        .reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    )
+    shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+    share = (place - low).astype(values.dtype).reshape(shape)
     first, second = np.take(values, low, axis), np.take(values, np.minimum(low + 1, n - 1), axis)
     return first + share * (second - first)
 
@@ -108,9 +104,8 @@ def _tracks(labels: np.ndarray, n: int) -> np.ndarray:
     region."""
     both = (labels[:-1] > 0) & (labels[1:] > 0)
     a, b = labels[:-1][both] - 1, labels[1:][both] - 1
-    return connected_components(
-        coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n)), directed=False
-    )[1].astype(np.int64)
+    links = coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n))
+    return connected_components(links, directed=False)[1].astype(np.int64)
 
 
 def cells(video: MappedVideo, resize: str = "nearest") -> Cells:
@@ -118,7 +113,7 @@ def cells(video: MappedVideo, resize: str = "nearest") -> Cells:
     pixels, not as frames."""
     maps, masks = np.asarray(video.maps), np.asarray(video.masks, bool)
     height, width = masks.shape[1:] if resize == "bilinear" else maps.shape[1:]
-    labels, n = label(masks, WITHIN_FRAME)  # [T, H, W]
+    labels, n = components(masks)
     t, y, x = np.nonzero(labels)  # [pixels of truth] each
     rows, columns = cell_of(masks.shape[1], height), cell_of(masks.shape[2], width)
     cell = (t * height + rows[y]) * width + columns[x]
@@ -126,15 +121,8 @@ def cells(video: MappedVideo, resize: str = "nearest") -> Cells:
     pixels = np.outer(np.bincount(rows), np.bincount(columns))
     cell, region = np.divmod(pairs, max(n, 1))
     area = np.bincount(region, shared, n).astype(np.int64)
-    return Cells(
-        maps,
-        pixels,
-        cell,
-        region,
-        shared.astype(np.int64),
-        area,
-        _tracks(labels, n) if n else np.zeros(0, np.int64),
-    )
+    tracks = _tracks(labels, n) if n else np.zeros(0, np.int64)
+    return Cells(maps, pixels, cell, region, shared.astype(np.int64), area, tracks)
 
 
 def values(c: Cells) -> np.ndarray:
@@ -142,7 +130,7 @@ def values(c: Cells) -> np.ndarray:
     return c.maps if c.maps.shape[1:] == c.pixels.shape else bilinear(c.maps, *c.pixels.shape)
 
 
-def _true_pixels(c: Cells) -> tuple[np.ndarray, np.ndarray]:
+def true_pixels(c: Cells) -> tuple[np.ndarray, np.ndarray]:
     """(cells that hold truth [A] as index into the flat maps, ascending; their pixels of truth
     [A])."""
     where, inverse = np.unique(c.cell, return_inverse=True)

@@ -29,7 +29,7 @@ class Counts(NamedTuple):
     negatives: np.ndarray  # [K] weight of negatives with score >= threshold (false positives)
 
 
-def check(scores, labels, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def checked(scores, labels, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One-dimensional scores [E], bool labels [E] and weights [E] (ones by default; integers stay
     integers).
 
@@ -62,8 +62,8 @@ def check(scores, labels, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def cumulative_counts(scores, labels, weights=None) -> Counts:
     """Counts of scores [E] against labels [E]; ties share one threshold, entries of weight 0
-    count for nothing. Raises as `check`."""
-    scores, labels, weights = check(scores, labels, weights)
+    count for nothing. Raises as `checked`."""
+    scores, labels, weights = checked(scores, labels, weights)
     if (weights == 0).any():
         keep = weights > 0
         scores, labels, weights = scores[keep], labels[keep], weights[keep]
@@ -74,11 +74,7 @@ def cumulative_counts(scores, labels, weights=None) -> Counts:
 def counts_of_sorted(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Counts:
     """Counts of scores [E] that descend and weights [E] above 0; nothing is checked."""
     # [K] index of the last entry of each distinct score
-    last = (
-        np.r_[np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1]
-        if len(scores)
-        else np.zeros(0, np.int64)
-    )
+    last = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True][: len(scores)])
     wide = np.int64 if np.issubdtype(weights.dtype, np.integer) else np.float64
     positives = np.cumsum(weights * labels, dtype=wide)[last]
     return Counts(scores[last], positives, np.cumsum(weights, dtype=wide)[last] - positives)
@@ -91,12 +87,8 @@ def _with_origin(counts: np.ndarray) -> np.ndarray:
 
 def _ratio(a, b):
     """a / b, NaN where b is 0."""
-    return np.divide(
-        a,
-        b,
-        out=np.full(np.broadcast_shapes(np.shape(a), np.shape(b)), np.nan),
-        where=np.asarray(b) != 0,
-    )
+    out = np.full(np.broadcast_shapes(np.shape(a), np.shape(b)), np.nan)
+    return np.divide(a, b, out=out, where=np.asarray(b) != 0)
 
 
 def _precision(tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
@@ -157,36 +149,35 @@ def ranking_metrics(counts: Counts) -> dict[str, float]:
     """Every metric of RANKING at once; NaN for each where only one class is present."""
     if not len(counts.positives):
         return dict.fromkeys(RANKING, float("nan"))
-    return {
-        name: float(metric(counts.positives, counts.negatives)) for name, metric in RANKING.items()
-    }
+    values = {name: metric(counts.positives, counts.negatives) for name, metric in RANKING.items()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def roc_auc(scores, labels, weights=None) -> float:
     """Area under the ROC curve of scores [E] (weights: frames an entry stands for); NaN with one
-    class. Raises as `check`."""
+    class. Raises as `checked`."""
     return ranking_metrics(cumulative_counts(scores, labels, weights))["auc"]
 
 
 def average_precision(scores, labels, weights=None) -> float:
     """Step-wise average precision, as scikit-learn's `average_precision_score`; NaN with one
-    class. Raises as `check`."""
+    class. Raises as `checked`."""
     return ranking_metrics(cumulative_counts(scores, labels, weights))["ap"]
 
 
 def pr_trapezoid(scores, labels, weights=None) -> float:
     """`auc(recall, precision)` of the published XD-Violence code; optimistic between thresholds;
-    NaN with one class. Raises as `check`."""
+    NaN with one class. Raises as `checked`."""
     return ranking_metrics(cumulative_counts(scores, labels, weights))["pr_trapezoid"]
 
 
 def equal_error_rate(scores, labels, weights=None) -> float:
-    """Rate at which misses equal false alarms; NaN with one class. Raises as `check`."""
+    """Rate at which misses equal false alarms; NaN with one class. Raises as `checked`."""
     return ranking_metrics(cumulative_counts(scores, labels, weights))["eer"]
 
 
 def false_alarm_rate(scores, weights=None, threshold: float = 0.5) -> float:
     """Share of frames of NORMAL videos with score >= threshold (Sultani et al. 2018); NaN
-    without frames. Raises as `check`."""
-    scores, _, weights = check(scores, np.zeros(len(scores), np.uint8), weights)
+    without frames. Raises as `checked`."""
+    scores, _, weights = checked(scores, np.zeros(len(scores), np.uint8), weights)
     return float(_ratio(np.sum(weights[scores >= threshold]), np.sum(weights)))

@@ -27,20 +27,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import label
 
 from gfvad.measure import bootstrap
 from gfvad.measure.frames import Runs, compress
 from gfvad.measure.map_cells import (
-    WITHIN_FRAME,
     Cells,
     MappedVideo,
-    _true_pixels,
     cells,
-    check,
+    check_maps,
+    components,
+    true_pixels,
     values,
 )
-from gfvad.measure.protocols import HEADLINE, Record, micro
+from gfvad.measure.protocols import HEADLINE, Record, micro, record
 
 PIXEL_SHARE = 0.4  # of a frame's abnormal pixels that have to be detected (Mahadevan et al. 2010)
 ALPHA = 0.1  # share of a track's regions that have to be detected (Ramachandra & Jones 2020)
@@ -57,10 +56,8 @@ def pixel_auc_of(parts: Sequence[Cells]) -> float:
     normal one): the abnormal pixels of all videos are looked up among the sorted normal ones of one
     video after the other, so that bilinear maps of a whole set need not fit memory.
     """
-    truth = [_true_pixels(c) for c in parts]
-    scores = np.concatenate(
-        [values(c).ravel()[where] for c, (where, _) in zip(parts, truth, strict=True)]
-    )
+    truth = [true_pixels(c) for c in parts]
+    scores = np.concatenate([values(c).ravel()[where] for c, (where, _) in zip(parts, truth)])
     # [A] pixels; their products leave int64
     weights = np.concatenate([true for _, true in truth]).astype(np.float64)
     order = np.argsort(scores)
@@ -72,16 +69,8 @@ def pixel_auc_of(parts: Sequence[Cells]) -> float:
         order = np.argsort(flat)
         flat, sums = flat[order], np.r_[0, np.cumsum(other[order])]
         # each abnormal pixel: normal pixels below it and half of those level with it
-        below += (
-            float(
-                weights
-                @ (
-                    sums[np.searchsorted(flat, scores)]
-                    + sums[np.searchsorted(flat, scores, "right")]
-                )
-            )
-            / 2
-        )
+        both = sums[np.searchsorted(flat, scores)] + sums[np.searchsorted(flat, scores, "right")]
+        below += float(weights @ both) / 2
         normal += int(sums[-1])
     return below / (float(weights.sum()) * normal) if normal and len(weights) else float("nan")
 
@@ -96,7 +85,7 @@ def criterion_scores(c: Cells, share: float = PIXEL_SHARE) -> Runs:
     frames, per_frame = len(c.maps), c.pixels.size
     flat = values(c).reshape(frames, -1)
     scores = flat.max(axis=1).astype(np.float64)
-    where, true = _true_pixels(c)
+    where, true = true_pixels(c)
     edges = np.searchsorted(where, np.arange(frames + 1) * per_frame)
     labels = np.diff(edges) > 0
     for t in np.flatnonzero(labels):
@@ -138,13 +127,12 @@ def region_counts(
     maps, of_track = values(c), np.bincount(c.track)
     pixels = np.broadcast_to(c.pixels, maps.shape).ravel() if np.ptp(c.pixels) else None
     for k, cut in enumerate(cuts):
-        labels, n = label(maps >= cut, WITHIN_FRAME)
+        labels, n = components(maps >= cut)
         flat = labels.ravel()
         hit = flat[c.cell]  # [Z] detected region at each pair, 0 for none
         on = hit > 0
-        pairs, inverse = np.unique(
-            hit[on] * np.int64(len(c.area)) + c.region[on], return_inverse=True
-        )
+        number = hit[on] * np.int64(len(c.area)) + c.region[on]
+        pairs, inverse = np.unique(number, return_inverse=True)
         shared = np.bincount(inverse, c.shared[on], len(pairs))
         one, true = np.divmod(pairs, max(len(c.area), 1))
         area = np.bincount(flat) * c.pixels.flat[0] if pixels is None else np.bincount(flat, pixels)
@@ -200,10 +188,8 @@ def _criteria(
     parts: Sequence[Cells], count: int, resamples: int, seed: int
 ) -> dict[str, tuple[float, list[float] | None]]:
     """Metric of CRITERIA -> (value of all videos pooled, its 95 % interval over videos)."""
-    # [V, 3]
-    totals = np.array(
-        [[len(c.maps), len(c.area), len(np.unique(c.track))] for c in parts], np.float64
-    )
+    sizes = [[len(c.maps), len(c.area), len(np.unique(c.track))] for c in parts]
+    totals = np.array(sizes, np.float64)  # [V, 3]
     if not totals[:, 1].any():
         return dict.fromkeys(CRITERIA, (float("nan"), None))
     cuts = thresholds([c.maps for c in parts], count)
@@ -226,8 +212,8 @@ def _criteria(
 
 
 def pixel_auc(videos: Sequence[MappedVideo], resize: str = "nearest") -> float:
-    """ROC AUC over all pixels, see `pixel_auc_of`. Raises as `check`."""
-    check(videos, resize)
+    """ROC AUC over all pixels, see `pixel_auc_of`. Raises as `check_maps`."""
+    check_maps(videos, resize)
     return pixel_auc_of([cells(v, resize) for v in videos])
 
 
@@ -235,13 +221,13 @@ def pixel_level_criterion(
     videos: Sequence[MappedVideo], resize: str = "nearest"
 ) -> tuple[float, float]:
     """(AUC, EER) of frames under the pixel-level criterion (Mahadevan et al. 2010; Li et al. 2014).
-    Raises as `check`.
+    Raises as `check_maps`.
 
     An abnormal frame is a true positive where at least PIXEL_SHARE of its abnormal pixels are
     detected, a normal frame a false positive where any pixel is. False detections in abnormal
     frames cost nothing: a map that marks whole frames does as well as its frame scores.
     """
-    check(videos, resize)
+    check_maps(videos, resize)
     found = micro([criterion_scores(cells(v, resize)) for v in videos], 0, 0)
     return found["auc"][0], found["eer"][0]
 
@@ -250,8 +236,8 @@ def rbdc_tbdc(
     videos: Sequence[MappedVideo], resize: str = "nearest", count: int = THRESHOLDS
 ) -> tuple[float, float]:
     """(RBDC, TBDC) of `count` thresholds: areas of `area_to_one` over true regions and over
-    tracks. Raises as `check`."""
-    check(videos, resize)
+    tracks. Raises as `check_maps`."""
+    check_maps(videos, resize)
     found = _criteria([cells(v, resize) for v in videos], count, 0, 0)
     return found["rbdc"][0], found["tbdc"][0]
 
@@ -269,9 +255,9 @@ def records(
     CRITERIA; maps as they come.
 
     resamples, seed: of the intervals over videos, which pixel_auc goes without. Raises DataError as
-    `check`.
+    `check_maps`.
     """
-    check(videos, resize)
+    check_maps(videos, resize)
     parts = [cells(v, resize) for v in videos]
     frames = micro([criterion_scores(c) for c in parts], resamples, seed)
     found = {
@@ -280,9 +266,6 @@ def records(
         "pixel_criterion_eer": frames["eer"],
         **_criteria(parts, count, resamples, seed),
     }
-    shared = {**HEADLINE, "checkpoint": checkpoint}
-    size = {"n_videos": len(videos), "n_frames": sum(len(v.maps) for v in videos)}
-    return [
-        {"metric": m, **shared, "value": None if np.isnan(v) else float(v), "ci95": ci, **size}
-        for m, (v, ci) in found.items()
-    ]
+    protocol = {**HEADLINE, "checkpoint": checkpoint}
+    size = len(videos), sum(len(v.maps) for v in videos)
+    return [record(protocol, m, v, ci, size) for m, (v, ci) in found.items()]

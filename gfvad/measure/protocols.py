@@ -32,7 +32,7 @@ import numpy as np
 
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.measure import bootstrap
-from gfvad.measure.frames import Runs, compress, labels_from_spans
+from gfvad.measure.frames import Runs, compress, labels_from_spans, peak
 from gfvad.measure.localisation import is_of_class, mean_average_precision
 from gfvad.measure.metrics import RANKING, cumulative_counts, false_alarm_rate, ranking_metrics
 from gfvad.measure.score_shapes import causal_ema, gaussian, min_max, none, training_statistics
@@ -73,14 +73,9 @@ def macro(
         return {name: (float("nan"), None) for name in RANKING}
     rows = []
     for r in runs:
-        low, high = r.scores.min() - 1, r.scores.max() + 1
-        rows.append(
-            ranking_metrics(
-                cumulative_counts(
-                    np.r_[r.scores, low, high], np.r_[r.labels, 0, 1], np.r_[r.weights, 1, 1]
-                )
-            )
-        )
+        scores = np.r_[r.scores, r.scores.min() - 1, r.scores.max() + 1]
+        counts = cumulative_counts(scores, np.r_[r.labels, 0, 1], np.r_[r.weights, 1, 1])
+        rows.append(ranking_metrics(counts))
     drawn = bootstrap.draw(np.ones((len(rows), 2), bool), resamples, seed)
     table = {name: np.array([row[name] for row in rows]) for name in RANKING}  # [V] each
     return {
@@ -124,7 +119,7 @@ def transform(
     return np.ldexp(np.round(mantissa * 2.0**40), exponent - 40)
 
 
-def check(videos: Sequence[ScoredVideo]) -> None:
+def check_scored(videos: Sequence[ScoredVideo]) -> None:
     """Raises DataError for no video, a repeated name, an empty one, scores not finite, or labels
     missing, too short or too long."""
     if not videos:
@@ -156,51 +151,38 @@ def one_class_each(videos: Sequence[ScoredVideo]) -> bool:
 def class_runs(video: ScoredVideo, name: str) -> Runs:
     """Runs of a video with class `name` positive and the abnormal frames of other classes left
     out."""
-    own = labels_from_spans(
-        np.asarray(video.spans).reshape(-1, 2)[is_of_class(video, name)], len(video.labels)
-    ).astype(bool)
+    spans = np.asarray(video.spans).reshape(-1, 2)[is_of_class(video, name)]
+    own = labels_from_spans(spans, len(video.labels)).astype(bool)
     abnormal = np.asarray(video.labels, bool)
     keep = own | ~abnormal
     return compress(np.asarray(video.scores)[keep], (own & abnormal)[keep])
 
 
 def false_alarms(
-    videos: Sequence[ScoredVideo], runs: Sequence[Runs], resamples: int, seed: int
-) -> Record | None:
-    """far@0.5 over normal videos; None without one, or where scores leave [0, 1] so that 0.5
-    means nothing."""
-    normal = [r for v, r in zip(videos, runs, strict=True) if v.label == 0]
-    if not normal or any(r.scores.min() < 0 or r.scores.max() > 1 for r in runs):
-        return None
+    protocol: Mapping[str, str], normal: Sequence[Runs], resamples: int, seed: int
+) -> Record:
+    """far@0.5 over normal videos, at least one."""
     frames = np.array([r.weights.sum() for r in normal], np.float64)  # [V]
-    alarms = (
-        np.array([false_alarm_rate(r.scores, r.weights, FAR_THRESHOLD) for r in normal]) * frames
-    )
+    rates = np.array([false_alarm_rate(r.scores, r.weights, FAR_THRESHOLD) for r in normal])
+    alarms = rates * frames
     drawn = bootstrap.draw(np.ones((len(normal), 2), bool), resamples, seed)
     value = float(alarms.sum() / frames.sum())
     interval = bootstrap.interval(value, bootstrap.resampled_ratio(alarms, frames, drawn), drawn)
-    return {
-        "metric": f"far@{FAR_THRESHOLD:g}",
-        "value": value,
-        "ci95": interval,
-        "n_videos": len(normal),
-        "n_frames": int(frames.sum()),
-    }
+    return record(protocol, f"far@{FAR_THRESHOLD:g}", value, interval, size_of(normal))
 
 
-def _record(
-    protocol: Mapping[str, str], metric: str, value: float, ci95, runs: Sequence[Runs]
+def size_of(runs: Sequence[Runs]) -> tuple[int, int]:
+    """(videos, frames)."""
+    return len(runs), int(sum(r.weights.sum() for r in runs))
+
+
+def record(
+    protocol: Mapping[str, str], metric: str, value: float, ci95, size: tuple[int, int]
 ) -> Record:
+    """One value, with its interval; size: the videos and frames it was taken over."""
     defined = None if np.isnan(value) else float(value)
-    frames = int(sum(r.weights.sum() for r in runs))
-    return {
-        "metric": metric,
-        **protocol,
-        "value": defined,
-        "ci95": ci95,
-        "n_videos": len(runs),
-        "n_frames": frames,
-    }
+    found = {"value": defined, "ci95": ci95, "n_videos": size[0], "n_frames": size[1]}
+    return {"metric": metric, **protocol, **found}
 
 
 def extra_records(
@@ -214,30 +196,26 @@ def extra_records(
     spans exist and it says something."""
     records = []
     inside = not one_class_each(videos)
+
+    def add(name: str, metric: str, runs: Sequence[Runs]) -> None:
+        found = micro(runs, resamples, seed)[metric]
+        records.append(record(protocol, name, *found, size_of(runs)))
+
     abnormal = [compress(v.scores, v.labels) for v in videos if v.label == 1]
     if abnormal and inside:
-        records.append(
-            _record(protocol, "auc_abnormal", *micro(abnormal, resamples, seed)["auc"], abnormal)
-        )
+        add("auc_abnormal", "auc", abnormal)
     if {v.label for v in videos} >= {0, 1}:
-        peaks = [
-            Runs(np.array([v.scores.max()]), np.array([v.label], np.uint8), np.array([1], np.int32))
-            for v in videos
-            if v.label in (0, 1)
-        ]
-        records.append(_record(protocol, "auc_video", *micro(peaks, resamples, seed)["auc"], peaks))
+        known = [v for v in videos if v.label in (0, 1)]
+        add("auc_video", "auc", [peak(v.scores, bool(v.label)) for v in known])
     for name in sorted({c for v in videos for c in v.classes}):
-        runs = [class_runs(v, name) for v in videos if v.label == 0 or name in v.classes]
-        records.append(
-            _record(protocol, f"class_ap/{name}", *micro(runs, resamples, seed)["ap"], runs)
-        )
+        own = [v for v in videos if v.label == 0 or name in v.classes]
+        add(f"class_ap/{name}", "ap", [class_runs(v, name) for v in own])
     if inside and any(len(v.spans) for v in videos):
         values = mean_average_precision(videos, class_scores=class_scores)
-        runs = [compress(v.labels, v.labels) for v in videos]
-        named = {f"map@{iou:g}": value for iou, value in values.items()} | {
-            "map@avg": float(np.mean(list(values.values())))
-        }
-        records += [_record(protocol, name, value, None, runs) for name, value in named.items()]
+        size = len(videos), sum(len(v.labels) for v in videos)
+        named = {f"map@{iou:g}": value for iou, value in values.items()}
+        named |= {"map@avg": float(np.mean(list(values.values())))}
+        records += [record(protocol, name, value, None, size) for name, value in named.items()]
     return records
 
 
@@ -257,10 +235,10 @@ def protocol_matrix(
     scores on the training split; None, or a std of 0 (a model that scores everything alike), leaves
     the normalisation 'train' out. checkpoint: the rule that chose the weights (last, best,
     best-on-test, a step). seed: of the resamples.
-    Raises DataError as `check`, and for statistics that are not finite.
+    Raises DataError as `check_scored`, and for statistics that are not finite.
     """
     videos = list(videos)
-    check(videos)
+    check_scored(videos)
     if train_stats is not None and not np.isfinite(train_stats).all():
         raise DataError(
             f"training statistics: mean {train_stats[0]}, std {train_stats[1]}, expected numbers;"
@@ -268,6 +246,8 @@ def protocol_matrix(
         )
     records: list[Record] = []
     inside = not one_class_each(videos)
+    stats, resamples = train_stats or (0.0, 1.0), eval_cfg.bootstrap
+    plain = {**HEADLINE, "checkpoint": checkpoint}
     for normalisation in NORMALISATIONS:
         if normalisation == "minmax" and not inside:
             continue
@@ -275,45 +255,29 @@ def protocol_matrix(
             continue
         for smoothing, chosen in smoothing_names(eval_cfg).items():
             runs = []  # lets go of the last protocol's before the next are made
-            runs = [
-                compress(
-                    transform(v.scores, normalisation, chosen, train_stats or (0.0, 1.0)), v.labels
-                )
-                for v in videos
-            ]
+            made = (transform(v.scores, normalisation, chosen, stats) for v in videos)
+            runs = [compress(z, v.labels) for z, v in zip(made, videos)]
+            protocol = {**plain, "normalisation": normalisation, "smoothing": smoothing}
             for aggregation, aggregate in AGGREGATIONS.items():
                 if aggregation == "macro" and not inside:
                     continue
-                protocol = {
-                    "aggregation": aggregation,
-                    "normalisation": normalisation,
-                    "smoothing": smoothing,
-                    "checkpoint": checkpoint,
-                }
-                for metric, (value, ci95) in aggregate(runs, eval_cfg.bootstrap, seed).items():
-                    records.append(_record(protocol, metric, value, ci95, runs))
-            if normalisation == "none" and (
-                alarm := false_alarms(videos, runs, eval_cfg.bootstrap, seed)
-            ):
-                records.append(
-                    {"metric": alarm.pop("metric"), **protocol, "aggregation": "micro", **alarm}
-                )
-    plain = {**HEADLINE, "checkpoint": checkpoint}
-    return records + extra_records(videos, plain, eval_cfg.bootstrap, seed, class_scores)
+                own = {**protocol, "aggregation": aggregation}
+                for metric, (value, ci95) in aggregate(runs, resamples, seed).items():
+                    records.append(record(own, metric, value, ci95, size_of(runs)))
+            # where scores leave [0, 1], 0.5 means nothing
+            normal = [r for v, r in zip(videos, runs, strict=True) if v.label == 0]
+            within = all(r.scores.min() >= 0 and r.scores.max() <= 1 for r in runs)
+            if normalisation == "none" and normal and within:
+                records.append(false_alarms(protocol, normal, resamples, seed))
+    return records + extra_records(videos, plain, resamples, seed, class_scores)
 
 
 def headline(records: Sequence[Record], metric: str) -> Record | None:
     """The record of `metric` (config.eval.metric) under the default protocol: of the last
     checkpoint, or of the one that was evaluated instead. Never of a checkpoint chosen on the
     test split; None where there is no such record."""
-    fixed = {k: v for k, v in HEADLINE.items() if k != "checkpoint"}
-    found = [
-        r
-        for r in records
-        if r["metric"] == metric
-        and r["checkpoint"] != BEST_ON_TEST
-        and all(r[k] == v for k, v in fixed.items())
-    ]
-    return next(
-        (r for r in found if r["checkpoint"] == HEADLINE["checkpoint"]), found[0] if found else None
-    )
+    plain = lambda r: all(r[k] == v for k, v in HEADLINE.items() if k != "checkpoint")
+    found = [r for r in records if r["metric"] == metric and plain(r)]
+    found = [r for r in found if r["checkpoint"] != BEST_ON_TEST]
+    last = [r for r in found if r["checkpoint"] == HEADLINE["checkpoint"]]
+    return next(iter(last or found), None)

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -76,14 +77,14 @@ def code_version() -> str:
         return gfvad.__version__
 
 
-def plain(tree: Any) -> Any:
+def json_tree(tree: Any) -> Any:
     """A tree for JSON: numpy to Python, NaN and infinity to None, keys to strings."""
     if isinstance(tree, Mapping):
-        return {str(k): plain(v) for k, v in tree.items()}
+        return {str(k): json_tree(v) for k, v in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [plain(v) for v in tree]
+        return [json_tree(v) for v in tree]
     if isinstance(tree, (np.ndarray, np.generic)):
-        return plain(tree.tolist())
+        return json_tree(tree.tolist())
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
@@ -94,8 +95,7 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
     Raises ConfigError where meta lacks one of REQUIRED, a record lacks one of RECORD_KEYS, or no
     record can be the headline.
     """
-    missing = [k for k in REQUIRED if k not in meta]
-    if missing:
+    if missing := [k for k in REQUIRED if k not in meta]:
         raise ConfigError(
             f"results: meta lacks {', '.join(missing)}; every result names {', '.join(REQUIRED)}"
         )
@@ -113,18 +113,12 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
             f"results: no record of metric {metric!r} under the default protocol {HEADLINE};"
             f" metrics found: {found}"
         )
-    tree = {
-        "schema": SCHEMA,
-        **{k: meta[k] for k in REQUIRED},
-        "n_videos": first["n_videos"],
-        "code_version": code_version(),
-        **meta,
-    }
-    tree["ci_method"] = bootstrap.CI_METHOD
-    tree["headline"] = first
+    tree = {"schema": SCHEMA, **{k: meta[k] for k in REQUIRED}, "n_videos": first["n_videos"]}
+    tree |= {"code_version": code_version(), **meta}
+    tree |= {"ci_method": bootstrap.CI_METHOD, "headline": first}
     tree["records"] = [r for r in records if r["checkpoint"] != BEST_ON_TEST]
     tree["extras"] = [r for r in records if r["checkpoint"] == BEST_ON_TEST]
-    return plain(tree)
+    return json_tree(tree)
 
 
 def write_results(
@@ -144,22 +138,16 @@ def write_tree(path: str | Path, tree: dict[str, Any]) -> dict[str, Any]:
 def name_areas(tree: dict[str, Any]) -> dict[str, Any]:
     """A results tree whose interpolated RBDC and TBDC are called so: earlier versions had those
     alone, as rbdc and tbdc. Changes the tree."""
-    records = [
-        r
-        for r in [*tree.get("records", ()), *tree.get("extras", ()), tree.get("headline")]
-        if isinstance(r, dict)
-    ]
+    every = [*tree.get("records", ()), *tree.get("extras", ()), tree.get("headline")]
+    records = [r for r in every if isinstance(r, dict)]
     if any(r.get("metric") == "rbdc_interpolated" for r in records):
         return tree
     for r in records:
         if r.get("metric") in ("rbdc", "tbdc"):
             r["metric"] += "_interpolated"
     if isinstance(tree.get("named"), dict):
-        areas = ("floor, rbdc/", "floor, tbdc/")
-        tree["named"] = {
-            n.replace("bdc/", "bdc_interpolated/", 1) if n.startswith(areas) else n: v
-            for n, v in tree["named"].items()
-        }
+        renamed = lambda name: re.sub(r"^(floor, [rt]bdc)/", r"\1_interpolated/", name)
+        tree["named"] = {renamed(name): value for name, value in tree["named"].items()}
     return tree
 
 
@@ -181,9 +169,7 @@ def find_results(folder: Path) -> tuple[list[Path], list[str]]:
     """
     if lies_at(folder / RESULTS):
         return [folder / RESULTS], []
-    inside = sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     found = [path / RESULTS for path in inside if lies_at(path / RESULTS)]
     return found, [path.name for path in inside if path / RESULTS not in found]
 
@@ -204,27 +190,21 @@ def write_scores(
     where the names do not fit into the comment of an archive, it holds their number. Raises
     DataError for a repeated name or an array that is not one-dimensional.
     """
-    pairs = (
-        list(videos.items())
-        if isinstance(videos, Mapping)
-        else [(v.name, v.scores) for v in videos]
-    )
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise DataError(
-            f"{path}: {len(pairs)} score arrays under {len({n for n, _ in pairs})} names; expected"
-            " every video once"
-        )
-    arrays = {name: np.ascontiguousarray(scores, np.float32) for name, scores in pairs}
+    if not isinstance(videos, Mapping):
+        scores = {v.name: v.scores for v in videos}
+        if len(scores) < len(videos):
+            raise DataError(
+                f"{path}: {len(videos)} score arrays under {len(scores)} names; expected every"
+                " video once"
+            )
+        videos = scores
+    arrays = {name: np.ascontiguousarray(scores, np.float32) for name, scores in videos.items()}
     for name, scores in arrays.items():
-        if scores.ndim != 1:
-            raise DataError(
-                f"{path}: scores of {name!r} have shape {scores.shape}, expected [frames]"
-            )
-        if not np.isfinite(scores).all():
-            raise DataError(
-                f"{path}: scores of {name!r} are not all finite numbers; expected finite ones:"
-                " nothing is written"
-            )
+        wrong = "" if scores.ndim == 1 else f"have shape {scores.shape}, expected [frames]"
+        if not wrong and not np.isfinite(scores).all():
+            wrong = "are not all finite numbers; expected finite ones: nothing is written"
+        if wrong:
+            raise DataError(f"{path}: scores of {name!r} {wrong}")
 
     def write(file: BinaryIO) -> None:
         # not np.savez: it refuses a video called 'file' and stamps the time into the archive
@@ -242,22 +222,18 @@ def write_scores(
 
 def _missing_text(missing: Mapping[str, Sequence[str]]) -> bytes:
     text = json.dumps({"missing": {m: list(names) for m, names in missing.items()}}).encode()
-    return (
-        text
-        if len(text) <= MAX_COMMENT
-        else json.dumps({"missing": {m: len(names) or [] for m, names in missing.items()}}).encode()
-    )
+    counts = {m: len(names) or [] for m, names in missing.items()}
+    return text if len(text) <= MAX_COMMENT else json.dumps({"missing": counts}).encode()
 
 
 def read_missing(path: str | Path) -> dict[str, list[str] | int]:
     """{modality: videos of a scores.npz that were scored without it (their number where they are
     very many), [] for all}; {} for none."""
-    comment = Npz(path).comment
+    comment, what = Npz(path).comment, "{modality: videos without it}"
     if not comment:
         return {}
-    return parse_json(
-        comment.decode("utf-8", "replace"), f"{path}, its comment", "{modality: videos without it}"
-    ).get("missing", {})
+    tree = parse_json(comment.decode("utf-8", "replace"), f"{path}, its comment", what)
+    return tree.get("missing", {})
 
 
 def read_scores(path: str | Path) -> dict[str, np.ndarray]:

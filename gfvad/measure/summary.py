@@ -8,7 +8,6 @@ name (floors, terms alone, ...).
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +56,7 @@ def read(path: Path) -> dict:
         raise DataError(
             f"{path}: not found; expected a finished run (gfvad train writes it at the end)"
         )
-    results = read_json(path, "the results of a run: evaluate it again with --mode=evaluate")
+    results = read_json(path, "the results of a run: evaluate it again by gfvad evaluate")
     missing = {"records", "seed", "dataset", "headline", "group"} - set(results)
     if missing:
         raise DataError(
@@ -85,9 +84,8 @@ def find(folder: Path) -> list[Path]:
 
 def value_of(results: dict, wanted: Mapping[str, str]) -> float:
     """Value of the first record with these entries; NaN where there is none or it is undefined."""
-    values = [
-        r["value"] for r in results["records"] if all(r.get(k) == v for k, v in wanted.items())
-    ]
+    fits = lambda r: all(r.get(k) == v for k, v in wanted.items())
+    values = [r["value"] for r in results["records"] if fits(r)]
     return np.nan if not values or values[0] is None else float(values[0])
 
 
@@ -96,74 +94,51 @@ def values_beside(runs: Sequence[dict]) -> dict[str, np.ndarray]:
     first; rows that no run has are left out."""
     if not any("named" in results for results in runs):
         return {}
-    names = dict.fromkeys(name for results in runs for name in results.get("named", ()))
-    found = {
-        name: np.array([value_of(results, wanted) for results in runs])
-        for name, wanted in BESIDE.items()
-    }
-    by_name = {
-        n: np.array(
-            [np.nan if (v := r.get("named", {}).get(n)) is None else v for r in runs], np.float64
-        )
-        for n in names
-    }
-    return {
-        name: values for name, values in (found | by_name).items() if not np.isnan(values).all()
-    }
+    found = {n: [value_of(run, wanted) for run in runs] for n, wanted in BESIDE.items()}
+    for name in dict.fromkeys(name for run in runs for name in run.get("named", ())):
+        found[name] = [run.get("named", {}).get(name) for run in runs]
+    # null is NaN in float64
+    arrays = {name: np.array(values, np.float64) for name, values in found.items()}
+    return {name: values for name, values in arrays.items() if not np.isnan(values).all()}
 
 
 def summarise(paths: Sequence[Path]) -> list[Row]:
     """Groups runs by their config without the seed. Raises DataError where one seed stands twice
     in a group."""
-    groups = defaultdict(list)
+    groups: dict[str, list[tuple[Path, dict]]] = {}
     for path in paths:
-        groups[read(path)["group"]].append((path, read(path)))
+        results = read(path)
+        groups.setdefault(results["group"], []).append((path, results))
     rows = []
     for members in groups.values():
-        seeds = [results["seed"] for _, results in members]
+        seeds = sorted(results["seed"] for _, results in members)
         if len(set(seeds)) < len(seeds):
             raise DataError(
-                f"{members[0][0]} and others: seeds {sorted(seeds)} repeat within one setting; give"
-                " each run once"
+                f"{members[0][0]} and others: seeds {seeds} repeat within one setting; give each"
+                " run once"
             )
-        members = [m for _, m in sorted(zip(seeds, members, strict=True), key=lambda pair: pair[0])]
+        members.sort(key=lambda member: member[1]["seed"])
         runs = [results for _, results in members]
-        values = {
-            m: np.array([value_of(r, HEADLINE | {"metric": m}) for r in runs]) for m in COLUMNS
-        }
-        first = members[0][1]
-        rows.append(
-            Row(
-                first.get("label") or str(members[0][0].parent),
-                first["dataset"],
-                tuple(sorted(seeds)),
-                values,
-                values_beside(runs),
-            )
-        )
+        of = lambda m, runs=runs: np.array([value_of(r, HEADLINE | {"metric": m}) for r in runs])
+        label = runs[0].get("label") or str(members[0][0].parent)
+        values = {m: of(m) for m in COLUMNS}, values_beside(runs)
+        rows.append(Row(label, runs[0]["dataset"], tuple(seeds), *values))
     return rows
 
 
-def table(rows: Sequence[Row]) -> str:
+def seeds_table(rows: Sequence[Row]) -> str:
     """Markdown: setting, seeds, mean ± sample standard deviation and range of each metric."""
-    lines = [
-        "| dataset | setting | seeds | "
-        + " | ".join(f"{m.upper()} mean ± sd (min to max)" for m in COLUMNS)
-        + " |",
-        "|---|---|---|" + "---|" * len(COLUMNS),
-    ]
+    metrics = [f"{m.upper()} mean ± sd (min to max)" for m in COLUMNS]
+    lines = [["dataset", "setting", "seeds", *metrics]]
     for row in rows:
-        cells = []
-        for metric in COLUMNS:
-            v = row.values[metric]
-            spread = (
-                f" ± {v.std(ddof=1):.4f} ({v.min():.4f} to {v.max():.4f})" if len(v) > 1 else ""
-            )
-            cells.append(f"{v.mean():.4f}{spread}")
-        lines.append(
-            f"| {row.dataset} | {row.label} | {len(row.seeds)} | " + " | ".join(cells) + " |"
-        )
-    return "\n".join(lines)
+        cells = [row.dataset, row.label, str(len(row.seeds))]
+        for v in (row.values[metric] for metric in COLUMNS):
+            cells.append(f"{v.mean():.4f}")
+            if len(v) > 1:
+                cells[-1] += f" ± {v.std(ddof=1):.4f} ({v.min():.4f} to {v.max():.4f})"
+        lines.append(cells)
+    head, *body = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
 
 
 def table_beside(rows: Sequence[Row]) -> str:
@@ -185,6 +160,5 @@ def cell(values: np.ndarray) -> str:
     if not len(known):
         return "-"
     spread = f" ± {known.std(ddof=1):.4f}" if len(known) > 1 else ""
-    return f"{known.mean():.4f}{spread}" + (
-        f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
-    )
+    of = f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
+    return f"{known.mean():.4f}{spread}{of}"

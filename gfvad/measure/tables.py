@@ -35,6 +35,11 @@ TITLES = {
     "clip_recall": "abnormal clips with an alarm (recall)",
     "clip_false_alarms": "normal clips with an alarm (false alarms)",
 }
+STARTS = {  # how a metric's name begins -> what is shown, with its rest
+    "class_ap/": "AP of {}",
+    "map@": "mAP@IoU {}",
+    "far@": "false alarms at {}, normal videos",
+}
 SHORT = {"auc": "AUC", "ap": "AP", "pr_trapezoid": "PR-trap", "eer": "EER"}
 NORMALISED = {"none": "none", "minmax": "min-max/video", "train": "train stats"}
 WIDTH = 110  # columns where the output is no terminal
@@ -55,12 +60,9 @@ class Section(NamedTuple):
 
 def title(metric: str) -> str:
     """Readable name of a record's metric."""
-    if metric.startswith("class_ap/"):
-        return f"AP of {metric.removeprefix('class_ap/')}"
-    if metric.startswith("map@"):
-        return f"mAP@IoU {metric.removeprefix('map@')}"
-    if metric.startswith("far@"):
-        return f"false alarms at {metric.removeprefix('far@')}, normal videos"
+    for start, shown in STARTS.items():
+        if metric.startswith(start):
+            return shown.format(metric.removeprefix(start))
     return TITLES.get(metric, metric)
 
 
@@ -68,19 +70,14 @@ def number(value: float | None, ci95: Sequence[float] | None = None) -> str:
     """'0.7900 .755-.820'; 'undefined' for None."""
     if value is None:
         return "undefined"
-    return f"{value:.4f}" + (
-        " " + "-".join(f"{end:.3f}".removeprefix("0") for end in ci95) if ci95 else ""
-    )
+    ends = "-".join(f"{end:.3f}".removeprefix("0") for end in ci95 or ())
+    return f"{value:.4f}" + (f" {ends}" if ends else "")
 
 
 def protocol(record: Mapping[str, Any]) -> tuple[str, ...]:
     """(checkpoint, aggregation, normalisation, smoothing), readable; the columns of PROTOCOL."""
-    return (
-        record["checkpoint"],
-        record["aggregation"],
-        NORMALISED[record["normalisation"]],
-        record["smoothing"],
-    )
+    normalised = NORMALISED[record["normalisation"]]
+    return record["checkpoint"], record["aggregation"], normalised, record["smoothing"]
 
 
 def below_floor(results: Mapping[str, Any]) -> str:
@@ -102,63 +99,43 @@ def below_floor(results: Mapping[str, Any]) -> str:
 
 def headline_lines(results: Mapping[str, Any]) -> list[str]:
     """What was measured, on what, by what: every result line's names."""
-    head, clips, on = (
-        results["headline"],
-        whole_clips.first(results),
-        f"{results['dataset']} {results['split']}:",
-    )
+    head, clips = results["headline"], whole_clips.first(results)
+    on = "frames:" if clips else f"HEADLINE  {results['dataset']} {results['split']}:"
     checkpoint, aggregation, normalisation, smoothing = protocol(head)
     truth = f" ({results['ground_truth']})" if results.get("ground_truth") else ""
     interval = " (95 % interval {:.3f}-{:.3f})".format(*head["ci95"]) if head["ci95"] else ""
-    lines = clip_lines(results) + [
-        (
-            f"{'frames:' if clips else 'HEADLINE  ' + on} {title(head['metric'])}"
-            f" {number(head['value'])}{interval}"
-        ),
-        (
-            f"{aggregation}, normalisation {normalisation}, smoothing {smoothing}, checkpoint"
-            f" {checkpoint}"
-        ),
-        (
-            f"{results['n_videos']:,} videos, {results['ground_truth_frames']:,} frames{truth};"
-            f" seed {results['seed']}, config {results['config_hash']}, code"
-            f" {results['code_version']}, {results['device']}, {results['wall_seconds']:.0f} s"
-        ),
-    ]
+    lines = clip_lines(results, clips)
+    lines.append(f"{on} {title(head['metric'])} {number(head['value'])}{interval}")
+    how = f"normalisation {normalisation}, smoothing {smoothing}, checkpoint {checkpoint}"
+    lines.append(f"{aggregation}, {how}")
+    lines.append(
+        f"{results['n_videos']:,} videos, {results['ground_truth_frames']:,} frames{truth};"
+        f" seed {results['seed']}, config {results['config_hash']}, code"
+        f" {results['code_version']}, {results['device']}, {results['wall_seconds']:.0f} s"
+    )
     if below := below_floor(results):
         lines.insert(0, below)
-    bayes = results.get("bayes_optimal") or {}
-    if bayes:
-        lines.append(
-            "Bayes-optimal scorer of this simulated set: "
-            + ", ".join(f"{title(m)} {number(v)}" for m, v in bayes.items())
-        )
+    if bayes := results.get("bayes_optimal"):
+        best = ", ".join(f"{title(m)} {number(v)}" for m, v in bayes.items())
+        lines.append(f"Bayes-optimal scorer of this simulated set: {best}")
     if "simulated" in results["dataset"]:
         lines.append("SIMULATED data: these numbers say nothing about the real set.")
     return lines
 
 
-def clip_lines(results: Mapping[str, Any]) -> list[str]:
-    """Where every video is wholly of one class: clips before frames. Else []."""
-    clips = {r["metric"]: r for r in whole_clips.first(results)}
+def clip_lines(results: Mapping[str, Any], clips: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where every video is wholly of one class, its records `clips`: clips before frames. Else
+    []."""
     if not clips:
         return []
-    at = [r for m, r in clips.items() if m in whole_clips.AT_THRESHOLD]
-    parts = [
-        f"clip {title(m)} {number(r['value'])}"
-        for m, r in clips.items()
-        if m == whole_clips.CLIP_AUC
-    ]
-    parts += [
-        f"{'recall' if r['metric'] == 'clip_recall' else 'false alarms'} {number(r['value'])}"
-        for r in at
-    ]
+    at = [r for r in clips if r["metric"] in whole_clips.AT_THRESHOLD]
+    names = {whole_clips.CLIP_AUC: f"clip {title(whole_clips.CLIP_AUC)}"}
+    names |= {"clip_recall": "recall", "clip_false_alarms": "false alarms"}
+    parts = [f"{names[r['metric']]} {number(r['value'])}" for r in clips]
+    left_out = "macro, min-max and mAP say nothing of such clips and are left out"
     return [
         f"HEADLINE  {results['dataset']} {results['split']}: {', '.join(parts)}",
-        (
-            "every video is wholly normal or wholly abnormal: macro, min-max and mAP say nothing of"
-            " such clips and are left out"
-        ),
+        f"every video is wholly normal or wholly abnormal: {left_out}",
         f"alarm threshold {at[0]['threshold']:.4g} ({at[0]['threshold_rule']})",
     ]
 
@@ -193,12 +170,9 @@ def other_section(
     rows: dict[str, dict[str, str]] = {}
     for r in records:
         if r["metric"] not in RANKING and r not in shown_before:
-            label = title(r["metric"]) + (
-                f", smoothed {r['smoothing']}" if r["smoothing"] != "none" else ""
-            )
-            rows.setdefault(label, {})[r["checkpoint"]] = number(
-                r["value"], r["ci95"] if intervals else None
-            )
+            smoothed = f", smoothed {r['smoothing']}" if r["smoothing"] != "none" else ""
+            value = number(r["value"], r["ci95"] if intervals else None)
+            rows.setdefault(f"{title(r['metric'])}{smoothed}", {})[r["checkpoint"]] = value
     cells = [[label, *(found.get(c, "-") for c in checkpoints)] for label, found in rows.items()]
     return Section(name, ["metric", *checkpoints], cells, -1)
 
@@ -209,74 +183,49 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
     head, on = results["headline"], f"{results['dataset']} {results['split']}"
     header = [*PROTOCOL, *(SHORT[m] for m in RANKING)]
     is_plain = lambda r: all(r[k] == head[k] for k in ("aggregation", "normalisation", "smoothing"))
-    matrix = matrix_rows(
-        [r for r in results["records"] if r["checkpoint"] == head["checkpoint"]], intervals
-    )
+    records, of_head = results["records"], lambda r: r["checkpoint"] == head["checkpoint"]
+    matrix = matrix_rows([r for r in records if of_head(r)], intervals)
     # runs of earlier versions do not say it: they have percentiles, however few the videos
     kind = bootstrap.method(head["n_videos"]) if results.get("ci_method") else bootstrap.METHODS[1]
     note = f", 95 % interval over videos ({kind})" if intervals and head["ci95"] else ""
     marked = next(i for i, row in enumerate(matrix) if tuple(row[:4]) == protocol(head))
     clips = whole_clips.first(results)
-    found = [clip_section(f"{on}: whole clips, at the run's alarm threshold", clips)]
-    found.append(Section(f"{on}: every protocol{note}", header, matrix, marked))
-    others = matrix_rows(
-        [r for r in results["records"] if r["checkpoint"] != head["checkpoint"] and is_plain(r)],
-        intervals,
-    )
-    found.append(
-        Section(f"{on}: other checkpoints (chosen without the test split)", header, others, -1)
-    )
-    found.append(
-        other_section(
-            f"{on}: besides (micro, not normalised)", results["records"], intervals, clips
-        )
-    )
+    others = matrix_rows([r for r in records if not of_head(r) and is_plain(r)], intervals)
     extras = matrix_rows([r for r in results["extras"] if is_plain(r)], intervals)
-    found.append(Section(f"{on}: EXTRA, {NOT_A_RESULT}", header, extras, -1))
-    found += [
-        Section(f"{on}: {t['title']}", t["header"], t["rows"], -1)
-        for t in results.get("tables", ())
+    chosen = "other checkpoints (chosen without the test split)"
+    found = [
+        clip_section(f"{on}: whole clips, at the run's alarm threshold", clips),
+        Section(f"{on}: every protocol{note}", header, matrix, marked),
+        Section(f"{on}: {chosen}", header, others, -1),
+        other_section(f"{on}: besides (micro, not normalised)", records, intervals, clips),
+        Section(f"{on}: EXTRA, {NOT_A_RESULT}", header, extras, -1),
     ]
+    for t in results.get("tables", ()):
+        found.append(Section(f"{on}: {t['title']}", t["header"], t["rows"], -1))
     return [section for section in found if section.rows]
 
 
 def print_table(results: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints headline, matrix and extras. Where the output is no terminal, lines are at most
     WIDTH columns and free of colour."""
-    if console is None:
-        console = (
-            Console()
-            if sys.stdout.isatty()
-            else Console(width=WIDTH, no_color=True, highlight=False)
-        )
+    if console is None and sys.stdout.isatty():
+        console = Console()
+    console = console or Console(width=WIDTH, no_color=True, highlight=False)
     first, *rest = headline_lines(results)
     console.print(Text(first, style="bold"))
     for line in rest:
-        console.print(
-            Padding(
-                Text(line, style="bold yellow" if line.startswith("SIMULATED") else ""),
-                (0, 0, 0, 10),
-            )
-        )
+        text = Text(line, style="bold yellow" if line.startswith("SIMULATED") else "")
+        console.print(Padding(text, (0, 0, 0, 10)))
+    look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
+    look |= {"title_justify": "left", "padding": (0, 1, 0, 0)}
     for section in sections(results, console.width >= INTERVAL_WIDTH):
-        heading = Text(section.title, style="italic")
-        table = Table(
-            title=heading,
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            pad_edge=False,
-            show_edge=False,
-            padding=(0, 1, 0, 0),
-        )
+        table = Table(title=Text(section.title, style="italic"), **look)
         console.print()
         for column in ["", *section.header]:
             table.add_column(column, no_wrap=column in PROTOCOL)
         for i, row in enumerate(section.rows):
-            table.add_row(
-                ">" if i == section.marked else "",
-                *(Text(cell) for cell in row),
-                style="bold" if i == section.marked else "",
-            )
+            mark, style = (">", "bold") if i == section.marked else ("", "")
+            table.add_row(mark, *map(Text, row), style=style)
         console.print(table)
 
 
@@ -292,21 +241,17 @@ def markdown(results: Mapping[str, Any]) -> str:
     first, *rest = headline_lines(results)
     parts = [f"**{first}**  ", "  \n".join(rest)]
     for section in sections(results):
-        bold = lambda i, cell: f"**{cell}**" if i == section.marked else cell  # noqa: B023, E731
-        lines = [
-            section.header,
-            ["---"] * len(section.header),
-            *([bold(i, markdown_cell(c)) for c in row] for i, row in enumerate(section.rows)),
-        ]
-        parts.append(
-            f"\n{section.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        )
+        lines = [section.header, ["---"] * len(section.header)]
+        for i, row in enumerate(section.rows):
+            mark = "**" if i == section.marked else ""
+            lines.append([f"{mark}{markdown_cell(cell)}{mark}" for cell in row])
+        parts.append(f"\n{section.title}\n")
+        parts += [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join(parts) + "\n"
 
 
 def markdown_cell(text: str) -> str:
     """Text (a video may be called anything) as a cell of a Markdown table: it ends no cell and
     no line, and is no HTML."""
-    return re.sub(
-        r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|").replace("\n", " ").replace("\r", " ")
-    )
+    line = re.sub(r"[\n\r]", " ", text.replace("|", "\\|"))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", line)

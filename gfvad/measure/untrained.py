@@ -39,45 +39,23 @@ def beside(
         scores[f"floor/{name}"] = {
             v.name: unit_to_frames(units[v.name], len(v.scores), v.unit_frames or 1) for v in videos
         }
-    found = {
-        name: {truth: micro_auc(frames, labels) for truth, labels in every.items()}
-        for name, frames in scores.items()
-    }
-    named = {
-        key_of(name, truth): value
-        for name, row in found.items()
-        for truth, value in row.items()
-        if (name, truth) != (MODEL, HEADLINE)
-    }
-    sizes = [
-        f"{truth} ({sum(map(len, labels.values())):,} frames,"
-        f" {sum(int(y.sum()) for y in labels.values()):,} abnormal)"
-        for truth, labels in every.items()
-    ]
-    rows = [[name, *(f"{value:.4f}" for value in row.values())] for name, row in found.items()]
-    return {
-        "named": named,
-        "tables": [
-            {
-                "title": "micro frame AUC by ground truth, beside what needs no training",
-                "header": ["score", *sizes],
-                "rows": rows,
-            }
-        ],
-    }
-
-
-def key_of(score: str, truth: str) -> str:
-    """Name of a value: 'floor/X', 'floor/X, snippets counted down'."""
-    return score if truth == HEADLINE else f"{score}, {truth}"
+    named, header, rows = {}, ["score"], []
+    for truth, labels in every.items():
+        abnormal = sum(int(y.sum()) for y in labels.values())
+        frames = sum(map(len, labels.values()))
+        header.append(f"{truth} ({frames:,} frames, {abnormal:,} abnormal)")
+    for name, own in scores.items():
+        values = {truth: micro_auc(own, labels) for truth, labels in every.items()}
+        rows.append([name, *(f"{value:.4f}" for value in values.values())])
+        # 'floor/X', 'floor/X, snippets counted down'
+        named |= {name if t == HEADLINE else f"{name}, {t}": v for t, v in values.items()}
+    del named[MODEL]
+    title = "micro frame AUC by ground truth, beside what needs no training"
+    return {"named": named, "tables": [{"title": title, "header": header, "rows": rows}]}
 
 
 def micro_auc(scores: Mapping[str, np.ndarray], labels: Labels) -> float:
     """AUC over the frames of all videos; scores beyond a video's labels count nowhere."""
     names = sorted(labels)
-    return float(
-        roc_auc(
-            np.concatenate([scores[n][: len(labels[n])] for n in names]),
-            np.concatenate([labels[n] for n in names]),
-        )
-    )
+    of_frames = np.concatenate([scores[n][: len(labels[n])] for n in names])
+    return float(roc_auc(of_frames, np.concatenate([labels[n] for n in names])))

@@ -19,7 +19,7 @@ import numpy as np
 
 from gfvad.base.types import ScoredVideo
 from gfvad.measure import bootstrap
-from gfvad.measure.protocols import HEADLINE, Record, one_class_each
+from gfvad.measure.protocols import HEADLINE, Record, one_class_each, record
 
 CLIP_AUC = "auc_video"
 AT_THRESHOLD = {"clip_recall": 1, "clip_false_alarms": 0}  # metric -> label of the clips it counts
@@ -49,19 +49,9 @@ def records(
         drawn = bootstrap.draw(np.ones((len(chosen), 2), bool), resamples, seed)
         value = float(raised.mean())
         ends = bootstrap.interval(value, bootstrap.resampled_mean(raised, drawn), drawn)
-        found.append(
-            {
-                "metric": metric,
-                **HEADLINE,
-                "checkpoint": checkpoint,
-                "value": value,
-                "ci95": ends,
-                "n_videos": len(chosen),
-                "n_frames": sum(len(v.scores) for v in chosen),
-                "threshold": float(threshold),
-                "threshold_rule": rule,
-            }
-        )
+        size = len(chosen), sum(len(v.scores) for v in chosen)
+        one = record({**HEADLINE, "checkpoint": checkpoint}, metric, value, ends, size)
+        found.append({**one, "threshold": float(threshold), "threshold_rule": rule})
     return found
 
 
@@ -72,9 +62,6 @@ def first(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Args: results: the tree of results.json.
     """
     wanted = (CLIP_AUC, *AT_THRESHOLD)
-    found = {
-        r["metric"]: r
-        for r in results["records"]
-        if r["metric"] in wanted and r["checkpoint"] == results["headline"]["checkpoint"]
-    }
+    shown = results["headline"]["checkpoint"]
+    found = {r["metric"]: r for r in results["records"] if r["checkpoint"] == shown}
     return [found[m] for m in wanted if m in found] if set(AT_THRESHOLD) & set(found) else []

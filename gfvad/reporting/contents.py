@@ -10,24 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.base.types import DataError
+from gfvad.base.errors import LIBRARY_ERRORS, DataError
 from gfvad.reporting.clips import Clip, line_of
 from gfvad.reporting.videos import Source
 
-DAMAGED = (
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    EOFError,
-    RuntimeError,
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+DAMAGED = (*LIBRARY_ERRORS, zipfile.BadZipFile, zlib.error)
 
 
 class Contents(NamedTuple):

@@ -41,7 +41,7 @@ def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
         )
     inside = sorted(path.name for path in folder.iterdir())
     raise DataError(
-        f"{folder}: no {SCORES_JSON} (of python -m gfvad.score), no {RESULTS} (of a run) and none"
+        f"{folder}: no {SCORES_JSON} (of gfvad score), no {RESULTS} (of a run) and none"
         " in its folders; found"
         f" {', '.join(inside[:8]) + (' ...' if len(inside) > 8 else '') or 'nothing'}: give the"
         " folder of one of them"

@@ -75,7 +75,7 @@ def make_report(
 
 def owned(out: Path) -> Owned:
     """What reports were written beside a page."""
-    return Owned(out.parent, "report", "python -m gfvad.report", is_ours)
+    return Owned(out.parent, "report", "gfvad report", is_ours)
 
 
 def is_ours(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Fills the tables of README.md and docs/ from the stored results.
 
-    python -m gfvad.report --tables [CHECKOUT]
+    gfvad report --tables [CHECKOUT]
 
 A page holds `<!-- table: NAME -->` ... `<!-- end -->`; what stands between is written from
 docs/results/: `tables.toml` says what the table shows, `NAME.csv` holds the values, `runs.csv` the

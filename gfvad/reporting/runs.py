@@ -11,9 +11,9 @@ import numpy as np
 
 from gfvad.base.files import lies_at, read_json, read_table, read_text, require_regular
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.annotations import spans_of
 from gfvad.data.frames.decode import DEFAULT_FPS
 from gfvad.measure import summary, tables
+from gfvad.measure.frames import spans_of
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import read_results, read_scores
 from gfvad.measure.score_result import VideoScores
@@ -23,7 +23,7 @@ from gfvad.reporting.videos import Source, rate_of
 
 RESULTS, RUN_SCORES, CALIBRATION = "results.json", "scores.npz", "calibration.json"
 ABLATION, CSV = "ablation.md", "ablation.csv"
-AGAIN = "evaluate the run again (--mode=evaluate)"
+AGAIN = "evaluate the run again (gfvad evaluate)"
 
 
 def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
@@ -214,7 +214,7 @@ def setting(label: str, dataset: str, metric: str, values: Mapping[int, float]) 
 def ablation(folder: Path) -> Contents:
     """An ablation: the tables of its ablation.md with their paired tests, and the values of its
     ablation.csv. Raises DataError where they are missing or damaged."""
-    redo = "run the same python -m gfvad.ablate again"
+    redo = "run the same gfvad ablate again"
     path = folder / ABLATION
     with whole(path, redo):
         sections = [

@@ -23,7 +23,7 @@ def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     """The output of scoring."""
     path = folder / SCORES_JSON
     # one damaged entry does not stop the others
-    tree = read_json(path, "what python -m gfvad.score wrote", finite=False)
+    tree = read_json(path, "what gfvad score wrote", finite=False)
     if tree.get("format") != FORMAT:
         raise DataError(
             f"{path}: format {tree.get('format')!r}, expected {FORMAT}: score again with this"

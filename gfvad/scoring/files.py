@@ -41,7 +41,7 @@ ALARM_COLUMNS = ("video", "start", "end", "peak", "peak_time")
 
 def owned(out: Path) -> Owned:
     """What scoring wrote into a folder, by a file or a stream."""
-    return Owned(out, "scores", "python -m gfvad.score", is_ours)
+    return Owned(out, "scores", "gfvad score", is_ours)
 
 
 def is_ours(path: Path) -> bool:

@@ -105,7 +105,7 @@ def say(out: Path, rule: str, videos: Sequence[VideoScores], threshold: float) -
         print(f"  {a.video}: {span}, {peak}")
     if len(alarms) > SHOWN:
         print(f"  and {len(alarms) - SHOWN} more")
-    print(f"report   python -m gfvad.report {out}")
+    print(f"report   gfvad report {out}")
 
 
 def complain(failed: Sequence[tuple[str, str]], scored: int) -> int:

@@ -15,7 +15,7 @@ from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.base.secrets import redact
 from gfvad.base.types import ConfigError
 from gfvad.encoders.units import Picture
-from gfvad.extraction.live_sources import Live, is_file, live
+from gfvad.extraction.live_sources import Live, is_file
 from gfvad.measure.score_result import VideoScores
 from gfvad.scoring import files
 from gfvad.scoring.job import model_of, open_scorer
@@ -68,7 +68,7 @@ def _watch(request: Request, loop: bool, seconds: float) -> int:
         patience = Patience(request.inputs[0], stopped, seconds)
         say = lambda line: print(redact(line), file=sys.stderr, flush=True)
         with closing(
-            live(
+            Live(
                 request.inputs[0],
                 model.side,
                 loop=loop,

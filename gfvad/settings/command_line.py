@@ -178,7 +178,7 @@ def _refuse_mismatch(values: flags.FlagValues) -> None:
         raise ConfigError(f"--output={values.output}: expected a name ending in .npz")
     if values.data and (values.mode != "evaluate" or not values.output):
         raise ConfigError(
-            f"--data={values.data}: expected --mode=evaluate --workdir=RUN --data=FOLDER"
+            f"--data={values.data}: expected gfvad evaluate --workdir=RUN --data=FOLDER"
             " --output=FOLDER, which evaluates a run on other data"
         )
     if values.mode == "evaluate" and values.output and not values.data:

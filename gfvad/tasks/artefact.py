@@ -71,7 +71,7 @@ def write(
 def owned_by_export(out: Path, names: Sequence[str]) -> Owned:
     """The artefact's files in a folder. Raises DataError for a folder of other things, or with
     somebody else's file in the place of one of them."""
-    own = Owned(out, "export", "python -m gfvad.export", is_ours)
+    own = Owned(out, "export", "gfvad export", is_ours)
     own.claim(names)
     others = (
         sorted(path.name for path in out.iterdir() if path.name != LOCK) if out.is_dir() else []

@@ -54,9 +54,7 @@ def manifest_of(
     """The manifest of an artefact of a kind; one of an earlier version has no checksum.
     wrong_keys: those that do not hold what the kind needs. Raises Refused."""
     path = Path(folder) / MANIFEST
-    content = read_regular(
-        path, "the folder that `python -m gfvad.export` wrote: copy the whole folder"
-    )
+    content = read_regular(path, "the folder that `gfvad export` wrote: copy the whole folder")
     again = (
         "expected the manifest of an artefact: copy the whole folder again, or export the run again"
     )

@@ -168,7 +168,7 @@ def write_run(
     videos = scored[0].videos
     about = run.about(videos)
     tree = results.build_results(rows, facts(run, videos, seconds()) | about | run.content())
-    with run_files.run(folder).staged(last="results.json") as staging:
+    with run_files.owned_run(folder).staged(last="results.json") as staging:
         results.write_scores(staging / SCORES, videos)
         results.atomically(
             staging / "results.md", lambda file: file.write(tables.markdown(tree).encode())

@@ -80,7 +80,7 @@ def refuse_other_data(workdir: Path, content: Mapping[str, Mapping[str, str]]) -
         raise ConfigError(
             f"{workdir / RESULTS}: these results are on other data: {', '.join(differ)} differ in"
             " content from what is given now; give the same data, another --workdir, or evaluate"
-            f" this run on the other data by --mode=evaluate --workdir={workdir} --data=FOLDER"
+            f" this run on the other data by gfvad evaluate --workdir={workdir} --data=FOLDER"
             " --output=FOLDER"
         )
 

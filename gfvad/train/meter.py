@@ -135,7 +135,7 @@ class Meter:
         return NonFiniteError(
             f"step {done.step}: {found}, expected finite numbers; training stopped, the last"
             f" checkpoint is from before it. Videos of the batch: {spell(videos)}; {inputs}. Check"
-            " them by python -m gfvad.prepare --check, or lower config.optim.learning_rate or the"
+            " them by gfvad prepare --check, or lower config.optim.learning_rate or the"
             " weights in config.loss"
         )
 

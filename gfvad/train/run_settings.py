@@ -64,7 +64,7 @@ def refuse_others(
         raise ConfigError(
             f"{where}: this checkpoint learnt from other data under the same names of videos:"
             f" {', '.join(different)} of {data.name} differ in content; give the same data, or"
-            " another --workdir; to evaluate the run on other data: --mode=evaluate --data=FOLDER"
+            " another --workdir; to evaluate the run on other data: gfvad evaluate --data=FOLDER"
             " --output=FOLDER"
         )
 

@@ -595,7 +595,7 @@ def test_an_ablation_leaves_what_is_not_its_own(tmp_path, repository, monkeypatc
         == 2
     )
     assert (
-        f"{tmp_path / name}: a file of 4 bytes, not written by python -m gfvad.ablate"
+        f"{tmp_path / name}: a file of 4 bytes, not written by gfvad ablate"
         in capsys.readouterr().err
     )
     assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1

@@ -201,6 +201,7 @@ def test_the_second_process_says_who_has_the_folder_and_leaves(tmp_path):
         (OSError(errno.ENOSPC, "No space left"), 2),
         (KeyboardInterrupt(), 130),
         (MemoryError(), 2),
+        (ModuleNotFoundError("none", name="cv2"), 2),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(capsys, error, code):

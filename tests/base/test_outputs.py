@@ -115,7 +115,7 @@ def test_score_leaves_what_is_not_its_own(call, scorer, tmp_path, capsys, name):
     said = capsys.readouterr().err
     assert said.startswith(
         (
-            f"error: {theirs}: a file of 5 bytes, not written by python -m gfvad.score; expected",
+            f"error: {theirs}: a file of 5 bytes, not written by gfvad score; expected",
             f"error: {theirs}: a ",
         )
     )
@@ -139,7 +139,7 @@ def test_score_again_over_its_own(call, tmp_path, capsys):
     with open(tmp_path / "out" / "scores.csv", "a") as file:
         file.write("my remark\n")
     assert call() == 2 and (tmp_path / "out" / "scores.csv").read_text().endswith("my remark\n")
-    assert "scores.csv: changed since python -m gfvad.score wrote it" in capsys.readouterr().err
+    assert "scores.csv: changed since gfvad score wrote it" in capsys.readouterr().err
 
 
 def test_a_report_leaves_what_is_not_its_own(call, tmp_path, capsys, monkeypatch):
@@ -589,8 +589,8 @@ def test_no_password_of_an_unreachable_stream(stream, tmp_path, capfd, monkeypat
     # with few attempts and no waiting, whatever the command's own patience
     monkeypatch.setattr(
         stream,
-        "live",
-        lambda source, side, **more: live_sources.live(
+        "Live",
+        lambda source, side, **more: live_sources.Live(
             source, side, **{**more, "max_retries": 1, "sleep": lambda seconds: None}
         ),
     )
@@ -646,8 +646,8 @@ def test_no_password_in_what_a_stream_leaves(stream, tmp_path, capfd, monkeypatc
 
     monkeypatch.setattr(
         stream,
-        "live",
-        lambda source, side, **more: live_sources.live(
+        "Live",
+        lambda source, side, **more: live_sources.Live(
             source, side, **{**more, "opener": Source, "sleep": lambda seconds: None}
         ),
     )
@@ -777,8 +777,8 @@ def test_a_stream_whose_folder_is_removed(stream, tmp_path, capsys, monkeypatch)
     opened.clear()
     monkeypatch.setattr(
         stream,
-        "live",
-        lambda source, side, **more: live_sources.live(source, side, **{**more, "opener": Source}),
+        "Live",
+        lambda source, side, **more: live_sources.Live(source, side, **{**more, "opener": Source}),
     )
     assert (
         score.main(

@@ -183,10 +183,10 @@ def test_what_says_a_part_is_heard(
 def test_files_of_another_command_are_known(tmp_path):
     """`--mode=score --output=RUN/scores.npz` would replace the scores of the run's test part."""
     (tmp_path / "checkpoints").mkdir()
-    with run_files.run(tmp_path).staged() as folder:
+    with run_files.owned_run(tmp_path).staged() as folder:
         np.savez_compressed(folder / "scores.npz", a=np.zeros(3, np.float32))
-    found = run_files.frame_scores(tmp_path / "scores.npz")
-    assert found.whose("scores.npz").endswith(", written by python -m gfvad.main")
+    found = run_files.owned_scores(tmp_path / "scores.npz")
+    assert found.whose("scores.npz").endswith(", written by gfvad train")
     (tmp_path / ".gfvad-run.json").unlink()  # of a version that kept no record
     assert "not written by" in found.whose("scores.npz")
     assert not Owned(tmp_path, "thing", "x").whose("free")
@@ -234,7 +234,8 @@ def test_ctrl_c_at_any_moment(repository, body):
             " time.sleep(20)\nsys.exit(gfvad.base.errors.run_command(run))"
         )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": repository}
-    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731: a job in the background inherits that it is ignored
+    # a job in the background inherits that the signal is ignored
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, "-c", text], preexec_fn=heard, **pipes)
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)

@@ -161,7 +161,7 @@ def test_evaluation_again_keeps_a_changed_page(trained, cache, capsys):
         == EXIT_BAD_INPUT
     )
     assert (
-        "results.md: changed since python -m gfvad.main wrote it" in capsys.readouterr().err
+        "results.md: changed since gfvad train wrote it" in capsys.readouterr().err
         and page.read_text().endswith("my remark\n")
     )
     page.write_text(before)

@@ -108,7 +108,7 @@ def test_errors(arguments, message, capsys, monkeypatch, repository):
 
 def test_help_names_the_datasets(capsys):
     with pytest.raises(SystemExit) as done:
-        prepare.parse(["--help"])
+        prepare.parse_words(["--help"])
     assert done.value.code == 0 and "shanghaitech" in capsys.readouterr().out
 
 
@@ -143,7 +143,7 @@ def test_documented_commands(repository):
         for line in page.splitlines()
         if line.startswith("gfvad prepare")
     ]
-    documented = {prepare.parse(command[2:]).dataset for command in commands}
+    documented = {prepare.parse_words(command[2:]).dataset for command in commands}
     assert documented == set(prepare.DATASETS)
     assert set(pages) >= set(prepare.DATASETS) - {prepare.SIMULATED}
     data = (repository / "docs" / "data.md").read_text()

@@ -7,7 +7,7 @@ import tiny
 
 from gfvad import tasks
 from gfvad.base.types import ConfigError
-from gfvad.data import corrupt, pipeline
+from gfvad.data import corrupt, pipeline, streams
 
 
 def settings(**changes):
@@ -105,8 +105,13 @@ def test_it_strikes_in_training_and_evaluation(records):
     labels stay."""
     plain, damaged = tiny.config(), settings(kind="missing")
     for name, make in (
-        ("train", lambda c: next(pipeline.train_iterator(records, range(12), c.data, 8, 0))),
-        ("eval", lambda c: next(iter(pipeline.eval_batches(records, range(12), c.data)))),
+        (
+            "train",
+            lambda c: streams.TrainStream(
+                streams.Examples(records, range(12), c.data), 8, 0
+            ).local_batch(0),
+        ),
+        ("eval", lambda c: next(iter(pipeline.EvalBatches(records, range(12), c.data)))),
     ):
         a, b = make(plain), make(damaged)
         assert a.features["rgb"].any() and not b.features["rgb"].any(), name

@@ -119,7 +119,7 @@ def fake_scorer(monkeypatch):
 
 
 def pictures(path):
-    return sum(isinstance(piece, Picture) for piece in media.pieces(path))
+    return sum(isinstance(piece, Picture) for piece in media.open_media(path))
 
 
 READERS = {
@@ -276,7 +276,7 @@ def test_joined_streams_are_read_through(tmp_path, transport, read):
     path = joined(tmp_path / "join.mpg", *transport)
     assert decoded(read, path) == 200
     if read is pictures:
-        times = [piece.time for piece in media.pieces(path) if isinstance(piece, Picture)]
+        times = [piece.time for piece in media.open_media(path) if isinstance(piece, Picture)]
     else:
         times = []
         list(decode.read_video(path, decode.GREY, times))

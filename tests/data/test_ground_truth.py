@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
 from gfvad.data.ground_truth import Truth
+from gfvad.measure.frames import spans_of
 
 # ---- parsers
 
@@ -148,7 +149,7 @@ def test_lengths(frames):
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_spans_and_labels_are_inverse(bits):
     labels = np.array(bits, np.uint8)
-    spans = annotations.spans_of(labels)
+    spans = spans_of(labels)
     np.testing.assert_array_equal(
         ground_truth.labels(Truth(len(bits), spans, ("",) * len(spans))), labels
     )
@@ -163,7 +164,7 @@ def test_cut(pairs, frames):
     np.testing.assert_array_equal(ground_truth.labels(truth), oracle)
     assert (
         truth.span_classes == ("riot",) * len(truth.spans)
-        and ground_truth.positives(truth) == oracle.sum()
+        and ground_truth.labels(truth).sum() == oracle.sum()
     )
 
 

@@ -307,7 +307,9 @@ def test_a_name_is_weaker_than_a_row(tmp_path):
     assert [e.name for e in layout.entries("train")] == [
         "Test002"
     ] and layout.split_rule == "the column split of labels.csv"
-    assert layout.passed_over() == ["Test002: called so, but for training by its row in labels.csv"]
+    assert parts.passed_over(layout) == [
+        "Test002: called so, but for training by its row in labels.csv"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +357,7 @@ def test_frames(tmp_path):
 
 def sources(*names):
     return [
-        videos.VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        videos.VideoSource(videos.video_name(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
         for n in names
     ]
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from configs.common import get_config
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data import pipeline, sampling
+from gfvad.data import pipeline, sampling, streams
 from gfvad.data.features import records
 
 LENGTHS = [3, 12, 7, 30, 1, 10, 25, 9, 4, 16, 5]  # of the training videos; every third is abnormal
@@ -46,12 +46,16 @@ def config(**changes) -> ConfigDict:
     return data
 
 
+def iterate(records, indices, cfg, batch_size, seed, process=(0, 1), threads=None, **options):
+    examples = streams.Examples(records, indices, cfg, **options)
+    stream = streams.TrainStream(examples, batch_size, seed, process)
+    return pipeline.TrainIterator(stream, threads)
+
+
 def train(
     opened, batch_size=4, seed=0, indices=range(len(LENGTHS)), process=(0, 1), cfg=None, **options
 ):
-    return pipeline.train_iterator(
-        opened["train"], indices, cfg or config(), batch_size, seed, *process, **options
-    )
+    return iterate(opened["train"], indices, cfg or config(), batch_size, seed, process, **options)
 
 
 def draw(iterator, count):
@@ -151,7 +155,7 @@ def test_one_crop_the_same_in_all_modalities(opened, tmp_path):
         features={"rgb": video.features["rgb"], "flow": video.features["rgb"].copy()}
     )
     path = records.prepare(FakeLayout([video], {"rgb": 8, "flow": 8}), tmp_path / "set", None)
-    iterator = pipeline.train_iterator(
+    iterator = iterate(
         records.open_records(path, "train"), [0], config(modalities=("rgb", "flow")), 8, 0
     )
     for batch in draw(iterator, 3):
@@ -279,7 +283,7 @@ def test_a_position_of_another_stream(opened, changed, key):
 def evaluate(
     opened, indices=range(len(LENGTHS)), split="train", process=(0, 1), cfg=None, **options
 ):
-    return pipeline.eval_batches(opened[split], indices, cfg or config(), *process, **options)
+    return pipeline.EvalBatches(opened[split], indices, cfg or config(), process, **options)
 
 
 def test_every_unit_exactly_once(opened):
@@ -387,7 +391,7 @@ def test_bad_requests(opened):
     with pytest.raises(DataError, match="no videos"):
         train(opened, indices=[])
     with pytest.raises(DataError, match="1 videos without a label, e.g. 't2'"):
-        pipeline.train_iterator(opened["test"], range(3), config(), 2, 0)
+        iterate(opened["test"], range(3), config(), 2, 0)
     with pytest.raises(ConfigError, match="uniform, window, mean"):
         next(train(opened, cfg=config(train_sampling="first")))
 
@@ -408,7 +412,7 @@ class Spoilt(records.Records):
 def test_values_that_are_not_finite(opened, threads):
     spoilt = records.open_records(opened["train"].folder, "train")
     spoilt.__class__ = Spoilt
-    iterator = pipeline.train_iterator(spoilt, range(len(LENGTHS)), config(), 4, 0, threads=threads)
+    iterator = iterate(spoilt, range(len(LENGTHS)), config(), 4, 0, threads=threads)
     message = "train/v5: modality 'audio' has 1 NaN or infinite values"
     good = 0
     with pytest.raises(DataError, match=message):
@@ -419,7 +423,7 @@ def test_values_that_are_not_finite(opened, threads):
     with pytest.raises(DataError, match=message):  # not skipped by asking again
         next(iterator)
     with pytest.raises(DataError, match=message):
-        list(pipeline.eval_batches(spoilt, range(len(LENGTHS)), config(), threads=threads))
+        list(pipeline.EvalBatches(spoilt, range(len(LENGTHS)), config(), threads=threads))
 
 
 def test_benchmark_runs(capsys):

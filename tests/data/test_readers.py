@@ -11,7 +11,7 @@ import feature_folders as ff
 import numpy as np
 import pytest
 
-from gfvad.base import arrays
+from gfvad.base import arrays, files
 from gfvad.base.types import DataError
 from gfvad.commands import prepare
 from gfvad.data import annotations, text
@@ -30,7 +30,7 @@ TEXTS = {
     "ucf": annotations.parse_ucf,
     "ped2": annotations.parse_ped2,
     "spans.csv": annotations.parse_spans_csv,
-    "csv": lambda path: list(annotations.read_csv(path, ("name", "label"))),
+    "csv": lambda path: list(files.read_table(path, ("name", "label"))),
     "spans": lambda path: truth.read_spans(path, ["01"], [4]),
     "log": curves.read_log,
     "descriptions": lambda path: list(description_lines.read_lines(path)),
@@ -135,7 +135,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
 def test_a_field_over_the_limit(tmp_path):
     (tmp_path / "x.csv").write_text("name,label\n" + "x" * (2 << 20) + ",1\n")
     refused(
-        lambda path: list(annotations.read_csv(path, ("name", "label"))),
+        lambda path: list(files.read_table(path, ("name", "label"))),
         tmp_path / "x.csv",
         "line 2: field larger",
     )

@@ -153,7 +153,9 @@ def videos(count: int, seed: int, **changes):
     s = Settings(**changes)
     world, out = generator.make_world(s, seed), []
     for index, scenario in enumerate(generator.draw_scenarios(s, seed, "test", count)):
-        sample = generator.simulate(s, world, seed, "test", index, int(scenario), 1)
+        sample = generator.simulate(
+            s, world, generator.video_stream(seed, "test", index), int(scenario), 1
+        )
         visual = bayes.log_likelihood(
             sample.rgb, world.rgb_basis, world.prototypes, s.latent_noise, s.rgb_noise
         )
@@ -268,7 +270,9 @@ def test_relation_events_show_in_the_disagreement_of_graphs_only():
     s, seed = Settings(), 2
     world, rows, y = generator.make_world(s, seed), [], []
     for index in range(60):
-        sample = generator.simulate(s, world, seed, "train", index, process.RELATIONAL, 1)
+        sample = generator.simulate(
+            s, world, generator.video_stream(seed, "train", index), process.RELATIONAL, 1
+        )
         kept = process.kinds(s).cover[sample.path.kind] == process.NONE
         graphs = []
         for x, basis in ((sample.rgb[0], world.rgb_basis), (sample.audio, world.audio_basis)):
@@ -386,7 +390,7 @@ class Config(SimpleNamespace):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return simulate.write(tmp_path_factory.mktemp("simulated"), Config(**numbers()))
+    return simulate.simulated_folder(tmp_path_factory.mktemp("simulated"), Config(**numbers()))
 
 
 def data_config(folder, **changes):
@@ -454,7 +458,7 @@ def test_captions_mostly_tell_what_is_seen_and_rarely_what_is_heard():
     for _ in range(60):
         path = process.sample_path(rng, s, process.RELATIONAL, 100)
         visual, _ = generator.shown_prototypes(s, path)
-        for start, end, sentence in sentences.describe(rng, s, path):
+        for start, end, sentence in sentences.describe_path(rng, s, path):
             assert 0 <= start < end <= 100
             mismatch += sentence in sentences.MISMATCH
             if sentence not in sentences.MISMATCH and not any(
@@ -470,7 +474,7 @@ def test_captions_mostly_tell_what_is_seen_and_rarely_what_is_heard():
 
 
 def test_same_seed_same_bytes(folder, tmp_path):
-    again = simulate.write(tmp_path, Config(**numbers()))
+    again = simulate.simulated_folder(tmp_path, Config(**numbers()))
     files = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
     assert again.name == folder.name and set(files) == {
         p.relative_to(again) for p in again.rglob("*") if p.is_file()
@@ -481,7 +485,7 @@ def test_same_seed_same_bytes(folder, tmp_path):
                 assert all(np.array_equal(one[key], other[key]) for key in one.files)
         else:
             assert path.read_bytes() == (again / name).read_bytes()
-    other = simulate.write(tmp_path, Config(**numbers(seed=4)))
+    other = simulate.simulated_folder(tmp_path, Config(**numbers(seed=4)))
     assert (
         other != again
         and (other / "captions.json").read_bytes() != (again / "captions.json").read_bytes()
@@ -490,16 +494,16 @@ def test_same_seed_same_bytes(folder, tmp_path):
 
 def test_complete_set_is_left_alone_and_damaged_one_written_again(tmp_path, monkeypatch):
     cfg = Config(**numbers(train_videos=4, test_videos=4, crops=1))
-    folder = simulate.write(tmp_path, cfg)
+    folder = simulate.simulated_folder(tmp_path, cfg)
     before = (folder / "simulated.json").stat().st_mtime_ns
     assert (
-        simulate.write(tmp_path, cfg) == folder
+        simulate.simulated_folder(tmp_path, cfg) == folder
         and (folder / "simulated.json").stat().st_mtime_ns == before
     )
     victim = next((folder / "vggish-features" / "test").iterdir())
     content = victim.read_bytes()
     victim.unlink()
-    assert simulate.write(tmp_path, cfg) == folder and victim.read_bytes() == content
+    assert simulate.simulated_folder(tmp_path, cfg) == folder and victim.read_bytes() == content
     victim.write_bytes(b"cut")
 
     def stop(*_):
@@ -507,7 +511,7 @@ def test_complete_set_is_left_alone_and_damaged_one_written_again(tmp_path, monk
 
     monkeypatch.setattr(writer, "write_texts", stop)
     with pytest.raises(KeyboardInterrupt):
-        simulate.write(tmp_path, cfg)
+        simulate.simulated_folder(tmp_path, cfg)
     # nothing half-written beside it
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [folder.name]
 
@@ -515,19 +519,21 @@ def test_complete_set_is_left_alone_and_damaged_one_written_again(tmp_path, monk
 def test_foreign_folder_and_bad_numbers(tmp_path):
     cfg = Config(**numbers(train_videos=4, test_videos=4, crops=1))
     with pytest.raises(ConfigError, match="data.simulated.crops = 0"):
-        simulate.write(tmp_path, Config(**numbers(crops=0)))
+        simulate.simulated_folder(tmp_path, Config(**numbers(crops=0)))
     with pytest.raises(ConfigError, match="data.simulated.test_videos = 1"):
-        simulate.write(tmp_path, Config(**numbers(test_videos=1)))
-    folder = simulate.write(tmp_path, cfg)
+        simulate.simulated_folder(tmp_path, Config(**numbers(test_videos=1)))
+    folder = simulate.simulated_folder(tmp_path, cfg)
     (folder / "simulated.json").unlink()
     with pytest.raises(DataError, match="holds files but no simulated.json"):
-        simulate.write(tmp_path, cfg)
+        simulate.simulated_folder(tmp_path, cfg)
     with pytest.raises(DataError, match="expected the manifest of a simulated set"):
         simulate.report(folder)
 
 
 def test_other_version_is_refused(tmp_path):
-    folder = simulate.write(tmp_path, Config(**numbers(train_videos=4, test_videos=4, crops=1)))
+    folder = simulate.simulated_folder(
+        tmp_path, Config(**numbers(train_videos=4, test_videos=4, crops=1))
+    )
     content = json.loads((folder / "simulated.json").read_text())
     (folder / "simulated.json").write_text(json.dumps(content | {"generator_version": 0}))
     with pytest.raises(DataError, match=f"generator version 0, expected {writer.VERSION}"):

@@ -43,6 +43,10 @@ def counting_encoder(dim: int = 4):
 # ---- captions
 
 
+def encode_cached(texts, encoder, folder):
+    return text.embed(texts, encoder, text.open_cache(folder, encoder))
+
+
 def test_good_captions(tmp_path):
     captions = text.load_captions(
         written(tmp_path, {"V1": GOOD, "V2": {"duration": 3, "timestamps": [], "sentences": []}})
@@ -53,8 +57,7 @@ def test_good_captions(tmp_path):
     )
     np.testing.assert_array_equal(captions["V1"].spans, [[0, 4], [6, 9]])
     assert captions["V2"].spans.shape == (0, 2)
-    assert text.all_sentences(captions) == ["A man walks.", "A car stops."]
-    assert text.all_sentences(captions, ["V2", "absent"]) == []
+    assert captions["V2"].sentences == ()
 
 
 def test_repairs(tmp_path):
@@ -117,7 +120,7 @@ def test_absent_and_undecodable_file(tmp_path):
 
 def test_real_captions(shared_data):
     captions = text.load_captions(shared_data / "ucf_crime" / "captions.json")
-    sentences = text.all_sentences(captions)
+    sentences = [s for c in captions.values() for s in c.sentences]
     assert (len(captions), len(sentences), len(set(sentences))) == (1526, 10781, 10606)
     raw = json.loads((shared_data / "ucf_crime" / "captions.json").read_text())
     # nothing needed repair
@@ -230,14 +233,14 @@ def test_embeds_each_sentence_once(tmp_path, monkeypatch):
     )
     assert encoder.asked == ["a", "bb", "ccc", "new"] and calls[2:] == ["again"]
     np.testing.assert_array_equal(again[:5], first)
-    assert text.encode_cached([], encoder, tmp_path).shape == (0, 4)
+    assert encode_cached([], encoder, tmp_path).shape == (0, 4)
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".tmp"] == []
 
 
 def test_encoders_do_not_share_entries(tmp_path):
     one, other = counting_encoder(), counting_encoder(6)
     other.id = "counting-2"
-    assert text.encode_cached(["a"], one, tmp_path).shape == (1, 4) and text.encode_cached(
+    assert encode_cached(["a"], one, tmp_path).shape == (1, 4) and encode_cached(
         ["a"], other, tmp_path
     ).shape == (1, 6)
     assert len(list(tmp_path.glob("text-*.bin"))) == 2 and text.text_key("x", "a") != text.text_key(
@@ -248,7 +251,7 @@ def test_encoders_do_not_share_entries(tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
 def test_damaged_cache_is_rebuilt(tmp_path, caplog, damage):
     encoder = counting_encoder()
-    good = text.encode_cached(["a", "bb"], encoder, tmp_path)
+    good = encode_cached(["a", "bb"], encoder, tmp_path)
     path = text.open_cache(tmp_path, encoder).path
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
@@ -260,7 +263,7 @@ def test_damaged_cache_is_rebuilt(tmp_path, caplog, damage):
             "foreign": b"something else",
         }[damage]
     )
-    np.testing.assert_array_equal(text.encode_cached(["a", "bb"], encoder, tmp_path), good)
+    np.testing.assert_array_equal(encode_cached(["a", "bb"], encoder, tmp_path), good)
     assert "damaged" in caplog.text and encoder.asked == ["a", "bb", "a", "bb"]
     assert len(text.open_cache(tmp_path, encoder).vectors) == 2
 
@@ -273,7 +276,7 @@ def test_keys_that_end_in_zero_bytes_survive(tmp_path):
 
 def _embed_many(folder, first):
     text.FLUSH = 3
-    text.encode_cached([f"text {i}" for i in range(first, first + 30)], HASH, folder)
+    encode_cached([f"text {i}" for i in range(first, first + 30)], HASH, folder)
 
 
 def test_two_processes_lose_nothing(tmp_path):
@@ -292,4 +295,4 @@ def test_two_processes_lose_nothing(tmp_path):
 def test_unwritable_cache(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="data.cache_dir"):
-        text.encode_cached(["a"], counting_encoder(), tmp_path / "file" / "cache")
+        encode_cached(["a"], counting_encoder(), tmp_path / "file" / "cache")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from gfvad import main
-from gfvad.base.types import DataError
+from gfvad.base.types import DataError, Video
 from gfvad.commands import prepare
 from gfvad.data import truth_audit
 from gfvad.data.features import layouts, records
-from gfvad.data.ground_truth import EMPTY, Truth
+from gfvad.data.ground_truth import EMPTY
 
 
 def own(
@@ -299,13 +299,16 @@ def test_times_of_units_of_another_extraction(tmp_path, capsys):
 
 
 def test_what_no_layout_may_give():
+    def check(split, label, spans):
+        classes = ("",) * len(spans)
+        video = Video("v", split, {}, label, (), 320, spans, classes, 16, 24.0)
+        truth_audit.check_truth(video, 20, truth_audit.Stated())
+
     for spans in ([[-1, 4]], [[5, 400]], [[7, 7]]):
         with pytest.raises(DataError, match="expected 0 <= start < end"):
-            truth_audit.check_truth(
-                "v", 1, "test", 20, Truth(320, np.array(spans), ("",)), truth_audit.Stated()
-            )
-    truth_audit.check_truth("v", 1, "train", 20, Truth(320, EMPTY, ()), truth_audit.Stated())
-    truth_audit.check_truth("v", -1, "test", 20, Truth(320, EMPTY, ()), truth_audit.Stated())
+            check("test", 1, np.array(spans))
+    check("train", 1, EMPTY)
+    check("test", -1, EMPTY)
 
 
 # ---- sets of frames
@@ -319,7 +322,7 @@ def clips(tmp_path_factory):
     return tiny_clips.write_set(tmp_path_factory.mktemp("clips"), captions=False, truth=False)
 
 
-def label_files(root, changed={}, **more):
+def label_files(root, changed=None, **more):
     import tiny_clips
 
     for name, count in zip(("01", "02", "03"), tiny_clips.TEST):
@@ -327,7 +330,7 @@ def label_files(root, changed={}, **more):
         row[:1] = 1
         ff.save(
             root / "testing/test_frame_mask" / f"{name}.npy",
-            changed.get(name, row),
+            (changed or {}).get(name, row),
         )
     for name, row in more.items():
         ff.save(root / "testing/test_frame_mask" / f"{name}.npy", row)

@@ -16,13 +16,21 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import cache as cache_lib
 from gfvad.data.frames import decode
 from gfvad.data.frames import flow as flow_lib
+from gfvad.data.frames.cache import Cache
 from gfvad.data.frames.flow import open_flow
 from gfvad.data.frames.store import open_frames
+from gfvad.data.frames.video_folders import open_layout
 
 
 def _frames(root, cache, split="test", say=lambda text: None, **options):
-    options = {"height": 16, "width": 24, "channels": 1} | options
-    return open_frames(root, "auto", split, cache=cache, say=say, **options)
+    size = (16, 24, options.pop("channels", 1))
+    cache = Cache(cache, options.pop("workers", 2), say)
+    return open_frames(open_layout("auto", root), split, size, cache, **options)
+
+
+def _flow(root, cache, workers=2, say=print, **options):
+    cache = Cache(cache, workers, say)
+    return open_flow(open_layout("auto", root), "test", cache, **options)
 
 
 def _files(cache):
@@ -90,10 +98,7 @@ def test_direct_mode_equals_store_mode(tmp_path):
 def test_workers_change_nothing(tmp_path):
     root = write_set(tmp_path / "set", test=(9, 2, 12, 1, 5))
     made = [_frames(root, tmp_path / str(n), workers=n) for n in (1, 4)]
-    flows = [
-        open_flow(root, "auto", "test", cache=tmp_path / str(n), workers=n, say=print)
-        for n in (1, 4)
-    ]
+    flows = [_flow(root, tmp_path / str(n), workers=n) for n in (1, 4)]
     for one, other in (made, flows):
         assert one.lengths.tolist() == other.lengths.tolist() == [9, 2, 12, 1, 5]
         np.testing.assert_array_equal(one.data, other.data)
@@ -217,13 +222,13 @@ def test_one_frame_videos(tmp_path):
         store.lengths.tolist() == [4, 1]
         and "1 videos have one frame, which is repeated to fill a clip: 02" in said[-1]
     )
-    flow = open_flow(root, "auto", "test", cache=tmp_path / "cache", say=said.append)
+    flow = _flow(root, tmp_path / "cache", say=said.append)
     assert not flow.video(1).any() and flow.video(0).any()
 
 
 def test_flow_of_a_moving_square(tmp_path):
     root = write_set(tmp_path / "set", suffix=".png", test=(6,))
-    flow = open_flow(root, "auto", "test", cell=4, cache=tmp_path / "cache", say=print)
+    flow = _flow(root, tmp_path / "cache", cell=4)
     assert (
         flow.data.shape == (6, 8, 12, 3)
         and flow.data.dtype == np.float16
@@ -249,16 +254,15 @@ def test_cell_means():
 
 def test_flow_sizes(tmp_path):
     write_frames(tmp_path / "set" / "test" / "a", 3, size=(37, 51))
-    flow = open_flow(tmp_path / "set", "auto", "test", cache=tmp_path / "cache", say=print)
+    flow = _flow(tmp_path / "set", tmp_path / "cache")
     assert flow.size == (32, 48) and flow.source_size == (37, 51)  # whole cells
     with pytest.raises(ConfigError, match="flow at 30x48 pixels in cells of 8; expected multiples"):
-        open_flow(tmp_path / "set", "auto", "test", height=30, width=48, cache=tmp_path / "cache")
+        _flow(tmp_path / "set", tmp_path / "cache", size=(30, 48))
 
 
 def test_ped2(shared_data, tmp_path):
-    frames = open_frames(
-        shared_data / "ped2", "auto", "test", height=60, width=90, channels=1, cache=tmp_path
-    )
+    folder = open_layout("auto", shared_data / "ped2")
+    frames = open_frames(folder, "test", (60, 90, 1), Cache(tmp_path))
     assert (
         frames.data.shape == (2010, 60, 90, 1)
         and frames.source_size == (240, 360)

@@ -8,11 +8,13 @@ from video_files import write_set
 
 from gfvad.base.types import ConfigError, DataError
 from gfvad.commands import extract
+from gfvad.data.frames.cache import Cache
 from gfvad.data.frames.descriptions import embed_descriptions, fill, read_descriptions
 from gfvad.data.frames.store import open_frames
+from gfvad.data.frames.video_folders import open_layout
 from gfvad.encoders.captioner import load_captioner
 from gfvad.encoders.registry import open_sentences
-from gfvad.extraction.describe import describe
+from gfvad.extraction.describe import describe_frames
 
 NAMES, LENGTHS = ("01", "02"), (4, 3)
 
@@ -141,15 +143,8 @@ def test_ped2_descriptions(shared_data):
 
 @pytest.fixture
 def store(tmp_path):
-    return open_frames(
-        write_set(tmp_path / "set", test=(5, 3)),
-        "auto",
-        "test",
-        height=16,
-        width=24,
-        channels=3,
-        cache=tmp_path / "cache",
-    )
+    folder = open_layout("auto", write_set(tmp_path / "set", test=(5, 3)))
+    return open_frames(folder, "test", (16, 24, 3), Cache(tmp_path / "cache"))
 
 
 def _captioner(asked, stop_after=None):
@@ -166,7 +161,7 @@ def _captioner(asked, stop_after=None):
 @pytest.mark.parametrize("every, count", [(1, 8), (2, 5), (100, 2)])
 def test_describe(tmp_path, store, every, count):
     asked = []
-    out = describe(
+    out = describe_frames(
         store, "", tmp_path / "out.jsonl", every=every, prompt="what?", captioner=_captioner(asked)
     )
     found = read_descriptions(out, store.names, store.lengths)
@@ -176,26 +171,28 @@ def test_describe(tmp_path, store, every, count):
 
 def test_describing_goes_on(tmp_path, store):
     out = tmp_path / "out.jsonl"
-    whole = describe(
+    whole = describe_frames(
         store, "", tmp_path / "whole.jsonl", every=2, prompt="what?", captioner=_captioner([])
     ).read_text()
     with pytest.raises(KeyboardInterrupt):
-        describe(store, "", out, every=2, prompt="what?", captioner=_captioner([], stop_after=2))
+        describe_frames(
+            store, "", out, every=2, prompt="what?", captioner=_captioner([], stop_after=2)
+        )
     with out.open("a") as file:
         file.write('{"video": "01", "sta')  # cut off in the middle of a line
     asked = []
-    describe(store, "", out, every=2, prompt="what?", captioner=_captioner(asked))
+    describe_frames(store, "", out, every=2, prompt="what?", captioner=_captioner(asked))
     assert len(asked) == 3
     strip = lambda text: [
         json.dumps({k: v for k, v in json.loads(row).items() if k != "text"})
         for row in text.splitlines()
     ]
     assert strip(out.read_text()) == strip(whole)
-    describe(store, "", out, every=2, captioner=None)  # nothing left: no model is opened
+    describe_frames(store, "", out, every=2, captioner=None)  # nothing left: no model is opened
     with pytest.raises(DataError, match="lines of other frames, .*every=3"):
-        describe(store, "", out, every=3, captioner=_captioner([]))
+        describe_frames(store, "", out, every=3, captioner=_captioner([]))
     with pytest.raises(ConfigError, match="every 0"):
-        describe(store, "", out, every=0)
+        describe_frames(store, "", out, every=0)
 
 
 def test_describe_says_what_to_fetch(tmp_path, store):
@@ -206,9 +203,9 @@ def test_describe_says_what_to_fetch(tmp_path, store):
             " fetch one"
         ),
     ):
-        describe(store, tmp_path / "model", tmp_path / "out.jsonl")
+        describe_frames(store, tmp_path / "model", tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="no such folder"):
-        describe(store, "", tmp_path / "absent" / "out.jsonl", captioner=_captioner([]))
+        describe_frames(store, "", tmp_path / "absent" / "out.jsonl", captioner=_captioner([]))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     with pytest.raises(

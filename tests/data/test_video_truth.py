@@ -13,6 +13,7 @@ from gfvad.data import pipeline
 from gfvad.data.frames.clips import eval_clips, report_skipped, split_videos, train_clips
 from gfvad.data.frames.truth import find_truth, runs
 from gfvad.data.frames.video_folders import open_layout
+from gfvad.data.streams import ClipStream
 
 LABELS = (np.array([0, 0, 1, 1, 1, 0, 0, 1, 0, 0], np.uint8), np.zeros(7, np.uint8))
 SPANS = "# video first last\n01 3 5\n01 8 8\n"
@@ -247,12 +248,21 @@ def test_whole_videos_are_held_out():
 # ---- the iterator over clips
 
 
+class Source:
+    def __init__(self, make, size, identity={}):
+        self.example, self.size, self.identity = make, size, identity
+
+    def __len__(self):
+        return self.size
+
+
 def _example(i, place):
     return {"clip": np.full((2, 3), i, np.uint8), "i": np.int32(i)}
 
 
 def _iterator(size=5, batch_size=4, seed=3, rank=0, ranks=1, **options):
-    return pipeline.clip_iterator(_example, size, batch_size, seed, rank, ranks, **options)
+    stream = ClipStream(Source(_example, size, **options), batch_size, seed, (rank, ranks))
+    return pipeline.TrainIterator(stream)
 
 
 def _take(iterator, count):
@@ -302,9 +312,8 @@ def test_position_is_saved_and_restored():
 
 
 def test_examples_may_be_nested():
-    iterator = pipeline.clip_iterator(
-        lambda i, place: ClipBatch(_example(i, place), True, np.int32(i), place, -1), 5, 4, 3
-    )
+    nested = lambda i, place: ClipBatch(_example(i, place), True, np.int32(i), place, -1)
+    iterator = pipeline.TrainIterator(ClipStream(Source(nested, 5), 4, 3))
     _take(iterator, 1)
     batch, plain = next(iterator), _take(_iterator(), 2)[1]
     assert (

@@ -1,4 +1,4 @@
-"""`python -m gfvad.extract` with descriptions that do not fit: one clear message, or what is
+"""`gfvad extract` with descriptions that do not fit: one clear message, or what is
 left out is named."""
 
 import json

@@ -175,7 +175,7 @@ def test_the_network_is_pytorchs(weights):
             y = convolve(y, f"{name}_project_conv", f"{name}_bn2")
             x, block = x + y if y.shape == x.shape else y, block + 1
     expected = F.relu6(convolve(x, "_conv_head", "_bn1")).mean((2, 3)).numpy()
-    found = np.asarray(efficientnet.features(efficientnet.load(weights), images))
+    found = np.asarray(efficientnet.features(efficientnet.read_weights(weights), images))
     np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
 
 
@@ -240,13 +240,13 @@ def test_unusable_files(tmp_path, weights):
     for name, value in read_torch(tmp_path / "small.pth").items():
         np.testing.assert_array_equal(value, tensors[name])
     with pytest.raises(DataError, match="small.pth: not of EfficientNet-Lite0"):
-        efficientnet.load(tmp_path / "small.pth")
+        efficientnet.read_weights(tmp_path / "small.pth")
     write_old(
         tmp_path / "larger.pth",
         random_weights() | {"_blocks.16._expand_conv.weight": np.zeros((4, 4, 1, 1), np.float32)},
     )
     with pytest.raises(DataError, match="lacks or has besides: _blocks.16._expand_conv"):
-        efficientnet.load(tmp_path / "larger.pth")
+        efficientnet.read_weights(tmp_path / "larger.pth")
     for content, message in (
         (whole[:-5], "ends in a storage"),
         (whole[:900], "not a usable PyTorch file"),

@@ -147,7 +147,7 @@ class Store:
 
 def tokens_of(tmp_path, encoder=None, frames=None, **more):
     return open_tokens(
-        encoder or FakeEncoder(), frames or Store(), NAMES, LENGTHS, tmp_path, progress=None, **more
+        encoder or FakeEncoder(), frames or Store(), NAMES, LENGTHS, tmp_path, **more
     )
 
 
@@ -293,7 +293,8 @@ class OwnModel(PreTrainedModel):
         rates = [x.item() for x in torch.linspace(0, 0.1, 2)]
         self.embed = torch.nn.Conv2d(3, config.hidden_size, config.patch_size, config.patch_size)
     def forward(self, pixel_values):
-        return BaseModelOutput(last_hidden_state=self.embed(pixel_values).flatten(2).transpose(1, 2))
+        units = self.embed(pixel_values).flatten(2).transpose(1, 2)
+        return BaseModelOutput(last_hidden_state=units)
 """
 
 
@@ -352,9 +353,8 @@ def test_a_folder_says_what_it_is_without_torch(tmp_path):
         "size": {"shortest_edge": 224},
         "crop_size": {"height": 224, "width": 224},
     }
-    encoder = open_vision(
-        f"transformers:{write_folder(tmp_path / 'clip', config=bare, processor={'image_processor': processor})}"
-    )
+    folder = write_folder(tmp_path / "clip", config=bare, processor={"image_processor": processor})
+    encoder = open_vision(f"transformers:{folder}")
     assert (encoder.width, encoder.grid) == (768, (7, 7))
 
 
@@ -572,9 +572,7 @@ def test_a_damaged_cache_is_computed_again(tmp_path):
 
 def test_cache_follows_encoder_frames_and_videos(tmp_path):
     open_one = lambda encoder="one", store=None, names=NAMES: (
-        open_tokens(
-            FakeEncoder(encoder), store or Store(), names, LENGTHS, tmp_path, progress=None
-        ).fingerprint
+        open_tokens(FakeEncoder(encoder), store or Store(), names, LENGTHS, tmp_path).fingerprint
     )
     keys = [
         open_one(),
@@ -646,7 +644,7 @@ def test_a_cache_of_nowhere_and_a_full_disk(tmp_path, monkeypatch):
 def test_a_real_model_fills_the_cache(tmp_path, libraries):
     save_model(tmp_path / "vit", libraries, "vit")
     encoder = open_vision(f"transformers:{tmp_path / 'vit'}", device="cpu")
-    store = open_tokens(encoder, Store(), NAMES, LENGTHS, tmp_path / "cache", progress=None)
+    store = open_tokens(encoder, Store(), NAMES, LENGTHS, tmp_path / "cache")
     np.testing.assert_array_equal(
         store.video(2), encoder.encode(Store().video(2)).astype(np.float16)
     )
@@ -673,13 +671,13 @@ def test_token_folder(tmp_path, dtype):
     encoder = open_vision(f"tokens:{token_folder(tmp_path / 'in', dtype=dtype)}")
     assert isinstance(encoder, TokenFolder) and (encoder.width, encoder.grid) == (4, (2, 3))
     lines = []
-    store = open_tokens(encoder, None, NAMES, LENGTHS, tmp_path / "cache", lines.append, None)
+    store = open_tokens(encoder, None, NAMES, LENGTHS, tmp_path / "cache", lines.append)
     assert [store.video(i).shape for i in range(3)] == [
         (n, 6, 4) for n in LENGTHS
     ] and store.total == 78
     np.testing.assert_array_equal(store.video(1), np.load(tmp_path / "in" / "b/c.npy"))
     assert len(lines) == 1
-    open_tokens(encoder, None, NAMES, LENGTHS, tmp_path / "cache", lines.append, None)
+    open_tokens(encoder, None, NAMES, LENGTHS, tmp_path / "cache", lines.append)
     assert len(lines) == 1  # values are read once
     with pytest.raises(ConfigError, match="cannot encode other frames"):
         encoder.encode(random_frames(1, 4, 6, 3))
@@ -753,7 +751,6 @@ def test_token_folders_that_do_not_fit(tmp_path, change, match):
             NAMES,
             LENGTHS,
             tmp_path / "cache",
-            progress=None,
         )
 
 

@@ -270,7 +270,7 @@ def test_a_file_that_went_bad_leaves_no_features(clips, tmp_path):
 
 
 def test_full_disk(clips, tmp_path, capsys, monkeypatch):
-    out, writes, write = tmp_path / "out", [], feature_files.write
+    out, writes, write = tmp_path / "out", [], feature_files.to_disk
 
     def full(path, content):
         writes.append(path)
@@ -279,7 +279,7 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
-    monkeypatch.setattr(feature_files, "write", full)
+    monkeypatch.setattr(feature_files, "to_disk", full)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 1
     said = capsys.readouterr().err
     assert said.count("error:") == 1 and str(out / "audio") in said or str(out / "motion") in said
@@ -287,7 +287,7 @@ def test_full_disk(clips, tmp_path, capsys, monkeypatch):
     files = [p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")]
     assert len(files) == 5 and all(len(np.load(p)) for p in files)  # nothing half-written
     assert len((out / feature_folder.JOURNAL).read_text().splitlines()) == 2
-    monkeypatch.setattr(feature_files, "write", write)
+    monkeypatch.setattr(feature_files, "to_disk", write)
     assert call(clips, f"--out={out}", f"--modalities={BASE}") == 0
     assert "2 were done before" in capsys.readouterr().out
     assert call(clips, f"--out={tmp_path / 'fresh'}", f"--modalities={BASE}") == 0
@@ -436,11 +436,11 @@ def test_names(tmp_path):
         with pytest.raises(DataError, match=words):
             videos.find_videos([path])
     assert (
-        videos.name_of("a\udcff\nb .mp4") == "a\ufffd b"
-        and videos.name_of("e\u0301.mp4") == "\u00e9"
+        videos.video_name("a\udcff\nb .mp4") == "a\ufffd b"
+        and videos.video_name("e\u0301.mp4") == "\u00e9"
     )
-    long = videos.name_of("ä" * 300 + ".mp4")
-    assert len(long.encode()) <= videos.LONGEST and long != videos.name_of("ä" * 301 + ".mp4")
+    long = videos.video_name("ä" * 300 + ".mp4")
+    assert len(long.encode()) <= videos.LONGEST and long != videos.video_name("ä" * 301 + ".mp4")
 
 
 def test_names_that_look_like_other_sets_are_read_as_they_are(tmp_path):
@@ -476,7 +476,7 @@ def test_names_that_look_like_other_sets_are_read_as_they_are(tmp_path):
 
 def sources(*names):
     return [
-        VideoSource(videos.name_of(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
+        VideoSource(videos.video_name(n), Path("/clips", n), ("clips", *Path(n).parts[:-1]))
         for n in names
     ]
 
@@ -724,9 +724,7 @@ def test_what_a_user_changed_stays(clips, tmp_path, capsys):
     # they would be replaced, left where no longer wanted
     np.save(out / "motion" / "calm__a1.npy", np.ones((2, 3), np.float32))
     assert call(*arguments) == 0 and np.load(out / "motion" / "calm__a1.npy").all()
-    with pytest.raises(
-        DataError, match="calm__a1.npy: changed since python -m gfvad.extract wrote it"
-    ):
+    with pytest.raises(DataError, match="calm__a1.npy: changed since gfvad extract wrote it"):
         call(*arguments, "--encoder=motion=motion:version=2")
     (own / "calm" / "a1.mp4").write_bytes(b"no video")
     np.save(out / "motion" / "calm__a1.npy", np.ones((1, 3), np.float32))  # of another length, too
@@ -737,9 +735,7 @@ def test_what_a_user_changed_stays(clips, tmp_path, capsys):
     (own / "calm" / "a1.mp4").unlink()
     with open(out / "labels.csv", "a") as file:
         file.write("mine,0,train,\n")
-    with pytest.raises(
-        DataError, match="labels.csv: changed since python -m gfvad.extract wrote it"
-    ):
+    with pytest.raises(DataError, match="labels.csv: changed since gfvad extract wrote it"):
         call(*arguments)
     assert (out / "labels.csv").read_text().endswith("mine,0,train,\n")
 
@@ -784,7 +780,7 @@ def test_a_folder_that_cannot_be_written(clips, tmp_path, capsys, monkeypatch, c
     def refuse(path, content):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(feature_files, "write", refuse)
+    monkeypatch.setattr(feature_files, "to_disk", refuse)
     assert (
         extract.main(
             [

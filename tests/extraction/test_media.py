@@ -16,7 +16,7 @@ from gfvad.extraction import clocks, live_sources, media, videos
 
 def split(path, **settings):
     """(pictures, sounds) of a file."""
-    found = list(media.pieces(path, **settings))
+    found = list(media.open_media(path, **settings))
     return [p for p in found if isinstance(p, Picture)], [p for p in found if isinstance(p, Sound)]
 
 
@@ -27,6 +27,10 @@ def heard(sounds):
         at = max(round(s.time * RATE), 0)
         track[at : at + len(s.samples)] = s.samples[-(len(track) - at) :]
     return track
+
+
+def units(path):
+    return videos.units(media.open_media(path))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
@@ -62,7 +66,7 @@ def test_pictures_and_sound(tmp_path, suffix):
 def test_all_units_hear_their_moment(tmp_path):
     """A tone in the second half alone: units before it are silent."""
     sound = np.concatenate([np.zeros(2 * RATE, np.float32), tone(2.0)])
-    found = list(videos.units(write_media(tmp_path / "a.mp4", 100, sound=sound)))
+    found = list(units(write_media(tmp_path / "a.mp4", 100, sound=sound)))
     assert [u.index for u in found] == list(range(7)) and [len(u.frames) for u in found] == [
         16
     ] * 6 + [4]
@@ -76,7 +80,7 @@ def test_order_in_the_file_does_not_matter(tmp_path):
     """All of the sound before the pictures, or behind them: the same units."""
     one = write_media(tmp_path / "a.mkv", 60, sound=tone(2.4), codec="mpeg4", sound_first=True)
     other = write_media(tmp_path / "b.mkv", 60, sound=tone(2.4), codec="mpeg4")
-    for a, b in zip(videos.units(one), videos.units(other), strict=True):
+    for a, b in zip(units(one), units(other), strict=True):
         assert (a.start, a.end) == (b.start, b.end)
         np.testing.assert_array_equal(a.frames, b.frames)
         np.testing.assert_array_equal(a.sound, b.sound)
@@ -90,7 +94,7 @@ def test_sound_that_starts_late_or_ends_early(tmp_path):
     ):
         behind, units = 0, []
         grouper = videos.Grouper(True, 10.0)
-        for piece in media.pieces(path):
+        for piece in media.open_media(path):
             behind += isinstance(piece, Picture)
             found = grouper.push(piece)
             units += found
@@ -103,10 +107,10 @@ def test_sound_that_starts_late_or_ends_early(tmp_path):
 
 def test_silent_soundless_and_single(tmp_path):
     silent = write_media(tmp_path / "silent.mp4", 20, sound=np.zeros(RATE, np.float32))
-    assert all(not u.sound.any() for u in videos.units(silent))
+    assert all(not u.sound.any() for u in units(silent))
     soundless = write_media(tmp_path / "soundless.mp4", 20)
-    assert not media.info(soundless).sound and all(u.sound is None for u in videos.units(soundless))
-    (unit,) = videos.units(write_media(tmp_path / "one.mp4", 1))
+    assert not media.info(soundless).sound and all(u.sound is None for u in units(soundless))
+    (unit,) = units(write_media(tmp_path / "one.mp4", 1))
     assert (unit.start, unit.end, len(unit.frames)) == (0.0, pytest.approx(0.04), 1)
 
 
@@ -132,7 +136,7 @@ def test_variable_rate(tmp_path):
 
 def test_clock():
     """Timestamps that lack, stand still, run back or jump."""
-    clock = clocks._Clock(0.04)
+    clock = clocks.Clock(0.04)
     assert [
         round(clock(t), 2) for t in (5.0, 5.04, None, 5.02, 5.2, 0.0, 0.04, 90000.0, 90000.5)
     ] == [5.0, 5.04, 5.08, 5.12, 5.2, 5.24, 5.28, 5.32, 5.82]
@@ -209,10 +213,10 @@ def broken_files(folder):
 def test_broken_files_by_name(tmp_path):
     for name, (path, words) in broken_files(tmp_path).items():
         with pytest.raises(DataError) as raised:
-            list(media.pieces(path))
+            list(media.open_media(path))
         assert str(path) in str(raised.value) and words in str(raised.value), name
     with pytest.raises(DataError, match="nothing.mp4"):
-        list(media.pieces(tmp_path / "nothing.mp4"))
+        list(media.open_media(tmp_path / "nothing.mp4"))
 
 
 def test_names_of_every_kind(tmp_path):
@@ -230,7 +234,7 @@ def test_damaged_sound_is_silence(tmp_path):
         content[at : at + size] = b"\xff" * size
     path.write_bytes(content)
     pictures, sounds = split(path)
-    assert len(pictures) == 50 and len(list(videos.units(path))) == 4 and sounds
+    assert len(pictures) == 50 and len(list(units(path))) == 4 and sounds
 
 
 # ---- live
@@ -270,7 +274,7 @@ def test_a_stream_that_breaks_is_opened_again():
     gone = DataError("rtsp://x: connection lost")
     script = Script([0.0, 0.1, gone], gone, gone, [0.0, 0.1], [0.0, gone], gone)
     said, waits = [], []
-    stream = live_sources.live(
+    stream = live_sources.Live(
         "rtsp://x", say=said.append, sleep=waits.append, opener=script, reconnect=3.0, max_retries=4
     )
     times = []
@@ -286,7 +290,7 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
     gone = DataError("rtsp://user:pass@x: cannot be opened (Connection refused)")
     said, waits = [], []
     script = Script(gone, gone, gone, [0.0, 0.1, DataError("enough")], gone)
-    stream = live_sources.live(
+    stream = live_sources.Live(
         "rtsp://user:pass@x", say=said.append, sleep=waits.append, opener=script, max_retries=3
     )
     assert waits == [1.0, 2.0, 4.0] and stream.breaks == 0 and stream.info.fps == 10.0
@@ -299,14 +303,14 @@ def test_a_stream_that_is_not_there_yet_is_waited_for():
 def test_a_stream_that_may_not_be_opened_again():
     script = Script([0.0, DataError("rtsp://x: connection lost")])
     with pytest.raises(DataError, match="connection lost"):
-        list(live_sources.live("rtsp://x", opener=script, reconnect=0))
+        list(live_sources.Live("rtsp://x", opener=script, reconnect=0))
     with pytest.raises(DataError, match="refused"):
-        live_sources.live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
+        live_sources.Live("rtsp://x", reconnect=0, opener=Script(DataError("rtsp://x: refused")))
 
 
 def test_a_stream_of_stated_length_ends():
     assert (
-        len(list(live_sources.live("http://x/a.mp4", opener=Script([0.0, 0.1], duration=0.2)))) == 2
+        len(list(live_sources.Live("http://x/a.mp4", opener=Script([0.0, 0.1], duration=0.2)))) == 2
     )
 
 
@@ -325,7 +329,7 @@ def test_sound_that_is_gone_after_a_break():
         script.opened += 1
         return found
 
-    stream = live_sources.live("rtsp://x", opener=counted, sleep=lambda s: None, max_retries=1)
+    stream = live_sources.Live("rtsp://x", opener=counted, sleep=lambda s: None, max_retries=1)
     found = []
     grouper = videos.Grouper(True, 10.0)
     with pytest.raises(DataError):
@@ -338,9 +342,9 @@ def test_sound_that_is_gone_after_a_break():
 
 def test_a_file_once_and_again_and_again(tmp_path):
     path = write_media(tmp_path / "a.mp4", 10, sound=tone(0.4))
-    stream = live_sources.live(path)
+    stream = live_sources.Live(path)
     assert stream.info.sound and sum(isinstance(p, Picture) for p in stream) == 10
-    stream, times = live_sources.live(path, loop=True), []
+    stream, times = live_sources.Live(path, loop=True), []
     while len(times) < 35:
         piece = next(stream)
         if isinstance(piece, Picture):
@@ -351,15 +355,15 @@ def test_a_file_once_and_again_and_again(tmp_path):
 
 def test_sources_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match="no such device /dev/video99"):
-        live_sources.live("camera:99", reconnect=0)
+        live_sources.Live("camera:99", reconnect=0)
     with pytest.raises(
         DataError, match="not there yet .*no such device /dev/video99.* and 2 attempts"
     ):
-        live_sources.live("camera:99", max_retries=2, sleep=lambda s: None)
+        live_sources.Live("camera:99", max_retries=2, sleep=lambda s: None)
     with pytest.raises(ConfigError, match="rstp://.*cannot read such a source"):
-        live_sources.live("rstp://user:pass@host/1")
+        live_sources.Live("rstp://user:pass@host/1")
     with pytest.raises(DataError, match="nothing.mp4"):
-        live_sources.live(tmp_path / "nothing.mp4")
+        live_sources.Live(tmp_path / "nothing.mp4")
     assert (
         live_sources.is_file("camera.mp4")
         and not live_sources.is_file("rtsp://host/1")

@@ -9,6 +9,7 @@ pytest.importorskip("cv2", reason="needs launch/requirements-video.txt")
 
 from gfvad.base.types import DataError  # noqa: E402
 from gfvad.figures import video  # noqa: E402
+from gfvad.figures.heatmaps import ScoredFrames  # noqa: E402
 
 SPANS = np.array([[5, 9]])
 TERMS = {"appearance": np.linspace(0, 1, 12), "motion – signed": np.linspace(-1, 2, 12)}
@@ -37,9 +38,8 @@ def is_red(pictures):
 @pytest.mark.parametrize("channels, terms", [(1, TERMS), (3, {})])
 def test_file(tmp_path, channels, terms):
     frames, maps, scores = clip(channels=channels)
-    path = video.write_annotated(
-        tmp_path / "out" / "clip.mp4", frames, maps, scores, SPANS, terms, 12.5
-    )
+    told = ScoredFrames(frames, maps, scores, terms)
+    path = video.write_annotated(tmp_path / "out" / "clip.mp4", told, SPANS, 12.5)
     facts, pictures = read(path)
     assert facts == ("h264", "yuv420p", 12.5) and len(pictures) == 12
     assert pictures.shape[1:3] == video.size_of(41, 61, len(terms)) and not any(
@@ -63,11 +63,8 @@ def test_file(tmp_path, channels, terms):
 
 def test_heat_is_where_the_map_is_high(tmp_path):
     frames, maps, scores = clip()
-    _, pictures = read(
-        video.write_annotated(
-            tmp_path / "clip.mp4", frames, maps, scores, np.zeros((0, 2)), limits=(0, 11)
-        )
-    )
+    told = ScoredFrames(frames, maps, scores, limits=(0, 11))
+    _, pictures = read(video.write_annotated(tmp_path / "clip.mp4", told, np.zeros((0, 2))))
     scale = video.scale_of(61)
     colour = np.ptp(pictures[-1, : 41 * scale, : 61 * scale].astype(int), axis=-1)  # grey has none
     y, x = np.unravel_index(np.argmax(colour), colour.shape)
@@ -79,17 +76,8 @@ def test_heat_is_where_the_map_is_high(tmp_path):
 
 def test_bounds_of_one_frame_and_constant_scores(tmp_path):
     frames, maps, scores = clip(frames=1)
-    facts, pictures = read(
-        video.write_annotated(
-            tmp_path / "clip.mp4",
-            frames,
-            maps * 0,
-            scores * 0,
-            [[0, 1]],
-            {"zero": np.zeros(1)},
-            29.97,
-        )
-    )
+    told = ScoredFrames(frames, maps * 0, scores * 0, {"zero": np.zeros(1)})
+    facts, pictures = read(video.write_annotated(tmp_path / "clip.mp4", told, [[0, 1]], 29.97))
     assert len(pictures) == 1 and facts[2] == pytest.approx(29.97, abs=0.01)
     assert (
         video.scale_of(360) == 2
@@ -108,18 +96,12 @@ def test_errors_leave_nothing(tmp_path, monkeypatch):
         ({"spans": [[-1, 2]]}, "start"),
     ]:
         with pytest.raises(DataError, match=text):
-            video.write_annotated(
-                **{
-                    "path": path,
-                    "frames": frames,
-                    "maps": maps,
-                    "scores": scores,
-                    "spans": SPANS,
-                    **change,
-                }
-            )
+            how = {"spans": SPANS, "fps": 10.0}
+            how = {key: change.pop(key, value) for key, value in how.items()}
+            told = ScoredFrames(frames, maps, scores)._replace(**change)
+            video.write_annotated(path, told, **how)
     path.write_bytes(b"before")
     broken = [*frames[:6], frames[6].astype(float), *frames[7:]]
     with pytest.raises(DataError, match="uint8"):  # in the midst of encoding
-        video.write_annotated(path, broken, maps, scores, SPANS)
+        video.write_annotated(path, ScoredFrames(broken, maps, scores), SPANS)
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"] and path.read_bytes() == b"before"

@@ -11,6 +11,7 @@ from PIL import Image
 from gfvad.base.types import DataError
 from gfvad.figures import experts, heatmaps
 from gfvad.figures.curves import RED
+from gfvad.figures.heatmaps import ScoredFrames
 
 NAME = "Ped2 clip 04"
 
@@ -99,7 +100,9 @@ def test_pick_frames():
 def test_heatmap_page(tmp_path, drawn):
     frames, maps, masks = clip(channels=1)
     scores, terms = maps.max((1, 2)), {"appearance": maps * 0.3, "motion": maps * 0.7}
-    path = heatmaps.heatmap_page(tmp_path / "page.png", frames, maps, masks, scores, NAME, terms)
+    path = heatmaps.heatmap_page(
+        tmp_path / "page.png", ScoredFrames(frames, maps, scores, terms), masks, NAME
+    )
     assert width_of(path) == 1000 and drawn[0].get_suptitle() == NAME
     titles = [axes.get_title(loc="left") for axes in drawn[0].axes]
     assert (
@@ -111,12 +114,13 @@ def test_heatmap_page(tmp_path, drawn):
     box = outlined[0].collections[0].get_paths()[0].get_extents()
     # the outline lies where the mask ends
     assert (box.x0, box.x1, box.y0, box.y1) == pytest.approx((12, 24, 8, 16), abs=0.51)
-    heatmaps.heatmap_page(path, list(frames), maps, None, scores, NAME, chosen=[2], limits=(0, 3))
+    bounded = ScoredFrames(list(frames), maps, scores, limits=(0, 3))
+    heatmaps.heatmap_page(path, bounded, None, NAME, chosen=[2])
     assert not any(axes.collections for axes in drawn[1].axes if axes.get_images())
     with pytest.raises(DataError, match="'scores': 7"):
-        heatmaps.heatmap_page(path, frames, maps, masks, scores[:7], NAME)
+        heatmaps.heatmap_page(path, ScoredFrames(frames, maps, scores[:7]), masks, NAME)
     with pytest.raises(DataError, match=r"frames \[8\] of 8"):
-        heatmaps.heatmap_page(path, frames, maps, masks, scores, NAME, chosen=[8])
+        heatmaps.heatmap_page(path, ScoredFrames(frames, maps, scores), masks, NAME, chosen=[8])
 
 
 def test_term_timeline(tmp_path, drawn):

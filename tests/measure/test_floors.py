@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from gfvad.base.types import ScoredVideo
+from gfvad.data.frames.cache import Cache
 from gfvad.data.frames.flow import open_flow
 from gfvad.data.frames.truth import find_truth
 from gfvad.data.frames.video_folders import open_layout
@@ -67,12 +68,9 @@ def report(scores, labels):
 def test_floors_of_ped2(shared_data, tmp_path):
     """The four floors of the specification, from the frames."""
     root = shared_data / "ped2"
-    flow = open_flow(
-        root, "frames", "test", cell=8, cache=tmp_path, workers=2, say=lambda text: None
-    )
-    truth = find_truth(
-        root, open_layout("frames", root).videos("test"), flow.lengths, spans="test_spans.txt"
-    )
+    folder = open_layout("frames", root)
+    flow = open_flow(folder, "test", Cache(tmp_path, say=lambda text: None))
+    truth = find_truth(root, folder.videos("test"), flow.lengths, spans="test_spans.txt")
     magnitude = [np.asarray(flow.video(i)[..., 2], np.float32) for i in range(len(flow.names))]
     assert sum(map(len, magnitude)) == 2010 and sum(int(y.sum()) for y in truth.labels) == 1648
     for name, frames, side in flow_floors.FLOORS:

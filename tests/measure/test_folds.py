@@ -55,14 +55,14 @@ def test_means_and_test_over_folds(tmp_path):
     assert sound.p == pytest.approx(
         stats.ttest_rel(values[:, 1].mean(1), values[:, 0].mean(1)).pvalue
     )
-    text = folds.table([whole, sound], "auc_video")
+    text = folds.joined_table([whole, sound], "auc_video")
     assert (
         "AUC of whole videos by their peaks, 4 folds x 3 seeds" in text
         and f"{values[:, 1].mean():.4f} ± {values[:, 1].std(ddof=1):.4f}" in text
     )
-    assert folds.table(folds.join(made[::-1], "auc_video"), "auc_video").count("|") == text.count(
+    assert folds.joined_table(folds.join(made[::-1], "auc_video"), "auc_video").count(
         "|"
-    )
+    ) == text.count("|")
 
 
 def test_command_line(tmp_path, capsys):

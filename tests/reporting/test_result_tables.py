@@ -40,7 +40,7 @@ floor,,auc,0.6,first
 
 
 def test_every_table_is_as_the_stored_results_say(repository):
-    assert not [*outdated(repository)], "python -m gfvad.report --tables writes them"
+    assert not [*outdated(repository)], "gfvad report --tables writes them"
 
 
 def test_every_table_is_shown(repository):

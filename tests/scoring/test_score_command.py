@@ -1,4 +1,4 @@
-"""`python -m gfvad.score`: videos in, tables out; bad files, other encoders, streams; by a small
+"""`gfvad score`: videos in, tables out; bad files, other encoders, streams; by a small
 model with random weights."""
 
 import csv
@@ -197,7 +197,7 @@ def test_other_encoders_are_refused(model, videos, tmp_path, capsys):
     for file in ("config.json", "checkpoints"):
         (other / file).symlink_to(model / file)
     assert score.main([f"--model={other}", str(videos), f"--out={tmp_path / 'out'}"]) == 2
-    assert "its features were not made by `python -m gfvad.extract`" in capsys.readouterr().err
+    assert "its features were not made by `gfvad extract`" in capsys.readouterr().err
     encoders = provenance.kept(model)
     encoders["audio"] |= {"version": 9, "id": "0" * 16}
     (other / provenance.FEATURES).write_text(json.dumps({"encoders": encoders}))

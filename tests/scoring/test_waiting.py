@@ -1,4 +1,4 @@
-"""`python -m gfvad.score --stream` of a source that is not there: waits, says why, ends at once
+"""`gfvad score --stream` of a source that is not there: waits, says why, ends at once
 when asked to, and no password is said."""
 
 import os

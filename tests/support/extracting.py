@@ -9,9 +9,9 @@ from gfvad.extraction import feature_folder, job, planning
 
 def call(*arguments, opener=open_fake, workers=0):
     """The exit code of one call with encoders that need nothing, in this process."""
-    parsed = planning.parser("extract", "")
+    parsed = planning.argument_parser("extract", "")
     parsed.add_argument("--workers", type=int, default=workers)
-    return job.run(parsed.parse_args([str(a) for a in arguments]), opener)
+    return job.run_extraction(parsed.parse_args([str(a) for a in arguments]), opener)
 
 
 def tree(folder):

@@ -1,4 +1,4 @@
-"""What the type checker knows of ml_collections: a ConfigDict's keys are only known when it runs."""
+"""What the type checker knows of ml_collections: keys are only known when a program runs."""
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any

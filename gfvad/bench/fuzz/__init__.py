@@ -23,7 +23,6 @@ Exit codes: 0 all right or clear errors; 1 other outcomes, each listed with its 
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
@@ -37,44 +36,26 @@ from pathlib import Path
 from gfvad.base.options import Parser
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = Parser("gfvad bench fuzz", __doc__)
-    made.add_argument("--cases", type=int, default=200, help="how many (default: 200)")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument(
-        "--only", default="", metavar="KIND", help="of these cases, those of one kind"
-    )
-    made.add_argument("--case", type=int, metavar="N", help="this one alone")
-    made.add_argument(
-        "--keep", type=Path, metavar="DIR", help="inputs and messages of bad outcomes stay in DIR/N"
-    )
-    made.add_argument("--json", type=Path, metavar="FILE", help="all outcomes, as JSON")
-    made.add_argument(
-        "--sound",
-        type=Path,
-        metavar="DIR",
-        help="where the sound inputs lie or will lie (default: made anew)",
-    )
-    made.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="cases at once (default: one a core)"
-    )
-    made.add_argument(
-        "--limit", type=float, default=30.0, metavar="S", help="seconds of a case (default: 30)"
-    )
-    return made
-
-
 def run(argv: Sequence[str]) -> int:
     """Runs the cases of a command line and prints a table; returns the exit code."""
-    arguments = parser().parse_args(list(argv))
+    parser = Parser("gfvad bench fuzz", __doc__)
+    option, cores = parser.add_argument, os.cpu_count() or 1
+    option("--cases", type=int, default=200, help="how many (default: 200)")
+    option("--seed", type=int, default=0)
+    option("--only", default="", metavar="KIND", help="of these cases, those of one kind")
+    option("--case", type=int, metavar="N", help="this one alone")
+    option("--keep", type=Path, metavar="DIR", help="what a bad outcome was made of, in DIR/N")
+    option("--json", type=Path, metavar="FILE", help="all outcomes, as JSON")
+    option("--sound", type=Path, metavar="DIR", help="of the sound inputs (default: made anew)")
+    option("--jobs", type=int, default=cores, help="cases at once (default: one a core)")
+    option("--limit", type=float, default=30.0, metavar="S", help="seconds of a case (default: 30)")
+    arguments = parser.parse_args(list(argv))
     folder = Path(tempfile.mkdtemp(prefix="gfvad-fuzz-")).resolve()
     root = (arguments.sound or folder / "sound").resolve()
     from gfvad.bench.fuzz import fork
 
-    os.environ.update(
-        fork.environment(root.parent / f"{root.name}-compiled")
-    )  # before any library is read
+    # before any library is read
+    os.environ |= fork.environment(root.parent / f"{root.name}-compiled")
     from gfvad.bench.fuzz import cases, oracle, runner, sound
 
     if arguments.only and arguments.only not in cases.KINDS:
@@ -84,22 +65,17 @@ def run(argv: Sequence[str]) -> int:
     keep = arguments.keep and arguments.keep.resolve()
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
-    signal.signal(
-        signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
-    )  # the folder and the children go too
+    # the folder and the children go too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.monotonic()
     trials: list[runner.Trial] = []
     try:
         fork.read_libraries()
         sound.make(root, arguments.jobs)
         numbers = range(arguments.cases) if arguments.case is None else (arguments.case,)
-        drawn = [
-            case
-            for case in (cases.draw(arguments.seed, n) for n in numbers)
-            if arguments.only in ("", case.kind)
-        ]
-        limits = (arguments.jobs, arguments.limit)
-        fuzzer = runner.Fuzzer(folder, root, arguments.seed, *limits)
+        drawn = [cases.draw(arguments.seed, n) for n in numbers]
+        drawn = [case for case in drawn if arguments.only in ("", case.kind)]
+        fuzzer = runner.Fuzzer(folder, root, arguments.seed, arguments.jobs, arguments.limit)
         fuzzer.baselines(sorted({case.command for case in drawn}))
         ready, spent = time.monotonic(), sum(os.times()[2:4])
 
@@ -113,29 +89,26 @@ def run(argv: Sequence[str]) -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     counts = Counter((t.case.kind, t.verdict.outcome) for t in trials)
-    print(table(counts, cases.KINDS, oracle.OUTCOMES))
+    print(outcome_table(counts, cases.KINDS, oracle.OUTCOMES))
     spent = sum(os.times()[2:4]) - spent  # of processor time, by children
     took = f"{len(trials)} cases in {time.monotonic() - ready:.0f} s ({spent:.0f} s of processors)"
     print(f"\nseed {arguments.seed}: {took}, after {ready - began:.0f} s for the sound inputs")
     if arguments.json:
-        write(arguments.json, arguments.seed, trials)
+        write_outcomes(arguments.json, arguments.seed, trials)
     return int(any(t.verdict.outcome in oracle.BAD for t in trials))
 
 
-def table(counts: Counter, kinds: Sequence[str], outcomes: Sequence[str]) -> str:
+def outcome_table(counts: Counter, kinds: Sequence[str], outcomes: Sequence[str]) -> str:
     """Outcomes of each kind, and their sums."""
+    rows = {kind: [counts[kind, name] for name in outcomes] for kind in kinds}
+    rows = {kind: row for kind, row in rows.items() if any(row)}
+    rows["total"] = [sum(counts[kind, name] for kind in kinds) for name in outcomes]
     lines = [f"{'':12s}" + "".join(f"{name:>17s}" for name in outcomes)]
-    for kind in kinds:
-        if any(counts[kind, name] for name in outcomes):
-            lines.append(f"{kind:12s}" + "".join(f"{counts[kind, name]:17d}" for name in outcomes))
-    lines.append(
-        f"{'total':12s}"
-        + "".join(f"{sum(counts[kind, name] for kind in kinds):17d}" for name in outcomes)
-    )
+    lines += [f"{kind:12s}" + "".join(f"{n:17d}" for n in row) for kind, row in rows.items()]
     return "\n".join(lines)
 
 
-def write(path: Path, seed: int, trials: Sequence) -> None:
+def write_outcomes(path: Path, seed: int, trials: Sequence) -> None:
     """Every case with its outcome, in order."""
     from gfvad.base import files
 
@@ -149,8 +122,7 @@ def write(path: Path, seed: int, trials: Sequence) -> None:
             "expected": t.told["effect"]["expect"],
             "note": t.told["effect"]["note"],
             "argv": t.told.get("argv"),
-            "outcome": t.verdict.outcome,
-            "why": t.verdict.why,
+            **t.verdict._asdict(),
             "exit": t.child.status,
             "seconds": round(t.child.seconds, 2),
         }

@@ -5,31 +5,36 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from pathlib import Path
 
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
 
+def overwrite(c: Context, *places: tuple[int, bytes]) -> None:
+    """Other bytes at some places (where, what) of the file; its length stays."""
+    with open(c.path, "r+b") as file:
+        for at, content in places:
+            file.seek(at)
+            file.write(content)
+
+
 def flip(c: Context) -> Effect:
     """One byte becomes another."""
-    content = bytearray(c.path.read_bytes())
+    content = c.path.read_bytes()
     if not content:
         return effect(SAME, c)
     at = c.rng.randrange(len(content))
-    content[at] ^= c.rng.randrange(1, 256)
-    c.path.write_bytes(content)
+    overwrite(c, (at, bytes([content[at] ^ c.rng.randrange(1, 256)])))
     return effect(EITHER, c, f"byte {at} of {len(content)}")
 
 
 def zero(c: Context) -> Effect:
     """A run of bytes becomes zeros."""
-    content = bytearray(c.path.read_bytes())
+    content = c.path.read_bytes()
     begin = c.rng.randrange(max(len(content), 1))
     end = min(len(content), begin + c.rng.choice((4, 64, 4096)))
     if not any(content[begin:end]):
         return effect(SAME, c, "were zeros")
-    content[begin:end] = bytes(end - begin)
-    c.path.write_bytes(content)
+    overwrite(c, (begin, bytes(end - begin)))
     return effect(EITHER, c, f"bytes {begin} to {end}")
 
 
@@ -43,17 +48,9 @@ def cut(c: Context) -> Effect:
 
 def append(c: Context) -> Effect:
     """Bytes after the end."""
+    noise = bytes(c.rng.randrange(256) for _ in range(99))
     with open(c.path, "ab") as file:
-        file.write(
-            c.rng.choice(
-                (
-                    b"\n",
-                    b"\0" * 512,
-                    b"garbage behind the end",
-                    bytes(c.rng.randrange(256) for _ in range(99)),
-                )
-            )
-        )
+        file.write(c.rng.choice((b"\n", b"\0" * 512, b"garbage behind the end", noise)))
     return effect(EITHER, c)
 
 
@@ -115,11 +112,8 @@ def text(c: Context) -> Effect:
 
 def other_file(c: Context) -> Effect:
     """The content of another file of the same suffix beside it."""
-    others = [
-        p
-        for p in sorted(c.path.parent.glob(f"*{c.path.suffix}"))
-        if p != c.path and p.is_file() and p.read_bytes() != c.path.read_bytes()
-    ]
+    content, others = c.path.read_bytes(), sorted(c.path.parent.glob(f"*{c.path.suffix}"))
+    others = [p for p in others if p.is_file() and p.read_bytes() != content]
     if not others:
         return effect(SAME, c, "no other")
     chosen = c.rng.choice(others)
@@ -128,80 +122,64 @@ def other_file(c: Context) -> Effect:
     return effect(CHANGES if numbers else EITHER, c, f"of {chosen.name}")
 
 
-def _renamed(c: Context, name: str, expect: str, keep: bool) -> Effect:
+def _renamed(c: Context, name: str, keep: bool = False) -> Effect:
     target = c.path.with_name(name)
     if target.exists():
         return effect(SAME, c, "stands already")
     (shutil.copy if keep else shutil.move)(c.path, target)
-    return Effect(
-        expect,
-        (c.path.name, c.path.stem, *effect(expect, c).names, target.name, target.stem),
-        f"{'copy' if keep else 'now'} {ascii(name)}",
-    )
+    note = f"{'copy' if keep else 'now'} {ascii(name)}"
+    return effect(EITHER, c, note, target.name, target.stem)
 
 
 def misspelt(c: Context) -> Effect:
     """Another stem: one of its readers lacks it."""
-    return _renamed(c, f"x{c.path.name}", EITHER, False)
+    return _renamed(c, f"x{c.path.name}")
 
 
 def upper_suffix(c: Context) -> Effect:
     """.NPY, .MP4."""
-    return _renamed(c, c.path.stem + c.path.suffix.upper(), EITHER, False)
+    return _renamed(c, c.path.stem + c.path.suffix.upper())
 
 
 def other_form(c: Context) -> Effect:
     """The same name in decomposed Unicode."""
-    return _renamed(c, unicodedata.normalize("NFD", c.path.name), EITHER, False)
+    return _renamed(c, unicodedata.normalize("NFD", c.path.name))
 
 
 def duplicate(c: Context) -> Effect:
     """The file twice, under a name that some readers take for the same."""
-    names = (
-        c.path.stem + c.path.suffix.upper(),
-        c.path.stem + ".mp4" + c.path.suffix,
-        c.path.stem + " (1)" + c.path.suffix,
-        c.path.stem.upper() + c.path.suffix,
-    )
-    return _renamed(c, c.rng.choice(names), EITHER, True)
+    stem, suffix = c.path.stem, c.path.suffix
+    ends = (suffix.upper(), f".mp4{suffix}", f" (1){suffix}")
+    names = (*(stem + end for end in ends), stem.upper() + suffix)
+    return _renamed(c, c.rng.choice(names), keep=True)
 
 
 def hidden(c: Context) -> Effect:
     """What a file browser or an archive of another system leaves beside a file: never read."""
-    name = c.rng.choice(
-        (
-            f"._{c.path.name}",
-            ".DS_Store",
-            "Thumbs.db",
-            f".{c.path.name}.swp",
-            f"{c.path.name}.part",
-            f"{c.path.name}~",
-        )
-    )
+    own = c.path.name
+    names = (f"._{own}", ".DS_Store", "Thumbs.db", f".{own}.swp", f"{own}.part", f"{own}~")
+    name = c.rng.choice(names)
     c.path.with_name(name).write_bytes(b"\0\5\x16\7 not yours")
-    return Effect(EITHER, (name, *effect(EITHER, c).names), name)
+    return effect(EITHER, c, name, name)
+
+
+PARTS = (("/train/", "/test/"), ("RGB/", "RGBTest/"), ("SH_Train_", "SH_Test_"))
+PARTS = (*PARTS, ("_Train_", "_Test_"))
 
 
 def other_part(c: Context) -> Effect:
     """The file of a training video lies with the test videos, or the other way round."""
-    text_of = str(c.path.relative_to(c.root))
-    pairs = (
-        ("/train/", "/test/"),
-        ("RGB/", "RGBTest/"),
-        ("SH_Train_", "SH_Test_"),
-        ("_Train_", "_Test_"),
-    )
-    for one, other in (pair for both in pairs for pair in (both, both[::-1])):
-        if one in text_of:
-            target = c.root / text_of.replace(one, other, 1)
+    path = str(c.path.relative_to(c.root))
+    for one, other in (pair for both in PARTS for pair in (both, both[::-1])):
+        if one in path:
+            target = c.root / path.replace(one, other, 1)
             target.parent.mkdir(parents=True, exist_ok=True)
             keep = c.rng.random() < 0.5
             (shutil.copy if keep else shutil.move)(c.path, target)
             nobody = one.startswith("SH_") and "01_0015" not in c.path.name  # it has a mask
             expect = CHANGES if nobody and not keep else ERROR  # nothing else says of which part
-            return effect(
-                expect, c, f"{'also' if keep else 'now'} in {target.relative_to(c.root).parent}"
-            )
+            place = target.relative_to(c.root).parent
+            return effect(expect, c, f"{'also' if keep else 'now'} in {place}")
     return effect(SAME, c, "no parts")
 
 
@@ -214,8 +192,3 @@ def old_time(c: Context) -> Effect:
 DAMAGE: tuple[Mutation, ...] = (flip, flip, zero, cut, cut, append, empty, remove)
 PLACES: tuple[Mutation, ...] = (pipe, link_loop, dangling, folder, link, text, other_file, old_time)
 NAMES: tuple[Mutation, ...] = (misspelt, upper_suffix, other_form, duplicate, hidden)
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All regular files, in order."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())

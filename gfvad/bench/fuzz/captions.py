@@ -10,14 +10,14 @@ from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, Context, Effect, Mut
 from gfvad.bench.fuzz.meant import meant
 from gfvad.bench.fuzz.trees import json_of
 
+Change = Callable[[dict, str], Any]  # of all captions, and of one video in them
 
-def _captions(
-    name: str, change: Callable[[dict, str, Context], None], expect: str, *more: str
-) -> Mutation:
+
+def _captions(name: str, change: Change, expect: str, *more: str) -> Mutation:
     def mutate(c: Context) -> Effect:
         tree = json.loads(c.path.read_text(encoding="utf-8"))
         video = c.rng.choice(sorted(tree))
-        change(tree, video, c)
+        change(tree, video)
         c.path.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
         return effect(expect, c, video, video, *more)
 
@@ -25,46 +25,44 @@ def _captions(
     return mutate
 
 
-def _rename_all(tree: dict, video: str, c: Context) -> None:
+def _with(**values: Any) -> Change:
+    return lambda tree, video: tree[video].update(values)
+
+
+def _named(form: str) -> Change:
+    return lambda tree, video: tree.update({form.format(video): tree.pop(video)})
+
+
+def _rename_all(tree: dict, video: str) -> None:
     for key in list(tree):
         tree[f"other_{key}"] = tree.pop(key)
 
 
+def _stranger(tree: dict, video: str) -> None:
+    tree["stranger_x999"] = tree[video]
+
+
+def _other_sentence(tree: dict, video: str) -> None:
+    tree[video]["sentences"][0] = "nothing happens"
+
+
 CAPTIONS: tuple[Mutation, ...] = (
-    _captions(
-        "another sentence",
-        lambda t, v, c: t[v]["sentences"].__setitem__(0, "nothing happens"),
-        CHANGES,
-    ),
+    _captions("another sentence", _other_sentence, CHANGES),
     _captions("all of other videos", _rename_all, ERROR),
-    _captions(
-        "a stranger", lambda t, v, c: t.__setitem__("stranger_x999", t[v]), ERROR, "stranger_x999"
-    ),
-    _captions("a video lost", lambda t, v, c: t.pop(v), EITHER),
-    _captions("a video misnamed", lambda t, v, c: t.__setitem__(f"{v}_x264_x", t.pop(v)), ERROR),
-    _captions("name with .mp4", lambda t, v, c: t.__setitem__(f"{v}.mp4", t.pop(v)), EITHER),
-    _captions("name with .MP4", lambda t, v, c: t.__setitem__(f"{v}.MP4", t.pop(v)), EITHER),
-    _captions(
-        "span reversed", lambda t, v, c: t[v].__setitem__("timestamps", [[1.0, 0.2]]), EITHER
-    ),
-    _captions(
-        "span negative", lambda t, v, c: t[v].__setitem__("timestamps", [[-5.0, -1.0]]), EITHER
-    ),
-    _captions(
-        "span far outside", lambda t, v, c: t[v].__setitem__("timestamps", [[1e5, 2e5]]), EITHER
-    ),
-    _captions(
-        "fewer spans than sentences", lambda t, v, c: t[v].__setitem__("timestamps", []), ERROR
-    ),
-    _captions("no sentences", lambda t, v, c: t[v].update(timestamps=[], sentences=[]), CHANGES),
-    _captions("an empty sentence", lambda t, v, c: t[v].__setitem__("sentences", [" "]), CHANGES),
-    _captions("duration 0", lambda t, v, c: t[v].__setitem__("duration", 0), EITHER),
-    _captions("duration negative", lambda t, v, c: t[v].__setitem__("duration", -1.0), ERROR),
-    _captions(
-        "a sentence of 1 MB",
-        lambda t, v, c: t[v].__setitem__("sentences", ["word " * 200_000]),
-        CHANGES,
-    ),
+    _captions("a stranger", _stranger, ERROR, "stranger_x999"),
+    _captions("a video lost", dict.pop, EITHER),
+    _captions("a video misnamed", _named("{}_x264_x"), ERROR),
+    _captions("name with .mp4", _named("{}.mp4"), EITHER),
+    _captions("name with .MP4", _named("{}.MP4"), EITHER),
+    _captions("span reversed", _with(timestamps=[[1.0, 0.2]]), EITHER),
+    _captions("span negative", _with(timestamps=[[-5.0, -1.0]]), EITHER),
+    _captions("span far outside", _with(timestamps=[[1e5, 2e5]]), EITHER),
+    _captions("fewer spans than sentences", _with(timestamps=[]), ERROR),
+    _captions("no sentences", _with(timestamps=[], sentences=[]), CHANGES),
+    _captions("an empty sentence", _with(sentences=[" "]), CHANGES),
+    _captions("duration 0", _with(duration=0), EITHER),
+    _captions("duration negative", _with(duration=-1.0), ERROR),
+    _captions("a sentence of 1 MB", _with(sentences=["word " * 200_000]), CHANGES),
     *map(meant, json_of(EITHER)),
 )
 
@@ -72,15 +70,15 @@ CAPTIONS: tuple[Mutation, ...] = (
 # ---- JSON lines ----------------------------------------------------------------------------------
 
 
-def _line(name: str, change: Callable[[dict, Context], Any], expect: str) -> Mutation:
-    """A mutation of one line."""
+def _line(name: str, change: Callable[[dict, Context], dict | str], expect: str) -> Mutation:
+    """A mutation of one line: another object, or another text."""
 
     def mutate(c: Context) -> Effect:
         lines = c.path.read_text(encoding="utf-8").splitlines()
         at = c.rng.randrange(len(lines))
         tree = json.loads(lines[at])
         after = change(tree, c)
-        lines[at] = after if isinstance(after, str) else json.dumps(tree)
+        lines[at] = after if isinstance(after, str) else json.dumps(after)
         c.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return effect(expect, c, f"line {at + 1}", f"line {at + 1}", str(tree.get("video")))
 
@@ -88,27 +86,43 @@ def _line(name: str, change: Callable[[dict, Context], Any], expect: str) -> Mut
     return mutate
 
 
+def _less(tree: dict, c: Context) -> dict:
+    tree.pop(c.rng.choice(sorted(tree)))
+    return tree
+
+
+def _odd(tree: dict, c: Context) -> dict:
+    key = c.rng.choice(("video", "frame"))
+    tree[key] = c.rng.choice((None, [], {}, -1, 0, 1e30, 10**30, 1.5, ""))
+    return tree
+
+
+def _no_text(tree: dict, c: Context) -> dict:
+    return tree | {"text": c.rng.choice((None, 3, [], {}))}
+
+
+def _twice(tree: dict, c: Context) -> str:
+    return f"{json.dumps(tree)}\n{json.dumps({**tree, 'text': 'another'})}"
+
+
+def _becomes(**values: Any) -> Callable[[dict, Context], dict]:
+    def change(tree: dict, c: Context) -> dict:
+        tree.update(values)
+        return tree
+
+    return change
+
+
 JSON_LINES: tuple[Mutation, ...] = (
-    _line("another text", lambda t, c: t.__setitem__("text", "nothing"), CHANGES),
-    _line("a key lost", lambda t, c: t.pop(c.rng.choice(sorted(t))) and None, ERROR),
-    _line(
-        "an odd value",
-        lambda t, c: t.__setitem__(
-            c.rng.choice(("video", "frame")),
-            c.rng.choice((None, [], {}, -1, 0, 1e30, 10**30, 1.5, "")),
-        ),
-        EITHER,
-    ),
-    _line(
-        "text is no text",
-        lambda t, c: t.__setitem__("text", c.rng.choice((None, 3, [], {}))),
-        ERROR,
-    ),
-    _line("an unknown video", lambda t, c: t.__setitem__("video", "stranger_x999"), ERROR),
-    _line("frame outside", lambda t, c: t.__setitem__("frame", 10**6), ERROR),
-    _line("half an emoji", lambda t, c: t.__setitem__("text", "people \ud83d"), EITHER),
+    _line("another text", _becomes(text="nothing"), CHANGES),
+    _line("a key lost", _less, ERROR),
+    _line("an odd value", _odd, EITHER),
+    _line("text is no text", _no_text, ERROR),
+    _line("an unknown video", _becomes(video="stranger_x999"), ERROR),
+    _line("frame outside", _becomes(frame=10**6), ERROR),
+    _line("half an emoji", _becomes(text="people \ud83d"), EITHER),
     _line("no JSON", lambda t, c: '{"video": ', ERROR),
     _line("a list", lambda t, c: "[1, 2]", ERROR),
     _line("absurd depth", lambda t, c: "[" * 100_000, ERROR),
-    _line("twice", lambda t, c: json.dumps(t) + "\n" + json.dumps({**t, "text": "another"}), ERROR),
+    _line("twice", _twice, ERROR),
 )

@@ -6,25 +6,17 @@ All paths are relative to a case's folder, so that a copy of the inputs works an
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gfvad.bench.fuzz import digests, media
 from gfvad.bench.fuzz.sets import SETS
-from gfvad.bench.fuzz.sizes import OWN, SMALL
+from gfvad.bench.fuzz.sizes import OWN, SMALL, overrides
 
-LENGTHS = {
-    "calm_a": 40,
-    "calm_b": 36,
-    "fight_a": 48,
-    "fight_b": 34,
-    "calm_c": 38,
-    "calm_d": 20,
-    "fight_c": 50,
-    "fight_d": 36,
-}  # frames of the clips
+LENGTHS = {"calm_a": 40, "calm_b": 36, "fight_a": 48, "fight_b": 34}  # frames of the clips
+LENGTHS |= {"calm_c": 38, "calm_d": 20, "fight_c": 50, "fight_d": 36}
 TEST = ("calm_c", "calm_d", "fight_c", "fight_d")
 
 
@@ -34,196 +26,103 @@ class Command(NamedTuple):
     module: str  # whose main(argv) is called
     argv: tuple[str, ...]
     needs: tuple[str, ...]  # parts of the sound inputs, copied for a case
-    outputs: tuple[str, ...]  # paths that it may create or change, with all below them
-    digest: Callable[
-        [Path], dict[str, str]
-    ]  # {item: digest} of what it wrote; equal for equal results
+    digest: Callable[[Path], dict[str, str]]  # {item: digest} of what it wrote
+    output: str = "out"  # what it may create or change, with all below; "": nothing
     local: bool = False  # a change of one video's input changes that video's items alone
     older: str = ""  # folders without which the result is right too: of the newest checkpoint
-    sound_exit: int = 0
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Its output, and the cache."""
+        return (self.output, "cache") if self.output else ()
 
 
-def prepare(part: str) -> Command:
-    """`gfvad prepare` of one of SETS."""
-    _, dataset, more = SETS[part]
-    return Command(
-        "gfvad.commands.prepare",
-        (f"--dataset={dataset}", f"--source={part}", "--text-encoder=hash", *more, "--out=out"),
-        (part,),
-        ("out", "cache"),
-        digests.records,
-        True,
-    )
+def command(name: str, words: str, needs: str, digest: Callable, **more: Any) -> Command:
+    """`gfvad NAME WORDS`; more: further fields of Command."""
+    module = "gfvad.main" if name == "main" else f"gfvad.commands.{name}"
+    return Command(module, tuple(words.split()), tuple(needs.split()), digest, **more)
 
 
-def score(*words: str, needs: tuple[str, ...], **more) -> Command:
+def of_run(words: str, needs: str, output: str = "out", **more: Any) -> Command:
+    """`gfvad WORDS --workdir=OUTPUT`."""
+    digest = partial(digests.run_folder, folder=output)
+    return command("main", f"{words} --workdir={output}", needs, digest, output=output, **more)
+
+
+def trained(words: str, needs: str, output: str = "out") -> Command:
+    """A training of the small configuration."""
+    made = of_run("", needs, output)
+    return made._replace(argv=(OWN, *SMALL, *overrides(words), *made.argv))
+
+
+def prepared(source: str, words: str) -> Command:
+    """`gfvad prepare` of a folder."""
+    words = f"{words} --source={source} --out=out"
+    return command("prepare", words, source, digests.records, local=True)
+
+
+def scored(words: str, needs: str, **more: Any) -> Command:
     """`gfvad score`."""
-    return Command(
-        "gfvad.commands.score",
-        (*words, "--workers=0", "--out=out"),
-        needs,
-        ("out", "cache"),
-        digests.scored,
-        **({"local": True} | more),
-    )
+    more = {"local": True} | more
+    return command("score", f"{words} --out=out", needs, digests.scored, **more)
 
 
-RUN = ("--workdir=run",)
-NEWEST = "run/checkpoints/4"
-OF_RECORDS = (
-    OWN,
-    *SMALL,
-    "--config.data.root=",
-    "--config.data.dataset=generic",
-    "--config.data.records=records",
-    "--config.train.steps=2",
-)
-COMMANDS: dict[str, Command] = {f"prepare-{part}": prepare(part) for part in SETS} | {
-    "extract": Command(
-        "gfvad.commands.extract",
-        (
-            "clips",
-            "--out=out",
-            "--workers=0",
-            "--labels=labels.csv",
-            "--spans=spans.csv",
-            "--modalities=appearance,audio,text",
-            "--encoder=text=text:path=descriptions.jsonl,encoder=hash",
-        ),
-        ("clips", "labels.csv", "spans.csv", "descriptions.jsonl"),
-        ("out", "cache"),
+def reported(words: str, needs: str, output: str, folder: str) -> Command:
+    """`gfvad report`, whose page lies in a folder."""
+    return command("report", words, needs, partial(digests.page, folder=folder), output=output)
+
+
+OF_RECORDS = "data.root= data.dataset=generic data.records=records train.steps=2"
+FEATURES = "--dataset=generic --modalities=motion,appearance,audio"  # of an extraction
+TABLES = "--labels=labels.csv --spans=spans.csv"
+TEXT = "--modalities=appearance,audio,text --encoder=text=text:path=descriptions.jsonl,encoder=hash"
+NEWEST, NEWEST_OF_FRAMES = "run/checkpoints/4", "frames_run/checkpoints/2"
+FRAMES = "frames_run films frames"
+COMMANDS: dict[str, Command] = {
+    f"prepare-{part}": prepared(part, f"--dataset={dataset} --text-encoder=hash {more}")
+    for part, (_, dataset, more) in SETS.items()
+} | {
+    "extract": command(
+        "extract",
+        f"clips --out=out --workers=0 {TABLES} {TEXT}",
+        "clips labels.csv spans.csv descriptions.jsonl",
         digests.features,
-        True,
+        local=True,
     ),
-    "extract-plain": Command(
-        "gfvad.commands.extract",
-        ("clips", "--out=out", "--workers=0"),
-        ("clips",),
-        ("out", "cache"),
-        digests.features,
-        True,
+    "extract-plain": command(
+        "extract", "clips --out=out --workers=0", "clips", digests.features, local=True
     ),
-    "prepare-features": Command(
-        "gfvad.commands.prepare",
-        (
-            "--dataset=generic",
-            "--source=features",
-            "--modalities=motion,appearance,audio",
-            "--out=out",
-        ),
-        ("features",),
-        ("out", "cache"),
-        digests.records,
-        True,
-    ),
-    "train": Command(
-        "gfvad.main",
-        (OWN, *SMALL, "--config.train.steps=2", "--workdir=out"),
-        ("features",),
-        ("out", "cache"),
-        digests.run,
-    ),
-    "resume": Command(
-        "gfvad.main",
-        (OWN, *SMALL, "--config.train.steps=4", "--workdir=half"),
-        ("features", "half"),
-        ("half", "cache"),
-        lambda at: digests.run(at, "half"),
-    ),
-    "resume-run": Command(
-        "gfvad.main",
-        (OWN, *SMALL, "--config.train.steps=4", *RUN),
-        ("features", "run"),
-        ("run", "cache"),
-        lambda at: digests.run(at, "run"),
-    ),
-    "evaluate": Command(
-        "gfvad.main",
-        ("--mode=evaluate", *RUN),
-        ("features", "run"),
-        ("run", "cache"),
-        lambda at: digests.run(at, "run"),
+    "prepare-features": prepared("features", FEATURES),
+    "train": trained("train.steps=2", "features"),
+    "resume": trained("train.steps=4", "features half", "half"),
+    "resume-run": trained("train.steps=4", "features run", "run"),
+    "evaluate": of_run("--mode=evaluate", "features run", "run", older=NEWEST),
+    "train-records": trained(OF_RECORDS, "records"),
+    "train-records-skip": trained(f"{OF_RECORDS} data.on_corrupt=skip", "records"),
+    "evaluate-records": of_run("--mode=evaluate", "records of_records", "of_records"),
+    "main-score": command(
+        "main",
+        "--mode=score --workdir=run --input=features --output=out/scores.npz",
+        "features run",
+        digests.run_folder,
+        local=True,
         older=NEWEST,
     ),
-    "train-records": Command(
-        "gfvad.main", (*OF_RECORDS, "--workdir=out"), ("records",), ("out", "cache"), digests.run
-    ),
-    "train-records-skip": Command(
-        "gfvad.main",
-        (*OF_RECORDS, "--config.data.on_corrupt=skip", "--workdir=out"),
-        ("records",),
-        ("out", "cache"),
-        digests.run,
-    ),
-    "evaluate-records": Command(
-        "gfvad.main",
-        ("--mode=evaluate", "--workdir=of_records"),
-        ("records", "of_records"),
-        ("of_records", "cache"),
-        lambda at: digests.run(at, "of_records"),
-    ),
-    "main-score": Command(
-        "gfvad.main",
-        ("--mode=score", *RUN, "--input=features", "--output=out/scores.npz"),
-        ("features", "run"),
-        ("out", "cache"),
-        digests.run,
-        True,
-        NEWEST,
-    ),
-    "score-features": score("--model=run", "features", needs=("run", "features"), older=NEWEST),
-    "score-export": score("--model=export", "features", needs=("export", "features")),
-    "score-videos": score("--model=run", "clips", needs=("run", "clips")),
-    "score-frames": Command(
-        "gfvad.commands.score",
-        ("--model=frames_run", "films", "--out=out"),
-        ("frames_run", "films", "frames"),
-        ("out", "cache"),
-        digests.scored,
-        True,
-        "frames_run/checkpoints/2",
-    ),
-    "stream-frames": Command(
-        "gfvad.commands.score",
-        ("--model=frames_run", "films/one.mp4", "--stream", "--out=out"),
-        ("frames_run", "films", "frames"),
-        ("out", "cache"),
-        digests.scored,
-    ),
-    "stream": score("--model=run", "clips/fight_c.mp4", "--stream", needs=("run", "clips")),
-    "export": Command(
-        "gfvad.commands.export",
-        (*RUN, "--out=out", "--platforms=cpu"),
-        ("run",),
-        ("out", "cache"),
-        digests.artefact,
-    ),
-    "report-scores": Command(
-        "gfvad.commands.report",
-        ("scores",),
-        ("scores",),
-        ("scores/report.html", "cache"),
-        lambda at: digests.page(at / "scores"),
-    ),
-    "report-run": Command(
-        "gfvad.commands.report",
-        ("run", "--out=out/page.html"),
-        ("run", "features"),
-        ("out", "cache"),
-        lambda at: digests.page(at / "out"),
-    ),
-    "report-runs": Command(
-        "gfvad.commands.report",
-        ("runs", "--out=out/page.html"),
-        ("runs",),
-        ("out", "cache"),
-        lambda at: digests.page(at / "out"),
-    ),
-    "summary": Command("gfvad.commands.compare", ("summary", "runs"), ("runs",), (), digests.said),
+    "score-features": scored("--model=run features --workers=0", "run features", older=NEWEST),
+    "score-export": scored("--model=export features --workers=0", "export features"),
+    "score-videos": scored("--model=run clips --workers=0", "run clips"),
+    "score-frames": scored("--model=frames_run films", FRAMES, older=NEWEST_OF_FRAMES),
+    "stream-frames": scored("--model=frames_run films/one.mp4 --stream", FRAMES, local=False),
+    "stream": scored("--model=run clips/fight_c.mp4 --stream --workers=0", "run clips"),
+    "export": command("export", "--workdir=run --out=out --platforms=cpu", "run", digests.artefact),
+    "report-scores": reported("scores", "scores", "scores/report.html", "scores"),
+    "report-run": reported("run --out=out/page.html", "run features", "out", "out"),
+    "report-runs": reported("runs --out=out/page.html", "runs", "out", "out"),
+    "summary": command("compare", "summary runs", "runs", digests.said, output=""),
 }
 
 
-def call(module: str, argv: tuple[str, ...]) -> int:
+def call(module: str, argv: Sequence[str]) -> int:
     """A command's main, as its own interpreter would call it; returns the exit code."""
     try:
         return int(importlib.import_module(module).main(list(argv)) or 0)
@@ -231,14 +130,14 @@ def call(module: str, argv: tuple[str, ...]) -> int:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
 
 
-def build_files() -> None:
-    """The inputs that need no model, into the current folder."""
+def build_files() -> int:
+    """The inputs that need no model, into the current folder; 0 as of a command."""
     for part, (write, _, _) in SETS.items():
         write(Path(part))
     for seed, (name, frames) in enumerate(LENGTHS.items()):
-        media.write(Path("clips") / f"{name}.mp4", frames, seed, sound=name != "calm_d")
+        media.write_video(Path("clips") / f"{name}.mp4", frames, seed, sound=name != "calm_d")
     for seed, name in enumerate(("one", "two")):
-        media.write(Path("films") / f"{name}.mp4", 12, 20 + seed, sound=False)
+        media.write_video(Path("films") / f"{name}.mp4", 12, 20 + seed, sound=False)
     rows = [
         f"{name},{int(name.startswith('fight'))},{'test' if name in TEST else 'train'}"
         for name in LENGTHS
@@ -256,8 +155,4 @@ def build_files() -> None:
         for k, frames in enumerate(lengths, 1):
             media.write_frames(Path("frames") / part / "frames" / f"{k:02d}", frames, folder + k)
     Path("frames/spans.txt").write_text("01 3 6\n02 2 4\n")
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    return 0

@@ -11,17 +11,9 @@ from typing import Any
 
 import numpy as np
 
-VOLATILE = {
-    "wall_seconds",
-    "created",
-    "code_version",
-    "device",
-    "config_hash",
-    "group",
-    "versions",
-    "difference",
-    "manifest_sha256",  # which is over those above
-}
+# what changes from call to call; manifest_sha256 is over the others
+VOLATILE = "wall_seconds created code_version device config_hash group versions difference"
+VOLATILE += " manifest_sha256"
 # in the code, of an operation of StableHLO
 PLACES = re.compile(r"^#loc.*\n| loc\((?:[^()]|\([^()]*\))*\)", re.M)
 EXTRACTED = ("units.csv", "frame_counts.txt", "labels.csv", "spans.csv")
@@ -42,42 +34,31 @@ def array(x: np.ndarray) -> list[bytes | str]:
     return [str(x.dtype), str(x.shape), np.ascontiguousarray(x).tobytes()]
 
 
-def tree(path: Path) -> str:
-    """A JSON without what changes from call to call."""
-    return json.dumps(_steady(json.loads(path.read_text())), sort_keys=True)
-
-
 def _steady(node: Any) -> Any:
     if isinstance(node, dict):
-        return {k: _steady(v) for k, v in node.items() if k not in VOLATILE}
+        return {k: _steady(v) for k, v in node.items() if k not in VOLATILE.split()}
     return [_steady(v) for v in node] if isinstance(node, list) else node
 
 
-def records(at: Path, folder: str = "out") -> dict[str, str]:
+def records(at: Path) -> dict[str, str]:
     """Every video of every split of prepared records."""
     from gfvad.data.features import records as records_lib
 
     found = {}
     for split in ("train", "test"):
-        for video in records_lib.open_records(at / folder, split):
-            parts: list[bytes | str] = [
-                str(video.label),
-                repr(video.classes),
-                str(video.num_frames),
-                repr(np.asarray(video.spans).tolist()),
-                repr(video.span_classes),
-                str(video.fps),
-            ]
-            found[f"{split}\t{video.name}"] = of(
-                parts
-                + [part for m in sorted(video.features) for part in (m, *array(video.features[m]))]
-            )
+        for video in records_lib.open_records(at / "out", split):
+            parts: list[bytes | str] = [str(video.label), repr(video.classes)]
+            parts += [str(video.num_frames), repr(np.asarray(video.spans).tolist())]
+            parts += [repr(video.span_classes), str(video.fps)]
+            for m in sorted(video.features):
+                parts += [m, *array(video.features[m])]
+            found[f"{split}\t{video.name}"] = of(parts)
     return found
 
 
-def features(at: Path, folder: str = "out") -> dict[str, str]:
+def features(at: Path) -> dict[str, str]:
     """Arrays of an extraction, and its tables by video."""
-    out, found = at / folder, {}
+    out, found = at / "out", {}
     videos = json.loads((out / "manifest.json").read_text())["videos"]
     places = {file.split("/")[0] for video in videos.values() for file in video["files"].values()}
     for path in sorted(path for place in places for path in (out / place).rglob("*.npy")):
@@ -100,32 +81,27 @@ def rows(path: Path) -> dict[str, str]:
     return {key: of(value) for key, value in found.items()}
 
 
-def scored(at: Path, folder: str = "out") -> dict[str, str]:
+def scored(at: Path) -> dict[str, str]:
     """scores.csv and alarms.csv, by video."""
     return {
         f"{name}\t{key}": value
         for name in ("scores.csv", "alarms.csv")
-        for key, value in rows(at / folder / name).items()
+        for key, value in rows(at / "out" / name).items()
     }
 
 
-def run(at: Path, folder: str = "out") -> dict[str, str]:
+def run_folder(at: Path, folder: str = "out") -> dict[str, str]:
     """scores.npz by video, and the records of results.json where there is one."""
     with np.load(at / folder / "scores.npz") as arrays:
         found = {name: of(array(arrays[name])) for name in arrays.files}
-    if (at / folder / "results.json").is_file():
-        found["results.json"] = of(
-            [
-                json.dumps(
-                    json.loads((at / folder / "results.json").read_text())["records"],
-                    sort_keys=True,
-                )
-            ]
-        )
+    results = at / folder / "results.json"
+    if results.is_file():
+        stated = json.loads(results.read_text())["records"]
+        found["results.json"] = of([json.dumps(stated, sort_keys=True)])
     return found
 
 
-def artefact(at: Path, folder: str = "out") -> dict[str, str]:
+def artefact(at: Path) -> dict[str, str]:
     """The manifest, and the model's program with its weights.
 
     Its bytes also hold the calls that led to each operation, which differ from fork to fork.
@@ -134,22 +110,18 @@ def artefact(at: Path, folder: str = "out") -> dict[str, str]:
 
     from gfvad.tasks.exported import MODEL
 
-    stated = _steady(json.loads((at / folder / "manifest.json").read_text()))
+    stated = _steady(json.loads((at / "out" / "manifest.json").read_text()))
     stated.pop("sha256")
-    exported = export.deserialize(bytearray((at / folder / MODEL).read_bytes()))
-    program = [
-        PLACES.sub("", exported.mlir_module()),
-        str(exported.in_avals),
-        str(exported.platforms),
-    ]
+    exported = export.deserialize(bytearray((at / "out" / MODEL).read_bytes()))
+    program = [PLACES.sub("", exported.mlir_module())]
+    program += [str(exported.in_avals), str(exported.platforms)]
     return {"manifest.json": of([json.dumps(stated, sort_keys=True)]), MODEL: of(program)}
 
 
-def page(folder: Path) -> dict[str, str]:
+def page(at: Path, folder: str = "out") -> dict[str, str]:
     """A report without its times."""
-    return {
-        path.name: of([TIMES.sub("", path.read_text())]) for path in sorted(folder.glob("*.html"))
-    }
+    pages = sorted((at / folder).glob("*.html"))
+    return {path.name: of([TIMES.sub("", path.read_text())]) for path in pages}
 
 
 def said(at: Path) -> dict[str, str]:

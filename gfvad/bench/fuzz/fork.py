@@ -13,38 +13,22 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-READ_BEFORE = (
-    "gfvad.tasks.fusion.run",
-    "gfvad.tasks.prediction.run",
-    "gfvad.scoring.job",
-    "gfvad.tasks.fusion.scorer",
-    "gfvad.tasks.prediction.score",
-    "gfvad.scoring.stream",
-    "gfvad.tasks.prediction.stream",
-    "gfvad.tasks.fusion.artefact",
-    "gfvad.extraction.job",
-    "gfvad.reporting.page",
-    "gfvad.data.features.audit",
-    "gfvad.data.simulate",
-    "gfvad.measure.summary",
-    "gfvad.figures.video",
-    "gfvad.main",
-    "gfvad.commands.prepare",
-    "gfvad.commands.extract",
-    "gfvad.commands.score",
-    "gfvad.commands.export",
-    "gfvad.commands.report",
-    "configs.own",
-    "configs.predictive",
-    "jax.experimental.compilation_cache.compilation_cache",
-)
-MEMORY = 6 << 30  # bytes of data of a child
-FILE = 1 << 30  # bytes of the largest file that a child may write
+READ_BEFORE = """
+    gfvad.tasks.fusion.run gfvad.tasks.prediction.run gfvad.scoring.job gfvad.tasks.fusion.scorer
+    gfvad.tasks.prediction.score gfvad.scoring.stream gfvad.tasks.prediction.stream
+    gfvad.tasks.fusion.artefact gfvad.extraction.job gfvad.reporting.page gfvad.data.features.audit
+    gfvad.data.simulate gfvad.measure.summary gfvad.figures.video gfvad.main gfvad.commands.prepare
+    gfvad.commands.extract gfvad.commands.score gfvad.commands.export gfvad.commands.report
+    configs.own configs.predictive jax.experimental.compilation_cache.compilation_cache
+"""
+# bytes of data, and of the largest file that a child may write
+LIMITS = {resource.RLIMIT_DATA: 6 << 30, resource.RLIMIT_FSIZE: 1 << 30, resource.RLIMIT_CORE: 0}
 WAIT = 0.005  # seconds between two looks at the children
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 UNCAUGHT = 97  # exit code of a child whose command raised
@@ -73,7 +57,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def read_libraries() -> None:
     """Imports what the children need. No device may start here: its threads survive no fork."""
-    for name in READ_BEFORE:
+    for name in READ_BEFORE.split():
         importlib.import_module(name)
 
 
@@ -110,23 +94,15 @@ class Child:
         try:
             os.setsid()
             ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
-            for descriptor, name in (
-                (0, os.devnull),
-                (1, self.out / "stdout"),
-                (2, self.out / "stderr"),
-            ):
-                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+            for number, name in enumerate((os.devnull, self.out / "stdout", self.out / "stderr")):
+                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), number)
             faulthandler.enable()
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            for kind, most in LIMITS.items():
+                resource.setrlimit(kind, (most, most))
             os.chdir(self._folder)
-            os.environ.update(
-                TMPDIR=str(self._folder / "tmp"), HOME=str(self._folder / "home"), COLUMNS="200"
-            )
-            import tempfile
-
+            places = {"TMPDIR": str(self._folder / "tmp"), "HOME": str(self._folder / "home")}
+            os.environ |= {**places, "COLUMNS": "200"}
             tempfile.tempdir = None
             code = self._work() or 0
         except BaseException:  # a command that raises is what is looked for
@@ -142,31 +118,25 @@ class Child:
         self.seconds = time.monotonic() - self._began
         if found:
             self.status = os.waitstatus_to_exitcode(status)
-            self._kill(signal.SIGKILL)  # what it left running
+            self.kill()  # what it left running
             return True
         if not self._told and self._interrupt() and self.seconds > self._interrupt():
             # not before it has said something: a busy machine may not have come that far
-            if self.seconds > self.limit / 2 or self.stderr().strip():
+            if self.seconds > self.limit / 2 or self.said("stderr").strip():
                 self._told = True
                 os.kill(self.pid, signal.SIGINT)
         if self.seconds > self.limit:
             self.hung = True
-            self._kill(signal.SIGKILL)
+            self.kill()
         return False
 
-    def _kill(self, number: int) -> None:
+    def kill(self) -> None:
+        """SIGKILL, to it and to its own children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+            os.killpg(self.pid, signal.SIGKILL)
 
-    def stdout(self) -> str:
-        """What it printed."""
-        return self._said("stdout")
-
-    def stderr(self) -> str:
-        """What it printed on standard error."""
-        return self._said("stderr")
-
-    def _said(self, name: str) -> str:
+    def said(self, name: str) -> str:
+        """The end of its 'stdout' or 'stderr'."""
         path = self.out / name
         return path.read_bytes()[-200_000:].decode("utf-8", "replace") if path.is_file() else ""
 
@@ -194,5 +164,5 @@ def run_all(
                 time.sleep(WAIT)
     finally:
         for child in running:
-            child._kill(signal.SIGKILL)
+            child.kill()
             os.waitpid(child.pid, 0)

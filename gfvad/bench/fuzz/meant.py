@@ -1,5 +1,4 @@
-"""Changes that leave a file as sound as it was: another value of a video, which no reader can
-tell."""
+"""Changes that leave a file as sound as it was: another value of a video, that none can tell."""
 
 from __future__ import annotations
 
@@ -67,8 +66,7 @@ def _alike(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, str):
         return isinstance(other, str)
-    numbers = [
-        type(x) in (int, float) and isinstance(x, int | float) and abs(x) < 1e300
+    return one is other or all(
+        isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e300
         for x in (one, other)
-    ]
-    return all(numbers) or one is other
+    )

@@ -19,38 +19,34 @@ def picture(t: int, seed: int) -> np.ndarray:
     return image
 
 
-def write(path: Path, frames: int, seed: int, *, sound: bool = True, codec: str = "mpeg4") -> Path:
+def write_video(path: Path, frames: int, seed: int, *, sound: bool = True) -> None:
     """A video of that many frames; the container is what the suffix says."""
     import av  # optional
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        video = container.add_stream(codec, rate=RATE)
+        video = container.add_stream("mpeg4", rate=RATE)
         video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
         for t in range(frames):
-            container.mux(
-                video.encode(av.VideoFrame.from_ndarray(picture(t, seed), format="rgb24"))
-            )
+            frame = av.VideoFrame.from_ndarray(picture(t, seed), format="rgb24")
+            container.mux(video.encode(frame))
         container.mux(video.encode())
         if audio is not None:
             moments = np.arange(frames * SOUND_RATE // RATE) / SOUND_RATE
             wave = (8000 * np.sin(2 * np.pi * (300 + 40 * seed) * moments)).astype(np.int16)
             for k in range(0, len(wave), 1024):
-                block = av.AudioFrame.from_ndarray(
-                    wave[None, k : k + 1024], format="s16", layout="mono"
-                )
+                part = wave[None, k : k + 1024]
+                block = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
                 block.sample_rate, block.pts = SOUND_RATE, k
                 container.mux(audio.encode(block))
             container.mux(audio.encode())
-    return path
 
 
-def write_frames(folder: Path, frames: int, seed: int) -> Path:
+def write_frames(folder: Path, frames: int, seed: int) -> None:
     """A folder of images 000.png, 001.png, ..."""
     import cv2  # optional
 
     folder.mkdir(parents=True, exist_ok=True)
     for t in range(frames):
         cv2.imwrite(str(folder / f"{t:03d}.png"), picture(t, seed))
-    return folder

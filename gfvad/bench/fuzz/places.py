@@ -15,6 +15,8 @@ from gfvad.bench.fuzz.effect import SECRET
 
 OWN = (".fuzz", "tmp", "home")  # of the fuzzer: what lies there is not looked at
 NOT_FINITE = re.compile(r"(?<![\w.])(nan|-?inf|NaN|-?Infinity)(?![\w.])")
+# locks, lists of what a command wrote, fitted scorers beside a predictive run
+KEPT = re.compile(r".*\.lock|\.gfvad-.*\.json|scorer-.*\.npz", re.S)
 QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"')  # a text in JSON
 
 
@@ -24,21 +26,14 @@ def snapshot(root: Path) -> dict[str, str]:
     for place, folders, files in os.walk(root):
         if place == str(root):
             folders[:] = [f for f in folders if f not in OWN]
-        for name in (*folders, *files):
-            path = os.path.join(place, name)
-            what = os.lstat(path)
-            content = ""
+        for path in (Path(place, name) for name in (*folders, *files)):
+            what, content = path.lstat(), ""
             if stat.S_ISREG(what.st_mode):
-                with open(path, "rb") as file:
-                    content = hashlib.sha256(file.read()).hexdigest()[:12]
+                content = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
             elif stat.S_ISLNK(what.st_mode):
                 content = os.readlink(path)
-            elif stat.S_ISDIR(what.st_mode):
-                found[os.path.relpath(path, root)] = "folder"
-                continue
-            found[os.path.relpath(path, root)] = (
-                f"{stat.S_IFMT(what.st_mode):o} {what.st_size} {what.st_mtime_ns} {content}"
-            )
+            told = f"{stat.S_IFMT(what.st_mode):o} {what.st_size} {what.st_mtime_ns} {content}"
+            found[str(path.relative_to(root))] = "folder" if stat.S_ISDIR(what.st_mode) else told
     return found
 
 
@@ -60,21 +55,14 @@ def written(
         was, now = before.get(path), after.get(path)
         if was == now or inside(path, own):
             continue
-        if was is None:
-            name = os.path.basename(path)
-            kept = (
-                name.endswith(".lock")
-                or (name.startswith(".gfvad-") and name.endswith(".json"))  # what a command wrote
-                or (name.startswith("scorer-") and name.endswith(".npz"))  # beside a predictive run
-            )
-            if (
-                not inside(path, outputs)
-                and not kept
-                and not any(p.startswith(f"{path}/") for p in outputs)
-            ):
-                wrong.append(f"made {path}")
-        else:
+        if was is not None:
             wrong.append(f"{'removed' if now is None else 'changed'} {path}")
+        elif not (
+            inside(path, outputs)
+            or KEPT.fullmatch(os.path.basename(path))
+            or any(p.startswith(f"{path}/") for p in outputs)
+        ):
+            wrong.append(f"made {path}")
     return wrong
 
 
@@ -102,9 +90,7 @@ def secret_in(root: Path, outputs: Sequence[str]) -> str:
 
 
 def _files(root: Path, outputs: Sequence[str]) -> Iterator[Path]:
-    for place in outputs:
-        for path in (
-            [root / place] if (root / place).is_file() else sorted((root / place).rglob("*"))
-        ):
+    for place in (root / name for name in outputs):
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.is_file() and not path.is_symlink():
                 yield path

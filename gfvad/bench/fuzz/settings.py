@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from collections.abc import Callable
 
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, ERROR, SECRET, Context, Effect, Mutation
 
 # of keys whose large values only take long
-LONG = tuple(
-    [
-        "train.steps",
-        "bootstrap",
-        "simulated",
-        "members",
-        "cache_dir",
-        "root",
-        "records",
-        "head.layers",
-    ]
-)
-VALUES = (
-    "-1",
-    "0",
-    "0.5",
-    "-0.5",
-    "nan",
-    "inf",
-    "1e30",
-    "x",
-    "",
-    "None",
-    "True",
-    "()",
-    "('a', 'b')",
-    "[1, 2]",
-    "{}",
-    "3",
-    "100000",
-    "99999999999999999999",
-)
+LONG = "train.steps bootstrap simulated members cache_dir root records head.layers"
+VALUES = ("-1", "0", "0.5", "-0.5", "nan", "inf", "1e30", "x", "", "None", "True", "()")
+VALUES += ("('a', 'b')", "[1, 2]", "{}", "3", "100000", "99999999999999999999")
+OPTIONS = """--stpes=3 more --mode=tarin --checkpoint=7 --workdir= --config=none.py
+    --config=configs/own.py:novariant --mode=score"""
 
 
 def override(c: Context) -> Effect:
@@ -51,23 +24,16 @@ def override(c: Context) -> Effect:
     key = c.rng.choice(sorted(table.keys() - {"data.cache_dir"}))  # which is a place to write to
     bounds = table[key].range
     outside = (f"{bounds.low - 1}", f"{bounds.high + 1}") if bounds else ()
-    value = c.rng.choice(
-        [v for v in VALUES + outside if not (any(part in key for part in LONG) and len(v) > 4)]
-    )
-    if any(part in key for part in LONG) and value in ("3", "True"):
+    long = any(part in key for part in LONG.split())
+    value = c.rng.choice([v for v in VALUES + outside if not (long and len(v) > 4)])
+    if long and value in ("3", "True"):
         value = "0"
     words = tuple(word for word in c.argv if not word.startswith(f"--config.{key}="))
-    return Effect(
-        CHANGES,
-        (
-            key,
-            key.rsplit(".", 1)[-1],
-            *((value,) if key in ("data.root", "data.records") and value else ()),
-            *(("modality",) if key == "data.modalities" else ()),
-        ),
-        f"--config.{key}={value}",
-        argv=(*words, f"--config.{key}={value}"),
-    )
+    names = [key, key.rsplit(".", 1)[-1]]
+    names += [value] if key in ("data.root", "data.records") and value else []
+    names += ["modality"] if key == "data.modalities" else []
+    given = f"--config.{key}={value}"
+    return Effect(CHANGES, tuple(names), given, argv=(*words, given))
 
 
 def unknown_override(c: Context) -> Effect:
@@ -78,24 +44,9 @@ def unknown_override(c: Context) -> Effect:
 
 def odd_option(c: Context) -> Effect:
     """An option that is none, or has no sense."""
-    word = c.rng.choice(
-        (
-            "--stpes=3",
-            "more",
-            "--mode=tarin",
-            "--checkpoint=7",
-            "--workdir=",
-            "--config=none.py",
-            "--config=configs/own.py:novariant",
-            "--mode=score",
-        )
-    )
-    return Effect(
-        EITHER,
-        (word, word.strip("-").split("=")[0], word.split("=")[-1], "none.py", "config"),
-        word,
-        extra=(word,),
-    )
+    word = c.rng.choice(OPTIONS.split())
+    names = (word, word.strip("-").split("=")[0], word.split("=")[-1], "none.py", "config")
+    return Effect(EITHER, names, word, extra=(word,))
 
 
 # ---- places to write to --------------------------------------------------------------------------
@@ -128,47 +79,36 @@ def out_is_foreign(c: Context) -> Effect:
 
 def out_is_input(c: Context) -> Effect:
     """The output is a folder of inputs: of a run, of features, of a set."""
-    inputs = sorted(
-        p.name
-        for p in c.root.iterdir()
-        if p.is_dir()
-        and p.name not in ("tmp", "home", "cache", "user", "out")
-        and not p.name.startswith(".")
-    )
-    chosen = c.rng.choice(inputs)
+    others = ("tmp", "home", "cache", "user", "out")
+    folders = sorted(p.name for p in c.root.iterdir() if p.is_dir())
+    chosen = c.rng.choice([n for n in folders if n not in others and not n.startswith(".")])
     shutil.copytree(c.root / chosen, c.root / "out")
     return Effect(CHANGES, ("out",), f"a copy of {chosen}")
+
+
+def _elsewhere(c: Context, place: Callable[[str], str]) -> tuple[str, ...]:
+    """The command's words with another output: place(its path)."""
+    words = [word.partition("=") for word in c.argv]
+    return tuple(
+        f"{option}={place(path)}"
+        if option in ("--out", "--output") or (option, path[:3]) == ("--workdir", "out")
+        else f"{option}{equals}{path}"
+        for option, equals, path in words
+    )
 
 
 def out_below_file(c: Context) -> Effect:
     """A part of the output's path is a file."""
     (c.root / "out").write_text("a file of mine\n")
-    words = tuple(
-        (
-            w.replace("=out/", "=out/deep/").replace("=out", "=out/deep")
-            if w.startswith(("--out=", "--output=", "--workdir=out"))
-            else w
-        )
-        for w in c.argv
+    return Effect(
+        ERROR, ("out",), argv=_elsewhere(c, lambda path: path.replace("out", "out/deep", 1))
     )
-    return Effect(ERROR, ("out",), argv=words)
 
 
 def out_unwritable(c: Context) -> Effect:
     """A place where nobody may write."""
-    end = next(
-        (w.rsplit("/", 1)[-1] for w in c.argv if w.startswith(("--out=out/", "--output=out/"))),
-        "made",
-    )
-    words = tuple(
-        (
-            f"{w.split('=')[0]}=/proc/fuzz/{end}"
-            if w.startswith(("--out=", "--output=", "--workdir=out"))
-            else w
-        )
-        for w in c.argv
-    )
-    return Effect(ERROR, ("/proc",), argv=words)
+    place = lambda path: f"/proc/fuzz/{path.partition('/')[2] or 'made'}"
+    return Effect(ERROR, ("/proc",), argv=_elsewhere(c, place))
 
 
 def out_is_link(c: Context) -> Effect:
@@ -178,27 +118,20 @@ def out_is_link(c: Context) -> Effect:
 
 
 PLACES: tuple[Mutation, ...] = (
-    out_is_file,
-    out_is_foreign,
-    out_is_foreign,
-    out_is_input,
-    out_below_file,
-    out_unwritable,
-    out_is_link,
+    *(out_is_file, out_is_foreign, out_is_foreign, out_is_input),
+    *(out_below_file, out_unwritable, out_is_link),
 )
 
 
 # ---- sources of a stream -------------------------------------------------------------------------
 
 
-def source(
-    name: str, given: str, names: tuple[str, ...], seconds: float = 0.0, expect: str = ERROR
-) -> Mutation:
+def source(name: str, given: str, *names: str, seconds: float = 0.0) -> Mutation:
     """Another source than the command's own."""
 
     def mutate(c: Context) -> Effect:
         words = tuple(given if w.startswith("clips/") else w for w in c.argv)
-        return Effect(expect, names, name, argv=words, seconds=seconds)
+        return Effect(ERROR, names, name, argv=words, seconds=seconds)
 
     mutate.__name__ = name
     return mutate
@@ -206,37 +139,23 @@ def source(
 
 def sound_url(c: Context) -> Effect:
     """The file, as a URL."""
-    path = next(w for w in c.argv if w.startswith("clips/"))
-    return Effect(
-        CHANGES,
-        ("file:",),
-        argv=tuple(f"file://{(c.root / path).absolute()}" if w == path else w for w in c.argv),
-    )
+    words = [f"file://{(c.root / w).absolute()}" if w.startswith("clips/") else w for w in c.argv]
+    return Effect(CHANGES, ("file:",), argv=tuple(words))
 
 
+RTSP, HTTP = (
+    f"rtsp://user:{SECRET}@127.0.0.1:9/live",
+    f"http://127.0.0.1:9/live.m3u8?token={SECRET}",
+)
+XYZ = f"xyz://user:{SECRET}@127.0.0.1/live"
 SOURCES: tuple[Mutation, ...] = (
-    source(
-        "unreachable with a password",
-        f"rtsp://user:{SECRET}@127.0.0.1:9/live",
-        ("127.0.0.1", "rtsp"),
-        4.0,
-    ),
-    source(
-        "unreachable with a token",
-        f"http://127.0.0.1:9/live.m3u8?token={SECRET}",
-        ("127.0.0.1", "http"),
-        4.0,
-    ),
-    source("unknown protocol", f"xyz://user:{SECRET}@127.0.0.1/live", ("127.0.0.1", "xyz"), 4.0),
-    source("a camera that is not there", "camera:99", ("camera:99",), 4.0),
-    source("a file that is not there", "clips/none.mp4", ("none.mp4",)),
-    source("a folder", "clips/", ("clips",)),
-    source("an empty name", "", ()),
-    source("a device", "/dev/null", ("/dev/null",)),
+    source("unreachable with a password", RTSP, "127.0.0.1", "rtsp", seconds=4.0),
+    source("unreachable with a token", HTTP, "127.0.0.1", "http", seconds=4.0),
+    source("unknown protocol", XYZ, "127.0.0.1", "xyz", seconds=4.0),
+    source("a camera that is not there", "camera:99", "camera:99", seconds=4.0),
+    source("a file that is not there", "clips/none.mp4", "none.mp4"),
+    source("a folder", "clips/", "clips"),
+    source("an empty name", ""),
+    source("a device", "/dev/null", "/dev/null"),
     sound_url,
 )
-
-
-def below(root: Path, pattern: str) -> list[Path]:
-    """Files of a case that match, in order."""
-    return sorted(p for p in root.glob(pattern) if p.is_file())

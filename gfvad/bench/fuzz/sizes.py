@@ -8,57 +8,26 @@ from pathlib import Path
 CONFIGS = Path(importlib.import_module("configs").__file__ or "").parent
 OWN = f"--config={CONFIGS / 'own.py'}"
 PREDICTIVE = f"--config={CONFIGS / 'predictive.py'}"
-SMALL = (
-    "--config.data.root=features",
-    "--config.data.cache_dir=cache",
-    "--config.data.train_units=4",
-    "--config.data.eval_lengths=(4,)",
-    "--config.data.eval_batch_size=2",
-    "--config.model.embed_dim=4",
-    "--config.model.head.hidden=4",
-    "--config.train.members=1",
-    "--config.train.batch_size=4",
-    "--config.train.log_every=1",
-    "--config.train.eval_every=2",
-    "--config.train.checkpoint_every=2",
-    "--config.eval.bootstrap=5",
-    "--config.eval.figures=False",
-    "--config.parallel.devices=1",
-    "--config.data.validation_fraction=0.0",
-)
-CLIPS = (
-    "--config.data.root=frames",
-    "--config.data.cache_dir=cache",
-    "--config.data.height=24",
-    "--config.data.width=36",
-    "--config.data.channels=1",
-    "--config.data.eval_batch_size=4",
-    "--config.data.workers=1",
-    "--config.data.flow=False",
-    "--config.data.validation_fraction=0.4",
-    "--config.model.patch=12",
-    "--config.model.cell=4",
-    "--config.model.width=8",
-    "--config.model.heads=2",
-    "--config.model.pace=False",
-    "--config.model.vision_layers=0",
-    "--config.model.motion_layers=0",
-    "--config.model.joint_layers=1",
-    "--config.model.decoder_layers=1",
-    "--config.model.filter.experts=3",
-    "--config.model.filter.topk=1",
-    "--config.model.filter.bottleneck=2",
-    "--config.train.steps=2",
-    "--config.train.batch_size=2",
-    "--config.train.log_every=1",
-    "--config.train.eval_every=2",
-    "--config.train.checkpoint_every=1",
-    "--config.eval.bootstrap=5",
-    "--config.score.perturbations=1",
-    "--config.score.clip_seconds=0.0",
-    "--config.score.floors=False",
-    "--config.parallel.devices=1",
-    "--config.eval.figures=False",
-    "--config.data.spans=spans.txt",
-    "--config.score.terms=('appearance',)",
-)
+
+
+def overrides(settings: str) -> tuple[str, ...]:
+    """`--config.KEY=VALUE` of each KEY=VALUE."""
+    return tuple(f"--config.{setting}" for setting in settings.split())
+
+
+SMALL = overrides("""
+    data.root=features data.cache_dir=cache data.train_units=4 data.eval_lengths=(4,)
+    data.eval_batch_size=2 model.embed_dim=4 model.head.hidden=4 train.members=1 train.batch_size=4
+    train.log_every=1 train.eval_every=2 train.checkpoint_every=2 eval.bootstrap=5
+    eval.figures=False parallel.devices=1 data.validation_fraction=0.0
+""")
+CLIPS = overrides("""
+    data.root=frames data.cache_dir=cache data.height=24 data.width=36 data.channels=1
+    data.eval_batch_size=4 data.workers=1 data.flow=False data.validation_fraction=0.4
+    model.patch=12 model.cell=4 model.width=8 model.heads=2 model.pace=False model.vision_layers=0
+    model.motion_layers=0 model.joint_layers=1 model.decoder_layers=1 model.filter.experts=3
+    model.filter.topk=1 model.filter.bottleneck=2 train.steps=2 train.batch_size=2
+    train.log_every=1 train.eval_every=2 train.checkpoint_every=1 eval.bootstrap=5
+    score.perturbations=1 score.clip_seconds=0.0 score.floors=False parallel.devices=1
+    eval.figures=False data.spans=spans.txt score.terms=('appearance',)
+""")

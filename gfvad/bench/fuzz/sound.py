@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
-from gfvad.bench.fuzz.commands import OF_RECORDS, build_files, call, say
+from gfvad.bench.fuzz.commands import FEATURES, OF_RECORDS, TABLES, build_files, call
 from gfvad.bench.fuzz.fork import Child, run_all
-from gfvad.bench.fuzz.sizes import CLIPS, OWN, PREDICTIVE, SMALL
+from gfvad.bench.fuzz.sizes import CLIPS, OWN, PREDICTIVE, SMALL, overrides
 
 DONE = "sound.json"
 
 
-def commanded(module: str, *argv: str) -> Callable[[], int]:
+def commanded(module: str, words: str, *settings: str) -> int:
     """A step that is one command, which has to end well."""
-
-    def step() -> int:
-        code = call(module, argv)
-        if code:
-            raise RuntimeError(
-                f"python -m {module} {' '.join(argv)} ended with {code} on sound inputs"
-            )
-        return code
-
-    return step
+    argv = (*settings, *words.split())
+    if code := call(module, argv):
+        raise RuntimeError(f"python -m {module} {' '.join(argv)} ended with {code} on sound inputs")
+    return 0
 
 
 def halved() -> int:
@@ -46,48 +43,30 @@ def halved() -> int:
     return 0
 
 
+def _step(name: str, words: str) -> Callable[[], int]:
+    return partial(commanded, f"gfvad.commands.{name}", words)
+
+
+def _training(config: str, settings: Sequence[str], folder: str) -> Callable[[], int]:
+    return partial(commanded, "gfvad.main", f"--workdir={folder}", config, *settings)
+
+
+FOUR, RECORDS = overrides("train.steps=4"), overrides(OF_RECORDS)
 FIRST = (
     ("files", build_files),
-    (
-        "features",
-        commanded(
-            "gfvad.commands.extract",
-            "clips",
-            "--out=features",
-            "--workers=0",
-            "--labels=labels.csv",
-            "--spans=spans.csv",
-        ),
-    ),
-    (
-        "records",
-        commanded(
-            "gfvad.commands.prepare",
-            "--dataset=generic",
-            "--source=features",
-            "--modalities=motion,appearance,audio",
-            "--out=records",
-        ),
-    ),
+    ("features", _step("extract", f"clips --out=features --workers=0 {TABLES}")),
+    ("records", _step("prepare", f"{FEATURES} --source=features --out=records")),
 )
 CHAINS = (
     (
-        ("run", commanded("gfvad.main", OWN, *SMALL, "--config.train.steps=4", "--workdir=run")),
+        ("run", _training(OWN, (*SMALL, *FOUR), "run")),
         ("half", halved),
-        (
-            "export",
-            commanded("gfvad.commands.export", "--workdir=run", "--out=export", "--platforms=cpu"),
-        ),
-        (
-            "scores",
-            commanded(
-                "gfvad.commands.score", "--model=run", "features", "--out=scores", "--threshold=0.5"
-            ),
-        ),
+        ("export", _step("export", "--workdir=run --out=export --platforms=cpu")),
+        ("scores", _step("score", "--model=run features --out=scores --threshold=0.5")),
     ),
     (
-        ("frames_run", commanded("gfvad.main", PREDICTIVE, *CLIPS, "--workdir=frames_run")),
-        ("of_records", commanded("gfvad.main", *OF_RECORDS, "--workdir=of_records")),
+        ("frames_run", _training(PREDICTIVE, CLIPS, "frames_run")),
+        ("of_records", _training(OWN, (*SMALL, *RECORDS), "of_records")),
     ),
 )
 
@@ -101,43 +80,29 @@ def make(folder: Path, jobs: int) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for chains in ((FIRST,), CHAINS):
-        lanes(folder, [list(steps) for steps in chains], jobs)
+    after_that = {one[0]: other for chain in (FIRST, *CHAINS) for one, other in pairwise(chain)}
+
+    def begin(name: str, step: Callable[[], int]) -> Child:
+        print(f"fuzz: making {name}", file=sys.stderr, flush=True)
+        return Child(name, folder, folder / ".said" / name, step, 600.0)
+
+    def ended(child: Child) -> list[Child]:
+        if child.status != 0:
+            raise RuntimeError(
+                f"the sound inputs cannot be made: step {child.name} ended with {child.status}:\n"
+                f"{child.said('stderr')[-3000:]}"
+            )
+        return [begin(*after_that[child.name])] if child.name in after_that else []
+
+    for chains in ((FIRST,), CHAINS):  # steps of a chain one after the other, chains side by side
+        run_all([begin(*chain[0]) for chain in chains], jobs, ended)
     (folder / DONE).write_text("{}")
 
 
-def lanes(folder: Path, waiting: list[list[tuple[str, Callable]]], jobs: int) -> None:
-    """Steps of a lane one after the other, lanes side by side."""
-
-    def begin(lane: int, name: str, step: Callable) -> Child:
-        say(f"fuzz: making {name}")
-        return Child(f"{lane}/{name}", folder, folder / ".said" / name, step, 600.0)
-
-    ready = [(i, *steps.pop(0)) for i, steps in enumerate(waiting) if steps]
-    children = [begin(*one) for one in ready]
-
-    def after(child: Child) -> list[Child]:
-        check(child)
-        lane = int(child.name.split("/")[0])
-        return [begin(lane, *waiting[lane].pop(0))] if waiting[lane] else []
-
-    run_all(children, jobs, after)
-
-
-def check(child: Child) -> None:
-    """Raises RuntimeError where a step failed."""
-    if child.status != 0:
-        raise RuntimeError(
-            f"the sound inputs cannot be made: step {child.name} ended with {child.status}:\n"
-            f"{child.stderr()[-3000:]}"
-        )
-
-
-def copy(sound: Path, needs: tuple[str, ...], case: Path) -> None:
+def copy_inputs(sound: Path, needs: tuple[str, ...], case: Path) -> None:
     """The inputs of a command into a case's folder, and a folder of the user's beside them."""
     for name in needs:
         (shutil.copytree if (sound / name).is_dir() else shutil.copy2)(sound / name, case / name)
-    (case / "user").mkdir()
-    (case / "user" / "notes.txt").write_text("notes of the user\n")
-    for name in ("tmp", "home"):
+    for name in ("user", "tmp", "home"):
         os.mkdir(case / name)
+    (case / "user" / "notes.txt").write_text("notes of the user\n")

@@ -8,36 +8,24 @@ from collections.abc import Callable
 from gfvad.bench.fuzz.effect import EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 from gfvad.bench.fuzz.meant import meant
 
-NUMBERS = (
-    "-1",
-    "-0.5",
-    "0.5",
-    "1e9",
-    "99999",
-    "nan",
-    "inf",
-    "1" * 30,
-    "",
-    "ten",
-    "0x10",
-    "1_0",
-    "３",
-    "--1",
-    "1,5",
-)
+NUMBERS = ("-1", "-0.5", "0.5", "1e9", "99999", "nan", "inf", "1" * 30, "", "ten", "0x10")
+NUMBERS += ("1_0", "３", "--1", "1,5")
+Words = Callable[[list[str], Context], list[str]]  # the words of a row, changed
+Lines = Callable[[list[str], int, Context], list[str]]  # all lines, the first with data
 
 
 def _text(c: Context) -> str:
     return c.path.read_text(encoding="utf-8")
 
 
-def _rows(c: Context) -> tuple[list[str], int, str]:
-    """(lines, index of the first row of data, separator: ',' '@' or ' ')."""
+def _separator(row: str) -> str:
+    return "," if "," in row else "@" if "@" in row and " " not in row.strip() else " "
+
+
+def _rows(c: Context) -> tuple[list[str], int]:
+    """(lines, index of the first row of data)."""
     lines = _text(c).splitlines()
-    separator = (
-        "," if "," in lines[0] else "@" if "@" in lines[0] and " " not in lines[0].strip() else " "
-    )
-    return lines, int(lines[0].split(",")[0] in ("name", "path")), separator
+    return lines, int(lines[0].split(",")[0] in ("name", "path"))
 
 
 def _put(c: Context, lines: list[str]) -> None:
@@ -64,30 +52,21 @@ def latin_1(c: Context) -> Effect:
     return effect(ERROR, c)
 
 
-def of_row(name: str, change: Callable[[list[str], Context], list[str]], expect: str) -> Mutation:
+def of_row(name: str, change: Words, expect: str) -> Mutation:
     """A mutation of the words of one row."""
 
     def mutate(c: Context) -> Effect:
-        lines, first, separator = _rows(c)
+        lines, first = _rows(c)
         if first >= len(lines):
             return effect(SAME, c, "no rows")
-        at = c.rng.randrange(first, len(lines))
-        words = (
-            lines[at].split()
-            if separator == " "
-            else lines[at].rsplit("@", 1)
-            if separator == "@"
-            else lines[at].split(",")
-        )
+        at, separator = c.rng.randrange(first, len(lines)), _separator(lines[0])
+        row = lines[at]
+        words = row.rsplit("@", 1) if separator == "@" else row.split(separator.strip() or None)
         changed = change(list(words), c)
         lines[at] = ("  " if separator == " " else separator).join(changed)
         _put(c, lines)
-        return effect(
-            SAME if changed == words else expect,
-            c,
-            f"line {at + 1}: {ascii(lines[at])[:80]}",
-            words[0].removesuffix(".mp4"),
-        )
+        note = f"line {at + 1}: {ascii(lines[at])[:80]}"
+        return effect(SAME if changed == words else expect, c, note, words[0].removesuffix(".mp4"))
 
     mutate.__name__ = name
     return mutate
@@ -112,29 +91,21 @@ def _blank(words: list[str], c: Context) -> list[str]:
     return words
 
 
-def _fewer(words: list[str], c: Context) -> list[str]:
-    return words[:-1]
-
-
-def _renamed(change: Callable[[str], str]) -> Callable[[list[str], Context], list[str]]:
+def _renamed(change: Callable[[str], str]) -> Words:
     return lambda words, c: [change(words[0]), *words[1:]]
 
 
-def whole(
-    name: str, change: Callable[[list[str], int, Context], list[str]], expect: str, *more: str
-) -> Mutation:
+def of_lines(name: str, change: Lines, expect: str, *more: str) -> Mutation:
     """A mutation of the list of lines."""
 
     def mutate(c: Context) -> Effect:
-        lines, first, separator = _rows(c)
+        lines, first = _rows(c)
         changed = change(list(lines), first, c)
         _put(c, changed)
-        lost = [
-            line.split(separator)[0].split()[0].removesuffix(".mp4")
-            for line in lines
-            if line not in changed and line.strip()
-        ]
-        return effect(SAME if changed == lines else expect, c, "", *more, *lost)
+        lost = [line for line in lines if line not in changed and line.strip()]
+        names = [line.split(_separator(lines[0]))[0].split()[0] for line in lost]
+        names = [name.removesuffix(".mp4") for name in names]
+        return effect(SAME if changed == lines else expect, c, "", *more, *names)
 
     mutate.__name__ = name
     return mutate
@@ -152,8 +123,7 @@ def _lost(lines: list[str], first: int, c: Context) -> list[str]:
 
 def _stranger(lines: list[str], first: int, c: Context) -> list[str]:
     row = c.rng.choice(lines[first:]) if len(lines) > first else lines[-1]
-    separator = "," if "," in row else "@" if "@" in row and " " not in row.strip() else " "
-    return [*lines, "stranger_x999" + row[row.find(separator) :]]
+    return [*lines, "stranger_x999" + row[row.find(_separator(row)) :]]
 
 
 def _contrary(lines: list[str], first: int, c: Context) -> list[str]:
@@ -166,13 +136,10 @@ def _contrary(lines: list[str], first: int, c: Context) -> list[str]:
 
 def _header(lines: list[str], first: int, c: Context) -> list[str]:
     if first:
-        lines[0] = c.rng.choice(
-            (
-                lines[0].replace("name", "nom").replace("path", "weg"),
-                lines[0].split(",", 1)[0],
-                lines[0] + "," + lines[0].split(",")[0],
-            )
-        )
+        header = lines[0]
+        other = header.replace("name", "nom").replace("path", "weg")
+        start = header.split(",")[0]
+        lines[0] = c.rng.choice((other, start, f"{header},{start}"))
     return lines
 
 
@@ -187,7 +154,7 @@ ROWS: tuple[Mutation, ...] = (
     of_row("an odd number", _number, EITHER),
     of_row("start and end swapped", _reversed, EITHER),
     meant(of_row("blank field", _blank, EITHER)),  # a class may be left out
-    of_row("a field less", _fewer, EITHER),
+    of_row("a field less", lambda words, c: words[:-1], EITHER),
     of_row("a field more", lambda words, c: [*words, "more"], EITHER),
     of_row("name with .mp4", _renamed(lambda n: n.removesuffix(".mp4") + ".mp4"), EITHER),
     of_row("name with .MP4", _renamed(lambda n: n.removesuffix(".mp4") + ".MP4"), EITHER),
@@ -212,13 +179,13 @@ LINES: tuple[Mutation, ...] = (
     recoded("semicolons", lambda t: t.replace(",", ";").encode(), EITHER),
     recoded("tabs", lambda t: t.replace(",", "\t").encode(), EITHER),
     latin_1,
-    whole("a row twice", _again, EITHER),
-    whole("a row lost", _lost, EITHER),
-    whole("a row of a stranger", _stranger, ERROR, "stranger_x999", "stranger"),
-    whole("a contrary row", _contrary, EITHER),
-    whole("another header", _header, EITHER),
-    whole("rows in another order", _shuffled, EITHER),
-    whole("the header alone", lambda lines, first, c: lines[:first], EITHER),
-    whole("no header", lambda lines, first, c: lines[first:], EITHER),
+    of_lines("a row twice", _again, EITHER),
+    of_lines("a row lost", _lost, EITHER),
+    of_lines("a row of a stranger", _stranger, ERROR, "stranger_x999", "stranger"),
+    of_lines("a contrary row", _contrary, EITHER),
+    of_lines("another header", _header, EITHER),
+    of_lines("rows in another order", _shuffled, EITHER),
+    of_lines("the header alone", lambda lines, first, c: lines[:first], EITHER),
+    of_lines("no header", lambda lines, first, c: lines[first:], EITHER),
 )
 TABLES: tuple[Mutation, ...] = ROWS + LINES

@@ -8,34 +8,21 @@ from typing import Any
 
 from gfvad.bench.fuzz.effect import EITHER, ERROR, SAME, Context, Effect, Mutation, effect
 
-ODD: tuple[Any, ...] = (
-    "",
-    "x",
-    -1,
-    0,
-    3.5,
-    1e30,
-    10**30,
-    None,
-    True,
-    [],
-    {},
-    [1, "a"],
-    {"a": 1},
-    "\u00e9" * 5,
-)
+ODD: tuple[Any, ...] = ("", "x", -1, 0, 3.5, 1e30, 10**30, None, True, [], {}, [1, "a"], {"a": 1})
+ODD += ("\u00e9" * 5,)
+
+
+def _keys(node: Any) -> list:
+    """Where the values of an object or a list stand; nothing for others."""
+    if isinstance(node, dict):
+        return list(node)
+    return list(range(len(node))) if isinstance(node, list) else []
 
 
 def paths_of(tree: Any, at: tuple = ()) -> list[tuple]:
     """Where every value of a tree stands, containers included, in order."""
-    items = (
-        tree.items()
-        if isinstance(tree, dict)
-        else enumerate(tree)
-        if isinstance(tree, list)
-        else ()
-    )
-    return [found for key, value in items for found in ((*at, key), *paths_of(value, (*at, key)))]
+    below = ([(*at, key), *paths_of(tree[key], (*at, key))] for key in _keys(tree))
+    return [path for paths in below for path in paths]
 
 
 def _at(tree: Any, path: tuple) -> Any:
@@ -49,22 +36,23 @@ def _named(c: Context, expect: str, path: tuple, note: str) -> Effect:
     return effect(expect, c, f"{'.'.join(map(str, path))}: {note}"[:160], *keys[-2:])
 
 
+def _text(c: Context) -> str:
+    return c.path.read_text(encoding="utf-8")
+
+
+def _tree(c: Context) -> Any:
+    return json.loads(_text(c))
+
+
 def _draw(c: Context) -> tuple[Any, tuple]:
     """A tree and the place of one value, drawn level by level: long lists do not hide the rest."""
-    tree = json.loads(c.path.read_text(encoding="utf-8"))
+    tree = _tree(c)
     path: tuple = ()
-    while True:
-        node = _at(tree, path)
-        keys = (
-            list(node)
-            if isinstance(node, dict)
-            else list(range(len(node)))
-            if isinstance(node, list)
-            else []
-        )
-        if not keys or (path and c.rng.random() < 0.15):
-            return tree, path
+    while keys := _keys(_at(tree, path)):
+        if path and c.rng.random() < 0.15:
+            break
         path = (*path, c.rng.choice(keys))
+    return tree, path
 
 
 def _save(c: Context, tree: Any) -> None:
@@ -88,20 +76,16 @@ def leaf_of(expect: str) -> Mutation:
     return odd_value
 
 
-def lost_of(expect: str) -> Mutation:
+def lost_key(c: Context) -> Effect:
     """A key is missing."""
-
-    def lost_key(c: Context) -> Effect:
-        tree, path = _draw(c)
-        while path and not isinstance(path[-1], str):
-            path = path[:-1]
-        if not path:
-            return effect(SAME, c, "no keys")
-        del _at(tree, path[:-1])[path[-1]]
-        _save(c, tree)
-        return _named(c, expect, path, "lost")
-
-    return lost_key
+    tree, path = _draw(c)
+    while path and not isinstance(path[-1], str):
+        path = path[:-1]
+    if not path:
+        return effect(SAME, c, "no keys")
+    del _at(tree, path[:-1])[path[-1]]
+    _save(c, tree)
+    return _named(c, EITHER, path, "lost")
 
 
 def unknown_key(c: Context) -> Effect:
@@ -120,7 +104,7 @@ def of_text(name: str, change: Callable[[str, Context], bytes], expect: str) -> 
     """A mutation of the text of a JSON."""
 
     def mutate(c: Context) -> Effect:
-        c.path.write_bytes(change(c.path.read_text(encoding="utf-8"), c))
+        c.path.write_bytes(change(_text(c), c))
         return effect(expect, c)
 
     mutate.__name__ = name
@@ -129,7 +113,7 @@ def of_text(name: str, change: Callable[[str, Context], bytes], expect: str) -> 
 
 def twice(c: Context) -> Effect:
     """The first key of the top level stands twice, the second time with another value."""
-    tree = json.loads(c.path.read_text(encoding="utf-8"))
+    tree = _tree(c)
     if not isinstance(tree, dict) or not tree:
         return effect(SAME, c, "no keys")
     key = c.rng.choice(sorted(tree))
@@ -139,7 +123,7 @@ def twice(c: Context) -> Effect:
 
 def surrogate(c: Context) -> Effect:
     """Half an emoji in a text or key."""
-    text = c.path.read_text(encoding="utf-8")
+    text = _text(c)
     places = [i for i, letter in enumerate(text) if letter == '"' and text[i + 1 : i + 2].isalpha()]
     if not places:
         return effect(SAME, c, "no text")
@@ -150,69 +134,51 @@ def surrogate(c: Context) -> Effect:
 
 def nan(c: Context) -> Effect:
     """A number becomes NaN, Infinity or 1e999."""
-    tree = json.loads(c.path.read_text(encoding="utf-8"))
-    places = [
-        p
-        for p in paths_of(tree)
-        if isinstance(_at(tree, p), (int, float)) and not isinstance(_at(tree, p), bool)
-    ]
+    tree = _tree(c)
+    places = [p for p in paths_of(tree) if type(_at(tree, p)) in (int, float)]
     if not places:
         return effect(SAME, c, "no number")
     path = c.rng.choice(places)
     _at(tree, path[:-1])[path[-1]] = "@number@"
-    c.path.write_text(
-        json.dumps(tree).replace(
-            '"@number@"', c.rng.choice(("NaN", "Infinity", "1e999", "-1e999"))
-        ),
-        encoding="utf-8",
-    )
+    number = c.rng.choice(("NaN", "Infinity", "1e999", "-1e999"))
+    c.path.write_text(json.dumps(tree).replace('"@number@"', number), encoding="utf-8")
     return _named(c, EITHER, path, "not finite")
 
 
+def _top(text: str, c: Context) -> bytes:
+    return c.rng.choice((f"[{text}]", '"text"', "3", "null", "[]")).encode()
+
+
+def _deep(text: str, c: Context) -> bytes:
+    return (c.rng.choice(("[", '{"a":')) * 100_000).encode()
+
+
+def _more(content: str) -> Callable[[str, Context], bytes]:
+    """One more key at the end."""
+    return lambda text, c: f"{text.rstrip()[:-1]}, {content}}}".encode()
+
+
+LATIN_1 = lambda text, c: text.replace('"', '"\u00e9', 1).encode("latin-1", "replace")
 TEXT: tuple[Mutation, ...] = (
     of_text("byte order mark", lambda t, c: t.encode("utf-8-sig"), EITHER),
     of_text("UTF-16", lambda t, c: t.encode("utf-16"), ERROR),
-    of_text(
-        "Latin-1", lambda t, c: t.replace('"', '"\u00e9', 1).encode("latin-1", "replace"), ERROR
-    ),
-    of_text(
-        "another top level",
-        lambda t, c: c.rng.choice((f"[{t}]", '"text"', "3", "null", "[]")).encode(),
-        ERROR,
-    ),
+    of_text("Latin-1", LATIN_1, ERROR),
+    of_text("another top level", _top, ERROR),
     of_text("no object", lambda t, c: b"{}", EITHER),
-    of_text("absurd depth", lambda t, c: (c.rng.choice(("[", '{"a":')) * 100_000).encode(), ERROR),
-    of_text(
-        "deep but closed",
-        lambda t, c: t.rstrip()[:-1].encode() + b', "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}",
-        EITHER,
-    ),
-    of_text(
-        "a number of 5000 digits",
-        lambda t, c: t.rstrip()[:-1].encode() + b', "long": ' + b"9" * 5000 + b"}",
-        EITHER,
-    ),
+    of_text("absurd depth", _deep, ERROR),
+    of_text("deep but closed", _more(f'"deep": {"[" * 5000}{"]" * 5000}'), EITHER),
+    of_text("a number of 5000 digits", _more(f'"long": {"9" * 5000}'), EITHER),
     of_text("a comma too many", lambda t, c: t.rstrip()[:-1].encode() + b",}", ERROR),
     of_text("a comment", lambda t, c: b"// mine\n" + t.encode(), ERROR),
     of_text("null byte", lambda t, c: t.encode() + b"\0", ERROR),
-    twice,
-    surrogate,
-    nan,
+    *(twice, surrogate, nan),
 )
 
 
 def json_of(expect: str) -> tuple[Mutation, ...]:
     """All mutations of a JSON whose values may change to others with this expectation."""
-    return (
-        leaf_of(expect),
-        leaf_of(expect),
-        leaf_of(expect),
-        leaf_of(expect),
-        lost_of(EITHER),
-        lost_of(EITHER),
-        unknown_key,
-        *TEXT,
-    )
+    leaves = [leaf_of(expect) for _ in range(4)]
+    return (*leaves, lost_key, lost_key, unknown_key, *TEXT)
 
 
 def in_a_line(mutation: Mutation) -> Mutation:

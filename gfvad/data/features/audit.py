@@ -89,31 +89,18 @@ def audit(
                 units += n
                 problems += [(split, p) for p in more]
                 for m in layout.on_disk:
-                    paths |= {p for p in entry.files[m] if p.is_file()}
-                    files += [
-                        (entry.name, split, m, p)
-                        for p in entry.files[m]
-                        if p.is_file() and entry.row < 0
-                    ]
+                    found = [p for p in entry.files[m] if p.is_file()]
+                    paths |= {*found}
+                    files += [(entry.name, split, m, p) for p in found if entry.row < 0]
                 bar.advance()
-        problems += [
-            (split, Problem("misaligned", True, name, detail)) for name, detail in crops.odd()
-        ]
+        problems += [(split, Problem("misaligned", True, *odd)) for odd in crops.odd()]
         size = sum(p.stat().st_size for p in sorted(paths)) / 1e9
-        counts.append(
-            Count(split, len(entries), sum(e.label == 1 for e in entries), len(paths), units, size)
-        )
+        abnormal = sum(e.label == 1 for e in entries)
+        counts.append(Count(split, len(entries), abnormal, len(paths), units, size))
     problems += duplicates(files)
-    order = {kind: i for i, kind in enumerate(KINDS)}
-    problems.sort(
-        key=lambda item: (
-            order[item[1].kind],
-            not item[1].error,
-            splits.index(item[0]),
-            item[1].where,
-            item[1].detail,
-        )
-    )
+    order = list(KINDS)
+    place = lambda split, p: (order.index(p.kind), not p.error, splits.index(split), *p[2:])
+    problems.sort(key=lambda item: place(*item))
     return Report(layout.name, layout.root, layout.asked, tuple(counts), tuple(problems), deep)
 
 
@@ -144,9 +131,8 @@ def check_entry(
         detail = f"rows: {listed}; expected a difference of at most {MAX_GAP}"
         problems.append(Problem("misaligned", True, entry.name, detail))
     elif len(set(rows.values())) > 1:
-        problems.append(
-            Problem("misaligned", False, entry.name, f"rows: {listed}; cut to the shortest")
-        )
+        detail = f"rows: {listed}; cut to the shortest"
+        problems.append(Problem("misaligned", False, entry.name, detail))
     if layout.text and layout.text.get(entry.name) is None:
         problems.append(Problem("text", False, entry.name, f"not in {layout.text.path.name}"))
     units = min(rows.values(), default=0)
@@ -155,7 +141,7 @@ def check_entry(
     )
     if units and covered and not any(p.error for p in problems):
         try:
-            layout.checked_truth(entry, units)
+            layout.checked(entry, units)
         except DataError as error:
             problems.append(Problem("annotation", True, entry.name, str(error)))
     return units, problems
@@ -173,39 +159,21 @@ def check_file(
             return header.shape[0], []
         header = arrays.read_header(path)
     except DataError as error:
-        return 0, [
-            Problem(
-                "not finite" if entry.row >= 0 else "unreadable" if path.is_file() else "missing",
-                True,
-                str(path),
-                str(error),
-            )
-        ]
+        kind = "not finite" if entry.row >= 0 else "unreadable" if path.is_file() else "missing"
+        return 0, [Problem(kind, True, str(path), str(error))]
+    axes = layout.ndims.get(modality, (2, 3))
     try:
-        arrays.check_header(
-            path, header, layout.ndims.get(modality, (2, 3)), layout.modalities[modality]
-        )
+        arrays.check_header(path, header, axes, layout.modalities[modality])
     except DataError as error:
-        return 0, [
-            Problem(
-                "truncated" if header.found != header.expected else "shape",
-                True,
-                str(path),
-                str(error),
-            )
-        ]
-    if deep:
-        bad, wrong = 0, ""
-        for chunk in arrays.read_chunks(path, header):
-            bad += int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk)))
-            wrong = wrong or arrays.too_large(chunk[np.isfinite(chunk)] if bad else chunk)
-        if bad:
-            return header.shape[0], [
-                Problem("not finite", True, str(path), f"{bad} values are NaN or infinite")
-            ]
-        if wrong:
-            return header.shape[0], [Problem("range", True, str(path), wrong)]
-    return header.shape[0], []
+        kind = "truncated" if header.found != header.expected else "shape"
+        return 0, [Problem(kind, True, str(path), str(error))]
+    bad, kind, detail = 0, "range", ""
+    for chunk in arrays.read_chunks(path, header) if deep else ():
+        bad += int(np.size(chunk) - np.count_nonzero(np.isfinite(chunk)))
+        detail = detail or arrays.too_large(chunk[np.isfinite(chunk)] if bad else chunk)
+    if bad:
+        kind, detail = "not finite", f"{bad} values are NaN or infinite"
+    return header.shape[0], [Problem(kind, True, str(path), detail)] if detail else []
 
 
 def duplicates(files: Sequence[tuple[str, str, str, Path]]) -> list[tuple[str, Problem]]:
@@ -215,30 +183,22 @@ def duplicates(files: Sequence[tuple[str, str, str, Path]]) -> list[tuple[str, P
     Compared by size, then by both ends, then by a hash of the whole, so that almost nothing is read
     where all differ.
     """
-    groups: dict[tuple, list] = {}
-    for item in files:
-        # absent, a pipe (reading would hang), a loop of links: said where its header is read
-        if not item[3].is_file():
-            continue
-        groups.setdefault((item[2], item[3].stat().st_size), []).append(item)
-    for key in (_edges, _content):
+    # absent, a pipe (reading would hang), a loop of links: said where its header is read
+    groups = {(): [item for item in files if item[3].is_file()]}
+    for key in (lambda path: path.stat().st_size, _edges, _content):
         finer: dict[tuple, list] = {}
         for group, items in groups.items():
-            if len({name for name, *_ in items}) > 1:
-                for item in items:
-                    finer.setdefault((*group, key(item[3])), []).append(item)
-        groups = finer
+            for item in items:
+                finer.setdefault((*group, item[2], key(item[3])), []).append(item)
+        # of different videos
+        groups = {k: items for k, items in finer.items() if len({item[0] for item in items}) > 1}
     found = []
     for items in groups.values():
         items = sorted(items, key=lambda item: (item[1], str(item[3])))
-        if len({name for name, *_ in items}) > 1:
-            across = (
-                "; they are in both parts" if len({split for _, split, *_ in items}) > 1 else ""
-            )
-            names = " = ".join(path.name for *_, path in items)
-            found.append(
-                (items[0][1], Problem("duplicated", False, items[0][0], f"{names}{across}"))
-            )
+        names, parts = " = ".join(path.name for *_, path in items), {item[1] for item in items}
+        across = "; they are in both parts" if len(parts) > 1 else ""
+        problem = Problem("duplicated", False, items[0][0], f"{names}{across}")
+        found.append((items[0][1], problem))
     return found
 
 
@@ -270,18 +230,10 @@ def format_report(report: Report, shown: int = 5) -> str:
             if not items:
                 continue
             lines += ["", f"{'ERROR' if error else 'note '} {kind}: {len(items):,} ({meaning})"]
-            listed = items[:shown] if shown else items
-            lines += [
-                f"    {s:<6}{p.where}: {p.detail.removeprefix(f'{p.where}: ')}" for s, p in listed
-            ]
-            lines += (
-                [f"    ... and {len(items) - len(listed):,} more"]
-                if len(listed) < len(items)
-                else []
-            )
+            for s, p in items[: shown or None]:
+                lines.append(f"    {s:<6}{p.where}: {p.detail.removeprefix(f'{p.where}: ')}")
+            if 0 < shown < len(items):
+                lines.append(f"    ... and {len(items) - shown:,} more")
     unread = "" if report.deep else "; values were not read (--deep does)"
-    lines += [
-        "",
-        f"{report.errors:,} errors, {len(report.problems) - report.errors:,} notes{unread}",
-    ]
-    return "\n".join(lines)
+    notes = len(report.problems) - report.errors
+    return "\n".join([*lines, "", f"{report.errors:,} errors, {notes:,} notes{unread}"])

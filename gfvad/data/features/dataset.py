@@ -6,15 +6,17 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from gfvad.base.names import canonical, some
 from gfvad.base.types import DataError
-from gfvad.data import simulate, text, truth_audit
+from gfvad.data import simulate, text
 from gfvad.data.captions import cache_folder as cache_dir
 from gfvad.data.features import layouts, records
+from gfvad.data.features.layouts import parts
+from gfvad.data.truth_audit import require_trainable
 
 SIMULATED = "-simulated"
 
@@ -59,32 +61,18 @@ def resolve(
     simulated = use_simulated(data_cfg)
     cache = cache_dir(data_cfg)
     if simulated:
-        data_cfg.root = str(simulate.write(cache / "simulated", data_cfg.simulated))
+        data_cfg.root = str(simulate.simulated_folder(cache / "simulated", data_cfg.simulated))
     layout = layouts.open_layout(data_cfg)
-    out = (
-        cache / "prepared" / f"{data_cfg.dataset}{SIMULATED if simulated else ''}-{_key(data_cfg)}"
-    )
+    dataset = data_cfg.dataset + (SIMULATED if simulated else "")
+    out = cache / "prepared" / f"{dataset}-{_key(data_cfg)}"
     say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
-    require_trainable(
-        *([entry.label for entry in layout.entries(split)] for split in ("train", "test")),
-        data_cfg.root,
-        say,
-    )
-    path = records.prepare(layout, out, own=True)
-    for line in layout.passed_over():
-        say(f"data: note: {line}")
-    return Source(
-        data_cfg.dataset + (SIMULATED if simulated else ""), Path(data_cfg.root), path, simulated
-    )
-
-
-def require_trainable(
-    train: Sequence[int], test: Sequence[int], where: Path | str, say: Callable[[str], None]
-) -> None:
-    """Raises DataError for labels that no weak model can be trained and evaluated on; says it
-    where a metric will be undefined."""
-    if note := truth_audit.require_trainable(train, test, str(where)):
+    train, test = ([entry.label for entry in layout.entries(split)] for split in layouts.SPLITS)
+    if note := require_trainable(train, test, data_cfg.root):
         say(f"warning: {note}")
+    path = records.prepare(layout, out, own=True)
+    for line in parts.passed_over(layout):
+        say(f"data: note: {line}")
+    return Source(dataset, Path(data_cfg.root), path, simulated)
 
 
 def fit_lengths(config, source: Source) -> None:
@@ -96,16 +84,16 @@ def fit_lengths(config, source: Source) -> None:
 
 
 def given(data_cfg, say: Callable[[str], None]) -> Source:
-    """Records that `python -m gfvad.prepare` wrote. Raises DataError where they are of another
+    """Records that `gfvad prepare` wrote. Raises DataError where they are of another
     dataset or lack a modality."""
     path = Path(data_cfg.records).expanduser()
     found = records.dataset_of(path, data_cfg.on_corrupt)
-    opened = {
-        split: records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt)
-        for split in ("train", "test")
-    }
-    tests = {canonical(name) for name in opened["test"].names}
-    if both := [name for name in opened["train"].names if canonical(name) in tests]:
+    train, test = (
+        records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt)
+        for split in layouts.SPLITS
+    )
+    tests = {canonical(name) for name in test.names}
+    if both := [name for name in train.names if canonical(name) in tests]:
         raise DataError(
             f"{path}: {len(both)} videos are in both parts: {some(both)}; expected each in one: "
             "prepare the records again from features whose parts share none"
@@ -126,18 +114,15 @@ def given(data_cfg, say: Callable[[str], None]) -> Source:
             " go unseen; prepare it again to have them"
         )
     say(f"data: {path} ({', '.join(data_cfg.modalities)})")
-    require_trainable(*(opened[split].labels for split in ("train", "test")), path, say)
+    if note := require_trainable(train.labels.tolist(), test.labels.tolist(), str(path)):
+        say(f"warning: {note}")
     return Source(found, None, path, found.endswith(SIMULATED))
 
 
 def _key(data_cfg) -> str:
     """Ten hex digits of what the records' content depends on."""
     keys = ("layout", "root", "modalities", "captions", "text_encoder", "text_assign")
-    content = {k: data_cfg[k] for k in keys} | {
-        "root": str(Path(data_cfg.root).resolve()),
-        "simulated": data_cfg.simulated.to_dict(),
-    }
-    content |= {"gap_seconds": text.GAP_SECONDS}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[
-        :10
-    ]
+    content = {k: data_cfg[k] for k in keys} | {"root": str(Path(data_cfg.root).resolve())}
+    content |= {"simulated": data_cfg.simulated.to_dict(), "gap_seconds": text.GAP_SECONDS}
+    text_ = json.dumps(content, sort_keys=True, default=list)
+    return hashlib.sha256(text_.encode()).hexdigest()[:10]

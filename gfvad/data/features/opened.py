@@ -36,12 +36,8 @@ class Records(Sequence):
     ):
         """shards: [row] -> example, with len() and place(row) -> (name of the shard, place in
         it)."""
-        self.folder, self.split, self.dataset, self.modalities = (
-            folder,
-            split,
-            manifest["dataset"],
-            modalities,
-        )
+        self.folder, self.split, self.modalities = folder, split, modalities
+        self.dataset: str = manifest["dataset"]
         self.dims = {m: manifest["modalities"][m] for m in modalities}
         self.skipped: dict[str, str] = {}
         self._shards = shards
@@ -73,16 +69,12 @@ class Records(Sequence):
         self.names = tuple(self._index["name"][i] for i in chosen)
         self.labels = np.array(self._index["label"], np.int64)[chosen]
         self.lengths = np.array(self._index["length"], np.int64)[chosen]
-        self.crops = {
-            m: np.array(self._index["crops"][m], np.int64)[chosen] for m in self.modalities
-        }
-        digests = self._index.get(DIGEST)  # absent in sets of earlier versions
-        self.content = (
-            {m: lines_hash([digests[m][i] for i in chosen])[:16] for m in self.modalities}
-            if digests
-            else {}
-        )
-        if digests:
+        crops = self._index["crops"]
+        self.crops = {m: np.array(crops[m], np.int64)[chosen] for m in self.modalities}
+        self.content: dict[str, str] = {}
+        if digests := self._index.get(DIGEST):  # absent in sets of earlier versions
+            for m in self.modalities:
+                self.content[m] = lines_hash([digests[m][i] for i in chosen])[:16]
             truth = [json.dumps([self._index[key][i] for key in TRUTH]) for i in chosen]
             self.content["labels and spans"] = lines_hash(truth)[:16]
 
@@ -96,24 +88,12 @@ class Records(Sequence):
             example = self._shards[row]
             name = example["name"].decode("utf-8")
             features = {m: example["features"][m] for m in self.modalities}
-            digests = (
-                {}
-                if self._checked[row]
-                else {
-                    m: column[row]
-                    for m, column in self._index.get(DIGEST, {}).items()
-                    if m in features
-                }
-            )
-            wrong = [m for m, digest in digests.items() if feature_digest(features[m]) != digest]
+            digests = {} if self._checked[row] else self._index.get(DIGEST, {})
+            differs = lambda m: m in features and feature_digest(features[m]) != digests[m][row]
+            wrong = [m for m in digests if differs(m)]
         except LIBRARY_ERRORS as error:
-            raise DataError(
-                self._damaged(
-                    row,
-                    f"cannot be read ({type(error).__name__}:"
-                    f" {' '.join(str(error).split())[:400]})",
-                )
-            ) from None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+            raise DataError(self._damaged(row, f"cannot be read ({reason})")) from None
         if name != video.name:
             raise DataError(self._damaged(row, f"is {name!r} (the files belong to different sets)"))
         if wrong:
@@ -131,9 +111,8 @@ class Records(Sequence):
 
     def of_shard(self, shard: str) -> list[int]:
         """The videos that lie in a shard."""
-        return [
-            i for i, row in enumerate(self._rows.tolist()) if self._shards.place(row)[0] == shard
-        ]
+        rows = enumerate(self._rows.tolist())
+        return [i for i, row in rows if self._shards.place(row)[0] == shard]
 
     def leave_out_damaged(self) -> None:
         """Reads every video; those that are damaged are left out from now on. Raises DataError
@@ -144,9 +123,8 @@ class Records(Sequence):
                 self[i]
                 whole.append(i)
             except DataError as error:
-                self.skipped[self.names[i]] = (
-                    str(error).split(": damaged: ")[-1].split(f"; {manifest_lib.REDO}")[0]
-                )
+                why = str(error).split(": damaged: ")[-1].split(f"; {manifest_lib.REDO}")[0]
+                self.skipped[self.names[i]] = why
         if not whole:
             raise DataError(
                 f"{self.folder}/{self.split}: none of {len(self)} videos can be read"
@@ -157,38 +135,23 @@ class Records(Sequence):
 
     def meta(self, i) -> Video:
         """Everything of a video but its features ({}), without reading the shards."""
-        row = int(self._rows[i])
-        return _video_of(
-            {
-                key: column[row]
-                for key, column in self._index.items()
-                if key not in ("length", "crops", DIGEST)
-            },
-            self.split,
-        )
+        index, other = int(self._rows[i]), ("length", "crops", DIGEST)
+        row = {key: column[index] for key, column in self._index.items() if key not in other}
+        spans = np.array(row["spans"], np.int64).reshape(-1, 2)
+        classes = {key: tuple(row[key]) for key in ("classes", "span_classes")}
+        return Video(**{**row, **classes, "spans": spans}, split=self.split, features={})
 
     def nbytes(self, indices: Sequence[int] | None = None) -> int:
         """Bytes of the decoded features of some videos (None: all)."""
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
-        return sum(
-            int((self.lengths[chosen] * self.crops[m][chosen]).sum())
-            * self.dims[m]
-            * self._itemsize[m]
-            for m in self.modalities
-        )
+        count = lambda m: int((self.lengths[chosen] * self.crops[m][chosen]).sum())
+        return sum(count(m) * self.dims[m] * self._itemsize[m] for m in self.modalities)
 
     def __repr__(self) -> str:
         return (
             f"Records({self.dataset!r}, {self.split!r}, {len(self)} videos,"
             f" {lines_hash(self.names)[:12]}, {self.modalities})"
         )
-
-
-def _video_of(row: dict, split: str) -> Video:
-    """Index row -> Video without features."""
-    spans = np.array(row["spans"], np.int64).reshape(-1, 2)
-    classes = {key: tuple(row[key]) for key in ("classes", "span_classes")}
-    return Video(**{**row, **classes, "spans": spans}, split=split, features={})
 
 
 def feature_digest(x: np.ndarray) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,18 +50,15 @@ def prepare(
     mixed precision, for a full disk, and where `out_dir` holds something else.
     """
     target = Path(out_dir)
-    identity = set_identity.describe(layout)
+    identity = set_identity.identity_of(layout)
     with manifest_lib.locked(target):
         why = manifest_lib.stale(target, identity)
         if why is None:
             return target
         manifest_lib.refuse_foreign(target, layout.name, own)
         if why and progress is not None and any(target.iterdir()):
-            print(
-                f"data: prepared anew: {why.removesuffix(f'; {manifest_lib.REDO}')}",
-                file=sys.stderr,
-                flush=True,
-            )
+            reason = why.removesuffix(f"; {manifest_lib.REDO}")
+            print(f"data: prepared anew: {reason}", file=sys.stderr, flush=True)
         with manifest_lib.replacing(target) as folder:
             _write(layout, identity, folder, progress)
     return target
@@ -83,9 +81,8 @@ def open_records(
     folder, skip = Path(path), on_corrupt == "skip"
     manifest = _manifest(folder, on_corrupt)
     if split not in manifest["splits"]:
-        raise DataError(
-            f"{folder} has no split {split!r}; it holds {', '.join(manifest['splits'])}"
-        )
+        held = ", ".join(manifest["splits"])
+        raise DataError(f"{folder} has no split {split!r}; it holds {held}")
     chosen = tuple(manifest["modalities"] if modalities is None else modalities)
     missing = [m for m in chosen if m not in manifest["modalities"]]
     if missing:
@@ -121,9 +118,8 @@ def has_checksums(path: str | os.PathLike) -> bool:
 
 
 def _open(folder: Path, split: str, manifest: dict, modalities: tuple[str, ...]) -> Records:
-    return Records(
-        folder, split, manifest, modalities, Shards(folder / _VideoBuilder.name / VERSION, split)
-    )
+    shards = Shards(folder / _VideoBuilder.name / VERSION, split)
+    return Records(folder, split, manifest, modalities, shards)
 
 
 def _explain(folder: Path, shard: str) -> None:
@@ -152,19 +148,16 @@ def feature_stats(
             f"{folder} has no training split, so no feature statistics; take those of the"
             " checkpoint or prepare a set with one"
         )
-    stats = Npz(folder / manifest_lib.STATISTICS).arrays()
     path = folder / manifest_lib.STATISTICS
-    try:
-        found = {
-            m: {key: stats[f"{m}/{key}"] for key in ("mean", "std")} for m in manifest["modalities"]
-        }
-    except KeyError as error:
-        raise DataError(
-            f"{path}: no array {error}; expected mean and std of each modality: prepare the set"
-            " again"
-        ) from None
+    stats, found = Npz(path).arrays(), {}
     for m, dim in manifest["modalities"].items():
+        found[m] = {key: stats.get(f"{m}/{key}") for key in ("mean", "std")}
         for key, x in found[m].items():
+            if x is None:
+                raise DataError(
+                    f"{path}: no array '{m}/{key}'; expected mean and std of each modality: prepare"
+                    " the set again"
+                )
             if x.shape != (dim,) or x.dtype != np.float32 or not np.isfinite(x).all():
                 raise DataError(
                     f"{path}:{m}/{key}: {x.dtype}{list(x.shape)}; expected {dim} finite float32"
@@ -185,90 +178,65 @@ def _write(layout, identity: dict, folder: Path, progress) -> None:
     """Writes every file of a prepared set to an empty folder; the manifest comes last."""
     entries = {split: list(layout.entries(split)) for split in identity["splits"]}
     manifest_lib.require_space(folder, set_identity.source_bytes(entries))
-    dims = identity["modalities"]
-    firsts = [
-        checked_features(layout.load(v[0]), dims, None, f"{layout.name}/{s}/{v[0].name}")
-        for s, v in entries.items()
-    ]
+    dims, dtypes = identity["modalities"], dict[str, str]()
+    checked = lambda split, entry, video: checked_features(
+        video, dims, dtypes, f"{layout.name}/{split}/{entry.name}"
+    )
+    firsts = [checked(split, v[0], layout.load(v[0])) for split, v in entries.items()]
     # one precision that holds both splits
-    dtypes = {m: np.result_type(*(features[m] for features in firsts)).name for m in dims}
+    dtypes |= {m: np.result_type(*(features[m] for features in firsts)).name for m in dims}
     rows: dict[str, list] = {split: [] for split in entries}
     moments = {m: Moments(d) for m, d in dims.items()}
+
+    def examples(split: str, entries: Sequence, bar: Progress) -> Iterator[tuple[int, dict]]:
+        """Those of one shard; each adds its row to the index and its features to `moments`."""
+        for entry in entries:
+            video = layout.load(entry)
+            features = checked(split, entry, video)
+            manifest_lib.require_space(folder, sum(x.nbytes for x in features.values()))
+            for m, moment in moments.items() if split == "train" else ():
+                moment.add(features[m])
+            row = _row_of(video._replace(name=entry.name))
+            found = {"length": next(iter(features.values())).shape[1]}
+            found |= {"crops": {m: len(x) for m, x in features.items()}}
+            found |= {DIGEST: {m: feature_digest(x) for m, x in features.items()}}
+            rows[split].append({**row, **found})
+            example = {**row, "fps": np.array([row["fps"]]), "features": features}
+            example["spans"] = np.array(row["spans"], np.int64).reshape(-1, 2)
+            del video, features
+            yield len(rows[split]) - 1, example
+            # the library keeps the examples of a shard to count them: let go of the arrays
+            example.clear()
+            bar.advance()
+
     with (progress or Silent)(sum(map(len, entries.values())), f"preparing {layout.name}") as bar:
-        shards = {}
-        for split, videos in entries.items():
-            measure = moments if split == "train" else {}
-            parts = [videos[a : a + SHARD_VIDEOS] for a in range(0, len(videos), SHARD_VIDEOS)]
-            shards[split] = [
-                partial(
-                    _examples, layout, split, part, dims, dtypes, rows[split], measure, folder, bar
-                )
-                for part in parts
+        shards = {
+            split: [
+                partial(examples, split, videos[a : a + SHARD_VIDEOS], bar)
+                for a in range(0, len(videos), SHARD_VIDEOS)
             ]
+            for split, videos in entries.items()
+        }
         _VideoBuilder(dims, dtypes, shards, folder).download_and_prepare()
     shutil.rmtree(folder / "downloads", ignore_errors=True)  # the library makes an empty one
-    index = {
-        split: {key: [row[key] for row in split_rows] for key in split_rows[0]}
-        for split, split_rows in rows.items()
-    }
+    index: dict[str, dict[str, Any]] = {}
     for split, split_rows in rows.items():
+        index[split] = {key: [row[key] for row in split_rows] for key in split_rows[0]}
         for key in ("crops", DIGEST):
             index[split][key] = {m: [row[key][m] for row in split_rows] for m in dims}
-    stats = {m: dict(zip(("mean", "std"), moment.result())) for m, moment in moments.items()}
-    np.savez(
-        folder / manifest_lib.STATISTICS,
-        **{f"{m}/{key}": x for m, pair in stats.items() for key, x in pair.items()},
-    )
+    stats: dict[str, Any] = {}
+    for m, moment in moments.items():
+        stats[f"{m}/mean"], stats[f"{m}/std"] = moment.result()
+    np.savez(folder / manifest_lib.STATISTICS, **stats)
     manifest_lib.write_json(folder / manifest_lib.INDEX, index)
-    manifest_lib.finish(
-        folder,
-        identity,
-        {
-            "dtypes": dtypes,
-            "units": {split: sum(columns["length"]) for split, columns in index.items()},
-        },
-    )
-
-
-def _examples(
-    layout, split, entries, dims, dtypes, rows, moments, folder, bar
-) -> Iterator[tuple[int, dict]]:
-    """The examples of one shard; each adds its row to the index `rows` and its features to
-    `moments`."""
-    for entry in entries:
-        video = layout.load(entry)
-        features = checked_features(video, dims, dtypes, f"{layout.name}/{split}/{entry.name}")
-        manifest_lib.require_space(folder, sum(x.nbytes for x in features.values()))
-        for m, moment in moments.items():
-            moment.add(features[m])
-        row = _row_of(video._replace(name=entry.name))
-        crops = {m: len(x) for m, x in features.items()}
-        digests = {m: feature_digest(x) for m, x in features.items()}
-        rows.append(
-            {
-                **row,
-                "length": next(iter(features.values())).shape[1],
-                "crops": crops,
-                DIGEST: digests,
-            }
-        )
-        example = {
-            **row,
-            "spans": np.array(row["spans"], np.int64).reshape(-1, 2),
-            "fps": np.array([row["fps"]]),
-            "features": features,
-        }
-        del video, features
-        yield len(rows) - 1, example
-        # the library keeps the examples of a shard to count them: let go of the arrays
-        example.clear()
-        bar.advance()
+    units = {split: sum(columns["length"]) for split, columns in index.items()}
+    manifest_lib.finish(folder, identity, {"dtypes": dtypes, "units": units})
 
 
 def checked_features(
-    video: Video, dims: dict[str, int], dtypes: dict[str, str] | None, where: str
+    video: Video, dims: Mapping[str, int], dtypes: Mapping[str, str], where: str
 ) -> dict[str, np.ndarray]:
-    """The video's features {modality: [C, N, D]} in the precision of the set (None: their own);
+    """The video's features {modality: [C, N, D]} in the precision of the set (of none: their own);
     DataError, naming `where`, if unusable."""
     features = {}
     for m, dim in dims.items():
@@ -279,36 +247,32 @@ def checked_features(
             )
         x = np.asarray(video.features[m])
         if x.ndim != 3 or x.shape[2] != dim or not x.size:
-            expected = f"[crops, units, {dim}] with at least one of each"
             raise DataError(
-                f"{where}: {m} is {list(x.shape)}; expected {expected}. Check the file and the"
-                " layout"
+                f"{where}: {m} is {list(x.shape)}; expected [crops, units, {dim}] with at least one"
+                " of each. Check the file and the layout"
             )
         if x.dtype.kind not in "fiu" or not np.isfinite(x).all():
-            found = (
-                f"{(~np.isfinite(x)).sum()} NaN or infinite values"
-                if x.dtype.kind == "f"
-                else f"values of type {x.dtype}"
-            )
+            found = f"values of type {x.dtype}"
+            if x.dtype.kind == "f":
+                found = f"{(~np.isfinite(x)).sum()} NaN or infinite values"
             raise DataError(
                 f"{where}: {m} has {found}; expected finite numbers. Extract this video again or"
                 " leave it out (see --check)"
             )
         if wrong := arrays.too_large(x):
             raise DataError(f"{where}: {m} has {wrong}")
-        stored = np.ascontiguousarray(x, dtype=dtypes[m] if dtypes else x.dtype.newbyteorder("="))
+        stored = np.ascontiguousarray(x, dtypes.get(m) or x.dtype.newbyteorder("="))
         if stored.dtype != x.dtype and not np.array_equal(stored, x):
             raise DataError(
-                f"{where}: {m} is {x.dtype}, the first videos {dtypes[m]}, and values do not fit;"
-                " store all in one precision"
+                f"{where}: {m} is {x.dtype}, the first videos {stored.dtype}, and values do not"
+                " fit; store all in one precision"
             )
         features[m] = stored
     units = {m: x.shape[1] for m, x in features.items()}
     crops = {m: x.shape[0] for m, x in features.items()}
     if len(set(units.values())) > 1 or len({c for c in crops.values() if c > 1}) > 1:
-        expected = "one number of units, and one of crops (or 1)"
         raise DataError(
-            f"{where}: units {units}, crops {crops}; expected {expected} in all modalities. Align"
-            " them first"
+            f"{where}: units {units}, crops {crops}; expected one number of units, and one of crops"
+            " (or 1) in all modalities. Align them first"
         )
     return features

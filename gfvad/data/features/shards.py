@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -31,17 +32,14 @@ class Shards:
     def __init__(self, folder: Path, split: str):
         try:
             info = tfds.builder_from_directory(str(folder)).info
-            self._features, found = info.features, info.splits[split]
-            self._paths, lengths = (
-                [str(path) for path in found.filepaths],
-                list(found.shard_lengths),
-            )
+            self._features = cast(tfds.features.FeaturesDict, info.features)
+            self._paths = [str(path) for path in info.splits[split].filepaths]
+            self._ends = np.cumsum(info.splits[split].shard_lengths)
         except LIBRARY_ERRORS as error:
             raise DataError(
                 f"{folder}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:400]});"
                 f" {manifest_lib.REDO}"
             ) from None
-        self._ends = np.cumsum(lengths)
         self._open: dict[int, ArrayRecordDataSource] = {}
 
     def __len__(self) -> int:
@@ -57,7 +55,7 @@ class Shards:
         if shard not in self._open:
             require_regular(self._paths[shard], "a shard")  # the library would wait for a pipe
             self._open[shard] = ArrayRecordDataSource(self._paths[shard])
-        return self._features.deserialize_example_np(self._open[shard][place])
+        return cast(dict, self._features.deserialize_example_np(self._open[shard][place]))
 
     def _locate(self, row: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self._ends, row, side="right"))
@@ -98,31 +96,26 @@ class _VideoBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         # encoding="bytes": the default one is some ten times slower; fps as bytes: a float field of
         # an example is only 32 bits wide
         tensor = partial(tfds.features.Tensor, encoding="bytes")
+        number = tfds.features.Scalar(np.int64)
         names = tfds.features.Sequence(tfds.features.Text())
-        numbers = {
-            key: tfds.features.Scalar(np.int64) for key in ("label", "num_frames", "unit_frames")
-        }
         # [C, N, D]
         features = {
             m: tensor(shape=(None, None, d), dtype=np.dtype(self._dtypes[m]))
             for m, d in self._dims.items()
         }
-        spans = {
-            "spans": tensor(shape=(None, 2), dtype=np.int64),
-            "fps": tensor(shape=(1,), dtype=np.float64),
-        }
         columns = {
             "name": tfds.features.Text(),
             "classes": names,
             "span_classes": names,
-            **numbers,
-            **spans,
+            **dict.fromkeys(("label", "num_frames", "unit_frames"), number),
+            "spans": tensor(shape=(None, 2), dtype=np.int64),
+            "fps": tensor(shape=(1,), dtype=np.float64),
             "features": features,
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(columns))
 
     def _example_writer(self) -> tfds.core.ExampleWriter:
-        return _UncompressedWriter(self.info.file_format)
+        return _UncompressedWriter(tfds.core.FileFormat.ARRAY_RECORD)
 
     def _shard_iterators_per_split(self, dl_manager) -> dict:
         return self._shards

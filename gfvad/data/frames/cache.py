@@ -25,13 +25,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gfvad.base.files import atomically, remove_tree
+from gfvad.base.files import remove_tree, write_json
 from gfvad.base.locks import wait_for
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
@@ -45,7 +44,7 @@ from gfvad.data.frames.frame_arrays import (
     SEAL,
     Spec,
     Store,
-    _read_manifest,
+    read_manifest,
 )
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder, fingerprint
 from gfvad.data.prepared_folder import seal_of
@@ -57,6 +56,7 @@ CHECK_AT_ONCE = 1 << 30
 
 Convert = Callable[[VideoFile], Iterator[np.ndarray]]  # a video -> an entry [*item] a frame
 Say = Callable[[str], None]
+S = TypeVar("S", bound=Store)
 
 
 def say_on_stderr(text: str) -> None:
@@ -64,7 +64,22 @@ def say_on_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-S = TypeVar("S", bound=Store)
+class Cache(NamedTuple):
+    """Where stores are kept, and how they are prepared."""
+
+    folder: str | os.PathLike
+    workers: int = 2  # threads
+    say: Say = say_on_stderr
+
+
+class _Job(NamedTuple):
+    """One store to prepare."""
+
+    path: Path
+    spec: Spec
+    videos: Sequence[VideoFile]
+    convert: Convert
+    cache: Cache
 
 
 def open_store(
@@ -72,10 +87,7 @@ def open_store(
     split: str,
     spec: Spec,
     convert: Convert,
-    *,
-    cache: str | os.PathLike,
-    workers: int,
-    say: Say,
+    cache: Cache,
     cls: type[S] = Store,
 ) -> S:
     """The store (of class `cls`) of a split, prepared first where the cache has none or a stale
@@ -86,38 +98,30 @@ def open_store(
     """
     videos = folder.videos(split)
     if folder.passed:
-        say(passed_over(folder.passed))
+        cache.say(passed_over(folder.passed))
         folder.passed.clear()  # said once
-    marks = [
-        VERSION,
-        spec.kind,
-        spec.item,
-        spec.dtype,
-        spec.size,
-        dict(spec.settings),
-        str(folder.root.resolve()),
-        folder.layout,
-        split,
-    ]
+    root = str(folder.root.resolve())
+    marks = [VERSION, *spec[:4], dict(spec.settings), root, folder.layout, split]
     key = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:12]
-    path = Path(cache).expanduser() / "video" / f"{spec.kind}-{split}-{key}"
+    path = Path(cache.folder).expanduser() / "video" / f"{spec.kind}-{split}-{key}"
+    job = _Job(path, spec, videos, convert, cache)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock"), say):
-            manifest = _prepare(path, spec, videos, convert, workers, say)
+        # the system drops the lock when the process ends in any way
+        with path.with_suffix(".lock").open("a+") as lock:
+            wait_for(lock, Path(lock.name), path, cache.say)
+            manifest = _prepare(job)
             store = cls(path, spec, manifest["videos"])
             if store.data.nbytes <= CHECK_AT_ONCE:
                 bad = next((i for i in range(len(store)) if not store.check(i)), None)
                 if bad is not None:
-                    say(
+                    cache.say(
                         f"{spec.kind}: {store.names[bad]!r} in {path} is damaged, prepared anew"
                         " from there on"
                     )
-                    manifest = {**manifest, "complete": False, "videos": manifest["videos"][:bad]}
+                    manifest |= {"complete": False, "videos": manifest["videos"][:bad]}
                     _write_manifest(path, manifest)
-                    store = cls(
-                        path, spec, _prepare(path, spec, videos, convert, workers, say)["videos"]
-                    )
+                    store = cls(path, spec, _prepare(job)["videos"])
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror or error}): set data.cache_dir to a folder"
@@ -126,21 +130,20 @@ def open_store(
     return store
 
 
-def _prepare(
-    path: Path, spec: Spec, videos: Sequence[VideoFile], convert: Convert, workers: int, say: Say
-) -> dict:
+def _prepare(job: _Job) -> dict:
     """Brings the folder to a complete manifest, which is returned. The lock is held."""
-    mark, manifest = fingerprint(videos), _read_manifest(path)
+    path, spec, videos, _, cache = job
+    mark, manifest = fingerprint(videos), read_manifest(path)
     if manifest and manifest["fingerprint"] != mark:
-        say(f"{spec.kind}: the files in {videos[0].path.parent} have changed, prepared anew")
+        cache.say(f"{spec.kind}: the files in {videos[0].path.parent} have changed, prepared anew")
         manifest = None
-    if (
-        manifest
-        and manifest["complete"]
-        and _bytes_of(manifest, spec) == (path / DATA).stat().st_size
-    ):
+    written = sum(v["frames"] for v in manifest["videos"]) * spec.item_bytes if manifest else 0
+    found = (path / DATA).stat().st_size if manifest else -1
+    if manifest and manifest["complete"] and found == written:
         return manifest
-    if not manifest or not _truncate(path / DATA, _bytes_of(manifest, spec)):
+    if manifest and found >= written:
+        os.truncate(path / DATA, written)  # what no manifest speaks of
+    else:
         remove_tree(path, (DATA, MANIFEST, PARTS))
         manifest = {"fingerprint": mark, "complete": False, "videos": []}
     shutil.rmtree(path / PARTS, ignore_errors=True)
@@ -148,29 +151,29 @@ def _prepare(
     done = len(manifest["videos"])
     stated = [decode.stated_frames(video) for video in videos[done:]]
     total = sum(stated) if all(stated) else 0
-    _require_space(path, total * spec.item_bytes)
-    say(
+    free, needed = shutil.disk_usage(path).free, total * spec.item_bytes
+    if needed > free:
+        raise DataError(
+            f"{path}: {free / 1e9:,.1f} GB free, expected {needed / 1e9:,.1f} GB: set"
+            " data.cache_dir to a larger disk, or read frames directly (mode='direct')"
+        )
+    cache.say(
         f"{spec.kind}: {len(videos) - done} videos to prepare in {path}"
         + (f", {done} are there" if done else "")
     )
     with Progress(total, spec.kind, "frames") as progress:
-        _run(path, spec, videos[done:], convert, workers, progress, manifest)
+        _convert(job, manifest, progress)
     manifest["complete"] = True
     _write_manifest(path, manifest)
     (path / PARTS).rmdir()
     return manifest
 
 
-def _run(
-    path: Path,
-    spec: Spec,
-    videos: Sequence[VideoFile],
-    convert: Convert,
-    workers: int,
-    progress: Progress,
-    manifest: dict,
-) -> None:
-    """Converts videos on threads, a few ahead, and appends their parts in order."""
+def _convert(job: _Job, manifest: dict, progress: Progress) -> None:
+    """Converts the videos that are not in the manifest on threads, a few ahead, and appends their
+    parts in order."""
+    path, spec, videos, convert, cache = job
+    videos, workers = videos[len(manifest["videos"]) :], max(1, cache.workers)
     stop, lock = threading.Event(), threading.Lock()
 
     def work(video: VideoFile, part: Path) -> dict:
@@ -185,21 +188,20 @@ def _run(
                 frames += 1
                 with lock:
                     progress.advance()
-        size = decode.first_frame(video).shape[:2]
         return {
             "name": video.name,
             "frames": frames,
             "fps": decode.frame_rate(video),
-            "size": list(map(int, size)),
+            "size": list(decode.first_frame(video).shape[:2]),
             DIGEST: digest.hexdigest(),
         }
 
     parts = [path / PARTS / f"{i}.bin" for i in range(len(videos))]
     pending: dict[int, Future] = {}
-    with ThreadPoolExecutor(max(1, workers)) as pool, (path / DATA).open("ab") as data:
+    with ThreadPoolExecutor(workers) as pool, (path / DATA).open("ab") as data:
         try:
             for i in range(len(videos)):
-                for ahead in range(i, min(len(videos), i + max(1, workers) + 1)):
+                for ahead in range(i, min(len(videos), i + workers + 1)):
                     if ahead not in pending:
                         pending[ahead] = pool.submit(work, videos[ahead], parts[ahead])
                 manifest["videos"].append(pending[i].result())
@@ -215,39 +217,5 @@ def _run(
                 future.cancel()
 
 
-def _bytes_of(manifest: Mapping[str, Any], spec: Spec) -> int:
-    return sum(video["frames"] for video in manifest["videos"]) * spec.item_bytes
-
-
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    atomically(
-        path / MANIFEST,
-        lambda file: file.write(
-            json.dumps({**manifest, SEAL: seal_of(manifest)}, indent=1).encode()
-        ),
-    )
-
-
-def _truncate(path: Path, size: int) -> bool:
-    """Cuts off what no manifest speaks of; False where the file is shorter than it should be."""
-    if path.stat().st_size < size:
-        return False
-    os.truncate(path, size)
-    return True
-
-
-def _require_space(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path).free
-    if needed > free:
-        raise DataError(
-            f"{path}: {free / 1e9:,.1f} GB free, expected {needed / 1e9:,.1f} GB: set"
-            " data.cache_dir to a larger disk, or read frames directly (mode='direct')"
-        )
-
-
-@contextmanager
-def _locked(path: Path, say: Say) -> Iterator[None]:
-    """Holds an exclusive lock on `path`; the system drops it when the process ends in any way."""
-    with path.open("a+") as file:
-        wait_for(file, path, path.with_suffix(""), say)
-        yield
+    write_json(path / MANIFEST, {**manifest, SEAL: seal_of(manifest)})

@@ -4,60 +4,51 @@ any clip, at random access."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from ml_collections import ConfigDict
 
 from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data.captions import cache_folder
+from gfvad.data.frames.cache import Cache, Say
 from gfvad.data.frames.clips import eval_clips, train_clips
 from gfvad.data.frames.descriptions import embed_descriptions, read_descriptions
-from gfvad.data.frames.flow import open_flow
+from gfvad.data.frames.flow import FlowStore, open_flow
+from gfvad.data.frames.frame_arrays import FrameArrays, GivenArrays
 from gfvad.data.frames.store import open_frames
-from gfvad.data.frames.tokens import open_tokens
+from gfvad.data.frames.tokens import TokenStore, open_tokens
 from gfvad.data.frames.video_folders import open_layout
 from gfvad.encoders.registry import open_vision
 
-Say = Callable[[str], None]
 MODES = {"memmap": "store", "direct": "direct"}
 
 
+@dataclass(eq=False, repr=False)
 class ClipData:
     """The clips of one split. All that a clip needs of the split is opened once; `features` is a
     function of its arguments alone.
 
-    Fields: split, names [V], lengths [V], fps [V]; frames, flow, tokens: stores (None where not
-    used); text float32 [T_total, D] or None; texts: the descriptions themselves.
+    Besides the fields: names [V], lengths, offsets [V], fps [V], as of `frames`.
     """
 
-    def __init__(
-        self,
-        config: Any,
-        split: str,
-        frames: Any,
-        flow: Any,
-        text: np.ndarray | None,
-        tokens: Any,
-        texts: Any = None,
-    ):
-        self.config, self.split, self.frames, self.flow, self.text, self.tokens, self.texts = (
-            config,
-            split,
-            frames,
-            flow,
-            text,
-            tokens,
-            texts,
-        )
-        self.names, self.lengths = tuple(frames.names), np.asarray(frames.lengths, np.int64)
-        self.offsets = np.cumsum(self.lengths) - self.lengths
-        self.fps = np.asarray(frames.fps, np.float64)
-        self._clip, self._stride = config.data.clip_frames, config.data.stride
-        cell = config.model.cell
-        self.grid = (config.data.height // cell, config.data.width // cell)
+    config: ConfigDict
+    split: str
+    frames: FrameArrays
+    flow: FlowStore | GivenArrays | None
+    text: np.ndarray | None  # float32 [T_total, D] embeddings of the descriptions
+    tokens: TokenStore | None
+    texts: Sequence[Sequence[str]] | None = None  # the descriptions themselves
+
+    def __post_init__(self):
+        self.names, self.lengths = self.frames.names, self.frames.lengths
+        self.offsets, self.fps = self.frames.offsets, self.frames.fps
+        self._clip, self._stride = self.config.data.clip_frames, self.config.data.stride
+        data, cell = self.config.data, self.config.model.cell
+        self.grid = (data.height // cell, data.width // cell)  # cells (rows, columns) of a frame
 
     def __repr__(self) -> str:
         return (
@@ -68,18 +59,18 @@ class ClipData:
     def __len__(self) -> int:
         return len(self.names)
 
-    def seen_by(self, config: Any) -> ClipData:
+    def seen_by(self, config: ConfigDict) -> ClipData:
         """The same split with another configuration of equal config.data."""
-        return ClipData(
-            config, self.split, self.frames, self.flow, self.text, self.tokens, self.texts
-        )
+        return replace(self, config=config)
 
     @property
     def content(self) -> dict[str, str]:
         """Part -> digest of what the clips consist of, as far as it is known."""
         found = {**getattr(self.frames, "content", {}), **getattr(self.flow, "content", {})}
         if self.text is not None:
-            found["descriptions"] = hashlib.sha256(np.ascontiguousarray(self.text)).hexdigest()[:16]
+            found["descriptions"] = hashlib.sha256(
+                np.ascontiguousarray(self.text).data
+            ).hexdigest()[:16]
         return found
 
     @property
@@ -137,11 +128,8 @@ class TrainingClips:
 
     def __init__(self, data: ClipData, videos: Sequence[int], seed: int):
         cfg = data.config.data
-        self.data, self._seed, self._clips = (
-            data,
-            seed,
-            train_clips(data.lengths, cfg.clip_frames, cfg.stride, videos),
-        )
+        self.data, self._seed = data, seed
+        self._clips = train_clips(data.lengths, cfg.clip_frames, cfg.stride, videos)
         self.identity = {
             "clips": len(self._clips),
             "videos": [data.names[v] for v in videos],
@@ -185,7 +173,9 @@ def fit_cells(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     )
 
 
-def open_split(config: Any, split: str, say: Say, flow_size: tuple[int, int] = (0, 0)) -> ClipData:
+def open_split(
+    config: ConfigDict, split: str, say: Say, flow_size: tuple[int, int] = (0, 0)
+) -> ClipData:
     """Opens (and prepares, where it is the first time) all that a config needs of a split: 'train'
     or 'test'.
 
@@ -196,56 +186,29 @@ def open_split(config: Any, split: str, say: Say, flow_size: tuple[int, int] = (
     """
     data = config.data
     root = set_root(data)
+    folder = open_layout(data.layout, root)
     if split == "train":
-        say(f"data: {root}; split by {open_layout(data.layout, root).split_rule}")
-    cache = cache_folder(data)
-    frames = open_frames(
-        root,
-        data.layout,
-        split,
-        height=data.height,
-        width=data.width,
-        channels=data.channels,
-        cache=cache,
-        workers=data.workers,
-        mode=MODES[data.store],
-        say=say,
-    )
+        say(f"data: {root}; split by {folder.split_rule}")
+    cache = Cache(cache_folder(data), data.workers, say)
+    size = (data.height, data.width, data.channels)
+    frames = open_frames(folder, split, size, cache, MODES[data.store])
     described = data.train_descriptions if split == "train" else data.test_descriptions
     # wrong ones show before the flow is taken
-    texts = read_descriptions(root / described, frames.names, frames.lengths) if described else None
-    flow = (
-        open_flow(
-            root,
-            data.layout,
-            split,
-            cell=data.flow_cell,
-            height=flow_size[0],
-            width=flow_size[1],
-            cache=cache,
-            workers=data.workers,
-            say=say,
-        )
-        if data.flow
-        else None
-    )
-    text = None
-    if texts is not None:
-        if texts.report(frames.names):
-            say(f"descriptions: {described}, {texts.report(frames.names)}")
-        text = embed_descriptions(texts, data.text_encoder, cache, say)
+    found = read_descriptions(root / described, frames.names, frames.lengths) if described else None
+    flow = open_flow(folder, split, cache, data.flow_cell, flow_size) if data.flow else None
+    text = texts = None
+    if found is not None:
+        if report := found.report(frames.names):
+            say(f"descriptions: {described}, {report}")
+        text, texts = embed_descriptions(found, data.text_encoder, cache.folder, say), found.texts
     encoder = open_vision(data.vision)
-    tokens = (
-        None
-        if encoder is None
-        else open_tokens(encoder, frames, frames.names, frames.lengths, cache, say)
-    )
-    return ClipData(
-        config, split, frames, flow, text, tokens, None if texts is None else texts.texts
-    )
+    tokens = None
+    if encoder is not None:
+        tokens = open_tokens(encoder, frames, frames.names, frames.lengths, cache.folder, say)
+    return ClipData(config, split, frames, flow, text, tokens, texts)
 
 
-def set_root(data: Any) -> Path:
+def set_root(data: ConfigDict) -> Path:
     """The folder of the set. Raises DataError where none is named or it is not there."""
     if not data.root:
         raise DataError(

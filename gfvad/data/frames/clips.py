@@ -13,8 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data import sampling
+
+Lengths = Sequence[int] | np.ndarray  # frames of each video
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Parts(NamedTuple):
 
 
 def eval_clips(
-    lengths: Sequence[int], clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None
+    lengths: Lengths, clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None
 ) -> ClipIndex:
     """Every frame of the given videos (default: all) exactly once as target.
 
@@ -54,27 +57,23 @@ def eval_clips(
     first frame; so frame 0, and the only frame of a video of one frame, is predicted from itself
     alone.
     """
-    _require(clip_frames, stride)
-    return _clips(
-        lengths, clip_frames, stride, range(len(lengths)) if videos is None else videos, 0
-    )
+    return _clips(lengths, clip_frames, stride, videos, 0)
 
 
 def train_clips(
-    lengths: Sequence[int], clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None
+    lengths: Lengths, clip_frames: int, stride: int = 1, videos: Sequence[int] | None = None
 ) -> ClipIndex:
     """Every clip that lies wholly in one of the given videos (default: all); shorter videos give
     none (see `split_videos`).
 
     Raises DataError where no video is long enough.
     """
-    _require(clip_frames, stride)
-    videos = range(len(lengths)) if videos is None else videos
     clips = _clips(lengths, clip_frames, stride, videos, clip_frames * stride)
     if not len(clips):
-        longest = max((int(lengths[i]) for i in videos), default=0)
+        used = [int(lengths[i]) for i in (range(len(lengths)) if videos is None else videos)]
+        longest = max(used, default=0)
         raise DataError(
-            f"no training clip: {len(videos)} videos of at most {longest} frames; expected one of"
+            f"no training clip: {len(used)} videos of at most {longest} frames; expected one of"
             f" at least {clip_frames * stride + 1} ({clip_frames} frames and the target, stride"
             f" {stride}): take shorter clips or longer videos"
         )
@@ -83,7 +82,7 @@ def train_clips(
 
 def split_videos(
     names: Sequence[str],
-    lengths: Sequence[int],
+    lengths: Lengths,
     clip_frames: int,
     stride: int,
     validation_fraction: float,
@@ -98,25 +97,23 @@ def split_videos(
     long = np.asarray(lengths, np.int64) > clip_frames * stride
     usable = np.flatnonzero(long)
     train, validation = sampling.split_validation(
-        [names[i] for i in usable], np.zeros(len(usable), int), validation_fraction
+        [names[i] for i in usable.tolist()], [0] * len(usable), validation_fraction
     )
     return Parts(usable[train], usable[validation], np.flatnonzero(~long))
 
 
-def report_skipped(names: Sequence[str], lengths: Sequence[int], parts: Parts) -> str:
+def report_skipped(names: Sequence[str], lengths: Lengths, parts: Parts) -> str:
     """Which training videos are too short, for a message; '' where none is."""
-    some = [f"{names[i]} ({int(lengths[i])} frames)" for i in parts.skipped]
-    return (
-        f"{len(some)} training videos are too short for a clip and left out:"
-        f" {', '.join(some[:5])}{', ...' if len(some) > 5 else ''}"
-        if some
-        else ""
-    )
+    short = [f"{names[i]} ({int(lengths[i])} frames)" for i in parts.skipped]
+    said = f"{len(short)} training videos are too short for a clip and left out: {some(short)}"
+    return said if short else ""
 
 
 def _clips(
-    lengths: Sequence[int], clip_frames: int, stride: int, videos: Sequence[int], first: int
+    lengths: Lengths, clip_frames: int, stride: int, videos: Sequence[int] | None, first: int
 ) -> ClipIndex:
+    _require(clip_frames, stride)
+    videos = range(len(lengths)) if videos is None else videos
     targets = [np.arange(first, int(lengths[i]), dtype=np.int32) for i in videos]
     video = np.repeat(np.asarray(videos, np.int32), [len(t) for t in targets])
     return ClipIndex(

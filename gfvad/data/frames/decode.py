@@ -6,22 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
+from av import VideoFrame
+from av.error import FFmpegError
 
 from gfvad.base.files import read_bytes
 from gfvad.base.types import DataError
-from gfvad.data.frames.containers import (
-    EXACT,
-    JUMP,
-    SLACK,
-    Breaks,
-    cut_off,
-    is_picture,
-    open_file,
-    require_decoder,
-)
+from gfvad.data.frames.containers import JUMP, Packets, open_file, video_stream
 from gfvad.data.frames.video_folders import VideoFile
 
 GREY, RGB = 1, 3  # channels
@@ -109,11 +101,11 @@ def read_frames(
     video's first.
     """
     first = None
-    frames = (
-        ((path, read_image(path, channels)) for path in video.frames)
-        if video.frames
-        else _numbered(video.path, channels, times)
-    )
+    if video.frames:
+        frames = ((path, read_image(path, channels)) for path in video.frames)
+    else:
+        numbered = enumerate(read_video(video.path, channels, times), 1)
+        frames = ((f"{video.path}, frame {number}", frame) for number, frame in numbered)
     for where, frame in frames:
         first = frame.shape if first is None else first
         require_size(where, frame.shape, first)
@@ -132,18 +124,9 @@ def require_size(where: Path | str, found: tuple[int, ...], expected: tuple[int,
 def first_frame(video: VideoFile, channels: int = GREY) -> np.ndarray:
     """The first frame of a video: its shape is the video's source size. Raises DataError as
     `read_frames`."""
-    return (
-        read_image(video.frames[0], channels)
-        if video.frames
-        else next(read_video(video.path, channels))
-    )
-
-
-def _numbered(
-    path: Path, channels: int, times: list[float] | None
-) -> Iterator[tuple[str, np.ndarray]]:
-    for number, frame in enumerate(read_video(path, channels, times), 1):
-        yield f"{path}, frame {number}", frame
+    if video.frames:
+        return read_image(video.frames[0], channels)
+    return next(read_video(video.path, channels))
 
 
 def read_video(path: Path, channels: int, times: list[float] | None = None) -> Iterator[np.ndarray]:
@@ -157,17 +140,15 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
     decoded to its end, holds fewer frames than its container states (cut off while it was copied),
     or lacks packets in the middle.
     """
-    with _open(path) as container:
-        stream = container.streams.video[0]
+    with open_file(path) as container:
+        stream = video_stream(str(path), container)
         stream.thread_type = "AUTO"
-        stated, packets, decoded = stream.frames, 0, 0
         gap, first, last, shift = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0, 0.0
-        step = gap  # between the last two frames
-        breaks = Breaks(str(path), container, gap)
+        step, decoded = gap, 0  # step: between the last two frames
+        packets = Packets(str(path), container, stream, gap)
         try:
             for packet in container.demux(stream):
-                packets += packet.size > 0
-                for frame in breaks.decoded(packet):
+                for frame in packets.decoded(packet):
                     decoded += 1
                     if times is not None:
                         first = (frame.time or 0.0) if first is None else first
@@ -176,36 +157,17 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                         if at is not None and not -1 < at - last < JUMP:
                             shift += last + step - at
                             at = last + step
-                        before, last = (
-                            last,
-                            (
-                                0.0
-                                if decoded == 1
-                                else at
-                                if at is not None and at > last
-                                else last + gap
-                            ),
-                        )
-                        step = last - before if decoded > 1 else gap
+                        before = last
+                        if decoded > 1:
+                            last = at if at is not None and at > last else last + gap
+                            step = last - before
                         times.append(last)
                     yield _to_array(frame, channels)
         except DataError:
             raise
-        except (av.FFmpegError, ValueError, IndexError, MemoryError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error or type(error).__name__
-            raise DataError(
-                f"{path}: decoding failed after {decoded} of {stated or '?'} frames ({reason}),"
-                " expected a whole video: copy or encode it again"
-            ) from None
-        breaks.end()
-        # packets, not frames: an edit list may hide frames on purpose
-        exact = any(name in EXACT for name in container.format.name.split(","))
-        if packets < stated * (1 if exact else 1 - SLACK):
-            raise cut_off(str(path), decoded, stated)
-        if not decoded:
-            raise DataError(
-                f"{path}: no frame in it, expected at least one: encode it again or leave it out"
-            )
+        except (FFmpegError, ValueError, IndexError, MemoryError, OverflowError) as error:
+            raise packets.broken(error) from None
+        packets.end()
 
 
 def stated_frames(video: VideoFile) -> int:
@@ -213,8 +175,8 @@ def stated_frames(video: VideoFile) -> int:
     does not say. For progress only."""
     if video.frames:
         return len(video.frames)
-    with _open(video.path) as container:
-        return container.streams.video[0].frames
+    with open_file(video.path) as container:
+        return video_stream(str(video.path), container).frames
 
 
 def frame_rate(video: VideoFile) -> float:
@@ -222,22 +184,11 @@ def frame_rate(video: VideoFile) -> float:
     frames."""
     if video.frames:
         return 0.0
-    with _open(video.path) as container:
-        return float(container.streams.video[0].average_rate or 0)
+    with open_file(video.path) as container:
+        return float(video_stream(str(video.path), container).average_rate or 0)
 
 
-def _open(path: Path):
-    """The container, which has a video stream. Raises DataError."""
-    container = open_file(path)
-    if not container.streams.video or is_picture(container):
-        what = "a picture" if container.streams.video else "no video stream in it"
-        container.close()
-        raise DataError(f"{path}: {what}, expected a video: leave the file out")
-    require_decoder(str(path), container, container.streams.video[0])
-    return container
-
-
-def _to_array(frame: av.VideoFrame, channels: int) -> np.ndarray:
+def _to_array(frame: VideoFrame, channels: int) -> np.ndarray:
     """uint8 [H, W] or [H, W, 3], upright; grey is made from RGB as OpenCV makes it of images."""
     image = frame.to_ndarray(format="rgb24")
     if frame.rotation:

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.base.names import match_names, near
+from gfvad.base.names import match_names, near, some
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError
 from gfvad.data import text
 from gfvad.data.frames.cache import Say, say_on_stderr
+from gfvad.data.frames.clips import Lengths
 from gfvad.encoders.description_lines import Line, read_lines
 from gfvad.encoders.registry import open_sentences
 
@@ -31,19 +32,16 @@ class Descriptions(NamedTuple):
 
     def report(self, names: Sequence[str]) -> str:
         """Which videos took how many texts from a neighbour, for a message; '' where none did."""
-        some = [f"{names[i]} ({n})" for i, n in enumerate(self.filled) if n]
-        if not some:
-            return ""
-        return (
-            f"{int(self.filled.sum())} frames without a description take the last one before them:"
-            f" {', '.join(some[:6])}{', ...' if len(some) > 6 else ''}"
-        )
+        took = [f"{names[i]} ({n})" for i, n in enumerate(self.filled) if n]
+        total = int(self.filled.sum())
+        said = f"{total} frames without a description take the last one before them: {some(took)}"
+        return said if took else ""
 
 
 def read_descriptions(
     path: str | os.PathLike,
     names: Sequence[str],
-    lengths: Sequence[int],
+    lengths: Lengths,
     lines: Sequence[Line] | None = None,
 ) -> Descriptions:
     """The text of every frame of the videos `names` [V] with `lengths` [V] frames. lines: of the
@@ -70,10 +68,9 @@ def read_descriptions(
             known[line.video] = match_names([line.video], names)[0]
         i = known[line.video]
         if i < 0:
-            some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             raise DataError(
                 f"{where}: unknown video {line.video!r}{near(line.video, names)}; expected one of"
-                f" {some}: one file a split, with the videos' names"
+                f" {some(names)}: one file a split, with the videos' names"
             )
         if not 1 <= line.start <= line.end <= len(texts[i]):
             raise DataError(

@@ -8,99 +8,17 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gfvad.base.names import SHOWN, VIDEO_SUFFIXES
+from gfvad.base.names import VIDEO_SUFFIXES, some
 
 # never probed: FFmpeg takes texts for ANSI art, pictures for videos of one frame, and lists for the
 # files or streams they name
-OTHERS = frozenset(
-    (
-        ".txt",
-        ".md",
-        ".rst",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".ini",
-        ".cfg",
-        ".log",
-        ".html",
-        ".pdf",
-        ".list",
-        ".m3u",
-        ".m3u8",
-        ".pls",
-        ".sdp",
-        ".mpd",
-        ".ffconcat",
-        ".srt",
-        ".ass",
-        ".vtt",
-        ".lrc",
-        ".nfo",
-        ".sub",
-        ".m",
-        ".py",
-        ".sh",
-        ".npy",
-        ".npz",
-        ".mat",
-        ".h5",
-        ".pkl",
-        ".pt",
-        ".pth",
-        ".onnx",
-        ".safetensors",
-        ".bin",
-        ".parquet",
-        ".array_record",
-        ".db",
-        ".lock",
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".webp",
-        ".heic",
-        ".ppm",
-        ".pgm",
-        ".ico",
-        ".svg",
-        ".jp2",
-        ".avif",
-        ".dng",
-        ".wav",
-        ".mp3",
-        ".flac",
-        ".aac",
-        ".m4a",
-        ".opus",
-        ".oga",
-        ".wma",
-        ".mid",
-        ".zip",
-        ".tar",
-        ".gz",
-        ".tgz",
-        ".bz2",
-        ".xz",
-        ".zst",
-        ".7z",
-        ".rar",
-        ".md5",
-        ".sha256",
-        ".part",
-        ".tmp",
-        ".ini",
-        ".exe",
-    )
-)
+OTHERS = """
+.txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .toml .ini .cfg .log .html .pdf .list .m3u
+.m3u8 .pls .sdp .mpd .ffconcat .srt .ass .vtt .lrc .nfo .sub .m .py .sh .npy .npz .mat .h5 .pkl
+.pt .pth .onnx .safetensors .bin .parquet .array_record .db .lock .jpg .jpeg .png .tif .tiff
+.bmp .webp .heic .ppm .pgm .ico .svg .jp2 .avif .dng .wav .mp3 .flac .aac .m4a .opus .oga .wma
+.mid .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .md5 .sha256 .part .tmp .exe
+"""
 OF_SOUND_TOO = (".ogg",)  # probed as well: most such files hold sound alone
 
 
@@ -114,7 +32,7 @@ def is_video(path: Path) -> bool:
     """Whether a file in a folder is a video: a regular file of a video's suffix, or of an
     unknown one that PyAV finds frames in."""
     suffix = path.suffix.lower()
-    if suffix in OTHERS:
+    if suffix in OTHERS.split():
         return False
     try:
         found = os.stat(path)
@@ -152,7 +70,6 @@ def passed_over(paths: Sequence[Path]) -> str:
     """'passed over: 3 files that hold no video: a.txt, ...'; '' for none."""
     if not paths:
         return ""
-    names = [path.name.encode("utf-8", "replace").decode() for path in paths[:SHOWN]]
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     files = "1 file that holds" if len(paths) == 1 else f"{len(paths):,} files that hold"
-    return f"passed over: {files} no video: {', '.join(names)}{more}"
+    names = (path.name.encode("utf-8", "replace").decode() for path in paths)
+    return f"passed over: {files} no video: {some(names)}"

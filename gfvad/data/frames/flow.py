@@ -9,7 +9,6 @@ frame 1; a video of one frame has zeros.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,10 +17,10 @@ import numpy as np
 
 from gfvad.base.types import ConfigError
 from gfvad.data.frames import decode
-from gfvad.data.frames.cache import Say, open_store, say_on_stderr
+from gfvad.data.frames.cache import Cache, open_store
 from gfvad.data.frames.frame_arrays import Spec, Store
 from gfvad.data.frames.store import fit
-from gfvad.data.frames.video_folders import VideoFile, VideoFolder, open_layout
+from gfvad.data.frames.video_folders import VideoFile, VideoFolder
 
 PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
 SMALLEST = 16  # pixels a side that DIS needs at least with this preset (patches of 8 at half size)
@@ -38,36 +37,18 @@ class FlowStore(Store):
 
 
 def open_flow(
-    root: str | os.PathLike,
-    layout: str,
-    split: str,
-    *,
-    cell: int = 8,
-    height: int = 0,
-    width: int = 0,
-    cache: str | os.PathLike,
-    workers: int = 2,
-    say: Say = say_on_stderr,
+    folder: VideoFolder, split: str, cache: Cache, cell: int = 8, size: tuple[int, int] = (0, 0)
 ) -> FlowStore:
-    """The flow of a split, taken on grey frames of height x width pixels (0: the first video's
-    size, rounded down to whole cells).
+    """The flow of a split, taken on grey frames of size = (height, width) pixels (0: the first
+    video's, rounded down to whole cells).
 
     Prepared once in `cache` as `open_frames` prepares frames. Raises DataError as that does,
     ConfigError where cells do not fit the size.
     """
-    folder = open_layout(layout, root)
-    spec = flow_spec(folder, split, cell, height, width)
+    spec = flow_spec(folder, split, cell, *size)
     with one_thread_each():
-        return open_store(
-            folder,
-            split,
-            spec,
-            lambda video: video_flow(video, spec),
-            cache=cache,
-            workers=workers,
-            say=say,
-            cls=FlowStore,
-        )
+        convert = lambda video: video_flow(video, spec)
+        return open_store(folder, split, spec, convert, cache, FlowStore)
 
 
 def flow_spec(folder: VideoFolder, split: str, cell: int, height: int, width: int) -> Spec:
@@ -109,8 +90,8 @@ def array_flow(frames: np.ndarray, spec: Spec) -> np.ndarray:
 
 def frames_flow(grey: Iterator[np.ndarray], spec: Spec) -> Iterator[np.ndarray]:
     """Cell means of each of the grey frames [H, W] of one video."""
-    # one a video, for it is not safe to share between threads
-    dis = cv2.DISOpticalFlow_create(PRESET)
+    # one a video, for it is not safe to share between threads; OpenCV's stubs lack it
+    dis = cv2.DISOpticalFlow_create(PRESET)  # type: ignore[attr-defined]
     frames = (fit(frame, spec.size) for frame in grey)
     last = next(frames)
     count = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,9 +37,7 @@ class Masks(Sequence):
         return self._count
 
     def __getitem__(self, i: int) -> np.ndarray:
-        if not -self._count <= i < self._count:
-            raise IndexError(i)
-        return self._load(i % self._count)
+        return self._load(range(self._count)[i])
 
 
 # ---- masks
@@ -62,7 +58,8 @@ def open_masks(path: Path, videos: Sequence[VideoFile]) -> Masks:
         return Masks(lambda i: _load_mat(mats[i]), len(mats))
     if any(path.glob("*_gt")):
         folders = [path / f"{name}_gt" for name in names]
-        return Masks(lambda i: _bitmaps(folders[i]), len(folders))
+        images = lambda i: [decode.read_image(p, decode.GREY) > 0 for p in frames_of(folders[i])]
+        return Masks(lambda i: np.stack(images(i)), len(folders))
     files = file_a_video(path, ".npy", names)
     return Masks(lambda i: pixel_labels(load_npy(files[i]), str(files[i])), len(files))
 
@@ -90,14 +87,13 @@ def _packed(path: Path, names: Sequence[str], videos: Sequence[VideoFile]) -> Ma
             f" are left out: {some(unused)}"
         )
     rows = [list(packed.values())[k] for k in found]
-    for name, row in zip(names, rows):
+    widths = [decode.first_frame(video).shape[1] for video in videos]
+    for name, row, width in zip(names, rows, widths):
         if row.ndim != 3 or row.dtype != np.uint8:
             raise DataError(
                 f"{path}: video {name!r} has {row.dtype} {list(row.shape)}, expected uint8 [frames,"
                 " H, W / 8] of np.packbits"
             )
-    widths = [decode.first_frame(video).shape[1] for video in videos]
-    for name, row, width in zip(names, rows, widths):
         if row.shape[2] != -(-width // 8):
             raise DataError(
                 f"{path}: video {name!r} has rows of {row.shape[2]} bytes, expected"
@@ -106,36 +102,15 @@ def _packed(path: Path, names: Sequence[str], videos: Sequence[VideoFile]) -> Ma
     return Masks(lambda i: np.unpackbits(rows[i], axis=-1, count=widths[i]).astype(bool), len(rows))
 
 
-def _bitmaps(folder: Path) -> np.ndarray:
-    return np.stack([decode.read_image(path, decode.GREY) > 0 for path in frames_of(folder)])
-
-
-MAT_ERRORS = (  # what scipy raises for a damaged file
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    NotImplementedError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-
-
 def _load_mat(path: Path) -> np.ndarray:
     """bool [T, H, W] of Avenue's `volLabel`: a cell a frame."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     require_regular(path, "Avenue's 'volLabel' with one mask a frame")
     try:
         cells = loadmat(path)["volLabel"]
         volume = np.stack([np.asarray(cell) for cell in cells.reshape(-1)])
-    except MAT_ERRORS + (MatReadError,) as error:
+    except Exception as error:  # scipy's for damaged files are of many kinds
         raise DataError(
             f"{path}: not readable ({error}); expected Avenue's 'volLabel' with one mask a frame"
         ) from None

@@ -9,7 +9,8 @@ from gfvad.data.captions import cache_folder
 from gfvad.data.frames import decode, perturb
 from gfvad.data.frames.clip_data import ClipData, Say, set_root
 from gfvad.data.frames.descriptions import Descriptions, embed_descriptions
-from gfvad.data.frames.flow import array_flow
+from gfvad.data.frames.flow import FlowStore, array_flow
+from gfvad.data.frames.frame_arrays import GivenArrays
 from gfvad.data.frames.store import fit
 from gfvad.data.frames.video_folders import open_layout
 
@@ -17,26 +18,6 @@ NO_TOKENS = (
     "config.score.weights is empty: with a frozen encoder's tokens the weights cannot be chosen on"
     " perturbed frames; expected one weight a term"
 )
-
-
-class Arrays:
-    """Frames or flow of one video in memory, with the interface of the stores."""
-
-    def __init__(self, name: str, rows: np.ndarray, fps: float):
-        self.names, self.lengths, self.fps, self._rows = (
-            (name,),
-            np.array([len(rows)]),
-            np.array([fps]),
-            rows,
-        )
-
-    def video(self, i: int) -> np.ndarray:
-        """All rows."""
-        return self._rows
-
-    def clip(self, video: int, indices: np.ndarray) -> np.ndarray:
-        """Some rows."""
-        return self._rows[indices]
 
 
 def perturbed(
@@ -56,31 +37,15 @@ def perturbed(
     whole = np.stack(list(decode.read_frames(file, cfg.channels)))
     whole = whole[..., None] if whole.ndim == 3 else whole
     changed = perturb.perturb(whole, data.texts[video] if data.texts is not None else None, rng)
-    frames = np.stack(
-        [
-            fit(frame, (cfg.height, cfg.width)).reshape(cfg.height, cfg.width, cfg.channels)
-            for frame in changed.frames
-        ]
-    )
-    flow = (
-        Arrays(data.names[video], array_flow(changed.frames, data.flow.spec), data.fps[video])
-        if data.flow is not None
-        else None
-    )
+    size = (cfg.height, cfg.width)
+    frames = np.stack([fit(frame, size).reshape(*size, cfg.channels) for frame in changed.frames])
+    given = lambda rows: GivenArrays([data.names[video]], [rows], [data.fps[video]])
+    flow = None
+    if data.flow is not None:
+        assert isinstance(data.flow, FlowStore)  # of a split on disk
+        flow = given(array_flow(changed.frames, data.flow.spec))
     text = None
     if changed.texts is not None:
-        text = embed_descriptions(
-            Descriptions((tuple(changed.texts),), np.zeros(1, np.int64)),
-            cfg.text_encoder,
-            cache_folder(cfg),
-            say,
-        )
-    one = ClipData(
-        data.config,
-        data.split,
-        Arrays(data.names[video], frames, data.fps[video]),
-        flow,
-        text,
-        None,
-    )
-    return one, changed.labels
+        said = Descriptions((tuple(changed.texts),), np.zeros(1, np.int64))
+        text = embed_descriptions(said, cfg.text_encoder, cache_folder(cfg), say)
+    return ClipData(data.config, data.split, given(frames), flow, text, None), changed.labels

@@ -3,7 +3,6 @@ caches, descriptions embedded, each opened when first asked for."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from gfvad.base.types import DataError
 from gfvad.data.frames import decode, snippets
-from gfvad.data.frames.cache import Say, open_store, say_on_stderr
+from gfvad.data.frames.cache import Cache, open_store
 from gfvad.data.frames.descriptions import embed_descriptions, read_descriptions
 from gfvad.data.frames.flow import FlowStore, one_thread_each, open_flow
 from gfvad.data.frames.frame_arrays import Spec, Store
@@ -27,7 +26,7 @@ PICTURES = 1  # version of `snippets.picture_statistics`: raise it when their me
 class SnippetFeatures:
     """Features [N, D] float32 of every video of a part, by index.
 
-    folder, part: as `VideoFolder.videos`; cache: folder of the caches; descriptions: JSON lines of
+    folder, part: as `VideoFolder.videos`; descriptions: JSON lines of
     the part's frames, None without text.
     Raises DataError for frames that are missing or damaged, a video without descriptions, and what
     else the stores refuse.
@@ -37,33 +36,17 @@ class SnippetFeatures:
         self,
         folder: VideoFolder,
         part: str,
-        cache: str | os.PathLike,
+        cache: Cache,
         descriptions: Path | None = None,
         encoder: str = "minilm",
-        workers: int = 2,
-        say: Say = say_on_stderr,
     ):
-        self.folder, self.part, self.cache, self.descriptions, self.encoder = (
-            folder,
-            part,
-            cache,
-            descriptions,
-            encoder,
-        )
-        self.workers, self.say = workers, say
+        self.folder, self.part, self.cache = folder, part, cache
+        self.descriptions, self.encoder = descriptions, encoder
 
     @cached_property
     def flow(self) -> FlowStore:
         """Cell means of DIS flow."""
-        return open_flow(
-            self.folder.root,
-            self.folder.layout,
-            self.part,
-            cell=CELL,
-            cache=self.cache,
-            workers=self.workers,
-            say=self.say,
-        )
+        return open_flow(self.folder, self.part, self.cache, CELL)
 
     @cached_property
     def pictures(self) -> Store:
@@ -81,15 +64,7 @@ class SnippetFeatures:
             return snippets.picture_statistics(frames, CELL)
 
         with one_thread_each():
-            return open_store(
-                self.folder,
-                self.part,
-                spec,
-                convert,
-                cache=self.cache,
-                workers=self.workers,
-                say=self.say,
-            )
+            return open_store(self.folder, self.part, spec, convert, self.cache)
 
     @cached_property
     def embeddings(self) -> np.ndarray:
@@ -103,8 +78,8 @@ class SnippetFeatures:
         lengths = [frame_count(video) for video in self.folder.videos(self.part)]
         found = read_descriptions(self.descriptions, names, lengths)
         if report := found.report(names):
-            self.say(f"{self.descriptions.name}: {report}")
-        return embed_descriptions(found, self.encoder, self.cache, self.say)
+            self.cache.say(f"{self.descriptions.name}: {report}")
+        return embed_descriptions(found, self.encoder, self.cache.folder, self.cache.say)
 
     def read(self, i: int, modality: str) -> np.ndarray:
         """Features [N, D] of video i: 'motion', 'appearance' or 'text'."""

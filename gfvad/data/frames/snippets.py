@@ -27,9 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
+from gfvad.encoders.appearance import ORIENTATIONS, by_orientation
 from gfvad.measure.flow_floors import flow_floor
 
 SNIPPET = 16  # frames
@@ -40,7 +40,6 @@ SPAN = np.pi / 4  # of an angle
 SPEEDS = (0.5, 4.0)
 FILLS = (0.05, 1.0)  # the same, share of a window
 OUTLINES = (0.005, 0.1)  # the same, mean gradient of the outline in a window (0 to 1 across it)
-ORIENTATIONS = 9  # unsigned, of 20 degrees
 SIDES = (2, 4, 8)  # cells of a window's side
 DEVIATES = 0.1  # of full scale: a pixel further from the background is of an object
 BACKGROUND_FRAMES = 64  # evenly over the video, of which the background is the median
@@ -52,12 +51,8 @@ MOTION, APPEARANCE = 2 * len(RANKS), 2 * PICTURE
 def mean(x: np.ndarray) -> np.ndarray:
     """Vectors of frames [T, D] -> their means over snippets [N, D] float32; the last snippet is
     the mean of the frames it has."""
-    return np.stack(
-        [
-            x[start : start + SNIPPET].mean(0, dtype=np.float64)
-            for start in range(0, len(x), SNIPPET)
-        ]
-    ).astype(np.float32)
+    parts = [x[start : start + SNIPPET] for start in range(0, len(x), SNIPPET)]
+    return np.stack([part.mean(0, dtype=np.float64) for part in parts]).astype(np.float32)
 
 
 def angles(x: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
@@ -103,10 +98,8 @@ def floor_scores(magnitude: np.ndarray, frames: int, side: int) -> np.ndarray:
 def background(frames: np.ndarray) -> np.ndarray:
     """Median [H, W] float32 of at most BACKGROUND_FRAMES of a video's grey frames uint8 [T, H,
     W], taken evenly."""
-    chosen = (
-        np.linspace(0, len(frames) - 1, min(len(frames), BACKGROUND_FRAMES)).round().astype(int)
-    )
-    return np.median(frames[chosen], axis=0).astype(np.float32)
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), BACKGROUND_FRAMES)).round()
+    return np.median(frames[chosen.astype(int)], axis=0).astype(np.float32)
 
 
 def picture_statistics(frames: np.ndarray, cell: int) -> Iterator[np.ndarray]:
@@ -121,31 +114,9 @@ def figure_statistics(figure: np.ndarray, cell: int) -> np.ndarray:
     rank, then outline by orientation."""
     filled = cell_means(figure.astype(np.float32), cell)  # [a, b]
     sizes = [ranked(boxes(filled, side)[None])[0] for side in SIDES]
-    outline = np.array(
-        [boxes(part, SIDES[1]).max() for part in oriented(figure.astype(np.float32), cell)]
-    )
+    outlines = [cell_means(part, cell) for part in by_orientation(figure.astype(np.float32))]
+    outline = np.array([boxes(part, SIDES[1]).max() for part in outlines])
     return np.concatenate([*sizes, outline]).astype(np.float32)
-
-
-def oriented(picture: np.ndarray, cell: int) -> np.ndarray:
-    """Gradients of each cell by orientation [ORIENTATIONS, a, b]: mean over the cell of the
-    magnitude of the pixels of an orientation.
-
-    picture float32 [H, W] in [0, 1]. Gradients are Sobel's over 8, in change a pixel; orientations
-    are unsigned, bin 0 from 0 to 20 degrees between the gradient and the horizontal (histogram of
-    oriented gradients, Dalal and Triggs 2005, without its blocks).
-    """
-    dx, dy = (
-        cv2.Sobel(picture, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1))
-    )
-    strength = np.hypot(dx, dy)
-    bins = (
-        np.floor(np.mod(np.arctan2(dy, dx), np.pi) / np.pi * ORIENTATIONS).astype(int)
-        % ORIENTATIONS
-    )
-    return np.stack(
-        [cell_means(np.where(bins == k, strength, 0), cell) for k in range(ORIENTATIONS)]
-    )
 
 
 def cell_means(x: np.ndarray, cell: int) -> np.ndarray:

@@ -3,30 +3,26 @@ demand for sets too large for the disk."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import decode
-from gfvad.data.frames.cache import Say, open_store, say_on_stderr
-from gfvad.data.frames.frame_arrays import Spec, Store, checked
-from gfvad.data.frames.video_folders import VideoFile, VideoFolder, open_layout
+from gfvad.data.frames.cache import Cache, open_store
+from gfvad.data.frames.frame_arrays import FrameArrays, Spec, Store, checked
+from gfvad.data.frames.video_folders import VideoFile, VideoFolder
 
 MODES = ("store", "direct")
 LRU_BYTES = 1 << 28  # decoded frames that direct mode remembers
 
 
-class FrameStore(Store):
-    """`Store` of frames: data uint8 [T_total, h, w, C], C = 1 grey or 3 RGB."""
-
-
-class DirectFrames:
-    """The interface of `FrameStore` on image files, without a cache on disk: frames are decoded
-    when asked for and the last ones remembered.
+class DirectFrames(FrameArrays):
+    """The interface of `Store` on image files, without a cache on disk: frames are decoded when
+    asked for and the last ones remembered.
 
     No `data`; `video(i)` decodes the whole video into memory.
     """
@@ -39,10 +35,7 @@ class DirectFrames:
                 f"{files[0].path}: a video file, expected a folder of images for mode='direct' (no"
                 " random access in video files): use mode='store'"
             )
-        self.names = tuple(video.name for video in self._videos)
-        self.lengths = np.array([len(video.frames) for video in self._videos], np.int64)
-        self.offsets = np.cumsum(self.lengths) - self.lengths
-        self.fps = np.zeros(len(self.names))
+        super().__init__([v.name for v in self._videos], [len(v.frames) for v in self._videos])
         self.source_sizes = np.array(
             [decode.first_frame(video).shape[:2] for video in self._videos], np.int64
         )
@@ -52,10 +45,6 @@ class DirectFrames:
     def __repr__(self) -> str:
         return f"DirectFrames({str(self._path)!r})"
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    total = Store.total
     source_size = Store.source_size
 
     def video(self, i: int) -> np.ndarray:
@@ -87,26 +76,18 @@ def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def open_frames(
-    root: str | os.PathLike,
-    layout: str,
-    split: str,
-    *,
-    height: int,
-    width: int,
-    channels: int,
-    cache: str | os.PathLike,
-    workers: int = 2,
-    mode: str = "store",
-    say: Say = say_on_stderr,
-) -> FrameStore | DirectFrames:
-    """The frames of a split at height x width pixels, 1 (grey) or 3 (RGB) channels.
+    folder: VideoFolder, split: str, size: tuple[int, int, int], cache: Cache, mode: str = "store"
+) -> Store | DirectFrames:
+    """The frames of a split, uint8, at size = (height, width, channels): pixels, and 1 (grey) or 3
+    (RGB) channels.
 
-    mode 'store': prepared once in `cache` by `workers` threads (complete, or gone on with; anew
-    where source files changed), then one memory map. mode 'direct': nothing on disk; images only. A
-    video of one frame is allowed (clips repeat it) and `say` tells of it.
+    mode 'store': prepared once in `cache` (complete, or gone on with; anew where source files
+    changed), then one memory map. mode 'direct': nothing on disk; images only. A video of one frame
+    is allowed (clips repeat it), and is told of.
     Raises DataError where a file is damaged, missing or of another size, ConfigError for an
     impossible size, channels or mode.
     """
+    height, width, channels = map(int, size)
     if channels not in (decode.GREY, decode.RGB) or min(height, width) < 1:
         raise ConfigError(
             f"frames of {height}x{width} with {channels} channels; expected a positive size and 1"
@@ -114,29 +95,21 @@ def open_frames(
         )
     if mode not in MODES:
         raise ConfigError(f"frames: mode {mode!r}; valid: {', '.join(MODES)}")
-    folder = open_layout(layout, root)
-    spec = Spec(
-        "frames", (int(height), int(width), int(channels)), "uint8", (int(height), int(width))
-    )
+    spec = Spec("frames", (height, width, channels), "uint8", (height, width))
 
     def convert(video: VideoFile) -> Iterator[np.ndarray]:
         return (fit(frame, spec.size) for frame in decode.read_frames(video, channels))
 
-    if mode == "direct":
-        frames = DirectFrames(folder, split, spec)
-    else:
-        frames = open_store(
-            folder, split, spec, convert, cache=cache, workers=workers, say=say, cls=FrameStore
-        )
-    say_short(frames, say)
-    return frames
-
-
-def say_short(frames: FrameStore | DirectFrames, say: Say) -> None:
-    """Tells of videos of a single frame, which are scored by repeating it."""
+    direct = mode == "direct"
+    frames = (
+        DirectFrames(folder, split, spec)
+        if direct
+        else open_store(folder, split, spec, convert, cache)
+    )
     single = [name for name, length in zip(frames.names, frames.lengths) if length == 1]
     if single:
-        say(
+        cache.say(
             f"frames: {len(single)} videos have one frame, which is repeated to fill a clip:"
-            f" {', '.join(single[:5])}{', ...' if len(single) > 5 else ''}"
+            f" {some(single)}"
         )
+    return frames

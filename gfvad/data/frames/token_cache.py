@@ -9,12 +9,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 
-from gfvad.base.arrays import map_npy
-from gfvad.base.progress import Silent
+from gfvad.base.array_headers import read_header
+from gfvad.base.progress import Progress
 from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import prepared_folder as manifest_lib
@@ -32,21 +32,19 @@ class Frames(Protocol):
     def video(self, i: int) -> np.ndarray: ...  # uint8 [T_i, h, w, C], C = 1 or 3
 
 
-# ---- computing
+class TokenJob(NamedTuple):
+    """What tokens are computed of."""
+
+    encoder: FrameEncoder
+    frames: Frames
+    names: Sequence[str]
+    offsets: np.ndarray  # int64 [V + 1], of the videos in all frames
 
 
-def compute(
-    encoder: FrameEncoder,
-    frames: Frames,
-    names: Sequence[str],
-    offsets: np.ndarray,
-    identity: dict,
-    target: Path,
-    say: Callable,
-    progress: Any,
-) -> None:
+def compute(job: TokenJob, identity: dict, target: Path, say: Callable[[str], object]) -> None:
     """Fills the partial folder from the first video it lacks on and puts it in place of
     `target`. Needs the lock."""
+    encoder, _, names, offsets = job
     partial = target.parent / f".{target.name}.partial"
     shape = (int(offsets[-1]), math.prod(encoder.grid), encoder.width)
     done = _resume(partial, shape, identity)
@@ -58,8 +56,8 @@ def compute(
             f"tokens: {encoder.name}, {len(names)} videos, {shape[0]:,} frames,"
             f" {shape[0] * row / 1e9:.2f} GB in {target}{again}"
         )
-        with (progress or Silent)(left, f"tokens ({encoder.name})", "frames") as bar:
-            _fill(encoder, frames, names, offsets, done, partial, bar)
+        with Progress(left, f"tokens ({encoder.name})", "frames") as bar:
+            _fill(job, done, partial, bar)
     # of a run killed right here: it must not list itself
     (partial / manifest_lib.MANIFEST).unlink(missing_ok=True)
     content = {
@@ -98,20 +96,12 @@ def _resume(partial: Path, shape: tuple[int, int, int], identity: dict) -> int:
     return 0
 
 
-def _fill(
-    encoder: FrameEncoder,
-    frames: Frames,
-    names: Sequence[str],
-    offsets: np.ndarray,
-    done: int,
-    partial: Path,
-    bar: Any,
-) -> None:
+def _fill(job: TokenJob, done: int, partial: Path, bar: Progress) -> None:
     """Computes the videos from `done` on. By plain writes, not through the map: a full disk is
     then an error instead of a signal that kills."""
-    tokens = map_npy(partial / TOKENS)
-    begin, shape = tokens.offset, tokens.shape[1:]
-    del tokens
+    encoder, frames, names, offsets = job
+    header = read_header(partial / TOKENS)
+    begin, shape = header.offset, header.shape[1:]
     with (
         open(partial / TOKENS, "r+b") as file,
         open(partial / DONE, "a", encoding="utf-8") as finished,
@@ -135,7 +125,7 @@ def _fill(
                 _to_disk(finished)
 
 
-def _to_disk(file: Any) -> None:
+def _to_disk(file: IO) -> None:
     """Flushes a file down to the disk."""
     file.flush()
     os.fsync(file.fileno())

@@ -31,8 +31,9 @@ import numpy as np
 
 from gfvad.base.arrays import load_npy
 from gfvad.base.files import read_bytes, read_text, whole_number
-from gfvad.base.names import match_names, near
+from gfvad.base.names import match_names, near, some
 from gfvad.base.types import DataError
+from gfvad.data.frames.clips import Lengths
 from gfvad.data.frames.masks import MASKS, Masks, file_a_video, open_masks, ucsd_masks
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.data.truth_audit import frame_labels
@@ -58,7 +59,7 @@ class Truth(NamedTuple):
 def find_truth(
     root: str | os.PathLike,
     videos: Sequence[VideoFile],
-    lengths: Sequence[int],
+    lengths: Lengths,
     *,
     spans: str | os.PathLike = "",
     masks: str | os.PathLike = "",
@@ -71,30 +72,32 @@ def find_truth(
     Raises DataError, naming the video, where a length differs from the frames, a video lacks its
     file, or spans and masks disagree.
     """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        return None
-    if not videos:
+    if Path(root).expanduser().is_dir() and not videos:
         raise DataError(f"{root}: no test videos; expected some to evaluate on")
-    names, lengths = [video.name for video in videos], np.asarray(lengths, np.int64)
-    labels_path, masks_path = (
-        _first(root, spans, LABELS, "labels of frames"),
-        _first(root, masks, MASKS, "masks") or ucsd_masks(videos),
-    )
-    if labels_path is None and masks_path is None:
-        return None
+    labels_path, masks_path = _places(root, videos, spans, masks)
+    names = [video.name for video in videos]
     labels = read_labels(labels_path, names, lengths) if labels_path else None
-    found = open_masks(masks_path, videos) if masks_path else None
-    if found is not None:
+    found = None
+    if masks_path:
+        found = open_masks(masks_path, videos)
         by_mask = [
-            _checked(mask, name, int(n), masks_path, 3).any((1, 2)).astype(np.uint8)
+            np.asarray(_checked(mask, name, int(n), masks_path, 3).any((1, 2)), np.uint8)
             for mask, name, n in zip(found, names, lengths)
         ]
-        if labels is not None:
-            _require_agreement(names, labels, by_mask, labels_path, masks_path)
-        labels = by_mask if labels is None else labels
+        for name, one, other in zip(names, labels or (), by_mask):
+            differ = np.flatnonzero(one != other)
+            if len(differ):
+                t = int(differ[0])
+                raise DataError(
+                    f"{labels_path} and {masks_path} disagree on {len(differ)} frames of video"
+                    f" {name!r}: frame {t + 1} (from 1) is {one[t]} by the first, {other[t]} by the"
+                    " masks; expected the same: remove the one that is wrong"
+                )
+        labels = labels or by_mask
+    if labels is None:
+        return None
     source = " and ".join(str(path) for path in (labels_path, masks_path) if path)
-    return Truth(tuple(labels), tuple(runs(row) for row in labels), found, source)
+    return Truth(tuple(labels), tuple(map(runs, labels)), found, source)
 
 
 def check_before_decoding(
@@ -111,47 +114,46 @@ def check_before_decoding(
     Also where an array of frame labels says that a training video is abnormal: the model learns
     what is normal from all of them.
     """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        return False
-    labels_path, masks_path = (
-        _first(root, spans, LABELS, "labels of frames"),
-        _first(root, masks, MASKS, "masks") or ucsd_masks(videos),
-    )
+    labels_path, masks_path = _places(root, videos, spans, masks)
     if labels_path and labels_path.is_dir():
         names = [video.name for video in videos]
         for file in file_a_video(labels_path, ".npy", names):
             frame_labels(load_npy(file), str(file))
-        for video in train:
-            file = labels_path / f"{video.name}.npy"
-            if (
-                video.name not in names
-                and file.is_file()
-                and frame_labels(load_npy(file), str(file)).any()
-            ):
+        for name in sorted({video.name for video in train} - set(names)):
+            file = labels_path / f"{name}.npy"
+            if file.is_file() and frame_labels(load_npy(file), str(file)).any():
                 raise DataError(
-                    f"{file}: abnormal frames of {video.name!r}, which is a training video;"
-                    " expected normal ones only: move it to the test part"
+                    f"{file}: abnormal frames of {name!r}, which is a training video; expected"
+                    " normal ones only: move it to the test part"
                 )
     return bool(labels_path or masks_path)
+
+
+def _places(
+    root: str | os.PathLike,
+    videos: Sequence[VideoFile],
+    spans: str | os.PathLike,
+    masks: str | os.PathLike,
+) -> tuple[Path | None, Path | None]:
+    """Where labels of frames and masks of pixels lie, None where they do not."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        return None, None
+    return (
+        _first(root, spans, LABELS, "labels of frames"),
+        _first(root, masks, MASKS, "masks") or ucsd_masks(videos),
+    )
 
 
 def undefined(truth: Truth) -> str:
     """What a user should know before the model is run: that all frames are of one kind; '' where
     both are there."""
     abnormal, frames = sum(int(row.sum()) for row in truth.labels), sum(map(len, truth.labels))
-    kind = (
-        "no frame is abnormal"
-        if not abnormal
-        else "every frame is abnormal"
-        if abnormal == frames
-        else ""
-    )
+    if 0 < abnormal < frames:
+        return ""
     return (
-        f"{truth.source}: {kind} of {frames:,} in {len(truth.labels)} test videos: AUC, AP and EER"
-        " are undefined (null in the results)"
-        if kind
-        else ""
+        f"{truth.source}: {'every frame is' if abnormal else 'no frame is'} abnormal of {frames:,}"
+        f" in {len(truth.labels)} test videos: AUC, AP and EER are undefined (null in the results)"
     )
 
 
@@ -177,7 +179,7 @@ def runs(labels: np.ndarray) -> np.ndarray:
 # ---- labels of frames
 
 
-def read_labels(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list[np.ndarray]:
+def read_labels(path: Path, names: Sequence[str], lengths: Lengths) -> list[np.ndarray]:
     """Labels uint8 [T_i] of each video from a file of spans, UCSD's .m, or a folder with an .npy
     a video. Raises DataError."""
     if path.is_dir():
@@ -186,14 +188,11 @@ def read_labels(path: Path, names: Sequence[str], lengths: Sequence[int]) -> lis
             frame_labels(_checked(load_npy(file), name, int(n), file, 1), str(file))
             for file, name, n in zip(files, names, lengths)
         ]
-    return (
-        read_matlab_spans(path, names, lengths)
-        if path.suffix == ".m"
-        else read_spans(path, names, lengths)
-    )
+    read = read_matlab_spans if path.suffix == ".m" else read_spans
+    return read(path, names, lengths)
 
 
-def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list[np.ndarray]:
+def read_spans(path: Path, names: Sequence[str], lengths: Lengths) -> list[np.ndarray]:
     """Labels uint8 [T_i] of each video from lines `video first last` (from 1, both in; # starts a
     comment).
 
@@ -217,13 +216,13 @@ def read_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list
         if i < 0:
             raise DataError(
                 f"{where}: unknown video {words[0]!r}{near(words[0], names)}; expected one of"
-                f" {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+                f" {some(names)}"
             )
         _mark(labels[i], first, last, where, names[i])
     return labels
 
 
-def read_matlab_spans(path: Path, names: Sequence[str], lengths: Sequence[int]) -> list[np.ndarray]:
+def read_matlab_spans(path: Path, names: Sequence[str], lengths: Lengths) -> list[np.ndarray]:
     """Labels from UCSD's .m: '61:180' or '5:90, 140:200' a video, in the order of the videos."""
     content = read_bytes(path, "UCSD's .m of abnormal frames").decode("utf-8", "replace")
     ranges = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", content)
@@ -256,21 +255,3 @@ def _checked(array: np.ndarray, name: str, length: int, where: Path, ndim: int) 
             " was made for"
         )
     return array
-
-
-def _require_agreement(
-    names: Sequence[str],
-    labels: Sequence[np.ndarray],
-    by_mask: Sequence[np.ndarray],
-    labels_path: Path,
-    masks_path: Path,
-) -> None:
-    for name, one, other in zip(names, labels, by_mask):
-        differ = np.flatnonzero(one != other)
-        if len(differ):
-            t = int(differ[0])
-            raise DataError(
-                f"{labels_path} and {masks_path} disagree on {len(differ)} frames of video"
-                f" {name!r}: frame {t + 1} (from 1) is {one[t]} by the first, {other[t]} by the"
-                " masks; expected the same: remove the one that is wrong"
-            )

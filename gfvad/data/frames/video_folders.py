@@ -230,10 +230,8 @@ def frames_of(folder: Path) -> tuple[Path, ...]:
             f"{folder}: no frames; expected images ({' '.join(IMAGES)}). Found: {_listing(folder)}."
             " Remove the folder or fill it"
         )
-    numbered = sorted(
-        ((_number(path), path) for path in images), key=lambda pair: (pair[0], pair[1].name)
-    )
-    for (a, one), (b, other) in zip(numbered, numbered[1:]):
+    numbered = sorted((_number(path), path.name, path) for path in images)
+    for (a, _, one), (b, _, other) in zip(numbered, numbered[1:]):
         if a == b:
             raise DataError(
                 f"{folder}: {one.name} and {other.name} are both frame {a}; expected one image a"
@@ -249,7 +247,7 @@ def frames_of(folder: Path) -> tuple[Path, ...]:
                 f"{folder}: frame {missing} is missing{more}, found {one.name} and {other.name};"
                 " expected every number: extract this video again"
             )
-    return tuple(path for _, path in numbered)
+    return tuple(path for *_, path in numbered)
 
 
 def fingerprint(videos: Sequence[VideoFile]) -> str:
@@ -291,8 +289,5 @@ def _exists(root: Path, name: str) -> bool:
 
 def _listing(folder: Path) -> str:
     names = sorted(os.listdir(folder)) if folder.is_dir() else [folder.name]
-    return (
-        ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "")
-        if names
-        else "nothing"
-    )
+    more = f", ... ({len(names)} in all)" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more if names else "nothing"

@@ -2,6 +2,6 @@
 can do on it (docs/simulated.md)."""
 
 from gfvad.data.simulate.bayes import bayes_scores, report
-from gfvad.data.simulate.writer import write
+from gfvad.data.simulate.writer import simulated_folder
 
-__all__ = ["bayes_scores", "report", "write"]
+__all__ = ["bayes_scores", "report", "simulated_folder"]

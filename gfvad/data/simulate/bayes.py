@@ -59,21 +59,17 @@ def hypothesis(
     but the cross-modal relation is used.
     """
     chain, k = process.event_chain(settings, scenario), settings.activities
-    stay, jump = (
-        np.eye(k) * (1 - 1 / settings.dwell),
-        process.activity_jump(settings) / settings.dwell,
-    )
+    stay = np.eye(k) * (1 - 1 / settings.dwell)
+    jump = process.activity_jump(settings) / settings.dwell
     visual = process.visual_prototype(settings)
     if independent:
         audio = process.audio_prototype(settings, np.arange(k), mismatch=False)
         # activity states are pairs (seen, heard)
         stay, jump = np.kron(stay, stay + jump), np.kron(jump, stay + jump)
-        return Hypothesis(
-            chain, stay, jump, np.repeat(visual, k, axis=0)[None], np.tile(audio, (k, 1))[None]
-        )
-    orders = (
-        process.permutations(settings) if set(modalities) == set(MODALITIES) else np.arange(k)[None]
-    )
+        pairs = np.repeat(visual, k, axis=0)[None], np.tile(audio, (k, 1))[None]
+        return Hypothesis(chain, stay, jump, *pairs)
+    both = set(modalities) == set(MODALITIES)
+    orders = process.permutations(settings) if both else np.arange(k)[None]
     audio = np.stack([process.audio_prototype(settings, order) for order in orders])
     return Hypothesis(chain, stay, jump, np.repeat(visual[None], len(orders), axis=0), audio)
 
@@ -95,9 +91,8 @@ def forward_backward(emission: np.ndarray, hyp: Hypothesis) -> tuple[float, np.n
     for t in range(n):
         if t:
             flat = state.reshape(rows)
-            state = hyp.stay.T @ (flat @ chain.stay).reshape(shape) + hyp.jump.T @ (
-                flat @ chain.jump
-            ).reshape(shape)
+            stayed = hyp.stay.T @ (flat @ chain.stay).reshape(shape)
+            state = stayed + hyp.jump.T @ (flat @ chain.jump).reshape(shape)
         state = state * likelihood[t]
         scale[t] = state.sum((1, 2), keepdims=True)
         forward[t] = state = state / scale[t]
@@ -112,9 +107,8 @@ def forward_backward(emission: np.ndarray, hyp: Hypothesis) -> tuple[float, np.n
     for t in range(n - 1, -1, -1):
         states[t] = np.tensordot(weight / weight.sum(), (forward[t] * backward).sum(1), 1)
         flat = (backward * (likelihood[t] / scale[t])).reshape(rows)
-        backward = hyp.stay @ (flat @ chain.stay.T).reshape(shape) + hyp.jump @ (
-            flat @ chain.jump.T
-        ).reshape(shape)
+        stayed = hyp.stay @ (flat @ chain.stay.T).reshape(shape)
+        backward = stayed + hyp.jump @ (flat @ chain.jump.T).reshape(shape)
     # [N, S] -> [N, J]
     kinds = states @ np.eye(j)[chain.kind]
     return float(log_evidence.max() + np.log(weight.mean()) - log_ending_prior(hyp, n)), kinds
@@ -137,18 +131,19 @@ def posterior(
 ) -> Posterior:
     """Posterior of one video from log likelihoods [N, prototypes] of what is seen and heard;
     None where a modality is not observed."""
-    modalities = tuple(
-        name for name, value in zip(MODALITIES, (log_visual, log_audio)) if value is not None
-    )
+    observed = [
+        (name, value)
+        for name, value in zip(MODALITIES, (log_visual, log_audio))
+        if value is not None
+    ]
+    modalities = tuple(name for name, _ in observed)
     evidence, kinds = np.log(settings.prior), []
     for scenario in range(len(settings.prior)):
         hyp = hypothesis(settings, scenario, modalities, independent)
+        tables = {"rgb": hyp.visual, "audio": hyp.audio}
         # [N, Q, A, J]
-        log_emission = sum(
-            value[:, table]
-            for value, table in ((log_visual, hyp.visual), (log_audio, hyp.audio))
-            if value is not None
-        )
+        first, *more = (value[:, tables[name]] for name, value in observed)
+        log_emission = sum(more, first)
         peak = log_emission.max((1, 2, 3), keepdims=True)
         log_evidence, kind = forward_backward(np.exp(log_emission - peak), hyp)
         evidence[scenario] += log_evidence + peak.sum()
@@ -184,7 +179,7 @@ class Truth(NamedTuple):
 
 
 def read_truth(root: str | os.PathLike, split: str = "test") -> Truth:
-    """Opens the folder that `simulate.write` returned. Raises DataError where it is none, or of
+    """Opens the folder that `simulated_folder` returned. Raises DataError where it is none, or of
     another version of the generator."""
     root = Path(root)
     content = writer.read_manifest(root)
@@ -239,25 +234,20 @@ def likelihoods(
     """Log likelihoods [N, P] of what is seen and heard in a video, from its files; None for a
     modality not asked for."""
     world, settings = truth.world, truth.settings
-    files = {
-        "rgb": [
-            truth.root / writer.RGB_FOLDERS[truth.split] / f"{name}__{crop}.npy"
-            for crop in range(truth.crops)
-        ],
-        "audio": [truth.root / writer.AUDIO_FOLDERS[truth.split] / f"{name}__vggish.npy"],
-    }
-    known = {
-        "rgb": (world.rgb_basis, settings.rgb_noise),
-        "audio": (world.audio_basis, settings.audio_noise),
-    }
-    found = {}
-    for modality in set(modalities) & set(MODALITIES):
-        basis, noise = known[modality]
-        features = np.stack([load_npy(file) for file in files[modality]])
-        found[modality] = log_likelihood(
-            features, basis, world.prototypes, settings.latent_noise, noise
-        )
-    return found.get("rgb"), found.get("audio")
+    rgb = truth.root / writer.RGB_FOLDERS[truth.split]
+    audio = truth.root / writer.AUDIO_FOLDERS[truth.split]
+    crops = [rgb / f"{name}__{crop}.npy" for crop in range(truth.crops)]
+
+    def told(files: list[Path], basis: np.ndarray, noise: float) -> np.ndarray:
+        features = np.stack([load_npy(file) for file in files])
+        return log_likelihood(features, basis, world.prototypes, settings.latent_noise, noise)
+
+    return (
+        told(crops, world.rgb_basis, settings.rgb_noise) if "rgb" in modalities else None,
+        told([audio / f"{name}__vggish.npy"], world.audio_basis, settings.audio_noise)
+        if "audio" in modalities
+        else None,
+    )
 
 
 def bayes_scores(
@@ -290,12 +280,10 @@ def report(
     """
     if not set(modalities) & set(MODALITIES):
         return {}
-    scores = bayes_scores(root, modalities, split, independent)
-    labels, scores = (
-        np.concatenate(read_truth(root, split).abnormal),
-        np.concatenate(list(scores.values())),
-    )
+    by_video = bayes_scores(root, modalities, split, independent)
+    scores = np.concatenate(list(by_video.values()))
+    labels = np.concatenate(read_truth(root, split).abnormal)
     return {
-        "auc": float(metrics.roc_auc(scores, labels)),
-        "ap": float(metrics.average_precision(scores, labels)),
+        "auc": metrics.roc_auc(scores, labels),
+        "ap": metrics.average_precision(scores, labels),
     }

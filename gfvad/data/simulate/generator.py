@@ -47,19 +47,15 @@ def stream(seed: int, purpose: int, *place: int) -> np.random.Generator:
 def prototypes(settings: Settings) -> np.ndarray:
     """[P, P]: P = K activities, the nuisances and the abnormal prototypes of a modality, all
     orthogonal and of one norm."""
-    return settings.amplitude * np.eye(
-        settings.activities
-        + process.MEMBERS[process.NUISANCE_VISUAL]
-        + process.MEMBERS[process.ABNORMAL_VISUAL]
-    )
+    covers = [process.MEMBERS[i] for i in (process.NUISANCE_VISUAL, process.ABNORMAL_VISUAL)]
+    return settings.amplitude * np.eye(settings.activities + sum(covers))
 
 
 def make_world(settings: Settings, seed: int) -> World:
     """Draw the two bases."""
     rng, mean = stream(seed, WORLD), prototypes(settings)
-    return World(
-        _orthonormal(rng, RGB_DIM, len(mean)), _orthonormal(rng, AUDIO_DIM, len(mean)), mean
-    )
+    rgb, audio = (_orthonormal(rng, dim, len(mean)) for dim in (RGB_DIM, AUDIO_DIM))
+    return World(rgb, audio, mean)
 
 
 def _orthonormal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
@@ -74,9 +70,8 @@ def draw_scenarios(settings: Settings, seed: int, split: str, videos: int) -> np
     exact = np.array(settings.prior) * videos
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: videos - counts.sum()]] += 1
-    return stream(seed, SCENARIOS, SPLITS.index(split)).permutation(
-        np.repeat(np.arange(len(counts)), counts)
-    )
+    ordered = np.repeat(np.arange(len(counts)), counts)
+    return stream(seed, SCENARIOS, SPLITS.index(split)).permutation(ordered)
 
 
 def observe(
@@ -89,13 +84,11 @@ def observe(
 ) -> np.ndarray:
     """Features float16 [C, N, D] of units that show these prototypes, int [N]."""
     # [N, P]
-    latent = prototypes(settings)[shown] + settings.latent_noise * rng.normal(
-        size=(len(shown), basis.shape[1])
-    )
+    around = settings.latent_noise * rng.normal(size=(len(shown), basis.shape[1]))
+    latent = prototypes(settings)[shown] + around
     # [C, N, D]
-    features = rng.standard_normal((crops, len(shown), len(basis)), dtype=np.float32) * np.float32(
-        noise
-    )
+    features = rng.standard_normal((crops, len(shown), len(basis)), dtype=np.float32)
+    features = features * np.float32(noise)
     return (features + (latent @ basis.T).astype(np.float32)).astype(np.float16)
 
 
@@ -105,16 +98,18 @@ def shown_prototypes(settings: Settings, path: Path) -> tuple[np.ndarray, np.nda
     return visual, process.audio_prototype(settings, path.permutation)[path.activity, path.kind]
 
 
+def video_stream(seed: int, split: str, index: int) -> np.random.Generator:
+    """The random stream of video `index` of a split."""
+    return stream(seed, VIDEO, SPLITS.index(split), index)
+
+
 def simulate(
-    settings: Settings, world: World, seed: int, split: str, index: int, scenario: int, crops: int
+    settings: Settings, world: World, rng: np.random.Generator, scenario: int, crops: int
 ) -> Sample:
-    """Draw video `index` of a split."""
-    rng = stream(seed, VIDEO, SPLITS.index(split), index)
-    path = process.sample_path(
-        rng, settings, scenario, int(rng.integers(settings.shortest, settings.longest + 1))
-    )
+    """Draw a video from its `video_stream`."""
+    units = int(rng.integers(settings.shortest, settings.longest + 1))
+    path = process.sample_path(rng, settings, scenario, units)
     visual, audio = shown_prototypes(settings, path)
     rgb = observe(rng, settings, visual, world.rgb_basis, crops, settings.rgb_noise)
-    return Sample(
-        path, rgb, observe(rng, settings, audio, world.audio_basis, 1, settings.audio_noise)[0], rng
-    )
+    heard = observe(rng, settings, audio, world.audio_basis, 1, settings.audio_noise)[0]
+    return Sample(path, rgb, heard, rng)

@@ -121,11 +121,9 @@ def cover_starts(settings: Settings, scenario: int) -> dict[tuple[int, int], flo
     total = {
         (NUISANCE_VISUAL, NUISANCE_AUDIO): settings.nuisance_start,
         (ABNORMAL_VISUAL, ABNORMAL_AUDIO): settings.abnormal_start * (scenario == MODAL),
-        (UNSEEN,): (0.0, settings.unseen_beside, settings.unseen_beside, settings.unseen_start)[
-            scenario
-        ],
+        (UNSEEN,): (0.0, *[settings.unseen_beside] * 2, settings.unseen_start)[scenario],
     }
-    starts = {}
+    starts: dict[tuple[int, int], float] = {}
     for groups, probability in total.items():
         members = [(group, member) for group in groups for member in range(MEMBERS[group])]
         starts |= {cover: probability / len(members) for cover in members if probability > 0}
@@ -149,9 +147,7 @@ def event_chain(settings: Settings, scenario: int) -> Chain:
     ]
     index = {state: place for place, state in enumerate(states)}
 
-    def covers_after(
-        cover: tuple[int, int], stage: int
-    ) -> dict[tuple[tuple[int, int], int], float]:
+    def covers_after(cover: tuple[int, int], stage: int) -> dict:
         if cover[0] == NONE:
             return {(new, 0): probability for new, probability in starts.items()}
         if stage + 1 < settings.stages:
@@ -160,32 +156,20 @@ def event_chain(settings: Settings, scenario: int) -> Chain:
 
     def row(begun: int, covers: dict, new_offsets: dict[int, float]) -> np.ndarray:
         out = np.zeros(len(states))
-        for ((cover, stage), p), (offset, q) in itertools.product(
-            covers.items(), new_offsets.items()
-        ):
-            out[
-                index[int(begun or cover[0] >= ABNORMAL_VISUAL or offset > 0), cover, stage, offset]
-            ] += p * q
+        after = itertools.product(covers.items(), new_offsets.items())
+        for ((cover, stage), p), (offset, q) in after:
+            now = int(begun or cover[0] >= ABNORMAL_VISUAL or offset > 0)
+            out[index[now, cover, stage, offset]] += p * q
         return out
 
-    after_jump = {
-        offset: relation / (settings.activities - 1) if offset else 1 - relation
-        for offset in offsets
-    }
+    others = settings.activities - 1
+    after_jump = {offset: relation / others if offset else 1 - relation for offset in offsets}
+    stay = [row(begun, covers_after(c, stage), {o: 1.0}) for begun, c, stage, o in states]
+    jump = [row(begun, covers_after(c, stage), after_jump) for begun, c, stage, _ in states]
     return Chain(
         initial=row(0, {((NONE, 0), 0): 1.0}, after_jump),
-        stay=np.stack(
-            [
-                row(begun, covers_after(cover, stage), {offset: 1.0})
-                for begun, cover, stage, offset in states
-            ]
-        ),
-        jump=np.stack(
-            [
-                row(begun, covers_after(cover, stage), after_jump)
-                for begun, cover, stage, _ in states
-            ]
-        ),
+        stay=np.stack(stay),
+        jump=np.stack(jump),
         final=np.array([float(begun or not scenario) for begun, *_ in states]),
         kind=np.array([place_of_kind[*cover, offset] for _, cover, _, offset in states]),
     )
@@ -205,19 +189,17 @@ def audio_prototype(
     """int [K, J] index of the prototype that is heard: pi(k), or pi(k + o mod K) in a relation
     event (if `mismatch`), or a cover."""
     table = kinds(settings)
-    own = np.asarray(permutation)[
-        (np.arange(settings.activities)[:, None] + mismatch * table.offset) % settings.activities
-    ]
+    k = settings.activities
+    own = np.asarray(permutation)[(np.arange(k)[:, None] + mismatch * table.offset) % k]
     return _covered(settings, own, table, NUISANCE_AUDIO, ABNORMAL_AUDIO)
 
 
 def _covered(
     settings: Settings, own: np.ndarray, table: Kinds, nuisance: int, abnormal: int
 ) -> np.ndarray:
-    shown = np.where(table.cover == nuisance, settings.activities + table.member, own)
-    return np.where(
-        table.cover == abnormal, settings.activities + MEMBERS[nuisance] + table.member, shown
-    )
+    place = settings.activities + table.member
+    shown = np.where(table.cover == nuisance, place, own)
+    return np.where(table.cover == abnormal, MEMBERS[nuisance] + place, shown)
 
 
 def permutations(settings: Settings) -> np.ndarray:

@@ -50,7 +50,7 @@ def runs(values: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:]))
 
 
-def describe(
+def describe_path(
     rng: np.random.Generator, settings: Settings, path: Path
 ) -> list[tuple[int, int, str]]:
     """(first unit, unit after the last, sentence), in order of time; units without one are left
@@ -64,7 +64,7 @@ def describe(
         if rng.random() >= MISSING:
             said.append((start, end, sentence))
     for start, end in runs(path.kind):
-        cover, member, offset = (column[path.kind[start]] for column in table)
+        cover, member, offset = (int(column[path.kind[start]]) for column in table)
         if cover in SOUNDS and rng.random() < HEARD:
             said.append((start, end, SOUNDS[cover][member]))
         if offset > 0 and rng.random() < NOTICED:

@@ -31,8 +31,10 @@ from gfvad.data.simulate.generator import (
     draw_scenarios,
     make_world,
     simulate,
+    video_stream,
 )
 from gfvad.data.simulate.process import Settings
+from gfvad.measure.frames import spans_of
 from gfvad.settings.config import check_values
 
 VERSION = 3  # of the generator: raise it whenever the same seed gives other numbers
@@ -67,7 +69,7 @@ class Written(NamedTuple):
 DEFAULTS = Settings()
 
 
-def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
+def simulated_folder(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     """The folder below `root` that holds the simulated set of `cfg` (config.data.simulated:
     train_videos, test_videos, seed, crops).
 
@@ -75,7 +77,7 @@ def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     Raises ConfigError for impossible numbers, DataError where the disk is full or the folder is in
     use by something else.
     """
-    identity = describe(cfg, settings)
+    identity = identity_of(cfg, settings)
     videos = f"{cfg.train_videos}+{cfg.test_videos}-crops{cfg.crops}"
     folder = Path(root) / f"xd_violence-simulated-v{VERSION}-seed{cfg.seed}-{videos}"
     if settings != Settings():
@@ -105,7 +107,7 @@ def write(root: str | os.PathLike, cfg, settings: Settings = DEFAULTS) -> Path:
     return folder
 
 
-def describe(cfg, settings: Settings) -> dict[str, Any]:
+def identity_of(cfg, settings: Settings) -> dict[str, Any]:
     """What decides the content of a set. Raises ConfigError."""
     numbers = {key: cfg[key] for key in ("train_videos", "test_videos", "seed", "crops")}
     check_values({f"data.simulated.{key}": value for key, value in numbers.items()})
@@ -131,9 +133,8 @@ def is_complete(folder: Path, identity: dict[str, Any]) -> bool:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a simulated set. Raises DataError where there is none."""
-    return read_json(
-        folder / MANIFEST, "the manifest of a simulated set: run gfvad.data.simulate.write"
-    )
+    what = "the manifest of a simulated set: run gfvad.data.simulate.simulated_folder"
+    return read_json(folder / MANIFEST, what)
 
 
 def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -> None:
@@ -145,19 +146,15 @@ def write_set(folder: Path, cfg, settings: Settings, identity: dict[str, Any]) -
             (folder / RGB_FOLDERS[split]).mkdir(parents=True)
             (folder / AUDIO_FOLDERS[split]).mkdir(parents=True)
             written[split] = []
-            for index, scenario in enumerate(
-                draw_scenarios(settings, cfg.seed, split, counts[split])
-            ):
-                sample = simulate(settings, world, cfg.seed, split, index, int(scenario), cfg.crops)
+            scenarios = draw_scenarios(settings, cfg.seed, split, counts[split])
+            for index, scenario in enumerate(scenarios.tolist()):
+                rng = video_stream(cfg.seed, split, index)
+                sample = simulate(settings, world, rng, scenario, cfg.crops)
                 written[split].append(write_video(folder, settings, split, index, sample))
                 progress.advance()
     write_texts(folder, written)
     write_truth(folder, world, written)
-    files = {
-        str(p.relative_to(folder)): p.stat().st_size
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
+    files = prepared_folder.file_sizes(folder)
     prepared_folder.write_json(folder / MANIFEST, {**identity, "files": files})
 
 
@@ -174,13 +171,9 @@ def write_video(
         np.save(folder / RGB_FOLDERS[split] / f"{name}__{crop}.npy", features)
     np.save(folder / AUDIO_FOLDERS[split] / f"{name}__vggish.npy", sample.audio)
     abnormal = process.kinds(settings).abnormal[sample.path.kind]
-    spans = SNIPPET * np.array(
-        [run for run in sentences.runs(abnormal) if abnormal[run[0]]], np.int64
-    ).reshape(-1, 2)
-    said = sentences.describe(sample.rng, settings, sample.path)
-    return Written(
-        name, frames, spans, sample._replace(rgb=sample.rgb[:0], audio=sample.audio[:0]), said
-    )
+    said = sentences.describe_path(sample.rng, settings, sample.path)
+    sample = sample._replace(rgb=sample.rgb[:0], audio=sample.audio[:0])
+    return Written(name, frames, SNIPPET * spans_of(abnormal), sample, said)
 
 
 def label_code(settings: Settings, path: process.Path) -> str:
@@ -197,20 +190,15 @@ def label_code(settings: Settings, path: process.Path) -> str:
 def write_texts(folder: Path, written: dict[str, list[Written]]) -> None:
     """annotations.txt and frame_counts.txt of the test part, captions.json of both."""
     test = sorted(written["test"], key=lambda video: video.name)
-    lines = [
-        " ".join([video.name, *map(str, video.spans.ravel())]) for video in test if len(video.spans)
-    ]
+    lines = [" ".join([v.name, *map(str, v.spans.ravel())]) for v in test if len(v.spans)]
+    counts = "".join(f"{video.name}@{video.frames}\n" for video in test)
     (folder / "annotations.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "frame_counts.txt").write_text(
-        "".join(f"{video.name}@{video.frames}\n" for video in test), encoding="utf-8"
-    )
-    unit = SNIPPET / FPS
+    (folder / "frame_counts.txt").write_text(counts, encoding="utf-8")
+    seconds = lambda units: round(units * (SNIPPET / FPS), 2)
     content = {
         video.name: {
             "duration": round(video.frames / FPS, 2),
-            "timestamps": [
-                [round(start * unit, 2), round(end * unit, 2)] for start, end, _ in video.sentences
-            ],
+            "timestamps": [[seconds(start), seconds(end)] for start, end, _ in video.sentences],
             "sentences": [sentence for *_, sentence in video.sentences],
         }
         for split in SPLITS

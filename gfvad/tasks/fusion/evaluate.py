@@ -94,11 +94,8 @@ class Evaluator:
     def _batches(
         self, records: Any, indices: Indices, process_index: int, process_count: int
     ) -> Iterator[Batch]:
-        return iter(
-            pipeline.eval_batches(
-                records, np.asarray(indices), self.config.data, process_index, process_count
-            )
-        )
+        process = process_index, process_count
+        return iter(pipeline.EvalBatches(records, indices, self.config.data, process))
 
     def _run(
         self, mapped: Callable, state: TrainState, batches: Iterator[Batch]

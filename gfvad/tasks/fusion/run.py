@@ -118,7 +118,7 @@ class FusionRun:
 
     def keep(self) -> None:
         """Which encoders made the features."""
-        provenance.keep(self.source.root, self.workdir)
+        provenance.keep_encoders(self.source.root, self.workdir)
 
     def content(self) -> dict[str, Any]:
         """Digests of the records, and which run was evaluated where it is another folder's."""

@@ -80,20 +80,20 @@ def given_features(request: Request) -> Path | None:
     # features, whose manifest says nothing
     if (path / provenance.MANIFEST).is_file() and (path / "units.csv").is_file():
         manifest = path / provenance.MANIFEST
-        found = read_json(manifest, "the manifest of python -m gfvad.extract")
+        found = read_json(manifest, "the manifest of gfvad extract")
         raise DataError(
             f"{manifest}: kind {found.get('kind')!r}, with{'' if 'encoders' in found else 'out'}"
-            " encoders; expected the manifest of python -m gfvad.extract: extract the videos again"
+            " encoders; expected the manifest of gfvad extract: extract the videos again"
         )
     return None
 
 
 def required_encoders(scorer: WeakScorer) -> Encoders:
-    """Raises DataError where a model's features were not made by `python -m gfvad.extract`, so
+    """Raises DataError where a model's features were not made by `gfvad extract`, so
     that those of a new video cannot be made."""
     if scorer.encoders is None:
         raise DataError(
-            f"{scorer.path}: its features were not made by `python -m gfvad.extract`, so how to"
+            f"{scorer.path}: its features were not made by `gfvad extract`, so how to"
             " make them of a video is not known; expected such a model. Features of the same kind"
             " can be scored: give their files or folder in the place of videos"
         )
@@ -154,13 +154,13 @@ def read_book(folder: Path) -> dict[str, Any]:
     """What a folder of features says of its videos: manifest, times of units, labels and spans.
     Raises DataError for damaged tables."""
     path = folder / provenance.MANIFEST
-    book = read_json(path, "the manifest of python -m gfvad.extract")
+    book = read_json(path, "the manifest of gfvad extract")
     for key in ("videos", "failed"):
         table = book.get(key)
         if not isinstance(table, dict) or not all(isinstance(r, dict) for r in table.values()):
             raise DataError(
-                f"{path}: {key!r} is no table of videos; expected the manifest of python -m"
-                " gfvad.extract: extract the videos again"
+                f"{path}: {key!r} is no table of videos; expected the manifest of gfvad"
+                " extract: extract the videos again"
             )
     units = annotations.parse_units(folder / "units.csv")
     book["times"] = {
@@ -205,7 +205,7 @@ def of_record(
     if wrong or not 0 <= record["fps"] < float("inf"):
         raise DataError(
             f"{folder / provenance.MANIFEST}: video {name!r} lacks {', '.join(wrong or ['fps'])},"
-            f" or has it wrong; expected {', '.join(STATED)} as python -m gfvad.extract writes"
+            f" or has it wrong; expected {', '.join(STATED)} as gfvad extract writes"
             " them: extract this video again"
         )
     paths = {

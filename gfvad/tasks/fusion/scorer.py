@@ -1,5 +1,5 @@
 """A trained graph fusion model as a scorer of single videos: the run's checkpoint, or an
-artefact of `python -m gfvad.export`, behind one class."""
+artefact of `gfvad export`, behind one class."""
 
 from __future__ import annotations
 

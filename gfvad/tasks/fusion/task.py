@@ -25,7 +25,7 @@ def check(config: ConfigDict) -> None:
     from gfvad.tasks.fusion import registry
 
     registry.check_data(config.data)
-    corrupt.check(config.data.corruption, config.data.modalities)
+    corrupt.check_corruption(config.data.corruption, config.data.modalities)
     registry.check(config, config.data.modalities)
 
 
@@ -70,7 +70,7 @@ def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
     from gfvad.measure import compare
 
-    return compare.frame_labels(_test_split(config))
+    return compare.labels_of_split(_test_split(config))
 
 
 def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:

@@ -61,9 +61,9 @@ class Training:
         return evaluate.Evaluator(self.mapper, self.model, self.config)
 
     @cached_property
-    def examples(self) -> pipeline.Examples:
+    def examples(self) -> streams.Examples:
         """Videos that are read once for all seeds."""
-        return pipeline.Examples(self.records, self.training, self.config.data)
+        return streams.Examples(self.records, self.training, self.config.data)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step."""
@@ -72,16 +72,9 @@ class Training:
 
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of as many normal as abnormal videos."""
-        return pipeline.train_iterator(
-            self.records,
-            self.training,
-            self.config.data,
-            self.config.train.batch_size,
-            seed,
-            self.mapper.process_index,
-            self.mapper.process_count,
-            examples=self.examples,
-        )
+        process = self.mapper.process_index, self.mapper.process_count
+        stream = streams.TrainStream(self.examples, self.config.train.batch_size, seed, process)
+        return pipeline.TrainIterator(stream)
 
     def evaluate(self, state: TrainState, step: int) -> Evaluation:
         """Validation, the fusion coefficients and (only where asked for) the test split."""

@@ -12,6 +12,7 @@ import numpy as np
 from gfvad.base import run_files
 from gfvad.figures import curves, experts, heatmaps
 from gfvad.figures import video as clip_video
+from gfvad.figures.heatmaps import ScoredFrames
 from gfvad.tasks.prediction import score_terms
 
 PAGES = 12  # videos that get a page of heat maps
@@ -23,7 +24,7 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     split; reader, state: the model that it is of."""
     folder, dataset, videos = workdir / "figures", report.config.data.dataset, report.videos
     heat, terms = report.heat, report.terms
-    run_files.run(workdir).claim(
+    run_files.owned_run(workdir).claim(
         f"figures/{name}" for v in videos for name in (f"heat_{v.name}.png", f"clip_{v.name}.mp4")
     )
     drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
@@ -39,18 +40,12 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
             for n, w in score_terms.place_weights(report.weights).items()
             if n in heat[i] and w > 0
         }
-        drawn.append(
-            heatmaps.heatmap_page(
-                folder / f"heat_{video.name}.png",
-                report.data.frames.video(i),
-                heat[i]["total"],
-                None if masks is None else masks[i],
-                video.scores,
-                f"{dataset}, test video {video.name}",
-                weighted,
-                limits=limits,
-            )
+        clip = ScoredFrames(
+            report.data.frames.video(i), heat[i]["total"], video.scores, weighted, limits
         )
+        page, title = folder / f"heat_{video.name}.png", f"{dataset}, test video {video.name}"
+        mask = None if masks is None else masks[i]
+        drawn.append(heatmaps.heatmap_page(page, clip, mask, title))
     best = max(
         range(len(videos)),
         key=lambda i: (0 < videos[i].labels.mean() < 1) * (curves.video_error(videos[i])[1]),
@@ -89,16 +84,15 @@ def annotated(
     )
     stop = min(start + length, len(video.scores))
     spans = np.clip(np.asarray(video.spans).reshape(-1, 2) - start, 0, stop - start)
-    return clip_video.write_annotated(
-        folder / f"clip_{video.name}.mp4",
+    clip = ScoredFrames(
         report.data.frames.video(index)[start:stop],
         maps[start:stop],
         video.scores[start:stop],
-        spans[spans[:, 1] > spans[:, 0]],
         {n: x[start:stop] for n, x in shares.items()},
-        fps,
         limits,
     )
+    inside = spans[spans[:, 1] > spans[:, 0]]
+    return clip_video.write_annotated(folder / f"clip_{video.name}.mp4", clip, inside, fps)
 
 
 def use_of_experts(report: Any, reader: Any, state: Any, video: int, folder: Path) -> list[Path]:

@@ -95,7 +95,7 @@ def open_run(
     if config.data.vision != "patches":
         raise ConfigError(
             f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches':"
-            " score by gfvad.main --mode=score, which makes the tokens first"
+            " score by gfvad --mode=score, which makes the tokens first"
         )
     if not (workdir / loop.CHECKPOINTS).is_dir():
         raise DataError(
@@ -143,7 +143,7 @@ def find(
         raise DataError(
             f"{workdir}: no scorer of step {step} ({reason}), and the training videos that it is"
             f" made from cannot be opened: {error}. Either set config.data.root, or evaluate the"
-            " run once where they are (--mode=evaluate) and copy its scorer-*.npz"
+            " run once where they are (gfvad evaluate) and copy its scorer-*.npz"
         ) from None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gfvad.data import pipeline
+from gfvad.data import pipeline, streams
 from gfvad.data.frames import clips
 from gfvad.data.frames.clip_data import ClipData, TrainingClips
 from gfvad.tasks.prediction import step as step_lib
@@ -56,16 +56,9 @@ class Training:
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of clips that have all their frames, with faster ones beside them."""
         source = TrainingClips(self.data, self.training, seed)
-        return pipeline.clip_iterator(
-            source.example,
-            len(source),
-            self.config.train.batch_size,
-            seed,
-            self.mapper.process_index,
-            self.mapper.process_count,
-            identity=source.identity,
-            threads=self.config.data.workers,
-        )
+        process = self.mapper.process_index, self.mapper.process_count
+        stream = streams.ClipStream(source, self.config.train.batch_size, seed, process)
+        return pipeline.TrainIterator(stream, self.config.data.workers)
 
     def evaluate(self, state: TrainState, step: int) -> Evaluation:
         """Errors of the predictions on held-out clips."""

@@ -79,7 +79,11 @@ def config(**data):
 
 def test_batches_carry_the_clock_as_units_are_sampled():
     c, records = config(train_sampling="mean"), tiny.TinyRecords(videos=6)
-    batch = next(pipeline.train_iterator(records, range(6), c.data, 4, seed=0))
+    batch = next(
+        pipeline.TrainIterator(
+            streams.TrainStream(streams.Examples(records, range(6), c.data), 4, 0)
+        )
+    )
     assert batch.features["clock"].shape == (4, tiny.UNITS, 1)
     for row, index in enumerate(batch.video):
         own = streams.clock(records.meta(index), int(records.lengths[index]))[0, :, 0]
@@ -88,7 +92,7 @@ def test_batches_carry_the_clock_as_units_are_sampled():
             and batch.features["clock"][row, -1, 0] <= own[-1] + 1e-6
         )
         assert (np.diff(batch.features["clock"][row, :, 0]) >= 0).all()
-    for batch in pipeline.eval_batches(records, range(6), config().data):
+    for batch in pipeline.EvalBatches(records, range(6), config().data):
         for row in np.flatnonzero(batch.valid):
             own = streams.clock(
                 records.meta(batch.video[row]), int(records.lengths[batch.video[row]])

@@ -278,7 +278,7 @@ def test_an_artefact_that_disagrees_with_its_run_is_not_written(
 
 @pytest.fixture
 def fake_export(ensemble, monkeypatch):
-    """`python -m gfvad.export` without the long work: the artefact of `ensemble` is what it
+    """`gfvad export` without the long work: the artefact of `ensemble` is what it
     makes."""
 
     def write(own, made, platforms):
@@ -314,7 +314,7 @@ def test_an_export_over_an_earlier_one_keeps_what_is_beside_it(
         with open(out / name, "ab") as file:
             file.write(b"\n")
         assert fake_export(out) == (2, False) and (out / name).read_bytes() == before + b"\n"
-        assert f"{name}: changed since python -m gfvad.export wrote it" in capsys.readouterr().err
+        assert f"{name}: changed since gfvad export wrote it" in capsys.readouterr().err
         (out / name).write_bytes(before)
     with locks.locked(out):
         assert fake_export(out)[0] == 2 and "works in this artefact" in capsys.readouterr().err

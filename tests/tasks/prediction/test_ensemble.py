@@ -2,15 +2,17 @@
 of its own, and their errors are averaged."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 import tiny_clips
+from jax import export
 from ml_collections import FrozenConfigDict
 from tiny import largest_difference
 
-from gfvad.tasks.prediction import step
+from gfvad.tasks.prediction import artefact, step
 from gfvad.tasks.prediction.model import PredictiveModel
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import init_from, is_ensemble, member, shapes_from
@@ -74,3 +76,23 @@ def test_errors_are_the_means_of_the_members(trained):
     for name, x in errors(together, batch).items():
         mean = np.mean([found[name] for found in apart], axis=0)
         np.testing.assert_allclose(x, mean, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_an_ensemble_is_exported(trained):
+    """One program with the weights of all members, for any number of clips."""
+    model, _, (together, _), _ = trained
+    run = SimpleNamespace(
+        state=together,
+        config=SimpleNamespace(model=SimpleNamespace(cell=tiny_clips.CELL)),
+        reader=SimpleNamespace(model=model),
+    )
+    batch = tiny_clips.batch(3, 7, fast=False)
+    b = export.symbolic_shape("b")[0]
+    shapes = {
+        n: jax.ShapeDtypeStruct((b, *x.shape[1:]), x.dtype) for n, x in batch.features.items()
+    }
+    written = export.export(jax.jit(artefact.program(run)), platforms=["cpu"])(shapes)
+    found = export.deserialize(written.serialize()).call(dict(batch.features))
+    live = jax.jit(partial(step.eval_step, model=model, cell=tiny_clips.CELL))(together, batch)
+    for name, x in live.items():
+        np.testing.assert_allclose(found[name], x, rtol=1e-5, atol=1e-6, err_msg=name)

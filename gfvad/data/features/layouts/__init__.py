@@ -9,7 +9,7 @@ from pathlib import Path
 from gfvad.base.registry import Registry
 from gfvad.base.types import DataError
 from gfvad.data.features.layouts.base import Layout
-from gfvad.data.features.layouts.entries import Entry, Problem
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
 from gfvad.data.features.layouts.from_frames import FrameInputs
 from gfvad.data.features.layouts.generic import Generic
 from gfvad.data.features.layouts.inputs import Inputs
@@ -23,16 +23,7 @@ from gfvad.data.features.layouts.xd_violence import XdViolence
 
 BUILT_IN = (XdViolence, UcfCrime, UcfLogits, ShanghaiTech, Tevad, VadClip, Ped2Weak, Generic)
 LAYOUTS: Registry[type[Layout]] = Registry("data.layout", {cls.kind: cls for cls in BUILT_IN})
-__all__ = [
-    "LAYOUTS",
-    "Entry",
-    "Layout",
-    "Problem",
-    "drop_unusable",
-    "open_input",
-    "open_layout",
-    "register_layout",
-]
+__all__ = ["LAYOUTS", "SPLITS", "Entry", "Layout", "Problem"]
 
 
 def register_layout(reader: type[Layout]) -> type[Layout]:

@@ -18,7 +18,7 @@ from gfvad.base.types import ConfigError, DataError, Video
 from gfvad.data import truth_audit
 from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays, parts
-from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, Rules, find_files
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, Rules
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.truth_audit import Crops, Stated, align
 
@@ -40,17 +40,13 @@ class Layout:
     fps = 0.0
     ground_truth = "none"
     split_rule = "none"
-    rules: Rules | None = None  # of the published set that the names are of
+    rules = Rules()  # of the published set that the names are of
     has_text = False  # brings the modality text without config.data.captions
     compares = False  # True where `untrained` or `other_truths` give something
 
     def __init__(self, data_cfg):
-        self.cfg, self.root, self.name = (
-            data_cfg,
-            Path(data_cfg.root).expanduser(),
-            data_cfg.dataset,
-        )
-        self.asked = tuple(data_cfg.modalities)
+        self.cfg, self.name, self.asked = data_cfg, data_cfg.dataset, tuple(data_cfg.modalities)
+        self.root = Path(data_cfg.root).expanduser()
         self._noted: dict[str, set[tuple[str, str]]] = {}
         self._scans: dict[str, tuple[list[Entry], list[Problem]]] = {}
         self._surveys: dict[str, tuple[list[Entry], list[Problem]]] = {}
@@ -80,9 +76,7 @@ class Layout:
     def claims(self, entry: Entry) -> Mapping[str, str]:
         """What says of which part a video is, whatever decided it: {what says it: 'train' |
         'test'}."""
-        return parts.folder_claims(
-            (path for files in entry.files.values() for path in files), self.root
-        )
+        return parts.folder_claims((p for files in entry.files.values() for p in files), self.root)
 
     def decided(self, entry: Entry) -> str:
         """What decided the part of a video, for a message."""
@@ -91,18 +85,15 @@ class Layout:
     def tables(self) -> Mapping[Path, tuple[Mapping[str, object], str]]:
         """Tables whose rows may be of videos that are not there: {file: ({name: row}, what a row
         is)}."""
-        return self.rules.tables() if self.rules else {}
+        return self.rules.tables()
 
     def truth(self, entry: Entry, units: int) -> Truth:
         """Ground truth of a test video of N units."""
-        if self.rules:
-            return self.rules.truth(entry.name, units)
-        return Truth(units * SNIPPET, EMPTY, ())
+        return self.rules.truth(entry.name, units)
 
     def stated(self, entry: Entry) -> Stated:
         """What the annotation files say of a video's length and spans, before anything is cut."""
-        test = self.rules and entry.split == "test"
-        return self.rules.stated(entry.name) if test else Stated()
+        return self.rules.stated(entry.name) if entry.split == "test" else Stated()
 
     def rate(self, entry: Entry) -> float:
         """Frames a second of a video; 0.0 where unknown."""
@@ -120,7 +111,7 @@ class Layout:
 
     def annotation_files(self) -> list[Path]:
         """Files the ground truth is built from."""
-        return list(self.rules.files) if self.rules else []
+        return list(self.rules.files)
 
     def headers(self, entry: Entry, modality: str) -> list[tuple[Path, arrays.Header]]:
         """Headers of a modality's files."""
@@ -154,19 +145,12 @@ class Layout:
         if split not in self._surveys:
             entries, problems = self._scan(split)
             others = self._others(split)
-            first, last = parts.split_problems(self, entries, others), []
+            problems = [*parts.split_problems(self, entries, others), *problems]
             if split == "train" or not others:  # once is enough
-                last = parts.table_problems(self, [*entries, *others])
-            if split == "train":
-                last += parts.suffix_problems(
-                    self,
-                    [*entries, *others],
-                    self.root.is_dir() and find_files(self.root, "") or [],
-                )
-            self._surveys[split] = (
-                entries,
-                [*(Problem(*p) for p in first), *problems, *(Problem(*p) for p in last)],
-            )
+                problems += parts.table_problems(self, [*entries, *others])
+            if split == "train" and self.root.is_dir():
+                problems += parts.suffix_problems(self, [*entries, *others])
+            self._surveys[split] = entries, problems
         return self._surveys[split]
 
     def _scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
@@ -182,10 +166,6 @@ class Layout:
         except DataError:
             return []
 
-    def passed_over(self) -> list[str]:
-        """A line for each kind of thing that was found and is left out, with its first names."""
-        return parts.passed_over(self)
-
     def keep(self, split: str, entries: list[Entry], problems: list[Problem]) -> None:
         """Sets what `survey` gives."""
         self._surveys[split] = entries, problems
@@ -197,18 +177,14 @@ class Layout:
         errors = [p for p in problems if p.error]
         if errors:
             first = [p for p in errors if p.kind == errors[0].kind]
-            rest = (
-                f"; {len(errors) - len(first)} further errors of other kinds"
-                if len(first) < len(errors)
-                else ""
-            )
-            what = (
-                f"{len(first)} x {errors[0].kind}: {some(p.where for p in first)}:"
-                f" {errors[0].detail}"
-            )
-            command = f"python -m gfvad.prepare --dataset={self.kind} --source={self.root} --check"
+            further, names = len(errors) - len(first), some(p.where for p in first)
+            rest = f"; {further} further errors of other kinds" if further else ""
+            command = f"gfvad prepare --dataset={self.kind} --source={self.root} --check"
             hint = "" if self.kind == "input" else f". `{command}` lists all"
-            raise DataError(f"{self.root} ({split}): {what}{rest}{hint}")
+            raise DataError(
+                f"{self.root} ({split}): {len(first)} x {errors[0].kind}: {names}:"
+                f" {errors[0].detail}{rest}{hint}"
+            )
         return entries
 
     @property
@@ -216,9 +192,8 @@ class Layout:
         """{modality: D}; the order of the config."""
         if self._modalities is None:
             widths = {m: self.dims.get(m) or self._first_dim(m) for m in self.on_disk}
-            self._modalities = {
-                m: widths[m] if m in self.on_disk else self.text.encoder.width for m in self.asked
-            }
+            widths |= {"text": self.text.encoder.width} if self.text else {}
+            self._modalities = {m: widths[m] for m in self.asked}
         return self._modalities
 
     def _first_dim(self, modality: str) -> int:
@@ -246,33 +221,24 @@ class Layout:
                 self._note(f"{m} absent, zeros in its place", entry)
                 features[m] = np.zeros((1, units, self.modalities[m]), np.float32)
         if self.text:
-            features["text"] = self._text_features(entry, units)
-        num_frames, spans, span_classes = self.checked_truth(entry, units)
-        return Video(
-            entry.name,
-            entry.split,
-            {m: features[m] for m in self.asked},
-            entry.label,
-            entry.classes,
-            num_frames,
-            spans,
-            span_classes,
-            self.unit_frames,
-            self.rate(entry),
-        )
+            if not self.text.ready:
+                self.text.embed_all([e.name for split in SPLITS for e in self.survey(split)[0]])
+            if self.text.get(entry.name) is None:
+                self._note("without captions, text zeros", entry)
+            features["text"] = self.text.features(entry.name, units, self.unit_frames, self.fps)
+        return self.checked(entry, units)._replace(features={m: features[m] for m in self.asked})
 
-    def checked_truth(self, entry: Entry, units: int) -> Truth:
-        """`truth` of a test video, the length of a training one, of N units. Raises DataError
-        where it cannot be (`data/truth_audit.py`)."""
-        truth = (
-            self.truth(entry, units)
-            if entry.split == "test"
-            else Truth(self.train_frames(entry, units), EMPTY, ())
-        )
-        truth_audit.check_truth(
-            entry.name, entry.label, entry.split, units, truth, self.stated(entry), self.unit_frames
-        )
-        return truth
+    def checked(self, entry: Entry, units: int) -> Video:
+        """A video of N units without its features: `truth` of a test video, the length of a
+        training one. Raises DataError where it cannot be (`data/truth_audit.py`)."""
+        truth = Truth(self.train_frames(entry, units), EMPTY, ())
+        if entry.split == "test":
+            truth = self.truth(entry, units)
+        name, split, label, classes, *_ = entry
+        of_units = self.unit_frames, self.rate(entry)
+        video = Video(name, split, {}, label, classes, *truth, *of_units)
+        truth_audit.check_truth(video, units, self.stated(entry))
+        return video
 
     @property
     def notes(self) -> collections.Counter:
@@ -310,10 +276,3 @@ class Layout:
                 "give config.data.captions (or --captions), a JSON below this folder"
             )
         return CaptionText(path, self.cfg)
-
-    def _text_features(self, entry: Entry, units: int) -> np.ndarray:
-        if not self.text.ready:
-            self.text.embed_all([e.name for split in SPLITS for e in self.survey(split)[0]])
-        if self.text.get(entry.name) is None:
-            self._note("without captions, text zeros", entry)
-        return self.text.features(entry.name, units, self.unit_frames, self.fps)

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.base.names import some as some
 from gfvad.base.types import DataError
-from gfvad.data.ground_truth import Truth
-from gfvad.data.truth_audit import MAX_GAP as MAX_GAP
+from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.data.truth_audit import Stated
 
 SPLITS = ("train", "test")
+Label = tuple[int, tuple[str, ...]]  # (1 abnormal or 0 normal, classes)
 
 
 class Entry(NamedTuple):
@@ -63,22 +62,27 @@ def find_files(root: Path, suffix: str = ".npy", below: bool = True) -> list[Pat
 
 class Rules:
     """What the names and annotation files of a published set say, apart from where its features
-    lie: label, split, ground truth of frames."""
+    lie: label, split, ground truth of frames. By itself it is of no set, and says nothing."""
 
     dataset: str
     pattern: re.Pattern[str]  # of its videos' names
-    fps: float
-    files: Sequence[Path]  # annotation files
+    fps = 0.0
+    files: Sequence[Path] = ()  # annotation files
     path: Path  # the first of them
     ground_truth: str  # which one, in words
+    split_rule = ""  # what decides the parts, in words; '' where names do not say
 
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+    def label(self, name: str) -> Label | None:
         """(label, classes) of a video; None for a name that is none of the set."""
-        raise NotImplementedError
+        return None
 
     def split(self, name: str) -> str | None:
         """'train' or 'test'; None where names do not say."""
         return None
+
+    def decided(self, name: str) -> str:
+        """What decided the part of a video; '' where names do not say."""
+        return self.split_rule
 
     def claims(self, name: str) -> dict[str, str]:
         """What files and name say of a video's part: {what says it: part}."""
@@ -92,18 +96,22 @@ class Rules:
         """Why the number of training videos cannot be, or ''."""
         return ""
 
-    def test_names(self) -> Collection[str] | None:
-        """Test videos that must exist; None where nothing says."""
-        return None
+    def test_names(self) -> Collection[str]:
+        """Test videos that must exist."""
+        return ()
 
     def covers(self, name: str) -> str:
         """Why a test video has no ground truth, or ''."""
-        raise NotImplementedError
+        return ""
+
+    def uncovered(self, names: Iterable[str]) -> list[Problem]:
+        """An error for each test video without ground truth."""
+        return [Problem("annotation", True, n, why) for n in names if (why := self.covers(n))]
 
     def stated(self, name: str) -> Stated:
         """What the annotation says of a test video's length and spans."""
-        raise NotImplementedError
+        return Stated()
 
     def truth(self, name: str, units: int) -> Truth:
         """Ground truth of a test video of N units."""
-        raise NotImplementedError
+        return Truth(units * SNIPPET, EMPTY, ())

@@ -5,7 +5,7 @@ training sets of one's own and for scoring.
           lengths [V] true units, where rows are padded
 folder    NAME.npy [T, D] or [T, C, D]; NAME__k.npy are crops; several modalities lie in sub-folders
           of their names (MODALITY/NAME.npy without any further meaning of a name, where a
-          manifest.json says that `gfvad.extract` wrote it). The suffixes and
+          manifest.json says that `gfvad extract` wrote it). The suffixes and
           folders of the published sets are understood too: NAME__vggish.npy is audio, NAME_emb.npy
           text, NAME_i3d.npy the one that no other mark claims; RGB, RGBTest, Flow, FlowTest
 """
@@ -39,7 +39,7 @@ FOLDERS = {
     "audio": "audio",
 }
 SUFFIXES = ((re.compile(r"(.+)__vggish"), "audio"), (re.compile(r"(.+)_emb"), "text"))
-EXTRACTED = "gfvad.features"  # `kind` in the manifest.json of `gfvad.extract`
+EXTRACTED = "gfvad.features"  # `kind` in the manifest.json of `gfvad extract`
 UNITS = "units"  # stands in for a modality whose values are not wanted
 CROP = re.compile(r"(.+)__(\d+)")
 
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     row: int
 
 
-def describe(
+def place_of(
     path: Path, root: Path, asked: Sequence[str], rest: Sequence[str]
 ) -> tuple[str, str, int]:
     """(modality, video, crop) of a .npy file; modality '' where the file is of one that is not
@@ -79,7 +79,7 @@ def describe(
 
 
 def extracted(root: Path) -> bool:
-    """Whether a folder was written by `gfvad.extract`. Raises DataError where its manifest is
+    """Whether a folder was written by `gfvad extract`. Raises DataError where its manifest is
     damaged."""
     path = root / "manifest.json"
     try:
@@ -142,9 +142,9 @@ class Loose(Layout):
             raise DataError(
                 f"{path}: {path.suffix or 'no suffix'}; expected .npz, .npy or a folder of them"
             )
-        return self._gather_npy(
-            [path] if path.is_file() else find_files(path), path.parent if path.is_file() else path
-        )
+        if path.is_file():
+            return self._gather_npy([path], path.parent)
+        return self._gather_npy(find_files(path), path)
 
     def _gather_npy(self, paths: list[Path], root: Path) -> tuple[dict[str, Found], list[Problem]]:
         if not paths:
@@ -154,31 +154,29 @@ class Loose(Layout):
             )
         if extracted(root):
             return self._gather_extracted(paths, root)
-        marked = {
-            m
-            for pattern, m in SUFFIXES
-            if any(pattern.fullmatch(canonical(without_npy(p.name))) for p in paths)
-        }
+        stems = [canonical(without_npy(p.name)) for p in paths]
+        marked = {m for pattern, m in SUFFIXES if any(map(pattern.fullmatch, stems))}
         folders = {part.lower() for p in paths for part in p.relative_to(root).parts[:-1]}
-        rest = self.unmarked(
-            [m for m in self.counted if m not in marked and m.lower() not in folders], paths, root
-        )
+        unmarked = [m for m in self.counted if m not in marked and m.lower() not in folders]
+        rest = self.unmarked(unmarked, paths, root)
         grouped: dict[str, list] = {m: [] for m in self.counted}
         for path in paths:
-            modality, name, crop = describe(path, root, self.counted, rest)
+            modality, name, crop = place_of(path, root, self.counted, rest)
             if modality:
                 grouped[modality].append((name, crop, path))
-        if not all(grouped.values()):
-            self.lacking(
-                [m for m, files in grouped.items() if not files],
-                root,
-                f"found {some(p.name for p in paths)}",
-            )
-            grouped = {m: files for m, files in grouped.items() if files}
+        if lacks := [m for m, files in grouped.items() if not files]:
+            self.lacking(lacks, root, f"found {some(p.name for p in paths)}")
         tables, problems = {}, []
         for modality, files in grouped.items():
-            tables[modality], wrong = group_crops(files)
-            problems += wrong
+            if files:
+                tables[modality], wrong = group_crops(files)
+                problems += wrong
+        return self._paired(root, tables, problems)
+
+    def _paired(
+        self, root: Path, tables: dict[str, dict[str, tuple[Path, ...]]], problems: list[Problem]
+    ) -> tuple[dict[str, Found], list[Problem]]:
+        """Videos of {modality: {video: files}}, and what some modality lacks."""
         names = sorted(set().union(*tables.values()))
         videos = {name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names}
         return videos, problems + missing_files(root.name, tables, self.optional)
@@ -188,22 +186,12 @@ class Loose(Layout):
     ) -> tuple[dict[str, Found], list[Problem]]:
         """MODALITY/NAME.npy: names may end like a crop or a mark of another set, so they are
         taken as they are."""
-        of = (
-            {UNITS: paths}
-            if self.counted == (UNITS,)
-            else {m: [p for p in paths if p.parent == root / m] for m in self.counted}
-        )
+        every = self.counted == (UNITS,)
+        of = {m: [p for p in paths if every or p.parent == root / m] for m in self.counted}
         if lacks := [m for m, files in of.items() if not files]:
             self.lacking(lacks, root, f"found {some({p.parent.name for p in paths})}")
-        tables = {
-            m: {canonical(without_npy(p.name)): (p,) for p in files}
-            for m, files in of.items()
-            if files
-        }
-        names = sorted(set().union(*tables.values()))
-        return {
-            name: Found({m: tables[m].get(name, ()) for m in tables}, -1) for name in names
-        }, missing_files(root.name, tables, self.optional)
+        named = lambda files: {canonical(without_npy(p.name)): (p,) for p in files}
+        return self._paired(root, {m: named(files) for m, files in of.items() if files}, [])
 
     def unmarked(self, rest: list[str], paths: Sequence[Path], root: Path) -> list[str]:
         """Of the modalities that no suffix or folder marks, those that files without a mark may
@@ -229,36 +217,26 @@ class Loose(Layout):
     def _gather_npz(self, path: Path) -> dict[str, Found]:
         npz = self.container(path)
         names, held = npz.names(), self.held(npz)
-        for m in held:
-            header = npz.require(self._key(npz, m), 3)
-            if (
-                header.shape[0] != len(names)
-                or 0 in header.shape
-                or not arrays.is_float(header.dtype)
-            ):
+        for key in (self._key(npz, m) for m in held):
+            header = npz.require(key, 3)
+            usable = arrays.is_float(header.dtype) and 0 not in header.shape
+            if header.shape[0] != len(names) or not usable:
                 raise DataError(
-                    f"{path}:{self._key(npz, m)}: shape {header.shape} of {header.dtype}; "
+                    f"{path}:{key}: shape {header.shape} of {header.dtype}; "
                     f"expected floats [{len(names)} names, units, features]"
                 )
         if "lengths" in npz.headers:
-            lengths, most = (
-                npz.array("lengths"),
-                min(npz.headers[self._key(npz, m)].shape[1] for m in held),
-            )
-            if (
-                lengths.shape != (len(names),)
-                or lengths.dtype.kind not in "iu"
-                or (lengths < 1).any()
-                or (lengths > most).any()
-            ):
+            lengths = npz.array("lengths")
+            most = min(npz.headers[self._key(npz, m)].shape[1] for m in held)
+            whole = lengths.shape == (len(names),) and lengths.dtype.kind in "iu"
+            if not whole or (lengths < 1).any() or (lengths > most).any():
                 raise DataError(
                     f"{path}:lengths: shape {lengths.shape} of {lengths.dtype}; "
                     f"expected {len(names)} whole numbers from 1 to {most}"
                 )
-        for key in (k for k in ("label", "split") if k in npz.headers):
-            check_table(
-                npz.array(key), len(names), f"{path}:{key}", (0, 1) if key == "label" else SPLITS
-            )
+        for key, allowed in (("label", (0, 1)), ("split", SPLITS)):
+            if key in npz.headers:
+                check_table(npz.array(key), len(names), f"{path}:{key}", allowed)
         files = {m: (path,) if m in held else () for m in self.counted}
         return {canonical(name): Found(files, row) for row, name in enumerate(names)}
 
@@ -274,10 +252,10 @@ class Loose(Layout):
         path = entry.files[modality][0]
         npz = self.container(path)
         header = npz.headers[self._key(npz, modality)]
-        units = (
-            int(npz.array("lengths")[entry.row]) if "lengths" in npz.headers else header.shape[1]
-        )
-        return [(path, header._replace(shape=(units, header.shape[2])))]
+        _, units, width = header.shape
+        if "lengths" in npz.headers:
+            units = int(npz.array("lengths")[entry.row])
+        return [(path, header._replace(shape=(units, width)))]
 
     def read(self, entry: Entry, modality: str) -> np.ndarray:
         if entry.row < 0:
@@ -294,7 +272,7 @@ class Loose(Layout):
         return arrays.to_features(array)[None]
 
     def _first_dim(self, modality: str) -> int:
-        for entry in (e for split in ("train", "test") for e in self.survey(split)[0]):
+        for entry in (e for split in SPLITS for e in self.survey(split)[0]):
             if entry.row >= 0 and entry.files.get(modality):
                 return self.headers(entry, modality)[0][1].shape[-1]
         return super()._first_dim(modality)

@@ -63,12 +63,14 @@ class Frames(Layout):
 
     def part(self, part: str) -> SnippetFeatures:
         """Features of one part of the folder. Nothing is computed before a video is read."""
+        from gfvad.data.frames.cache import Cache
         from gfvad.data.frames.snippet_store import SnippetFeatures
 
         if part not in self._parts:
             text = self.descriptions(part) if "text" in self.asked else None
+            cache = Cache(cache_folder(self.cfg))
             self._parts[part] = SnippetFeatures(
-                self.folder, part, cache_folder(self.cfg), text, self.cfg.text_encoder
+                self.folder, part, cache, text, self.cfg.text_encoder
             )
         return self._parts[part]
 
@@ -77,14 +79,8 @@ class Frames(Layout):
 
     def entry(self, name: str, split: str, label: int) -> Entry:
         """Entry of a video; every modality comes from its frames."""
-        return Entry(
-            name,
-            split,
-            label,
-            (),
-            {m: self.video(name).sources() for m in self.on_disk},
-            self.places[name][1],
-        )
+        files = {m: self.video(name).sources() for m in self.on_disk}
+        return Entry(name, split, label, (), files, self.places[name][1])
 
     def frames(self, name: str) -> int:
         """Frames T of a video on disk."""
@@ -93,15 +89,9 @@ class Frames(Layout):
         return frame_count(self.video(name))
 
     def headers(self, entry: Entry, modality: str) -> list[tuple[Path, arrays.Header]]:
-        from gfvad.data.frames.snippet_store import width
-
-        shape = (-(-self.frames(entry.name) // SNIPPET), width(modality, self.cfg.text_encoder))
-        return [
-            (
-                self.video(entry.name).path,
-                arrays.Header(shape, np.dtype(np.float32), False, 0, 4 * shape[0] * shape[1]),
-            )
-        ]
+        shape = (-(-self.frames(entry.name) // SNIPPET), self._first_dim(modality))
+        header = arrays.Header(shape, np.dtype(np.float32), False, 0, 4 * shape[0] * shape[1])
+        return [(self.video(entry.name).path, header)]
 
     def _first_dim(self, modality: str) -> int:
         from gfvad.data.frames.snippet_store import width
@@ -119,24 +109,15 @@ class Frames(Layout):
         """Hash of the choices, the frames (names, sizes, times), the descriptions and the
         annotation (content)."""
         encoder = self.cfg.text_encoder if "text" in self.asked else ""
-        lines = [
-            self.kind,
-            self.name,
-            *self.asked,
-            f"version {VERSION}",
-            encoder,
-            str(self.unit_frames),
-        ]
+        lines = [self.kind, self.name, *self.asked, f"version {VERSION}", encoder]
+        lines.append(str(self.unit_frames))
         parts = dict.fromkeys(part for part, _ in self.places.values())
         lines += [videos_lib.fingerprint(self.folder.videos(part)) for part in parts]
         texts = [self.descriptions(part) for part in parts] if "text" in self.asked else []
-        for path in [*self.annotation_files(), *texts]:
+        for path in filter(None, [*self.annotation_files(), *texts]):
             lines.append(f"{path.name} {file_hash(path)}")
-        lines += [
-            f"{split} {entry.name} {entry.label}"
-            for split in SPLITS
-            for entry in self.entries(split)
-        ]
+        for split in SPLITS:
+            lines += [f"{split} {entry.name} {entry.label}" for entry in self.entries(split)]
         return lines_hash(lines)
 
 
@@ -155,9 +136,7 @@ class FrameInputs(Frames):
 
     def open(self) -> None:
         super().open()
-        self.places = {
-            video.name: ("test", i) for i, video in enumerate(self.folder.videos("test"))
-        }
+        self.places = {v.name: ("test", i) for i, v in enumerate(self.folder.videos("test"))}
 
     def descriptions(self, part: str) -> Path:
         path = Path(self.cfg.captions) if self.cfg.captions else None

@@ -6,7 +6,7 @@ labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes
           the arrays label and split in an .npz
 frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded,
           a line a span; every unit is 16 frames; frame_counts.txt `name@frames` where T is not 16 a
-          unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad.extract`): frame
+          unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad extract`): frame
           rates
 """
 
@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gfvad.base.files import present
+from gfvad.base.files import present, read_table
 from gfvad.base.names import Names, near
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, find_files
-from gfvad.data.features.layouts.feature_files import Found, Loose, describe, extracted
+from gfvad.data.features.layouts.feature_files import Found, Loose, extracted, place_of
 from gfvad.data.features.layouts.grouping import HINTS
 from gfvad.data.features.layouts.parts import part_of_name
-from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
+from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.truth_audit import Stated
 
 LABELS, SPANS, COUNTS, TIMES = "labels.csv", "spans.csv", "frame_counts.txt", "units.csv"
@@ -41,22 +41,15 @@ class Generic(Loose):
     def open(self) -> None:
         super().open()
         self._said: dict[str, dict[str, str]] = {}  # video -> {what says of which part it is: part}
-        spans, counts = self.folder / SPANS, self.folder / COUNTS
-        self.spans = annotations.parse_spans_csv(spans) if present(spans, "spans") else Names(SPANS)
-        self.counts = (
-            annotations.parse_frame_counts(counts) if present(counts, "lengths") else Names(COUNTS)
+        table = lambda file, what, parse: (
+            parse(self.folder / file) if present(self.folder / file, what) else Names(file)
         )
-        times = self.folder / TIMES
-        self.rates, self.timed = (
-            self._read_rates(times)
-            if present(times, "seconds of units")
-            else (Names(TIMES), Names(TIMES))
+        self.spans = table(SPANS, "spans", annotations.parse_spans_csv)
+        self.counts = table(COUNTS, "lengths", annotations.parse_frame_counts)
+        self.rates, self.timed = self._rates(
+            table(TIMES, "seconds of units", annotations.parse_units)
         )
-        self.rows = (
-            self._read_labels(self.folder / LABELS)
-            if present(self.folder / LABELS, "labels")
-            else Names(LABELS)
-        )
+        self.rows = table(LABELS, "labels", self._read_labels)
         if self.counts:
             self.ground_truth = f"{SPANS}, lengths of {COUNTS}"
 
@@ -64,17 +57,17 @@ class Generic(Loose):
         return [p for p in (self.folder / f for f in (LABELS, SPANS, COUNTS, TIMES)) if p.is_file()]
 
     @staticmethod
-    def _read_rates(path: Path) -> tuple[Names, Names]:
+    def _rates(units: Names) -> tuple[Names, Names]:
         """({name: mean frames a second, 0.0 where unknown}, {name: lines}), from the start of a
         video's first unit to the end of its last whole one."""
-        units, rates, lines = annotations.parse_units(path), Names(path.name), Names(path.name)
+        rates, lines = Names(TIMES), Names(TIMES)
         # the last unit may hold fewer than 16 frames: up to its start
         for name, times in units.items():
             first, last = times[0][0], times[-1][0] if len(times) > 1 else times[0][1]
             whole = SNIPPET * max(len(times) - 1, 1)
             rate = whole / (last - first) if last > first else 0.0
-            rates.add(str(path), units.spelt(name), rate)
-            lines.add(str(path), units.spelt(name), len(times))
+            rates.add(TIMES, units.spelt(name), rate)
+            lines.add(TIMES, units.spelt(name), len(times))
         return rates, lines
 
     def rate(self, entry: Entry) -> float:
@@ -84,7 +77,7 @@ class Generic(Loose):
     def _read_labels(path: Path) -> Names:
         """{name: (label, split, classes)}."""
         table = Names(path.name)
-        for where, row in annotations.read_csv(path, ("name", "label"), ("split", "class")):
+        for where, row in read_table(path, ("name", "label"), ("split", "class")):
             if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS):
                 raise DataError(
                     f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; "
@@ -98,21 +91,14 @@ class Generic(Loose):
         without = Names(LABELS)  # of rows with a split a video that is not there is an error
         for name in (name for name, row in self.rows.items() if not row[1]):
             without.add(LABELS, self.rows.spelt(name), self.rows[name])
-        tables = {
-            LABELS: (without, "rows"),
-            SPANS: (self.spans, "names"),
-            COUNTS: (self.counts, "frame counts"),
-            TIMES: (self.rates, "names"),
-        }
-        return {self.folder / file: found for file, found in tables.items() if found[0]}
+        tables = (without, "rows"), (self.spans, "names"), (self.counts, "frame counts")
+        files = zip((LABELS, SPANS, COUNTS, TIMES), (*tables, (self.rates, "names")))
+        return {self.folder / file: found for file, found in files if found[0]}
 
     def claims(self, entry: Entry) -> dict[str, str]:
         said = self._said.get(entry.name, {})
-        named = (
-            {}
-            if self._written(said) or part_of_name(entry.name) != "test"
-            else {"its name": "test"}
-        )
+        called = part_of_name(entry.name) == "test" and not self._written(said)
+        named = {"its name": "test"} if called else {}
         return {**super().claims(entry), **said, **named, **self._elsewhere.get(entry.name, {})}
 
     @functools.cached_property
@@ -120,12 +106,10 @@ class Generic(Loose):
         """{video: {what says of which part it is: part}} by files of modalities that are not
         asked for, in the folders of parts."""
         found: dict[str, dict[str, str]] = {}
-        for part, paths in self._sources().items():
-            for folder in (
-                path for path in paths if part and path.is_dir() and not extracted(path)
-            ):
+        for part, folder in ((p, path) for p, paths in self._sources().items() for path in paths):
+            if part and folder.is_dir() and not extracted(folder):
                 for path in find_files(folder):
-                    name = describe(path, folder, (), ())[1]
+                    name = place_of(path, folder, (), ())[1]
                     found.setdefault(name, {})[f"folder {folder.name!r}"] = part
         return {name: said for name, said in found.items() if len(said) > 1}
 
@@ -155,27 +139,20 @@ class Generic(Loose):
         """Part -> its folder or files; '' where the part is written in labels or arrays."""
         if self.root.is_file():
             return {"": [self.root]}
-        named = {
-            s: [
-                p
-                for p in sorted(self.root.glob(f"{s}*"))
-                if p.suffix.lower() == ".npz" or (p.is_dir() and p.name == s)
-            ]
-            for s in SPLITS
-        }
-        if any(named.values()):
-            return {split: paths for split, paths in named.items() if paths}
-        return {"": find_files(self.root, ".npz", below=False) or [self.root]}
+        named: dict[str, list[Path]] = {}
+        for split in SPLITS:
+            for path in sorted(self.root.glob(f"{split}*")):
+                if path.suffix.lower() == ".npz" or (path.is_dir() and path.name == split):
+                    named.setdefault(split, []).append(path)
+        return named or {"": find_files(self.root, ".npz", below=False) or [self.root]}
 
     def _of_npz(self, found: Found, key: str):
         """A video's entry of an array of its container; None where there is none."""
-        path = next((files[0] for files in found.files.values()), None) if found.row >= 0 else None
-        npz = self.container(path) if path else None
-        return (
-            npz.array(key)[found.row]
-            if npz and key in npz.headers and npz.require(key, 1)
-            else None
-        )
+        if found.row < 0:
+            return None
+        npz = self.container(next(iter(found.files.values()))[0])
+        held = key in npz.headers and npz.require(key, 1)
+        return npz.array(key)[found.row] if held else None
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
         entries, problems, seen, everywhere = [], [], {}, {}
@@ -204,94 +181,57 @@ class Generic(Loose):
                     elif own == split:
                         self._said[name] = {**self._said.get(name, {}), **said}
                         seen[name] = path
-                        entries.append(
-                            Entry(
-                                name,
-                                split,
-                                -1 if label is None else int(label),
-                                classes,
-                                found.files,
-                                found.row,
-                            )
-                        )
-                        if (
-                            split == "train"
-                            and part_of_name(name) == "test"
-                            and self._written(said)
-                        ):
+                        label = -1 if label is None else int(label)
+                        entries.append(Entry(name, split, label, classes, *found))
+                        called = split == "train" and part_of_name(name) == "test"
+                        if called and self._written(said):
                             detail = f"called so, but for training by {next(iter(said))}"
                             problems.append(Problem("split", False, name, detail))
                     everywhere.setdefault(name, path)
         lost = [name for name, row in self.rows.items() if row[1] == split and name not in seen]
         free = [name for name in everywhere if name not in self.rows]
         for i, name in enumerate(lost):
-            hint = near(name, free) if i < HINTS else ""
-            detail = (
-                f"its features are in {everywhere[name]}"
-                if name in everywhere
-                else f"without features{hint}"
-            )
+            detail = f"without features{near(name, free) if i < HINTS else ''}"
+            if name in everywhere:
+                detail = f"its features are in {everywhere[name]}"
             detail = f"for {split} by its row in {LABELS}, but {detail}"
             problems.append(Problem("missing", True, self.rows.spelt(name), detail))
-        return entries, [
-            *problems,
-            *self._foreign(split),
-            *(p for e in entries for p in self._label_problems(e)),
-        ]
+        problems += self._foreign(split)
+        for entry in entries:
+            if wrong := self._wrong_label(entry):
+                problems.append(Problem("annotation", True, entry.name, wrong))
+        return entries, problems
 
     def _foreign(self, split: str) -> list[Problem]:
         """Files beside the folders train and test, which nothing reads."""
-        folders = [
-            path
-            for part, paths in self._sources().items()
-            if part
-            for path in paths
-            if path.is_dir()
-        ]
-        files = find_files(self.root) if split == "train" and folders else []
-        beside = [
-            path for path in files if not any(path.is_relative_to(folder) for folder in folders)
-        ]
+        sources = [(part, path) for part, paths in self._sources().items() for path in paths]
+        folders = [path for part, path in sources if part and path.is_dir()]
+        detail = "in no folder train or test; left out"
         return [
-            Problem("foreign", False, str(path), "in no folder train or test; left out")
-            for path in beside
+            Problem("foreign", False, str(path), detail)
+            for path in (find_files(self.root) if split == "train" and folders else ())
+            if not any(path.is_relative_to(folder) for folder in folders)
         ]
 
-    def _label_problems(self, entry: Entry) -> list[Problem]:
+    def _wrong_label(self, entry: Entry) -> str:
+        """What is wrong with a video's label beside the tables; '' for nothing."""
+        test, spans = entry.split == "test", entry.name in self.spans
         if entry.label not in (0, 1):
-            return [
-                Problem(
-                    "annotation",
-                    True,
-                    entry.name,
-                    f"label {entry.label}; expected 0 or 1 in {LABELS} or the array label",
-                )
-            ]
-        if entry.split == "test" and bool(entry.label) != (entry.name in self.spans):
-            return [
-                Problem(
-                    "annotation",
-                    True,
-                    entry.name,
-                    f"label {entry.label} and {'no' if entry.label else 'a'} span in {SPANS}",
-                )
-            ]
-        if entry.label == 0 and entry.name in self.spans:
-            return [Problem("annotation", True, entry.name, f"label 0 and a span in {SPANS}")]
-        if self.counts and entry.split == "test" and entry.name not in self.counts:
-            return [Problem("annotation", True, entry.name, f"no line in {COUNTS}")]
-        return []
+            return f"label {entry.label}; expected 0 or 1 in {LABELS} or the array label"
+        if (test or not entry.label) and entry.label != spans:
+            return f"label {entry.label} and {'no' if entry.label else 'a'} span in {SPANS}"
+        lacks = test and self.counts and entry.name not in self.counts
+        return f"no line in {COUNTS}" if lacks else ""
 
     def stated(self, entry: Entry) -> Stated:
-        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64).reshape(
-            -1, 2
-        )
-        files = {"frames_source": COUNTS, "spans_source": SPANS, "rows_source": TIMES}
+        spans = np.array([span[:2] for span in self.spans.get(entry.name, [])], np.int64)
         return Stated(
             self.counts.get(entry.name),
-            spans,
-            rows=self.timed.get(entry.name),
-            **{key: str(self.folder / f) for key, f in files.items()},
+            spans.reshape(-1, 2),
+            str(self.folder / COUNTS),
+            str(self.folder / SPANS),
+            self.timed.get(entry.name),
+            str(self.folder / TIMES),
         )
 
     def truth(self, entry: Entry, units: int) -> Truth:
@@ -304,8 +244,5 @@ class Generic(Loose):
                 f" expected spans inside the video ({units} rows of 16 frames, or {COUNTS})"
             )
         kept = [(start, min(end, frames), cls) for start, end, cls in spans if start < frames]
-        return Truth(
-            frames,
-            np.array([k[:2] for k in kept], np.int64).reshape(-1, 2) if kept else EMPTY,
-            tuple(k[2] for k in kept),
-        )
+        cut = np.array([k[:2] for k in kept], np.int64).reshape(-1, 2)
+        return Truth(frames, cut, tuple(k[2] for k in kept))

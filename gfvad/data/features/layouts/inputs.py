@@ -18,7 +18,7 @@ from gfvad.data.captions import CaptionText, captions_path
 from gfvad.data.features.layouts import arrays
 from gfvad.data.features.layouts import rules as rules_lib
 from gfvad.data.features.layouts.entries import Entry, Problem, find_files
-from gfvad.data.features.layouts.feature_files import Found, Loose, describe
+from gfvad.data.features.layouts.feature_files import Found, Loose, place_of
 from gfvad.data.features.layouts.ucf_logits import FPS as LOGITS_FPS
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 
@@ -64,14 +64,10 @@ class Inputs(Loose):
         self._see_what_is_missing(videos)
         if not videos and self.text:
             videos = {name: Found({}, -1) for name in self.text.captions}
-        rules = {
-            next((r for r in rules_lib.ALL if r.pattern.fullmatch(name)), None) for name in videos
-        }
-        if len(rules) == 1 and None not in rules:
-            self.fps = rules.pop().fps
-        return [
-            Entry(name, "test", -1, (), found.files, found.row) for name, found in videos.items()
-        ], problems
+        rules = {rules_lib.rules_of(name) for name in videos}
+        if len(rules) == 1 and (kind := rules.pop()):
+            self.fps = kind.fps
+        return [Entry(name, "test", -1, (), *found) for name, found in videos.items()], problems
 
     # ---- what is not there
 
@@ -99,24 +95,17 @@ class Inputs(Loose):
 
     def _see_what_is_missing(self, videos: Mapping[str, Found]) -> None:
         """Modalities that no container of the input has."""
-        empty = [
-            m
-            for m in self.on_disk
-            if videos and not any(found.files.get(m) for found in videos.values())
-        ]
+        held = {m for found in videos.values() for m, files in found.files.items() if files}
+        empty = [m for m in self.on_disk if videos and m not in held]
         self.missing |= {m: f"an array {m!r} in {self.root}" for m in empty}
         self.on_disk = tuple(m for m in self.on_disk if m not in empty)
 
     def _open_text(self) -> CaptionText | None:
-        lacks = (
-            "text" in self.asked
-            and not self.text_on_disk()
-            and captions_path(self.cfg, self.root) is None
-        )
-        if lacks and self._may_lack(("text",)):
+        sought = "text" in self.asked and not self.text_on_disk()
+        if sought and captions_path(self.cfg, self.root) is None and self._may_lack(("text",)):
+            captions = self.folder / "captions.json"
             self.missing["text"] = (
-                f"timed sentences in {self.folder / 'captions.json'} (or --captions=FILE) and files"
-                " NAME_emb.npy"
+                f"timed sentences in {captions} (or --captions=FILE) and files NAME_emb.npy"
             )
             return None
         return super()._open_text()
@@ -138,11 +127,9 @@ class Inputs(Loose):
         ]
         of = len(self.entries("test"))
         for m, names in self.gaps.items():
-            looked = (
-                f"sentences in {self.text.path}"
-                if m == "text" and self.text
-                else f"their files in {self.root}"
-            )
+            looked = f"their files in {self.root}"
+            if m == "text" and self.text:
+                looked = f"sentences in {self.text.path}"
             lines.append(
                 f"no {m} in {len(names)} of {of} videos ({some(names)}): looked for {looked}; their"
                 " scores are made without it"
@@ -155,14 +142,14 @@ class Inputs(Loose):
         have another width than the model's."""
         if self._modalities is None:
             self.survey("test")  # finds out what is missing
-            known = {m: self._first_dim(m) for m in self.on_disk} | (
-                {"text": self.text.encoder.width} if self.text else {}
-            )
-            for m in (m for m in known if self.widths.get(m, known[m]) != known[m]):
-                raise DataError(
-                    f"{self.root}: {known[m]} features of {m}; expected {self.widths[m]}, as the"
-                    " model was trained on"
-                )
+            known = {m: self._first_dim(m) for m in self.on_disk}
+            known |= {"text": self.text.encoder.width} if self.text else {}
+            for m, width in known.items():
+                if self.widths.get(m, width) != width:
+                    raise DataError(
+                        f"{self.root}: {width} features of {m}; expected {self.widths[m]}, as the"
+                        " model was trained on"
+                    )
             self._modalities = {m: known.get(m) or self.widths[m] for m in self.asked}
         return self._modalities
 
@@ -186,21 +173,20 @@ class Inputs(Loose):
                 f"{self.root}: sentences of {entry.name} without features do not say how many"
                 " frames it has; expected features too, or a name of a known set"
             )
-        return max(1, int(self.text.get(entry.name).duration * self.fps) // self.unit_frames)
+        captions = self.text.get(entry.name) if self.text else None
+        seconds = captions.duration if captions else 0.0
+        return max(1, int(seconds * self.fps) // self.unit_frames)
 
     # ---- finding videos
 
     def unmarked(self, rest: list[str], paths: Sequence[Path], root: Path) -> list[str]:
         """The one modality of the model that has as many features as the first file without a
         mark; all, where that is none or several."""
-        plain = (
-            next((p for p in paths if describe(p, root, self.counted, (MARK,))[0] == MARK), None)
-            if len(rest) > 1
-            else None
-        )
-        fitting = [
-            m for m in rest if plain and self.widths.get(m) == arrays.read_header(plain).shape[-1]
-        ]
+        if len(rest) < 2:
+            return rest
+        plain = (p for p in paths if place_of(p, root, self.counted, (MARK,))[0] == MARK)
+        width = next((arrays.read_header(path).shape[-1] for path in plain), None)
+        fitting = [m for m in rest if width and self.widths.get(m) == width]
         return fitting if len(fitting) == 1 else rest
 
     def held(self, npz: arrays.Npz) -> tuple[str, ...]:
@@ -208,11 +194,8 @@ class Inputs(Loose):
         for, or the one with as many features."""
         rest = [m for m in self.counted if m not in npz.headers]
         if rest and "x" in npz.headers and npz.path not in self._unnamed:
-            fitting = (
-                rest
-                if len(self.counted) == 1
-                else [m for m in rest if self.widths.get(m) == npz.headers["x"].shape[-1]]
-            )
+            width, alone = npz.headers["x"].shape[-1], len(self.counted) == 1
+            fitting = [m for m in rest if alone or self.widths.get(m) == width]
             if len(fitting) == 1:
                 self._unnamed[npz.path] = fitting[0]
         lacks = [m for m in rest if self._unnamed.get(npz.path) != m]
@@ -227,11 +210,8 @@ class Inputs(Loose):
         """The containers of a folder that has no .npy: those with an array name."""
         if not self.root.is_dir() or find_files(self.root):
             return []
-        return [
-            p
-            for p in sorted(self.root.iterdir())
-            if p.suffix.lower() == ".npz" and "name" in self.container(p).headers
-        ]
+        paths = [p for p in sorted(self.root.iterdir()) if p.suffix.lower() == ".npz"]
+        return [p for p in paths if "name" in self.container(p).headers]
 
     def _gather_npzs(self) -> tuple[dict[str, Found], list[Problem]]:
         videos: dict[str, Found] = {}
@@ -258,11 +238,9 @@ class Inputs(Loose):
             below.setdefault(path.name, []).append(path)
         paths, lost = [], []
         for name in written:
-            found = (
-                [Path(name)]
-                if Path(name).is_file()
-                else below.get(Path(name.replace("\\", "/")).name, [])
-            )
+            found = below.get(Path(name.replace("\\", "/")).name, [])
+            if Path(name).is_file():
+                found = [Path(name)]
             if len(found) > 1:
                 raise DataError(
                     f"{self.root}: {name} may be {found[0]} or {found[1]}; expected one file of a"
@@ -279,6 +257,5 @@ class Inputs(Loose):
 
     def truth(self, entry: Entry, units: int) -> Truth:
         captions = self.text.get(entry.name) if self.text and not self.unit_frames else None
-        return Truth(
-            max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET, EMPTY, ()
-        )
+        frames = max(1, round(captions.duration * self.fps)) if captions else units * SNIPPET
+        return Truth(frames, EMPTY, ())

@@ -10,7 +10,7 @@ from gfvad.base.names import Names
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
 from gfvad.data.features.layouts import arrays
-from gfvad.data.features.layouts.entries import Rules, find_files
+from gfvad.data.features.layouts.entries import Label, Rules, find_files
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.truth_audit import Stated, frame_labels
@@ -33,30 +33,23 @@ class ShanghaiRules(Rules):
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
         return {self.folder: (self.masks, "frame masks")}
 
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+    def label(self, name: str) -> Label | None:
         return (int(len(name) == 7), ()) if self.pattern.fullmatch(name) else None
 
     def covers(self, name: str) -> str:
-        return (
-            ""
-            if len(name) == 6 or name in self.masks
-            else f"no frame mask {self.folder / name}.npy"
-        )
+        known = len(name) == 6 or name in self.masks
+        return "" if known else f"no frame mask {self.folder / name}.npy"
 
     def stated(self, name: str) -> Stated:
         path = self.masks.get(name)
-        frames = arrays.read_header(path).shape[:1] if path else ()
-        return Stated(
-            frames[0] if frames else None, frames_source=str(path), spans_source=str(path)
-        )
+        frames = [*(arrays.read_header(path).shape[:1] if path else ()), None]
+        return Stated(frames[0], frames_source=str(path), spans_source=str(path))
 
     def truth(self, name: str, units: int) -> Truth:
+        if lacks := self.covers(name):
+            raise DataError(f"{name}: {lacks}; expected one 0 or 1 a frame")
         if name not in self.masks:
-            if len(name) == 6:
-                return Truth(units * SNIPPET, ground_truth.EMPTY, ())
-            raise DataError(
-                f"{name}: no frame mask {self.folder / name}.npy; expected one 0 or 1 a frame"
-            )
+            return super().truth(name, units)
         path = self.masks[name]
         mask = frame_labels(arrays.read_array(path, arrays.read_header(path)), str(path))
         return ground_truth.mask_truth(mask, units * SNIPPET)
@@ -72,17 +65,11 @@ class Ped2Rules(Rules):
         " test videos"
     )
     train = frozenset(
-        {
-            *(f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)),
-            *(f"Train{i:03d}" for i in (7, 8, 14, 15)),
-        }
+        [f"Test{i:03d}" for i in (2, 6, 9, 10, 11, 12)] + [f"Train{i:03d}" for i in (7, 8, 14, 15)]
     )
-    test = (
-        frozenset(
-            {*(f"Test{i:03d}" for i in range(1, 13)), *(f"Train{i:03d}" for i in range(1, 17))}
-        )
-        - train
-    )
+    test = frozenset(
+        [f"Test{i:03d}" for i in range(1, 13)] + [f"Train{i:03d}" for i in range(1, 17)]
+    ).difference(train)
     ground_truth = (
         "test_spans.txt as published by TEVAD (spans one frame late), 16 frames a feature row"
     )
@@ -95,7 +82,7 @@ class Ped2Rules(Rules):
     def tables(self) -> Mapping[Path, tuple[Mapping, str]]:
         return {self.path: (self.spans, "spans")}
 
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+    def label(self, name: str) -> Label | None:
         return (int(name.startswith("Test")), ()) if name in self.train | self.test else None
 
     def split(self, name: str) -> str:
@@ -105,9 +92,8 @@ class Ped2Rules(Rules):
         return self.test
 
     def covers(self, name: str) -> str:
-        return (
-            "" if name.startswith("Train") or name in self.spans else f"no line in {self.path.name}"
-        )
+        known = name.startswith("Train") or name in self.spans
+        return "" if known else f"no line in {self.path.name}"
 
     def stated(self, name: str) -> Stated:
         return Stated(spans=self.spans.get(name, ground_truth.EMPTY), spans_source=str(self.path))

@@ -2,8 +2,7 @@
 testing, and which names no video has.
 
 Folders, names and lists that say 'test' of a video must agree with what decided its part, and no
-video may be in both. Problems are given as (kind, error, where, detail), as `base.Problem` has
-them.
+video may be in both.
 """
 
 from __future__ import annotations
@@ -13,48 +12,26 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gfvad.base.names import matched, some
 from gfvad.base.seals import file_hash, lines_hash
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts import arrays
+from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem, find_files
 from gfvad.data.text import RULES
 
-PARTS = ("train", "test")
+if TYPE_CHECKING:
+    from gfvad.data.features.layouts.base import Layout
+
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-OTHER_WORDS = frozenset(
-    [
-        "latest",
-        "fastest",
-        "greatest",
-        "contest",
-        "protest",
-        "attest",
-        "detest",
-        "shortest",
-        "smartest",
-        "hottest",
-        "lightest",
-        "brightest",
-        "quietest",
-        "softest",
-        "testimony",
-        "testament",
-        "restrain",
-        "constrain",
-        "terrain",
-        "strain",
-        "distrain",
-        "overtrain",
-    ]
+OTHER_WORDS = re.compile(  # with 'test' or 'train' in them, which say nothing of a part
+    "(la|fas|grea|con|pro|at|de|shor|smar|hot|ligh|brigh|quie|sof)test|testimony|testament"
+    "|(re|con|di|)strain|terrain|overtrain"
 )
-ARRAYS = frozenset(
-    [".npz", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".parquet", ".tfrecord"]
-)
-HELD_OUT = frozenset(
-    ["val", "valid", "validation", "eval", "evaluation", "dev", "heldout", "holdout"]
-)
+ARRAYS = {".npz", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".parquet", ".tfrecord"}
+HELD_OUT = {"val", "valid", "validation", "eval", "evaluation", "dev", "heldout", "holdout"}
 NUMBERED = re.compile(r"(test|train)(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
 
 
@@ -93,17 +70,10 @@ def part_of_list(path: Path) -> str:
 def part_of_folder(folder: str) -> str | None:
     """'train' or 'test' where a word of a folder's (or list's) name says one of them: RGBTest,
     testing, UCF_Train_ten_crop; else None."""
-    words = [w.lower() for w in WORD.findall(folder)]
-    found = {
-        part for word in words if word not in OTHER_WORDS for part in PARTS if _says(word, part)
-    }
+    says = lambda word, part: re.search(rf"^{part}|{part}$|{part}ing|{part}set", word)
+    words = [w.lower() for w in WORD.findall(folder) if not OTHER_WORDS.fullmatch(w.lower())]
+    found = {part for word in words for part in SPLITS if says(word, part)}
     return found.pop() if len(found) == 1 else None
-
-
-def _says(word: str, part: str) -> bool:
-    return (
-        word.startswith(part) or word.endswith(part) or f"{part}ing" in word or f"{part}set" in word
-    )
 
 
 def part_of_name(name: str) -> str | None:
@@ -141,13 +111,12 @@ def contradiction(part: str, decided: str, claims: Mapping[str, str]) -> str:
     )
 
 
-Row = tuple[str, bool, str, str]
-
-
-def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
+def split_problems(
+    layout: Layout, entries: Sequence[Entry], others: Sequence[Entry]
+) -> list[Problem]:
     """Videos of a part that are among the others too, and those of which something says that
     they are of the other part."""
-    problems: list[Row] = []
+    problems = []
     elsewhere = {n: e for e in others for n in (e.name, annotations.with_v(e.name))}
     for entry in entries:
         if entry.name in elsewhere:
@@ -161,25 +130,25 @@ def split_problems(layout, entries: Sequence, others: Sequence) -> list[Row]:
                 f"in both parts ({' and '.join(files)}); expected each video in one: remove it from"
                 " the other"
             )
-            problems.append(("split", True, entry.name, detail))
+            problems.append(Problem("split", True, entry.name, detail))
         elif wrong := contradiction(entry.split, layout.decided(entry), layout.claims(entry)):
-            problems.append(("split", True, entry.name, wrong))
+            problems.append(Problem("split", True, entry.name, wrong))
     return problems
 
 
-def suffix_problems(layout, entries: Sequence, files: Iterable[Path]) -> list[Row]:
+def suffix_problems(layout: Layout, entries: Sequence[Entry]) -> list[Problem]:
     """Files of arrays in formats that the layout does not read: features in them would be missed
-    without a word. files: all below the root."""
+    without a word."""
     read = {path for entry in entries for paths in entry.files.values() for path in paths}
     read |= {*layout.annotation_files()}
     return [
-        ("foreign", False, str(path), f"{path.suffix} is not read; left out")
-        for path in files
+        Problem("foreign", False, str(path), f"{path.suffix} is not read; left out")
+        for path in find_files(layout.root, "")
         if path.suffix.lower() in ARRAYS and path not in read
     ]
 
 
-def table_problems(layout, entries: Sequence) -> list[Row]:
+def table_problems(layout: Layout, entries: Sequence[Entry]) -> list[Problem]:
     """Names in tables and captions that no video of either part has; an error where none of a
     table fits."""
     tables = {path: (table, what, "unknown") for path, (table, what) in layout.tables().items()}
@@ -189,57 +158,49 @@ def table_problems(layout, entries: Sequence) -> list[Row]:
     for entry in entries if tables else ():
         if entry.name not in videos:
             videos.add(entry.name, entry.name, entry)
-    problems: list[Row] = []
+    problems = []
     for path, (table, what, kind) in tables.items():
         try:
             note = matched(str(path), table, videos, what)
         except DataError as error:
-            problems.append((kind, True, str(path), str(error).removeprefix(f"{path}: ")))
+            detail = str(error).removeprefix(f"{path}: ")
+            problems.append(Problem(kind, True, str(path), detail))
         else:
-            problems += [(kind, False, path.name, note)] if note else []
+            problems += [Problem(kind, False, path.name, note)] if note else []
     return problems
 
 
-def passed_over(layout) -> list[str]:
+def passed_over(layout: Layout) -> list[str]:
     """A line for each kind of thing that was found and is left out, with its first names: for
     the start of a training."""
     found: dict[str, list[str]] = {}
     lines = []
-    for split in PARTS:
+    for split in SPLITS:
         entries, problems = layout.survey(split)
         for problem in (p for p in problems if not p.error):
             if problem.kind == "foreign":
-                found.setdefault("files that belong to nothing are left out", []).append(
-                    problem.where
-                )
+                what = "files that belong to nothing are left out"
+                found.setdefault(what, []).append(problem.where)
             elif problem.kind in ("unknown", "text", "split"):
                 lines.append(f"{problem.where}: {problem.detail}")
-        silent = [e.name for e in entries if layout.text and layout.text.get(e.name) is None]
-        if silent:
-            found[f"of {len(entries):,} {split} videos have no captions, their text is zeros"] = (
-                silent
-            )
+        what = f"of {len(entries):,} {split} videos have no captions, their text is zeros"
+        if silent := [e.name for e in entries if layout.text and layout.text.get(e.name) is None]:
+            found[what] = silent
     return [*lines, *(f"{len(names):,} {what}: {some(names)}" for what, names in found.items())]
 
 
-def fingerprint(layout) -> str:
+def fingerprint(layout: Layout) -> str:
     """Hash of everything a layout's videos depend on: choices, annotation files (content), feature
     files (name, size, time)."""
-    text = (
-        [
-            f"text rules {RULES}",
-            layout.cfg.text_encoder,
-            layout.cfg.text_assign,
-            str(layout.text.path),
-        ]
-        if layout.text
-        else []
-    )
-    lines = [layout.kind, layout.name, *layout.asked, str(layout.unit_frames), *text]
-    for path in [*layout.annotation_files(), *([layout.text.path] if layout.text else [])]:
+    cfg, files = layout.cfg, layout.annotation_files()
+    lines = [layout.kind, layout.name, *layout.asked, str(layout.unit_frames)]
+    if layout.text:
+        files.append(layout.text.path)
+        lines += [f"text rules {RULES}", cfg.text_encoder, cfg.text_assign, str(files[-1])]
+    for path in files:
         lines.append(f"{path.name} {file_hash(path)}" if path.is_file() else str(path))
     stats: dict[Path, os.stat_result] = {}
-    for split in PARTS:
+    for split in SPLITS:
         for entry in layout.entries(split):
             lines.append(f"{split} {entry.name} {entry.row} {entry.label}")
             for path in (p for m in layout.on_disk for p in entry.files[m]):
@@ -248,11 +209,11 @@ def fingerprint(layout) -> str:
     return lines_hash(lines)
 
 
-def usual_width(layout, modality: str) -> int:
+def usual_width(layout: Layout, modality: str) -> int:
     """Features of most of the first readable files: one broken or odd file does not decide
     for the others."""
     dims, broken = [], None
-    for entry in (e for split in PARTS for e in layout.survey(split)[0] if e.files.get(modality)):
+    for entry in (e for split in SPLITS for e in layout.survey(split)[0] if e.files.get(modality)):
         try:
             path, header = layout.headers(entry, modality)[0]
             arrays.check_header(path, header, layout.ndims.get(modality, (2, 3)))

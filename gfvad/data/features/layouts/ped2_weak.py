@@ -50,14 +50,13 @@ class Ped2Weak(Frames):
                     " numbered from 1: give the folder of Ped2, whole"
                 )
             self.places |= {f"{prefix}{number:03d}": (part, i) for i, number in enumerate(numbers)}
-        self.spans_path = next(
-            (path for pattern in SPANS for path in sorted(self.root.glob(pattern))), None
-        )
-        if self.spans_path is None:
+        paths = [path for pattern in SPANS for path in sorted(self.root.glob(pattern))]
+        if not paths:
             raise DataError(
                 f"{self.root}: no {' or '.join(SPANS)}; expected the abnormal frames of the test"
                 " part, `video first last` a line, from 1, both in"
             )
+        self.spans_path = paths[0]
         if "text" in self.asked:
             for part in PARTS:
                 self.descriptions(part)
@@ -96,11 +95,8 @@ class Ped2Weak(Frames):
             from gfvad.data.frames.truth import read_labels, runs
 
             clips = sorted(clip for clip, (part, _) in self.places.items() if part == "test")
-            labels = read_labels(
-                self.spans_path,
-                [self.video(clip).name for clip in clips],
-                [self.frames(clip) for clip in clips],
-            )
+            names = [self.video(clip).name for clip in clips]
+            labels = read_labels(self.spans_path, names, [self.frames(clip) for clip in clips])
             self._spans = {clip: runs(row) for clip, row in zip(clips, labels)}
             if normal := [clip for clip in clips if not len(self._spans[clip])]:
                 raise DataError(
@@ -110,12 +106,8 @@ class Ped2Weak(Frames):
         return self._spans.get(name, EMPTY)
 
     def truth(self, entry: Entry, units: int) -> Truth:
-        return ground_truth.ped2_truth(
-            entry.name,
-            units * SNIPPET,
-            {entry.name: self.spans(entry.name)},
-            self.frames(entry.name),
-        )
+        spans = {entry.name: self.spans(entry.name)}
+        return ground_truth.ped2_truth(entry.name, units * SNIPPET, spans, self.frames(entry.name))
 
     def other_truths(self) -> Mapping[str, dict[str, np.ndarray]]:
         """Further ground truths in use, by name: {test video: uint8 [T] labels}, T no longer than
@@ -124,17 +116,13 @@ class Ped2Weak(Frames):
         Counted down, the published labels of whole snippets; and the frames there are, labelled as
         the set itself states them.
         """
-        names = [entry.name for entry in self.entries("test")]
-        down = {}
-        for name in names:
-            whole = ground_truth.snippets_down(self.frames(name))
-            down[name] = ground_truth.labels(
-                ground_truth.ped2_truth(name, whole, {name: self.spans(name)}, self.frames(name))
-            )
-        own = {
-            name: ground_truth.labels(ground_truth.cut(self.spans(name), self.frames(name)))
-            for name in names
-        }
+        down, own = {}, {}
+        for name in (entry.name for entry in self.entries("test")):
+            frames, spans = self.frames(name), self.spans(name)
+            whole = ground_truth.snippets_down(frames)
+            published = ground_truth.ped2_truth(name, whole, {name: spans}, frames)
+            down[name] = ground_truth.labels(published)
+            own[name] = ground_truth.labels(ground_truth.cut(spans, frames))
         return {"snippets counted down": down, "the set's own labels and lengths": own}
 
     def untrained(self) -> dict[str, dict[str, np.ndarray]]:

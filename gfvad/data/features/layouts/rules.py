@@ -15,7 +15,7 @@ from gfvad.base.files import present
 from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
-from gfvad.data.features.layouts.entries import Rules
+from gfvad.data.features.layouts.entries import Label, Rules
 from gfvad.data.features.layouts.mixed_rules import Ped2Rules, ShanghaiRules
 from gfvad.data.features.layouts.parts import without_npy
 from gfvad.data.features.layouts.splits import list_claims, listed
@@ -41,12 +41,11 @@ class XdRules(Rules):
 
     def __init__(self, root: Path, lengths: str = "counts"):
         self.path, self.counts_path = root / "annotations.txt", root / "frame_counts.txt"
-        self.spans = annotations.parse_xd(self.path)
-        self.counts = (
-            self._read_counts(self.counts_path)
-            if lengths == "counts" and present(self.counts_path, "lengths in frames")
-            else None
-        )
+        self.spans, self.counts = annotations.parse_xd(self.path), None
+        if lengths == "counts" and present(self.counts_path, "lengths in frames"):
+            self.counts = annotations.Videos(self.counts_path.name)
+            for name, frames in annotations.parse_frame_counts(self.counts_path).items():
+                self.counts.add(str(self.counts_path), name, frames)
         self._lists = listed(root, self._listed_name, (self.path, self.counts_path))
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
         rule = "((n - 1) // 16) * 16 frames" if self.counts else "16 frames a feature row"
@@ -57,52 +56,37 @@ class XdRules(Rules):
         name = canonical(re.sub(r"(_i3d|_emb|__\d+|__vggish)$", "", without_npy(file)))
         return name if annotations.xd_classes(name) else None
 
-    @staticmethod
-    def _read_counts(path: Path) -> annotations.Videos:
-        table = annotations.Videos(path.name)
-        for name, frames in annotations.parse_frame_counts(path).items():
-            table.add(str(path), name, frames)
-        return table
-
     def claims(self, name: str) -> dict[str, str]:
         """What the files say of a video's part."""
-        own = {
-            f"its line in {path.name}": "test"
-            for path, table in ((self.path, self.spans), (self.counts_path, self.counts or {}))
-            if name in table
-        }
+        tables = ((self.path, self.spans), (self.counts_path, self.counts or {}))
+        own = {f"its line in {path.name}": "test" for path, table in tables if name in table}
         return own | list_claims(self._lists, name)
 
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+    def label(self, name: str) -> Label | None:
         return annotations.xd_classes(name)
 
-    def test_names(self) -> set[str] | None:
+    def test_names(self) -> set[str]:
         """Test videos that must exist; with the counts all 800, else the 500 annotated ones."""
         return set(self.counts or self.spans)
 
     def covers(self, name: str) -> str:
-        known = self.label(name)
-        if (annotations.find_name(self.spans, name) is None) == bool(known and known[0]):
+        label, _ = self.label(name) or (0, ())
+        if (name not in self.spans) == bool(label):
             return (
-                f"label {known[0]} by its name, but {'no' if known[0] else 'a'} line in"
-                f" {self.path.name}"
+                f"label {label} by its name, but {'no' if label else 'a'} line in {self.path.name}"
             )
-        if self.counts is not None and annotations.find_name(self.counts, name) is None:
+        if self.counts is not None and name not in self.counts:
             return f"no line in {self.counts_path.name}"
         return ""
 
     def stated(self, name: str) -> Stated:
-        key = annotations.find_name(self.spans, name)
-        return (
-            Stated(spans=self.spans[key], spans_source=str(self.path))
-            if key
-            else Stated(spans_source=str(self.path))
-        )
+        spans = self.spans.get(name, ground_truth.EMPTY)
+        return Stated(spans=spans, spans_source=str(self.path))
 
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
         if self.counts is not None:
-            frames = ground_truth.xd_frames(self.counts[annotations.find_name(self.counts, name)])
+            frames = ground_truth.xd_frames(self.counts[name])
             check_length(name, units, frames, self.counts_path)
         return ground_truth.xd_truth(name, frames, self.spans)
 
@@ -126,38 +110,28 @@ class UcfRules(Rules):
     dataset, pattern, fps = "ucf_crime", re.compile(r"[A-Za-z_]+\d+_x264(\.mp4)?"), 30.0
 
     def __init__(self, root: Path, family: int = 1024):
-        self.path = next(
-            (root / f for f in UCF_FILES if present(root / f, "annotations")), root / UCF_FILES[0]
-        )
-        self.events = annotations.parse_ucf(self.path, inclusive=family == 2048)
+        paths = [root / f for f in UCF_FILES]
+        self.path = next((path for path in paths if present(path, "annotations")), paths[0])
         self.counts_path, self.up = root / "frame_counts.txt", family == 2048
-        self.counts = (
-            ground_truth.ucf_counts(self.counts_path)
-            if present(self.counts_path, "lengths in frames")
-            else Names()
-        )
-        others = [root / f for f in UCF_FILES if (root / f).is_file() and root / f != self.path]
+        self.events, self.counts = annotations.parse_ucf(self.path, inclusive=self.up), Names()
+        if present(self.counts_path, "lengths in frames"):
+            self.counts = ground_truth.ucf_counts(self.counts_path)
+        others = [path for path in paths if path.is_file() and path != self.path]
         self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in others} | ucf_lists(root)
         self._counts_of_test = not any(UCF_TRAIN_NAME.fullmatch(name) for name in self.counts)
         self.files = [self.path, *([self.counts_path] if self.counts else [])]
-        rule = (
-            "16 * ceil(n / 16) frames, end frames in"
-            if self.up
-            else "16 frames a feature row, end frames out"
+        rules = (
+            "16 frames a feature row, end frames out",
+            "16 * ceil(n / 16) frames, end frames in",
         )
-        self.ground_truth = f"{self.path.name}, {rule}"
+        self.ground_truth = f"{self.path.name}, {rules[self.up]}"
         self.split_rule = (
             f"{self.path.name} ({len(self.events)} test videos; the whole set has {UCF_TEST}), all"
             " others are for training"
         )
 
     def decided(self, name: str) -> str:
-        """What decided the part of a video."""
-        return (
-            f"its line in {self.path.name}"
-            if name in self.events
-            else f"no line in {self.path.name}"
-        )
+        return f"{'its' if name in self.events else 'no'} line in {self.path.name}"
 
     def claims(self, name: str) -> dict[str, str]:
         """What the files and the name say of a video's part."""
@@ -184,7 +158,7 @@ class UcfRules(Rules):
             " expected the whole annotation file: copy it again"
         )
 
-    def label(self, name: str) -> tuple[int, tuple[str, ...]] | None:
+    def label(self, name: str) -> Label | None:
         return annotations.ucf_class(name)
 
     def split(self, name: str) -> str:
@@ -202,15 +176,15 @@ class UcfRules(Rules):
     def truth(self, name: str, units: int) -> Truth:
         frames = units * SNIPPET
         if name in self.counts:
-            counted = (ground_truth.snippets_up if self.up else ground_truth.snippets_down)(
-                self.counts[name]
-            )
+            counting = ground_truth.snippets_up if self.up else ground_truth.snippets_down
+            counted = counting(self.counts[name])
             check_length(name, units, counted, self.counts_path)
             frames = counted if self.up else frames
         return ground_truth.cut(self.events[name].spans, frames, self.events[name].classes)
 
 
-ALL = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)
+Kind = type[XdRules | UcfRules | ShanghaiRules | Ped2Rules]
+ALL: tuple[Kind, ...] = (XdRules, UcfRules, ShanghaiRules, Ped2Rules)
 
 
 def check_length(name: str, units: int, frames: int, source: Path) -> None:
@@ -224,13 +198,17 @@ def check_length(name: str, units: int, frames: int, source: Path) -> None:
         )
 
 
-def detect(names: Iterable[str]) -> type | None:
+def rules_of(name: str) -> Kind | None:
+    """The rules of the set that a video's name is of; None where it is of none."""
+    return next((rules for rules in ALL if rules.pattern.fullmatch(name)), None)
+
+
+def detect(names: Iterable[str]) -> Kind | None:
     """The rules whose names these are; None where they are of no published set. Raises DataError
     where names of several sets are mixed."""
-    found: dict[type, list[str]] = {}
+    found: dict[Kind | None, list[str]] = {}
     for name in names:
-        kind = next((r for r in ALL if r.pattern.fullmatch(name)), None)
-        found.setdefault(kind, []).append(name)
+        found.setdefault(rules_of(name), []).append(name)
     if len(found) > 1:
         parts = "; ".join(
             f"{kind.dataset if kind else 'unknown'}: {some(names)}" for kind, names in found.items()

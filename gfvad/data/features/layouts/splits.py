@@ -9,20 +9,14 @@ from pathlib import Path
 from gfvad.base.names import Names, canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import annotations
-from gfvad.data.features.layouts.parts import PARTS, part_of_folder, part_of_list
+from gfvad.data.features.layouts.parts import part_of_folder, part_of_list
 
 
 def split_of_path(path: Path, root: Path) -> str | None:
     """'train' or 'test' by the innermost folder below root whose name says it; None where none
     does."""
-    return next(
-        (
-            part
-            for folder in reversed(path.relative_to(root).parts[:-1])
-            if (part := part_of_folder(folder))
-        ),
-        None,
-    )
+    folders = reversed(path.relative_to(root).parts[:-1])
+    return next(filter(None, map(part_of_folder, folders)), None)
 
 
 class Lists(Names):
@@ -41,6 +35,11 @@ class Lists(Names):
     def claims(self, name: str) -> dict[str, str]:
         """What the lists say of a video: its part, and the folder that its line names."""
         return dict(self._folders.get(canonical(name), {}))
+
+
+def deciding(lists: Lists | None) -> str:
+    """What decided the parts, in words: lists, or else folders."""
+    return " and ".join(lists.lists) if lists else "folders with 'train' or 'test' in their names"
 
 
 def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
@@ -68,11 +67,10 @@ def read_lists(root: Path, name_of: Callable[[str], str]) -> Lists | None:
                 places[canonical(name)] = where
             elif found[name] != part:
                 both.append((name, f"{places[canonical(name)]} and {where}"))
-            said = {"test": "test"}.get(part_of_folder(folders[-1]) if folders else None)
-            found._folders.setdefault(canonical(name), {}).update(
-                {f"{path.name}": part}
-                | ({f"the folder {folders[-1]!r} in {path.name}": said} if said else {})
-            )
+            said = found._folders.setdefault(canonical(name), {})
+            said[path.name] = part
+            if folders and part_of_folder(folders[-1]) == "test":
+                said[f"the folder {folders[-1]!r} in {path.name}"] = "test"
     if both:
         names = {name for name, _ in both}
         raise DataError(
@@ -91,27 +89,22 @@ def listed(
     Args: name_of: a line's file -> the video, None where it is of no video of the set. The first
     word of a line counts. A .txt is a list where every line of it names a video.
     """
-    found = {}
-    for path in sorted(
-        p for p in root.iterdir() if p.suffix.lower() in (".list", ".txt") and p not in set(skip)
-    ):
-        part = part_of_folder(path.stem)
-        if (
-            part not in PARTS
-            or path.name.startswith(".")
-            or not path.is_file()
-            or not path.stat().st_size
-        ):
+    found, others = {}, {*skip}
+    for path in sorted(root.iterdir()):
+        part, kind = part_of_folder(path.stem), path.suffix.lower()
+        if part is None or path in others or kind not in (".list", ".txt"):
+            continue
+        if path.name.startswith(".") or not path.is_file() or not path.stat().st_size:
             continue
         try:
             lines = annotations.read_lines(path, "one video a line")
         except DataError:
-            if path.suffix.lower() == ".list":
+            if kind == ".list":
                 raise
             continue  # some other text
         files = [line.split()[0].replace("\\", "/").rsplit("/", 1)[-1] for _, line in lines]
         videos = [name_of(file) for file in files]
-        if path.suffix.lower() == ".list" or all(videos):
+        if kind == ".list" or all(videos):
             found[path.name] = part, {name for name in videos if name}
     return found
 

@@ -21,7 +21,7 @@ from gfvad.data.features.layouts.base import Layout
 from gfvad.data.features.layouts.entries import Entry, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_files, missing_names
 from gfvad.data.features.layouts.parts import folder_claims, without_npy
-from gfvad.data.features.layouts.splits import read_lists, split_of_path
+from gfvad.data.features.layouts.splits import deciding, read_lists, split_of_path
 
 PATTERNS = {
     "i3d": re.compile(r"(?P<name>.+)_i3d(?i:\.npy)"),
@@ -30,7 +30,7 @@ PATTERNS = {
 FRAMES = "test_frame_mask"
 
 
-def name_of(file: str) -> str:
+def video_of(file: str) -> str:
     """'X_x264_i3d.npy' -> 'X_x264'."""
     return canonical(without_npy(file).removesuffix("_i3d").removesuffix("_emb"))
 
@@ -45,11 +45,16 @@ class Tevad(Layout):
 
     def open(self) -> None:
         super().open()
-        found = [
-            (p, next((m for m, pattern in PATTERNS.items() if pattern.fullmatch(p.name)), None))
-            for p in find_files(self.root)
-        ]
-        names = {name_of(p.name) for p, modality in found if modality}
+        tables: dict[str, list[tuple[str, int, Path]]] = {m: [] for m in PATTERNS}
+        self._foreign = []
+        for p in find_files(self.root):
+            modality = next((m for m, pattern in PATTERNS.items() if pattern.fullmatch(p.name)), "")
+            if modality:
+                tables[modality].append((video_of(p.name), 0, p))
+            elif FRAMES not in p.parts:
+                detail = "not named NAME_i3d.npy or NAME_emb.npy; left out"
+                self._foreign.append(Problem("foreign", False, str(p), detail))
+        names = {name for files in tables.values() for name, *_ in files}
         kind = rules_lib.detect(names)
         if kind is None:
             raise DataError(
@@ -58,33 +63,16 @@ class Tevad(Layout):
                 " generic for others)"
             )
         # the published 10-crop features of UCF-Crime are the 2048-d family
-        self.rules = kind(self.root, 2048) if kind is rules_lib.UcfRules else kind(self.root)
-        self.fps = self.rules.fps
-        self.ground_truth = self.rules.ground_truth
-        self._lists = read_lists(self.root, name_of)
-        tables: dict[str, list] = {m: [] for m in PATTERNS}
-        for path, modality in found:
-            if modality:
-                tables[modality].append((name_of(path.name), 0, path))
-        self._grouped = {m: group_crops(files) for m, files in tables.items()}
-        others = [p for p, modality in found if not modality and FRAMES not in p.parts]
-        self._foreign = [
-            Problem("foreign", False, str(p), "not named NAME_i3d.npy or NAME_emb.npy; left out")
-            for p in others
-        ]
-
-    @property
-    def split_rule(self) -> str:
-        """What decided the parts: the rule of the set, lists, or folders."""
-        lists = (
-            " and ".join(self._lists.lists)
-            if self._lists
-            else "folders with 'train' or 'test' in their names"
+        self.rules = (
+            kind(self.root, 2048) if issubclass(kind, rules_lib.UcfRules) else kind(self.root)
         )
-        return getattr(self.rules, "split_rule", lists)
+        self.fps, self.ground_truth = self.rules.fps, self.rules.ground_truth
+        self._lists = read_lists(self.root, video_of)
+        self._grouped = {m: group_crops(files) for m, files in tables.items()}
+        self.split_rule = self.rules.split_rule or deciding(self._lists)
 
     def decided(self, entry: Entry) -> str:
-        return self.rules.decided(entry.name) if hasattr(self.rules, "decided") else self.split_rule
+        return self.rules.decided(entry.name) or self.split_rule
 
     def claims(self, entry: Entry) -> dict[str, str]:
         if isinstance(self.rules, mixed_rules.Ped2Rules):
@@ -98,15 +86,10 @@ class Tevad(Layout):
     ) -> str | None:
         """Part of a video: by its set's rule, the lists, or the folder of any of its files; None
         where nothing says."""
-        if self.rules.split(name):
-            return self.rules.split(name)
-        if self._lists:
-            return self._lists.get(name)
-        folders = {
-            split_of_path(path, self.root)
-            for table in tables.values()
-            for path in table.get(name, ())
-        } - {None}
+        if (part := self.rules.split(name)) or self._lists:
+            return part or (self._lists or {}).get(name)
+        paths = [path for table in tables.values() for path in table.get(name, ())]
+        folders = {split_of_path(path, self.root) for path in paths} - {None}
         return folders.pop() if len(folders) == 1 else None
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
@@ -125,36 +108,22 @@ class Tevad(Layout):
                 for m in self.on_disk:
                     tables[m].update({name: everything[m][name]} if name in everything[m] else {})
             if part == split and label is not None:
-                entries.append(
-                    Entry(
-                        name, split, *label, {m: everything[m].get(name, ()) for m in self.on_disk}
-                    )
-                )
-                if split == "test" and (why := self.rules.covers(name)):
-                    problems.append(Problem("annotation", True, name, why))
+                files = {m: everything[m].get(name, ()) for m in self.on_disk}
+                entries.append(Entry(name, split, *label, files))
+                problems += self.rules.uncovered([name] if split == "test" else [])
             elif part == split:
-                problems.append(
-                    Problem(
-                        "name", True, name, f"not a name of {self.rules.dataset} with a known label"
-                    )
-                )
+                detail = f"not a name of {self.rules.dataset} with a known label"
+                problems.append(Problem("name", True, name, detail))
             elif part is None and split == "train":
                 detail = (
                     "in no *.list file and no folder (or folders of both parts) named train or"
                     " test; expected one"
                 )
                 problems.append(Problem("split", True, name, detail))
-        expected = (
-            self._lists.names(split)
-            if self._lists
-            else (self.rules.test_names() or set())
-            if split == "test"
-            else set()
-        )
-        have, known = (
-            {e.name: None for e in entries},
-            {name for table in everything.values() for name in table},
-        )
+        expected = self._lists.names(split) if self._lists else ()
+        if split == "test" and not self._lists:
+            expected = self.rules.test_names()
+        have, known = {e.name: None for e in entries}, set().union(*everything.values())
         problems += missing_names(expected, have, f"listed for {split} but without features", known)
         if split == "train" and (why := self.rules.lacks(len(entries))):
             problems.append(Problem("split", True, self.rules.path.name, why))

@@ -46,28 +46,26 @@ class UcfCrime(Layout):
                 f"{self.root}: {counts}; expected one of the two feature families, "
                 "they have different ground truths: keep one folder each"
             )
-        if not any(found.values()):
+        self.family = next((dim for dim, paths in found.items() if paths), 0)
+        if not self.family:
             raise DataError(
                 f"{self.root}: {len(files)} .npy files, none named X_x264_i3d.npy or X_x264__0.npy;"
                 " expected UCF-Crime I3D features"
             )
-        self.family = next(dim for dim, paths in found.items() if paths)
         self.dims, self.ndims = {"i3d": self.family}, {"i3d": (3,) if self.family == 2048 else (2,)}
         self.rules = UcfRules(self.root, self.family)
         self.ground_truth = f"{self.family}-d features: {self.rules.ground_truth}"
         self.split_rule = self.rules.split_rule
-        matches = [(FAMILIES[self.family].fullmatch(p.name), p) for p in files]
-        crops = [
-            (canonical(m["name"]), int(m["crop"]) if self.family == 1024 else 0, p)
-            for m, p in matches
-            if m
-        ]
+        crops, foreign = [], []
+        for p in files:
+            if m := FAMILIES[self.family].fullmatch(p.name):
+                crop = int(m["crop"]) if self.family == 1024 else 0
+                crops.append((canonical(m["name"]), crop, p))
+            else:
+                detail = "not named like a feature file; left out"
+                foreign.append(Problem("foreign", False, str(p), detail))
         self._table, self._problems = group_crops(crops)
-        self._problems += [
-            Problem("foreign", False, str(p), "not named like a feature file; left out")
-            for m, p in matches
-            if not m
-        ]
+        self._problems += foreign
 
     def claims(self, entry: Entry) -> dict[str, str]:
         return {**super().claims(entry), **self.rules.claims(entry.name)}
@@ -90,12 +88,10 @@ class UcfCrime(Layout):
                 problems.append(Problem("name", True, name, NO_CLASS))
             else:
                 entries.append(Entry(name, split, *label, dict.fromkeys(self.on_disk, files)))
+        annotated = self.rules.path.name
         if split == "test":
-            problems += missing_names(
-                self.rules.test_names(),
-                self._table,
-                f"in {self.rules.path.name} but without features",
-            )
+            lacking = f"in {annotated} but without features"
+            problems += missing_names(self.rules.test_names(), self._table, lacking)
         elif why := self.rules.lacks(len(entries)):
-            problems.append(Problem("split", True, self.rules.path.name, why))
+            problems.append(Problem("split", True, annotated, why))
         return entries, problems

@@ -24,6 +24,7 @@ from gfvad.data.features.layouts.rules import NO_CLASS, UCF_FILES, UCF_TEST_NAME
 from gfvad.data.features.layouts.splits import list_claims
 from gfvad.data.ground_truth import SNIPPET, Truth
 from gfvad.data.truth_audit import Stated, frame_labels
+from gfvad.measure.frames import spans_of
 
 FILES = {"train": "i3d_logits_train.npz", "test": "i3d_logits_test_dev.npz"}
 LABELS = "frame_labels_test_dev.npz"
@@ -52,19 +53,16 @@ class UcfLogits(Layout):
         }
         self.split_rule = f"{FILES['train']} (training) and {FILES['test']} (test)"
         files = [self.root / f for f in UCF_FILES if present(self.root / f, "annotations")]
-        self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in files} | ucf_lists(
-            self.root
-        )
+        self._lists = {p.name: ("test", annotations.parse_ucf(p)) for p in files}
+        self._lists |= ucf_lists(self.root)
         for split, npz in self._npz.items():
             header = npz.require("x", 3)
-            if (
-                header.shape[0] != len(self._names[split])
-                or 0 in header.shape
-                or not arrays.is_float(header.dtype)
-            ):
+            count = len(self._names[split])
+            usable = arrays.is_float(header.dtype) and 0 not in header.shape
+            if header.shape[0] != count or not usable:
                 raise DataError(
-                    f"{npz.path}:x: shape {header.shape} of {header.dtype} for"
-                    f" {len(self._names[split])} names; expected floats [names, units, features]"
+                    f"{npz.path}:x: shape {header.shape} of {header.dtype} for {count} names;"
+                    " expected floats [names, units, features]"
                 )
         leaked = set(self._names["train"]) & set(self._names["test"])
         if leaked:
@@ -80,9 +78,8 @@ class UcfLogits(Layout):
             f"its array in {LABELS}": entry.name in self._masks,
             "its name": bool(UCF_TEST_NAME.fullmatch(entry.name)),
         }
-        return {what: "test" for what, said in says.items() if said} | list_claims(
-            self._lists, entry.name
-        )
+        own = {what: "test" for what, said in says.items() if said}
+        return own | list_claims(self._lists, entry.name)
 
     def decided(self, entry: Entry) -> str:
         return FILES[entry.split]
@@ -102,9 +99,8 @@ class UcfLogits(Layout):
                 problems.append(Problem("name", True, name, NO_CLASS))
                 continue
             if split == "test" and name not in self._masks:
-                problems.append(
-                    Problem("annotation", True, name, f"no array of frame labels in {LABELS}")
-                )
+                detail = f"no array of frame labels in {LABELS}"
+                problems.append(Problem("annotation", True, name, detail))
             entries.append(Entry(name, split, *label, dict.fromkeys(self.on_disk, (path,)), row))
         return entries, problems
 
@@ -137,16 +133,15 @@ class UcfLogits(Layout):
         return Stated(spans_source=f"{self.root / LABELS}:{entry.name}")
 
     def truth(self, entry: Entry, units: int) -> Truth:
-        mask = frame_labels(
-            self._labels.array(self._masks[entry.name]), f"{self.root / LABELS}:{entry.name}"
-        )
+        where = f"{self.root / LABELS}:{entry.name}"
+        mask = frame_labels(self._labels.array(self._masks[entry.name]), where)
         captions = self._captions.get(entry.name)
         lasts = captions.duration * FPS if captions else len(mask)
         # durations are of the whole file, labels of what was decoded
         if abs(len(mask) - lasts) > max(4 * SNIPPET, 0.05 * lasts):
             raise DataError(
-                f"{self.root / LABELS}:{entry.name}: {len(mask):,} labels, and about {lasts:,.0f}"
-                " frames by the captions; expected one a frame"
+                f"{where}: {len(mask):,} labels, and about {lasts:,.0f} frames by the captions;"
+                " expected one a frame"
             )
-        spans = annotations.spans_of(mask)
+        spans = spans_of(mask)
         return Truth(len(mask), spans, entry.classes * len(spans))

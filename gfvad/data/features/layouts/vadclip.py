@@ -12,27 +12,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gfvad.base.files import read_table
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.features.layouts import rules as rules_lib
 from gfvad.data.features.layouts.base import Layout
-from gfvad.data.features.layouts.entries import Entry, Problem, find_files
+from gfvad.data.features.layouts.entries import Entry, Label, Problem, find_files
 from gfvad.data.features.layouts.grouping import group_crops, missing_names
 from gfvad.data.features.layouts.parts import part_of_folder, part_of_list, without_npy
 
 CROP = re.compile(r"(?P<name>.+)__(?P<crop>\d+)")
 
 
-def csv_label(label: str) -> tuple[int, tuple[str, ...]] | None:
+def csv_label(label: str) -> Label | None:
     """(label, classes) of a CSV label; None where it is of neither set."""
     if label in ("Normal", "A"):
         return 0, ()
-    return (
-        (1, (label,))
-        if label in annotations.UCF_CLASSES
-        else annotations.xd_classes(f"_label_{label}")
-    )
+    own = label in annotations.UCF_CLASSES
+    return (1, (label,)) if own else annotations.xd_classes(f"_label_{label}")
 
 
 def name_and_crop(path: str) -> tuple[str, int]:
@@ -69,39 +67,35 @@ class VadClip(Layout):
             self._below.setdefault(path.name, []).append(path)
         self._rows = {"train": [], "test": []}
         for path in self._csv:
-            self._rows[of[path]] += list(annotations.read_csv(path, ("path", "label")))
+            self._rows[of[path]] += list(read_table(path, ("path", "label")))
         names = {name_and_crop(row["path"])[0] for rows in self._rows.values() for _, row in rows}
         kind = rules_lib.detect(names)
-        if kind not in (rules_lib.XdRules, rules_lib.UcfRules):
+        if kind is rules_lib.XdRules:
+            self.rules = rules_lib.XdRules(self.root, "features")
+        elif kind is rules_lib.UcfRules:
+            self.rules = rules_lib.UcfRules(self.root, 1024)
+        else:
             raise DataError(
                 f"{self._csv[0]}: names of {kind.dataset if kind else 'no known set'}; "
                 "expected XD-Violence or UCF-Crime (use layout generic)"
             )
-        self.rules = (
-            kind(self.root, "features") if kind is rules_lib.XdRules else kind(self.root, 1024)
-        )
         self.fps, self.ground_truth = self.rules.fps, self.rules.ground_truth
         self._lists = {
             part: " and ".join(p.name for p in self._csv if of[p] == part)
             for part in ("train", "test")
         }
         self.split_rule = f"{self._lists['train']} (training) and {self._lists['test']} (test)"
-        self._written: dict[
-            str, dict[str, str]
-        ] = {}  # what the folders in the CSVs' paths say of a video's part
+        # what the folders in the CSVs' paths say of a video's part
+        self._written: dict[str, dict[str, str]] = {}
         for where, row in (item for rows in self._rows.values() for item in rows):
             folder = (row["path"].replace("\\", "/").split("/")[-2:-1] or [""])[0]
             if part := part_of_folder(folder):
-                self._written.setdefault(name_and_crop(row["path"])[0], {})[
-                    f"the folder {folder!r} ({where})"
-                ] = part
+                said = self._written.setdefault(name_and_crop(row["path"])[0], {})
+                said[f"the folder {folder!r} ({where})"] = part
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        return {
-            **super().claims(entry),
-            **self._written.get(entry.name, {}),
-            **self.rules.claims(entry.name),
-        }
+        written = self._written.get(entry.name, {})
+        return {**super().claims(entry), **written, **self.rules.claims(entry.name)}
 
     def decided(self, entry: Entry) -> str:
         return self._lists[entry.split]
@@ -122,19 +116,13 @@ class VadClip(Layout):
         return exact or next(iter(named), None)
 
     def scan(self, split: str) -> tuple[list[Entry], list[Problem]]:
-        files, labels, problems = [], {}, []
+        files, labels, problems = [], dict[str, Label](), []
         seen: dict[Path, str] = {}
         for where, row in self._rows[split]:
-            (name, crop), label, path = (
-                name_and_crop(row["path"]),
-                csv_label(row["label"]),
-                self.find(row["path"]),
-            )
-            if (
-                label is None
-                or labels.setdefault(name, label) != label
-                or label != self.rules.label(name)
-            ):
+            (name, crop), path = name_and_crop(row["path"]), self.find(row["path"])
+            label = csv_label(row["label"])
+            other = label is None or labels.setdefault(name, label) != label
+            if other or label != self.rules.label(name):
                 detail = (
                     f"label {row['label']!r} of {name}; expected that of its name and other rows"
                 )
@@ -152,21 +140,15 @@ class VadClip(Layout):
             Entry(name, split, *labels[name], dict.fromkeys(self.on_disk, paths))
             for name, paths in table.items()
         ]
+        annotated = self.rules.path.name
         if split == "test":
-            problems += [
-                Problem("annotation", True, e.name, why)
-                for e in entries
-                if (why := self.rules.covers(e.name))
-            ]
-            problems += missing_names(
-                self.rules.test_names(),
-                labels,
-                f"in {self.rules.path.name} but not in {self._lists['test']}",
-            )
+            lacking = f"in {annotated} but not in {self._lists['test']}"
+            problems += self.rules.uncovered(e.name for e in entries)
+            problems += missing_names(self.rules.test_names(), labels, lacking)
         else:
             problems += self._unlisted()
             if why := self.rules.lacks(len(entries)):
-                problems.append(Problem("split", True, self.rules.path.name, why))
+                problems.append(Problem("split", True, annotated, why))
         return entries, problems + wrong
 
     def _unlisted(self) -> list[Problem]:

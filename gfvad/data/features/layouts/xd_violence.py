@@ -49,11 +49,8 @@ class XdViolence(Layout):
         )
 
     def claims(self, entry: Entry) -> dict[str, str]:
-        return {
-            **super().claims(entry),
-            **self.rules.claims(entry.name),
-            **self._elsewhere.get(entry.name, {}),
-        }
+        elsewhere = self._elsewhere.get(entry.name, {})
+        return {**super().claims(entry), **self.rules.claims(entry.name), **elsewhere}
 
     @functools.cached_property
     def _elsewhere(self) -> dict[str, dict[str, str]]:
@@ -100,35 +97,21 @@ class XdViolence(Layout):
         for modality in self.on_disk:
             tables[modality], wrong = self.list_modality(modality, split)
             problems += wrong
-        lenient = (
-            split == "test"
-            and len(tables) > 1
-            and "flow" in tables
-            and self._few_flow_missing(tables)
-        )
+        names, flow = set().union(*tables.values()), tables.get("flow")
+        lenient = split == "test" and flow and len(names - set(flow)) <= FLOW_TEST_MISSING
         problems += missing_files(split, tables, ("flow",) if lenient else ())
         entries = []
-        for name in sorted(set().union(*tables.values())):
+        for name in sorted(names):
             label = self.rules.label(name)
             if label is None:
                 detail = "no '_label_' with known classes at its end; expected e.g. '_label_B1-0-0'"
                 problems.append(Problem("name", True, name, detail))
                 continue
-            if split == "test" and (why := self.rules.covers(name)):
-                problems.append(Problem("annotation", True, name, why))
-            entries.append(
-                Entry(name, split, *label, {m: tables[m].get(name, ()) for m in self.on_disk})
-            )
+            problems += self.rules.uncovered([name] if split == "test" else ())
+            files = {m: tables[m].get(name, ()) for m in self.on_disk}
+            entries.append(Entry(name, split, *label, files))
         if split == "test":
             have = {e.name: None for e in entries}
-            problems += missing_names(
-                self.rules.test_names(),
-                have,
-                f"in {self.rules.files[-1].name} but without features of the test part",
-            )
+            lacking = f"in {self.rules.files[-1].name} but without features of the test part"
+            problems += missing_names(self.rules.test_names(), have, lacking)
         return entries, problems
-
-    @staticmethod
-    def _few_flow_missing(tables) -> bool:
-        every = set().union(*tables.values())
-        return bool(tables["flow"]) and len(every - set(tables["flow"])) <= FLOW_TEST_MISSING
