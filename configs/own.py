@@ -14,7 +14,7 @@ entropy of normal units 0 and 1; from 0.70 as in configs/ucf.py to 0.76.
 
 from configs.common import get_config as defaults
 from configs.ucf import side_by_side
-from configs.variants import FOILS, choose, paper
+from configs.variants import FOILS, choose, modalities, paper
 
 MODALITIES = ("motion", "appearance", "audio")
 
@@ -47,16 +47,9 @@ def _clips(c):
     c.train.steps = 100
 
 
-def _subset(*modalities: str):
-    def change(c):
-        c.data.modalities = modalities
-
-    return change
-
-
 SUBSETS = ("motion", "appearance", "audio", "motion_appearance", "motion_audio", "appearance_audio")
-VARIANTS = {name: _subset(*name.split("_")) for name in SUBSETS} | {
-    "all": _subset(*MODALITIES),
+VARIANTS = {name: modalities(*name.split("_")) for name in SUBSETS} | {
+    "all": modalities(*MODALITIES),
     "clips": _clips,
     "paper": paper,
     **FOILS,

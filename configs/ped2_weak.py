@@ -24,7 +24,7 @@ videos. Read these as development figures, on 18 test videos of which 6 are abno
 
 from configs.common import get_config as defaults
 from configs.ucf import side_by_side
-from configs.variants import FOILS, choose, paper
+from configs.variants import FOILS, choose, modalities, paper
 
 
 def get_config(variant: str | None = None):
@@ -53,16 +53,9 @@ def get_config(variant: str | None = None):
     return choose(c, variant, VARIANTS)
 
 
-def _subset(*modalities: str):
-    def change(c):
-        c.data.modalities = modalities
-
-    return change
-
-
 SUBSETS = ("motion", "appearance", "text", "motion_appearance", "motion_text", "appearance_text")
-VARIANTS = {name: _subset(*name.split("_")) for name in SUBSETS} | {
-    "all": _subset("motion", "appearance", "text"),
+VARIANTS = {name: modalities(*name.split("_")) for name in SUBSETS} | {
+    "all": modalities("motion", "appearance", "text"),
     "paper": paper,
     **FOILS,
 }

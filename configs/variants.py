@@ -34,6 +34,15 @@ def paper(c: ConfigDict) -> None:
     c.loss.variance = 0.1
 
 
+def modalities(*names: str) -> Callable[[ConfigDict], None]:
+    """Variant: these feature sets alone."""
+
+    def apply(c: ConfigDict) -> None:
+        c.data.modalities = names
+
+    return apply
+
+
 def foil(kind: str) -> Callable[[ConfigDict], None]:
     """Variant: fusion of features of this kind (gfvad/tasks/fusion/foils.py) in place of graphs;
     all else stays as it is."""

@@ -18,9 +18,9 @@ setting.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
@@ -35,6 +35,7 @@ from gfvad.fusion.coefficients import starting_values
 from gfvad.graphs.expansion import expanded, real_pairs
 from gfvad.graphs.relations import has_width, relationship_graph
 from gfvad.nn import filter as filters
+from gfvad.settings.kinds import default_config
 
 if TYPE_CHECKING:
     from gfvad.measure.score_result import VideoScores
@@ -43,38 +44,12 @@ if TYPE_CHECKING:
 Graphs = jax.Array | Sequence[jax.Array]
 
 
-@dataclass
-class _Relation:
-    """`config.model.relation`, in plain values."""
-
-    similarity: str
-    sigma: float
-    threshold: float
-    knn: int
+DEFAULTS = default_config().model
 
 
-@dataclass
-class _Expansion:
-    """`config.model.expansion`."""
-
-    kind: str = "hadamard"
-    order: int = 4
-    zeroth: str = "ones"
-    restart: float = 0.15
-
-
-@dataclass
-class _Fusion:
-    """`config.model.fusion`."""
-
-    form: str = "cp"
-    rank: int = 4
-    parametrisation: str = "free"
-    start: str = "mean"
-    channels: int = 1
-    graphs: str = "all"
-    cross_terms: bool = True
-    separate: bool = False
+def _settings(group: str, **changes: Any) -> Any:
+    """A group of `config.model`, every other setting at its default."""
+    return SimpleNamespace(**(DEFAULTS[group].to_dict() | changes))
 
 
 def relation(
@@ -100,7 +75,8 @@ def relation(
     """
     if sigma is not None and not has_width(kind):
         raise ConfigError(f"relation: kind {kind!r} has no width; leave sigma out")
-    settings = _Relation(kind, 0.0 if sigma is None else -1.0, threshold, neighbours)
+    width, chosen = 0.0 if sigma is None else -1.0, {"threshold": threshold, "knn": neighbours}
+    settings = _settings("relation", similarity=kind, sigma=width, **chosen)
     return _each(lambda x, mask: relationship_graph(x, mask, settings, sigma), x, 2, mask)
 
 
@@ -123,7 +99,7 @@ def expand(
     """
     if order < 0:
         raise ConfigError(f"expand: order is {order}; expected 0 or more")
-    settings = _Expansion(kind, order, zeroth, restart)
+    settings = _settings("expansion", kind=kind, order=order, zeroth=zeroth, restart=restart)
     return _each(lambda r, mask: expanded(r, mask, settings), graph, 2, mask)
 
 
@@ -149,13 +125,14 @@ def fuse(
         fused = gfvad.fuse([gfvad.relation(x), gfvad.relation(y)], a)  # [8, 32, 32]
     """
     stack = _stacked(graphs)
-    count, rank = stack.shape[-3], _Fusion().rank
+    count, rank = stack.shape[-3], DEFAULTS.fusion.rank
     given = None if coefficients is None else jnp.asarray(coefficients)
     if given is not None and given.ndim:
         order = given.shape[-1] - 1 if order is None else order
         rank = given.shape[0] if given.ndim == 3 else rank
-    family = _Expansion(expansion, _Expansion().order if order is None else order)
-    fusion = _Fusion(form, rank)
+    order = DEFAULTS.expansion.order if order is None else order
+    family = _settings("expansion", kind=expansion, order=order)
+    fusion = _settings("fusion", form=form, rank=rank)
     operator.check_fusion(fusion, family, count)
     diagonal = operator.has_diagonal_zeroth(family)
     (start,) = starting_values(fusion, family.order, count, diagonal)
@@ -181,21 +158,24 @@ class FusionOperator(nn.Module):
     (ICLR 2025).
     """
 
-    order: int = _Expansion().order  # P, highest power of a graph
-    form: str = _Fusion().form  # cp | full and outer (of two graphs) | one of register_fusion
-    rank: int = _Fusion().rank  # r of cp
-    parametrisation: str = _Fusion().parametrisation  # free | nonneg | simplex
-    start: str = _Fusion().start  # mean | minterms (free cp: products of R_m and 1 - R_m)
-    channels: int = _Fusion().channels  # fused graphs
-    expansion: str = _Expansion().kind  # hadamard | walk | diffusion | one of register_expansion
+    order: int = DEFAULTS.expansion.order  # P, highest power of a graph
+    form: str = DEFAULTS.fusion.form  # cp | full and outer (of two graphs) | one of register_fusion
+    rank: int = DEFAULTS.fusion.rank  # r of cp
+    parametrisation: str = DEFAULTS.fusion.parametrisation  # free | nonneg | simplex
+    start: str = DEFAULTS.fusion.start  # mean | minterms (free cp: products of R_m and 1 - R_m)
+    channels: int = DEFAULTS.fusion.channels  # fused graphs
+    expansion: str = (
+        DEFAULTS.expansion.kind
+    )  # hadamard | walk | diffusion | one of register_expansion
 
     @nn.compact
     def __call__(self, graphs: Graphs, mask: jax.Array | None = None) -> jax.Array:
         """M graphs, a list of [..., N, N] or one array [..., M, N, N] -> [..., channels, N, N].
         Raises ConfigError for settings that cannot work on so many graphs."""
         stack = _stacked(graphs)
-        fusion = _Fusion(self.form, self.rank, self.parametrisation, self.start, self.channels)
-        family = _Expansion(self.expansion, self.order)
+        keys = ("form", "rank", "parametrisation", "start", "channels")
+        fusion = _settings("fusion", **{key: getattr(self, key) for key in keys})
+        family = _settings("expansion", kind=self.expansion, order=self.order)
         coefficients = operator.own_coefficients(self, stack.shape[-3], fusion, family)
         return _fused(coefficients, stack, mask, fusion, family)
 
@@ -258,9 +238,7 @@ def score(
 
     scorer = load(model) if isinstance(model, (str, Path)) else model
     if isinstance(inputs, Mapping):
-        if scorer.kind != "weak":
-            raise ConfigError(f"{scorer.path}: scores frames, not features; give a video file")
-        return scorer.score("video", inputs)["scores"]  # type: ignore[attr-defined]
+        return scorer.score("video", inputs)["scores"]
     with TemporaryDirectory(prefix="gfvad-") as folder:
         texts, out = str(descriptions), Path(folder)
         request = Request(Path(scorer.path), (str(inputs),), out, descriptions=texts)
@@ -307,8 +285,8 @@ def _fused(
     coefficients: jax.Array,
     graphs: jax.Array,
     mask: jax.Array | None,
-    fusion: _Fusion,
-    family: _Expansion,
+    fusion: Any,
+    family: Any,
 ) -> jax.Array:
     """Coefficients [G, ...] over graphs [..., M, N, N] -> [..., G, N, N]."""
 

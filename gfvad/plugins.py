@@ -21,7 +21,6 @@ config find it by GFVAD_PLUGINS=my_config.py. `docs/examples/` has one script fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import flax.linen as nn
@@ -33,6 +32,7 @@ from gfvad.graphs.expansion import EXPANSIONS
 from gfvad.graphs.relations import RELATIONS
 from gfvad.settings import kinds
 from gfvad.settings.declared import AMOUNT, Setting
+from gfvad.tasks import task_of
 
 
 def register_relation(name: str, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Any:
@@ -114,7 +114,7 @@ def register_layout(reader: type[Any]) -> type[Any]:
 
 
 def register_loss(
-    name: str, function: Callable[[Any], Any], weight: float = 0.0, kind: str = "weak"
+    name: str, function: Callable[[Any], Any], weight: float = 0.0, kind: str = kinds.DEFAULT
 ) -> Any:
     """Makes a loss term of your own known, and declares its weight: the setting config.loss.NAME,
     `weight` by default, in every config that is made afterwards.
@@ -131,16 +131,9 @@ def register_loss(
 
         gfvad.register_loss("level", level, weight=0.1)
     """
-    task = {"weak": "fusion", "predictive": "prediction"}[kind]
-    losses = import_module(f"gfvad.tasks.{task}.losses")
-    losses.register_loss(name, weight)(function)
-    about = {
-        "since": "0.2",
-        "before": 0.0,
-        "varies": True,
-        "meaning": f"Weight of the loss {name}.",
-    }
-    kinds.register(kind, Setting(f"loss.{name}", float(weight), AMOUNT, **about))
+    task_of({"kind": kind}).register_loss(name, weight)(function)
+    setting = Setting(f"loss.{name}", float(weight), AMOUNT, varies=True, since="0.2", before=0.0)
+    kinds.register(kind, setting.means(f"Weight of the loss {name}."))
     return function
 
 

@@ -1,8 +1,11 @@
 """What the main commands give, as digests: run it before and after a change that must not move a
 number, then compare.
 
-    python launch/digests.py run ../shared/data before      trains, scores, streams (about 15 minutes on 2 cores)
-    python launch/digests.py compare before after   0 where all is equal to the bit, else what differs
+    python launch/digests.py run ../shared/data before
+    python launch/digests.py compare before after
+
+`run` trains, scores and streams (about 15 minutes on 2 cores); `compare` gives 0 where all is equal
+to the bit, else what differs.
 
 Parameters are those of the last checkpoint; scores, logged losses and the values of results.json
 are taken as they are written.

@@ -21,7 +21,7 @@ from gfvad.graphs import expansion as expansions
 from gfvad.graphs import relations
 from gfvad.nn.filter import SparseFeatureFilter
 from gfvad.tasks.fusion import artefact
-from gfvad.tasks.fusion.scorer import open_weak
+from gfvad.tasks.fusion.scorer import open_scorer
 
 B, N, D = 3, 7, 5
 MASK = np.arange(N) < 6
@@ -182,7 +182,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     made = Run("xd", "audio_visual", folder, data__clock=False)
     made.save(folder / "run")
-    artefact.write(folder / "run", folder / "artefact", platforms=("cpu",))
+    artefact.export(folder / "run", folder / "artefact", "last", ("cpu",))
     return folder / "run", folder / "artefact", made.widths
 
 
@@ -194,7 +194,7 @@ def test_load_and_score(run):
     model = gfvad.load(folder)
     scores = gfvad.score(model, video)
     assert scores.shape == (5,) and model.contributors == tuple(widths) and model.threshold
-    np.testing.assert_array_equal(scores, open_weak(folder).units.score("", video)["scores"])
+    np.testing.assert_array_equal(scores, open_scorer(folder).units.score("", video)["scores"])
     np.testing.assert_array_equal(scores, gfvad.score(str(folder), video))
     np.testing.assert_allclose(scores, gfvad.score(gfvad.load(exported), video), atol=1e-6)
     with pytest.raises(gfvad.DataError, match="rgb"):

@@ -117,11 +117,11 @@ def test_the_detector_takes_them(x):
     assert any(name.startswith("log_sigma") for name in variables["params"])
     config.model.relation.similarity = "scald"
     with pytest.raises(gfvad.ConfigError, match=r"did you mean 'scaled'\?"):
-        registry.check(config, tuple(features))
+        registry.check_model(config, tuple(features))
     config.model.relation.similarity = "scaled"
     config.model.fusion.graphs = "random_pair"
     with pytest.raises(gfvad.ConfigError, match="form 'weighted' does not take"):
-        registry.check(config, tuple(features))
+        registry.check_model(config, tuple(features))
 
 
 def calm(given):

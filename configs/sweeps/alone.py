@@ -1,6 +1,7 @@
 """All modalities together against each by itself, without the subsets between (modalities.py).
 
-gfvad ablate --config=own:clips --sweep=alone --workdir=runs/fights/folds/0 --config.data.root=runs/fights/features
+gfvad ablate --config=own:clips --sweep=alone --workdir=runs/fights/folds/0 \\
+    --config.data.root=runs/fights/features
 """
 
 from gfvad.tasks.fusion.subsets import keep

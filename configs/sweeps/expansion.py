@@ -1,6 +1,7 @@
 """Order, kind and zeroth term of the expansion of relationship graphs.
 
-gfvad ablate --config=ucf --sweep=expansion --workdir=runs/expansion --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=expansion --workdir=runs/expansion \\
+    --config.data.root=/data/ucf_crime
 """
 
 from gfvad.graphs.expansion import EXPANSIONS

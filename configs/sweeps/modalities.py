@@ -1,6 +1,7 @@
 """Every subset of the modalities.
 
-gfvad ablate --config=ucf --sweep=modalities --workdir=runs/modalities --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=modalities --workdir=runs/modalities \\
+    --config.data.root=/data/ucf_crime
 """
 
 from itertools import combinations

@@ -1,7 +1,8 @@
 """The fusion operator: full, outer product or CP of some rank; free, nonneg or simplex
 coefficients; all graphs or a random pair; without cross terms.
 
-gfvad ablate --config=ucf --sweep=operator --workdir=runs/operator --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=operator --workdir=runs/operator \\
+    --config.data.root=/data/ucf_crime
 """
 
 from gfvad.tasks.fusion.subsets import graph_count, plain_start

@@ -1,7 +1,8 @@
 """Relationship graphs: similarity, which features they are built on, nearest neighbours, threshold,
 time.
 
-gfvad ablate --config=ucf --sweep=relations --workdir=runs/relations --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=relations --workdir=runs/relations \\
+    --config.data.root=/data/ucf_crime
 """
 
 from gfvad.graphs.relations import RELATIONS

@@ -1,7 +1,8 @@
 """A modality missing, noisy, shifted in time or swapped with another video's: in the test videos of
 a model that was trained on sound ones, and in training.
 
-gfvad ablate --config=ucf --sweep=robustness --workdir=runs/robustness --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf --sweep=robustness --workdir=runs/robustness \\
+    --config.data.root=/data/ucf_crime
 """
 
 AMOUNTS = {  # kind -> at test, in training (where half of the videos stay as they are)

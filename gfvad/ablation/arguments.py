@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gfvad.ablation.sweep import Source, Sweep, read_sweep
 from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 from gfvad.settings.command_line import find_config
 
-NUMBERS = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
+NUMBERS: dict[str, Any] = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
 # group: the one to train, given by the process that shares groups out
 WORDS = ("config", "sweep", "workdir", "group")
 
@@ -28,7 +28,7 @@ class Arguments(NamedTuple):
     command: tuple[str, ...]  # the command line as it was
 
 
-def parse(argv: Sequence[str]) -> Arguments:
+def parse_sweep(argv: Sequence[str]) -> Arguments:
     """Parses a command line (without the command's name) and reads its sweep. Raises ConfigError
     naming the option, the setting or the key."""
     given: dict[str, str] = {}
@@ -49,28 +49,16 @@ def parse(argv: Sequence[str]) -> Arguments:
     for name in WORDS[:3]:
         if not given.get(name):
             raise ConfigError(f"--{name}=... is missing (see gfvad ablate --help)")
-    numbers = {
-        name: whole(name, given[name]) if name in given else default
-        for name, default in NUMBERS.items()
-    }
     file, _, variant = given["config"].partition(":")
-    sweep = read_sweep(
-        find_config(given["sweep"], "sweep", "configs/sweeps"),
-        Source(file, variant, tuple(flags)),
-        numbers["seeds"],
-    )
-    return Arguments(
-        sweep,
-        Path(given["workdir"]),
-        numbers["at_once"],
-        numbers["processes"],
-        numbers["resamples"],
-        given.get("group"),
-        tuple(argv),
-    )
+    numbers = NUMBERS | {name: whole_number(name, given[name]) for name in NUMBERS if name in given}
+    seeds = numbers.pop("seeds")
+    path = find_config(given["sweep"], "sweep", "configs/sweeps")
+    sweep = read_sweep(path, Source(file, variant, tuple(flags)), seeds)
+    workdir, group, command = Path(given["workdir"]), given.get("group"), tuple(argv)
+    return Arguments(sweep, workdir, group=group, command=command, **numbers)
 
 
-def whole(name: str, text: str) -> int:
+def whole_number(name: str, text: str) -> int:
     """A number of 1 or more."""
     if not text.isdigit() or int(text) < 1:
         raise ConfigError(f"--{name}={text}: expected a whole number of 1 or more")

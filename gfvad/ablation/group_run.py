@@ -50,11 +50,9 @@ class SeedBatches:
         return tuple(next(iterator) for iterator in self.iterators)
 
     def get_state(self) -> list[Any]:
-        """Their positions."""
         return [iterator.get_state() for iterator in self.iterators]
 
     def set_state(self, state: Sequence[Any]) -> None:
-        """Goes on from positions."""
         for iterator, position in zip(self.iterators, state):
             iterator.set_state(position)
 
@@ -77,17 +75,11 @@ class GroupRun:
         self.batches = SeedBatches([task.batches(seed) for seed in program.group.seeds])
         self._advance = advance
         self.best: GroupState
-        self.standing = Standing(
-            np.zeros(self.shape, int),
-            np.full(self.shape, -np.inf),
-            np.full(self.shape, -np.inf),
-            np.full(self.shape, RUNNING),
-            np.full(self.shape, None, object),
-        )
+        start = (0, -np.inf, -np.inf, RUNNING, None)
+        self.standing = Standing(*(np.full(self.shape, value) for value in start))
 
     @property
     def failed(self) -> np.ndarray:
-        """[U, K]."""
         return self.standing.failed
 
     def advance(self, steps: int) -> None:
@@ -100,7 +92,6 @@ class GroupRun:
         return self.best
 
     def mapped_step(self) -> Callable:
-        """One step of all runs."""
         return self.program.mapped_step(self.mapper)
 
     def evaluate(
@@ -126,7 +117,6 @@ class GroupRun:
         return Kept(state, self.best), {"standing": pack(self.standing)}
 
     def resumed(self, tree: Kept, about: Mapping[str, Any]) -> GroupState:
-        """Inverse of `saved`."""
         self.best, self.standing = tree.best, unpack(about["standing"])
         return tree.last
 

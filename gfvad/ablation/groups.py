@@ -20,9 +20,8 @@ from ml_collections import ConfigDict
 from gfvad.ablation.sweep import Setting
 from gfvad.ablation.varying import structure
 from gfvad.base import run_files
-from gfvad.base.files import read_json
+from gfvad.base.files import read_json, write_text
 from gfvad.base.types import ConfigError, DataError
-from gfvad.measure.results import atomically
 from gfvad.settings import config as config_lib
 from gfvad.train.loop import CHECKPOINTS
 from gfvad.train.run_settings import describe_differences, hash_of, training_leaves
@@ -56,12 +55,8 @@ class Group(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """What group.json says: enough to know the group again."""
-        return {
-            "seeds": list(self.seeds),
-            "settings": {
-                s.name: hash_of(training_leaves(with_seed(s.config, 0))) for s in self.settings
-            },
-        }
+        hashes = {s.name: hash_of(training_leaves(with_seed(s.config, 0))) for s in self.settings}
+        return {"seeds": list(self.seeds), "settings": hashes}
 
     @property
     def id(self) -> str:
@@ -87,10 +82,8 @@ def is_done(workdir: Path, setting: Setting, seed: int) -> bool:
     folder = run_folder(workdir, setting.name, seed)
     if not (folder / RESULTS).is_file() and not (folder / FAILED).is_file():
         return False
-    found, expected = (
-        training_leaves(config_lib.load(str(folder))),
-        training_leaves(with_seed(setting.config, seed)),
-    )
+    found = training_leaves(config_lib.load(str(folder)))
+    expected = training_leaves(with_seed(setting.config, seed))
     if found != expected:
         raise ConfigError(
             f"{folder}: setting {setting.name!r} was trained with another configuration:"
@@ -126,26 +119,18 @@ def plan(
 
     at_once: most runs in one program. Raises ConfigError as `is_done`.
     """
-    missing = {
-        setting.name: [seed for seed in seeds if not is_done(workdir, setting, seed)]
-        for setting in settings
-    }
+    missing = {s.name: [k for k in seeds if not is_done(workdir, s, k)] for s in settings}
     groups = []
     for group in begun(workdir, settings, seeds):
         if any(seed in missing[s.name] for s in group.settings for seed in group.seeds):
             groups.append(group)
-            for setting in group.settings:
-                missing[setting.name] = [
-                    seed for seed in missing[setting.name] if seed not in group.seeds
-                ]
+            for s in group.settings:
+                missing[s.name] = [k for k in missing[s.name] if k not in group.seeds]
     together: dict[tuple, list[Setting]] = {}
     for setting in settings:
-        if missing[setting.name]:
-            key = (
-                json.dumps(structure(setting.config), sort_keys=True, default=list),
-                tuple(missing[setting.name]),
-            )
-            together.setdefault(key, []).append(setting)
+        if left := tuple(missing[setting.name]):
+            kind = json.dumps(structure(setting.config), sort_keys=True, default=list)
+            together.setdefault((kind, left), []).append(setting)
     for (_, left), members in together.items():
         for part in portions(members, max(1, at_once // len(left))):
             groups += [Group(tuple(part), tuple(some)) for some in portions(left, at_once)]
@@ -166,9 +151,8 @@ def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> l
     groups = []
     for path in sorted((workdir / GROUPS).glob(f"*/{RECORD}")):
         record: Mapping[str, Any] = read_json(path, "the record of a group of runs")
-        if not isinstance(record.get("settings"), (list, dict)) or not isinstance(
-            record.get("seeds"), list
-        ):
+        kinds = isinstance(record.get("settings"), (list, dict)), type(record.get("seeds")) is list
+        if not all(kinds):
             raise DataError(
                 f"{path}: no record of a group of runs; expected settings and seeds: remove its"
                 " folder, and its runs are trained anew"
@@ -184,7 +168,5 @@ def begun(workdir: Path, settings: Sequence[Setting], seeds: Sequence[int]) -> l
 def begin(workdir: Path, group: Group) -> Path:
     """Makes a group's folder, with its record; returns it."""
     folder = workdir / GROUPS / group.id
-    atomically(
-        folder / RECORD, lambda file: file.write(json.dumps(group.record(), indent=1).encode())
-    )
+    write_text(folder / RECORD, json.dumps(group.record(), indent=1))
     return folder

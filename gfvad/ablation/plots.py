@@ -25,17 +25,10 @@ def draw(
     known = {name: list(v) for name, v in values.items() if len(v)}
     paths = [forest(known, sweep.base, f"{dataset}: {sweep.name}", metric, folder / "forest.png")]
     settings = [setting for setting in sweep.settings if setting.name in known]
+    title = f"{dataset}: {sweep.name}"
     for key, lines in axes(settings).items():
-        paths.append(
-            curve(
-                key,
-                lines,
-                known,
-                f"{dataset}: {sweep.name}",
-                metric,
-                folder / f"curve_{key.replace('.', '_')}.png",
-            )
-        )
+        path = folder / f"curve_{key.replace('.', '_')}.png"
+        paths.append(curve(key, lines, known, (title, metric), path))
     return paths
 
 
@@ -50,16 +43,14 @@ def forest(
     for place, name in enumerate(names):
         s = spread(values[name])
         colour = RED if name == base else BLUE
-        panel.plot(
-            values[name], [place] * len(values[name]), "o", color="0.7", markersize=4, zorder=1
-        )
+        seeds = [place] * len(values[name])
+        panel.plot(values[name], seeds, "o", color="0.7", markersize=4, zorder=1)
         if not np.isnan(s.interval[0]):
             panel.plot(s.interval, [place, place], "-", color=colour, linewidth=2, zorder=2)
         panel.plot([s.mean], [place], "D", color=colour, markersize=6, zorder=3)
-    panel.axvline(np.mean(values[base]), color=RED, linestyle=":", linewidth=1)
-    panel.set_yticks(
-        range(len(names)), [f"{name} (base)" if name == base != "base" else name for name in names]
-    )
+    panel.axvline(float(np.mean(values[base])), color=RED, linestyle=":", linewidth=1)
+    ticks = [f"{name} (base)" if name == base != "base" else name for name in names]
+    panel.set_yticks(range(len(names)), ticks)
     panel.set_ylim(len(names) - 0.4, -0.6)
     low, high = panel.get_xlim()
     # an interval by t of two or three seeds can leave what the metric can be
@@ -74,26 +65,20 @@ def axes(settings: Sequence[Setting]) -> dict[str, dict[str, list[tuple[float, s
 
     Found from the configs alone: a line is made of settings that are equal in all but that key.
     """
-    leaves = {
-        setting.name: {
-            key: value for key, value in flatten(setting.config).items() if key != "variant"
-        }
-        for setting in settings
-    }
-    differing = [
-        key
-        for key in next(iter(leaves.values()), {})
-        if len({repr(other.get(key)) for other in leaves.values()}) > 1
-    ]
+    leaves = {setting.name: flatten(setting.config) for setting in settings}
+    for own in leaves.values():
+        own.pop("variant", None)
+    first = next(iter(leaves.values()), {})
+    differing = [k for k in first if len({repr(own.get(k)) for own in leaves.values()}) > 1]
     found = {}
     for key in differing:
         lines: dict[str, list[tuple[float, str]]] = {}
         for name, own in leaves.items():
-            if isinstance(own.get(key), (int, float)) and not isinstance(own[key], bool):
-                rest = ", ".join(
-                    f"{k.rsplit('.', 1)[-1]} {own.get(k)!r}" for k in differing if k != key
-                )
-                lines.setdefault(rest, []).append((float(own[key]), name))
+            value = own.get(key)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                others = (k for k in differing if k != key)
+                rest = ", ".join(f"{k.rsplit('.', 1)[-1]} {own.get(k)!r}" for k in others)
+                lines.setdefault(rest, []).append((float(value), name))
         lines = {rest: sorted(points) for rest, points in lines.items() if len(points) >= POINTS}
         if lines:
             found[key] = dict(list(lines.items())[:CURVES])
@@ -104,32 +89,23 @@ def curve(
     key: str,
     lines: Mapping[str, list[tuple[float, str]]],
     values: Mapping[str, Sequence[float]],
-    title: str,
-    metric: str,
+    labels: tuple[str, str],
     path: Path,
 ) -> Path:
     """The metric over a number, with its 95 % interval; a line for each combination of the other
-    keys."""
+    keys. labels: title, metric."""
+    title, metric = labels
     figure = new_figure(f"{title}, over {key}", 4.5)
     panel = figure.subplots()
     for i, (rest, points) in enumerate(lines.items()):
         x = np.array([value for value, _ in points])
         spreads = [spread(values[name]) for _, name in points]
         colour = CYCLE[i % len(CYCLE)]
-        panel.plot(
-            x,
-            [s.mean for s in spreads],
-            DASHES[i % 4],
-            color=colour,
-            marker="o",
-            markersize=5,
-            linewidth=1.8,
-            label=rest or None,
-        )
+        look = {"color": colour, "marker": "o", "markersize": 5, "linewidth": 1.8}
+        panel.plot(x, [s.mean for s in spreads], DASHES[i % 4], label=rest or None, **look)
         low, high = (np.array([s.interval[end] for s in spreads]) for end in (0, 1))
-        panel.fill_between(
-            x, low, high, color=colour, alpha=0.15, linewidth=0, where=~np.isnan(low)
-        )
+        known = ~np.isnan(low)
+        panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0, where=known)
     x = np.array([value for points in lines.values() for value, _ in points])
     if x.min() > 0 and x.max() / x.min() >= 30:
         panel.set_xscale("log")

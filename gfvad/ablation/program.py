@@ -50,27 +50,22 @@ class Program:
         side, numpy."""
         # all in the group's tree: an optimiser has the same arrays in the same order, whatever
         # parts its settings switch on
-        first = {key: jnp.asarray(x[0]) for key, x in self.varying.values.items()}
-        transform = self._optimiser(self.bind(first)[1]).transform
+        values = {key: jnp.asarray(x[0]) for key, x in self.varying.values.items()}
+        transform = self._optimiser(self.bind(values)[1]).transform
         states = [task.initial(transform, seed) for seed in self.group.seeds for task in self.tasks]
-        fixed = [{n: x for n, x in s.constants.items() if n not in WRITTEN} for s in states]
-        for other in fixed[1:]:
-            same = jax.tree.map(np.array_equal, other, fixed[0])
-            if not all(jax.tree.leaves(same)):
-                raise ConfigError(
-                    f"settings {[s.name for s in self.group.settings]}: the model's constants"
-                    " differ between settings or seeds"
-                )
-
-        def join(*leaves: np.ndarray) -> np.ndarray:
-            return np.stack(leaves).reshape(*self.group.shape, *leaves[0].shape)
-
+        first, *fixed = ({n: x for n, x in s.constants.items() if n not in WRITTEN} for s in states)
+        same = [jax.tree.map(np.array_equal, other, first) for other in fixed]
+        if not all(jax.tree.leaves(same)):
+            raise ConfigError(
+                f"settings {[s.name for s in self.group.settings]}: the model's constants differ"
+                " between settings or seeds"
+            )
+        shape = self.group.shape
+        join = lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape)
         whole = jax.tree.map(join, *states)
-        constants = {**whole.constants, **fixed[0]}
-        key = whole.key[:, 0]
-        return GroupState(
-            whole._replace(step=states[0].step, constants=constants, key=key), self.varying.values
-        )
+        constants, key = {**whole.constants, **first}, whole.key[:, 0]
+        whole = whole._replace(step=states[0].step, constants=constants, key=key)
+        return GroupState(whole, self.varying.values)
 
     def bind(self, values: dict[str, jax.Array]) -> tuple[Any, Any]:
         """(model, config) of one setting, from its varying values."""
@@ -83,10 +78,8 @@ class Program:
         """The state of one run (host), as its own training would have it: [U, K, ...] -> [...].
         Args: indices."""
         state, config = group.state, self.group.settings[setting].config
-        params, opt_state, written = jax.tree.map(
-            lambda x: np.array(x[seed, setting]),
-            (state.params, state.opt_state, written_of(state)),
-        )
+        parts = state.params, state.opt_state, written_of(state)
+        params, opt_state, written = jax.tree.map(lambda x: np.array(x[seed, setting]), parts)
         init = self._optimiser(config).transform.init
         own = jax.eval_shape(jax.vmap(init) if state.key.ndim > 2 else init, params)
         opt_state = jax.tree.unflatten(jax.tree.structure(own), jax.tree.leaves(opt_state))
@@ -96,26 +89,18 @@ class Program:
     @staticmethod
     def one_setting(group: GroupState, setting: int) -> GroupState:
         """The part of a group's state (host) that is one setting's: [U, 1, ...]."""
-        cut = lambda x: x[:, setting : setting + 1]
-        state = group.state
-        params, opt_state, written = jax.tree.map(
-            cut, (state.params, state.opt_state, written_of(state))
-        )
-        values = {key: x[setting : setting + 1] for key, x in group.values.items()}
+        one, state = slice(setting, setting + 1), group.state
+        parts = state.params, state.opt_state, written_of(state)
+        params, opt_state, written = jax.tree.map(lambda x: x[:, one], parts)
         constants = {**state.constants, **written}
-        return GroupState(
-            state._replace(params=params, opt_state=opt_state, constants=constants), values
-        )
+        state = state._replace(params=params, opt_state=opt_state, constants=constants)
+        return GroupState(state, {key: x[one] for key, x in group.values.items()})
 
     def mapped_step(self, mapper: Mapper) -> Callable:
         """(GroupState, tuple of U batches) -> (GroupState, metrics [U, K, ...]), over all
         devices."""
-        step = partial(
-            group_step,
-            program=self,
-            axis_name=mapper.axis_name,
-            one_by_one=mapper.devices[0].platform == "cpu",
-        )
+        cpu = mapper.devices[0].platform == "cpu"
+        step = partial(group_step, program=self, axis_name=mapper.axis_name, one_by_one=cpu)
         return mapper.map_train(step)
 
     def of_every_run(
@@ -168,14 +153,9 @@ def group_step(
         state: TrainState, values: dict[str, jax.Array], batch: Any
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         model, config = program.bind(values)
-        return program.tasks[0].train_step(
-            state,
-            batch,
-            model=model,
-            optimiser=program._optimiser(config),
-            loss_cfg=config.loss,
-            axis_name=axis_name,
-        )
+        given = {"optimiser": program._optimiser(config), "loss_cfg": config.loss}
+        step = program.tasks[0].train_step
+        return step(state, batch, model=model, axis_name=axis_name, **given)
 
     before = group.state
     of_seeds = member_axes(before)

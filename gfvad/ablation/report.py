@@ -16,24 +16,27 @@ from gfvad.base import run_files
 from gfvad.base.files import read_json_lines, write_table, write_text
 from gfvad.base.types import DataError
 from gfvad.measure import compare
-from gfvad.measure.compare import Comparison, Resampled, Spread, Videos, between, number, p_value
+from gfvad.measure.compare import (
+    OF_VIDEOS,
+    Comparison,
+    Resampled,
+    Spread,
+    Videos,
+    between,
+    number,
+    p_value,
+)
 from gfvad.measure.results import read_results, read_scores
 from gfvad.tasks import task_of
 
 CSV, MARKDOWN = "ablation.csv", "ablation.md"
 FILES = (CSV, MARKDOWN)
-COLUMNS = (
-    "setting",
-    "seed",
-    "metric",
-    "aggregation",
-    "normalisation",
-    "smoothing",
-    "checkpoint",
-    "value",
-)
+PROTOCOL = ("metric", "aggregation", "normalisation", "smoothing", "checkpoint", "value")
+COLUMNS = ("setting", "seed", *PROTOCOL)
 # of the log's rows -> name in the table
 VIDEO_LEVEL = {"auc": "validation_auc", "ap": "validation_ap", "loss": "validation_loss"}
+OF_ONE = ["setting", "seeds", "mean ± sd", "95 %"]  # columns of the page
+OF_TESTS = ["difference", "95 %, seeds", "p, t-test", "95 %, videos", "p, bootstrap"]
 SPELT = 6  # differing keys named in a line
 
 
@@ -60,16 +63,13 @@ class Compared(NamedTuple):
     videos: int  # of the test split, with labels
 
 
-def write(
-    sweep: Sweep,
-    workdir: Path,
-    dataset: str,
-    resamples: int,
-    say: Callable[[str], None],
+def write_report(
+    sweep: Sweep, workdir: Path, dataset: str, resamples: int, say: Callable[[str], None]
 ) -> None:
     """Writes ablation.csv, ablation.md and the figures, and prints the table. Raises DataError
     where no run of the base is finished."""
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
+    config, own = base.config, run_files.owned_ablation(workdir)
     folders = [run_folder(workdir, base.name, seed) for seed in sweep.seeds]
     finished = next((folder for folder in folders if (folder / RESULTS).is_file()), None)
     if finished is None:
@@ -77,36 +77,25 @@ def write(
             f"{workdir}: no run of the base setting {sweep.base!r} is finished; run the same"
             " command again"
         )
-    labels = task_of(base.config).frame_labels(finished, base.config)
-    videos = Videos(labels, resamples)
-    say(
-        f"comparing {len(sweep.settings)} settings, {resamples} resamples of {len(videos.labels)}"
-        " test videos"
-    )
+    videos = Videos(task_of(config).frame_labels(finished, config), resamples)
+    count = len(videos.labels)
+    say(f"comparing {len(sweep.settings)} settings, {resamples} resamples of {count} test videos")
     found = [read(workdir, setting, sweep.seeds, videos) for setting in sweep.settings]
     against = next(one for one in found if one.setting.name == sweep.base)
-    own = run_files.owned_ablation(workdir)
-    metric = base.config.eval.metric
     drawn = plots.draw(
         workdir / "figures",
         dataset,
         sweep,
-        {one.setting.name: values(one, metric) for one in found},
-        metric,
+        {one.setting.name: values(one, config.eval.metric) for one in found},
+        config.eval.metric,
     )
-    label = read_results(finished / RESULTS)["label"]
-    compared = Compared(
-        sweep,
-        f"{dataset}, {base.config.data.test_name}",
-        label.removesuffix(f" ({base.config.variant})"),
-        found,
-        against,
-        resamples,
-        len(videos.labels),
-    )
+    data = f"{dataset}, {config.data.test_name}"
+    label = read_results(finished / RESULTS)["label"].removesuffix(f" ({config.variant})")
+    compared = Compared(sweep, data, label, found, against, resamples, count)
     page = markdown(compared, [path.relative_to(workdir) for path in drawn])
+    lines = [["" if x is None else x for x in line] for one in found for line in one.lines]
     with own.staged(last=MARKDOWN) as staging:
-        write_csv(staging / CSV, found)
+        write_table(staging / CSV, COLUMNS, lines)  # an undefined value is empty
         write_text(staging / MARKDOWN, page)
     own.finish(path.relative_to(workdir).as_posix() for path in drawn)
     print(page)
@@ -123,35 +112,24 @@ def read(workdir: Path, setting: Setting, seeds: Sequence[int], videos: Videos) 
         if not (folder / RESULTS).is_file():
             continue
         runs[seed] = videos.resample(read_scores(folder / "scores.npz"), str(folder))
-        tree = read_results(folder / RESULTS)
-        lines += [(setting.name, seed, *(r[key] for key in COLUMNS[2:])) for r in tree["records"]]
+        records = read_results(folder / RESULTS)["records"]
+        lines += [(setting.name, seed, *(r[key] for key in PROTOCOL)) for r in records]
         if of_last := last_validation(folder):
             validation[seed] = of_last
-            lines += [
-                (setting.name, seed, name, "video", "none", "none", "last", of_last[key])
-                for key, name in VIDEO_LEVEL.items()
-                if key in of_last
-            ]
+            about = "video", "none", "none", "last"
+            known = [(name, of_last[k]) for k, name in VIDEO_LEVEL.items() if k in of_last]
+            lines += [(setting.name, seed, name, *about, value) for name, value in known]
     return Found(setting, runs, validation, tuple(failed), lines)
 
 
 def last_validation(folder: Path) -> dict[str, float]:
     """The last row of validation in a run's log; {} where there is no validation part."""
     path = folder / "metrics.jsonl"
-    lines = (
-        read_json_lines(path, "the log of a run", torn=True, finite=False) if path.is_file() else ()
-    )
-    rows = [row for _, row in lines]
-    return next((row for row in reversed(rows) if row.get("kind") == "validation"), {})
-
-
-def write_csv(path: Path, found: Sequence[Found]) -> None:
-    """Tidy: one line a setting, seed and metric (and protocol); an undefined value is empty."""
-    write_table(
-        path,
-        COLUMNS,
-        [["" if cell is None else cell for cell in line] for one in found for line in one.lines],
-    )
+    if not path.is_file():
+        return {}
+    lines = read_json_lines(path, "the log of a run", torn=True, finite=False)
+    rows = [row for _, row in lines if row.get("kind") == "validation"]
+    return rows[-1] if rows else {}
 
 
 def values(one: Found, metric: str) -> list[float]:
@@ -165,92 +143,57 @@ def markdown(compared: Compared, drawn: Sequence[Path]) -> str:
     sweep, against, videos = compared.sweep, compared.against, compared.videos
     config, found = against.setting.config, compared.found
     first = config.eval.metric
-    lines = [f"# Ablation {sweep.name}: {compared.data}", ""]
-    lines += [
-        (
-            f"Base: `{sweep.base}`, {compared.label}; {config.train.steps}"
-            f" steps; {len(sweep.seeds)} seeds asked for, from {sweep.seeds[0]}. Micro frame"
-            " metrics of the last checkpoint, no normalisation, no smoothing; intervals are 95 %:"
-            " of the mean over seeds by t, of differences beside each test. Tests are paired with"
-            f" the base: a t-test over seeds, and a bootstrap over the {videos} test videos"
-            f" ({compared.resamples} resamples) of the difference between means over seeds. Each p stands"
-            " for itself: with many settings some are small by chance."
-        ),
+    lines = [
+        f"# Ablation {sweep.name}: {compared.data}",
+        "",
+        f"Base: `{sweep.base}`, {compared.label}; {config.train.steps}"
+        f" steps; {len(sweep.seeds)} seeds asked for, from {sweep.seeds[0]}. Micro frame"
+        " metrics of the last checkpoint, no normalisation, no smoothing; intervals are 95 %:"
+        " of the mean over seeds by t, of differences beside each test. Tests are paired with"
+        f" the base: a t-test over seeds, and a bootstrap over the {videos} test videos"
+        f" ({compared.resamples} resamples) of the difference between means over seeds. Each p"
+        " stands for itself: with many settings some are small by chance.",
         "",
     ]
-    lines += [f"{note[0].upper()}{note[1:]}.", ""] if (note := compare.caveat(videos)) else []
-    kinds = [
-        np.isfinite(run.resamples[compare.OF_VIDEOS]).all()
-        and np.isfinite(run.values[compare.OF_VIDEOS])
-        for one in found
-        for run in one.runs.values()
-    ]
-    for metric in (
-        first,
-        *(m for m in compare.METRICS if m != first),
-        *([compare.OF_VIDEOS] if all(kinds) else []),
-    ):
-        title = (
-            "AUC of whole videos by their peaks" if metric == compare.OF_VIDEOS else metric.upper()
-        )
-        lines += [f"## {title}", "", *table(found, against, metric), ""]
-    lines += [
-        "## Settings",
-        "",
-        *(f"- `{one.setting.name}`: {differing(one.setting.differs)}" for one in found),
-    ]
+    if note := compare.caveat(videos):
+        lines += [f"{note[0].upper()}{note[1:]}.", ""]
+    titles = {metric: metric.upper() for metric in (first, *compare.METRICS)}
+    runs = [run for one in found for run in one.runs.values()]
+    if all(np.isfinite([*r.resamples[OF_VIDEOS].ravel(), r.values[OF_VIDEOS]]).all() for r in runs):
+        titles[OF_VIDEOS] = "AUC of whole videos by their peaks"
+    for metric, title in titles.items():
+        lines += [f"## {title}", "", *metric_table(found, against, metric), ""]
+    lines += ["## Settings", ""]
+    lines += [f"- `{one.setting.name}`: {differing(one.setting.differs)}" for one in found]
     lines += [f"- `{name}`: left out, {why}" for name, why in sweep.left_out.items()]
     lines += ["", *missing(sweep, found)]
     lines += [f"![{path.stem}]({path.as_posix()})" for path in drawn]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def table(found: Sequence[Found], against: Found, metric: str) -> list[str]:
+def metric_table(found: Sequence[Found], against: Found, metric: str) -> list[str]:
     """Markdown lines of one metric, the base first, the others from the best down."""
     validated = any("auc" in v for one in found for v in one.validation.values())
-    head = [
-        "setting",
-        "seeds",
-        "mean ± sd",
-        "95 %",
-        "difference",
-        "95 %, seeds",
-        "p, t-test",
-        "95 %, videos",
-        "p, bootstrap",
-    ]
-    head += ["validation AUC, videos"] if validated else []
-    rest = sorted(
-        (one for one in found if one is not against and one.runs),
-        key=lambda one: -np.mean(values(one, metric)),
-    )
+    rest = [one for one in found if one is not against and one.runs]
+    rest.sort(key=lambda one: -np.mean(values(one, metric)))
+    head = [*OF_ONE, *OF_TESTS, *["validation AUC, videos"] * validated]
     lines = [head, ["---"] * len(head)]
     for one in (against, *rest):
         result = None if one is against else compare.compare(one.runs, against.runs, metric)
         cells = row(one, compare.spread(values(one, metric)), result)
-        lines.append(
-            cells
-            + (
-                [cell([v["auc"] for v in one.validation.values() if "auc" in v])]
-                if validated
-                else []
-            )
-        )
+        known = [v["auc"] for v in one.validation.values() if "auc" in v]
+        lines.append([*cells, cell(compare.spread(known))] if validated else cells)
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def row(one: Found, s: Spread, result: Comparison | None) -> list[str]:
     """Cells of one setting; result: None of the base itself."""
-    name = f"`{one.setting.name}`"
-    first = [
-        f"**{name}** (base)" if result is None else name,
-        str(s.count),
-        cell(values=None, s=s),
-        between(s.interval),
-    ]
+    name, measured = f"`{one.setting.name}`", [str(s.count), cell(s), between(s.interval)]
     if result is None:
-        return first + ["", "", "", "", ""]
-    return first + [
+        return [f"**{name}** (base)", *measured, *[""] * len(OF_TESTS)]
+    return [
+        name,
+        *measured,
         number(result.difference, True),
         between(result.t_interval, True),
         p_value(result.t_p),
@@ -259,14 +202,11 @@ def row(one: Found, s: Spread, result: Comparison | None) -> list[str]:
     ]
 
 
-def cell(values: Sequence[float] | None, s: Spread | None = None) -> str:
+def cell(s: Spread) -> str:
     """'0.8511 ± 0.0051'; '-' of none."""
-    s = s or compare.spread(values or ())
-    return (
-        "-"
-        if not s.count
-        else number(s.mean) + ("" if np.isnan(s.deviation) else f" ± {number(s.deviation)}")
-    )
+    if not s.count:
+        return "-"
+    return number(s.mean) + ("" if np.isnan(s.deviation) else f" ± {number(s.deviation)}")
 
 
 def differing(differs: Mapping[str, Any]) -> str:

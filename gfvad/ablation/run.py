@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,9 +55,8 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
     """Trains what is missing and writes the report; returns the exit code."""
     todo = missing(plan)
     for group in todo:
-        for setting in group.settings:
-            for seed in group.seeds:
-                groups.require_own(plan.workdir, setting, seed)
+        for setting, seed in product(group.settings, group.seeds):
+            groups.require_own(plan.workdir, setting, seed)
     keep_sweep(plan)
     runs = sum(group.size for group in todo)
     asked = len(plan.sweep.settings) * len(plan.sweep.seeds)
@@ -71,9 +71,8 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
             return code
     else:
         train_missing(plan, None, say)
-    report.write(
-        plan.sweep, plan.workdir, plan.data[plan.sweep.base].dataset, arguments.resamples, say
-    )
+    dataset = plan.data[plan.sweep.base].dataset
+    report.write_report(plan.sweep, plan.workdir, dataset, arguments.resamples, say)
     return 0
 
 
@@ -165,16 +164,13 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
             " --workdir of its own, or start one"
         )
     parallel.check_batches(config, mapper)
-    settings = plan.data[group.settings[0].name].group(
-        [groups.with_seed(s.config, group.seeds[0]) for s in group.settings], mapper, say
-    )
-    folder = groups.begin(plan.workdir, group)
-    run = group_run.GroupRun(
-        Program(group, settings.tasks), settings, mapper, say, progress.advance
-    )
+    configs = [groups.with_seed(s.config, group.seeds[0]) for s in group.settings]
+    settings = plan.data[group.settings[0].name].group(configs, mapper, say)
+    folder, program = groups.begin(plan.workdir, group), Program(group, settings.tasks)
+    run = group_run.GroupRun(program, settings, mapper, say, progress.advance)
     trained = loop.train(run, folder)
     seconds = (time.monotonic() - started) / group.size
-    run_folders.write(run, trained, plan.workdir, seconds)
+    run_folders.write_folders(run, trained, plan.workdir, seconds)
     remove_tree(folder, (groups.RECORD, *run_files.LOGS, loop.CHECKPOINTS))
 
 
@@ -227,6 +223,5 @@ def keep_sweep(plan: Plan) -> None:
         "left_out": sweep.left_out,
         "config": config_lib.flatten(base.config),
     }
-    run_files.owned_ablation(plan.workdir).write(
-        "sweep.json", lambda file: file.write(json.dumps(json_tree(tree), indent=1).encode())
-    )
+    text = json.dumps(json_tree(tree), indent=1).encode()
+    run_files.owned_ablation(plan.workdir).write("sweep.json", lambda file: file.write(text))

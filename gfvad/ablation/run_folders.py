@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from gfvad.ablation.group_run import GroupRun
 from gfvad.ablation.groups import FAILED, RESULTS, run_folder, with_seed
-from gfvad.measure.results import atomically
+from gfvad.base.files import write_text
 from gfvad.settings import config as config_lib
 from gfvad.tasks.task import RunFolder
 from gfvad.train.checkpoint import VALIDATION, Checkpoints
@@ -23,7 +23,7 @@ from gfvad.train.loop import CHECKPOINTS, Trained
 from gfvad.train.run import RUNNING, Place
 
 
-def write(run: GroupRun, trained: Trained, workdir: Path, seconds: float) -> None:
+def write_folders(run: GroupRun, trained: Trained, workdir: Path, seconds: float) -> None:
     """Evaluates a group and writes the folders of its runs that are not finished yet.
 
     seconds: of one run, its share of the group's. The results are those that a run's own evaluation
@@ -42,24 +42,16 @@ def write(run: GroupRun, trained: Trained, workdir: Path, seconds: float) -> Non
             continue
         config = with_seed(setting.config, seed)
         config_lib.save(config, folder)
-        rows = [
-            {key: value for key, value in row.items() if key != "run"}
-            for row in trained.history
-            if tuple(row["run"]) == place
-        ]
-        write_rows(folder / "metrics.jsonl", rows)
+        own = [dict(row) for row in trained.history if tuple(row["run"]) == place]
+        for row in own:
+            del row["run"]
+        write_rows(folder / "metrics.jsonl", own)
         write_rows(folder / "timing.jsonl", trained.timing)
         if not alive[place]:
-            message = {
-                "step": int(standing.failed[place]),
-                "reason": "a loss or gradient was not a finite number",
-            }
-            run.say(
-                f"setting {setting.name}, seed {seed}: {message['reason']} at step"
-                f" {message['step']}; it is left out"
-            )
-            text = json.dumps(message).encode()
-            atomically(folder / FAILED, lambda file, text=text: file.write(text))
+            step, reason = int(standing.failed[place]), "a loss or gradient was not a finite number"
+            message = {"step": step, "reason": reason}
+            run.say(f"setting {setting.name}, seed {seed}: {reason} at step {step}; it is left out")
+            write_text(folder / FAILED, json.dumps(message))
             continue
         save_checkpoints(run, trained, place, folder, config)
         rules, best = {"last": "last"}, int(standing.best_step[place])
@@ -71,10 +63,9 @@ def write(run: GroupRun, trained: Trained, workdir: Path, seconds: float) -> Non
         )
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """A log as JSON lines."""
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def save_checkpoints(

@@ -22,6 +22,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from gfvad.base.files import read_text
 from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError, DataError
 from gfvad.settings import config as config_lib
+from gfvad.settings import kinds
 
 KEYS = ("settings", "axes", "combine", "base", "seeds", "overrides", "optional")
 COMBINE = ("each", "product")
@@ -115,8 +117,9 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
         for key, value in (ALWAYS | dict(given.get("overrides", {}))).items()
         if key not in source.fixed()
     }
-    check_keys(path, "overrides", common, known)
-    settings, left_out = make_settings(path, source, named, base, common, optional, known)
+    for name, overrides in (("overrides", common), *named.items()):
+        check_keys(path, name, overrides, known)
+    settings, left_out = make_settings(path, source, named, base, common, optional)
     first = int(config.seed)
     return Sweep(path.stem, base, tuple(range(first, first + number)), settings, left_out)
 
@@ -141,7 +144,15 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
         exec(compile(tree, str(path), "exec"), names)  # noqa: S102
         given = names["get_sweep"](config) if callable(names.get("get_sweep")) else None
     except Exception as e:
-        raise ConfigError(f"{path}: get_sweep() failed: {type(e).__name__}: {e}") from e
+        *_, (innermost, _) = traceback.walk_tb(e.__traceback__)
+        reason = f"failed: {type(e).__name__}: {e}"
+        if innermost.f_globals.get("__name__", "").startswith("ml_collections"):
+            reason = (
+                f"asks for a key that a configuration of kind {kinds.kind_of(config)!r} has not"
+                f" ({' '.join(str(e).split())}); expected a sweep for that kind (docs/ablation.md),"
+                " or another --config"
+            )
+        raise ConfigError(f"{path}: get_sweep() {reason}") from e
     if not isinstance(given, Mapping) or not (given.get("settings") or given.get("axes")):
         raise ConfigError(
             f"{path}: get_sweep(config) is missing or returned {type(given).__name__}; expected a"
@@ -170,18 +181,18 @@ def name_settings(path: Path, given: Mapping[str, Any]) -> dict[str, Overrides]:
     if combine not in COMBINE:
         raise ConfigError(f"{path}: combine = {combine!r}{nearest(str(combine), COMBINE)}")
     axes = [axis(path, title, values) for title, values in given.get("axes", {}).items()]
-    pairs: list[tuple[str, Overrides]] = []
+    pairs: list[tuple[str, Overrides]] = list(given.get("settings", {}).items())
     if axes and combine == "each":
-        pairs = [(given.get("base", PLAIN), {}), *itertools.chain(*(one.items() for one in axes))]
-        if pairs[0][0] in given.get("settings", {}):  # the base is spelt out among the settings
-            pairs = pairs[1:]
+        base = given.get("base", PLAIN)
+        if base not in dict(pairs):  # else it is spelt out among the settings
+            pairs.append((base, {}))
+        pairs += itertools.chain(*(one.items() for one in axes))
     elif axes:
         for combination in itertools.product(*(one.items() for one in axes)):
             merged: dict[str, Any] = {}
             for _, overrides in combination:
                 merged |= overrides
             pairs.append((",".join(name for name, _ in combination), merged))
-    pairs = [*given.get("settings", {}).items(), *pairs]
     named = dict(pairs)
     for name, overrides in pairs:
         if not isinstance(name, str) or not NAME.fullmatch(name) or name.startswith("."):
@@ -232,7 +243,8 @@ def check_keys(path: Path, name: str, overrides: Overrides, known: Mapping[str, 
             )
         if key != VARIANT and key not in known:
             raise ConfigError(
-                f"{path}: setting {name!r}: no such key {key!r}{nearest(key, list(known))}"
+                f"{path}: setting {name!r}: no such key {key!r}{nearest(key, list(known))} (a"
+                f" configuration of kind {known['kind']!r})"
             )
 
 
@@ -243,7 +255,6 @@ def make_settings(
     base: str,
     common: Overrides,
     optional: Sequence[str],
-    known: Mapping[str, Any],
 ) -> tuple[tuple[Setting, ...], dict[str, str]]:
     """(all settings, {name: why it is left out}). Raises ConfigError for one that cannot work
     and is not optional."""
@@ -251,7 +262,6 @@ def make_settings(
     left_out: dict[str, str] = {}
     # the base first, so that it is never the one left out; else in order
     for name in sorted(named, key=lambda n: n != base):
-        check_keys(path, name, named[name], known)
         try:
             config = apply(source.config, {**common, **named[name]})
         except ConfigError as error:
@@ -259,18 +269,13 @@ def make_settings(
                 raise ConfigError(f"{path}: setting {name!r}: {error}") from error
             left_out[name] = f"impossible here: {error}"
             continue
-        same = next(
-            (other for other, c in made.items() if differences(c, config).keys() <= {VARIANT}), None
-        )
-        if same is None:
-            made[name] = config
-        else:
+        alike = (other for other, c in made.items() if differences(c, config).keys() <= {VARIANT})
+        if same := next(alike, None):
             left_out[name] = f"the same as {same!r}"
-    settings = tuple(
-        Setting(name, made[name], differences(made[base], made[name]))
-        for name in named
-        if name in made
-    )
+        else:
+            made[name] = config
+    kept = [name for name in named if name in made]
+    settings = tuple(Setting(n, made[n], differences(made[base], made[n])) for n in kept)
     return settings, left_out
 
 
@@ -281,16 +286,13 @@ def apply(make: Callable[[str], ConfigDict], overrides: Overrides) -> ConfigDict
         key = key.removeprefix("config.")
         if key == VARIANT:
             continue
-        group, _, leaf = key.rpartition(".")
-        owner = config
-        for part in filter(None, group.split(".")):
-            owner = owner[part]
+        before = config_lib.flatten(config)[key]
         try:
-            owner[leaf] = value
+            kinds.put(config, key, value)
         except (TypeError, ValueError) as e:
             raise ConfigError(
-                f"config.{key} = {value!r}: expected a value like {owner[leaf]!r}"
-                f" ({type(owner[leaf]).__name__})"
+                f"config.{key} = {value!r}: expected a value like {before!r}"
+                f" ({type(before).__name__})"
             ) from e
     tasks.check(config)
     return config

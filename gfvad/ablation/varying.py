@@ -39,11 +39,8 @@ def structure(config: ConfigDict) -> dict[str, Any]:
     if leaves.get(f"{CORRUPTION}at") in ("none", "test"):
         left_out |= {key for key in leaves if key.startswith(CORRUPTION)}
     shape = lambda value: len(value) if isinstance(value, tuple) else "varies"
-    return {
-        key: shape(value) if key in varies else value
-        for key, value in leaves.items()
-        if key not in left_out
-    }
+    kept = {key: value for key, value in leaves.items() if key not in left_out}
+    return {key: shape(value) if key in varies else value for key, value in kept.items()}
 
 
 def varying_keys(config: ConfigDict) -> list[str]:
@@ -61,12 +58,10 @@ class Varying(NamedTuple):
 
 def varying(configs: Sequence[ConfigDict]) -> Varying:
     """Which varying keys differ between the configs of a group, and their values."""
-    leaves = [flatten(config) for config in configs]
-    differing = [
-        key
-        for key in varying_keys(configs[0])
-        if any(other[key] != leaves[0][key] for other in leaves)
-    ]
+    leaves: list[dict[str, Any]] = [flatten(config) for config in configs]
+    first = leaves[0]
+    differs = lambda key: any(other[key] != first[key] for other in leaves)
+    differing = [key for key in varying_keys(configs[0]) if differs(key)]
     names = tuple(sorted({str(other.get(PARAMETRISATION)) for other in leaves}))
     values = {key: _array(key, [other[key] for other in leaves], names) for key in differing}
     return Varying(values, names, max(int(other.get(LARGEST, 0)) for other in leaves))
@@ -76,6 +71,12 @@ def _array(key: str, column: list[Any], names: tuple[str, ...]) -> np.ndarray:
     if key == PARAMETRISATION:
         return np.array([names.index(name) for name in column], np.int32)
     return np.array(column, np.int32 if key == LARGEST else np.float32)
+
+
+def within(values: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """The values of a group, by their keys below it."""
+    dot = f"{group}."
+    return {k.removeprefix(dot): value for k, value in values.items() if k.startswith(dot)}
 
 
 class Overlay:
@@ -91,12 +92,7 @@ class Overlay:
             raise AttributeError(name)
         if name in self._replaced:
             return self._replaced[name]
-        below = {
-            key.removeprefix(f"{name}."): value
-            for key, value in self._replaced.items()
-            if key.startswith(f"{name}.")
-        }
-        value = getattr(self._config, name)
+        below, value = within(self._replaced, name), getattr(self._config, name)
         return Overlay(value, below) if below else value
 
     def __getitem__(self, name: str) -> Any:
@@ -130,11 +126,6 @@ def bind(
     """(model, config) of one setting of a group. The model reads its traced values from its
     field `config` (config.model)."""
     whole = overlay(config, values, found)
-    if any(key.startswith("model.") for key in values):
-        below = {
-            key.removeprefix("model."): value
-            for key, value in whole._replaced.items()
-            if key.startswith("model.")
-        }
+    if values and (below := within(whole._replaced, "model")):
         model = model.clone(config=Overlay(model.config, below))
     return model, whole

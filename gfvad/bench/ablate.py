@@ -25,7 +25,7 @@ import numpy as np
 from gfvad.base.options import Parser
 from gfvad.base.types import Video
 from gfvad.bench.data import Entry, MadeUp
-from gfvad.bench.fusion import load
+from gfvad.bench.fusion import busy
 from gfvad.data.features import records
 
 WIDTHS = {"i3d_logits": 400, "text": 384}
@@ -125,7 +125,7 @@ def measure_both(
     print(
         f"{options.settings} learning rates x {options.seeds} seeds of configs/ucf.py,"
         f" {options.steps} steps, batch {options.batch}, {options.train} + {options.test} made-up"
-        f" videos{load()}"
+        f" videos{busy()}"
     )
     if guessed := len(places) - len(made):
         print(f"{len(made)} single runs were made, {guessed} are taken to last as long")

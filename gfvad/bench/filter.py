@@ -133,7 +133,7 @@ def run(argv: list[str]) -> None:
     print(
         f"sparse feature filter, {options.batch} x {options.units} units, D {options.width}, E"
         f" {options.experts}, top-{options.topk}, median of {options.repeats}, float32,"
-        f" {jax.devices()[0].device_kind}{fusion.load()}"
+        f" {jax.devices()[0].device_kind}{fusion.busy()}"
     )
     names = f"{'forward ms':>11}{'+ backward ms':>15}{options.forms[0] + ' / it':>13}"
     print(f"{'b':>4}  {'form':<13}{names}{'+ backward':>12}{'temporary MB':>14}{'difference':>12}")

@@ -134,7 +134,7 @@ def largest_difference(a: Any, b: Any) -> float:
     )
 
 
-def load() -> str:
+def busy() -> str:
     """`, load average 0.5 on 2 cores`; nothing where the system does not tell."""
     if not hasattr(os, "getloadavg"):
         return ""
@@ -156,7 +156,7 @@ def run(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     print(
         f"fused operator, forward + backward, B {options.batch}, P = Q = {options.order}, median of"
-        f" {CALLS * options.repeats}, float32, {jax.devices()[0].device_kind}{load()}"
+        f" {CALLS * options.repeats}, float32, {jax.devices()[0].device_kind}{busy()}"
     )
     names = f"{'ms':>10}{'times ours':>12}{'temporary MB':>14}{'gradient diff.':>16}"
     print(f"{'N':>5}  {'variant':<24}{names}")

@@ -18,11 +18,11 @@ import numpy as np
 
 from gfvad.base.options import Parser
 from gfvad.base.progress import Progress
-from gfvad.bench.fusion import load
+from gfvad.bench.fusion import busy
 from gfvad.data.frames import decode
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.encoders.units import Picture
-from gfvad.tasks.prediction.score import PredictiveScorer, one_video
+from gfvad.tasks.prediction.scorer import PredictiveScorer, one_video
 from gfvad.tasks.prediction.stream import FRAMES, ClipStreamer
 
 MEGABYTE = 1 << 20
@@ -116,7 +116,7 @@ def run(argv: Sequence[str]) -> int:
     video = one_video(arguments.video.expanduser())
     fps = decode.frame_rate(video) or decode.DEFAULT_FPS
     say = partial(print, flush=True)
-    say(f"{scorer.name}{load()}; opened in {time.perf_counter() - start:.1f} s")
+    say(f"{scorer.name}{busy()}; opened in {time.perf_counter() - start:.1f} s")
     if arguments.repeats:
         frames, first, again = time_whole(scorer, video, arguments.repeats)
         say(

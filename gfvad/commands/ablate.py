@@ -33,9 +33,9 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(words):
         print(__doc__)
         return 0
-    from gfvad.ablation.arguments import parse
+    from gfvad.ablation.arguments import parse_sweep
 
-    arguments = parse(words)
+    arguments = parse_sweep(words)
     # after the command line and the sweep are known to be sound: these imports cost seconds
     from gfvad.ablation import run
 

@@ -44,7 +44,7 @@ def work(argv: Sequence[str], about: str) -> int:
     if arguments.mode == "score":
         from gfvad.scoring import frames
 
-        return frames.score(arguments)
+        return frames.score_frames(arguments)
     from gfvad.tasks import job
 
     if arguments.data is not None:

@@ -13,15 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import ConfigError
-from gfvad.graphs.units import (
-    cosine_of,
-    directions,
-    largest,
-    positions,
-    products,
-    rbf_of,
-    square_distances,
-)
+from gfvad.graphs.units import PAIRWISE, largest, rbf_of
 
 
 class Edges(NamedTuple):
@@ -90,13 +82,14 @@ def knn_edges(
     Raises ConfigError for k < 1, an unknown similarity, or rbf without sigma.
     """
     _check_k(k)
-    if similarity not in ("cosine", "cosine01", "rbf"):
-        raise ConfigError(f"knn_edges: similarity is {similarity!r}; valid: cosine, cosine01, rbf")
-    if similarity == "rbf" and sigma is None:
+    if similarity not in PAIRWISE:
+        raise ConfigError(f"knn_edges: similarity is {similarity!r}; valid: {', '.join(PAIRWISE)}")
+    relate = PAIRWISE[similarity]
+    if relate.of is rbf_of and sigma is None:
         raise ConfigError(
             "knn_edges: similarity 'rbf' needs sigma (the median distance would take all pairs)"
         )
-    u, live = positions(x, mask) if similarity == "rbf" else directions(x, mask)
+    u, live = relate.rows(x, mask)
     mask, n = jnp.asarray(mask, bool), u.shape[0]
     chunk = min(chunk, n)
     # [chunks, chunk]; the last rows are repeated to fill the last chunk, and cut again below
@@ -105,8 +98,7 @@ def knn_edges(
     def choose(rows):
         # [chunk, N] relations of these rows; a unit is not its own neighbour
         fixed = jax.lax.stop_gradient(u)
-        compare = square_distances if similarity == "rbf" else products
-        relation = _relation(similarity, compare(fixed[rows], fixed), sigma)
+        relation = relate.of(relate.compared(fixed[rows], fixed), sigma)
         relation = jnp.where(live[rows][:, None] & live, relation, 0.0)
         candidates = mask[rows][:, None] & mask & (rows[:, None] != jnp.arange(n))
         return _top(jnp.where(candidates, relation, -jnp.inf), k)
@@ -115,25 +107,12 @@ def knn_edges(
     def weigh(rows_and_neighbours):
         rows, neighbour = rows_and_neighbours
         # [chunk, k] relations from the gathered units [chunk, k, D], gathered again on the way back
-        if similarity == "rbf":
-            compared = jnp.square(u[rows][:, None] - u[neighbour]).sum(-1)
-        else:
-            compared = jnp.einsum(
-                "cd,ckd->ck", u[rows], u[neighbour], precision=jax.lax.Precision.HIGHEST
-            )
-        relation = _relation(similarity, compared, sigma)
+        relation = relate.of(relate.gathered(u[rows], u[neighbour]), sigma)
         return jnp.where(live[rows][:, None] & live[neighbour], relation, 0.0)
 
     neighbour, valid = jax.lax.map(choose, rows)
     weight = jax.lax.map(weigh, (rows, neighbour))
     return _edges(*(a.reshape(-1, k)[:n] for a in (neighbour, weight, valid)))
-
-
-def _relation(similarity, compared, sigma):
-    """From squared distances (rbf), or products of directions."""
-    if similarity == "rbf":
-        return rbf_of(compared, sigma)
-    return cosine_of(compared) if similarity == "cosine" else 0.5 * (1.0 + cosine_of(compared))
 
 
 def _top(relation: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:

@@ -7,6 +7,9 @@ A unit is *live* when it is real and not all zero; relations are taken between l
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -121,6 +124,31 @@ def _weighted_differences(u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.
 def rbf_of(squared: jax.Array, sigma: jax.Array | float) -> jax.Array:
     """exp(-d^2 / (2 sigma^2))."""
     return jnp.exp(-squared / (2.0 * jnp.square(sigma)))
+
+
+class Pairwise(NamedTuple):
+    """A relation that two units have by themselves, whatever the others are."""
+
+    rows: Callable[..., tuple[jax.Array, jax.Array]]  # x [N, D], mask [N] -> ([N, D], live [N])
+    compared: Callable[..., jax.Array]  # rows [n, D], rows [N, D] -> [n, N]
+    gathered: Callable[..., jax.Array]  # rows [n, D], k rows for each [n, k, D] -> [n, k]
+    of: Callable[..., jax.Array]  # what was compared, sigma -> relation
+
+
+def _gathered_products(u: jax.Array, v: jax.Array) -> jax.Array:
+    return jnp.einsum("cd,ckd->ck", u, v, precision=jax.lax.Precision.HIGHEST)
+
+
+def _gathered_distances(u: jax.Array, v: jax.Array) -> jax.Array:
+    return jnp.square(u[:, None] - v).sum(-1)
+
+
+_ANGLES = (directions, products, _gathered_products)
+PAIRWISE = {  # of graphs/relations.py: RELATIONS, those that need not see all pairs
+    "cosine": Pairwise(*_ANGLES, lambda product, sigma: cosine_of(product)),
+    "cosine01": Pairwise(*_ANGLES, lambda product, sigma: 0.5 * (1.0 + cosine_of(product))),
+    "rbf": Pairwise(positions, square_distances, _gathered_distances, rbf_of),
+}
 
 
 def median_distance(squared: jax.Array, pairs: jax.Array) -> jax.Array:

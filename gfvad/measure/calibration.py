@@ -25,14 +25,14 @@ def threshold(videos: Sequence[ScoredVideo], held_out: Collection[str] = ()) -> 
     Else that of the normal videos it was trained on, but at least DEFAULT: a model is surer of what
     it has seen than of anything new. DEFAULT without any.
     """
-    normal = {v.name: float(v.scores.max()) for v in videos if v.label == 0}
-    peaks = [peak for name, peak in normal.items() if name in held_out]
+    normal = [(v.name, float(v.scores.max())) for v in videos if v.label == 0]
+    peaks = [peak for name, peak in normal if name in held_out]
     if len(peaks) >= ENOUGH:
         rule = f"{QUANTILE:.0%} of {len(peaks)} normal videos held out of training stay below"
         return float(np.quantile(peaks, QUANTILE)), rule
     if not normal:
         return DEFAULT, f"{DEFAULT}: no normal training video was scored"
-    value = float(np.quantile([*normal.values()], QUANTILE))
+    value = float(np.quantile([peak for _, peak in normal], QUANTILE))
     return max(value, DEFAULT), (
         f"{DEFAULT}, or what {QUANTILE:.0%} of {len(normal)} normal training videos stay below"
         f" ({value:.3g}), whichever is higher; none was held out"

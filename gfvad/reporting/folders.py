@@ -34,11 +34,8 @@ def read_folder(folder: Path, video_root: Path | None = None) -> Contents:
     paths, without = find_results(folder)
     if paths:
         several = several_runs(folder, paths)
-        return (
-            several._replace(facts=[*several.facts, ("left out", left_out(without))])
-            if without
-            else several
-        )
+        more = [("left out", left_out(without))] if without else []
+        return several._replace(facts=[*several.facts, *more])
     inside = sorted(path.name for path in folder.iterdir())
     raise DataError(
         f"{folder}: no {SCORES_JSON} (of gfvad score), no {RESULTS} (of a run) and none"
@@ -59,11 +56,8 @@ def names_below(root: Path) -> dict[str, Path | None]:
     paths = []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        paths += [
-            Path(place, f)
-            for f in sorted(files)
-            if not f.startswith(".") and is_video(Path(place, f))
-        ]
+        shown = (Path(place, f) for f in sorted(files) if not f.startswith("."))
+        paths += filter(is_video, shown)
         if any(Path(f).suffix.lower() in IMAGES for f in files):
             paths.append(Path(place))
     found: dict[str, Path | None] = {}
@@ -71,9 +65,7 @@ def names_below(root: Path) -> dict[str, Path | None]:
         name = path.name.removesuffix(suffix_of(path.name)) if path.is_file() else path.name
         found[name] = None if name in found else path
     for path in paths:
-        inside = path.relative_to(root)
-        text = str(inside)
-        found[
-            "__".join(Path(text.removesuffix(suffix_of(text)) if path.is_file() else text).parts)
-        ] = path
+        text = str(path.relative_to(root))
+        inside = text.removesuffix(suffix_of(text)) if path.is_file() else text
+        found["__".join(Path(inside).parts)] = path
     return found

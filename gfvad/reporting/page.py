@@ -33,25 +33,6 @@ OLDER = {'<link rel="icon" href="data:,">', '<meta name="color-scheme" content="
 SCRIPTS = ("plots.js", "stage.js", "report.js")  # in this order
 
 
-def write_report(
-    folder: Path,
-    out: Path | None = None,
-    videos: str = "auto",
-    max_video_mb: float = 100.0,
-    video_root: Path | None = None,
-    show: Callable[..., Progress] = Progress,
-) -> Path:
-    """Writes the page of a folder of scores, a run or several runs (default: FOLDER/report.html)
-    and returns its path.
-
-    videos: 'auto' (in the page up to max_video_mb of them, the others linked), 'embed' or 'link';
-    video_root: where to look for videos by their names.
-    Raises DataError where the folder holds nothing to report on, plotly is missing or the page
-    cannot be written; ConfigError for other arguments.
-    """
-    return make_report(folder, out, videos, max_video_mb, video_root, show)[0]
-
-
 def make_report(
     folder: Path,
     out: Path | None = None,
@@ -60,8 +41,15 @@ def make_report(
     video_root: Path | None = None,
     show: Callable[..., Progress] = Progress,
 ) -> tuple[Path, list[tuple[str, str]]]:
-    """As `write_report`; also [(what, reason)] of what is damaged and therefore not, or not
-    wholly, in the page."""
+    """Writes the page of a folder of scores, a run or several runs (default: FOLDER/report.html);
+    returns its path, and [(what, reason)] of what is damaged and therefore not, or not wholly, in
+    the page.
+
+    videos: 'auto' (in the page up to max_video_mb of them, the others linked), 'embed' or 'link';
+    video_root: where to look for videos by their names.
+    Raises DataError where the folder holds nothing to report on, plotly is missing or the page
+    cannot be written; ConfigError for other arguments.
+    """
     plotly = plotly_script()
     out = Path(out or Path(folder) / PAGE)
     owned(out).claim([out.name])
@@ -69,7 +57,7 @@ def make_report(
     own = owned(out)
     with own.locked("folder of a report", [out.name], lock=".gfvad-report.lock"):
         with own.staged(last=out.name) as staging:
-            write_page(contents, plotly, out, staging, (videos, max_video_mb), show)
+            write_page(contents, plotly, Place(out, staging, own, videos, max_video_mb), show)
     return out, contents.damaged
 
 
@@ -96,38 +84,17 @@ def is_ours(path: Path) -> bool:
 
 
 def write_page(
-    contents: Contents,
-    plotly: str,
-    out: Path,
-    staging: Path,
-    room: tuple[str, float],
-    show: Callable[..., Progress],
+    contents: Contents, plotly: str, place: Place, show: Callable[..., Progress]
 ) -> None:
-    """Writes what belongs at `out` into a folder: the page, and videos that lie beside it. room:
-    (mode, megabytes) of videos."""
-    videos, max_video_mb = room
+    """Writes what belongs at a place into its staging folder: the page, and videos that lie beside
+    it."""
     lines = [line_of(clip) for clip in contents.clips]
     order = sorted(range(len(lines)), key=lambda i: -lines[i]["peak"])  # the loudest alarms first
-    played = (
-        players(
-            [line["name"] for line in lines],
-            contents.sources,
-            order,
-            Place(out, staging, owned(out)),
-            videos,
-            max_video_mb,
-            show,
-        )
-        if lines
-        else []
-    )
-    atomically(
-        staging / out.name,
-        lambda file: [
-            file.write(part.encode("utf-8", "replace"))
-            for part in page(contents, lines, order, played, plotly)
-        ],
-    )
+    names = [line["name"] for line in lines]
+    played = players(names, contents.sources, order, place, show) if lines else []
+    pieces = page(contents, lines, order, played, plotly)
+    encoded = (piece.encode("utf-8", "replace") for piece in pieces)
+    atomically(place.staging / place.out.name, lambda file: file.writelines(encoded))
 
 
 def plotly_script() -> str:
@@ -189,11 +156,8 @@ def page(
     yield block("whole", overview(contents, lines, order, played))
     for i, clip in enumerate(contents.clips):
         player = played[i]
-        shown = {
-            "kind": player.kind,
-            "src": player.media if player.kind == "linked" else "",
-            "note": player.note,
-        }
+        address = player.media if player.kind == "linked" else ""
+        shown = {"kind": player.kind, "src": address, "note": player.note}
         yield block(f"clip-{i}", {**clip, "player": shown})
         if player.kind == "embedded":
             yield f'<script type="text/plain" id="media-{i}">{player.media}</script>\n'
@@ -211,10 +175,8 @@ def block(name: str, tree: Any) -> str:
     text = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return (
-        '<script type="application/json"'
-        f' id="{name}">{text.encode("utf-8", "replace").decode()}</script>\n'
-    )
+    plain = text.encode("utf-8", "replace").decode()
+    return f'<script type="application/json" id="{name}">{plain}</script>\n'
 
 
 def script(text: str) -> str:
@@ -230,10 +192,8 @@ def script(text: str) -> str:
 def policy(scripts: Sequence[str]) -> str:
     """The content security policy: these scripts, own styles, pictures and videos from the page
     or the disk, no connection to anywhere."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'"
-        for s in scripts
-    )
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:;"
         " media-src 'self' file: blob: data:; base-uri 'none'; form-action 'none'"

@@ -31,7 +31,7 @@ RESULTS = Path("docs", "results")
 MARKED = re.compile(r"(<!-- (table|run): (\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
-Cell = Mapping[str, str]  # seed or statistic -> value, of one setting and metric
+Cell = dict[str, str]  # seed or statistic -> value, of one setting and metric
 
 
 def update(checkout: Path) -> list[Path]:
@@ -73,7 +73,7 @@ class Results:
 
     def _values(self, name: str) -> dict[str, dict[str, Cell]]:
         """Setting -> metric -> cell, of a CSV of settings."""
-        found: dict[str, dict[str, dict[str, str]]] = {}
+        found: dict[str, dict[str, Cell]] = {}
         for row in self.rows(name):
             cell = found.setdefault(row["setting"], {}).setdefault(row["metric"], {})
             if row["seed"] in cell:
@@ -130,7 +130,9 @@ class Results:
                 return labels[setting]
             key, _, statistic = text.partition(" ")
             if key not in metrics:
-                raise DataError(f"{table['csv']}.csv: no metric {key!r}{nearest(key, metrics)}")
+                raise DataError(
+                    f"{table['csv']}.csv: no metric {key!r}{nearest(key, sorted(metrics))}"
+                )
             found = values[setting].get(key, {})
             against = values[base].get(key, {}) if base and base != setting else {}
             return STATISTICS[statistic](found, against) if found else ""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from gfvad.base.types import DataError
 from gfvad.data.frames.decode import DEFAULT_FPS, RGB, read_image
@@ -56,13 +57,10 @@ def images(folder: Path, fps: float) -> Iterator[Picture]:
     for number, path in enumerate(frames_of(folder)):
         frame = av.VideoFrame.from_ndarray(read_image(path, RGB), format="rgb24")
         scale = min(1.0, SIDE / max(frame.width, frame.height))
-        width, height = (
-            max(2, int(side * scale + 0.5) // 2 * 2) for side in (frame.width, frame.height)
-        )
-        yield Picture(
-            number / fps,
-            frame.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray(),
-        )
+        sides = (frame.width, frame.height)
+        width, height = (max(2, int(side * scale + 0.5) // 2 * 2) for side in sides)
+        smaller = frame.reformat(width, height, format="rgb24", interpolation="AREA")
+        yield Picture(number / fps, smaller.to_ndarray())
 
 
 def encode(
@@ -74,23 +72,18 @@ def encode(
         with av.open(file, "w", format="mp4") as container:
             # no frames that refer to later ones: they would shift the times by an edit list
             options = {"crf": str(CRF), "preset": "veryfast", "bf": "0", "g": str(KEY)}
-            video = container.add_stream(
-                "libx264", rate=Fraction(fps).limit_denominator(1001), options=options
-            )
+            rate = Fraction(fps).limit_denominator(1001)
+            video = container.add_stream("libx264", rate=rate, options=options)
             video.codec_context.time_base = Fraction(1, TICKS)
             audio = container.add_stream("aac", rate=RATE, layout="mono") if sound else None
             heard, sized = 0, False
             for piece in pieces:
                 if isinstance(piece, Picture):
                     if not sized:
-                        video.height, video.width, video.pix_fmt, sized = (
-                            *piece.rgb.shape[:2],
-                            "yuv420p",
-                            True,
-                        )
-                    frame = av.VideoFrame.from_ndarray(
-                        np.ascontiguousarray(piece.rgb), format="rgb24"
-                    )
+                        video.height, video.width = piece.rgb.shape[:2]
+                        video.pix_fmt, sized = "yuv420p", True
+                    picture = np.ascontiguousarray(piece.rgb)
+                    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                     if (frame.width, frame.height) != (video.width, video.height):
                         frame = frame.reformat(video.width, video.height)
                     frame.pts, frame.time_base = round(piece.time * TICKS), Fraction(1, TICKS)
@@ -105,7 +98,7 @@ def encode(
             container.mux(video.encode())
             if audio is not None and heard:
                 container.mux(audio.encode())
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise DataError(
             f"{source}: cannot be encoded as H.264 ({error.strerror or error}); expected a video of"
             " PyAV's: link to it (--videos=link)"

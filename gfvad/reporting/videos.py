@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -33,6 +35,8 @@ class Place(NamedTuple):
     out: Path  # the page, which links are relative to
     staging: Path  # what is to be put into the page's folder
     own: Owned  # that folder
+    mode: str  # of its videos, one of MODES
+    max_mb: float  # of videos in the page, with 'auto'
 
 
 class Player(NamedTuple):
@@ -60,14 +64,13 @@ def players(
     sources: Sequence[Source],
     order: Sequence[int],
     place: Place,
-    mode: str,
-    max_mb: float,
     show: Callable[..., Progress] = Progress,
 ) -> list[Player]:
     """A player a clip. order: indices in which the room for videos in the page is given away.
 
     Raises ConfigError for another mode or a limit below 0.
     """
+    mode, max_mb = place.mode, place.max_mb
     if mode not in MODES or not max_mb >= 0:
         raise ConfigError(
             f"--videos={mode} --max-video-mb={max_mb}: expected one of {', '.join(MODES)}, and a"
@@ -77,87 +80,50 @@ def players(
     found: dict[int, Player] = {}
     with show(len(order), "report", "videos") as progress:
         for i in order:
-            found[i] = player(names[i], sources[i], place, room, mode)
+            found[i] = player(names[i], sources[i], place, room)
             room -= len(found[i].media) if found[i].kind == "embedded" else 0
             progress.advance()
     return [found[i] for i in range(len(names))]
 
 
-def player(name: str, source: Source, place: Place, room: float, mode: str) -> Player:
+def player(name: str, source: Source, place: Place, room: float) -> Player:
     """Embedded where it fits into `room` bytes of base64, else linked; 'none' with the reason
     where neither can be."""
-    if source.path is None:
-        return Player(
-            "none",
-            "",
-            "The place of this video is not known; --video-root=FOLDER finds videos by their"
-            " names.",
-        )
-    if not source.path.exists():
-        return Player(
-            "none",
-            "",
-            f"The video was not found at {source.path}; --video-root=FOLDER finds it elsewhere.",
-        )
+    none, path = partial(Player, "none", ""), source.path
+    find = "--video-root=FOLDER finds"
+    if path is None:
+        return none(f"The place of this video is not known; {find} videos by their names.")
+    if not path.exists():
+        return none(f"The video was not found at {path}; {find} it elsewhere.")
+    linked = Player("linked", address(path, place.out), "")
     try:
         from gfvad.reporting import transcode
     except ImportError as error:
-        if source.path.is_file():
-            return Player(
-                "linked",
-                address(source.path, place.out),
-                f"Linked as it is: {error}; launch/requirements-video.txt brings what embeds it.",
-            )
-        return Player(
-            "none",
-            "",
-            f"A folder of frames cannot be played: {error}; launch/requirements-video.txt brings"
-            " what encodes it.",
-        )
+        brings = "launch/requirements-video.txt brings what"
+        if path.is_file():
+            return linked._replace(note=f"Linked as it is: {error}; {brings} embeds it.")
+        return none(f"A folder of frames cannot be played: {error}; {brings} encodes it.")
     try:
-        if mode != "link" and transcode.length_of(source.path, source.fps)[0] * LEAST <= room:
-            try:
-                return Player(
-                    "embedded",
-                    base64.b64encode(
-                        transcode.to_mp4(source.path, source.fps, room * 3 / 4)
-                    ).decode(),
-                    "",
-                )
-            except transcode.TooLarge:
-                pass
-        if source.path.is_file():
-            return Player(
-                "linked",
-                address(source.path, place.out),
-                (
-                    ""
-                    if mode == "link"
-                    else (
-                        "Linked, not inside this page: the room for videos is used up"
-                        " (--max-video-mb)."
-                    )
-                ),
-            )
+        if place.mode != "link" and transcode.length_of(path, source.fps)[0] * LEAST <= room:
+            with contextlib.suppress(transcode.TooLarge):
+                content = transcode.to_mp4(path, source.fps, room * 3 / 4)
+                return Player("embedded", base64.b64encode(content).decode(), "")
+        if path.is_file():
+            full = "Linked, not inside this page: the room for videos is used up (--max-video-mb)."
+            return linked._replace(note="" if place.mode == "link" else full)
         folder = f"{place.out.stem}{VIDEOS_BESIDE}"
         beside = f"{folder}/{name.replace('/', '__')}.mp4"
         if whose := place.own.whose(beside):
-            return Player(
-                "none",
-                "",
-                f"The video is not shown: {place.out.parent / beside} is in its place ({whose}).",
-            )
-        content = transcode.to_mp4(source.path, source.fps)
+            taken = f"{place.out.parent / beside} is in its place ({whose})"
+            return none(f"The video is not shown: {taken}.")
+        content = transcode.to_mp4(path, source.fps)
         atomically(place.staging / beside, lambda file: file.write(content))
         return Player("linked", quote(beside), f"Plays from {folder}/, which belongs to this page.")
     except DataError as error:
-        return Player("none", "", f"The video cannot be shown. {error}")
+        return none(f"The video cannot be shown. {error}")
     except OSError as error:
-        return Player(
-            "none",
-            "",
-            f"The video cannot be shown: {error.filename or source.path} ({error.strerror}).",
-        )
+        reason = f"{error.filename or path} ({error.strerror})"
+        return none(f"The video cannot be shown: {reason}.")
 
 
 def address(path: Path, out: Path) -> str:

@@ -98,11 +98,8 @@ def write_scores(
     Raises DataError where the folder cannot be written to.
     """
     names = list(dict.fromkeys(name for v in videos for name in v.contributions))
-    rows = [
-        score_row(v.name, i, v.unit(i), threshold, names)
-        for v in videos
-        for i in range(len(v.score))
-    ]
+    units = ((v, i) for v in videos for i in range(len(v.score)))
+    rows = [score_row(v.name, i, v.unit(i), threshold, names) for v, i in units]
     write_table(out / SCORES_CSV, [*COLUMNS, *names], rows)
     alarms = [alarm_row(a, names) for v in videos for a in find_alarms(v, threshold)]
     write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], alarms)
@@ -129,9 +126,7 @@ def write_summary(
         "threshold": threshold,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "videos": entries,
-        "failed": [
-            {"path": redact(str(path)), "reason": redact(reason)} for path, reason in failed
-        ],
+        "failed": [{"path": redact(str(path)), "reason": redact(why)} for path, why in failed],
     }
     return write_json(out / SCORES_JSON, tree, indent=None)
 

@@ -9,7 +9,7 @@ from gfvad.tasks import task_of
 
 
 @run_files.claims_output
-def score(arguments: Arguments) -> int:
+def score_frames(arguments: Arguments) -> int:
     """Scores arguments.input by a checkpoint of a run into arguments.output. Returns the exit
     code."""
     assert arguments.output is not None  # the command line asks for it

@@ -125,10 +125,8 @@ class Log:
 
     def _end(self, alarm: Alarm) -> None:
         span = f"{alarm.start:.1f} to {alarm.end:.1f} s"
-        say(
-            alarm.end,
-            f"alarm ended: {span}, peak {alarm.peak:.3f} at {alarm.peak_time:.1f} s",
-        )
+        peak = f"peak {alarm.peak:.3f} at {alarm.peak_time:.1f} s"
+        say(alarm.end, f"alarm ended: {span}, {peak}")
         if self._tables:
             self._tables.line(files.ALARMS_CSV, files.alarm_row(alarm, self._names))
 
@@ -162,7 +160,5 @@ def stamp(seconds: float) -> str:
 
 def says(contributions: Mapping[str, float]) -> str:
     """'motion +1.20, audio -0.10', the largest first."""
-    return ", ".join(
-        f"{name} {value:+.2f}"
-        for name, value in sorted(contributions.items(), key=lambda item: -item[1])
-    )
+    largest = sorted(contributions.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {value:+.2f}" for name, value in largest)

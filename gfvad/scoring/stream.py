@@ -43,7 +43,7 @@ def watch(request: Request, loop: bool = False, seconds: float = 0.0) -> int:
         return _watch(request, loop, seconds)
 
 
-def name_of(source: str) -> str:
+def source_name(source: str) -> str:
     """What a source is called in tables: a file's name without suffix, the last part of a URL's
     path, or its host; never a password."""
     if "://" not in source:
@@ -103,7 +103,7 @@ def score_pieces(
         f"model    {scorer.name}\nalarms   from {threshold:.4g} ({rule})\ndelay    {stream.delay}",
         flush=True,
     )
-    log = Log(request.out, name_of(request.inputs[0]), threshold, scorer.contributors)
+    log = Log(request.out, source_name(request.inputs[0]), threshold, scorer.contributors)
     frames = 0
     try:
         for piece in source:
@@ -131,4 +131,4 @@ def kept_scores(out: Path, given: str, source: Live, names: Sequence[str]) -> Vi
     start, end, score, contributions = files.read_stream(out, names)
     path = str(Path(given).expanduser().resolve()) if is_file(given) else ""
     made_of = dict(zip(names, contributions, strict=True))
-    return VideoScores(name_of(given), path, source.info.fps, 0, start, end, score, made_of)
+    return VideoScores(source_name(given), path, source.info.fps, 0, start, end, score, made_of)

@@ -1,12 +1,12 @@
 """What a run can be of: each kind of task, by the value of `config.kind`. Importing this loads no
-task; asking for one does."""
+task; asking one for a function does."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ml_collections import ConfigDict
 
@@ -21,17 +21,41 @@ if TYPE_CHECKING:
 
     from gfvad.tasks.task import Task
 
-# kind -> the module that fulfils `gfvad/tasks/task.py: Task`
-TASKS = {
-    "weak": "gfvad.tasks.fusion.task",
-    "predictive": "gfvad.tasks.prediction.task",
-    "novelty": "gfvad.tasks.novelty.task",
+# kind -> its folder; FOLDER:FILE of a task whose functions all stand in one file
+TASKS = {"weak": "fusion", "predictive": "prediction", "novelty": "novelty:task"}
+# function of a task (gfvad/tasks/task.py: Task) -> file of its folder that has it
+FILES = {
+    "check": "registry",
+    "open_run": "run",
+    "open_elsewhere": "run",
+    "frame_scores": "frame_scores",
+    "open_scorer": "scorer",
+    "export": "artefact",
+    "frame_labels": "run",
+    "video_classes": "run",
+    "sweep_data": "sweep",
+    "register_loss": "losses",
 }
+
+
+class LateTask:
+    """A task whose functions are imported when they are asked for, so that `--help` costs
+    nothing."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in FILES:
+            raise AttributeError(f"a task has no {name!r}")
+        folder, _, file = TASKS[self.kind].partition(":")
+        module = importlib.import_module(f"gfvad.tasks.{folder}.{file or FILES[name]}")
+        return getattr(module, name)
 
 
 def task_of(config: Leaves) -> Task:
     """The task of a configuration. Raises ConfigError for a kind that is not known."""
-    return importlib.import_module(TASKS[kind_of(config)])  # type: ignore[return-value]
+    return cast("Task", LateTask(kind_of(config)))
 
 
 def check(config: ConfigDict) -> None:
@@ -60,14 +84,12 @@ def task_of_folder(model: Path) -> Task:
 
 
 def frame_labels(run: Path) -> Mapping[str, np.ndarray]:
-    """Ground truth of a run's test videos, video -> uint8 [T], from the data that its config names.
-    Raises DataError where there is none."""
+    """As `Task.frame_labels`, of a run's folder."""
     config = load(run)
     return task_of(config).frame_labels(run, config)
 
 
 def video_classes(run: Path) -> Mapping[str, tuple[str, ...]]:
-    """Classes of a run's test videos, () of normal ones. Raises DataError where its data has
-    none."""
+    """As `Task.video_classes`, of a run's folder."""
     config = load(run)
     return task_of(config).video_classes(run, config)

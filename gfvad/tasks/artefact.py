@@ -22,7 +22,6 @@ import jax
 from jax import export
 
 from gfvad.base.files import atomically, read_json, write_json, write_text
-from gfvad.base.locks import LOCK
 from gfvad.base.names import some
 from gfvad.base.owned import Owned
 from gfvad.base.types import ConfigError, DataError
@@ -47,7 +46,7 @@ class Export(NamedTuple):
     versions: Mapping[str, str] = {}  # of what scoring needs besides
 
 
-def write(
+def write_artefact(
     out: Path, platforms: Sequence[str], more: Sequence[str], make: Callable[[], Export]
 ) -> dict[str, Any]:
     """Exports what `make` gives and checks the artefact against the live model; returns the
@@ -73,9 +72,9 @@ def owned_by_export(out: Path, names: Sequence[str]) -> Owned:
     somebody else's file in the place of one of them."""
     own = Owned(out, "export", "gfvad export", is_ours)
     own.claim(names)
-    others = (
-        sorted(path.name for path in out.iterdir() if path.name != LOCK) if out.is_dir() else []
-    )
+    # locks, records, and what a killed call had begun, are nobody's
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    others = [name for name in found if not name.startswith(".gfvad")]
     if others and not own.record.is_file() and not (out / exported.MANIFEST).is_file():
         raise DataError(
             f"{out}: holds something else than an artefact ({some(others)}); expected a new folder"

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from gfvad.base import run_files
 from gfvad.base.errors import EXIT_NOT_FINITE
+from gfvad.base.files import write_text
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.measure import calibration, finite, protocols, results, tables, whole_clips
 from gfvad.settings import config as config_lib
@@ -24,7 +25,6 @@ from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, claim_output, refuse_other_data, skipped_text
 from gfvad.train.meter import NonFiniteError
-from gfvad.train.run import SingleRun
 
 # checkpoint -> its name in results
 RULES = {"last": "last", "best": "validation-best", "best_on_test": protocols.BEST_ON_TEST}
@@ -37,17 +37,15 @@ def train(arguments: Arguments) -> int:
     started = time.monotonic()
     run = begin(arguments)
     with alone(run.workdir, run.mapper.process_index):
-        if (run.workdir / loop.CHECKPOINTS).is_dir():
-            with Checkpoints(run.workdir / loop.CHECKPOINTS, run.config, run.identity):
-                # opening refuses a run of another configuration before anything of it is written
-                # over
-                pass
+        if (folder := run.workdir / loop.CHECKPOINTS).is_dir():
+            with Checkpoints(folder, run.config, run.identity):
+                pass  # opening refuses another configuration before anything is written over
         refuse_other_data(run.workdir, run.content()["content"])
         if run.mapper.process_index == 0:
             config_lib.save(run.config, run.workdir)
             run.keep()
         try:
-            loop.train(SingleRun(run.training()), run.workdir)
+            loop.train(loop.SingleRun(run.training()), run.workdir)
         except NonFiniteError as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_NOT_FINITE
@@ -137,9 +135,8 @@ def evaluate_run(run: OpenRun, which: str, started: float) -> int:
         if getattr(split, "skipped", None):
             print(f"note: {skipped_text(split)}")
     folder = run.workdir
-    print(
-        f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}\nscores   {folder / SCORES}"
-    )
+    print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}")
+    print(f"scores   {folder / SCORES}")
     if drawn:
         print(f"figures  {', '.join(str(path) for path in drawn)}")
     return 0
@@ -155,9 +152,9 @@ def write_run(
     Returns the tree of results.json.
     """
     folder, cfg = run.workdir, run.config
+    rows: list[protocols.Record] = []
     for each in scored:
         finite.require(folder / SCORES, each.videos, run.features)
-    rows: list[protocols.Record] = []
     for each in scored:
         rows += protocols.protocol_matrix(
             each.videos, cfg.eval, each.statistics, checkpoint=each.rule, seed=cfg.seed
@@ -170,9 +167,7 @@ def write_run(
     tree = results.build_results(rows, facts(run, videos, seconds()) | about | run.content())
     with run_files.owned_run(folder).staged(last="results.json") as staging:
         results.write_scores(staging / SCORES, videos)
-        results.atomically(
-            staging / "results.md", lambda file: file.write(tables.markdown(tree).encode())
-        )
+        write_text(staging / "results.md", tables.markdown(tree))
         return results.write_tree(staging / "results.json", tree)
 
 

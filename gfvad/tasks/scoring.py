@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from gfvad.base.types import ScoredVideo
 from gfvad.encoders.units import Picture, Sound
@@ -106,6 +108,11 @@ class Scorer(Protocol):
     @property
     def bounded(self) -> bool:
         """Whether scores lie in [0, 1]."""
+        ...
+
+    def score(self, name: str, features: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+        """scores [N] of one video, and what belongs to them, by its features {modality: [N, D]}.
+        Raises DataError, and ConfigError for a model of frames."""
         ...
 
     def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:

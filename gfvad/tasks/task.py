@@ -1,7 +1,8 @@
 """The contract for tasks: what commands may ask of a kind of run without knowing which it is.
 
-A task is a module `gfvad/tasks/NAME/task.py` with these names. Its functions import what they need
-when they are called, so that `--help` and the check of a configuration cost nothing.
+A task is a folder `gfvad/tasks/NAME` whose files have these functions (`gfvad/tasks/__init__.py`
+says which file has which). A file is imported when a function of it is asked for, so that `--help`
+costs nothing.
 """
 
 from __future__ import annotations
@@ -144,7 +145,10 @@ class RunFolder(NamedTuple):
 class SettingGroup(Protocol):
     """The K settings of a group, ready to be trained."""
 
-    tasks: Sequence[Trainable]  # one a setting, of the same structure
+    @property
+    def tasks(self) -> Sequence[Trainable]:
+        """One a setting, of the same structure."""
+        ...
 
     def evaluate(
         self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
@@ -189,6 +193,8 @@ class Task(Protocol):
     """A kind of run: from its settings to its scores."""
 
     kind: str  # value of config.kind
+    # (name, default weight) -> decorator of the function of a new loss term, by the task's terms
+    register_loss: Callable[..., Any]
 
     def check(self, config: ConfigDict) -> None:
         """Refuses settings that cannot work together, by name (ConfigError). No device work."""

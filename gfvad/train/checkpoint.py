@@ -33,11 +33,7 @@ from gfvad.train.checkpoint_folder import TEST as TEST
 from gfvad.train.checkpoint_folder import VALIDATION as VALIDATION
 from gfvad.train.checkpoint_folder import CheckpointFolder, ranking
 from gfvad.train.quiet import quiet_late_reads, quiet_library, silence_threads
-from gfvad.train.run_settings import (
-    hash_of,
-    named_leaves,
-    plain,
-)
+from gfvad.train.run_settings import as_json, describe_differences, hash_of, named_leaves
 from gfvad.train.sealed import PARTS as PARTS
 from gfvad.train.sealed import (
     Damaged,
@@ -106,20 +102,21 @@ class Checkpoints(CheckpointFolder):
         measured at this step.
         Raises DataError where it, or the one before it, cannot be written.
         """
+        leaves = named_leaves(state)
         # orbax refuses arrays without elements
-        arrays = {path: x for path, x in named_leaves(state).items() if x.size}
+        arrays = {path: x for path, x in leaves.items() if x.size}
         meta = {
             "config": self.expected,
             "config_hash": hash_of(self.expected),
             "data": self._data.name,
             "content": dict(self._data.content),
+            "pending": pending,
+            "position": _encode(position),
+            "gfvad": gfvad.__version__,
+            "shapes": {path: shape_text(x) for path, x in leaves.items()},
+            "metrics": {n: float(value) for n, value in metrics.items() if math.isfinite(value)},
         }
-        meta |= {"pending": pending, "position": _encode(position), "gfvad": gfvad.__version__}
-        meta["shapes"] = {path: shape_text(x) for path, x in named_leaves(state).items()}
-        meta["metrics"] = {
-            name: float(value) for name, value in metrics.items() if math.isfinite(value)
-        }
-        sealed = plain(seal(plain(meta), arrays))
+        sealed = as_json(seal(as_json(meta), arrays))
         parts = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(sealed)
         )
@@ -139,17 +136,15 @@ class Checkpoints(CheckpointFolder):
         the model, ConfigError where it belongs to another configuration.
         """
         self.wait()
-        step = self.step_of(which)
-        if step is None:
-            raise DataError(
-                f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give"
-                " last, best or one of them, or train first"
-            )
+        step = self.require(which)
         meta = self._check_config(step)
-        wanted = named_leaves(template)
-        self._check_shapes(
-            step, meta["shapes"], {path: shape_text(x) for path, x in wanted.items()}
-        )
+        wanted, found = named_leaves(template), meta["shapes"]
+        if found != (expected := {path: shape_text(x) for path, x in wanted.items()}):
+            raise DataError(
+                f"{self.folder / str(step)}: the checkpoint does not fit the model:"
+                f" {describe_differences(found, expected)}; use the features and the model it was"
+                " trained with, or another --workdir"
+            )
         arrays = self._arrays[1] if self._arrays and self._arrays[0] == step else self._read(step)
         self._arrays = None
         leaves = [
@@ -236,28 +231,21 @@ class Checkpoints(CheckpointFolder):
         """The verified arrays of a checkpoint. Raises Damaged."""
         require_regular_files(self.folder / str(step))
         try:
-            with (
-                quiet_library(),
-                quiet_late_reads(),
-                ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader,
-            ):
+            opened = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+            with quiet_library(), quiet_late_reads(), opened as reader:
                 arrays = reader.restore(self.folder / str(step) / "state")
             arrays = {path: np.asarray(x) for path, x in arrays.items()}
         except LIBRARY_ERRORS as error:
-            raise Damaged(
-                f"its arrays cannot be read ({type(error).__name__}:"
-                f" {' '.join(str(error).split())[:200]})"
-            ) from None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise Damaged(f"its arrays cannot be read ({reason})") from None
         check_arrays(self._metas[step], arrays)
         return arrays
 
 
 def _encode(position: Any) -> Any:
-    return (
-        {"base64": base64.b64encode(position).decode()}
-        if isinstance(position, bytes)
-        else {"json": position}
-    )
+    if isinstance(position, bytes):
+        return {"base64": base64.b64encode(position).decode()}
+    return {"json": position}
 
 
 def _decode(position: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from gfvad.base.errors import cannot_write
 from gfvad.base.types import DataError
 from gfvad.train.identity import Learnt
-from gfvad.train.run_settings import describe_differences, refuse_others, training_leaves
+from gfvad.train.run_settings import refuse_others, training_leaves
 from gfvad.train.sealed import Damaged, lacks, numbered, read_meta
 
 VALIDATION, TEST = "validation", "test"  # what a checkpoint can be best on
@@ -37,10 +37,8 @@ class CheckpointFolder:
         a run can be looked at while it trains.
         """
         self.folder = Path(folder).absolute()
-        self.expected, self._data = (
-            training_leaves(config),
-            (Learnt(data) if isinstance(data, str) else data),
-        )
+        self.expected = training_leaves(config)
+        self._data = Learnt(data) if isinstance(data, str) else data
         self._keep, self._write = config.train.keep, write
         if not write and not self.folder.is_dir():
             raise DataError(
@@ -85,31 +83,39 @@ class CheckpointFolder:
             return step
         step = int(which) if str(which).isdecimal() else None
         if step in self._bad or (step in self.steps() and not self._verify(step)):
-            raise DataError(
-                f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of"
-                " them, last or best"
-            )
+            raise self._is_damaged(step)
         return step if step in self.steps() else None
+
+    def _is_damaged(self, step: int) -> DataError:
+        return DataError(
+            f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of them,"
+            " last or best"
+        )
+
+    def require(self, which: str | int) -> int:
+        """As `step_of`. Raises DataError where there is none."""
+        step = self.step_of(which)
+        if step is None:
+            raise DataError(
+                f"{self.folder}: no whole checkpoint {which!r}; steps found: {self._found()}; give"
+                " last, best or one of them, or train first"
+            )
+        return step
 
     def _candidate(self, which: str) -> int | None:
         steps = [step for step in reversed(self.steps()) if self._meta(step)]
         if which == "last":
             return steps[0] if steps else None
-        value, step = max(
-            ((ranking(self._metas[step]["metrics"], BEST[which]), step) for step in steps),
-            default=(-math.inf, 0),
-        )
+        values = ((ranking(self._metas[step]["metrics"], BEST[which]), step) for step in steps)
+        value, step = max(values, default=(-math.inf, 0))
         return step if value > -math.inf else None  # of equal ones the newest
 
     def feature_widths(self, which: str | int, modalities: Sequence[str]) -> dict[str, int]:
-        """{modality: D} of the features a checkpoint was trained on, by its feature statistics;
-        {} where there is no such checkpoint."""
-        step = self.step_of(which)
-        shapes = self._check_config(step)["shapes"] if step is not None else {}
-        found = {
-            m: re.fullmatch(r"\w+\[(\d+)\]", shapes.get(f"constants.constants.mean_{m}", ""))
-            for m in modalities
-        }
+        """{modality: D} of the features a checkpoint was trained on, by its feature statistics.
+        Raises DataError where there is no such checkpoint."""
+        shapes = self._check_config(self.require(which))["shapes"]
+        stated = {m: shapes.get(f"constants.constants.mean_{m}", "") for m in modalities}
+        found = {m: re.fullmatch(r"\w+\[(\d+)\]", text) for m, text in stated.items()}
         return {m: int(match[1]) for m, match in found.items() if match}
 
     def _found(self) -> str:
@@ -142,52 +148,34 @@ class CheckpointFolder:
         """A line about each checkpoint whose copy, or deletion, was cut short. steps: the
         complete ones."""
         for step, path in numbered(self.folder).items():
-            if step not in steps and (found := lacks(path)) and jax.process_index() == 0:
-                print(
-                    f"warning: {path}: not complete: {found}; it is passed over",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            if step not in steps and (found := lacks(path)):
+                warn(f"{path}: not complete: {found}; it is passed over")
 
     def _tell(self, step: int, error: Damaged) -> None:
         self._bad.add(step)
         self._metas.pop(step, None)
-        if jax.process_index() == 0:
-            end = (
-                "it is moved to damaged-STEP when this run saves"
-                if self._write
-                else "it is left as it is"
-            )
-            print(
-                f"warning: {self.folder / str(step)}: damaged: {error}; the newest whole one before"
-                f" it is used, {end}",
-                file=sys.stderr,
-                flush=True,
-            )
+        moved = "it is moved to damaged-STEP when this run saves"
+        warn(
+            f"{self.folder / str(step)}: damaged: {error}; the newest whole one before it is used,"
+            f" {moved if self._write else 'it is left as it is'}"
+        )
 
     def _check_config(self, step: int) -> Mapping[str, Any]:
         meta = self._meta(step)
         if meta is None:
-            raise DataError(
-                f"{self.folder / str(step)}: damaged; whole ones: {self._found()}; give one of"
-                " them, last or best"
-            )
+            raise self._is_damaged(step)
         refuse_others(self.folder / str(step), meta, self.expected, self._data)
         return meta
-
-    def _check_shapes(
-        self, step: int, found: Mapping[str, str], expected: Mapping[str, str]
-    ) -> None:
-        if found != expected:
-            raise DataError(
-                f"{self.folder / str(step)}: the checkpoint does not fit the model:"
-                f" {describe_differences(found, expected)}; use the features and the model it was"
-                " trained with, or another --workdir"
-            )
 
     def _read(self, step: int) -> dict[str, np.ndarray]:
         """The verified arrays of a checkpoint. Raises Damaged."""
         raise NotImplementedError
+
+
+def warn(text: str) -> None:
+    """Process 0 speaks for all."""
+    if jax.process_index() == 0:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def ranking(metrics: Mapping[str, float] | None, name: str) -> float:

@@ -29,9 +29,7 @@ class Learnt(NamedTuple):
 
     def differences(self, other: Mapping[str, str]) -> list[str]:
         """The parts that both know and that differ."""
-        return sorted(
-            part for part, digest in self.content.items() if part in other and other[part] != digest
-        )
+        return sorted(p for p, digest in self.content.items() if other.get(p, digest) != digest)
 
 
 def learnt(records: Any) -> Learnt:
@@ -43,11 +41,8 @@ def stated(**splits: Any) -> dict[str, Any]:
     """What results.json says of the data: {"content": {split: digests}}, and {"skipped": {split:
     {video: why}}} where videos were left out."""
     found = {CONTENT: {name: dict(learnt(split).content) for name, split in splits.items()}}
-    skipped = {
-        name: dict(split.skipped)
-        for name, split in splits.items()
-        if getattr(split, "skipped", None)
-    }
+    left_out = {name: dict(getattr(split, "skipped", {})) for name, split in splits.items()}
+    skipped = {name: why for name, why in left_out.items() if why}
     return {**found, "skipped": skipped} if skipped else found
 
 
@@ -92,21 +87,16 @@ def claim_output(output: Path, workdir: Path, data: Path) -> None:
         "expected a new folder, or that of an earlier evaluation of the same run on the same data:"
         " give another --output"
     )
-    if (
-        output.resolve() == workdir.resolve()
-        or (output / "config.json").exists()
-        or (output / "checkpoints").exists()
-    ):
+    of_a_run = any((output / name).exists() for name in ("config.json", "checkpoints"))
+    if output.resolve() == workdir.resolve() or of_a_run:
         raise ConfigError(f"--output={output}: the folder of a run; {hint}")
     if output.exists() and not output.is_dir():
         raise ConfigError(f"--output={output}: a file; {hint}")
     found = _results(output)
     if found is not None and found.get(ON) != on(workdir, data):
         raise ConfigError(f"{output / RESULTS}: of {found.get(ON) or 'a run'}; {hint}")
-    others = (
-        [name for name in (RESULTS, *WRITTEN) if (output / name).exists()] if found is None else []
-    )
-    if others:
+    others = [name for name in (RESULTS, *WRITTEN) if (output / name).exists()]
+    if found is None and others:
         raise ConfigError(f"{output / others[0]}: not of such an evaluation; {hint}")
 
 

@@ -54,8 +54,8 @@ class RunLog:
         wrong = [row for row in self.rows if grouped and not isinstance(row.get("run"), list)]
         if wrong:
             raise DataError(
-                f"{paths['metrics']}: a row of step {wrong[0]['step']} without its run; expected one"
-                " in each: remove it"
+                f"{paths['metrics']}: a row of step {wrong[0]['step']} without its run; expected"
+                " one in each: remove it"
             )
 
     def __enter__(self) -> RunLog:
@@ -89,7 +89,7 @@ class RunLog:
     ) -> None:
         """Adds a row to metrics.jsonl and its values to TensorBoard. Values that are not finite
         are left out: JSON has no word for them. place: of the run in its group."""
-        finite = {k: plain(v) for k, v in values.items() if np.isfinite(v).all()}
+        finite = {k: floats(v) for k, v in values.items() if np.isfinite(v).all()}
         about = {"step": step, "kind": kind} | ({"run": list(place)} if place else {})
         self._add("metrics", about | finite)
 
@@ -123,7 +123,7 @@ class Board:
 
     def __init__(self, folder: Path, step: int):
         self._board = SummaryWriter(str(folder), purge_step=step + 1)
-        self._writer = self._board.file_writer.event_writer
+        self._writer: Any = getattr(self._board.file_writer, "event_writer")  # noqa: B009
         self._failed: BaseException | None = None
         before, worker = threading.excepthook, self._writer._worker
 
@@ -160,7 +160,7 @@ class Board:
             raise self._failed
 
 
-def plain(value: Any) -> Any:
+def floats(value: Any) -> Any:
     """Number or array -> float or nested list of floats; float32 keeps its exact value."""
     return np.asarray(value, np.float64).tolist()
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from gfvad.base.types import DataError
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.logs import Row, RunLog
 from gfvad.train.meter import Meter
-from gfvad.train.run import Run
+from gfvad.train.optim import make_optimiser
+from gfvad.train.run import Place, Run, Trainable, Values
+from gfvad.train.state import TrainState, parameter_count
 from gfvad.train.stop import Interrupted, StopRequest
 
 CHECKPOINTS = "checkpoints"  # folder in the workdir
@@ -33,6 +36,46 @@ class Trained(NamedTuple):
     step: int
     history: list[Row]  # rows of metrics.jsonl (empty where process index > 0)
     timing: list[Row]  # rows of timing.jsonl, the same
+
+
+class SingleRun:
+    """One run of a task; it stops at the first number that is not finite."""
+
+    shape: tuple[int, ...] = ()
+    failed = None
+
+    def __init__(self, task: Trainable):
+        self.task, self.config, self.mapper, self.say = task, task.config, task.mapper, task.say
+        self.names, self.identity = task.names, task.identity
+        self.batches = task.batches(self.config.seed)
+        self.optimiser = make_optimiser(self.config.optim, self.config.train.steps)
+
+    def advance(self, steps: int) -> None:
+        """The meter tells how far it is."""
+
+    def initial(self) -> TrainState:
+        state, task = self.task.initial(self.optimiser.transform, self.config.seed), self.task
+        self.say(
+            f"train: {len(task.training)} videos, {len(task.validation)} held out,"
+            f" {parameter_count(state):,} parameters, {self.mapper}"
+        )
+        return state
+
+    def mapped_step(self) -> Callable:
+        task, mapper = self.task, self.mapper
+        given = {"optimiser": self.optimiser, "loss_cfg": self.config.loss}
+        step = partial(task.train_step, model=task.model, axis_name=mapper.axis_name, **given)
+        return mapper.map_train(step)
+
+    def evaluate(self, state: TrainState, step: int) -> tuple[Mapping[Place, Any], Values]:
+        rows, ranked = self.task.evaluate(state, step)
+        return {(): rows}, ranked
+
+    def saved(self, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        return state, {}
+
+    def resumed(self, tree: TrainState, about: Mapping[str, Any]) -> TrainState:
+        return tree
 
 
 def train(run: Run, workdir: Path) -> Trained:

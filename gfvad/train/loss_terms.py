@@ -83,7 +83,7 @@ class LossTerms(dict[str, Term]):
             pairs = given if isinstance(given, Mapping) else {} if given is None else {name: given}
             for part, pair in pairs.items():
                 weights[part], values[part] = weight, divide(*across(pair, axis_name))
-        return sum(weights[name] * values[name] for name in values), values
+        return jnp.asarray(sum(weights[name] * values[name] for name in values)), values
 
 
 def across(tree: Any, axis_name: str | None) -> Any:

@@ -78,11 +78,8 @@ class Meter:
     def _read(self, done: InFlight) -> None:
         metrics = self._run.mapper.unreplicate(done.metrics)
         now = time.monotonic()
-        self._seconds, self._timed, self._mark = (
-            self._seconds + now - self._mark,
-            self._timed + 1,
-            now,
-        )
+        self._seconds, self._timed = self._seconds + now - self._mark, self._timed + 1
+        self._mark = now
         self._check(done, metrics)
         self._count += 1
         for name, value in metrics.items():
@@ -121,17 +118,13 @@ class Meter:
         bad = [name for name, value in metrics.items() if not np.isfinite(value).all()]
         # a term is a better answer than the sum it spoils
         terms = [name.removeprefix("loss/") for name in bad if name.startswith("loss/")] or bad
-        found = ", ".join(
-            f"{name} = {float(np.sum(metrics.get(f'loss/{name}', metrics.get(name)))):g}"
-            for name in terms
-        )
+        values = {name: metrics.get(f"loss/{name}", metrics.get(name, np.nan)) for name in terms}
+        found = ", ".join(f"{name} = {float(np.sum(x)):g}" for name, x in values.items())
         videos = self._gather_names(done.batch, np.asarray(done.batch.valid, bool))
         culprits = self._gather_names(done.batch, ~finite_examples(done.batch) & done.batch.valid)
-        inputs = (
-            f"not finite are the features of: {spell(culprits)}"
-            if culprits
-            else "all its features are finite"
-        )
+        inputs = "all its features are finite"
+        if culprits:
+            inputs = f"not finite are the features of: {spell(culprits)}"
         return NonFiniteError(
             f"step {done.step}: {found}, expected finite numbers; training stopped, the last"
             f" checkpoint is from before it. Videos of the batch: {spell(videos)}; {inputs}. Check"
@@ -144,7 +137,7 @@ class Meter:
         chosen = np.asarray(batch.video)[which].astype(np.int32)
         gathered = self._run.mapper.gather(chosen.tobytes())
         indices = np.concatenate([np.frombuffer(part, np.int32) for part in gathered])
-        return [self._run.names[i] for i in dict.fromkeys(indices.tolist())]
+        return [str(self._run.names[i]) for i in dict.fromkeys(indices.tolist())]
 
 
 def finite_examples(batch: Batch) -> np.ndarray:
@@ -155,6 +148,5 @@ def finite_examples(batch: Batch) -> np.ndarray:
 
 def spell(names: Sequence[str]) -> str:
     """Names in one line."""
-    return ", ".join(names[:NAMED]) + (
-        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    )
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

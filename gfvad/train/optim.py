@@ -60,9 +60,9 @@ def make_optimiser(cfg: Any, steps: int) -> Optimiser:
         raise ConfigError(
             f"config.optim.name = {cfg.name!r}: expected one of {', '.join(scalings)}"
         )
-    parts = (
-        [optax.clip_by_global_norm(clip_bound(cfg.clip_norm))] if switched_on(cfg.clip_norm) else []
-    )
+    parts = []
+    if switched_on(cfg.clip_norm):
+        parts.append(optax.clip_by_global_norm(clip_bound(cfg.clip_norm)))
     parts.append(scalings[cfg.name]())
     if cfg.name == "adamw" and switched_on(cfg.weight_decay):
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
@@ -97,17 +97,19 @@ def decayed(params: Any) -> Any:
     """Tree of bool: True where weight decay applies."""
 
     def rule(path: tuple, leaf: Any) -> bool:
-        names = [str(getattr(part, "key", part)).lower() for part in path]
-        return (
-            leaf.ndim >= 2
-            and not names[-1].endswith(NOT_DECAYED)
-            and not any("fusion" in name for name in names)
-        )
+        *_, last = names = names_of(path)
+        named = last.endswith(NOT_DECAYED) or any("fusion" in name for name in names)
+        return leaf.ndim >= 2 and not named
 
     return jax.tree_util.tree_map_with_path(rule, params)
 
 
 def fusion_coefficients(params: Any) -> Any:
     """Tree of bool: True for the coefficients of the fusion operator."""
-    named = lambda path: any("fusion" in str(getattr(part, "key", part)).lower() for part in path)
+    named = lambda path: any("fusion" in name for name in names_of(path))
     return jax.tree_util.tree_map_with_path(lambda path, leaf: named(path), params)
+
+
+def names_of(path: tuple) -> list[str]:
+    """Of a leaf and of what is above it."""
+    return [str(getattr(part, "key", part)).lower() for part in path]

@@ -14,8 +14,8 @@ batch [B, ...] cut along axis 0. Both are hidden behind `replicate`, `unreplicat
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -75,21 +75,15 @@ def make_mapper(backend: str = "pmap", devices: int = 0) -> Mapper:
             f"config.parallel.devices = {devices}: this process has {available}; use 0 for all of"
             " them"
         )
-    taken = devices or available
-    each = [
-        [d for d in jax.devices() if d.process_index == p][:taken]
-        for p in range(jax.process_count())
-    ]
+    of_process = lambda p: [d for d in jax.devices() if d.process_index == p]
+    each = (of_process(p)[: devices or available] for p in range(jax.process_count()))
     return Mapper(backend, [device for own in each for device in own])
 
 
 def check_batches(config: Any, mapper: Mapper) -> None:
     """Raises DataError unless batches divide over the devices."""
-    sizes = {
-        "train.batch_size": config.train.batch_size,
-        "data.eval_batch_size": config.data.eval_batch_size,
-    }
-    for key, size in sizes.items():
+    train, evaluation = config.train.batch_size, config.data.eval_batch_size
+    for key, size in (("train.batch_size", train), ("data.eval_batch_size", evaluation)):
         if size % mapper.n_global:
             raise DataError(
                 f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices; set"
@@ -108,15 +102,13 @@ class Mapper:
 
     axis_name = AXIS
 
-    def __init__(self, backend: str, devices: list[jax.Device]):
+    def __init__(self, backend: str, devices: Sequence[Any]):
         own = [d for d in devices if d.process_index == jax.process_index()]
         self.backend, self.devices = backend, devices
         self.n_local, self.n_global = len(own), len(devices)
         processes = sorted({d.process_index for d in devices})
-        self.process_count, self.process_index = (
-            len(processes),
-            processes.index(jax.process_index()),
-        )
+        self.process_count = len(processes)
+        self.process_index = processes.index(jax.process_index())
         self.traces: Counter = Counter()
         # Auto axes: `jax.make_mesh` would give Explicit ones, which put shardings into the types of
         # traced values.
@@ -128,30 +120,31 @@ class Mapper:
         self._whole = NamedSharding(self._mesh, PartitionSpec())
         self._split = NamedSharding(self._mesh, PartitionSpec(AXIS))
 
+    def __str__(self) -> str:
+        """'8 cpu devices by pmap'."""
+        plural = "s" if self.n_global > 1 else ""
+        text = f"{self.n_global} {self.devices[0].platform} device{plural} by {self.backend}"
+        return text + (f", {self.process_count} processes" if self.process_count > 1 else "")
+
     def local(self) -> Mapper:
         """The same over this process's devices only: for evaluation, where processes need not
         keep step with each other."""
         if self.process_count == 1:
             return self
-        return Mapper(
-            self.backend, [d for d in self.devices if d.process_index == jax.process_index()]
-        )
+        own = [d for d in self.devices if d.process_index == jax.process_index()]
+        return Mapper(self.backend, own)
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays [...] -> a copy on every device."""
-        if self.backend == "pmap":
-            return jax.tree.map(
-                lambda x: jax.device_put(np.stack([np.asarray(x)] * self.n_local), self._stacked),
-                tree,
-            )
-        # A fresh copy: device_put may alias host memory on CPU, and a donated state is overwritten
-        # in place.
-        return jax.tree.map(
-            lambda x: jax.make_array_from_callback(
-                np.shape(x), self._whole, lambda _, x=x: np.array(x)
-            ),
-            tree,
-        )
+
+        def copies(x: Any) -> jax.Array:
+            if self.backend == "pmap":
+                return jax.device_put(np.stack([np.asarray(x)] * self.n_local), self._stacked)
+            # A fresh copy: device_put may alias host memory on CPU, and a donated state is
+            # overwritten in place.
+            return jax.make_array_from_callback(np.shape(x), self._whole, lambda _: np.array(x))
+
+        return jax.tree.map(copies, tree)
 
     def unreplicate(self, tree: Any) -> Any:
         """A replicated tree -> numpy copies of one replica, which no later step can overwrite."""
@@ -172,11 +165,9 @@ class Mapper:
 
         def place(x: np.ndarray) -> jax.Array:
             short = -len(x) % self.n_local
-            x = (
-                np.concatenate([x, np.zeros((short, *x.shape[1:]), x.dtype)])
-                if short
-                else np.asarray(x)
-            )
+            if short:
+                x = np.concatenate([x, np.zeros((short, *x.shape[1:]), x.dtype)])
+            x = np.asarray(x)
             if self.backend == "pmap":
                 return jax.device_put(x.reshape(self.n_local, -1, *x.shape[1:]), self._stacked)
             return jax.make_array_from_process_local_data(self._split, x)
@@ -190,11 +181,9 @@ class Mapper:
         def join(x: jax.Array) -> np.ndarray:
             parts = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
             whole = np.concatenate([np.asarray(part.data) for part in parts])
-            return (
-                whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:])
-                if self.backend == "pmap"
-                else whole
-            )[:count]
+            if self.backend == "pmap":
+                whole = whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:])
+            return whole[:count]
 
         return jax.tree.map(join, tree)
 
@@ -203,14 +192,14 @@ class Mapper:
     ) -> Iterator[tuple[Any, Any]]:
         """(batch, its result on the host) of a function made by `map_eval`; the next batch is on
         the devices before a result is read."""
-        replicated, before = self.replicate(state), None
+        replicated, under_way = self.replicate(state), deque()
         for batch in batches:
-            now = (batch, mapped(replicated, self.shard(batch)))
-            if before is not None:
-                yield before[0], self.to_host(before[1], len(before[0].valid))
-            before = now
-        if before is not None:
-            yield before[0], self.to_host(before[1], len(before[0].valid))
+            under_way.append((batch, mapped(replicated, self.shard(batch))))
+            if len(under_way) > 1:
+                batch, found = under_way.popleft()
+                yield batch, self.to_host(found, len(batch.valid))
+        for batch, found in under_way:
+            yield batch, self.to_host(found, len(batch.valid))
 
     def map_train(self, step: Callable) -> Callable:
         """step(state, batch) -> (state, metrics), one device's part -> the same over all devices.

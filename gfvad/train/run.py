@@ -1,5 +1,6 @@
 """What the training loop trains: a task with its data and model (`Trainable`), as one run
-(`SingleRun`) or as a group of settings and seeds side by side (gfvad/ablation/group_run.py).
+(gfvad/train/loop.py: SingleRun) or as a group of settings and seeds side by side
+(gfvad/ablation/group_run.py).
 
 To the loop all are a `Run` of some shape: () of a single run, (U, K) of U seeds times K settings.
 The program of a single run is not mapped over axes of size 1, which would order its sums in
@@ -9,16 +10,14 @@ another way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.train.identity import Learnt
-from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
-from gfvad.train.state import TrainState, parameter_count
+from gfvad.train.state import TrainState
 
 RUNNING = -1  # in place of the step at which a run of a group failed
 Place = tuple[int, ...]  # of a run in its group, (seed, setting); () of a single run
@@ -47,7 +46,6 @@ class Trainable(Protocol):
     config: ConfigDict
     model: Any
     mapper: Mapper
-    names: Sequence[str]  # of the videos that Batch.video counts
     identity: Learnt  # what is learnt from, for checkpoints
     training: np.ndarray  # indices of the videos that are learnt from
     validation: np.ndarray  # and of those that are held out
@@ -55,6 +53,11 @@ class Trainable(Protocol):
     # (state, one device's part of a batch, *, model, optimiser, loss_cfg, axis_name) -> (state,
     # metrics): one update, within the mapper's named axis
     train_step: Callable[..., tuple[TrainState, dict[str, Any]]]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the videos that Batch.video counts."""
+        ...
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step, on the host."""
@@ -77,11 +80,17 @@ class Run(Protocol):
     names: Sequence[str]
     identity: Learnt
     shape: tuple[int, ...]  # leading axes of every metric
-    # None: training stops with NonFiniteError at a number that is not finite; else int [*shape],
-    # where the step is noted for each run (RUNNING before that) and the others go on
-    failed: np.ndarray | None
-    batches: Batches
     say: Callable[[str], None]
+
+    @property
+    def failed(self) -> np.ndarray | None:
+        """None: training stops with NonFiniteError at a number that is not finite; else int
+        [*shape], where the step is noted for each run (RUNNING before that) and the others go
+        on."""
+        ...
+
+    @property
+    def batches(self) -> Batches: ...
 
     def advance(self, steps: int) -> None:
         """Is told how many steps were taken."""
@@ -108,62 +117,3 @@ class Run(Protocol):
     def resumed(self, tree: Any, about: Mapping[str, Any]) -> Any:
         """The state that `saved` kept."""
         ...
-
-
-class SingleRun:
-    """One run of a task; it stops at the first number that is not finite."""
-
-    shape: tuple[int, ...] = ()
-    failed = None
-
-    def __init__(self, task: Trainable):
-        self.task, self.config, self.mapper, self.say = task, task.config, task.mapper, task.say
-        self.names, self.identity = task.names, task.identity
-        self.batches = task.batches(self.config.seed)
-        self.optimiser = make_optimiser(self.config.optim, self.config.train.steps)
-
-    def advance(self, steps: int) -> None:
-        """The meter tells how far it is."""
-
-    def initial(self) -> TrainState:
-        """The state before the first step."""
-        state, task = self.task.initial(self.optimiser.transform, self.config.seed), self.task
-        self.say(
-            f"train: {len(task.training)} videos, {len(task.validation)} held out,"
-            f" {parameter_count(state):,} parameters, {describe(self.mapper)}"
-        )
-        return state
-
-    def mapped_step(self) -> Callable:
-        """The task's step over all devices."""
-        return self.mapper.map_train(
-            partial(
-                self.task.train_step,
-                model=self.task.model,
-                optimiser=self.optimiser,
-                loss_cfg=self.config.loss,
-                axis_name=self.mapper.axis_name,
-            )
-        )
-
-    def evaluate(self, state: TrainState, step: int) -> tuple[Mapping[Place, Any], Values]:
-        """The task's evaluation."""
-        rows, ranked = self.task.evaluate(state, step)
-        return {(): rows}, ranked
-
-    def saved(self, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state itself."""
-        return state, {}
-
-    def resumed(self, tree: TrainState, about: Mapping[str, Any]) -> TrainState:
-        """The state itself."""
-        return tree
-
-
-def describe(mapper: Mapper) -> str:
-    """'8 cpu devices by pmap'."""
-    text = (
-        f"{mapper.n_global} {mapper.devices[0].platform} device{'s' if mapper.n_global > 1 else ''}"
-        f" by {mapper.backend}"
-    )
-    return text + (f", {mapper.process_count} processes" if mapper.process_count > 1 else "")

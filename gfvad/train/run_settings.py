@@ -22,7 +22,7 @@ NAMED = 5  # differences spelt out in an error
 def training_leaves(config: ConfigDict) -> dict[str, Any]:
     """Dotted key -> value of all that a checkpoint depends on, as JSON gives it back."""
     leaves = telling(config, lambda setting: not setting.free)
-    return {key: plain(value) for key, value in leaves.items()}
+    return {key: as_json(value) for key, value in leaves.items()}
 
 
 def hash_of(leaves: Mapping[str, Any]) -> str:
@@ -32,14 +32,9 @@ def hash_of(leaves: Mapping[str, Any]) -> str:
 
 def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """'KEY found X, expected Y' for the first few keys that differ, and how many more do."""
-    missing = "nothing"
-    keys = sorted(
-        key for key in {*found, *expected} if found.get(key, missing) != expected.get(key, missing)
-    )
-    spelt = [
-        f"{key} found {found.get(key, missing)}, expected {expected.get(key, missing)}"
-        for key in keys[:NAMED]
-    ]
+    both = {k: (found.get(k, "nothing"), expected.get(k, "nothing")) for k in {*found, *expected}}
+    keys = sorted(key for key, (mine, other) in both.items() if mine != other)
+    spelt = ["{} found {}, expected {}".format(key, *both[key]) for key in keys[:NAMED]]
     return "; ".join(spelt) + (f"; and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
 
 
@@ -48,7 +43,7 @@ def refuse_others(
 ) -> None:
     """Raises ConfigError where the meta of a checkpoint is of another configuration, of other
     videos, or of other data under their names."""
-    found = plain(earlier(meta["config"], expected))
+    found = as_json(earlier(meta["config"], expected))
     if found != expected:
         raise ConfigError(
             f"{where}: this checkpoint belongs to another configuration (hash found"
@@ -69,7 +64,7 @@ def refuse_others(
         )
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """What JSON gives back of a value."""
     return json.loads(json.dumps(value, default=list))
 

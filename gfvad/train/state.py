@@ -60,10 +60,8 @@ def init_from(
     random numbers of its own: leaves of params, opt_state, key and written constants get a leading
     [members]. The first is the run without an ensemble.
     """
-    keys = [
-        jax.random.key(seed),
-        *(jax.random.fold_in(jax.random.key(seed), member) for member in range(1, members)),
-    ]
+    first = jax.random.key(seed)
+    keys = [first, *(jax.random.fold_in(first, member) for member in range(1, members))]
     states = [jax.tree.map(np.array, _init(model, transform, inputs, key)) for key in keys]
     return states[0] if members == 1 else _join(states, np.stack)
 
@@ -123,13 +121,8 @@ def _init(
     keys = dict(zip(names, jax.random.split(init_key, len(names))))
     variables = dict(starter(model)(keys, *inputs))
     params = variables.pop("params", {})
-    return TrainState(
-        np.zeros((), np.int32),
-        params,
-        variables,
-        jax.jit(transform.init)(params),
-        jax.random.key_data(run_key),
-    )
+    opt_state, data = jax.jit(transform.init)(params), jax.random.key_data(run_key)
+    return TrainState(np.zeros((), np.int32), params, variables, opt_state, data)
 
 
 def starter(model: Any) -> Callable:

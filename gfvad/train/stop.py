@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -26,7 +27,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signum = 0  # 0: nothing asked for
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         self._before = {signum: signal.signal(signum, self._handle) for signum in SIGNALS}

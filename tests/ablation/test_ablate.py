@@ -28,7 +28,7 @@ from gfvad.settings.config import flatten
 from gfvad.tasks.fusion import losses, registry, sweep
 from gfvad.tasks.fusion.training import Training
 from gfvad.train import loop, optim, parallel
-from gfvad.train.run import SingleRun
+from gfvad.train.loop import SingleRun
 from gfvad.train.stop import Interrupted
 
 STATS = {m: {"mean": np.full(d, 0.1), "std": np.ones(d)} for m, d in tiny.DIMS.items()}
@@ -542,7 +542,7 @@ def test_groups_in_processes(finished, capsys, monkeypatch):
         ),
         (
             ["--config=configs/ped2.py", "--sweep=configs/sweeps/losses.py", "--workdir=x"],
-            "losses.py: get_sweep() failed",
+            "losses.py: get_sweep() asks for a key that a configuration of kind 'predictive'",
         ),
     ],
 )

@@ -14,11 +14,11 @@ from gfvad.ablation.sweep import Source, read_sweep
 from gfvad.commands import ablate
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.prediction import run_scorer
-from gfvad.tasks.prediction.run import PredictionRun
+from gfvad.tasks.prediction import trained
+from gfvad.tasks.prediction.run import open_run
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
-from gfvad.train.run import SingleRun
+from gfvad.train.loop import SingleRun
 
 # the same formulas in another order of float32 sums, as in test_ablate.py
 TOLERANCE = 1e-5
@@ -67,9 +67,9 @@ def test_a_setting_gets_its_own_runs_numbers(ablated, tmp_path):
     config = config_lib.load(str(folder))
     arguments = Arguments(config, "train", tmp_path, "last", None, None, None)
     mapper = parallel.make_mapper("pmap", 1)
-    opened = PredictionRun.open(arguments, mapper, lambda text: None)
+    opened = open_run(arguments, mapper, lambda text: None)
     alone = loop.train(SingleRun(opened.training()), tmp_path)
-    with Checkpoints(folder / loop.CHECKPOINTS, config, run_scorer.identity(opened.train)) as kept:
+    with Checkpoints(folder / loop.CHECKPOINTS, config, trained.identity(opened.train)) as kept:
         found = kept.restore("last", alone.state)
     assert found.step == config.train.steps and "memory" in found.state.constants
     for mine, own in zip(jax.tree.leaves(found.state), jax.tree.leaves(alone.state), strict=True):

@@ -27,8 +27,11 @@ def checkout(repository, monkeypatch):
     monkeypatch.chdir(repository)
 
 
-@pytest.mark.parametrize("source", [XD, UCF, THREE], ids=["xd", "ucf", "three modalities"])
-@pytest.mark.parametrize("name", SHIPPED)
+PED2 = Source("configs/ped2.py", "small", ())
+PAIRS = [(name, s) for name in SHIPPED if name != "prediction" for s in (XD, UCF, THREE)]
+
+
+@pytest.mark.parametrize("name, source", [*PAIRS, ("prediction", PED2)])
 def test_shipped_sweeps_are_valid(name, source, tmp_path):
     """Every setting passes the checks of a config; the base is there; groups hold all of them
     once."""
@@ -60,6 +63,7 @@ def test_the_shipped_sweeps():
         "modalities",
         "operator",
         "parts",
+        "prediction",
         "relations",
         "robustness",
     ]
@@ -163,7 +167,10 @@ def test_settings_variants_and_the_command_line(tmp_path):
         ("return {'axes': {'train.steps': 3}}", "axis 'train.steps': found 3"),
         ("return {'axes': {'train.steps': (3,)}, 'combine': 'all'}", "combine = 'all'"),
         ("return 3", "get_sweep.config. is missing or returned int"),
-        ("return config.nothing", r"get_sweep\(\) failed: AttributeError"),
+        (
+            "return config.nothing",
+            r"get_sweep\(\) asks for a key that a configuration",
+        ),
         ("return {", "line 2: .*expected Python"),
         (
             (

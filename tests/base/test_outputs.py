@@ -683,7 +683,7 @@ def test_no_password_in_what_a_stream_leaves(stream, tmp_path, capfd, monkeypatc
     ],
 )
 def test_names_of_sources(stream, source, name):
-    assert stream.name_of(source) == name
+    assert stream.source_name(source) == name
 
 
 # ---- two writers, no room

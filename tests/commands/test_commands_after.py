@@ -25,7 +25,7 @@ from documented import (  # noqa: F401
     with_folders,
 )
 
-from gfvad.ablation.arguments import parse as parse_ablation
+from gfvad.ablation.arguments import parse_sweep as parse_ablation
 
 
 def test_evaluating_and_scoring(environment, data, tmp_path):

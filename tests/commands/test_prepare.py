@@ -69,7 +69,7 @@ def test_text_of_captions(tmp_path, capsys, monkeypatch):
 def test_simulated_set_is_written_first(tmp_path, monkeypatch, capsys):
     from gfvad.data import simulate
 
-    monkeypatch.setattr(simulate, "write", lambda root, cfg: ff.xd(root / "here"), raising=False)
+    monkeypatch.setattr(simulate, "simulated_folder", lambda root, cfg: ff.xd(root / "here"))
     assert (
         prepare.main(["--dataset=xd_violence-simulated", f"--source={tmp_path / 'sim'}", "--check"])
         == 0

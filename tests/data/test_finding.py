@@ -100,7 +100,7 @@ def fake_scorer(monkeypatch):
             "", str(path), 25.0, number, times[:-1], times[1:], np.zeros(number), {}, None
         )
 
-    from gfvad.tasks.prediction.score import PredictiveScorer
+    from gfvad.tasks.prediction.scorer import PredictiveScorer
 
     fake = SimpleNamespace(
         kind="predictive",

@@ -22,7 +22,7 @@ from gfvad.encoders import description_lines, model_folder, token_folder, torch_
 from gfvad.figures import curves
 from gfvad.measure import calibration, folds, results, summary
 from gfvad.reporting.clips import read_details
-from gfvad.tasks.prediction import scorer
+from gfvad.tasks.prediction import score_rule
 
 TEXTS = {
     "frame counts": annotations.parse_frame_counts,
@@ -289,7 +289,7 @@ NPZ_READERS = {
     "npz": lambda path: Npz(path).array("a"),
     "all": arrays.load_npz,
     "scores": results.read_scores,
-    "scorer": scorer.load,
+    "scorer": score_rule.read_rule,
     "bayes": lambda path: bayes.read_truth(path.parent),
     "masks": lambda path: masks.open_masks(path, []),
 }

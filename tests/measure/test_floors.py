@@ -1,6 +1,7 @@
 """Floors without training, and what a report says beside the headline: against plain loops, and
 on the real frames of Ped2."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_floors_of_ped2(shared_data, tmp_path):
     assert sum(map(len, magnitude)) == 2010 and sum(int(y.sum()) for y in truth.labels) == 1648
     for name, frames, side in flow_floors.FLOORS:
         scores = [flow_floors.flow_floor(m, frames, side).max((1, 2)) for m in magnitude]
-        assert clip_report.micro_auc(report(scores, truth.labels), scores) == pytest.approx(
+        assert clip_report.Report.micro_auc(report(scores, truth.labels), scores) == pytest.approx(
             PED2[name], abs=2.5e-4
         ), name
 
@@ -88,7 +89,9 @@ def test_micro_auc():
     )
     pooled, y = np.concatenate(scores), np.concatenate(labels)
     pairs = [(a > b) + 0.5 * (a == b) for a in pooled[y == 1] for b in pooled[y == 0]]
-    assert clip_report.micro_auc(report(scores, labels), scores) == pytest.approx(np.mean(pairs))
+    assert clip_report.Report.micro_auc(report(scores, labels), scores) == pytest.approx(
+        np.mean(pairs)
+    )
 
 
 def test_paper_scores():
@@ -172,28 +175,29 @@ def test_flow_magnitudes():
             return 2
 
     on, off = (SimpleNamespace(score=SimpleNamespace(floors=flag)) for flag in (True, False))
-    found = clip_report.flow_magnitudes(SimpleNamespace(data=Data(), config=on))
+    found = clip_report.Report.flow_magnitudes(SimpleNamespace(data=Data(), config=on))
     assert len(found) == 2 and found[1].dtype == np.float32
     np.testing.assert_array_equal(found[1], (cells + 1)[..., 2])
     assert (
-        clip_report.flow_magnitudes(SimpleNamespace(data=SimpleNamespace(flow=None), config=on))
-        is None
+        clip_report.Report.flow_magnitudes(
+            SimpleNamespace(data=SimpleNamespace(flow=None), config=on)
+        )
+        == []
     )
-    assert clip_report.flow_magnitudes(SimpleNamespace(data=Data(), config=off)) is None
+    assert clip_report.Report.flow_magnitudes(SimpleNamespace(data=Data(), config=off)) == []
 
 
-def test_floor_pixels_have_the_cells_of_the_flow(monkeypatch):
+def test_floor_pixels_have_the_cells_of_the_flow():
     """Window positions are one fewer than cells: the last row and column are repeated, so that
     maps cover the frame."""
     magnitude = np.random.default_rng(3).gamma(2.0, size=(6, 4, 5)).astype(np.float32)
-    monkeypatch.setattr(clip_report, "flow_magnitudes", lambda report: [magnitude])
     seen = []
-    monkeypatch.setattr(
-        clip_report,
-        "pixel_records",
-        lambda report, maps: seen.append(maps[0]) or [{"metric": "rbdc", "value": 0.5}],
+    fake = SimpleNamespace(
+        flow_magnitudes=lambda: [magnitude],
+        of_pixels=lambda maps: seen.append(maps[0]) or [{"metric": "rbdc", "value": 0.5}],
     )
-    found = clip_report.floor_pixels(None)
+    fake.flow_floors = partial(clip_report.Report.flow_floors, fake)
+    found = clip_report.Report.floor_pixels(fake)
     assert found == {f"floor, rbdc/{name}": 0.5 for name, *_ in flow_floors.FLOORS} and len(
         seen
     ) == len(flow_floors.FLOORS)

@@ -19,7 +19,7 @@ from gfvad.commands import report
 from gfvad.measure.results import write_scores as write_run_scores
 from gfvad.measure.score_result import VideoScores
 from gfvad.reporting import clips, folders, page, runs, transcode, videos
-from gfvad.reporting.page import write_report
+from gfvad.reporting.page import make_report
 from gfvad.scoring.files import write_scores
 
 HOSTILE = (
@@ -30,6 +30,11 @@ BROWSER, DRIVER = (
     shutil.which("chromium") or shutil.which("google-chrome"),
     shutil.which("chromedriver"),
 )
+
+
+def write_report(*arguments, **options):
+    """The path of a page."""
+    return make_report(*arguments, **options)[0]
 
 
 def scored(name, path="", n=5, length=0.64, peak=3, high=0.9, **more):
@@ -262,7 +267,9 @@ def test_videos_found_by_name(tmp_path):
         None,
         "two.mp4",
     ]
-    player = videos.player("one", contents.sources[1], tmp_path / "report.html", 1e9, "auto")
+    out = tmp_path / "report.html"
+    place = videos.Place(out, tmp_path, page.owned(out), "auto", 100.0)
+    player = videos.player("one", contents.sources[1], place, 1e9)
     assert player.kind == "none" and "--video-root" in player.note
     with pytest.raises(DataError, match="no such folder"):
         folders.names_below(tmp_path / "nowhere")

@@ -20,7 +20,7 @@ from gfvad.encoders.units import PATCH  # noqa: E402
 from gfvad.extraction import provenance  # noqa: E402
 from gfvad.extraction.feature_files import describe_encoder  # noqa: E402
 from gfvad.tasks.fusion.live import UnitStreamer  # noqa: E402
-from gfvad.tasks.fusion.scorer import open_weak  # noqa: E402
+from gfvad.tasks.fusion.scorer import open_scorer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_a_stream_is_scored_as_it_comes(model, videos, tmp_path, capsys):
 def test_memory_of_a_stream_is_bounded(model):
     from gfvad.encoders.units import Picture, Sound
 
-    scorer = open_weak(model).units
+    scorer = open_scorer(model).units
     streamer = UnitStreamer(scorer, [open_encoder(m) for m in DEFAULT], sound=True)
     rgb = np.zeros((16, 16, 3), np.uint8)
     found = []

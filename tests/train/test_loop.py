@@ -21,8 +21,8 @@ from gfvad.tasks.fusion.training import Training, judge
 from gfvad.train import loop, optim, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.logs import RunLog, truncate
+from gfvad.train.loop import SingleRun
 from gfvad.train.meter import NonFiniteError
-from gfvad.train.run import SingleRun
 from gfvad.train.state import init_state
 from gfvad.train.stop import Interrupted, StopRequest
 

@@ -12,7 +12,7 @@ from gfvad.tasks.fusion import step, training
 from gfvad.tasks.fusion.evaluate import Evaluator
 from gfvad.train import loop, optim, parallel, state
 from gfvad.train.checkpoint import Checkpoints
-from gfvad.train.run import SingleRun
+from gfvad.train.loop import SingleRun
 
 MEMBERS = 3
 STEPS = 10

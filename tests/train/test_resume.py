@@ -86,7 +86,7 @@ def job(workdir, where, kind):
     from gfvad.tasks.fusion.training import Training
     from gfvad.train import loop, parallel
     from gfvad.train.checkpoint import Checkpoints
-    from gfvad.train.run import SingleRun
+    from gfvad.train.loop import SingleRun
 
     parallel.initialise_distributed()
     config, records = (

@@ -61,10 +61,10 @@ def prepared(source: str, words: str) -> Command:
     return command("prepare", words, source, digests.records, local=True)
 
 
-def scored(words: str, needs: str, **more: Any) -> Command:
+def scoring(words: str, needs: str, **more: Any) -> Command:
     """`gfvad score`."""
     more = {"local": True} | more
-    return command("score", f"{words} --out=out", needs, digests.scored, **more)
+    return command("score", f"{words} --out=out", needs, digests.scores_and_alarms, **more)
 
 
 def reported(words: str, needs: str, output: str, folder: str) -> Command:
@@ -108,12 +108,12 @@ COMMANDS: dict[str, Command] = {
         local=True,
         older=NEWEST,
     ),
-    "score-features": scored("--model=run features --workers=0", "run features", older=NEWEST),
-    "score-export": scored("--model=export features --workers=0", "export features"),
-    "score-videos": scored("--model=run clips --workers=0", "run clips"),
-    "score-frames": scored("--model=frames_run films", FRAMES, older=NEWEST_OF_FRAMES),
-    "stream-frames": scored("--model=frames_run films/one.mp4 --stream", FRAMES, local=False),
-    "stream": scored("--model=run clips/fight_c.mp4 --stream --workers=0", "run clips"),
+    "score-features": scoring("--model=run features --workers=0", "run features", older=NEWEST),
+    "score-export": scoring("--model=export features --workers=0", "export features"),
+    "score-videos": scoring("--model=run clips --workers=0", "run clips"),
+    "score-frames": scoring("--model=frames_run films", FRAMES, older=NEWEST_OF_FRAMES),
+    "stream-frames": scoring("--model=frames_run films/one.mp4 --stream", FRAMES, local=False),
+    "stream": scoring("--model=run clips/fight_c.mp4 --stream --workers=0", "run clips"),
     "export": command("export", "--workdir=run --out=out --platforms=cpu", "run", digests.artefact),
     "report-scores": reported("scores", "scores", "scores/report.html", "scores"),
     "report-run": reported("run --out=out/page.html", "run features", "out", "out"),

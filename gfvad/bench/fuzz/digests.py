@@ -81,7 +81,7 @@ def rows(path: Path) -> dict[str, str]:
     return {key: of(value) for key, value in found.items()}
 
 
-def scored(at: Path) -> dict[str, str]:
+def scores_and_alarms(at: Path) -> dict[str, str]:
     """scores.csv and alarms.csv, by video."""
     return {
         f"{name}\t{key}": value

@@ -21,7 +21,7 @@ from pathlib import Path
 
 READ_BEFORE = """
     gfvad.tasks.fusion.run gfvad.tasks.prediction.run gfvad.scoring.job gfvad.tasks.fusion.scorer
-    gfvad.tasks.prediction.score gfvad.scoring.stream gfvad.tasks.prediction.stream
+    gfvad.tasks.prediction.scorer gfvad.scoring.stream gfvad.tasks.prediction.stream
     gfvad.tasks.fusion.artefact gfvad.extraction.job gfvad.reporting.page gfvad.data.features.audit
     gfvad.data.simulate gfvad.measure.summary gfvad.figures.video gfvad.main gfvad.commands.prepare
     gfvad.commands.extract gfvad.commands.score gfvad.commands.export gfvad.commands.report

@@ -124,5 +124,5 @@ def _key(data_cfg) -> str:
     keys = ("layout", "root", "modalities", "captions", "text_encoder", "text_assign")
     content = {k: data_cfg[k] for k in keys} | {"root": str(Path(data_cfg.root).resolve())}
     content |= {"simulated": data_cfg.simulated.to_dict(), "gap_seconds": text.GAP_SECONDS}
-    text_ = json.dumps(content, sort_keys=True, default=list)
-    return hashlib.sha256(text_.encode()).hexdigest()[:10]
+    told = json.dumps(content, sort_keys=True, default=list)
+    return hashlib.sha256(told.encode()).hexdigest()[:10]

@@ -141,7 +141,7 @@ class Records(Sequence):
         classes = {key: tuple(row[key]) for key in ("classes", "span_classes")}
         return Video(**{**row, **classes, "spans": spans}, split=self.split, features={})
 
-    def nbytes(self, indices: Sequence[int] | None = None) -> int:
+    def nbytes(self, indices: Sequence[int] | np.ndarray | None = None) -> int:
         """Bytes of the decoded features of some videos (None: all)."""
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices, np.int64)
         count = lambda m: int((self.lengths[chosen] * self.crops[m][chosen]).sum())

@@ -10,9 +10,9 @@ in the order of the videos and notes each in the manifest, so that
 - a manifest says `complete` only when all is there, and readers look at nothing else.
 
 A manifest also holds a fingerprint (names, sizes and times of the source files): where it differs,
-everything is prepared anew. So is what a
-damaged byte lies in, from that video on: the manifest has the SHA-256 of each video's entries,
-compared when the store is opened (of a large one when a video is first read) and of itself.
+everything is prepared anew. So is what a damaged byte lies in, from that video on: the manifest has
+the SHA-256 of each video's entries, compared when the store is opened (of a large one when a video
+is first read) and of itself.
 """
 
 from __future__ import annotations

@@ -97,10 +97,9 @@ class Packets:
     and whether all are there.
 
     In a transport stream a flag stands where the count of its packets jumps. Where times run back
-    there, or go on within JOIN frames, two
-    streams were joined and nothing lacks: it is read through. Elsewhere packets lack, or the file
-    is cut off. gap: seconds between frames. Not strict (a live stream): what is damaged is passed
-    over.
+    there, or go on within JOIN frames, two streams were joined and nothing lacks: it is read
+    through. Elsewhere packets lack, or the file is cut off. gap: seconds between frames. Not strict
+    (a live stream): what is damaged is passed over.
     """
 
     def __init__(

@@ -27,8 +27,8 @@ def perturbed(
     one video, and the frame labels [T] of the events.
 
     Frames are changed at their own size, then brought to the model's; the flow is taken anew;
-    changed descriptions are embedded. Precomputed
-    tokens of changed frames cannot be had: raises ConfigError for a config with them.
+    changed descriptions are embedded. Precomputed tokens of changed frames cannot be had: raises
+    ConfigError for a config with them.
     """
     cfg = data.config.data
     if data.tokens is not None:

@@ -111,14 +111,10 @@ class ContentModel(nn.Module):
         raw, present, counts = {}, {}, {}
         for name, width, mean, std in self.modalities:
             mean = self.variable(
-                "constants",
-                f"mean_{name}",
-                lambda m=mean, d=width: jnp.asarray(m or (0.0,) * d, jnp.float32),
+                "constants", f"mean_{name}", jnp.asarray, mean or (0.0,) * width, jnp.float32
             ).value
             std = self.variable(
-                "constants",
-                f"std_{name}",
-                lambda s=std, d=width: jnp.asarray(s or (1.0,) * d, jnp.float32),
+                "constants", f"std_{name}", jnp.asarray, std or (1.0,) * width, jnp.float32
             ).value
             x, length = jnp.where(mask[:, None], features[name], 0.0), 1.0
             if name in self.config.confidence:
@@ -127,16 +123,14 @@ class ContentModel(nn.Module):
             counts[name] = jnp.where(present[name], length, 0.0)
         if not train or self.config.modality_dropout == 0 or len(raw) == 1:
             return raw, present, counts
-        kept = kept_modalities(
-            self.make_rng("dropout"),
-            jnp.stack([p.any() for p in present.values()]),
-            self.config.modality_dropout,
-        )
-        kept = dict(zip(raw, kept))
-        return tuple(
+        there = jnp.stack([p.any() for p in present.values()])
+        rate = self.config.modality_dropout
+        kept = dict(zip(raw, kept_modalities(self.make_rng("dropout"), there, rate)))
+        raw, present, counts = (
             {m: jnp.where(kept[m], x, jnp.zeros_like(x)) for m, x in part.items()}
             for part in (raw, present, counts)
         )
+        return raw, present, counts
 
     def embed_content(
         self, raw: Arrays, counts: Confident, residual: Arrays, train: bool
@@ -152,15 +146,11 @@ class ContentModel(nn.Module):
             # shared: a feature is dropped from all units of the video at once (variational dropout,
             # Gal and Ghahramani 2016)
             shared = (0,) if self.config.input_dropout_shared else ()
-            x = nn.Dropout(
-                self.config.input_dropout, broadcast_dims=shared, deterministic=not train
-            )(x)
+            rate = self.config.input_dropout
+            x = nn.Dropout(rate, broadcast_dims=shared, deterministic=not train)(x)
             # [N, H]
-            x = nn.gelu(
-                nn.LayerNorm(name=f"norm_{m}")(
-                    nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)
-                )
-            )
+            x = nn.Dense(self.config.embed_dim, name=f"embed_{m}")(x)
+            x = nn.gelu(nn.LayerNorm(name=f"norm_{m}")(x))
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
             parts[m] = counts[m][:, None] * x
         for m, x in residual.items():

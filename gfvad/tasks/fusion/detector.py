@@ -67,17 +67,14 @@ class GraphFusionDetector(ContentModel):
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
         # [M, N, N]
-        graphs = self.relation_graphs(
-            {"raw": raw, "filtered": filtered, "residual": residual}, features.get("clock"), mask
-        )
+        sets = {"raw": raw, "filtered": filtered, "residual": residual}
+        graphs = self.relation_graphs(sets, features.get("clock"), mask)
         # [G, N, N]
-        fused = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")(
-            graphs, mask, train=train
-        )
+        operator = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")
+        fused = operator(graphs, mask, train=train)
         # [N]; the graph itself is given out whole, for the degree-variance loss and pictures
-        logits, branches = self.unit_logits(
-            self.drop_edges(fused, train), raw, counts, residual, mask, train
-        )
+        seen = self.drop_edges(fused, train)
+        logits, branches = self.unit_logits(seen, raw, counts, residual, mask, train)
         return Output(logits, fused, aux | {f"branch/{name}": z for name, z in branches.items()})
 
     def filter_features(self, raw: Arrays, present: Arrays) -> tuple[Arrays, dict[str, Any]]:
@@ -85,15 +82,12 @@ class GraphFusionDetector(ContentModel):
         cfg = self.config.filter
         filtered, aux = {}, {}
         for m in (m.name for m in self.modalities if m.name in cfg.modalities):
-            module = SparseFeatureFilter(
-                cfg.experts, cfg.topk, cfg.bottleneck, cfg.scale, name=f"filter_{m}"
-            )
-            filtered[m], stats = module(raw[m], present[m])
+            size = cfg.experts, cfg.topk, cfg.bottleneck, cfg.scale
+            filtered[m], stats = SparseFeatureFilter(*size, name=f"filter_{m}")(raw[m], present[m])
             aux[f"usage/{m}"], aux[f"router_entropy/{m}"] = stats.usage, stats.router_entropy
             aux["balance"] = aux.get("balance", 0.0) + stats.balance
-            aux["reconstruction"] = aux.get("reconstruction", 0.0) + jnp.square(
-                raw[m] - filtered[m]
-            ).mean(-1)
+            lost = jnp.square(raw[m] - filtered[m]).mean(-1)
+            aux["reconstruction"] = aux.get("reconstruction", 0.0) + lost
         return filtered, aux
 
     def relation_graphs(
@@ -170,20 +164,7 @@ class GraphFusionDetector(ContentModel):
         content = self.embed_content(raw, counts, residual, train)
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
-            branches = BranchHead(
-                *size,
-                cfg.relations,
-                tuple(cfg.gates),
-                cfg.detach,
-                cfg.mix,
-                cfg.prior,
-                cfg.absent,
-                name="head",
-            )
-            return branches(fused, content, mask, counts, train=train)
-        return (
-            GnnHead(*size, name="head")(
-                fused, jnp.concatenate(list(content.values()), -1), mask, train=train
-            ),
-            {},
-        )
+            own = cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent
+            return BranchHead(*size, *own, name="head")(fused, content, mask, counts, train=train)
+        joined = jnp.concatenate(list(content.values()), -1)
+        return GnnHead(*size, name="head")(fused, joined, mask, train=train), {}

@@ -55,8 +55,9 @@ class Evaluator:
         Args: state: one replica on the host; advance is told how many videos have been finished.
         Raises DataError where a unit would be scored twice or not at all.
         """
-        batches = self._batches(records, indices, self._all.process_index, self._all.process_count)
-        own = collect(self._run(self._scores, state, batches), advance)
+        place = self._all.process_index, self._all.process_count
+        batches = pipeline.EvalBatches(records, indices, self.config.data, place)
+        own = collect(self.mapper.stream(self._scores, state, batches), advance)
         # windows of one video may lie on different processes
         scores = assemble(
             pair for part in self._all.gather(pack(own)) for pair in unpack(part).items()
@@ -67,12 +68,10 @@ class Evaluator:
     def _check_complete(
         self, scores: Mapping[int, np.ndarray], records: Any, indices: Indices
     ) -> None:
-        segments = self.config.data.eval_mode == "segments"
+        data = self.config.data
+        segments = data.train_units if data.eval_mode == "segments" else 0
         for i in indices:
-            found, expected = (
-                len(scores.get(int(i), ())),
-                (self.config.data.train_units if segments else int(records.lengths[i])),
-            )
+            found, expected = len(scores.get(int(i), ())), segments or int(records.lengths[i])
             if found != expected:
                 raise DataError(
                     f"{records.names[i]}: {found} units scored, expected {expected}: each unit must"
@@ -84,25 +83,11 @@ class Evaluator:
     ) -> Iterator[FusedGraph]:
         """Fused graph of the first crop (and the first window) of some videos. Local: no other
         process takes part."""
-        for batch, (graphs, scores) in self._run(
-            self._graphs, state, self._batches(records, indices, 0, 1)
-        ):
+        batches = pipeline.EvalBatches(records, indices, self.config.data, (0, 1))
+        for batch, (graphs, scores) in self.mapper.stream(self._graphs, state, batches):
             for i in np.flatnonzero(np.asarray(batch.valid, bool) & (np.asarray(batch.start) == 0)):
                 n = int(batch.mask[i].sum())
                 yield FusedGraph(int(batch.video[i]), graphs[i, :, :n, :n], scores[i, :n])
-
-    def _batches(
-        self, records: Any, indices: Indices, process_index: int, process_count: int
-    ) -> Iterator[Batch]:
-        process = process_index, process_count
-        return iter(pipeline.EvalBatches(records, indices, self.config.data, process))
-
-    def _run(
-        self, mapped: Callable, state: TrainState, batches: Iterator[Batch]
-    ) -> Iterator[tuple[Batch, Any]]:
-        """(batch, its result on the host); the next batch is on the devices before a result is
-        read."""
-        return self.mapper.stream(mapped, state, batches)
 
 
 class FusedGraph(NamedTuple):
@@ -122,19 +107,12 @@ def scored_videos(
         units = scores[int(i)]
         # segments (data.eval_mode) are equal spans of the video, whatever a unit of it stands for
         unit_frames = video.unit_frames if len(units) == records.lengths[i] else 0
-        labels = (
-            np.zeros(0, np.uint8)
-            if video.label == UNKNOWN
-            else labels_from_spans(video.spans, video.num_frames)
-        )
+        labels = np.zeros(0, np.uint8)
+        if video.label != UNKNOWN:
+            labels = labels_from_spans(video.spans, video.num_frames)
         frames = unit_to_frames(units, video.num_frames, unit_frames)
-        truth = {
-            name: getattr(video, name)
-            for name in ("label", "classes", "spans", "span_classes", "fps")
-        }
-        yield ScoredVideo(
-            name=video.name, scores=frames, labels=labels, unit_frames=unit_frames, **truth
-        )
+        truth = video.label, video.classes, video.spans, video.span_classes
+        yield ScoredVideo(video.name, frames, labels, *truth, unit_frames, video.fps)
 
 
 # (video, first unit) -> float32 scores of the window's real units
@@ -180,17 +158,16 @@ def assemble(windows: Iterable[tuple[tuple[int, int], np.ndarray]]) -> dict[int,
 def pack(windows: Windows) -> bytes:
     """Windows as bytes, for the other processes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{f"{video}_{start}": x for (video, start), x in windows.items()})
+    arrays = {f"{video}_{start}": x for (video, start), x in windows.items()}
+    np.savez(buffer, allow_pickle=True, **arrays)
     return buffer.getvalue()
 
 
 def unpack(payload: bytes) -> Windows:
     """Inverse of `pack`."""
     with np.load(io.BytesIO(payload)) as arrays:
-        return {
-            (int(name.split("_")[0]), int(name.split("_")[1])): arrays[name]
-            for name in arrays.files
-        }
+        places = {name: map(int, name.split("_")) for name in arrays.files}
+        return {(video, start): arrays[name] for name, (video, start) in places.items()}
 
 
 def video_level(
@@ -200,13 +177,11 @@ def video_level(
     chosen = sorted(i for i in scores if labels[i] != UNKNOWN)
     longest = max((len(scores[i]) for i in chosen), default=1)
     # [V, N]
-    padded = np.zeros((len(chosen), longest), np.float32)
-    mask = np.zeros((len(chosen), longest), bool)
+    padded, mask = (np.zeros((len(chosen), longest), kind) for kind in (np.float32, bool))
     for row, i in enumerate(chosen):
         padded[row, : len(scores[i])], mask[row, : len(scores[i])] = scores[i], True
-    return np.asarray(_video_scores(padded, mask, topk_divisor), np.float64), np.array(
-        [labels[i] for i in chosen], np.int64
-    )
+    values = np.asarray(_video_scores(padded, mask, topk_divisor), np.float64)
+    return values, np.array([labels[i] for i in chosen], np.int64)
 
 
 _video_scores = jax.jit(step_lib.video_scores, static_argnums=2)

@@ -36,17 +36,8 @@ from gfvad.nn.blocks import Attention
 from gfvad.tasks.fusion.content import Arrays, Confident, ContentModel
 from gfvad.tasks.fusion.heads import branch_logits, logit_of
 
-KINDS = (
-    "concat",
-    "add",
-    "product",
-    "gated",
-    "bilinear",
-    "cross_attention",
-    "mtn_concat",
-    "mtn_add",
-    "late",
-)
+TEMPORAL = ("mtn_concat", "mtn_add")  # that know the order of units
+KINDS = ("concat", "add", "product", "gated", "bilinear", "cross_attention", *TEMPORAL, "late")
 DILATIONS = (1, 2, 4)  # of MTN, in units
 # channels of a branch of MTN where its width is not given: LayerNorm of fewer keeps little more
 # than signs
@@ -91,13 +82,11 @@ class FeatureFusion(ContentModel):
         cfg, kind = self.config.foil, self.config.foil.kind
         if kind == "cross_attention":
             content = CrossAttention(cfg.heads, name="cross")(content, counts)
-        if kind.startswith("mtn_"):
-            content = {
-                m: TemporalNetwork(cfg.width, name=f"mtn_{m}")(z, counts[m], mask)
-                for m, z in content.items()
-            }
+        if kind in TEMPORAL:
+            networks = {m: TemporalNetwork(cfg.width, name=f"mtn_{m}") for m in content}
+            content = {m: networks[m](z, counts[m], mask) for m, z in content.items()}
         if kind in ("add", "mtn_add"):
-            return sum(content.values())
+            return jnp.asarray(sum(content.values()))
         if kind == "product":
             return product(content, counts)
         if kind == "gated":
@@ -109,9 +98,8 @@ class FeatureFusion(ContentModel):
     def perceptron(self, fused: jax.Array, train: bool) -> jax.Array:
         """[N, F] -> logits [N]; a unit without content starts at the logit of model.head.prior."""
         hidden = nn.gelu(nn.Dense(self.config.foil.hidden, name="hidden")(fused))
-        hidden = nn.Dropout(self.config.dropout, deterministic=not train, name="drop_hidden")(
-            hidden
-        )
+        drop = nn.Dropout(self.config.dropout, deterministic=not train, name="drop_hidden")
+        hidden = drop(hidden)
         return nn.Dense(1, bias_init=self.prior_logit(), name="logit")(hidden)[:, 0]
 
     def late(self, content: Arrays, counts: Confident) -> tuple[jax.Array, Arrays]:
@@ -124,11 +112,8 @@ class FeatureFusion(ContentModel):
         branches = branch_logits(content, counts, self.config.head.prior, self.config.head.absent)
         gates = self.config.head.gates or (1.0,) * len(branches)
         parts = jax.lax.stop_gradient(branches)
-        return (
-            sum(gate * z for gate, z in zip(gates, parts.values()))
-            + self.param("bias", nn.initializers.zeros, ()),
-            branches,
-        )
+        z = sum(gate * z for gate, z in zip(gates, parts.values()))
+        return z + self.param("bias", nn.initializers.zeros, ()), branches
 
     def prior_logit(self) -> nn.initializers.Initializer:
         """Where the bias of a logit starts."""
@@ -144,9 +129,8 @@ def product(factors: Arrays, counts: Confident) -> jax.Array:
     unit counts (ours; with c = 1 the plain product).
     """
     rest = [1.0 - counts[m][:, None] for m in factors]
-    return reduce(jnp.multiply, [x + r for x, r in zip(factors.values(), rest)]) - reduce(
-        jnp.multiply, rest
-    )
+    whole = reduce(jnp.multiply, [x + r for x, r in zip(factors.values(), rest)])
+    return whole - reduce(jnp.multiply, rest)
 
 
 class GatedSum(nn.Module):
@@ -212,10 +196,7 @@ class CrossAttention(nn.Module):
         for m, z in content.items():
             others = [k for k in content if k != m]
             # [(M - 1) N, H], [(M - 1) N]
-            keys, weight = (
-                jnp.concatenate([content[k] for k in others]),
-                jnp.concatenate([counts[k] for k in others]),
-            )
+            keys, weight = (jnp.concatenate([x[k] for k in others]) for x in (content, counts))
             there = weight > 0
             bias = jnp.where(there, jnp.log(jnp.where(there, weight, 1.0)), HIDDEN_KEY)
             # [1, N, (M - 1) N]
@@ -254,9 +235,8 @@ class TemporalNetwork(nn.Module):
         whole = nn.relu(nn.Dense(width, use_bias=False, name="reduce")(x))
         # [N, 4 width] -> [N, H]
         joined = jnp.concatenate([*scales, hide(self.non_local(whole, mask))], -1)
-        update = nn.LayerNorm(name="norm")(
-            nn.relu(nn.Conv(units, (3,), padding=1, use_bias=False, name="join")(joined))
-        )
+        update = nn.relu(nn.Conv(units, (3,), padding=1, use_bias=False, name="join")(joined))
+        update = nn.LayerNorm(name="norm")(update)
         return hide(x + counts[:, None] * update)
 
     def non_local(self, x: jax.Array, mask: jax.Array) -> jax.Array:

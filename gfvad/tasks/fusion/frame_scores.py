@@ -16,6 +16,7 @@ from gfvad.base.types import DataError, Video
 from gfvad.data import streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.dataset import cache_dir
+from gfvad.data.features.layouts import FrameInputs, Inputs
 from gfvad.data.features.layouts.entries import find_files
 from gfvad.data.frames import finding
 from gfvad.measure import finite
@@ -38,7 +39,7 @@ SUFFIXES = (".npy", ".npz", ".csv", ".json")  # of files of features
 class FeatureFiles(NamedTuple):
     """An input, opened."""
 
-    layout: layouts.Layout
+    layout: Inputs | FrameInputs
     lost: dict[str, str]  # name of a video that cannot be read -> why
 
 
@@ -55,22 +56,21 @@ def open_files(
 
 def frame_scores(arguments: Arguments) -> FrameScores:
     """Frame scores by a checkpoint of a run, on this machine's devices."""
-    config = arguments.config
+    config, which = arguments.config, arguments.checkpoint
+    assert arguments.input is not None  # the command line asks for it
     job.require_checkpoints(arguments.workdir)
     mapper = job.devices(config)
     cache = cache_dir(config.data)
     cache.mkdir(parents=True, exist_ok=True)
     temporary = tempfile.TemporaryDirectory(dir=cache, prefix="score-")
     with temporary as folder, Checkpoints(arguments.workdir / loop.CHECKPOINTS, config) as kept:
-        widths = kept.feature_widths(arguments.checkpoint, config.data.modalities)
+        widths = kept.feature_widths(which, config.data.modalities)
         layout, lost = open_files(arguments.input, config, widths, arguments.captions)
-        videos = records.open_records(
-            records.prepare(layout, Path(folder) / "input"), "test", config.data.modalities
-        )
+        prepared = records.prepare(layout, Path(folder) / "input")
+        videos = records.open_records(prepared, "test", config.data.modalities)
         # the feature statistics are among the checkpoint's constants
-        stats = registry.unknown_stats(videos.dims)
-        model = registry.build_model(config, videos.dims, stats)
-        state = kept.restore(arguments.checkpoint, run.template(config, model, videos)).state
+        model = registry.build_model(config, videos.dims, registry.unknown_stats(videos.dims))
+        state = kept.restore(which, run.template(config, model, videos.dims)).state
         undamaged = config.copy_and_resolve_references()
         undamaged.data.corruption.at = "none"  # what is given is scored as it is
         scored = run.score_videos(Evaluator(mapper, model, undamaged), state, videos, "scoring")

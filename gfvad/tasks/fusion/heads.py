@@ -133,23 +133,18 @@ class GnnHead(nn.Module):
         training."""
         real = mask[:, None]
         # [N, C + 8 G] -> [N, H]
-        start = jnp.concatenate(
-            [jnp.where(real, content, 0.0), degree_statistics(graphs, mask, self.alpha, self.topk)],
-            -1,
-        )
+        seen = jnp.where(real, content, 0.0)
+        statistics = degree_statistics(graphs, mask, self.alpha, self.topk)
+        start = jnp.concatenate([seen, statistics], -1)
         state = nn.Dense(self.hidden, name="embed")(start)
         # [G, N, N]
         weights = row_normalised(graphs, mask)
         for layer in range(self.layers):
             # [G, N, H] -> [N, G H]
-            messages = jnp.stack(
-                [propagate(w, state, mask, normalise=False) for w in weights], 1
-            ).reshape(mask.shape[0], -1)
-            update = nn.gelu(
-                nn.Dense(self.hidden, name=f"update_{layer}")(
-                    jnp.concatenate([state, messages], -1)
-                )
-            )
+            messages = [propagate(w, state, mask, normalise=False) for w in weights]
+            messages = jnp.stack(messages, 1).reshape(mask.shape[0], -1)
+            update = nn.Dense(self.hidden, name=f"update_{layer}")
+            update = nn.gelu(update(jnp.concatenate([state, messages], -1)))
             update = nn.Dropout(self.dropout, deterministic=not train)(update)
             state = nn.LayerNorm(name=f"norm_{layer}")(state + update)
         logits = nn.Dense(1, name="logit")(state)[:, 0]

@@ -29,28 +29,20 @@ class UnitStreamer:
     def __init__(
         self, scorer: UnitScorer, encoders: Sequence[UnitEncoder], sound: bool, fps: float = 25.0
     ):
-        self._scorer, self._encoders, self._grouper = (
-            scorer,
-            {e.modality: e for e in encoders if e.modality in scorer.modalities},
-            Grouper(sound, fps),
-        )
-        absent = sorted(
-            {*scorer.modalities} - {*self._encoders}
-            | ({"audio"} & {*scorer.modalities} if not sound else set())
-        )
-        self.delay = (
-            f"a unit of {FRAMES} frames ({FRAMES / fps:.2f} s), and the time of scoring it"
-            + (f"; no {', '.join(absent)}: scores are made without it" if absent else "")
-        )
+        self._scorer, self._grouper, widths = scorer, Grouper(sound, fps), scorer.modalities
+        self._encoders = {e.modality: e for e in encoders if e.modality in widths}
+        silent = set() if sound else {"audio"} & {*widths}
+        absent = ", ".join(sorted({*widths} - {*self._encoders} | silent))
+        self.delay = f"a unit of {FRAMES} frames ({FRAMES / fps:.2f} s), and the time of scoring it"
+        if absent:
+            self.delay += f"; no {absent}: scores are made without it"
         self.memory = min(MEMORY, scorer.lengths[-1])
         self._rows: deque[dict[str, np.ndarray]] = deque(maxlen=self.memory)
         self._times: deque[float] = deque(maxlen=self.memory)
         # compiled before the first frame, not while it waits
         for length in (n for n in scorer.lengths if n <= self.memory):
-            self._scores(
-                {m: np.ones((length, d), np.float32) for m, d in scorer.modalities.items()},
-                np.arange(length, dtype=np.float64),
-            )
+            ones = {m: np.ones((length, d), np.float32) for m, d in widths.items()}
+            self._scores(ones, np.arange(length, dtype=np.float64))
         blank = Unit(0, 0.0, 1.0, np.zeros((FRAMES, 64, 64, 3), np.uint8), None, None)
         for encoder in self._encoders.values():  # networks are loaded and compiled then, too
             encoder.encode(blank)
@@ -64,33 +56,21 @@ class UnitStreamer:
         return [self._score_unit(unit) for unit in self._grouper.finish()]
 
     def _score_unit(self, unit: Unit) -> UnitScore:
-        encoded = {m: e.encode(unit) for m, e in self._encoders.items()}
         widths = self._scorer.modalities
-        self._rows.append(
-            {
-                m: (
-                    np.zeros(d, np.float32)
-                    if encoded.get(m) is None
-                    else np.asarray(encoded[m], np.float32)
-                )
-                for m, d in widths.items()
-            }
-        )
+        nothing = {m: np.zeros(d, np.float32) for m, d in widths.items()}
+        encoded = {m: e.encode(unit) for m, e in self._encoders.items()}
+        known = {m: np.asarray(x, np.float32) for m, x in encoded.items() if x is not None}
+        self._rows.append(nothing | known)
         self._times.append((unit.start + unit.end) / 2)
         features = {m: np.stack([row[m] for row in self._rows]) for m in widths}
         try:
             found = self._scores(features, np.array(self._times) - self._times[0])
         except Refused as error:
-            # units after it are not spoilt by it
-            self._rows[-1] = {m: np.zeros(d, np.float32) for m, d in widths.items()}
+            self._rows[-1] = nothing  # units after it are not spoilt by it
             print(f"warning: {error}", file=sys.stderr)
             return UnitScore(unit.start, unit.end, float("nan"), {})
-        return UnitScore(
-            unit.start,
-            unit.end,
-            float(found["scores"][-1]),
-            {m: float(x[-1]) for m, x in found["parts"].items()},
-        )
+        parts = {m: float(x[-1]) for m, x in found["parts"].items()}
+        return UnitScore(unit.start, unit.end, float(found["scores"][-1]), parts)
 
     def _scores(self, features: dict[str, np.ndarray], clock: np.ndarray) -> dict:
         return self._scorer.score("stream", features | {CLOCK: clock}, parts=True)

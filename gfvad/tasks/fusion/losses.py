@@ -69,14 +69,8 @@ def video_bce(given: LossInputs) -> SumCount:
 
 def bce_of(logits: jax.Array, given: LossInputs) -> SumCount:
     """Multiple-instance cross entropy of logits [B, N]."""
-    return multiple_instance_bce(
-        logits,
-        given.mask,
-        given.batch.label,
-        given.known,
-        given.cfg.topk_divisor,
-        given.cfg.label_smoothing,
-    )
+    shape = given.cfg.topk_divisor, given.cfg.label_smoothing
+    return multiple_instance_bce(logits, given.mask, given.batch.label, given.known, *shape)
 
 
 @register_loss("branch")
@@ -110,9 +104,8 @@ def multiple_instance_bce(
     top = jnp.where(kept & mask.any(1, keepdims=True), top, 0.0)
     # [B]
     log_score = jax.nn.logsumexp(jax.nn.log_sigmoid(top), axis=1, where=kept) - jnp.log(number)
-    log_complement = jax.nn.logsumexp(jax.nn.log_sigmoid(-top), axis=1, where=kept) - jnp.log(
-        number
-    )
+    log_complement = jax.nn.logsumexp(jax.nn.log_sigmoid(-top), axis=1, where=kept)
+    log_complement = log_complement - jnp.log(number)
     target = label * (1.0 - label_smoothing) + 0.5 * label_smoothing
     loss = -target * log_score - (1.0 - target) * log_complement
     return jnp.where(counted, loss, 0.0).sum(), counted.sum()
@@ -143,13 +136,8 @@ def unit_cross_entropy(output: Output, mask: jax.Array, chosen: jax.Array, sign:
     """
     taken = mask & chosen[:, None]
     logits = [output.logits, *branches(output).values()]
-    return (
-        sum(
-            jnp.where(taken, -jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)), 0.0).sum()
-            for z in logits
-        ),
-        taken.sum(),
-    )
+    each = [-jax.nn.log_sigmoid(sign * jnp.where(taken, z, 0.0)) for z in logits]
+    return jnp.asarray(sum(jnp.where(taken, x, 0.0).sum() for x in each)), taken.sum()
 
 
 @register_loss("consistency")
@@ -164,9 +152,8 @@ def consistency(given: LossInputs) -> SumCount:
     taken = given.mask & given.abnormal[:, None]
     target = jax.lax.stop_gradient(jax.nn.sigmoid(jnp.where(taken, given.output.logits, 0.0)))
     logits = [jnp.where(taken, z, 0.0) for z in branches(given.output).values()]
-    losses = [
-        -target * jax.nn.log_sigmoid(z) - (1.0 - target) * jax.nn.log_sigmoid(-z) for z in logits
-    ]
+    sides = lambda z: (jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z))
+    losses = [-target * yes - (1.0 - target) * no for yes, no in map(sides, logits)]
     return sum((jnp.where(taken, x, 0.0).sum() for x in losses), jnp.zeros(())), taken.sum()
 
 

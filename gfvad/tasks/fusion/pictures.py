@@ -33,17 +33,13 @@ def draw_run(run: Any, state: TrainState, videos: Sequence[ScoredVideo]) -> list
     for i in videos_with_a_before(videos, run.test)[:1]:
         for fused in run.evaluator.fused_graphs(state, run.test, [i]):
             if len(fused.graph):
-                drawn.append(
-                    model.fused_graph(fused.graph, videos[i], dataset, folder / "fused_graph.png")
-                )
-    coefficients = fusion_coefficients(run.config, state)
-    if coefficients is not None:
+                path = folder / "fused_graph.png"
+                drawn.append(model.fused_graph(fused.graph, videos[i], dataset, path))
+    if coefficients := fusion_coefficients(run.config, state):
         tensor, names, channels = coefficients
-        drawn.append(
-            model.coefficients(tensor, dataset, folder / "coefficients.png", names, channels)
-        )
-    usage = expert_usage(rows)
-    if usage:
+        path = folder / "coefficients.png"
+        drawn.append(model.coefficients(tensor, dataset, path, names, channels))
+    if usage := expert_usage(rows):
         drawn.append(model.expert_usage(usage, dataset, folder / "expert_usage.png"))
     return drawn
 
@@ -55,23 +51,17 @@ def videos_with_a_before(videos: Sequence[ScoredVideo], split: Any) -> list[int]
         (i for i, v in enumerate(videos) if len(v.spans)),
         key=lambda i: -curves.video_error(videos[i])[1],
     )
-    windows = {
-        i: model.event_window(videos[i].spans, model.unit_starts(videos[i], int(split.lengths[i])))
-        for i in events
-    }
-    return [i for i in events if windows[i] is not None] or events
+    starts = lambda i: model.unit_starts(videos[i], int(split.lengths[i]))
+    before = [i for i in events if model.event_window(videos[i].spans, starts(i)) is not None]
+    return before or events
 
 
 def expert_usage(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Modality -> share of routed slots [E] of the last log row that has it."""
     for row in reversed(rows):
-        found = {
-            key.split("/", 1)[1]: np.asarray(value, np.float64)
-            for key, value in row.items()
-            if key.startswith("usage/")
-        }
-        if found:
-            return found
+        used = {key: value for key, value in row.items() if key.startswith("usage/")}
+        if used:
+            return {k.split("/", 1)[1]: np.asarray(x, np.float64) for k, x in used.items()}
     return {}
 
 

@@ -3,7 +3,7 @@ device work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +13,8 @@ from ml_collections import FrozenConfigDict
 from gfvad.base.names import nearest
 from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data import corrupt
+from gfvad.data.features.layouts import LAYOUTS
 from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
 from gfvad.settings import config as config_lib
@@ -42,8 +44,7 @@ def build_model(
     feature_dims: Mapping[str, int],
     feature_stats: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> nn.Module:
-    """The detector `config.model.name` for these features, as a module: (features {m: [N, D_m]},
-    mask [N], train) -> Output.
+    """The detector `config.model.name` for these features, as a module: see `Model.build`.
 
     Args: config: the whole configuration; feature_dims {m: D}, in the order of the graphs;
     feature_stats {m: {'mean': [D], 'std': [D]}} of the training split, None where they come with
@@ -51,7 +52,7 @@ def build_model(
     Raises: ConfigError for settings that cannot work, DataError for statistics that do not fit the
     features.
     """
-    check(config, tuple(feature_dims))
+    check_model(config, tuple(feature_dims))
     return model_of(config).build(config, with_statistics(feature_dims, feature_stats))
 
 
@@ -103,21 +104,35 @@ def model_of(config: Any) -> Model:
     return found if isinstance(found, Model) else Model(found)
 
 
-def check(config: Any, modalities: Sequence[str]) -> None:
-    """Refuses, by key, model settings that cannot work with these modalities. Pure: no device work.
+def check(config: Any) -> None:
+    """Refuses settings that cannot work together, by key (ConfigError). No device work."""
+    data = config.data
+    if list(data.eval_lengths) != sorted(set(data.eval_lengths)) or not data.eval_lengths:
+        raise ConfigError(
+            f"config.data.eval_lengths = {data.eval_lengths!r}: expected increasing positive"
+            " lengths"
+        )
+    layout = LAYOUTS.get(data.layout)  # what is not known yet is asked when it is opened
+    has_sentences = data.captions or layout is None or layout.has_text
+    if "text" in data.modalities and not has_sentences:
+        raise ConfigError(
+            "config.data.modalities has 'text' but config.data.captions is empty; give the JSON of"
+            " timed sentences"
+        )
+    corrupt.check_corruption(data.corruption, data.modalities)
+    check_model(config, data.modalities)
 
-    Raises ConfigError naming the key, its value and what is valid.
-    """
-    model = config.model
+
+def check_model(config: Any, modalities: Sequence[str]) -> None:
+    """Refuses, by key, model settings that cannot work with these modalities."""
     config_lib.check_values(config_lib.flatten(config))
-    check_model = model_of(config).check
-    for name in (name for name in model.confidence if name not in modalities):
+    for name in (name for name in config.model.confidence if name not in modalities):
         hint = "expected names of config.data.modalities; take it out here or add it there"
         raise ConfigError(
             f"config.model.confidence = {name!r}{nearest(name, tuple(modalities))}: {hint}"
         )
-    if check_model:
-        check_model(config, modalities)
+    if check_own := model_of(config).check:
+        check_own(config, modalities)
 
 
 def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
@@ -138,25 +153,6 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
             "config.model.head.kind = 'row' needs a fixed number of units: set"
             f" config.data.eval_mode = 'segments' (is {mode!r}) and config.data.train_sampling ="
             f" 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
-        )
-    return
-
-
-def check_data(data: Any) -> None:
-    """Refuses lengths of evaluation out of order, and text without sentences."""
-    if list(data.eval_lengths) != sorted(set(data.eval_lengths)) or not data.eval_lengths:
-        raise ConfigError(
-            f"config.data.eval_lengths = {data.eval_lengths!r}: expected increasing positive"
-            " lengths"
-        )
-    from gfvad.data.features.layouts import LAYOUTS
-
-    reader = LAYOUTS.get(data.layout)  # what is not known yet is asked when it is opened
-    has_sentences = data.captions or reader is None or reader.has_text
-    if "text" in data.modalities and not has_sentences:
-        raise ConfigError(
-            "config.data.modalities has 'text' but config.data.captions is empty; give the JSON of"
-            " timed sentences"
         )
 
 
@@ -189,8 +185,9 @@ def check_foil(config: Any, modalities: Sequence[str]) -> None:
 
 def check_filter(cfg: Any, modalities: Sequence[str]) -> None:
     """Refuses filters of unknown modalities, and more kept experts than there are."""
-    for name in cfg.modalities:
-        one_of("model.filter.modalities", name, tuple(modalities))
+    for name in (name for name in cfg.modalities if name not in modalities):
+        hint = f"{nearest(str(name), tuple(modalities))} (one of {', '.join(modalities)})"
+        raise ConfigError(f"config.model.filter.modalities = {name!r}{hint}")
     if cfg.modalities and cfg.topk > cfg.experts:
         raise ConfigError(
             f"config.model.filter.topk = {cfg.topk}: expected at most config.model.filter.experts ="
@@ -216,20 +213,11 @@ def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
     """Names of the M graphs that the detector fuses, in its order."""
     names = []
     for source in model.relation.sources:
-        chosen = (
-            modalities
-            if source == "raw"
-            else [m for m in modalities if m in model.filter.modalities]
-        )
-        names += [m if source == "raw" else f"{m} {source}" for m in chosen]
+        if source == "raw":
+            names += modalities
+        else:
+            names += [f"{m} {source}" for m in modalities if m in model.filter.modalities]
     return names + [name for name, key in TEMPORAL.items() if model.relation[key] > 0]
-
-
-def one_of(key: str, value: str, valid: Collection[str]) -> None:
-    """Refuses a name that is not valid, with the nearest one."""
-    if value not in valid:
-        hint = nearest(str(value), tuple(valid))
-        raise ConfigError(f"config.{key} = {value!r}{hint} (one of {', '.join(valid)})")
 
 
 def register_model(

@@ -20,7 +20,7 @@ from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
 from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
 from gfvad.extraction import provenance
-from gfvad.measure import calibration, finite, untrained
+from gfvad.measure import calibration, compare, finite, untrained
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
@@ -62,31 +62,6 @@ class FusionRun:
     # step -> scores of the test split
     known: dict[int, list[ScoredVideo]] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
-        """A run on the records that its config names."""
-        source = resolve(arguments.config, say)
-        fit_lengths(arguments.config, source)
-        announce(source, say)
-        return assemble(arguments.config, arguments.workdir, source, mapper, say)
-
-    @classmethod
-    def elsewhere(
-        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
-    ) -> FusionRun:
-        """A run with the test split of another folder, or of other prepared records."""
-        assert arguments.data is not None and arguments.output is not None
-        config = arguments.config.copy_and_resolve_references()
-        source = source_of(config, arguments.data)
-        test = records.open_records(
-            source.records, "test", config.data.modalities, config.data.on_corrupt
-        )
-        model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
-        config.data.root = str(source.root or "")
-        config.data.records = "" if source.root else str(source.records)
-        origin = arguments.workdir
-        return cls(config, arguments.output, source, None, test, model, mapper, say, origin)
-
     @property
     def dataset(self) -> str:
         """As the source calls it, `-simulated` included."""
@@ -94,17 +69,14 @@ class FusionRun:
 
     @property
     def inputs(self) -> Sequence[str]:
-        """The feature sets."""
         return self.config.data.modalities
 
     @property
     def splits(self) -> Mapping[str, Any]:
-        """The records of each split."""
         return {n: x for n, x in (("train", self.train), ("test", self.test)) if x is not None}
 
     @property
     def identity(self) -> Learnt:
-        """Of the records of training."""
         return learnt(self.train)
 
     @cached_property
@@ -113,7 +85,6 @@ class FusionRun:
         return Evaluator(self.mapper, self.model, self.config)
 
     def training(self) -> Training:
-        """The records of training, and how it is followed."""
         return Training(self.config, self.train, self.model, self.mapper, self.test, self.say)
 
     def keep(self) -> None:
@@ -121,7 +92,6 @@ class FusionRun:
         provenance.keep_encoders(self.source.root, self.workdir)
 
     def content(self) -> dict[str, Any]:
-        """Digests of the records, and which run was evaluated where it is another folder's."""
         data = self.source.root or self.source.records
         return stated(**self.splits) | ({ON: on(self.origin, data)} if self.origin else {})
 
@@ -136,7 +106,7 @@ class FusionRun:
         if not config.eval.every_on_test:
             rules.pop("best_on_test", None)
         data = self.identity if self.train is not None else ""
-        wanted = template(config, self.model, self.test)
+        wanted = template(config, self.model, self.test.dims)
         with Checkpoints(folder / loop.CHECKPOINTS, config, data) as kept:
             found = [
                 (rule, kept.restore(name, wanted))
@@ -166,25 +136,20 @@ class FusionRun:
         scored = score_videos(self.evaluator, chosen.state, train, label, indices)
         lost = finite.divide(scored, lambda i: train[int(indices[i])].features)[1]
         if lost:
-            raise DataError(
-                f"{len(lost)} training videos have no usable scores: "
-                + "; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3])
-            )
+            some = "; ".join(f"{name}: {why}" for name, why in list(lost.items())[:3])
+            raise DataError(f"{len(lost)} training videos have no usable scores: {some}")
         if chosen.rule == RULES["last"]:
             _, held_out = sampling.split_validation(
                 train.names, train.labels, self.config.data.validation_fraction
             )
-            calibration.write_calibration(
-                self.workdir, chosen.step, scored, {train.names[i] for i in held_out}
-            )
+            names = {train.names[i] for i in held_out}
+            calibration.write_calibration(self.workdir, chosen.step, scored, names)
         return spread_of_frames(scored)
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
-        """Of a test video."""
         return self.test[index].features
 
     def records(self) -> list[dict[str, Any]]:
-        """None besides those of every protocol."""
         return []
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
@@ -210,6 +175,43 @@ class FusionRun:
         return pictures.draw_run(self, chosen.state, videos)
 
 
+def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
+    """A run on the records that its config names."""
+    source = resolve(arguments.config, say)
+    fit_lengths(arguments.config, source)
+    announce(source, say)
+    return assemble(arguments.config, arguments.workdir, source, mapper, say)
+
+
+def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> FusionRun:
+    """A run with the test split of another folder, or of other prepared records."""
+    assert arguments.data is not None and arguments.output is not None
+    config = arguments.config.copy_and_resolve_references()
+    source = source_of(config, arguments.data)
+    test = open_split(config, source.records, "test")
+    model = registry.build_model(config, test.dims, registry.unknown_stats(test.dims))
+    config.data.root = str(source.root or "")
+    config.data.records = "" if source.root else str(source.records)
+    origin = arguments.workdir
+    return FusionRun(config, arguments.output, source, None, test, model, mapper, say, origin)
+
+
+def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
+    """Frame labels of the test split of a run's data, video -> uint8 [T]."""
+    return compare.labels_of_split(open_split(config, resolve(config, loop.quiet).records, "test"))
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """Classes of the videos of the test split of a run's data."""
+    split = open_split(config, resolve(config, loop.quiet).records, "test")
+    return {v.name: tuple(v.classes) for v in (split.meta(i) for i in range(len(split)))}
+
+
+def open_split(config: ConfigDict, folder: Path, split: str) -> Any:
+    """Prepared records of a split, of the modalities of a config."""
+    return records.open_records(folder, split, config.data.modalities, config.data.on_corrupt)
+
+
 def announce(source: Source, say: Callable[[str], None]) -> None:
     """Says it where the data is simulated."""
     if source.simulated:
@@ -217,19 +219,12 @@ def announce(source: Source, say: Callable[[str], None]) -> None:
 
 
 def assemble(
-    config: ConfigDict,
-    workdir: Path,
-    source: Source,
-    mapper: Mapper,
-    say: Callable[[str], None],
+    config: ConfigDict, workdir: Path, source: Source, mapper: Mapper, say: Callable[[str], None]
 ) -> FusionRun:
     """A run whose data is found and whose lengths fit it."""
-    damaged = config.data.on_corrupt
-    train, test = (
-        records.open_records(source.records, split, config.data.modalities, damaged)
-        for split in ("train", "test")
-    )
-    model = registry.build_model(config, train.dims, records.feature_stats(source.records, damaged))
+    train, test = (open_split(config, source.records, split) for split in ("train", "test"))
+    stats = records.feature_stats(source.records, config.data.on_corrupt)
+    model = registry.build_model(config, train.dims, stats)
     for split in (train, test):
         if split.skipped:
             say(f"data: {skipped_text(split)}")
@@ -240,9 +235,7 @@ def source_of(config: ConfigDict, folder: Path) -> Source:
     """The records of a folder: as they are where it holds prepared ones, else prepared in the
     cache."""
     if (folder / manifest_lib.INDEX).is_file() and (folder / manifest_lib.MANIFEST).is_file():
-        dataset = records.open_records(
-            folder, "test", config.data.modalities, config.data.on_corrupt
-        ).dataset
+        dataset = open_split(config, folder, "test").dataset
         return Source(dataset, None, folder, dataset.endswith(SIMULATED))
     data_cfg = config.data.copy_and_resolve_references()
     data_cfg.root, data_cfg.records = str(folder), ""
@@ -252,19 +245,15 @@ def source_of(config: ConfigDict, folder: Path) -> Source:
     return Source(data_cfg.dataset, folder, records.prepare(layout, out, own=True), False)
 
 
-def template(config: ConfigDict, model: Any, split: Any) -> TrainState:
+def template(config: ConfigDict, model: Any, widths: Mapping[str, int]) -> TrainState:
     """A state of the right shapes, to restore into."""
     transform = make_optimiser(config.optim, config.train.steps).transform
-    example = streams.example_features(split.dims, config.data)
+    example = streams.example_features(widths, config.data)
     return init_state(model, transform, example, config.seed, config.train.members)
 
 
 def score_videos(
-    evaluator: Evaluator,
-    state: TrainState,
-    split: Any,
-    label: str,
-    indices: Indices | None = None,
+    evaluator: Evaluator, state: TrainState, split: Any, label: str, indices: Indices | None = None
 ) -> list[ScoredVideo]:
     """Frame scores of the videos of a split (None: all), with progress."""
     indices = range(len(split)) if indices is None else indices

@@ -58,12 +58,8 @@ def find(
         for key in ("videos", "failed")
     )
     claim(chosen)
-    videos = [
-        VideoToScore(
-            name, path_of(name, record), partial(of_record, scorer, folder, name, record, book)
-        )
-        for name, record in chosen.items()
-    ]
+    scores = partial(of_record, scorer, folder, book)
+    videos = [VideoToScore(n, path_of(n, r), partial(scores, n, r)) for n, r in chosen.items()]
     default = "it failed when its features were made"
     failed = [(path_of(name, r), str(r.get("reason", default))) for name, r in lost.items()]
     return VideosToScore(videos, failed)
@@ -163,9 +159,7 @@ def read_book(folder: Path) -> dict[str, Any]:
                 " extract: extract the videos again"
             )
     units = annotations.parse_units(folder / "units.csv")
-    book["times"] = {
-        units.spelt(name): np.array(times, np.float64) for name, times in units.items()
-    }
+    book["times"] = {units.spelt(n): np.array(times, np.float64) for n, times in units.items()}
     spans = folder / "spans.csv"
     book["spans"] = annotations.parse_spans_csv(spans) if os.path.lexists(spans) else {}
     everyone = {canonical(name) for key in ("videos", "failed") for name in book[key]}
@@ -192,9 +186,9 @@ def path_of(name: str, record: Mapping[str, Any]) -> str:
 def of_record(
     scorer: WeakScorer,
     folder: Path,
+    book: Mapping[str, Any],
     name: str,
     record: Mapping[str, Any],
-    book: Mapping[str, Any],
 ) -> VideoScores:
     """Scores of one video by its features on disk. Raises DataError, MemoryError."""
     wrong = [
@@ -208,11 +202,8 @@ def of_record(
             f" or has it wrong; expected {', '.join(STATED)} as gfvad extract writes"
             " them: extract this video again"
         )
-    paths = {
-        m: folder / str(file)
-        for m, file in record["files"].items()
-        if m in scorer.contributors and m not in record["missing"]
-    }
+    used = {*scorer.contributors} - {*record["missing"]}
+    paths = {m: folder / str(file) for m, file in record["files"].items() if m in used}
     features = {m: read_features(path) for m, path in paths.items()}
     if name not in book["times"]:
         raise DataError(
@@ -233,11 +224,9 @@ def of_record(
     fps, spans = float(record["fps"]), None
     if record.get("split") == "test" and fps:
         spans = tuple((row[0] / fps, row[1] / fps) for row in book["spans"].get(name, []))
+    about = name, record["path"], fps, record["frames"]
     return VideoScores(
-        name,
-        record["path"],
-        fps,
-        record["frames"],
+        *about,
         start,
         end,
         found["scores"],

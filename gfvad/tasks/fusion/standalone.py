@@ -24,6 +24,8 @@ from gfvad.tasks.exported import Refused, is_text, manifest_of, open_program, re
 
 CLOCK = "clock"
 LARGEST = 1e17  # of a feature: the sum of 30,000 squares of such stays in the range of float32
+# what numpy raises for bytes that it cannot read
+UNREADABLE = (ValueError, KeyError, EOFError, RuntimeError, OSError, MemoryError)
 CLIP = 1e-6  # keeps the logit of a score finite
 
 # {modality: [B, N, D]}, mask bool [B, N] -> {"scores": [B, N], "graph": [B, N, N]}
@@ -70,9 +72,10 @@ class UnitScorer:
                     f" {LARGEST:g}, for squares of larger ones overflow float32: extract this video"
                     " again, on the scale of training"
                 )
-        if self.rules.get(CLOCK) and np.shape(features.get(CLOCK)) != (min(lengths),):
+        clock = np.shape(features[CLOCK]) if CLOCK in features else ()
+        if self.rules.get(CLOCK) and clock != (min(lengths),):
             raise Refused(
-                f"{name}: clock {np.shape(features.get(CLOCK))}; this model takes the middles of"
+                f"{name}: clock {clock}; this model takes the middles of"
                 f" the units in seconds [{min(lengths)}]"
             )
         return min(lengths)
@@ -92,10 +95,8 @@ class UnitScorer:
         Raises Refused as `check`, and where a score or a part would not be a finite number.
         """
         units = self.check(name, features)
-        x = {
-            m: np.asarray(features.get(m, np.zeros((units, d))), np.float32)
-            for m, d in self.modalities.items()
-        }
+        absent = {m: np.zeros((units, d)) for m, d in self.modalities.items()}
+        x = {m: np.asarray(features.get(m, absent[m]), np.float32) for m in self.modalities}
         if self.rules.get(CLOCK):
             x[CLOCK] = np.asarray(features[CLOCK], np.float32)[:, None]
         segments = int(self.rules.get("segments") or 0)
@@ -104,13 +105,10 @@ class UnitScorer:
         found: dict[str, Any] = {}
         scores, fused = self._run(x, graph)
         there = [m for m in self.modalities if x[m].any()]
+        without = lambda m: self._run({**x, m: np.zeros_like(x[m])}, False)[0]
         if not np.isfinite(scores).all():
-            guilty = [
-                m
-                for m in there
-                if len(there) == 1
-                or np.isfinite(self._run({**x, m: np.zeros_like(x[m])}, False)[0]).all()
-            ] or there
+            alone = len(there) == 1
+            guilty = [m for m in there if alone or np.isfinite(without(m)).all()] or there
             peaks = ", ".join(f"{m} (values up to {np.abs(x[m]).max():.3g})" for m in guilty)
             raise Refused(
                 f"{name}: {int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not"
@@ -119,35 +117,19 @@ class UnitScorer:
             )
         if parts:
             full = logit(scores)
-            left_out = (
-                {m: self._run({**x, m: np.zeros_like(x[m])}, False)[0] for m in there}
-                if len(there) > 1
-                else {}
-            )
-            found["parts"] = {
-                m: (
-                    full - logit(left_out[m])
-                    if m in left_out
-                    else (full if m in there else np.zeros_like(full))
-                )
-                for m in self.modalities
-            }
+            found["parts"] = {m: np.zeros_like(full) for m in self.modalities}
+            for m in there:
+                found["parts"][m] = full - logit(without(m)) if len(there) > 1 else full
             if lost := [m for m, part in found["parts"].items() if not np.isfinite(part).all()]:
                 raise Refused(
                     f"{name}: scores without {', '.join(lost)} are not finite numbers; expected all"
                     " of them finite: extract this video again"
                 )
         if segments:
-            scores = np.interp(
-                (np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, scores
-            )
+            middles, own = ((np.arange(n) + 0.5) / n for n in (units, segments))
+            scores = np.interp(middles, own, scores)
             if parts:
-                found["parts"] = {
-                    m: np.interp(
-                        (np.arange(units) + 0.5) / units, (np.arange(segments) + 0.5) / segments, v
-                    )
-                    for m, v in found["parts"].items()
-                }
+                found["parts"] = {m: np.interp(middles, own, v) for m, v in found["parts"].items()}
         return found | {"scores": scores, "graph": fused if not segments else None}
 
     def _run(
@@ -207,12 +189,10 @@ def wrong_keys(manifest: Mapping[str, Any]) -> list[str]:
     """Keys of a manifest that scoring of units needs and that do not hold what `gfvad export`
     writes."""
     rules, encoders = manifest.get("rules"), manifest.get("encoders")
-    sound = {
-        "encoders": encoders is None
-        or (isinstance(encoders, dict) and all(isinstance(e, dict) for e in encoders.values()))
-    }
+    tables = [encoders, *encoders.values()] if isinstance(encoders, dict) else [encoders]
+    sound = {"encoders": encoders is None or all(isinstance(e, dict) for e in tables)}
     if not isinstance(rules, dict):
-        return [key for key, right in sound.items() if not right] + ["rules"]
+        return ["rules"] if sound["encoders"] else ["encoders", "rules"]
     widths, segments = rules.get("modalities"), rules.get("segments", 0)
     sound["rules.modalities"] = (
         isinstance(widths, dict) and _counts(widths.values()) and all(map(is_text, widths))
@@ -239,16 +219,7 @@ def read_features(path: str) -> dict[str, dict[str, np.ndarray]]:
                 videos.setdefault(name, {})[modality] = (
                     x[:, 0] if modality == CLOCK and x.ndim == 2 and x.shape[1] else x
                 )
-    except (
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        OSError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (*UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
         raise Refused(
             f"{path}: not a usable .npz ({error}); expected arrays of numbers named"
             " 'VIDEO/MODALITY': write it again by numpy.savez"

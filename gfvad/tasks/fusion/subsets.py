@@ -25,27 +25,16 @@ def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
     found["model.filter.modalities"] = tuple(m for m in model.filter.modalities if m in kept)
     if not found["model.filter.modalities"]:
         found["model.relation.sources"] = ("raw",)
-    if model.head.gates:  # modalities first, then what the head has beside them
-        found["model.head.gates"] = tuple(model.head.gates[i] for i in places) + tuple(
-            model.head.gates[len(names) :]
-        )
-    after = with_values(config, found)
-    if (
-        len(graph_names(after.model, kept)) != 2
-        and model.fusion.graphs == "all"
-        or len(graph_names(after.model, kept)) < 2
-    ):
+    if gates := model.head.gates:  # modalities first, then what the head has beside them
+        found["model.head.gates"] = (*(gates[i] for i in places), *gates[len(names) :])
+    after = config.copy_and_resolve_references()
+    after.update_from_flattened_dict(found)  # unchecked
+    graphs = len(graph_names(after.model, kept))
+    if graphs < 2 or (graphs != 2 and model.fusion.graphs == "all"):
         found |= {"model.fusion.form": "cp", "model.fusion.graphs": "all"}
     if model.fusion.start == "minterms":
         found["model.fusion.channels"] = max(1, model.fusion.channels >> len(names) - len(kept))
     return found
-
-
-def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
-    """A copy with some values, unchecked."""
-    copy = config.copy_and_resolve_references()
-    copy.update_from_flattened_dict(values)
-    return copy
 
 
 def graph_count(config: ConfigDict) -> int:

@@ -4,8 +4,8 @@ settings and seeds of a group are scored at once."""
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gfvad.tasks import job
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion import run as run_lib
 from gfvad.tasks.fusion import step as step_lib
-from gfvad.tasks.fusion.evaluate import Evaluator, scored_videos
+from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
 from gfvad.tasks.fusion.training import Training
 from gfvad.tasks.task import GroupProgram, RunFolder, Scored
 from gfvad.train.identity import stated
@@ -46,36 +46,29 @@ class Data:
         fit_lengths(config, self.source)
 
     def announce(self, say: Say) -> None:
-        """Says it where the data is simulated."""
         run_lib.announce(self.source, say)
 
     def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
-        """Split -> part -> digest."""
-        cfg = config.data
-        open_split = partial(records.open_records, self.source.records)
-        splits = {s: open_split(s, cfg.modalities, cfg.on_corrupt) for s in ("train", "test")}
-        return stated(**splits)["content"]
+        open_split = partial(run_lib.open_split, config, self.source.records)
+        return stated(**{split: open_split(split) for split in ("train", "test")})["content"]
 
     def group(self, configs: Sequence[ConfigDict], mapper: Mapper, say: Say) -> Group:
-        """Settings of one structure."""
         return Group(configs, run_lib.assemble(configs[0], Path(), self.source, mapper, say))
+
+
+sweep_data = Data
 
 
 class Group:
     """Settings of one structure on the same records."""
 
     def __init__(self, configs: Sequence[ConfigDict], opened: run_lib.FusionRun):
-        self.opened = opened
+        self.opened, train = opened, opened.train
         stats = records.feature_stats(opened.source.records, configs[0].data.on_corrupt)
+        models = [registry.build_model(config, train.dims, stats) for config in configs]
         self.tasks = [
-            Training(
-                config,
-                opened.train,
-                registry.build_model(config, opened.train.dims, stats),
-                opened.mapper,
-                say=opened.say,
-            )
-            for config in configs
+            Training(config, train, model, opened.mapper, say=opened.say)
+            for config, model in zip(configs, models)
         ]
         self._evaluator: Evaluator | None = None
 
@@ -84,7 +77,7 @@ class Group:
         program: GroupProgram,
         state: Any,
         split: Any,
-        indices: Sequence[int],
+        indices: Indices,
         config: ConfigDict | None = None,
     ) -> Scores:
         """Unit scores of some videos by all settings and seeds, index -> float32 [N, U, K].
@@ -102,15 +95,11 @@ class Group:
         self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
     ) -> Mapping[Place, Evaluation]:
         """Validation and the fusion coefficients of every run."""
-        first = self.tasks[0]
+        first, run_state = self.tasks[0], program.run_state
         held_out = first.validation
         scores = self.scores(program, state, first.records, held_out) if len(held_out) else {}
-        return {
-            place: self.tasks[place[1]].judged(
-                program.run_state(state, *place), of_run(scores, *place)
-            )
-            for place in places
-        }
+        judged = lambda p: self.tasks[p[1]].judged(run_state(state, *p), of_run(scores, *p))
+        return {place: judged(place) for place in places}
 
     def judge(
         self, program: GroupProgram, states: Mapping[str, Any]
@@ -120,12 +109,9 @@ class Group:
         judged = {name: Judged(self, program, state) for name, state in states.items()}
 
         def write(run: RunFolder) -> None:
-            opened = dataclasses.replace(
-                self.opened, config=run.config, workdir=run.folder, known={}
-            )
-            scored = [
-                Scored(rule, *judged[state].of(*run.place)) for rule, state in run.rules.items()
-            ]
+            opened = replace(self.opened, config=run.config, workdir=run.folder, known={})
+            rules = run.rules.items()
+            scored = [Scored(rule, *judged[state].of(*run.place)) for rule, state in rules]
             job.write_run(opened, scored, lambda: run.seconds)
 
         return write
@@ -152,14 +138,10 @@ class Judged:
 
     def of(self, seed: int, setting: int) -> tuple[list[ScoredVideo], tuple[float, float]]:
         """(scored test videos, statistics of the training scores) of a run. Args: indices."""
-        if self._one_by_one:
-            test = of_run(self._test[setting], seed, 0)
-        else:
-            test = of_run(self._test[0], seed, setting)
-        training = of_run(self._training, seed, setting)
-        return videos(test, self._opened.test), run_lib.spread_of_frames(
-            videos(training, self._opened.train)
-        )
+        which, column = (setting, 0) if self._one_by_one else (0, setting)
+        test = videos(of_run(self._test[which], seed, column), self._opened.test)
+        training = videos(of_run(self._training, seed, setting), self._opened.train)
+        return test, run_lib.spread_of_frames(training)
 
 
 def settings_together(batch: Batch) -> int:

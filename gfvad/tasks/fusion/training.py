@@ -66,7 +66,6 @@ class Training:
         return streams.Examples(self.records, self.training, self.config.data)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
-        """The state before the first step."""
         features = streams.example_features(self.records.dims, self.config.data)
         return init_state(self.model, transform, features, seed, self.config.train.members)
 
@@ -85,10 +84,10 @@ class Training:
         if "validation" in rows:
             values = [f"{n} {x:.4f}" for n, x in rows["validation"].items() if n != "selection"]
             self.say(f"validation: step {step}, {', '.join(values)}")
-        if self.followed is not None:
-            rows["test"] = self.follow_test(state)
-            ranked[TEST] = rows["test"][self.config.eval.metric]
-        return Evaluation(rows, ranked)
+        if self.followed is None:
+            return Evaluation(rows, ranked)
+        test = self.follow_test(state, self.followed)
+        return Evaluation({**rows, "test": test}, {**ranked, TEST: test[self.config.eval.metric]})
 
     def judged(self, state: TrainState, scores: Mapping[int, np.ndarray]) -> Evaluation:
         """What the scores of the held-out videos, {video: [N]} or {}, say of a state."""
@@ -100,21 +99,19 @@ class Training:
         rows["validation"] = judge(scores, self.records.labels, self.config)
         return Evaluation(rows, {VALIDATION: rows["validation"]["selection"]})
 
-    def follow_test(self, state: TrainState) -> dict[str, float]:
+    def follow_test(self, state: TrainState, split: Any) -> dict[str, float]:
         """Frame-level AUC and AP of the test split. It chooses nothing but the checkpoint named
         best-on-test."""
-        indices = range(len(self.followed))
-        scores = self.evaluator.unit_scores(state, self.followed, indices)
-        videos = [
-            (v.scores.astype(np.float32), v.labels)
-            for v in evaluate.scored_videos(scores, self.followed, indices)
-            if len(v.labels)
-        ]
-        frames, labels = (np.concatenate(column) for column in zip(*videos))
-        return {
-            "auc": float(metrics.roc_auc(frames, labels)),
-            "ap": float(metrics.average_precision(frames, labels)),
-        }
+        scores = self.evaluator.unit_scores(state, split, range(len(split)))
+        videos = list(evaluate.scored_videos(scores, split, range(len(split))))
+        known = [(v.scores.astype(np.float32), v.labels) for v in videos if len(v.labels)]
+        return ranking(*(np.concatenate(column) for column in zip(*known)))
+
+
+def ranking(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """AUC and AP."""
+    auc, ap = metrics.roc_auc(scores, labels), metrics.average_precision(scores, labels)
+    return {"auc": float(auc), "ap": float(ap)}
 
 
 def judge(scores: Mapping[int, np.ndarray], labels: Any, config: ConfigDict) -> dict[str, float]:
@@ -128,11 +125,7 @@ def judge(scores: Mapping[int, np.ndarray], labels: Any, config: ConfigDict) -> 
     loss = evaluate.video_loss(values, labels, config.loss.label_smoothing)
     if len(np.unique(labels)) < 2:
         return {"loss": loss, "selection": -loss}
-    found = {
-        "loss": loss,
-        "auc": float(metrics.roc_auc(values, labels)),
-        "ap": float(metrics.average_precision(values, labels)),
-    }
+    found = {"loss": loss, **ranking(values, labels)}
     return {**found, "selection": found[config.eval.metric]}
 
 
@@ -146,12 +139,9 @@ def coefficients(config: ConfigDict, state: TrainState) -> dict[str, np.ndarray]
 def check_videos(records: Any, indices: np.ndarray) -> None:
     """Raises DataError unless there are normal and abnormal videos to learn from."""
     labels = np.asarray(records.labels)[indices]
-    counts = {
-        name: int((labels == value).sum()) for name, value in (("normal", 0), ("abnormal", 1))
-    }
-    if not all(counts.values()):
-        found = " and ".join(f"{count} {name}" for name, count in counts.items())
+    normal, abnormal = (int((labels == value).sum()) for value in (0, 1))
+    if not (normal and abnormal):
         raise DataError(
-            f"{records!r}: found {found} training videos, expected some of each; check the labels,"
-            " or the layout"
+            f"{records!r}: found {normal} normal and {abnormal} abnormal training videos, expected"
+            " some of each; check the labels, or the layout"
         )

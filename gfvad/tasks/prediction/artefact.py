@@ -10,7 +10,7 @@ is among what scoring needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,16 +18,16 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
+from jax.export import symbolic_shape
 
 import gfvad
 from gfvad.base.types import ClipBatch, DataError
 from gfvad.settings import config as config_lib
 from gfvad.tasks import artefact, exported
-from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction import score_rule
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.run_scorer import PredictiveRun
 from gfvad.tasks.prediction.step import eval_step
+from gfvad.tasks.prediction.trained import TrainedModel, open_trained
 from gfvad.train.state import TrainState
 
 SCORER = "scorer.npz"
@@ -37,59 +37,48 @@ CHECKED = (1, 3)  # clips that the artefact is tried with
 Found = dict[str, np.ndarray]  # what a model says of a batch of clips
 
 
-def write(
-    open_run: Callable[[], PredictiveRun],
-    name: Callable[[PredictiveRun], str],
-    out: Path,
-    platforms: Sequence[str],
-) -> dict[str, Any]:
-    """Exports a run that is opened when the place is known to be free; name: what it is called.
-    Returns the manifest. Raises as `artefact.write`."""
+def export(
+    workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
+) -> Mapping[str, Any]:
+    """Writes a run as an artefact. Raises ConfigError for a model on frozen tokens, whose network
+    is no part of it, else as `artefact.write_artefact`."""
 
     def made() -> artefact.Export:
-        run = open_run()
+        run = open_trained(workdir, checkpoint)
         facts = {
-            "name": name(run),
+            "name": run.name,
             "step": run.step,
             "threshold": run.scorer.threshold(),
             "threshold_rule": run.scorer.threshold_rule(),
         }
-        b = export.symbolic_shape("b")[0]
-        shapes = {
-            n: jax.ShapeDtypeStruct((b, *x.shape), x.dtype) for n, x in run.scorer.example().items()
-        }
+        b = symbolic_shape("b")[0]
+        example = run.scorer.example()
+        shapes = {n: jax.ShapeDtypeStruct((b, *x.shape), x.dtype) for n, x in example.items()}
+        kept, compared = partial(add, run), partial(difference, run)
+        versions = {"gfvad": gfvad.__version__}
         return artefact.Export(
-            "predictive",
-            facts,
-            program(run),
-            (shapes,),
-            partial(add, run),
-            partial(difference, run),
-            {"gfvad": gfvad.__version__},
+            "predictive", facts, program(run), (shapes,), kept, compared, versions
         )
 
-    return artefact.write(out, platforms, FILES, made)
+    return artefact.write_artefact(out, platforms, FILES, made)
 
 
-def program(run: PredictiveRun) -> Callable[[dict[str, jax.Array]], dict[str, jax.Array]]:
+def program(run: TrainedModel) -> Callable[[dict[str, jax.Array]], dict[str, jax.Array]]:
     """The pure function {name: features of clips [B, ...]} -> `eval_step`, all weights inside."""
     state, cell = jax.tree.map(jnp.asarray, run.state), run.config.model.cell
-
-    def errors(features: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        batch = ClipBatch(features, None, None, None, None)
-        return eval_step(state, batch, model=run.reader.model, cell=cell)
-
-    return errors
+    return lambda features: eval_step(
+        state, ClipBatch(features, *[None] * 4), model=run.reader.model, cell=cell
+    )
 
 
-def add(run: PredictiveRun, folder: Path) -> dict[str, str]:
+def add(run: TrainedModel, folder: Path) -> dict[str, str]:
     """Writes the scorer and the config; returns their checksums."""
-    scorer_lib.save(folder / SCORER, run.scorer)
+    score_rule.write_rule(folder / SCORER, run.scorer)
     config_lib.save(run.config, folder)
     return {name: artefact.sha256(folder / name) for name in FILES}
 
 
-def difference(run: PredictiveRun, folder: Path) -> float:
+def difference(run: TrainedModel, folder: Path) -> float:
     """Largest difference between what the run and an artefact say of random clips, relative to the
     largest value of its kind where that is above 1."""
     live, written = jax.jit(program(run)), exported.open_program(folder, manifest(folder))
@@ -132,28 +121,27 @@ class Program:
         self._call = call
 
     def bind(self, state: None) -> Callable[[ClipBatch], Found]:
-        """A batch of clips -> its results [B, ...] on the host."""
-        return lambda batch: {
-            name: np.asarray(x) for name, x in self._call(dict(batch.features)).items()
-        }
+        """As `Reader.bind`."""
+        call = self._call
+        return lambda batch: {n: np.asarray(x) for n, x in call(dict(batch.features)).items()}
 
     def stream(
         self, state: None, batches: Iterable[ClipBatch]
     ) -> Iterator[tuple[ClipBatch, Found]]:
-        """(batch, its results on the host) of any batches of clips."""
+        """As `Reader.stream`."""
         model = self.bind(state)
         return ((batch, model(batch)) for batch in batches)
 
 
-def open_artefact(folder: Path) -> PredictiveRun:
+def open_artefact(folder: Path) -> TrainedModel:
     """An artefact in the place of the run it was made of. Raises DataError and ConfigError."""
     try:
         stated = manifest(folder)
         call = exported.open_program(folder, stated)
     except exported.Refused as error:
         raise DataError(str(error)) from None
-    scorer, config = scorer_lib.load(folder / SCORER), config_lib.load(str(folder))
+    scorer, config = score_rule.read_rule(folder / SCORER), config_lib.load(str(folder))
     assert scorer is not None  # its checksum was compared
     # scoring asks a reader to bind and to stream, and hands the state on unseen
     reader, state = cast(Reader, Program(call)), cast(TrainState, None)
-    return PredictiveRun(config, folder, stated["step"], reader, state, scorer)
+    return TrainedModel(config, folder, stated["step"], reader, state, scorer)

@@ -1,5 +1,5 @@
-"""Runs the predictive model over whole videos: every frame exactly once, as the one that is
-predicted. Beside evaluate.py the only file of eval that uses jax."""
+"""Runs the predictive model over whole videos and streams: every frame exactly once, as the one
+that is predicted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reader:
         videos = list(map(int, videos))
         rows: dict[str, list[np.ndarray]] = {}
         with Progress(int(sum(data.lengths[v] for v in videos)), label, unit="frames") as progress:
-            for batch, found in self._run(state, data, videos):
+            for batch, found in self.stream(state, self._batches(data, videos)):
                 count = int(batch.valid.sum())
                 for name, x in found.items():
                     rows.setdefault(name, []).append(np.asarray(x[:count], np.float32))
@@ -50,19 +50,13 @@ class Reader:
             for v, end in zip(videos, ends)
         ]
 
-    def _run(self, state: TrainState, data: ClipData, videos: Sequence[int], step: Any = None):
-        """(batch, its result on the host); the next batch is on the devices before a result is
-        read."""
-        return self.mapper.stream(
-            step or self._step, state, eval_batches(data, videos, self.config.data.eval_batch_size)
-        )
+    def _batches(self, data: ClipData, videos: Sequence[int]) -> Iterator[ClipBatch]:
+        return eval_batches(data, videos, self.config.data.eval_batch_size)
 
     def _readings(self, data: ClipData, video: int, found: dict[str, np.ndarray]) -> Readings:
-        speed = (
-            fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2]
-            if "flow" in found
-            else None
-        )
+        speed = None
+        if data.flow is not None and "flow" in found:
+            speed = fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2]
         return assemble(self.config, found, speed)
 
     def bind(self, state: TrainState) -> Callable[[ClipBatch], dict[str, np.ndarray]]:
@@ -88,13 +82,15 @@ class Reader:
 
         None for filters that do not choose.
         """
-        total, last = 0, []
-        for batch, kept in self._run(state, data, [video], self._routing):
+        counts, last = [], []
+        clips = self._batches(data, [video])
+        for batch, kept in self.mapper.stream(self._routing, state, clips):
             kept = np.asarray(kept)[batch.valid]
             if kept.ndim < 4:
                 return None
-            total = total + kept.sum((0, 2))
+            counts.append(kept.sum((0, 2)))
             last.append(kept[:, -1])
+        total = np.sum(counts, 0)
         return total / total.sum(1, keepdims=True), np.concatenate(last)
 
     def errors(
@@ -103,30 +99,33 @@ class Reader:
         """Mean errors of the predictions on `count` clips of some videos, evenly chosen: what
         training is followed by."""
         places = [(int(v), t) for v in videos for t in range(int(data.lengths[v]))]
-        chosen = [
-            places[i]
-            for i in np.unique(
-                np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
-            )
-        ]
-        size, sums, total = self.config.data.eval_batch_size, {}, 0
-        replicated = self.mapper.replicate(state)
+        even = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+        chosen = [places[i] for i in np.unique(even)]
+        size, sums, model = self.config.data.eval_batch_size, {}, self.bind(state)
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
-            rows = [data.features(v, t) for v, t in part + [part[-1]] * (size - len(part))]
-            valid = np.arange(size) < len(part)
-            filled = np.zeros(size, np.int32)
-            batch = ClipBatch(
-                {k: np.stack([r[k] for r in rows]) for k in rows[0]}, valid, filled, filled, filled
-            )
-            found = self.mapper.to_host(self._step(replicated, self.mapper.shard(batch)), len(part))
+            found = model(batch_of([data.features(v, t) for v, t in part], size))
             for name in ("appearance", "flow", "text"):
                 if name in found:
-                    sums[name] = sums.get(name, 0.0) + float(
-                        np.asarray(found[name], np.float64).reshape(len(part), -1).mean(1).sum()
-                    )
-            total += len(part)
-        return {name: value / total for name, value in sums.items()}
+                    each = np.asarray(found[name][: len(part)], np.float64).reshape(len(part), -1)
+                    sums[name] = sums.get(name, 0.0) + float(each.mean(1).sum())
+        return {name: value / len(chosen) for name, value in sums.items()}
+
+
+def batch_of(clips: Sequence[Mapping[str, np.ndarray]], size: int) -> ClipBatch:
+    """Up to `size` clips as a batch of just that many, the last one repeated where there are
+    fewer."""
+    rows, zeros = [*clips, *[clips[-1]] * (size - len(clips))], np.zeros(size, np.int32)
+    features = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return ClipBatch(features, np.arange(size) < len(clips), zeros, zeros, zeros)
+
+
+def clip_readings(
+    config: ConfigDict, batch: ClipBatch, found: Mapping[str, np.ndarray], count: int
+) -> Readings:
+    """What the model said of the first `count` clips of a batch, frames of one video."""
+    speed = batch.features["flow"][:count, -1, ..., 2] if "flow" in batch.features else None
+    return assemble(config, {n: np.asarray(x[:count], np.float32) for n, x in found.items()}, speed)
 
 
 def assemble(
@@ -134,15 +133,14 @@ def assemble(
 ) -> Readings:
     """Readings of T frames of one video from what the model said of them (`clip_step.eval_step`)
     and the speed of the flow [T, g, g']."""
-    data = config.data
-    grid = (data.height // config.model.cell, data.width // config.model.cell)
+    data, model = config.data, config.model
     maps = {"appearance": found["appearance"]}
     if "pace" in found:
-        maps["pace"] = resize(found["pace"], grid)
-    if "flow" in found:
+        maps["pace"] = resize(found["pace"], (data.height // model.cell, data.width // model.cell))
+    if "flow" in found and speed is not None:
         maps |= {"flow": found["flow"], "speed": speed}
     if "relation" in config.score.terms:
-        rows, columns = data.height // config.model.patch, data.width // config.model.patch
+        rows, columns = data.height // model.patch, data.width // model.patch
         maps["relation"] = found["relation"].reshape(len(found["relation"]), rows, columns, -1)
     return Readings(maps, found.get("semantic"), found.get("text"))
 

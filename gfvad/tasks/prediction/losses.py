@@ -129,9 +129,8 @@ def frame_error(predicted: jax.Array, target: jax.Array) -> jax.Array:
 def motion_contrast(predicted: jax.Array, target: jax.Array, last: jax.Array) -> jax.Array:
     """Mean of max(0, (p - next)^2 - (p - last)^2): the prediction must be nearer the next frame
     than the last. [B, h, w, C] -> [B]."""
-    return jnp.maximum(jnp.square(predicted - target) - jnp.square(predicted - last), 0.0).mean(
-        (1, 2, 3)
-    )
+    nearer_last = jnp.square(predicted - target) - jnp.square(predicted - last)
+    return jnp.maximum(nearer_last, 0.0).mean((1, 2, 3))
 
 
 def text_error(predicted: jax.Array, target: jax.Array) -> jax.Array:
@@ -157,11 +156,6 @@ def moving_cells(frames: jax.Array, motion: float) -> jax.Array:
     """bool [h / 4, w / 4]: where frames [F + 1, h, w, C] in [-1, 1] change: the mean absolute
     difference from frame to frame around a cell (3 x 3 cells) is above `motion` (pixels in
     0..1)."""
-    change = 0.5 * jnp.abs(frames[1:] - frames[:-1]).mean((0, 3))
-    around = (
-        jax.lax.reduce_window(
-            pool_cells(change, PACE_STRIDE), 0.0, jax.lax.add, (3, 3), (1, 1), "SAME"
-        )
-        / 9.0
-    )
+    change = pool_cells(0.5 * jnp.abs(frames[1:] - frames[:-1]).mean((0, 3)), PACE_STRIDE)
+    around = jax.lax.reduce_window(change, 0.0, jax.lax.add, (3, 3), (1, 1), "SAME") / 9.0
     return around > motion

@@ -88,12 +88,10 @@ class PredictiveModel(nn.Module):
         + 1, g, g', 3]; text [V] of the clip; tokens [F, L, D_v] of a frozen encoder."""
         frames = normalise_frames(features["frames"])
         prediction = self.predictor(features, frames[:-1], train)
+        if not self.config.pace:
+            return prediction
         return prediction._replace(
-            pace=(
-                self.pace(frames, features["flow"][-1] if self.flow else None)
-                if self.config.pace
-                else None
-            )
+            pace=self.pace(frames, features["flow"][-1] if self.flow else None)
         )
 
     def pace(self, frames: jax.Array, flow: jax.Array | None) -> jax.Array:
@@ -119,11 +117,9 @@ class Predictor(nn.Module):
         last = patchify(frames[-1], cfg.patch)
         # [L, D] each
         visual, motion = self.encode_vision(features, frames), self.encode_motion(features, frames)
-        text = (
-            nn.Dense(cfg.width, name="text_embed")(features["text"])[None]
-            if self.text_width
-            else None
-        )
+        text = None
+        if self.text_width:
+            text = nn.Dense(cfg.width, name="text_embed")(features["text"])[None]
         fused, bias = self.relate(visual, motion, text, train)
         context = [x for x in (text, motion) if x is not None]
         for layer in range(cfg.joint_layers if context else 0):
@@ -136,13 +132,12 @@ class Predictor(nn.Module):
         x = x if text is None else jnp.concatenate([text, x])
         x, aux = self.decode(x, bias)
         tokens = x if text is None else x[1:]
-        flow, aux = (
-            self.predict_flow(last, tokens, aux, rows, columns) if self.flow else (None, aux)
-        )
+        flow = None
+        if self.flow:
+            flow, aux = self.predict_flow(last, tokens, aux, rows, columns)
         said = self.predict_text(x[0]) if self.text_width else None
-        return Prediction(
-            self.predict_frame(tokens, last, rows, columns), said, flow, None, fused, aux
-        )
+        frame = self.predict_frame(tokens, last, rows, columns)
+        return Prediction(frame, said, flow, None, fused, aux)
 
     def encode_vision(self, features: Mapping[str, jax.Array], frames: jax.Array) -> jax.Array:
         """Tokens of the frames [L, D]: those of a frozen encoder projected, D / F each, or the
@@ -150,9 +145,8 @@ class Predictor(nn.Module):
         cfg = self.config
         if "tokens" in features:
             # [F, L, D / F] -> [L, D]
-            x = nn.Dense(cfg.width // len(frames), name="vision_project")(
-                features["tokens"].astype(jnp.float32)
-            )
+            project = nn.Dense(cfg.width // len(frames), name="vision_project")
+            x = project(features["tokens"].astype(jnp.float32))
             x = x.transpose(1, 0, 2).reshape(x.shape[1], -1)
         else:
             x = PatchEncoder(cfg, cfg.vision_layers, name="vision")(frames)
@@ -170,15 +164,8 @@ class Predictor(nn.Module):
         if self.flow and cfg.flow_input:
             side = cfg.patch // cfg.cell
             flow = jax.vmap(lambda f: patchify(f, side))(features["flow"][:-1].astype(jnp.float32))
-            x = jnp.concatenate(
-                [
-                    x,
-                    nn.Dense(cfg.width, name="flow_input")(
-                        flow.transpose(1, 0, 2).reshape(x.shape[0], -1)
-                    ),
-                ],
-                -1,
-            )
+            flow = flow.transpose(1, 0, 2).reshape(x.shape[0], -1)
+            x = jnp.concatenate([x, nn.Dense(cfg.width, name="flow_input")(flow)], -1)
         return nn.Dense(cfg.width, name="motion_out")(x)
 
     def relate(
@@ -195,14 +182,12 @@ class Predictor(nn.Module):
         graphs = [cosine(x, every) for x in (visual, motion) if x is not None]
         if text is not None:
             # [L]: tokens that are alike towards the description are related
-            towards = cosine(jnp.concatenate([text, visual]), jnp.ones(len(visual) + 1, bool))[
-                0, 1:
-            ]
+            both = jnp.concatenate([text, visual])
+            towards = cosine(both, jnp.ones(len(both), bool))[0, 1:]
             graphs.append(towards[:, None] * towards)
         # [L, L]
-        fused = FusionOperator(cfg.fusion, cfg.expansion, name="fusion")(
-            jnp.stack(graphs), every, train=train
-        ).mean(0)
+        operator = FusionOperator(cfg.fusion, cfg.expansion, name="fusion")
+        fused = operator(jnp.stack(graphs), every, train=train).mean(0)
         if not cfg.relation_bias:
             return row_statistics(fused), None
         strength = self.param("relation_strength", nn.initializers.zeros_init(), (cfg.heads,))
@@ -211,16 +196,14 @@ class Predictor(nn.Module):
             bias if text is None else jnp.pad(bias, ((0, 0), (1, 0), (1, 0)))
         )
 
-    def decode(
-        self, x: jax.Array, bias: jax.Array | None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def decode(self, x: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, dict[str, Any]]:
         """(block, filter) pairs without a residual path around the filter: what it does not
         carry is gone. -> ([S, D], aux)."""
         cfg, aux, balance = self.config, {}, 0.0
         every = jnp.ones(len(x), bool)
         for layer in range(cfg.decoder_layers):
             x = Block(cfg.heads, cfg.mlp, name=f"decoder{layer}")(x, bias)
-            x, stats = self.sieve(f"filter{layer}")(x, every)
+            x, stats = make_filter(cfg.filter, f"filter{layer}")(x, every)
             balance += stats.balance
             aux |= {
                 f"usage/{layer}": stats.usage,
@@ -240,21 +223,16 @@ class Predictor(nn.Module):
         cfg = self.config
         if cfg.skip == "patch":
             tokens = jnp.concatenate([tokens, nn.Dense(cfg.width, name="skip_embed")(last)], -1)
-        x = unpatchify(
-            nn.Dense(last.shape[-1], kernel_init=PIXEL_INIT, name="pixels")(tokens),
-            rows,
-            columns,
-            cfg.patch,
-        )
+        pixels = nn.Dense(last.shape[-1], kernel_init=PIXEL_INIT, name="pixels")(tokens)
+        x = unpatchify(pixels, rows, columns, cfg.patch)
         refined = nn.gelu(nn.Conv(cfg.pixel_width, (3, 3), name="pixel_conv0")(x))
         x = x + nn.Conv(x.shape[-1], (3, 3), name="pixel_conv1")(refined)
         return x + unpatchify(last, rows, columns, cfg.patch) if cfg.skip == "frame" else x
 
     def predict_text(self, token: jax.Array) -> jax.Array:
         """Text head: [D] -> [V]."""
-        return nn.Dense(self.text_width, name="text_out")(
-            nn.gelu(nn.Dense(self.config.text_hidden, name="text_hidden")(token))
-        )
+        hidden = nn.gelu(nn.Dense(self.config.text_hidden, name="text_hidden")(token))
+        return nn.Dense(self.text_width, name="text_out")(hidden)
 
     def predict_flow(
         self, last: jax.Array, tokens: jax.Array, aux: dict, rows: int, columns: int
@@ -267,24 +245,14 @@ class Predictor(nn.Module):
         """
         cfg = self.config
         if cfg.flow_from == "frame":
-            x = nn.Dense(cfg.width, name="flow_embed")(last) + grid_positions(
-                rows, columns, cfg.width
-            )
-            tokens, stats = self.sieve("flow_filter")(
-                Block(cfg.heads, cfg.mlp, name="flow_block")(x), jnp.ones(len(x), bool)
-            )
+            x = nn.Dense(cfg.width, name="flow_embed")(last)
+            x = x + grid_positions(rows, columns, cfg.width)
+            x = Block(cfg.heads, cfg.mlp, name="flow_block")(x)
+            tokens, stats = make_filter(cfg.filter, "flow_filter")(x, jnp.ones(len(x), bool))
             aux = aux | {"balance": aux["balance"] + stats.balance}
         side = cfg.patch // cfg.cell
-        return (
-            unpatchify(
-                nn.Dense(side * side * FLOW_PARTS, name="flow_out")(tokens), rows, columns, side
-            ),
-            aux,
-        )
-
-    def sieve(self, name: str) -> nn.Module:
-        """One filter as configured."""
-        return make_filter(self.config.filter, name)
+        flow = nn.Dense(side * side * FLOW_PARTS, name="flow_out")(tokens)
+        return unpatchify(flow, rows, columns, side), aux
 
 
 def row_statistics(graph: jax.Array) -> jax.Array:

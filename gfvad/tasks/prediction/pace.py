@@ -27,9 +27,8 @@ class PaceNetwork(nn.Module):
         x = nn.relu(nn.Conv(self.width // 2, (5, 5), (2, 2), name="conv0")(x))
         x = nn.relu(nn.Conv(self.width, (3, 3), (2, 2), name="conv1")(x))
         if flow is not None:
-            x = jnp.concatenate(
-                [x, jax.image.resize(flow, (*x.shape[:2], FLOW_PARTS), "linear")], -1
-            )
+            resized = jax.image.resize(flow, (*x.shape[:2], FLOW_PARTS), "linear")
+            x = jnp.concatenate([x, resized], -1)
         for i in (2, 3):
             x = nn.relu(nn.Conv(self.width, (3, 3), name=f"conv{i}")(x))
         return nn.Conv(1, (1, 1), name="out")(x)[..., 0]

@@ -23,44 +23,29 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     """Draws everything into workdir/figures; returns the paths. report: report.Report of the test
     split; reader, state: the model that it is of."""
     folder, dataset, videos = workdir / "figures", report.config.data.dataset, report.videos
-    heat, terms = report.heat, report.terms
+    heat, masks, log = report.heat, report.truth.masks, workdir / METRICS
     run_files.owned_run(workdir).claim(
         f"figures/{name}" for v in videos for name in (f"heat_{v.name}.png", f"clip_{v.name}.mp4")
     )
     drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
-    if (workdir / METRICS).is_file():
-        drawn.append(
-            curves.learning_curves(workdir / METRICS, dataset, folder / "learning_curves.png")
-        )
+    if log.is_file():
+        drawn.append(curves.learning_curves(log, dataset, folder / "learning_curves.png"))
     limits = heatmaps.limits_of(np.concatenate([h["total"].ravel() for h in heat]))
-    masks = report.truth.masks
+    weights = {n: w for n, w in score_terms.place_weights(report.weights).items() if w > 0}
     for i, video in list(enumerate(videos))[:PAGES]:
-        weighted = {
-            n: w * heat[i][n]
-            for n, w in score_terms.place_weights(report.weights).items()
-            if n in heat[i] and w > 0
-        }
+        weighted = {n: w * heat[i][n] for n, w in weights.items() if n in heat[i]}
         clip = ScoredFrames(
             report.data.frames.video(i), heat[i]["total"], video.scores, weighted, limits
         )
         page, title = folder / f"heat_{video.name}.png", f"{dataset}, test video {video.name}"
         mask = None if masks is None else masks[i]
         drawn.append(heatmaps.heatmap_page(page, clip, mask, title))
-    best = max(
-        range(len(videos)),
-        key=lambda i: (0 < videos[i].labels.mean() < 1) * (curves.video_error(videos[i])[1]),
-    )
-    shares = {n: w * terms[best][n] for n, w in report.weights.items()}
-    drawn.append(
-        heatmaps.term_timeline(
-            folder / "terms.png",
-            videos[best].name,
-            videos[best].scores,
-            shares,
-            videos[best].spans,
-            videos[best].fps,
-        )
-    )
+    told = lambda v: (0 < v.labels.mean() < 1) * curves.video_error(v)[1]
+    best = max(range(len(videos)), key=lambda i: told(videos[i]))
+    video = videos[best]
+    shares = {n: w * report.terms[best][n] for n, w in report.weights.items()}
+    about = video.name, video.scores, shares, video.spans, video.fps
+    drawn.append(heatmaps.term_timeline(folder / "terms.png", *about))
     drawn += use_of_experts(report, reader, state, best, folder)
     drawn.append(annotated(report, best, shares, limits, folder))
     return drawn
@@ -77,11 +62,8 @@ def annotated(
     video, maps = report.videos[index], report.heat[index]["total"]
     fps = video.fps or 10.0
     length = max(int(report.config.score.clip_seconds * fps), 2)
-    start = (
-        max(0, min(int(video.spans[0][0]) - length // 3, len(video.scores) - length))
-        if len(video.spans)
-        else 0
-    )
+    first = int(video.spans[0][0]) - length // 3 if len(video.spans) else 0
+    start = max(0, min(first, len(video.scores) - length))
     stop = min(start + length, len(video.scores))
     spans = np.clip(np.asarray(video.spans).reshape(-1, 2) - start, 0, stop - start)
     clip = ScoredFrames(

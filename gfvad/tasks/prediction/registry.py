@@ -1,13 +1,17 @@
-"""Models of the prediction task by name."""
+"""Models of the prediction task by name, and settings of theirs that cannot work together."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from gfvad.base.registry import Registry
+from gfvad.base.types import ConfigError
+from gfvad.fusion.operator import check_fusion
+from gfvad.settings.config import flatten
 from gfvad.tasks.prediction.model import PredictiveModel
 
 # name -> (whole config, width of the embeddings of descriptions) -> module as `PredictiveModel`
@@ -27,3 +31,36 @@ register_model(
         FrozenConfigDict(config.model), text_width, config.data.flow
     ),
 )
+
+
+def check(config: ConfigDict) -> None:
+    """Patches tile the frame, cells tile patches, heads divide the width, the pace network's cells
+    tile the frame, no more experts are kept than there are, the fusion fits its graphs.
+
+    Raises ConfigError naming the key, its value and what is valid.
+    """
+    data, model, filtered = config.data, config.model, config.model.filter
+    step, tiles = model.patch, f"(model.patch = {model.patch}"
+    if model.pace:
+        step, tiles = (
+            math.lcm(step, 4),
+            f"{tiles}, and of the 4 pixels of a cell of the pace network",
+        )
+    widths = f"model.heads = {model.heads} and of data.clip_frames = {data.clip_frames}"
+    most = f"at most config.model.filter.experts = {filtered.experts}"
+    rules = (
+        ("data.height", data.height % step, f"a multiple of {step} {tiles})"),
+        ("data.width", data.width % step, f"a multiple of {step} {tiles})"),
+        ("model.cell", model.patch % model.cell, f"a divisor of model.patch = {model.patch}"),
+        (
+            "model.width",
+            model.width % math.lcm(model.heads, data.clip_frames),
+            f"a multiple of {widths}",
+        ),
+        ("model.filter.topk", filtered.kind == "sffm" and filtered.topk > filtered.experts, most),
+    )
+    for key, wrong, expected in rules:
+        if wrong:
+            raise ConfigError(f"config.{key} = {flatten(config)[key]!r}: expected {expected}")
+    graphs = 1 + model.motion + bool(data.train_descriptions)
+    check_fusion(model.fusion, model.expansion, graphs)

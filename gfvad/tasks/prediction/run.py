@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
 from gfvad.data.frames.clip_data import ClipData, open_split, set_root
 from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.data.frames.video_folders import open_layout
+from gfvad.measure.results import read_scores
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
-from gfvad.tasks.prediction import pictures, run_scorer
+from gfvad.tasks.prediction import pictures, trained
 from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.report import Report
 from gfvad.tasks.prediction.training import Training
@@ -48,106 +50,69 @@ class PredictionRun:
     truth: Truth
     mapper: Mapper
     say: Callable[[str], None]
-    found: run_scorer.Found | None = None  # the weights, where a run is evaluated on other data
-    opened: run_scorer.PredictiveRun = field(init=False, repr=False)  # what is evaluated
+    found: trained.Found | None = None  # the weights, where a run is evaluated on other data
+    opened: trained.TrainedModel = field(init=False, repr=False)  # what is evaluated
     report: Report = field(init=False, repr=False)  # of what was evaluated last
-
-    @classmethod
-    def open(
-        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
-    ) -> PredictionRun:
-        """A run on the frames that its config names."""
-        opened = open_clips(arguments.config, say)
-        check_score(arguments.config, opened.train)
-        return cls(arguments.config, arguments.workdir, *opened, mapper, say)
-
-    @classmethod
-    def elsewhere(
-        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
-    ) -> PredictionRun:
-        """A run with the test split of another folder of frames."""
-        assert arguments.data is not None and arguments.output is not None
-        other = arguments.config.copy_and_resolve_references()
-        other.data.root = str(arguments.data)
-        # named by the run; where the other folder has none of that name, they are looked for
-        for key in ("spans", "masks"):
-            if other.data[key] and not (arguments.data / other.data[key]).exists():
-                other.data[key] = ""
-        early = ground_truth(other)
-        found = run_scorer.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
-        test = open_split(other, "test", say, found.flow_size)
-        truth = early or known_truth(other, test)
-        if test.text_width != found.text_width:
-            raise DataError(
-                f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
-                f" {found.text_width}; expected the same inputs as the run's"
-            )
-        return cls(other, arguments.output, None, test, truth, mapper, say, found)
 
     @property
     def dataset(self) -> str:
-        """As the config calls it."""
         return self.config.data.dataset
 
     @property
     def inputs(self) -> list[str]:
         """Frames, and what else the model sees of them."""
-        return (
-            ["frames"]
-            + ["differences"] * self.config.model.motion
-            + ["flow"] * self.config.data.flow
-            + ["descriptions"] * bool(self.test.text_width)
-        )
+        config = self.config
+        more = {
+            "differences": config.model.motion,
+            "flow": config.data.flow,
+            "descriptions": self.test.text_width,
+        }
+        return ["frames", *(name for name, seen in more.items() if seen)]
 
     @property
     def splits(self) -> Mapping[str, ClipData]:
-        """The clips of each split."""
         return {n: x for n, x in (("train", self.train), ("test", self.test)) if x is not None}
 
     @property
-    def identity(self) -> Learnt:
-        """Of the clips of training."""
+    def learnt(self) -> ClipData:
+        """The clips of training, where they are there."""
         assert self.train is not None
-        return run_scorer.identity(self.train)
+        return self.train
+
+    @property
+    def identity(self) -> Learnt:
+        return trained.identity(self.learnt)
 
     def training(self) -> Training:
-        """The clips of training, and how it is followed."""
-        assert self.train is not None
-        split = run_scorer.split_of(self.config, self.train)
-        model = build_model(self.config, self.train.text_width)
-        return Training(self.config, self.train, split, model, self.mapper, self.say)
+        model = build_model(self.config, self.learnt.text_width)
+        return Training(self.config, self.learnt, model, self.mapper, self.say)
 
     def keep(self) -> None:
-        """Nothing: the scorer is kept when it is made."""
+        """Nothing: the rule of the score is kept when it is made."""
 
     def content(self) -> dict[str, Any]:
-        """Digests of the clips; those of the test split have the ground truth among them."""
         found = content_of(self.truth, **self.splits)
         if self.found:
             found[ON] = on(self.found.workdir, Path(self.config.data.root))
         return found
 
     def checkpoints(self, which: str) -> list[Restored]:
-        """The weights asked for, with a scorer; process 0 alone does it."""
+        """The weights asked for, with the rule of the score; process 0 alone does it."""
         if self.mapper.process_index:
             return []
-        found = self.found or run_scorer.find(
-            self.config, self.workdir, which, self.say, self.train
-        )
-        self.opened = run_scorer.complete(found, self.mapper, self.say)
+        found = self.found or trained.find(self.config, self.workdir, which, self.say, self.train)
+        self.opened = trained.complete(found, self.mapper, self.say)
         return [Restored(RULES.get(which, f"step {which}"), found.step, self.opened.state)]
 
     def evaluate(self, chosen: Restored) -> Scored:
-        """Scores of the test split, by the terms of the report."""
-        reader, scorer = self.opened.reader, self.opened.scorer
+        reader, rule = self.opened.reader, self.opened.scorer
         label = "scoring the test split"
         readings = reader.read(chosen.state, self.test, range(len(self.test)), label)
-        self.report = Report(self.config, self.test, self.truth, scorer, readings, chosen.rule)
-        alarm = scorer.threshold(), scorer.threshold_rule()
+        self.report = Report(self.config, self.test, self.truth, rule, readings, chosen.rule)
+        alarm = rule.threshold(), rule.threshold_rule()
         return Scored(chosen.rule, self.report.videos, None, chosen.step, alarm)
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
-        """Frames explain no score that is not finite."""
         return {}
 
     def records(self) -> list[dict[str, Any]]:
@@ -163,6 +128,65 @@ class PredictionRun:
         return pictures.draw_run(self.report, self.workdir, self.opened.reader, chosen.state)
 
 
+def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> PredictionRun:
+    """A run on the frames that its config names."""
+    opened = open_clips(arguments.config, say)
+    check_score(arguments.config, opened.train)
+    return PredictionRun(arguments.config, arguments.workdir, *opened, mapper, say)
+
+
+def open_elsewhere(
+    arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+) -> PredictionRun:
+    """A run with the test split of another folder of frames."""
+    assert arguments.data is not None and arguments.output is not None
+    other = arguments.config.copy_and_resolve_references()
+    other.data.root = str(arguments.data)
+    # named by the run; where the other folder has none of that name, they are looked for
+    for key in ("spans", "masks"):
+        if other.data[key] and not (arguments.data / other.data[key]).exists():
+            other.data[key] = ""
+    early = ground_truth(other)
+    found = trained.find(arguments.config, arguments.workdir, arguments.checkpoint, say)
+    test = open_split(other, "test", say, found.flow_size)
+    truth = early or known_truth(other, test)
+    if test.text_width != found.text_width:
+        raise DataError(
+            f"{arguments.data}: descriptions of width {test.text_width}, the run reads"
+            f" {found.text_width}; expected the same inputs as the run's"
+        )
+    return PredictionRun(other, arguments.output, None, test, truth, mapper, say, found)
+
+
+def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
+    """Frame labels of a run's test videos, as long as their scores. Raises DataError where there
+    are none."""
+    data, scores = config.data, read_scores(run / "scores.npz")
+    root = set_root(data)
+    videos = open_layout(data.layout, root).videos("test")
+    if absent := [video.name for video in videos if video.name not in scores]:
+        raise DataError(
+            f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
+            " the set that the run was evaluated on"
+        )
+    lengths = [len(scores[video.name]) for video in videos]
+    truth = find_truth(root, videos, lengths, spans=data.spans, masks=data.masks)
+    if truth is None:
+        raise DataError(
+            f"{root}: no ground truth found; expected spans or masks of the test videos"
+            " (docs/data.md)"
+        )
+    return {video.name: labels for video, labels in zip(videos, truth.labels)}
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """None: sets of frames name no classes."""
+    raise DataError(
+        f"{run}: a run of the predictive model, whose frames have no classes; expected runs on"
+        " features: `gfvad report` shows this one"
+    )
+
+
 def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
     """Opens (and prepares, where it is the first time) both splits and their ground truth. Raises
     DataError where they cannot be learnt from."""
@@ -171,8 +195,8 @@ def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
     truth = early or known_truth(config, test)
     if note := undefined(truth):
         say(f"warning: {note}")
-    split = run_scorer.split_of(config, train)
-    if skipped := clips.report_skipped(train.names, train.lengths, split):
+    split = trained.split_of(config, train)
+    if skipped := clips.report_skipped(train.names, train.lengths.tolist(), split):
         say(skipped)
     if not len(split.train) or not len(split.validation):
         raise DataError(
@@ -183,17 +207,13 @@ def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
 
 
 def content_of(truth: Truth, **splits: ClipData) -> dict[str, Any]:
-    """What results.json says of splits and the ground truth of the test split."""
-    found = stated(**splits)
-    found["content"]["test"]["ground truth"] = truth_digest(truth)
+    """What results.json says of splits and the ground truth of the test split: its frame labels
+    (masks say the same, and are gigabytes)."""
+    found, whole = stated(**splits), hashlib.sha256()
+    for labels in truth.labels:
+        whole.update(hashlib.sha256(np.ascontiguousarray(labels).tobytes()).digest())
+    found["content"]["test"]["ground truth"] = whole.hexdigest()[:16]
     return found
-
-
-def truth_digest(truth: Truth) -> str:
-    """Of the frame labels of a split (masks say the same, and are gigabytes)."""
-    return hashlib.sha256(
-        b"".join(hashlib.sha256(np.ascontiguousarray(x)).digest() for x in truth.labels)
-    ).hexdigest()[:16]
 
 
 def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Truth | None:
@@ -230,14 +250,14 @@ def known_truth(config: ConfigDict, test: ClipData) -> Truth:
 def check_score(config: ConfigDict, data: ClipData) -> None:
     """Raises ConfigError for a score that could not be made in the end: no term that the model
     has, other weights than terms, none to be had."""
-    cfg = config.score
-    absent = {
-        "pace": not config.model.pace,
-        "flow": data.flow is None,
-        "speed": data.flow is None,
-        "semantic": data.text is None,
+    cfg, flow = config.score, data.flow is not None
+    has = {
+        "pace": config.model.pace,
+        "flow": flow,
+        "speed": flow,
+        "semantic": data.text is not None,
     }
-    names = [name for name in cfg.terms if not absent.get(name)]
+    names = [name for name in cfg.terms if has.get(name, True)]
     if not names:
         raise ConfigError(
             f"config.score.terms = {cfg.terms!r}: the model has none of them; expected appearance,"

@@ -58,18 +58,15 @@ class Calibration(NamedTuple):
 def fit(training: Sequence[Readings], held_out: Sequence[Readings], cfg: Any) -> Calibration:
     """Calibration from videos the model was trained on and, for the spread of frame values,
     videos it was not. cfg: config.score."""
-    first = training[0]
-    speed = (
-        normal_speed(np.concatenate([r.maps["speed"] for r in training]))
-        if "speed" in first.maps
-        else np.ones(1)
-    )
-    relation = semantic = None
-    if "relation" in first.maps:
+    speed, relation, semantic = np.ones(1), None, None
+    if "speed" in training[0].maps:
+        speed = normal_speed(np.concatenate([r.maps["speed"] for r in training]))
+    if "relation" in training[0].maps:
         rows = np.concatenate([r.maps["relation"] for r in training])
         relation = rows.mean(0), rows.std(0) + 1e-3
-    if first.semantic is not None:
-        residuals = np.concatenate([r.semantic for r in training]).astype(np.float64)
+    said = [r.semantic for r in training if r.semantic is not None]
+    if said:
+        residuals = np.concatenate(said).astype(np.float64)
         covariance = np.atleast_2d(np.cov(residuals.T)) + cfg.ridge * np.eye(residuals.shape[1])
         semantic = residuals.mean(0), np.linalg.inv(covariance)
     bare = Calibration(speed, relation, semantic, {}, {})
@@ -98,32 +95,21 @@ def normal_speed(speed: np.ndarray) -> np.ndarray:
 def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndarray]:
     """Each map term of a video as a map [T, g, g'] in its own unit (relation: standard
     deviations), without windows."""
-    found = {}
-    for name in MAP_TERMS:
-        if name not in readings.maps:
-            continue
-        x = readings.maps[name]
-        if name == "speed":
-            x = x / calibration.speed[:, None]
-        elif name == "relation":
-            mean, std = calibration.relation
-            x = np.abs((x - mean) / std).mean(-1)
-        elif name in ("appearance", "flow"):
-            x = np.sqrt(x)
-        found[name] = x
-    return found
+    found = {name: readings.maps[name] for name in MAP_TERMS if name in readings.maps}
+    if "speed" in found:
+        found["speed"] = found["speed"] / calibration.speed[:, None]
+    if "relation" in found and calibration.relation is not None:
+        mean, std = calibration.relation
+        found["relation"] = np.abs((found["relation"] - mean) / std).mean(-1)
+    return found | {name: np.sqrt(found[name]) for name in ("appearance", "flow") if name in found}
 
 
 def windowed(maps: Maps, cfg: Any, temporal: int | None = None) -> dict[str, np.ndarray]:
     """Median over frames, then mean over cells of each map of one video [T, g, g']; temporal:
     instead of cfg.temporal."""
     frames = cfg.temporal if temporal is None else temporal
-    return {
-        name: cell_mean(
-            time_median(x, frames, cfg.causal), 1 if name == "relation" else cfg.spatial
-        )
-        for name, x in maps.items()
-    }
+    sides = {name: 1 if name == "relation" else cfg.spatial for name in maps}
+    return {n: cell_mean(time_median(x, frames, cfg.causal), sides[n]) for n, x in maps.items()}
 
 
 def time_median(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
@@ -131,37 +117,27 @@ def time_median(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
     it, the first one repeated."""
     if frames <= 1:
         return x
-    before = frames - 1 if causal else frames // 2
-    padded = np.pad(
-        x,
-        [(before, frames - 1 - before), *[(0, 0)] * (x.ndim - 1)],
-        mode="edge" if causal else "symmetric",
+    before, mode = (frames - 1, "edge") if causal else (frames // 2, "symmetric")
+    around = [(before, frames - 1 - before), *[(0, 0)] * (x.ndim - 1)]
+    windows = np.lib.stride_tricks.sliding_window_view(  # [T, ..., frames]
+        np.pad(x, around, mode=mode), frames, axis=0
     )
-    windows = np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0)  # [T, ..., frames]
     middle = frames // 2  # by blocks, for the windows of a long video would not fit into memory
-    return np.concatenate(
-        [
-            np.partition(windows[t : t + BLOCK], middle, axis=-1)[..., middle]
-            for t in range(0, len(x), BLOCK)
-        ]
-    )
+    blocks = (windows[t : t + BLOCK] for t in range(0, len(x), BLOCK))
+    return np.concatenate([np.partition(w, middle, axis=-1)[..., middle] for w in blocks])
 
 
 def time_mean(x: np.ndarray, frames: int, causal: bool) -> np.ndarray:
     """Mean over `frames` frames [T, ...], ends repeated; causal: of the frame and those before
     it."""
-    return (
-        x
-        if frames <= 1
-        else uniform_filter1d(
-            x, frames, axis=0, mode="nearest", origin=(frames - 1) // 2 if causal else 0
-        )
-    )
+    shift = (frames - 1) // 2 if causal else 0
+    return x if frames <= 1 else uniform_filter1d(x, frames, 0, mode="nearest", origin=shift)
 
 
 def cell_mean(x: np.ndarray, side: int) -> np.ndarray:
     """Mean over side x side cells around each [T, g, g'], edges repeated."""
-    return x if side <= 1 else uniform_filter(x, (1, side, side), mode="nearest")
+    sides: Any = (1, side, side)  # which the stub of scipy does not know
+    return x if side <= 1 else uniform_filter(x, sides, mode="nearest")
 
 
 def frame_values(
@@ -169,23 +145,16 @@ def frame_values(
 ) -> dict[str, np.ndarray]:
     """Each term that a video has as one number a frame [T], in its own unit, also those that
     score.terms leaves out. instant: without windows in time, as the paper's scores are."""
-    return values_of(
-        windowed(term_maps(readings, calibration), cfg, 1 if instant else None),
-        readings,
-        calibration,
-        cfg,
-        instant,
-    )
+    maps = windowed(term_maps(readings, calibration), cfg, 1 if instant else None)
+    return values_of(maps, readings, calibration, cfg, instant)
 
 
 def values_of(
     maps: Maps, readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False
 ) -> dict[str, np.ndarray]:
     """`frame_values` of maps that have had their windows."""
-    values = {
-        name: x.mean((1, 2)) if name == "relation" else x.max((1, 2)) for name, x in maps.items()
-    }
-    if readings.semantic is not None:
+    values = {n: x.mean((1, 2)) if n == "relation" else x.max((1, 2)) for n, x in maps.items()}
+    if readings.semantic is not None and calibration.semantic is not None:
         mean, precision = calibration.semantic
         x = time_mean(readings.semantic - mean, 1 if instant else cfg.text_frames, cfg.causal)
         values["semantic"] = np.sqrt(np.maximum(np.einsum("td,de,te->t", x, precision, x), 0.0))
@@ -202,16 +171,13 @@ def calibrated(
     values: Mapping[str, np.ndarray], calibration: Calibration, names: Sequence[str] = TERMS
 ) -> dict[str, np.ndarray]:
     """Frame values [T] a term -> evidence [T] of the terms `names`, as far as they are there."""
-    return {
-        name: evidence(values[name], calibration.mean[name], calibration.std[name])
-        for name in names
-        if name in values
-    }
+    mean, std = calibration.mean, calibration.std
+    return {n: evidence(values[n], mean[n], std[n]) for n in names if n in values}
 
 
 def combine(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
     """Weighted sum of the terms [T]."""
-    return sum(weights[name] * x for name, x in terms.items())
+    return np.asarray(sum(weights[name] * x for name, x in terms.items()))
 
 
 def heat(
@@ -230,9 +196,7 @@ def heat_of(
 ) -> dict[str, np.ndarray]:
     """`heat` of maps that have had their windows."""
     weights = place_weights(weights)
-    found = {
-        n: evidence(maps[n], calibration.mean[n], calibration.std[n]) for n in weights if n in maps
-    }
+    found = calibrated(maps, calibration, tuple(weights))
     # all that is left of a score of descriptions alone
     nothing = np.zeros(maps["appearance"].shape)
     return found | {"total": nothing + combine(found, weights)}

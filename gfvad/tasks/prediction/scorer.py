@@ -1,270 +1,249 @@
-"""Everything between the readings of the predictive model and its scores: made of training videos,
-kept beside the run's checkpoints.
-
-A file scorer-STEP-MARK.npz belongs to one checkpoint and one set of settings, whose hash is MARK,
-and is looked for under that name alone: what was made of another checkpoint or with other settings
-of the score is never taken for it. With it a run scores videos where its training set is not.
-"""
+"""A trained predictive model as a scorer of single videos: decoding, flow, model and score as
+one stream in bounded memory, nothing on disk."""
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NoReturn
 
+import cv2
 import numpy as np
-from ml_collections import ConfigDict
 
-from gfvad.base import files
-from gfvad.base.arrays import load_npz
-from gfvad.base.errors import LIBRARY_ERRORS
-from gfvad.base.types import DataError
-from gfvad.data.frames.clip_data import ClipData
-from gfvad.data.frames.clips import Parts
-from gfvad.data.frames.perturbed_clips import perturbed
-from gfvad.measure import results
-from gfvad.tasks.prediction import score_terms, term_weights
+from gfvad.base.progress import Progress
+from gfvad.base.types import ClipBatch, ConfigError, DataError
+from gfvad.data.captions import cache_folder
+from gfvad.data.frames import decode, finding
+from gfvad.data.frames.descriptions import describe_one, embed_descriptions
+from gfvad.data.frames.flow import one_thread_each
+from gfvad.data.frames.video_folders import VideoFile, open_layout
+from gfvad.measure.score_result import VideoScores
+from gfvad.tasks import exported
+from gfvad.tasks.prediction import artefact, score_terms
+from gfvad.tasks.prediction.frame_errors import batch_of, clip_readings
+from gfvad.tasks.prediction.trained import TrainedModel, open_trained
+from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows, Windowed
+from gfvad.tasks.scoring import Request, StreamModel, VideosToScore, VideoToScore
+from gfvad.train import loop
 
-FORMAT = 1
-# training frames (whole videos, evenly chosen) that calibration is made from
-STATISTICS_FRAMES = 4000
-EVENTS_SEED = 1
-QUANTILE = 0.995  # of the frames of held-out normal training videos stay below the threshold
-# a place that is so many standard deviations above normal in every term is the top of the scale of
-# heat maps
-HEAT_Z = 10.0
+NO_TEXT = (
+    "{}: the model reads descriptions; give them by --descriptions=FILE (JSON lines, docs/data.md),"
+    " or train with the variant no_text"
+)
+HEAT_MAPS = 4096  # of one video at most; a longer one keeps every second, fourth, ... frame's
 
 
-class Scorer(NamedTuple):
-    """Made of training videos alone; what the model needs to be built without them stands here
-    too."""
+class PredictiveScorer:
+    """Scores of frames, and what a user of them has to know: `gfvad/tasks/scoring.py: Scorer`. One
+    device."""
 
-    calibration: score_terms.Calibration
-    causal: score_terms.Calibration  # the same for windows that end at the frame
-    chosen: term_weights.Chosen
-    held: np.ndarray  # float32 [H] scores of the frames of held-out normal training videos
-    held_causal: np.ndarray  # float32 [H] the same with causal windows
-    # features of one clip: name -> (shape, dtype)
-    inputs: Mapping[str, tuple[tuple[int, ...], str]]
-    # (height, width) in pixels that flow is taken at; (0, 0) without flow
-    flow_size: tuple[int, int]
+    kind, bounded = "predictive", False  # scores are any numbers from 0 on
 
-    def threshold(self, causal: bool = False, quantile: float = QUANTILE) -> float:
-        """The score that a share `quantile` of the held-out normal frames stays below: from
-        there on it is an alarm."""
-        return float(np.quantile(self.held_causal if causal else self.held, quantile))
+    def __init__(self, run: TrainedModel):
+        self.run, self.config, rule = run, run.config, run.scorer
+        self.name, self.path = run.name, str(run.workdir)
+        self.contributors = tuple(rule.chosen.weights)  # the terms that a score is the sum of
+        # see `run.scorer` for other quantiles and for streams
+        self.threshold, self.threshold_rule = rule.threshold(), rule.threshold_rule()
+        # pixels of a frame's longer side so that nothing is lost: model and flow use no more
+        self.side = max(*rule.flow_size, self.config.data.height, self.config.data.width)
+        self.needs_text = rule.text_width > 0
 
-    def threshold_rule(self, quantile: float = QUANTILE) -> str:
-        """How the threshold was made, in words."""
-        return (
-            f"{quantile:.1%} of {len(self.held):,} frames of held-out normal training videos stay"
-            " below"
-        )
+    @classmethod
+    def open(
+        cls,
+        model: str | Path,
+        checkpoint: str = "last",
+        say: Callable[[str], None] = loop.to_stderr,
+    ) -> PredictiveScorer:
+        """The scorer of a run's folder or of an artefact's. Raises as `open_trained`."""
+        model = Path(model).expanduser()
+        if exported.is_artefact(model):
+            return cls(artefact.open_artefact(model))
+        return cls(open_trained(model, checkpoint, say))
 
-    @property
-    def text_width(self) -> int:
-        """Width of the embeddings of descriptions; 0 for a model that reads none."""
-        return self.inputs["text"][0][0] if "text" in self.inputs else 0
+    def score(self, name: str, features: Mapping[str, np.ndarray]) -> NoReturn:
+        raise ConfigError(f"{self.path}: scores frames, not features; give a video file")
 
-    @property
-    def heat_top(self) -> float:
-        """The value of the total heat map that is 255 in a picture, the same for every video."""
-        placed = score_terms.place_weights(self.chosen.weights)
-        return (
-            float(
-                sum(w for n, w in placed.items() if n in self.calibration.mean)
-                * score_terms.evidence(HEAT_Z, 0.0, 1.0)
+    def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
+        """Videos and folders of frames, one after the other. Raises ConfigError and DataError."""
+        if request.workers > 0:
+            raise ConfigError(
+                "--workers: the predictive model reads one video after the other; leave it out"
             )
-            or 1.0
+        passed: list[Path] = []
+        videos: dict[str, Path] = {}
+        for given in request.inputs:
+            layout = open_layout("any", Path(given).expanduser())
+            for video in layout.videos("test"):
+                if video.name in videos:
+                    raise DataError(
+                        f"{video.name!r} is the name of more than one video; expected names of"
+                        " their own: rename one, or score them into folders of their own"
+                    )
+                videos[video.name] = video.path
+            passed += layout.passed
+        claim(videos)
+        if self.needs_text and not request.descriptions:
+            raise DataError(NO_TEXT.format(request.model))
+        alone = len(videos) == 1  # then it says itself how far it is
+        score = partial(self.score_video, descriptions=request.descriptions or None, progress=alone)
+        found = [
+            VideoToScore(name, str(path), lambda n=name, p=path: score(p)._replace(name=n))
+            for name, path in videos.items()
+        ]
+        return VideosToScore(found, note=finding.passed_over(passed))
+
+    def stream(self, request: Request) -> StreamModel:
+        """Frames with causal windows."""
+        from gfvad.tasks.prediction.stream import ClipStreamer
+
+        streamer = ClipStreamer(self)
+        return StreamModel(self.side, streamer.threshold, 1, lambda info: streamer)
+
+    def score_video(
+        self,
+        path: str | Path,
+        descriptions: str | Path | None = None,
+        heat: bool = True,
+        progress: bool = True,
+    ) -> VideoScores:
+        """Scores of every frame of a video file, or of a folder of numbered images (data.fps of the
+        config, else 10, frames a second).
+
+        descriptions: JSON lines (docs/data.md) of this video and perhaps others. heat: maps too.
+        progress: says how far it is.
+        Raises DataError for a video that cannot be read to its end, more than one in a folder, or a
+        model that reads descriptions without any.
+        """
+        video, rule, config = one_video(Path(path).expanduser()), self.run.scorer, self.config
+        texts: Sequence[str] = ()
+        embedded = None
+        if self.needs_text:
+            if descriptions is None:
+                raise DataError(NO_TEXT.format(path))
+            texts, embedded = self._describe(video, descriptions)
+        fps = decode.frame_rate(video) or float(config.data.get("fps", decode.DEFAULT_FPS))
+        times, values, maps = [], [], HeatMaps(rule.heat_top)
+        windows = ScoreWindows(rule.calibration, rule.chosen.weights, config.score, heat)
+
+        def take(windowed: Windowed | None) -> None:
+            if windowed is not None:
+                values.append(windowed.evidence)
+                maps.add(windowed.heat)
+
+        frames = decode.stated_frames(video) if progress else 0
+        bar = Progress(frames, f"score {video.name}", "frames")
+        with one_thread_each(), bar if progress else nullcontext():
+            clips = self._batches(video, times, embedded)
+            for batch, found in self.run.reader.stream(self.run.state, clips):
+                count = int(batch.valid.sum())
+                take(windows.push(clip_readings(config, batch, found, count)))
+                if progress:
+                    bar.advance(count)
+            take(windows.finish())
+        evidence = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
+        parts = {name: w * evidence[name] for name, w in rule.chosen.weights.items()}
+        start = np.array(times) if times else np.arange(len(next(iter(parts.values())))) / fps
+        changes = [t for t, text in enumerate(texts) if not t or text != texts[t - 1]]
+        shown, kept = maps.result()
+        return VideoScores(
+            video.name,
+            str(video.path.resolve()),
+            fps,
+            len(start),
+            start,
+            np.append(start[1:], start[-1] + 1.0 / fps),
+            score_terms.combine(evidence, rule.chosen.weights),
+            parts,
+            heat=shown,
+            heat_time=None if shown is None else start[kept],
+            descriptions=tuple((float(start[t]), texts[t]) for t in changes),
         )
 
-    def example(self) -> dict[str, np.ndarray]:
-        """Features of one clip, all zeros: what the model is initialised with."""
-        return {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.inputs.items()}
+    def _batches(
+        self, video: VideoFile, times: list[float], embedded: np.ndarray | None
+    ) -> Iterator[ClipBatch]:
+        data, waiting = self.config.data, []
+        size, window = data.eval_batch_size, ClipWindow(self.config, self.run.scorer.flow_size)
+        for t, pair in enumerate(frames_of(video, data.channels, data.flow, times)):
+            waiting += window.push(*pair, None if embedded is None else embedded[t])
+            while len(waiting) >= size:
+                yield batch_of(waiting[:size], size)
+                waiting = waiting[size:]
+        waiting += window.finish()
+        if waiting:
+            yield batch_of(waiting, size)
+
+    def _describe(self, video: VideoFile, path: str | Path) -> tuple[tuple[str, ...], np.ndarray]:
+        """Texts [T] and their embeddings [T, V]."""
+        count = len(video.frames) or sum(1 for _ in decode.read_frames(video, decode.GREY))
+        found, data = describe_one(path, video.name, count), self.config.data
+        cache, say = cache_folder(data), loop.to_stderr
+        return found.texts[0], embed_descriptions(found, data.text_encoder, cache, say)
 
 
-def make(
-    config: ConfigDict,
-    train: ClipData,
-    split: Parts,
-    reader: Any,
-    state: Any,
-    say: Callable[[str], None],
-) -> Scorer:
-    """Calibrates on training videos and chooses the weights on perturbed held-out ones. reader:
-    readings.Reader of the model, state: its weights."""
-    chosen = within(train.lengths, split.train, STATISTICS_FRAMES)
-    held = within(train.lengths, split.validation, STATISTICS_FRAMES)
-    readings = reader.read(state, train, [*chosen, *held], "reading training videos")
-    fitted, kept = readings[: len(chosen)], readings[len(chosen) :]
-    calibration = score_terms.fit(fitted, kept, config.score)
-    other = score_terms.fit(fitted, kept, streaming(config.score))
-    # what is normal at each place knows no windows
-    causal = calibration._replace(mean=other.mean, std=other.std)
-    names = tuple(name for name in config.score.terms if name in calibration.mean)
-    given = tuple(config.score.weights)
-    if given:
-        found = term_weights.Chosen(dict(zip(names, map(float, given))), float("nan"), {})
-    else:
-        found = term_weights.choose(events(config, train, held, reader, state, calibration, names))
-        say(
-            "weights: "
-            + ", ".join(f"{n} {w:g} (alone {found.alone[n]:.3f})" for n, w in found.weights.items())
-            + f"; AUC {found.auc:.4f} on synthetic events in held-out normal video"
-        )
-    scores = np.concatenate([score(r, calibration, found, config.score) for r in kept])
-    causal_scores = np.concatenate([score(r, causal, found, streaming(config.score)) for r in kept])
-    inputs = {name: (x.shape, x.dtype.name) for name, x in train.features(0, 0).items()}
-    held_scores = (scores.astype(np.float32), causal_scores.astype(np.float32))
-    return Scorer(calibration, causal, found, *held_scores, inputs, flow_size(train))
+def open_scorer(model: Path, checkpoint: str = "last") -> PredictiveScorer:
+    """The scorer of a run or an artefact."""
+    return PredictiveScorer.open(model, checkpoint)
 
 
-def flow_size(train: ClipData) -> tuple[int, int]:
-    """(height, width) in pixels that flow is taken at; (0, 0) without flow."""
-    if train.flow is None:
-        return 0, 0
-    height, width = train.flow.size
-    return int(height), int(width)
+class HeatMaps:
+    """Maps of a video as bytes, at most HEAT_MAPS of them, evenly spaced. top: the value that is
+    255."""
+
+    def __init__(self, top: float):
+        self._top, self._every, self._count = top, 1, 0
+        self._kept: list[tuple[int, np.ndarray]] = []
+
+    def add(self, maps: np.ndarray | None) -> None:
+        """Those of the next frames [n, g, g'], where there are any."""
+        if maps is None:
+            return
+        for x in np.clip(np.rint(maps * (255.0 / self._top)), 0, 255).astype(np.uint8):
+            if self._count % self._every == 0:
+                self._kept.append((self._count, x))
+            self._count += 1
+            if len(self._kept) > HEAT_MAPS:
+                self._every *= 2
+                self._kept = [pair for pair in self._kept if pair[0] % self._every == 0]
+
+    def result(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """(uint8 [H, g, g'] or None, numbers of their frames [H])."""
+        numbers = np.array([number for number, _ in self._kept], np.int64)
+        return (np.stack([x for _, x in self._kept]) if self._kept else None), numbers
 
 
-def events(
-    config: ConfigDict,
-    train: ClipData,
-    held: Sequence[int],
-    reader: Any,
-    state: Any,
-    calibration: score_terms.Calibration,
-    names: Sequence[str],
-) -> list[tuple]:
-    """(calibrated terms, labels [T]) of copies of held-out videos with synthetic events in them."""
-    videos = []
-    rng = np.random.default_rng(EVENTS_SEED)  # the same events for every seed of a model
-    for copy in range(config.score.perturbations):
-        for video in held:
-            changed, labels = perturbed(train, int(video), rng, lambda text: None)
-            found = reader.read(
-                state, changed, [0], f"perturbed copy {copy + 1} of {train.names[video]}"
-            )[0]
-            videos.append(
-                (
-                    score_terms.calibrated(
-                        score_terms.frame_values(found, calibration, config.score),
-                        calibration,
-                        names,
-                    ),
-                    labels,
-                )
-            )
-    return videos
-
-
-def streaming(cfg: ConfigDict) -> ConfigDict:
-    """config.score with windows that end at the frame."""
-    other = cfg.copy_and_resolve_references()
-    other.causal = True
-    return other
-
-
-def score(
-    readings: score_terms.Readings,
-    calibration: score_terms.Calibration,
-    chosen: term_weights.Chosen,
-    cfg: Any,
-) -> np.ndarray:
-    """Frame scores [T] of one video."""
-    return score_terms.combine(
-        score_terms.calibrated(
-            score_terms.frame_values(readings, calibration, cfg), calibration, cfg.terms
-        ),
-        chosen.weights,
-    )
-
-
-def within(lengths: np.ndarray, videos: Sequence[int], frames: int) -> list[int]:
-    """As many of the videos, evenly chosen, as stay within a number of frames (at least one)."""
-    videos = list(map(int, videos))
-    total = int(sum(lengths[v] for v in videos))
-    keep = max(1, min(len(videos), int(len(videos) * frames / max(total, 1))))
-    return [videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, keep).round().astype(int))]
-
-
-# ---- on disk
-
-
-def path_of(workdir: Path, step: int, mark: str) -> Path:
-    """Where the scorer of a checkpoint and of settings lies."""
-    return workdir / f"scorer-{step}-{mark}.npz"
-
-
-def save(path: Path, scorer: Scorer) -> Path:
-    """Writes the scorer, whole or not at all. Raises OSError where that cannot be."""
-    c = scorer.calibration
-    arrays = {"speed": c.speed, "held": scorer.held, "held_causal": scorer.held_causal}
-    for name, pair in (("relation", c.relation), ("semantic", c.semantic)):
-        if pair is not None:
-            arrays |= {f"{name}/mean": pair[0], f"{name}/spread": pair[1]}
-    about = {
-        "format": FORMAT,
-        "mark": path.stem,
-        "weights": scorer.chosen._asdict(),
-        "inputs": dict(scorer.inputs),
-        "flow_size": scorer.flow_size,
-    }
-    about |= {
-        "mean": c.mean,
-        "std": c.std,
-        "causal_mean": scorer.causal.mean,
-        "causal_std": scorer.causal.std,
-    }
-    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    return results.atomically(path, lambda file: np.savez(file, **arrays))
-
-
-def load(path: Path) -> Scorer | None:
-    """The scorer in a file; None where there is none. Raises DataError for a file that is
-    damaged, renamed or of another version."""
-    if not os.path.lexists(path):
-        return None
-    remedy = "remove it; it is made again from the training set"
-    try:
-        arrays = load_npz(path)
-        about = files.parse_json(
-            arrays["about"].tobytes().decode(),
-            f"{path}:about",
-            "what an evaluation writes",
-            finite=False,
-        )
-        if (about["format"], about["mark"]) != (FORMAT, path.stem):
-            raise DataError(
-                f"{path}: format {about['format']} of {about['mark']}, expected format {FORMAT} of"
-                f" {path.stem}: {remedy}"
-            )
-        pair = lambda name: (
-            (arrays[f"{name}/mean"], arrays[f"{name}/spread"]) if f"{name}/mean" in arrays else None
-        )
-        calibration = score_terms.Calibration(
-            arrays["speed"], pair("relation"), pair("semantic"), about["mean"], about["std"]
-        )
-        causal = calibration._replace(mean=about["causal_mean"], std=about["causal_std"])
-        inputs = {name: (tuple(shape), dtype) for name, (shape, dtype) in about["inputs"].items()}
-        height, width = about["flow_size"]
-        return Scorer(
-            calibration,
-            causal,
-            term_weights.Chosen(**about["weights"]),
-            arrays["held"],
-            arrays["held_causal"],
-            inputs,
-            (height, width),
-        )
-    except DataError as error:
-        raise DataError(f"{error}; {remedy}" if remedy not in str(error) else str(error)) from None
-    except (*LIBRARY_ERRORS, zlib.error, struct.error) as error:
+def one_video(path: Path) -> VideoFile:
+    """The video at a path: a file, or a folder of numbered images. Raises DataError for anything
+    else."""
+    if not path.exists():
+        raise DataError(f"{path}: not found; expected a video file or a folder of numbered images")
+    first, *others = open_layout("any", path).videos("test")
+    if others or first.path.resolve() != path.resolve():
         raise DataError(
-            f"{path}: not a scorer ({type(error).__name__}: {error}); expected what an evaluation"
-            f" writes: {remedy}"
-        ) from None
+            f"{path}: a folder of {1 + len(others)} videos, expected one video file or one folder"
+            " of numbered images: give each by itself"
+        )
+    return first
+
+
+def frames_of(
+    video: VideoFile, channels: int, flow: bool, times: list[float] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Each frame as the model reads it, uint8 [H, W] or [H, W, 3], and in grey for the flow, as
+    the stores of frames and of flow get them."""
+    if channels == decode.GREY:
+        yield from ((frame, frame) for frame in decode.read_frames(video, channels, times))
+    elif flow and video.frames:
+        yield from zip_longest(
+            decode.read_frames(video, channels, times), decode.read_frames(video, decode.GREY)
+        )
+    else:
+        yield from (
+            (frame, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if flow else None)
+            for frame in decode.read_frames(video, channels, times)
+        )

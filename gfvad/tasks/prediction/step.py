@@ -3,7 +3,7 @@ gfvad/train/parallel.py. As gfvad/tasks/fusion/step.py does for features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -78,7 +78,7 @@ def forward(
     features = dict(batch.features)
     fast, fast_flow = features.pop("fast", None), features.pop("fast_flow", None)
 
-    def one(features: dict, position: jax.Array) -> tuple[Prediction, Any]:
+    def one(features: dict, position: jax.Array) -> Any:
         rngs = {
             "pair": jax.random.fold_in(key, state.step),
             "dropout": jax.random.fold_in(key, position),
@@ -92,26 +92,18 @@ def forward(
     # them apart
     keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(batch.position)
 
-    def pace(clips: jax.Array, flow: jax.Array | None) -> losses.Pace:
-        changed, flow = jax.vmap(lambda k, clip, f: augment(k, normalise_frames(clip), f))(
-            keys, clips, flow
-        )
-        logits = jax.vmap(
-            lambda clip, f: model.apply({"params": state.params}, clip, f, method="pace")
-        )(changed, flow)
-        return losses.Pace(
-            logits,
-            jax.vmap(lambda clip: losses.moving_cells(clip, loss_cfg.pace_motion))(changed),
-        )
+    def pace_of(clip: jax.Array, flow: jax.Array | None) -> Any:
+        return model.apply({"params": state.params}, clip, flow, method="pace")
 
-    return (
-        prediction,
-        (
-            pace(features["frames"], None if fast_flow is None else features["flow"][:, -1]),
-            pace(fast, fast_flow),
-        ),
-        written.get(MEMORY),
-    )
+    def pace(clips: jax.Array, flow: jax.Array | None) -> losses.Pace:
+        change = lambda k, clip, f: augment(k, normalise_frames(clip), f)
+        changed, flow = jax.vmap(change)(keys, clips, flow)
+        moving = lambda clip: losses.moving_cells(clip, loss_cfg.pace_motion)
+        return losses.Pace(jax.vmap(pace_of)(changed, flow), jax.vmap(moving)(changed))
+
+    last = None if fast_flow is None else features["flow"][:, -1]
+    paces = pace(features["frames"], last), pace(fast, fast_flow)
+    return prediction, paces, written.get(MEMORY)
 
 
 def augment(
@@ -122,11 +114,8 @@ def augment(
     mirror, gain = jax.random.split(key)
     mirrored = jax.random.bernoulli(mirror)
     clip = jnp.where(mirrored, clip[:, :, ::-1], clip)
-    flow = (
-        None
-        if flow is None
-        else jnp.where(mirrored, flow[:, ::-1] * jnp.array([-1.0, 1.0, 1.0]), flow)
-    )
+    if flow is not None:
+        flow = jnp.where(mirrored, flow[:, ::-1] * jnp.array([-1.0, 1.0, 1.0]), flow)
     return (clip + 1.0) * jax.random.uniform(gain, (), minval=GAINS[0], maxval=GAINS[1]) - 1.0, flow
 
 
@@ -157,9 +146,8 @@ def errors(
     if prediction.pace is not None:
         found["pace"] = prediction.pace
     if prediction.flow is not None:
-        found["flow"] = jnp.square(
-            jax.nn.relu(batch.features["flow"][:, -1] - prediction.flow)[..., 2]
-        )
+        excess = jax.nn.relu(batch.features["flow"][:, -1] - prediction.flow)
+        found["flow"] = jnp.square(excess[..., 2])
     if prediction.text is not None:
         said = batch.features["text_next"]
         unit = lambda x: x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + losses.EPSILON)
@@ -172,35 +160,28 @@ def errors(
 
 def predict(state: TrainState, batch: ClipBatch, *, model: PredictiveModel) -> Prediction:
     """The model without randomness on a batch of clips."""
+    return of_clips(state, batch, lambda variables, f: model.apply(variables, f, train=False))
+
+
+def of_clips(state: TrainState, batch: ClipBatch, apply: Callable[[Any, dict], Any]) -> Any:
+    """apply(variables, features of a clip), of every clip, none of them played faster."""
     variables = {"params": state.params, **state.constants}
     features = {name: x for name, x in batch.features.items() if name not in ("fast", "fast_flow")}
-    return jax.vmap(lambda f: model.apply(variables, f, train=False))(features)
+    return jax.vmap(lambda clip: apply(variables, clip))(features)
 
 
 def routing_step(state: TrainState, batch: ClipBatch, *, model: PredictiveModel) -> jax.Array:
     """Which experts each token keeps: bool [B, layers, L, E], without the text token; [B, 0] for
     filters that do not choose. Of an ensemble's first member."""
-    state = member(state, 0)
-    variables = {"params": state.params, **state.constants}
-    features = {name: x for name, x in batch.features.items() if name not in ("fast", "fast_flow")}
 
-    def one(clip: dict) -> jax.Array:
-        _, found = model.apply(variables, clip, train=False, mutable=["routing"])
+    def kept(variables: Any, clip: dict) -> jax.Array:
+        found: Any = model.apply(variables, clip, train=False, mutable=["routing"])[1]
         # the flow's own filter is no layer of it
-        decoder = found.get("routing", {}).get("predictor", {})
-        layers = jax.tree.leaves(
-            {name: kept for name, kept in decoder.items() if name != "flow_filter"}
-        )
-        return (
-            jnp.stack([x[-tokens_of(model, clip) :] for x in layers])
-            if layers
-            else jnp.zeros(0, bool)
-        )
+        decoder = dict(found.get("routing", {}).get("predictor", {}))
+        decoder.pop("flow_filter", None)
+        _, height, width, _ = clip["frames"].shape
+        tokens = (height // model.config.patch) * (width // model.config.patch)
+        layers = [x[-tokens:] for x in jax.tree.leaves(decoder)]
+        return jnp.stack(layers) if layers else jnp.zeros(0, bool)
 
-    return jax.vmap(one)(features)
-
-
-def tokens_of(model: PredictiveModel, clip: dict) -> int:
-    """L of a clip."""
-    _, height, width, _ = clip["frames"].shape
-    return (height // model.config.patch) * (width // model.config.patch)
+    return of_clips(member(state, 0), batch, kept)

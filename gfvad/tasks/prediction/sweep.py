@@ -27,33 +27,25 @@ class Data:
         self.clips, self.dataset = open_clips(config, say), config.data.dataset
 
     def fit(self, config: ConfigDict) -> None:
-        """Refuses a score that could not be made in the end."""
         check_score(config, self.clips.train)
 
     def announce(self, say: Say) -> None:
         """The set is never simulated."""
 
     def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
-        """Split -> part -> digest."""
         return content_of(self.clips.truth, train=self.clips.train, test=self.clips.test)["content"]
 
     def group(self, configs: Sequence[ConfigDict], mapper: Mapper, say: Say) -> Group:
-        """Settings of one structure."""
         train, test, truth = self.clips
         return Group(
             [
-                PredictionRun(
-                    config,
-                    Path(),
-                    train.seen_by(config),
-                    test.seen_by(config),
-                    truth,
-                    mapper,
-                    say,
-                )
-                for config in configs
+                PredictionRun(c, Path(), train.seen_by(c), test.seen_by(c), truth, mapper, say)
+                for c in configs
             ]
         )
+
+
+sweep_data = Data
 
 
 class Group:
@@ -71,10 +63,8 @@ class Group:
         self, program: GroupProgram, state: Any, step: int, places: Sequence[Place]
     ) -> Mapping[Place, Evaluation]:
         """Errors on held-out clips of every run."""
-        return {
-            place: self.tasks[place[1]].evaluate(program.run_state(state, *place), step)
-            for place in places
-        }
+        run_state = program.run_state
+        return {p: self.tasks[p[1]].evaluate(run_state(state, *p), step) for p in places}
 
     def judge(
         self, program: GroupProgram, states: Mapping[str, Any]

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import flax.linen as nn
 from ml_collections import ConfigDict
 
 from gfvad.data import pipeline, streams
-from gfvad.data.frames import clips
 from gfvad.data.frames.clip_data import ClipData, TrainingClips
 from gfvad.tasks.prediction import step as step_lib
 from gfvad.tasks.prediction.frame_errors import Reader
-from gfvad.tasks.prediction.model import PredictiveModel
-from gfvad.tasks.prediction.run_scorer import identity
+from gfvad.tasks.prediction.trained import identity, split_of
 from gfvad.train.checkpoint import VALIDATION
 from gfvad.train.parallel import Mapper
 from gfvad.train.run import Evaluation
@@ -33,13 +32,13 @@ class Training:
         self,
         config: ConfigDict,
         data: ClipData,
-        split: clips.Parts,
-        model: PredictiveModel,
+        model: nn.Module,
         mapper: Mapper,
         say: Callable[[str], None],
     ):
-        """data: the training split; split: which of its videos are held out."""
+        """data: the training split."""
         self.config, self.data, self.model, self.mapper, self.say = config, data, model, mapper, say
+        split = split_of(config, data)
         self.training, self.validation = split.train, split.validation
         self.names, self.identity = data.names, identity(data)
 
@@ -49,13 +48,12 @@ class Training:
         return Reader(self.mapper, self.model, self.config)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
-        """The state before the first step."""
         example = (self.data.features(0, 0),)
         return init_from(self.model, transform, example, seed, self.config.train.members)
 
     def batches(self, seed: int) -> pipeline.TrainIterator:
         """Batches of clips that have all their frames, with faster ones beside them."""
-        source = TrainingClips(self.data, self.training, seed)
+        source = TrainingClips(self.data, self.training.tolist(), seed)
         process = self.mapper.process_index, self.mapper.process_count
         stream = streams.ClipStream(source, self.config.train.batch_size, seed, process)
         return pipeline.TrainIterator(stream, self.config.data.workers)

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.types import ClipBatch
 from gfvad.data.frames.clip_data import fit_cells
 from gfvad.data.frames.flow import PRESET, cell_means
 from gfvad.data.frames.store import fit
@@ -31,21 +30,14 @@ class ClipWindow:
     """
 
     def __init__(self, config: ConfigDict, flow_size: tuple[int, int] = (0, 0)):
-        data = config.data
-        self._steps, self._flow_size, self._cell = (
-            data.stride * np.arange(-data.clip_frames, 1),
-            flow_size,
-            data.flow_cell,
-        )
+        data, cell = config.data, config.model.cell
+        self._steps = data.stride * np.arange(-data.clip_frames, 1)
+        self._flow_size, self._cell = flow_size, data.flow_cell
         self._size, self._channels = (data.height, data.width), data.channels
-        self._grid = (data.height // config.model.cell, data.width // config.model.cell)
+        self._grid = (data.height // cell, data.width // cell)
         keep = data.clip_frames * data.stride + 1
-        self._frames, self._flow, self._texts = (
-            deque(maxlen=keep),
-            deque(maxlen=keep),
-            deque(maxlen=keep),
-        )
-        self._dis = cv2.DISOpticalFlow_create(PRESET) if flow_size[0] else None
+        self._frames, self._flow, self._texts = (deque(maxlen=keep) for _ in range(3))
+        self._dis = cv2.DISOpticalFlow.create(PRESET) if flow_size[0] else None
         self._before: np.ndarray | None = None  # grey frame that flow is taken from
         self._count = 0
 
@@ -59,11 +51,13 @@ class ClipWindow:
         self._count += 1
         if self._dis is None:
             return [self._clip(self._count - 1)]
+        assert grey is not None  # which a model with flow is given
         grey, before = fit(grey, self._flow_size), self._before
         self._before = grey
         if before is None:
             return []
-        flow = self._cells(cell_means(self._dis.calc(before, grey, None), self._cell))
+        found = self._dis.calc(before, grey, None)  # type: ignore[call-overload]  # of OpenCV
+        flow = self._cells(cell_means(found, self._cell))
         self._flow.append(flow)
         if self._count > 2:
             return [self._clip(self._count - 1)]
@@ -74,10 +68,8 @@ class ClipWindow:
         """What a video of a single frame still owes."""
         if self._dis is None or self._count != 1:
             return []
-        height, width = self._flow_size
-        self._flow.append(
-            self._cells(np.zeros((height // self._cell, width // self._cell, 3), np.float32))
-        )
+        still = np.zeros((*(side // self._cell for side in self._flow_size), 3), np.float32)
+        self._flow.append(self._cells(still))
         return [self._clip(0)]
 
     def _cells(self, cells: np.ndarray) -> np.ndarray:
@@ -94,20 +86,6 @@ class ClipWindow:
             rows = take(self._texts)
             found |= {"text": rows[:-1].mean(0), "text_next": rows[-1]}
         return found
-
-
-def batch_of(clips: list[Clip], size: int) -> ClipBatch:
-    """Up to `size` clips as a batch of just that many, the last one repeated where there are
-    fewer."""
-    rows = clips + [clips[-1]] * (size - len(clips))
-    zeros = np.zeros(size, np.int32)
-    return ClipBatch(
-        {name: np.stack([row[name] for row in rows]) for name in rows[0]},
-        np.arange(size) < len(clips),
-        zeros,
-        zeros,
-        zeros,
-    )
 
 
 class Windowed(NamedTuple):

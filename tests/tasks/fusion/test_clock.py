@@ -122,7 +122,7 @@ def test_the_detector_scores_by_it():
     assert registry.graph_names(c.model, c.data.modalities)[-1] == "temporal in seconds"
     c.data.clock = False
     with pytest.raises(ConfigError, match="data.clock"):
-        registry.check(c, tuple(tiny.DIMS))
+        registry.check_model(c, tuple(tiny.DIMS))
 
 
 def test_features_without_the_clock_are_refused():

@@ -390,7 +390,7 @@ REFUSED = [
 @pytest.mark.parametrize("changes, message", REFUSED)
 def test_impossible_settings_are_refused_by_key(changes, message):
     with pytest.raises(ConfigError, match=message):
-        registry.check(settings(**changes), tuple(DIMS))
+        registry.check_model(settings(**changes), tuple(DIMS))
     with pytest.raises(ConfigError, match=message):
         registry.build_model(settings(**changes), DIMS)
 
@@ -401,10 +401,10 @@ def test_single_modality_cannot_be_paired():
         ({"model.fusion.graphs": "random_pair"}, "there is 1"),
     ):
         with pytest.raises(ConfigError, match=message):
-            registry.check(settings(**changes), ("rgb",))
-    registry.check(settings(), ("rgb",))
+            registry.check_model(settings(**changes), ("rgb",))
+    registry.check_model(settings(), ("rgb",))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_working_settings_pass(name):
-    registry.check(settings(**VARIANTS[name]), tuple(DIMS))
+    registry.check_model(settings(**VARIANTS[name]), tuple(DIMS))

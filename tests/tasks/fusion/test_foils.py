@@ -578,7 +578,7 @@ def test_a_run_leaves_results_scores_and_figures(repository, monkeypatch, tmp_pa
 )
 def test_impossible_settings_are_refused_by_key(changes, message):
     with pytest.raises(ConfigError, match=message):
-        registry.check(settings("concat", **changes), tuple(DIMS))
+        registry.check_model(settings("concat", **changes), tuple(DIMS))
 
 
 def test_variants_are_the_kinds_and_join_in_either_order(repository, monkeypatch):

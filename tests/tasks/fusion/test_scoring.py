@@ -24,7 +24,7 @@ from gfvad.scoring.log import Log
 from gfvad.tasks import artefact as artefacts
 from gfvad.tasks import exported
 from gfvad.tasks.fusion import artefact, standalone
-from gfvad.tasks.fusion.scorer import open_weak
+from gfvad.tasks.fusion.scorer import open_scorer
 from gfvad.tasks.fusion.standalone import CLOCK, Refused, UnitScorer
 
 FILES = (*artefacts.FILES, artefact.SCORE)
@@ -79,7 +79,7 @@ def ensemble(tmp_path_factory):
         model__relation__temporal_seconds=3.0,
     )
     run.save(folder / "run")
-    manifest = artefact.write(folder / "run", folder / "artefact", platforms=("cpu", "cuda"))
+    manifest = artefact.export(folder / "run", folder / "artefact", "last", ("cpu", "cuda"))
     assert manifest["difference"] <= artefacts.TOLERANCE
     return run, folder / "run", folder / "artefact"
 
@@ -87,7 +87,7 @@ def ensemble(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scorers(ensemble):
     """What scores by the run, and by the artefact; each compiles once."""
-    return [open_weak(path).units for path in ensemble[1:]]
+    return [open_scorer(path).units for path in ensemble[1:]]
 
 
 def of_evaluation(run, tmp_path, video, name="film"):
@@ -132,10 +132,10 @@ def test_segments(tmp_path):
     run = Run("xd", "paper", tmp_path)
     folder = run.save(tmp_path / "run")
     assert run.config.data.eval_mode == "segments"
-    artefact.write(folder, tmp_path / "artefact", platforms=("cpu",))
+    artefact.export(folder, tmp_path / "artefact", "last", ("cpu",))
     video = features(run.widths, 17)
     for path in (folder, tmp_path / "artefact"):
-        scorer = open_weak(path).units
+        scorer = open_scorer(path).units
         found = scorer.score("film", video, parts=True)
         assert scorer.lengths == [6] and found["scores"].shape == (17,) and found["graph"] is None
         segments = scorer._run({m: standalone.means(video[m], 6) for m in run.widths}, False)[0]
@@ -164,7 +164,7 @@ def test_every_kind_of_model_can_be_exported(variant, changed, tmp_path):
         "xd", variant, tmp_path, **{key.replace(".", "__"): value for key, value in changed.items()}
     )
     assert (
-        artefact.write(run.save(tmp_path / "run"), tmp_path / "artefact", platforms=("cpu",))[
+        artefact.export(run.save(tmp_path / "run"), tmp_path / "artefact", "last", ("cpu",))[
             "difference"
         ]
         <= artefacts.TOLERANCE
@@ -211,7 +211,7 @@ def test_the_artefact_needs_its_requirements_only(ensemble, scorers, tmp_path):
 
 def test_what_is_refused(ensemble, tmp_path):
     run, folder, whole = ensemble
-    scorer, video = open_weak(whole).units, features(run.widths, 4)
+    scorer, video = open_scorer(whole).units, features(run.widths, 4)
     for wrong, message in (
         (
             {"pose": np.zeros((4, 3))},
@@ -229,24 +229,26 @@ def test_what_is_refused(ensemble, tmp_path):
         with pytest.raises(Refused, match=message):
             scorer.score("film", wrong)
     with pytest.raises(ConfigError, match="config.json: not found; expected a run.s folder"):
-        open_weak(tmp_path)
+        open_scorer(tmp_path)
     with pytest.raises(ConfigError, match="platforms metal; expected some of cpu, cuda, tpu"):
-        artefact.write(folder, tmp_path / "x", platforms=("metal",))
+        artefact.export(folder, tmp_path / "x", "last", ("metal",))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(DataError, match="holds something else than an artefact"):
-        artefact.write(folder, tmp_path / "mine")
+        artefact.export(folder, tmp_path / "mine", "last", ("cpu",))
+    (tmp_path / "killed" / ".gfvad-export-staged-x").mkdir(parents=True)
+    artefacts.owned_by_export(tmp_path / "killed", ())  # what a killed call had begun is nobody's
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in whole.iterdir():
         (broken / file.name).write_bytes(file.read_bytes())
     (broken / exported.MODEL).write_bytes((broken / exported.MODEL).read_bytes()[:-9])
     with pytest.raises(DataError, match="its hash is not the manifest's"):
-        open_weak(broken)
+        open_scorer(broken)
     manifest = json.loads((broken / exported.MANIFEST).read_text())
     (broken / exported.MANIFEST).write_text(json.dumps(manifest | {"format": 9}))
     with pytest.raises(DataError, match="format 9, kind 'weak'; expected format 1"):
-        open_weak(broken)
+        open_scorer(broken)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,7 @@ def fake_export(ensemble, monkeypatch):
         return json.loads((ensemble[2] / exported.MANIFEST).read_text()) | {"difference": 0.0}
 
     begun = []
-    monkeypatch.setattr(artefact, "open_run", lambda *given: begun.append(given))
+    monkeypatch.setattr(artefact, "open_trained", lambda *given: begun.append(given))
     monkeypatch.setattr(artefact, "made_of", lambda *given: None)
     monkeypatch.setattr(artefacts, "_write", write)
     return lambda out: (

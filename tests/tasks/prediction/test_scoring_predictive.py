@@ -23,10 +23,10 @@ from gfvad.encoders.units import Picture
 from gfvad.settings import config as config_lib
 from gfvad.tasks import task_of_folder
 from gfvad.tasks.artefact import TOLERANCE
-from gfvad.tasks.prediction import run_scorer, score, score_terms, term_weights
-from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction import score_rule, score_terms, term_weights, trained
+from gfvad.tasks.prediction import scorer as scoring
 from gfvad.tasks.prediction.registry import build_model
-from gfvad.tasks.prediction.score import PredictiveScorer
+from gfvad.tasks.prediction.scorer import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
 from gfvad.tasks.prediction.window import ClipWindow, ScoreWindows
 from gfvad.train.checkpoint import Checkpoints
@@ -74,9 +74,7 @@ def untrained(root, workdir, variant):
     model = build_model(config, data.text_width)
     transform = make_optimiser(config.optim, config.train.steps).transform
     state = init_from(model, transform, (data.features(0, 0),), config.seed)
-    with Checkpoints(
-        workdir / "checkpoints", config, run_scorer.identity(data), write=True
-    ) as kept:
+    with Checkpoints(workdir / "checkpoints", config, trained.identity(data), write=True) as kept:
         kept.save(1, state, None, None, {})
     return workdir
 
@@ -221,8 +219,8 @@ def test_clips_of_a_stream_are_those_of_the_stores(tmp_path, settings, frames):
     data = open_split(config, "test", lambda line: None)
     size = (0, 0) if data.flow is None else data.flow.size
     window, found = ClipWindow(config, size), []
-    for frame, grey in score.frames_of(
-        score.one_video(folder), config.data.channels, config.data.flow
+    for frame, grey in scoring.frames_of(
+        scoring.one_video(folder), config.data.channels, config.data.flow
     ):
         found += window.push(frame, grey)
     found += window.finish()
@@ -236,8 +234,8 @@ def test_clips_of_a_stream_are_those_of_the_stores(tmp_path, settings, frames):
 
 
 def test_heat_maps_of_a_long_video_are_thinned(monkeypatch):
-    monkeypatch.setattr(score, "HEAT_MAPS", 10)
-    maps = score.HeatMaps(2.0)
+    monkeypatch.setattr(scoring, "HEAT_MAPS", 10)
+    maps = scoring.HeatMaps(2.0)
     for start in range(0, 100, 7):
         maps.add(np.arange(start, min(start + 7, 100), dtype=float).reshape(-1, 1, 1) / 50)
     found, numbers = maps.result()
@@ -276,7 +274,7 @@ def test_a_scorer_comes_back_as_it_was(tmp_path):
     )
     causal = calibration._replace(mean={n: x + 1 for n, x in calibration.mean.items()})
     held = np.linspace(0, 1, 201, dtype=np.float32)
-    scorer = scorer_lib.Scorer(
+    scorer = score_rule.ScoreRule(
         calibration,
         causal,
         chosen,
@@ -285,9 +283,9 @@ def test_a_scorer_comes_back_as_it_was(tmp_path):
         {"frames": ((5, 24, 36, 1), "uint8"), "text": ((6,), "float32")},
         (32, 48),
     )
-    assert scorer_lib.load(tmp_path / "scorer-1-a.npz") is None
-    path = scorer_lib.save(scorer_lib.path_of(tmp_path, 300, "1a2b"), scorer)
-    found = scorer_lib.load(path)
+    assert score_rule.read_rule(tmp_path / "scorer-1-a.npz") is None
+    path = score_rule.write_rule(score_rule.path_of(tmp_path, 300, "1a2b"), scorer)
+    found = score_rule.read_rule(path)
     assert [p.name for p in tmp_path.iterdir()] == ["scorer-300-1a2b.npz"]
     for mine, theirs in ((found.calibration, calibration), (found.causal, causal)):
         np.testing.assert_array_equal(mine.speed, theirs.speed)
@@ -312,10 +310,10 @@ def test_a_scorer_comes_back_as_it_was(tmp_path):
     )
     renamed = path.rename(tmp_path / "scorer-301-1a2b.npz")
     with pytest.raises(DataError, match="scorer-300-1a2b, expected format 1 of scorer-301-1a2b"):
-        scorer_lib.load(renamed)
+        score_rule.read_rule(renamed)
     renamed.write_bytes(renamed.read_bytes()[:500])
     with pytest.raises(DataError, match="not a whole .npz.*remove it"):
-        scorer_lib.load(renamed)
+        score_rule.read_rule(renamed)
 
 
 @pytest.mark.parametrize("what", ["pipe", "folder", "link"])
@@ -324,12 +322,12 @@ def test_a_scorer_that_is_no_file(tmp_path, what):
     path = tmp_path / "scorer-1-a.npz"
     {"pipe": os.mkfifo, "folder": os.mkdir, "link": lambda p: p.symlink_to("nowhere")}[what](path)
     with pytest.raises(DataError, match="scorer-1-a.npz.*remove it"):
-        scorer_lib.load(path)
+        score_rule.read_rule(path)
 
 
 def test_a_scorer_is_of_one_checkpoint_and_of_settings_of_the_score(silent, scorer, tmp_path):
     config = scorer.config
-    path = run_scorer.scorer_path(config, silent, 1)
+    path = trained.scorer_path(config, silent, 1)
     assert path.is_file() and list(silent.glob("scorer-*")) == [path]
 
     def other(**changed):
@@ -337,7 +335,7 @@ def test_a_scorer_is_of_one_checkpoint_and_of_settings_of_the_score(silent, scor
         c.update_from_flattened_dict(
             {key.replace("__", "."): value for key, value in changed.items()}
         )
-        return run_scorer.scorer_path(c, silent, 1)
+        return trained.scorer_path(c, silent, 1)
 
     assert (
         other(data__root="/elsewhere", score__floors=True, eval__bootstrap=7, data__workers=5)
@@ -356,9 +354,9 @@ def test_a_scorer_is_of_one_checkpoint_and_of_settings_of_the_score(silent, scor
         == 5
     )
     again = shutil.copytree(silent, tmp_path / "again")
-    assert run_scorer.scorer_path(config, again, 1).name == path.name  # a copy of the same training
-    (again / "checkpoints" / "1" / run_scorer.CHECKPOINT_MARK).write_text("{}")
-    assert run_scorer.scorer_path(config, again, 1).name != path.name  # trained anew
+    assert trained.scorer_path(config, again, 1).name == path.name  # a copy of the same training
+    (again / "checkpoints" / "1" / trained.CHECKPOINT_MARK).write_text("{}")
+    assert trained.scorer_path(config, again, 1).name != path.name  # trained anew
 
 
 # ---- videos
@@ -380,7 +378,7 @@ def test_a_video_file(scorer, video, readings):
     kept, found = scorer.run.scorer, scorer.score_video(video)
     np.testing.assert_allclose(
         found.score,
-        scorer_lib.score(readings, kept.calibration, kept.chosen, scorer.config.score),
+        score_rule.frame_scores_of(readings, kept.calibration, kept.chosen, scorer.config.score),
         atol=1e-4,
     )
     heat = (
@@ -419,7 +417,7 @@ def test_a_video_file(scorer, video, readings):
 def test_another_size_of_picture_is_brought_to_that_of_training(scorer, tmp_path):
     """Speeds are in pixels of the training videos: a video of twice the size has the same."""
     large = video_files.write_frames(tmp_path / "large", 9, size=(64, 96))
-    flow = [batch.features["flow"] for batch in scorer._batches(score.one_video(large), [], None)]
+    flow = [batch.features["flow"] for batch in scorer._batches(scoring.one_video(large), [], None)]
     assert flow[0].shape[2:4] == (6, 9) and scorer.run.scorer.flow_size == (32, 48)
     assert len(scorer.score_video(large).score) == 9
 
@@ -433,7 +431,7 @@ def test_what_cannot_be_scored(silent, scorer, tiny_set, tmp_path):
     bad.write_bytes(b"no video at all")
     with pytest.raises(DataError, match="bad.mp4: not a readable video"):
         scorer.score_video(bad)
-    with pytest.raises(DataError, match="no checkpoint '7'"):
+    with pytest.raises(DataError, match="no whole checkpoint '7'"):
         PredictiveScorer.open(silent, "7")
     bare = shutil.copytree(silent, tmp_path / "bare")
     for path in bare.glob("scorer-*"):
@@ -443,7 +441,7 @@ def test_what_cannot_be_scored(silent, scorer, tiny_set, tmp_path):
     for word in (
         "scorer-9-00000000.npz belong to other checkpoints",
         "/nonexistent/set",
-        "--mode=evaluate",
+        "gfvad evaluate",
     ):
         assert word in str(error.value)
 
@@ -476,7 +474,7 @@ def test_a_model_that_reads_descriptions(tiny_set, tmp_path):
     kept = scorer.run.scorer
     np.testing.assert_allclose(
         found.score,
-        scorer_lib.score(read, kept.calibration, kept.chosen, scorer.config.score),
+        score_rule.frame_scores_of(read, kept.calibration, kept.chosen, scorer.config.score),
         atol=1e-4,
     )
     assert "semantic" in found.contributions and found.descriptions[:2] == (
@@ -509,7 +507,9 @@ def test_descriptions_of_one_video_in_a_file_of_many(tmp_path):
 def causal(scorer, readings):
     """Scores of the whole video with causal windows, as an evaluation makes them."""
     kept, config = scorer.run.scorer, scorer.config
-    return scorer_lib.score(readings, kept.causal, kept.chosen, scorer_lib.streaming(config.score))
+    return score_rule.frame_scores_of(
+        readings, kept.causal, kept.chosen, score_rule.streaming(config.score)
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 4])
@@ -517,7 +517,7 @@ def test_a_stream_has_the_causal_scores_of_the_whole(scorer, video, causal, fram
     streamer = ClipStreamer(scorer, frames)
     rows = []
     traces = dict(scorer.run.reader.mapper.traces)
-    for t, frame in enumerate(decode.read_frames(score.one_video(video), decode.RGB)):
+    for t, frame in enumerate(decode.read_frames(scoring.one_video(video), decode.RGB)):
         rows += streamer.push(Picture(3.0 + t / 25, frame))
         assert t + 1 - len(rows) <= streamer.delay_frames  # how many still wait
     rows += streamer.finish()
@@ -537,7 +537,7 @@ def test_a_stream_that_breaks(scorer, video, causal):
     """After a restart the scores are those of a new video, numbers go on; wrong frames are
     refused by number."""
     streamer = ClipStreamer(scorer, 4)
-    frames = list(decode.read_frames(score.one_video(video), decode.RGB))
+    frames = list(decode.read_frames(scoring.one_video(video), decode.RGB))
     first = [row for t in range(10) for row in streamer.push(Picture(t / 25, frames[t]))]
     with pytest.raises(
         DataError, match=r"frame 10 has shape \[20, 20, 3\], expected \[32, 48, 3\]"
@@ -598,7 +598,7 @@ def test_an_export_scores_as_its_run(exported_run, scorer, video):
     assert np.abs(found.heat.astype(int) - expected.heat).max() <= 1
     streams = [ClipStreamer(s) for s in (scorer, other)]
     rows = [[], []]
-    for t, frame in enumerate(decode.read_frames(score.one_video(video), decode.RGB)):
+    for t, frame in enumerate(decode.read_frames(scoring.one_video(video), decode.RGB)):
         for taken, streamer in zip(rows, streams, strict=True):
             taken += streamer.push(Picture(t / 25, frame))
     np.testing.assert_allclose(

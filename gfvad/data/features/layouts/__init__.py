@@ -69,7 +69,7 @@ def open_input(
     data_cfg,
     captions: str | Path | None = None,
     widths: Mapping[str, int] = {},
-) -> Layout:
+) -> Inputs | FrameInputs:
     """A reader of features to score: a .npy, an .npz, a CSV of paths, a JSON of timed sentences, or
     a folder (of any layout), its videos in entries('test').
 

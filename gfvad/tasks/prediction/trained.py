@@ -1,5 +1,5 @@
-"""A trained run of the predictive model opened for scoring: with the scorer that was kept beside
-it, or, without one, with its training set."""
+"""A trained run of the predictive model opened for scoring: with the rule of its scores that was
+kept beside it, or, without one, with its training set."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames import clips
 from gfvad.data.frames.clip_data import ClipData, open_split
 from gfvad.settings import config as config_lib
-from gfvad.settings.config import flatten
+from gfvad.settings.kinds import kind_of
 from gfvad.tasks import check
-from gfvad.tasks.prediction import scorer as scorer_lib
+from gfvad.tasks.prediction import score_rule
 from gfvad.tasks.prediction.frame_errors import Reader
 from gfvad.tasks.prediction.registry import build_model
-from gfvad.tasks.prediction.scorer import Scorer
+from gfvad.tasks.prediction.score_rule import ScoreRule
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import Learnt
@@ -37,13 +37,13 @@ Say = Callable[[str], None]
 
 class Found(NamedTuple):
     """A checkpoint of a run, before its weights are read, with one of what its scores are made
-    of: the kept scorer, or the training set."""
+    of: the kept rule, or the training set."""
 
     config: ConfigDict
     workdir: Path
     step: int
-    path: Path  # where the scorer lies or will lie
-    scorer: Scorer | None
+    path: Path  # where the rule lies or will lie
+    scorer: ScoreRule | None
     train: ClipData | None
 
     @property
@@ -54,16 +54,16 @@ class Found(NamedTuple):
     @property
     def flow_size(self) -> tuple[int, int]:
         """(height, width) in pixels that flow was taken at in training; (0, 0) without flow."""
-        return self.scorer.flow_size if self.scorer else scorer_lib.flow_size(self.training_set)
+        return self.scorer.flow_size if self.scorer else score_rule.flow_size(self.training_set)
 
     @property
     def training_set(self) -> ClipData:
-        """It, where no scorer was kept."""
+        """It, where no rule was kept."""
         assert self.train is not None
         return self.train
 
 
-class PredictiveRun(NamedTuple):
+class TrainedModel(NamedTuple):
     """All that scoring needs."""
 
     config: ConfigDict
@@ -71,12 +71,22 @@ class PredictiveRun(NamedTuple):
     step: int
     reader: Reader
     state: TrainState
-    scorer: Scorer
+    scorer: ScoreRule
+
+    @property
+    def name(self) -> str:
+        """'ped2, frames + flow (no_text), seed 0, step 300'."""
+        config = self.config
+        inputs = ["frames"] + ["flow"] * bool(config.data.flow)
+        inputs += ["descriptions"] * bool(self.scorer.text_width)
+        variant = f" ({config.variant})" if config.variant else ""
+        read = f"{config.data.dataset}, {' + '.join(inputs)}{variant}"
+        return f"{read}, seed {config.seed}, step {self.step}"
 
 
-def open_run(
+def open_trained(
     workdir: str | Path, checkpoint: str = "last", say: Say = loop.to_stderr
-) -> PredictiveRun:
+) -> TrainedModel:
     """A run on one device: with its scorer-*.npz, else with one that is made (and kept) from the
     training videos of its config, which takes a minute or more.
 
@@ -85,22 +95,17 @@ def open_run(
     """
     workdir = Path(workdir).expanduser()
     config = config_lib.load(str(workdir))
-    if config.get("kind", "weak") != "predictive":
+    path = workdir / config_lib.CONFIG
+    if (kind := kind_of(config)) != "predictive":
         raise ConfigError(
-            f"{workdir / 'config.json'}: kind {config.get('kind', 'weak')!r}, expected"
-            " 'predictive': this run scores features, not frames"
+            f"{path}: kind {kind!r}, expected 'predictive': this run scores features, not frames"
         )
     with config_lib.stored(workdir):
         check(config)
     if config.data.vision != "patches":
         raise ConfigError(
-            f"{workdir / 'config.json'}: data.vision = {config.data.vision!r}; expected 'patches':"
-            " score by gfvad --mode=score, which makes the tokens first"
-        )
-    if not (workdir / loop.CHECKPOINTS).is_dir():
-        raise DataError(
-            f"{workdir / loop.CHECKPOINTS}: not found; expected the folder of a trained run: train"
-            " first, or give another one"
+            f"{path}: data.vision = {config.data.vision!r}; expected 'patches': score by gfvad"
+            " --mode=score, which makes the tokens first"
         )
     found = find(config, workdir, checkpoint, say)
     return complete(found, parallel.make_mapper(config.parallel.backend, 1), say)
@@ -109,33 +114,23 @@ def open_run(
 def find(
     config: ConfigDict, workdir: Path, which: str, say: Say, train: ClipData | None = None
 ) -> Found:
-    """The checkpoint `which` (last, best, a step) of a run with its scorer, or else with its
-    training set, opened. train: where it is open, the scorer is to be made anew.
+    """The checkpoint `which` (last, best, a step) of a run with the rule of its scores, or else
+    with its training set, opened. train: where it is open, the rule is to be made anew.
 
     Raises DataError where there is no such checkpoint, or neither of the two can be had;
     ConfigError where the checkpoint is of another config.
     """
     with Checkpoints(workdir / loop.CHECKPOINTS, config) as kept:
-        step = kept.step_of(which)
-        if step is None:
-            steps = ", ".join(map(str, kept.steps())) or "none"
-            raise DataError(
-                f"{kept.folder}: no checkpoint {which!r}; steps found: {steps}; give last, best or"
-                " one of them, or train first"
-            )
+        step = kept.require(which)
     path = scorer_path(config, workdir, step)
     if train is not None:
         return Found(config, workdir, step, path, None, train)
-    scorer = scorer_lib.load(path)
-    if scorer:
+    if scorer := score_rule.read_rule(path):
         say(f"scorer: {path}, no training set needed")
         return Found(config, workdir, step, path, scorer, None)
-    others = [p.name for p in sorted(workdir.glob("scorer-*.npz"))]
-    reason = (
-        f"{', '.join(others)} belong to other checkpoints or settings of the score"
-        if others
-        else "none is kept"
-    )
+    others = ", ".join(p.name for p in sorted(workdir.glob("scorer-*.npz")))
+    belong = f"{others} belong to other checkpoints or settings of the score"
+    reason = belong if others else "none is kept"
     say(f"scorer: {reason}, made from the training videos")
     try:
         return Found(config, workdir, step, path, None, open_split(config, "train", say))
@@ -148,25 +143,21 @@ def find(
 
 
 def scorer_path(config: ConfigDict, workdir: Path, step: int) -> Path:
-    """The name of the scorer's file says which checkpoint (also of which training) and which
+    """The name of the rule's file says which checkpoint (also of which training) and which
     settings of the score it was made for."""
-    settings = {
-        k: v for k, v in flatten(config).items() if k.startswith("score.") and k not in PRESENTATION
-    }
     made = (workdir / loop.CHECKPOINTS / str(step) / CHECKPOINT_MARK).read_bytes()
-    leaves = training_leaves(config) | {
-        k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()
-    }
-    return scorer_lib.path_of(
-        workdir, step, hash_of(leaves | {"": hashlib.sha256(made).hexdigest()})
-    )
+    leaves = training_leaves(config) | {"": hashlib.sha256(made).hexdigest()}
+    for key, value in config_lib.flatten(config).items():
+        if key.startswith("score.") and key not in PRESENTATION:
+            leaves[key] = list(value) if isinstance(value, tuple) else value
+    return score_rule.path_of(workdir, step, hash_of(leaves))
 
 
-def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
-    """Reads the weights, and makes the scorer where it was not kept."""
-    config = found.config
+def complete(found: Found, mapper: Mapper, say: Say) -> TrainedModel:
+    """Reads the weights, and makes the rule where it was not kept."""
+    config, scorer = found.config, found.scorer
     model = build_model(config, found.text_width)
-    example = found.scorer.example() if found.scorer else found.training_set.features(0, 0)
+    example = scorer.example() if scorer else found.training_set.features(0, 0)
     transform = make_optimiser(config.optim, config.train.steps).transform
     shapes = shapes_from(model, transform, (example,), config.train.members)
     data = identity(found.train) if found.train else ""
@@ -174,35 +165,29 @@ def complete(found: Found, mapper: Mapper, say: Say) -> PredictiveRun:
         # half of it, and no part of scoring
         state = kept.restore(str(found.step), shapes).state._replace(opt_state=())
     reader = Reader(mapper, model, config)
-    scorer = found.scorer
     if scorer is None:
         train = found.training_set
-        scorer = scorer_lib.make(config, train, split_of(config, train), reader, state, say)
-        keep(found.path, scorer, say)
-    return PredictiveRun(config, found.workdir, found.step, reader, state, scorer)
+        scorer = score_rule.make_rule(config, train, split_of(config, train), (reader, state), say)
+        try:
+            score_rule.write_rule(found.path, scorer)
+        except (OSError, DataError) as error:  # of a folder that is only read
+            reason = getattr(error, "strerror", None) or error
+            say(
+                f"scorer: {found.path} cannot be written ({reason}), so the next scoring needs the"
+                " training videos too"
+            )
+    return TrainedModel(config, found.workdir, found.step, reader, state, scorer)
 
 
 def split_of(config: ConfigDict, train: ClipData) -> clips.Parts:
     """Which training videos are learnt from, and which are held out."""
     data = config.data
     return clips.split_videos(
-        train.names, train.lengths, data.clip_frames, data.stride, data.validation_fraction
+        train.names, train.lengths.tolist(), data.clip_frames, data.stride, data.validation_fraction
     )
-
-
-def keep(path: Path, scorer: Scorer, say: Say) -> None:
-    """Saves a scorer; a folder that cannot be written to is told, and no error."""
-    try:
-        scorer_lib.save(path, scorer)
-    except (OSError, DataError) as error:
-        say(
-            f"scorer: {path} cannot be written ({getattr(error, 'strerror', None) or error}), so"
-            " the next scoring needs the training videos too"
-        )
 
 
 def identity(data: ClipData) -> Learnt:
     """What a run learns from, for its checkpoints."""
-    return Learnt(
-        f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}", data.content
-    )
+    name = f"{data!r}, text {data.text_width}, tokens {data.tokens is not None}"
+    return Learnt(name, data.content)
