@@ -89,7 +89,8 @@ def checked(where: str, rows: np.ndarray) -> Tracks:
         )
     table = rows.astype(np.float64)
     finite = np.isfinite(table).all(1)
-    whole = finite & (table[:, :2] == np.floor(np.where(finite[:, None], table[:, :2], 0.5))).all(1)
+    counts = np.where(finite[:, None], table[:, :2], 0.5)
+    whole = finite & np.all(counts == np.floor(counts), axis=1)
     fits = whole & (table[:, 0] >= 0) & (table[:, 0] < LONGEST)
     area = (table[:, 4] > table[:, 2]) & (table[:, 5] > table[:, 3])
     for holds, wanted in (

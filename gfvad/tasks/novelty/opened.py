@@ -72,7 +72,7 @@ class OpenedModel:
         return self.of_columns(range(self.terms), weights_of(self.state)[: self.terms], self.scale)
 
     def of_columns(
-        self, columns: Sequence[int], weights: Sequence[float] | None = None, scale: float = 1.0
+        self, columns: Sequence[int], weights: np.ndarray | None = None, scale: float = 1.0
     ) -> Calibration:
         """Of some columns, each of which counts the same where no weights are given."""
         chosen = list(columns)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base import run_files
 from gfvad.base.names import some
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
@@ -158,7 +157,6 @@ class NoveltyRun:
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines and learning curves."""
         folder, log = self.workdir / "figures", self.workdir / METRICS
-        run_files.run(self.workdir).claim([])
         drawn = [curves.score_timelines(videos, self.dataset, folder / "score_timelines.png")]
         if log.is_file():
             rows = curves.read_log(log)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class NoveltyScorer:
         claim(names)
         return VideosToScore(
             [
-                VideoToScore(name, name, partial(self.score, split, i))
+                VideoToScore(name, name, partial(self.score_video, split, i))
                 for split in splits
                 for i, name in enumerate(split.names)
             ]
@@ -60,7 +60,11 @@ class NoveltyScorer:
         refuse_unknown_cameras(videos, set(self.model.cameras))
         return videos
 
-    def score(self, videos: ObjectVideos, index: int) -> VideoScores:
+    def score(self, name: str, features: Mapping[str, np.ndarray]) -> NoReturn:
+        """Features of objects say neither when nor on which track they are."""
+        raise ConfigError(f"{self.path}: scores tracks, not features; give a file of tracked boxes")
+
+    def score_video(self, videos: ObjectVideos, index: int) -> VideoScores:
         """Scores of a video: its frames are the units."""
         found, fps = self.model.score(videos, index), float(self.model.config.data.fps)
         frames = len(found.score)

@@ -39,13 +39,12 @@ class Objective(NamedTuple):
         """Logistic loss of the weighted sum of the terms, and what keeps the numbers near where
         they start."""
         variables = {"params": state.params, **state.constants}
-        found, weights, offset = self.model.apply(
-            variables, batch.features, batch.camera, batch.part
-        )
+        output: Any = self.model.apply(variables, batch.features, batch.camera, batch.part)
+        found, weights, offset = output
         logits = (found * weights).mean(-1) - offset
         error = optax.sigmoid_binary_cross_entropy(logits, batch.changed)
         told = mean_over(error, batch.valid, axis_name)
-        stay = sum(jnp.sum(state.params[name] ** 2) for name in ("scale", "weight"))
+        stay = jnp.sum(state.params["scale"] ** 2) + jnp.sum(state.params["weight"] ** 2)
         return told + self.cfg.stay * stay, Learnt({"told": told, "stay": stay}, logits)
 
     def measure(
@@ -73,4 +72,5 @@ def train_step(
 def term_novelty(state: TrainState, batch: UnitBatch, *, model: GraphNovelty) -> jax.Array:
     """[B, T] the novelty of each term, for evaluation."""
     variables = {"params": state.params, **state.constants}
-    return model.apply(variables, batch.features, batch.camera, batch.part)[0]
+    output: Any = model.apply(variables, batch.features, batch.camera, batch.part)
+    return output[0]

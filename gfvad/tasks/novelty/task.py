@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
 
 kind = "novelty"
+
+
+def register_loss(name: str, default: float = 0.0) -> NoReturn:
+    """None: what is learnt is a handful of numbers."""
+    raise ConfigError(f"loss {name!r}: graph novelty has no further terms of its loss")
 
 
 def check(config: ConfigDict) -> None:
