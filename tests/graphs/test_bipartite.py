@@ -57,7 +57,7 @@ def test_a_unit_of_the_bank_is_not_new_and_one_far_away_is_by_the_tail():
 
 
 def test_it_is_the_limit_of_the_operators_sum_of_products_of_powers():
-    """sum over powers t, weighted by exp(-t) dt, of prod_m R_m^t goes to 1 / (1 + sum of squares)."""
+    """sum over powers t, weighted by exp(-t) dt, of prod_m R_m^t is 1 / (1 + sum of squares)."""
     units, bank = both(2)
     t, dt = np.arange(5e-4, 40, 1e-3), 1e-3
     squares = [((units[m][0] - bank[m]) ** 2).sum(-1) for m in units]

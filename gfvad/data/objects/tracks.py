@@ -88,7 +88,7 @@ def checked(where: str, rows: np.ndarray) -> Tracks:
             f"{where}: {rows.dtype} {list(rows.shape)}; expected numbers [boxes, 6]: {EXPECTED}"
         )
     table = rows.astype(np.float64)
-    finite = np.isfinite(table).all(1)
+    finite = np.asarray(np.isfinite(table).all(1))
     counts = np.where(finite[:, None], table[:, :2], 0.5)
     whole = finite & np.all(counts == np.floor(counts), axis=1)
     fits = whole & (table[:, 0] >= 0) & (table[:, 0] < LONGEST)
