@@ -8,16 +8,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import compiling
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    )
-# compiling is most of the tests' time, and most of it is optimisation that tiny programs do not
-# need; commands that tests start inherit this
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# compiling is most of the tests' time; commands that tests start inherit this
+os.environ.setdefault(compiling.SWITCH, "1")
+flags = os.environ.get("XLA_FLAGS", "").split()
+known = {flag.split("=")[0] for flag in flags}
+flags += [flag for flag in compiling.xla_flags(8).split() if flag.split("=")[0] not in known]
+os.environ["XLA_FLAGS"] = " ".join(flags)
 # what one test or command has compiled, the others read: a folder for this run, which its workers
 # and commands inherit
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -27,6 +27,25 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# begun first, so that no process is alone with one of them in the end
+LONGEST = (
+    "bench/test_fuzz.py",
+    "commands/test_commands.py",
+    "commands/test_commands_after.py",
+    "train/test_parallel.py",
+    "ablation/test_ablate.py",
+    "tasks/test_optimised.py",
+    "tasks/prediction/test_clip_job.py",
+    "tasks/fusion/test_foils.py",
+    "reporting/test_report.py",
+    "train/test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; launch/test.sh hands files to processes in this order."""
+    place = {str(REPOSITORY / "tests" / name): i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(place)))
 
 
 @pytest.fixture(scope="session")

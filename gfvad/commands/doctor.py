@@ -13,7 +13,6 @@ Exit codes: 0 all well, notes aside; 1 something does not work.
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -132,13 +131,22 @@ def devices() -> Iterator[Finding]:
 
 def weights() -> Iterator[Finding]:
     """Weights of the frozen networks that come as packages."""
-    for name, module, find in (
-        ("text encoder MiniLM", "minilm", "model_folder"),
-        ("picture encoder EfficientNet-Lite0", "efficientnet", "weights_file"),
-    ):
+
+    def text_encoder() -> Path:
+        from gfvad.encoders import minilm
+
+        return minilm.model_folder()
+
+    def picture_encoder() -> str:
+        from gfvad.encoders.efficientnet import EfficientNet
+
+        return EfficientNet().path
+
+    networks = {"text encoder MiniLM": text_encoder}
+    networks |= {"picture encoder EfficientNet-Lite0": picture_encoder}
+    for name, find in networks.items():
         try:
-            path = getattr(importlib.import_module(f"gfvad.encoders.{module}"), find)()
-            yield Finding("ok", f"{name}: {path}")
+            yield Finding("ok", f"{name}: {find()}")
         except (DataError, ImportError) as error:  # without an extra that is named above
             yield Finding("note", f"{name}: {error}")
 

@@ -27,6 +27,7 @@ Clip = dict[str, Any]
 GRAPH_SIDE = 256  # cells; a larger graph is shown by the means of blocks
 HEAT_BYTES = 4_000_000  # of a video's heat maps; more of them are thinned out in time
 SPARKS = 64  # points of a sparkline
+ALARM = ("start", "end", "peak", "peak_time")
 DIGITS = 5  # significant ones of scores and contributions
 
 
@@ -43,10 +44,7 @@ def clip_of(v: VideoScores, threshold: float | None, bounded: bool, unit: str = 
         "end": numbers(v.end, 7),
         "score": numbers(v.score),
         "contributions": {name: numbers(x) for name, x in v.contributions.items()},
-        "alarms": [
-            {"start": a.start, "end": a.end, "peak": a.peak, "peak_time": a.peak_time}
-            for a in alarms
-        ],
+        "alarms": [{key: getattr(alarm, key) for key in ALARM} for alarm in alarms],
         "spans": None if v.spans is None else [[float(s), float(e)] for s, e in v.spans],
         "label": v.label,
         "descriptions": [[float(t), text] for t, text in sorted(v.descriptions)],
@@ -91,10 +89,8 @@ def pooled(score: np.ndarray, start: Sequence[float], end: Sequence[float]) -> n
 
 def numbers(x: Any, digits: int = DIGITS) -> list[float]:
     """Numbers of so many significant digits, for JSON; what is not finite becomes 0."""
-    return [
-        float(f"{value:.{digits}g}")
-        for value in np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0).tolist()
-    ]
+    finite = np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0)
+    return [float(f"{value:.{digits}g}") for value in finite.tolist()]
 
 
 def graph_of(graph: np.ndarray) -> dict[str, Any] | None:
@@ -110,13 +106,8 @@ def graph_of(graph: np.ndarray) -> dict[str, Any] | None:
         graph = sums / np.outer(np.diff(edges), np.diff(edges))
     low, high = float(graph.min()), float(graph.max())
     level = (graph - low) / (high - low) if high > low else np.zeros_like(graph)
-    return {
-        "size": len(graph),
-        "units": units,
-        "low": low,
-        "high": high,
-        "data": packed(np.round(255 * level)),
-    }
+    data = packed(np.round(255 * level))
+    return {"size": len(graph), "units": units, "low": low, "high": high, "data": data}
 
 
 def heat_of(heat: np.ndarray, time: np.ndarray | None) -> dict[str, Any] | None:
@@ -126,12 +117,8 @@ def heat_of(heat: np.ndarray, time: np.ndarray | None) -> dict[str, Any] | None:
         return None
     step = -(-heat.size // HEAT_BYTES)
     heat, time = heat[::step], np.asarray(time)[::step]
-    return {
-        "rows": heat.shape[1],
-        "columns": heat.shape[2],
-        "time": numbers(time, 7),
-        "data": packed(heat),
-    }
+    _, rows, columns = heat.shape
+    return {"rows": rows, "columns": columns, "time": numbers(time, 7), "data": packed(heat)}
 
 
 def packed(x: np.ndarray) -> str:

@@ -88,24 +88,13 @@ def frames_clip(
     """Scores [T] of frames as units of equal scores; labels [T] or None; in seconds where fps is
     above 0, else in frames."""
     score = np.asarray(score, np.float64)
-    edges = (
-        np.r_[0, np.flatnonzero(np.diff(score)) + 1, len(score)] if len(score) else np.zeros(1, int)
-    )
+    edges = np.unique(np.r_[0, np.flatnonzero(np.diff(score)) + 1, len(score)])
     rate = fps if fps > 0 else 1.0
     spans = None if labels is None else tuple((s / rate, e / rate) for s, e in spans_of(labels))
     label = None if labels is None else int(np.any(labels))
-    video = VideoScores(
-        name,
-        "",
-        fps,
-        len(score),
-        edges[:-1] / rate,
-        edges[1:] / rate,
-        score[edges[:-1]],
-        {},
-        spans=spans,
-        label=label,
-    )
+    start, end = edges[:-1] / rate, edges[1:] / rate
+    shown, truth = score[edges[:-1]], {"spans": spans, "label": label}
+    video = VideoScores(name, "", fps, len(score), start, end, shown, {}, **truth)
     return clip_of(video, threshold, bounded, "s" if fps > 0 else "frame")
 
 
@@ -146,23 +135,15 @@ def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
         except DataError as error:
             damaged.append((path.parent.name, str(error)))
     if not sound:
-        raise DataError(
-            f"{damaged[0][1]} (and so for all {len(paths)} runs)"
-            if len(paths) > 1
-            else damaged[0][1]
-        )
+        others = f" (and so for all {len(paths)} runs)" if len(paths) > 1 else ""
+        raise DataError(damaged[0][1] + others)
     paths, rows = sound, summary.summarise(sound)
     metrics = [m for m in summary.COLUMNS if any(not np.isnan(row.values[m]).all() for row in rows)]
     header = ["dataset", "setting", "seeds", *(f"{tables.title(m)}, mean ± sd" for m in metrics)]
-    cells = [
-        [
-            row.dataset,
-            row.label,
-            str(len(row.seeds)),
-            *(summary.cell(row.values[m]) for m in metrics),
-        ]
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        values = [summary.cell(row.values[m]) for m in metrics]
+        cells.append([row.dataset, row.label, str(len(row.seeds)), *values])
     shown = [table("Settings: micro frame metrics, last checkpoint, as they are", header, cells)]
     for row in rows:
         if row.beside:
@@ -170,27 +151,18 @@ def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
             title = f"{row.dataset}, {row.label}: besides"
             shown.append(table(title, ["value", "mean ± sd"], values))
     header = ["folder", "dataset", "setting", "seed", "metric", "value", "95 % interval"]
-    lines = [
-        [
-            path.parent.name,
-            str(r["dataset"]),
-            str(r.get("label", "")),
-            str(r["seed"]),
-            *headline_cells(r.get("headline") or {}),
-        ]
-        for path, r in ((path, summary.read(path)) for path in paths)
-    ]
+    lines = []
+    for path, r in ((path, summary.read(path)) for path in paths):
+        told = [path.parent.name, str(r["dataset"]), str(r.get("label", "")), str(r["seed"])]
+        lines.append([*told, *headline_cells(r.get("headline") or {})])
     shown.append(table("Runs: headline of each", header, lines))
     settings = [
         setting(row.label, row.dataset, m, dict(zip(row.seeds, row.values[m], strict=True)))
         for row in rows
         for m in metrics
     ]
-    facts = [
-        ("runs", str(len(paths))),
-        ("settings", str(len(rows))),
-        ("datasets", ", ".join(dict.fromkeys(row.dataset for row in rows))),
-    ]
+    datasets = ", ".join(dict.fromkeys(row.dataset for row in rows))
+    facts = [("runs", str(len(paths))), ("settings", str(len(rows))), ("datasets", datasets)]
     title = f"Runs in {folder.resolve().name}"
     return Contents("runs", title, facts, None, [], [], [], shown, settings, damaged)
 
@@ -217,10 +189,8 @@ def ablation(folder: Path) -> Contents:
     redo = "run the same gfvad ablate again"
     path = folder / ABLATION
     with whole(path, redo):
-        sections = [
-            part.split("\n", 1)
-            for part in read_text(path, "the tables of an ablation").split("\n## ")
-        ]
+        parts = read_text(path, "the tables of an ablation").split("\n## ")
+        sections = [part.split("\n", 1) for part in parts]
         shown = [table(title, *markdown_cells(text)) for title, text in sections if "\n| " in text]
         dataset = sections[0][0].partition(": ")[2]
     with whole(folder / CSV, redo):

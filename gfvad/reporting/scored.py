@@ -59,9 +59,8 @@ def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         clips.append(clip)
         sources.append(source)
     if damaged and not clips:
-        raise DataError(
-            damaged[0][1] + (f" (and so for all {len(entries)} videos)" if len(entries) > 1 else "")
-        )
+        others = f" (and so for all {len(entries)} videos)" if len(entries) > 1 else ""
+        raise DataError(damaged[0][1] + others)
     facts = [(name, value) for name, value in facts if value]
     return Contents(
         "scores", "Anomaly scores", facts, threshold, clips, sources, failed, [], [], damaged
@@ -91,19 +90,15 @@ def scored_clip(
             f"{path}: video {entry.get('name', '?')!r} lacks {', '.join(missing)}; expected"
             f" {', '.join(NEEDED)} of every video: score again"
         )
-    if wrong := [
-        key
-        for key, kind in (("name", str), ("path", (str, type(None))), ("label", (int, type(None))))
-        if not isinstance(entry.get(key), kind)
-    ]:
+    kinds = (("name", str), ("path", str | None), ("label", int | None))
+    if wrong := [key for key, kind in kinds if not isinstance(entry.get(key), kind)]:
+        odd = ", ".join(f"{key} {entry[key]!r}" for key in wrong)
         raise DataError(
-            f"{path}: video {entry['name']!r} has"
-            f" {', '.join(f'{key} {entry[key]!r}' for key in wrong)}; expected text, text, and 0 or"
-            " 1: score again"
+            f"{path}: video {entry['name']!r} has {odd}; expected text, text, and 0 or 1: score"
+            " again"
         )
-    contributions = {
-        k: np.asarray(x, np.float64) for k, x in entry.get("contributions", {}).items()
-    }
+    parts = entry.get("contributions", {}).items()
+    contributions = {k: np.asarray(x, np.float64) for k, x in parts}
     start, end, score = (np.asarray(entry[key], np.float64) for key in ("start", "end", "score"))
     beside = {"start": start, "end": end, **contributions}
     lengths = {k: len(x) for k, x in beside.items()}
@@ -117,29 +112,16 @@ def scored_clip(
             f"{path}: video {entry['name']!r} has numbers that are not finite, or lists in lists;"
             " expected one finite number a unit: score again"
         )
-    arrays, note = (
-        read_details(path.parent / entry["details"]) if entry.get("details") else ({}, "")
-    )
+    details = entry.get("details")
+    arrays, note = read_details(path.parent / details) if details else ({}, "")
     spans, label = entry.get("spans"), entry.get("label")
     descriptions = tuple((float(t), str(text)) for t, text in entry.get("descriptions", ()))
     spans = None if spans is None else tuple(map(tuple, spans))
-    video = VideoScores(
-        entry["name"],
-        entry.get("path") or "",
-        float(entry.get("fps") or 0),
-        int(entry.get("frames") or 0),
-        start,
-        end,
-        score,
-        contributions,
-        arrays.get("graph"),
-        arrays.get("heat"),
-        arrays.get("heat_time"),
-        tuple(entry.get("missing", ())),
-        descriptions,
-        spans,
-        label,
-    )
+    fps, frames = float(entry.get("fps") or 0), int(entry.get("frames") or 0)
+    name, place, missing = entry["name"], entry.get("path") or "", tuple(entry.get("missing", ()))
+    video = VideoScores(name, place, fps, frames, start, end, score, contributions)
+    video = video._replace(missing=missing, descriptions=descriptions, spans=spans, label=label)
+    video = video._replace(**{key: arrays.get(key) for key in ("graph", "heat", "heat_time")})
     clip = clip_of(video, threshold, bounded)
     clip["notes"] += [note] if note else []
     known = Path(video.path) if video.path else None

@@ -121,6 +121,8 @@ def test_a_layout_is_one_file_and_a_config(tmp_path):
         "train.steps": 2,
         "train.batch_size": 2,
         "parallel.devices": 1,
+        "eval.bootstrap": 10,
+        "eval.figures": False,
         "model.embed_dim": 4,
     }
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])

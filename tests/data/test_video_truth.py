@@ -249,8 +249,8 @@ def test_whole_videos_are_held_out():
 
 
 class Source:
-    def __init__(self, make, size, identity={}):
-        self.example, self.size, self.identity = make, size, identity
+    def __init__(self, make, size, identity=None):
+        self.example, self.size, self.identity = make, size, identity or {}
 
     def __len__(self):
         return self.size

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import command_server
+import compiling
 import feature_folders
 import pytest
 import tiny_clips
@@ -148,7 +149,7 @@ def environment(tmp_path_factory):
         "GFVAD_VENV": sys.prefix,
         "GFVAD_CACHE": str(cache),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": compiling.xla_flags(),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 

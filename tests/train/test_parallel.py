@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from compiling import xla_flags
 
 from gfvad.base.types import ConfigError
 from gfvad.tasks.fusion import step
@@ -264,7 +265,7 @@ def test_two_processes_give_the_same_parameters(single, repository):
     as above."""
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": xla_flags(2),
         "PYTHONPATH": f"{repository}:{repository / 'tests' / 'support'}",
     }
     command = ["bash", str(repository / "launch" / "cpu_pod.sh"), "2"]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import xla_flags
 
 STEPS = 14
 # Where a run kills itself, one start after another: before there is a checkpoint, in an evaluation,
@@ -155,7 +156,7 @@ def start(tmp_path_factory, repository):
     )
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": xla_flags(2),
         "PYTHONPATH": path,
         "JAX_PLATFORMS": "cpu",
     }

@@ -21,7 +21,7 @@ from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.data import pipeline
 from gfvad.tasks import job
-from gfvad.train import parallel, run
+from gfvad.train import loop, parallel
 
 CONFIG = "--config=configs/ped2.py:small"
 
@@ -39,7 +39,7 @@ def _compiled_once():
     """Command lines with the same model, loss and optimiser share their compiled steps."""
     kept, optimisers = {}, {}
 
-    def optimiser(cfg, steps, original=run.make_optimiser):
+    def optimiser(cfg, steps, original=loop.make_optimiser):
         key = (repr(cfg), steps)
         if key not in optimisers:
             optimisers[key] = original(cfg, steps)
@@ -61,7 +61,7 @@ def _compiled_once():
         return mapped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "make_optimiser", optimiser)
+        patch.setattr(loop, "make_optimiser", optimiser)
         for name in ("map_train", "map_eval"):
             patch.setattr(parallel.Mapper, name, shared(name))
         yield
