@@ -34,6 +34,7 @@ SHARED = changed(
             "choices": ("novelty",),
             "meaning": "The model.",
         },
+        "eval.gaussian": {"default": (5.0, 10.0)},
         "optim.learning_rate": {"default": 0.02},
         "optim.weight_decay": {"default": 0.0},
         "train.steps": {"default": 100},
