@@ -178,9 +178,14 @@ class Setting:
 Settings = tuple[Setting, ...]
 
 
-def group(name: str, *settings: Setting, **alike: Any) -> Settings:
-    """Settings below a dotted name; `alike` holds for each of them."""
-    return tuple(replace(s, key=f"{name}.{s.key}", **alike) for s in settings)
+def group(name: str, *declared: Setting | str, **alike: Any) -> Settings:
+    """Settings below a dotted name; `alike` holds for each of them. A text is what the setting
+    before it means."""
+    return tuple(
+        replace(s.means(after) if isinstance(after, str) else s, key=f"{name}.{s.key}", **alike)
+        for s, after in zip(declared, (*declared[1:], None))
+        if isinstance(s, Setting)
+    )
 
 
 def changed(settings: Iterable[Setting], changes: Mapping[str, Mapping[str, Any]]) -> Settings:

@@ -47,107 +47,83 @@ DATA = (
     Setting("channels", 1, choices=(1, 3)).means("1: grey; 3: RGB."),
     Setting("clip_frames", 4, Range(2, DEPTH.high)).means("Frames that a prediction is made from."),
     Setting("stride", 1, COUNT).means("Frames between the frames of a clip."),
-    Setting("store", "memmap", choices=("memmap", "direct"), free=True).means(
-        "Frames are decoded once into the cache (memmap), or on demand (direct: no disk, slower)."
-    ),
+    Setting("store", "memmap", choices=("memmap", "direct"), free=True),
+    "Frames are decoded once into the cache (memmap), or on demand (direct: no disk, slower).",
     Setting("workers", 2, COUNT, free=True).means("Threads that decode."),
-    Setting("flow", True).means(
-        "Optical flow (OpenCV DIS) as a further motion input, target and score."
-    ),
-    Setting("flow_cell", 8, WIDTH).means(
-        "Flow is kept as means over cells of that many pixels of the original frame."
-    ),
-    Setting("train_descriptions", "").means(
-        "JSON lines of descriptions, relative to root; empty: the model goes without text."
-    ),
+    Setting("flow", True),
+    "Optical flow (OpenCV DIS) as a further motion input, target and score.",
+    Setting("flow_cell", 8, WIDTH),
+    "Flow is kept as means over cells of that many pixels of the original frame.",
+    Setting("train_descriptions", ""),
+    "JSON lines of descriptions, relative to root; empty: the model goes without text.",
     Setting("test_descriptions", "").means("The same of the test videos."),
-    Setting("vision", "patches").means(
-        "Encoder of frames: patches (trained here), tokens:FOLDER or transformers:FOLDER (frozen,"
-        " see docs/data.md)."
-    ),
-    Setting("spans", "", free=True).means(
-        "Ground truth, relative to root: spans of abnormal frames, 1-based, inclusive."
-    ),
+    Setting("vision", "patches"),
+    "Encoder of frames: patches (trained here), tokens:FOLDER or transformers:FOLDER (frozen, see"
+    " docs/data.md).",
+    Setting("spans", "", free=True),
+    "Ground truth, relative to root: spans of abnormal frames, 1-based, inclusive.",
     Setting("masks", "", free=True).means("Pixel masks, relative to root."),
 )
 FILTER = (
-    Setting("kind", "sffm", choices="gfvad.nn.filters.FILTERS").means(
-        "The filter; bottleneck is one expert without routing, memae and mnad are memories."
-    ),
-    Setting("form", "auto", choices=("auto", "loop", "folded", "grouped", "blocks")).means(
-        "How the experts are evaluated; the numbers are the same."
-    ),
-    Setting("memory_items", 0, Range(0, WIDTH.high)).means(
-        "Memory items; 0: as in the kind's own paper (memae 2000, mnad 10)."
-    ),
+    Setting("kind", "sffm", choices="gfvad.nn.filters.FILTERS"),
+    "The filter; bottleneck is one expert without routing, memae and mnad are memories.",
+    Setting("form", "auto", choices=("auto", "loop", "folded", "grouped", "blocks")),
+    "How the experts are evaluated; the numbers are the same.",
+    Setting("memory_items", 0, Range(0, WIDTH.high)),
+    "Memory items; 0: as in the kind's own paper (memae 2000, mnad 10).",
     Setting("shrink", 1.0, AMOUNT).means("Hard-shrinkage threshold in units of 1 / items (memae)."),
 )
 MODEL = (
-    Setting("patch", 12, WIDTH).means(
-        "Side of a patch (token) in pixels; divides height and width."
-    ),
+    Setting("patch", 12, WIDTH),
+    "Side of a patch (token) in pixels; divides height and width.",
     Setting("cell", 4, WIDTH).means("Side of a cell of score maps in pixels; divides patch."),
     Setting("width", 128, WIDTH).means("Width D of a token."),
     Setting("heads", 4, WIDTH).means("Attention heads."),
     Setting("mlp", 2, WIDTH).means("Width of the feed-forward part, in D."),
-    Setting("vision_layers", 1, DEPTH).means(
-        "Transformer layers of the trained patch encoder, per frame."
-    ),
+    Setting("vision_layers", 1, DEPTH),
+    "Transformer layers of the trained patch encoder, per frame.",
     Setting("motion", True).means("The motion encoder, over frame differences (and flow)."),
     Setting("motion_layers", 1, DEPTH).means("Its layers."),
     Setting("joint_layers", 2, DEPTH).means("Layers of gated cross-attention to text and motion."),
     Setting("decoder_layers", 2, Range(1, DEPTH.high)).means("Pairs of a block and a filter."),
-    Setting("flow_input", False).means(
-        "The flow into the input frames is an input too; else it is a target and a score alone."
-    ),
-    Setting("flow_from", "frame", choices=("frame", "joint")).means(
-        "What the next flow is predicted from: the last frame alone (how what is seen usually"
-        " moves), or the decoder (joint)."
-    ),
-    Setting("skip", "frame", choices=("patch", "frame", "none")).means(
-        "What goes around the filters to the pixel head: embeddings of the last frame's patches"
-        " (patch, as in the paper), the frame itself, or nothing."
-    ),
-    Setting("pixel_width", 8, WIDTH).means(
-        "Channels of the two small convolutions of the pixel head."
-    ),
+    Setting("flow_input", False),
+    "The flow into the input frames is an input too; else it is a target and a score alone.",
+    Setting("flow_from", "frame", choices=("frame", "joint")),
+    "What the next flow is predicted from: the last frame alone (how what is seen usually moves),"
+    " or the decoder (joint).",
+    Setting("skip", "frame", choices=("patch", "frame", "none")),
+    "What goes around the filters to the pixel head: embeddings of the last frame's patches"
+    " (patch, as in the paper), the frame itself, or nothing.",
+    Setting("pixel_width", 8, WIDTH),
+    "Channels of the two small convolutions of the pixel head.",
     Setting("text_hidden", 256, WIDTH).means("Hidden width of the text head."),
-    Setting("pace", True).means(
-        "A small network that tells the normal pace from a faster one, trained on normal video"
-        " played faster."
-    ),
-    Setting("pace_flow", True, since="0.1", before=False).means(
-        "With data.flow it sees the flow too; a faster clip has its flow times the gap between its"
-        " last frames."
-    ),
-    Setting("pace_width", 64, Range(2, WIDTH.high)).means(
-        "Its channels; half of it in the first layer."
-    ),
-    Setting("relation_bias", True).means(
-        "The fused graph of token relations biases the decoder's attention."
-    ),
+    Setting("pace", True),
+    "A small network that tells the normal pace from a faster one, trained on normal video played"
+    " faster.",
+    Setting("pace_flow", True, since="0.1", before=False),
+    "With data.flow it sees the flow too; a faster clip has its flow times the gap between its"
+    " last frames.",
+    Setting("pace_width", 64, Range(2, WIDTH.high)),
+    "Its channels; half of it in the first layer.",
+    Setting("relation_bias", True),
+    "The fused graph of token relations biases the decoder's attention.",
     *group("filter", *FILTER),
 )
 LOSS = (
-    Setting("frame", 1.0, AMOUNT, varies=True).means(
-        "Mean squared error of the next frame, pixels in [-1, 1]."
-    ),
+    Setting("frame", 1.0, AMOUNT, varies=True),
+    "Mean squared error of the next frame, pixels in [-1, 1].",
     Setting("text", 1.0, AMOUNT, varies=True).means("1 - cosine of the next description."),
-    Setting("contrast", 1.0, AMOUNT, varies=True).means(
-        "The prediction must be nearer the next frame than the last one is (motion"
-        " frame-difference contrast)."
-    ),
-    Setting("flow", 0.1, AMOUNT, varies=True).means(
-        "Squared error of the next flow, in pixels a frame."
-    ),
+    Setting("contrast", 1.0, AMOUNT, varies=True),
+    "The prediction must be nearer the next frame than the last one is (motion frame-difference"
+    " contrast).",
+    Setting("flow", 0.1, AMOUNT, varies=True),
+    "Squared error of the next flow, in pixels a frame.",
     Setting("pace", 1.0, AMOUNT, varies=True).means("Cross entropy of the pace network."),
-    Setting("pace_motion", 0.02, AMOUNT, varies=True).means(
-        "Mean absolute frame difference (pixels in 0..1) above which a cell counts as moving."
-    ),
+    Setting("pace_motion", 0.02, AMOUNT, varies=True),
+    "Mean absolute frame difference (pixels in 0..1) above which a cell counts as moving.",
     Setting("pace_still", 0.1, AMOUNT, varies=True).means("Weight of cells that do not move."),
-    Setting("pace_fastest", 4, Range(2, DEPTH.high)).means(
-        "A clip is played faster by frame gaps of 1 to that many."
-    ),
+    Setting("pace_fastest", 4, Range(2, DEPTH.high)),
+    "A clip is played faster by frame gaps of 1 to that many.",
 )
 SCORE = (
     Setting(
@@ -155,25 +131,20 @@ SCORE = (
         ("appearance", "pace", "speed", "relation", "semantic"),
         choices="gfvad.tasks.prediction.score_terms.TERMS",
         needed=True,
-    ).means(
-        "Terms of the score, of those that the model has; flow too, which sees what speed sees."
     ),
-    Setting("weights", (), AMOUNT).means(
-        "One a term; () are chosen on held-out normal video and perturbations of it."
-    ),
+    "Terms of the score, of those that the model has; flow too, which sees what speed sees.",
+    Setting("weights", (), AMOUNT),
+    "One a term; () are chosen on held-out normal video and perturbations of it.",
     Setting("spatial", 3, SMOOTHED).means("Maps are averaged over that many cells square."),
     Setting("temporal", 13, SMOOTHED).means("And the median is taken over that many frames."),
-    Setting("text_frames", 15, SMOOTHED).means(
-        "Residuals of descriptions are averaged over that many frames."
-    ),
-    Setting("causal", False).means(
-        "Windows end at the frame (streaming) instead of being centred at it."
-    ),
+    Setting("text_frames", 15, SMOOTHED),
+    "Residuals of descriptions are averaged over that many frames.",
+    Setting("causal", False),
+    "Windows end at the frame (streaming) instead of being centred at it.",
     Setting("ridge", 1e-3, AMOUNT).means("Added to the variances of the semantic residual."),
     Setting("perturbations", 4, SMOOTHED).means("Perturbed copies of each held-out video."),
-    Setting("floors", True, since="0.1").means(
-        "The scores of optical flow alone are computed beside the model's."
-    ),
+    Setting("floors", True, since="0.1"),
+    "The scores of optical flow alone are computed beside the model's.",
     Setting("clip_seconds", 6.0, AMOUNT).means("Length of the annotated mp4."),
 )
 SETTINGS = (

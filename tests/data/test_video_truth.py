@@ -11,9 +11,10 @@ from video_files import SIZE, write_frames, write_set
 from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data import pipeline
 from gfvad.data.frames.clips import eval_clips, report_skipped, split_videos, train_clips
-from gfvad.data.frames.truth import find_truth, runs
+from gfvad.data.frames.truth import find_truth
 from gfvad.data.frames.video_folders import open_layout
 from gfvad.data.streams import ClipStream
+from gfvad.measure.frames import spans_of
 
 LABELS = (np.array([0, 0, 1, 1, 1, 0, 0, 1, 0, 0], np.uint8), np.zeros(7, np.uint8))
 SPANS = "# video first last\n01 3 5\n01 8 8\n"
@@ -181,10 +182,9 @@ def test_disagreeing_and_misshapen_masks(root):
         _find(root)
 
 
-def test_runs():
-    assert runs(np.array([1, 1, 0, 1])).tolist() == [[0, 2], [3, 4]] and runs(
-        np.zeros(3)
-    ).shape == (0, 2)
+def test_spans_of_labels():
+    assert spans_of(np.array([1, 1, 0, 1])).tolist() == [[0, 2], [3, 4]]
+    assert spans_of(np.zeros(3)).shape == (0, 2)
 
 
 def test_ped2_spans_and_masks_agree(shared_data):

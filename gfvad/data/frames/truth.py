@@ -37,6 +37,7 @@ from gfvad.data.frames.clips import Lengths
 from gfvad.data.frames.masks import MASKS, Masks, file_a_video, open_masks, ucsd_masks
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.data.truth_audit import frame_labels
+from gfvad.measure.frames import spans_of
 
 LABELS = (
     "test_spans.txt",
@@ -97,7 +98,7 @@ def find_truth(
     if labels is None:
         return None
     source = " and ".join(str(path) for path in (labels_path, masks_path) if path)
-    return Truth(tuple(labels), tuple(map(runs, labels)), found, source)
+    return Truth(tuple(labels), tuple(map(spans_of, labels)), found, source)
 
 
 def check_before_decoding(
@@ -168,12 +169,6 @@ def _first(root: Path, given: str | os.PathLike, usual: Sequence[str], what: str
             )
         return path
     return next((path for name in usual for path in sorted(root.glob(name))), None)
-
-
-def runs(labels: np.ndarray) -> np.ndarray:
-    """Runs of ones in labels [T]: int64 [S, 2], half-open."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels, [0]]).astype(np.int8)))
-    return edges.reshape(-1, 2).astype(np.int64)
 
 
 # ---- labels of frames

@@ -217,7 +217,7 @@ def of_record(
                 f"{paths[m]}: {len(x)} units, {folder / 'units.csv'} has {len(start)} of video"
                 f" {name!r}; expected as many: extract this video again"
             )
-    # of a unit: as `layouts/generic.py` has it in training
+    # of a unit: as `data/features/layouts/generic.py` has it in training
     seconds = (start[-1] - start[0]) / (len(start) - 1) if len(start) > 1 else end[0] - start[0]
     missing = tuple(m for m in scorer.contributors if m not in features)
     found = scorer.score(name, features | {CLOCK: (np.arange(len(start)) + 0.5) * seconds})

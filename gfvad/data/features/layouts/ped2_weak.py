@@ -21,6 +21,7 @@ from gfvad.data.features.layouts.from_frames import Frames
 from gfvad.data.features.layouts.mixed_rules import Ped2Rules
 from gfvad.data.ground_truth import EMPTY, SNIPPET, Truth
 from gfvad.measure.flow_floors import FLOORS
+from gfvad.measure.frames import spans_of
 
 # part of the folder -> (its videos' prefix, how many)
 PARTS = {"train": ("Train", 16), "test": ("Test", 12)}
@@ -92,12 +93,12 @@ class Ped2Weak(Frames):
         """Abnormal frames of a video as the set states them: int64 [S, 2], half-open, from 0;
         none of a normal video."""
         if not self._spans:
-            from gfvad.data.frames.truth import read_labels, runs
+            from gfvad.data.frames.truth import read_labels
 
             clips = sorted(clip for clip, (part, _) in self.places.items() if part == "test")
             names = [self.video(clip).name for clip in clips]
             labels = read_labels(self.spans_path, names, [self.frames(clip) for clip in clips])
-            self._spans = {clip: runs(row) for clip, row in zip(clips, labels)}
+            self._spans = {clip: spans_of(row) for clip, row in zip(clips, labels)}
             if normal := [clip for clip in clips if not len(self._spans[clip])]:
                 raise DataError(
                     f"{self.spans_path}: no abnormal frames of {', '.join(normal)}; expected some"
