@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.frames.truth import runs
 from gfvad.data.objects.videos import ObjectVideos, open_labelled, open_videos
 from gfvad.figures import curves
+from gfvad.measure.frames import spans_of
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.novelty import floors, opened
@@ -137,7 +137,7 @@ class NoveltyRun:
         with Progress(len(self.test), label) as progress:
             for i, name in enumerate(self.test.names):
                 scores = model.score(self.test, i).score
-                spans = runs(labels[i])
+                spans = spans_of(labels[i])
                 found.append(scored(name, scores, labels[i], spans, self.config.data.fps))
                 progress.advance()
         return found
