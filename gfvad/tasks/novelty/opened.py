@@ -189,7 +189,7 @@ def file_of(workdir: Path, step: int) -> Path:
     return workdir / f"novelty-{step}.json"
 
 
-def settings_of(config: ConfigDict) -> dict[str, Any]:
+def score_settings(config: ConfigDict) -> dict[str, Any]:
     """What a calibration depends on besides the checkpoint."""
     names = ("score.", "model.", "data.fps")
     return {
@@ -212,7 +212,7 @@ def keep(workdir: Path, model: OpenedModel) -> None:
             "cameras": list(model.cameras),
             "threshold": model.threshold,
             "rule": model.threshold_rule,
-            "settings": settings_of(model.config),
+            "settings": score_settings(model.config),
         },
     )
 
@@ -230,7 +230,7 @@ def open_model(workdir: Path, which: str, mapper: Mapper, config: ConfigDict) ->
             f"{path}: not found; expected the calibration of checkpoint {which!r}: {again}"
         )
     told: Mapping[str, Any] = read_sealed(path, "a calibration of graph novelty")
-    if told["settings"] != settings_of(config):
+    if told["settings"] != score_settings(config):
         raise DataError(f"{path}: made with other settings of the score; {again}")
     model = build_model(config, told["widths"], told["bank"])
     restored = restore(config, workdir, which, model)
