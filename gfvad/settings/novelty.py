@@ -17,7 +17,7 @@ UNUSED = (
 SHARED = changed(
     [s for s in shared.SETTINGS if not s.key.startswith(UNUSED)],
     {
-        "kind": {"default": "novelty"},
+        "kind": {"default": "novelty", "since": ""},
         "data.dataset": {"default": "tracks"},
         "data.layout": {
             "default": "tracks",
