@@ -53,6 +53,7 @@ def test_configs_are_valid_with_every_variant(name):
         ),
         (["--config.model.filter.modalities=rgb", "--config.model.filter.topk=64"], ["topk", "63"]),
         (["--mode=evalute"], ["mode", "evaluate"]),
+        (["--workdir="], ["--workdir", "no folder"]),
         (["--mode=score"], ["--input"]),
         (["--mode=score", "--input=x", "--output=x.csv"], [".npz"]),
         (["--confg.x=1"], ["confg"]),
