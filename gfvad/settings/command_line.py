@@ -17,7 +17,14 @@ from gfvad.settings import page
 from gfvad.settings.config import config_hash, flatten, load, stored
 
 MODES = ("train", "evaluate", "score")
-SHARED_FILES = ("__init__", "common", "predictive", "variants", "predictive_variants")
+SHARED_FILES = (
+    "__init__",
+    "common",
+    "predictive",
+    "novelty",
+    "variants",
+    "predictive_variants",
+)
 PATHS = ("input", "output", "captions", "data")
 
 
