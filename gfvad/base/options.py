@@ -32,6 +32,8 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith("--") and name not in options:
                 self.error(f"no option {name}{nearest(name, options)}")
+            if word == "--out=":  # an unset variable of the shell, not the current folder
+                self.error("--out=: empty; expected a place to write to")
         return super().parse_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:

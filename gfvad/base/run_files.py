@@ -26,8 +26,11 @@ KEYS = {  # of a JSON file of a run
     "features.json": {"encoders"},
     "sweep.json": {"sweep", "base", "seeds", "settings"},
 }
-BEGINNINGS = {"results.md": "**HEADLINE", "ablation.md": "# Ablation "}
-BEGINNINGS |= {"ablation.csv": "setting,seed,metric,"}
+BEGINNINGS: dict[str, str | tuple[str, ...]] = {
+    "results.md": ("**HEADLINE", "**BELOW ITS FLOOR"),
+    "ablation.md": "# Ablation ",
+    "ablation.csv": "setting,seed,metric,",
+}
 PNG, MATPLOTLIB = b"\x89PNG\r\n\x1a\n", b"Matplotlib"
 
 Job = Callable[[Any], int]

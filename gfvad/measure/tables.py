@@ -80,6 +80,23 @@ def protocol(record: Mapping[str, Any]) -> tuple[str, ...]:
     return record["checkpoint"], record["aggregation"], normalised, record["smoothing"]
 
 
+def below_floor(results: Mapping[str, Any]) -> str:
+    """'BELOW ITS FLOOR: ...' where the headline is lower than the best of the floors that were
+    measured beside it on the same frames; '' where it is not."""
+    head, named = results["headline"], results.get("named") or {}
+    floors = {n: x for n, x in named.items() if n.startswith("floor/") and ", " not in n and x}
+    if head["metric"] != "auc" or head["value"] is None or not floors:
+        return ""
+    best = max(floors, key=lambda name: floors[name])
+    if floors[best] <= head["value"]:
+        return ""
+    command = (results.get("floor_commands") or {}).get(best)
+    return (
+        f"BELOW ITS FLOOR: {best.removeprefix('floor/')} alone has AUC {number(floors[best])},"
+        f" this model {number(head['value'])}" + (f"; {command}" if command else "")
+    )
+
+
 def headline_lines(results: Mapping[str, Any]) -> list[str]:
     """What was measured, on what, by what: every result line's names."""
     head, clips = results["headline"], whole_clips.first(results)
@@ -96,6 +113,8 @@ def headline_lines(results: Mapping[str, Any]) -> list[str]:
         f" seed {results['seed']}, config {results['config_hash']}, code"
         f" {results['code_version']}, {results['device']}, {results['wall_seconds']:.0f} s"
     )
+    if below := below_floor(results):
+        lines.insert(0, below)
     if bayes := results.get("bayes_optimal"):
         best = ", ".join(f"{title(m)} {number(v)}" for m, v in bayes.items())
         lines.append(f"Bayes-optimal scorer of this simulated set: {best}")

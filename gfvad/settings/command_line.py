@@ -17,7 +17,14 @@ from gfvad.settings import page
 from gfvad.settings.config import config_hash, flatten, load, stored
 
 MODES = ("train", "evaluate", "score")
-SHARED_FILES = ("__init__", "common", "predictive", "variants", "predictive_variants")
+SHARED_FILES = (
+    "__init__",
+    "common",
+    "predictive",
+    "novelty",
+    "variants",
+    "predictive_variants",
+)
 PATHS = ("input", "output", "captions", "data")
 
 
@@ -164,7 +171,9 @@ def _refuse_unknown_keys(argv: Sequence[str]) -> None:
 
 
 def _refuse_mismatch(values: flags.FlagValues) -> None:
-    """Raises ConfigError for options that do not go together."""
+    """Raises ConfigError for options that do not go together, or are empty."""
+    if values.workdir == "":
+        raise ConfigError("--workdir=: no folder; expected one, or no --workdir for the default")
     if values.mode == "score" and not (values.input and values.output):
         raise ConfigError("--mode=score needs --input=FILE_OR_FOLDER and --output=scores.npz")
     if values.mode == "score" and not str(values.output).endswith(".npz"):

@@ -8,12 +8,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gfvad.base.errors import ConfigError
-from gfvad.settings import fusion, prediction
+from gfvad.settings import fusion, novelty, prediction
 from gfvad.settings.declared import Setting
 
 Leaves = Mapping[str, Any] | ConfigDict  # of a configuration, or itself
 DEFAULT = "weak"  # of configurations without a kind
-KINDS: dict[str, dict[str, Setting]] = {DEFAULT: {}, "predictive": {}}
+KINDS: dict[str, dict[str, Setting]] = {DEFAULT: {}, "predictive": {}, "novelty": {}}
 
 
 def register(kind: str, *settings: Setting) -> None:
@@ -76,3 +76,4 @@ def earlier(leaves: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 register("weak", *fusion.SETTINGS)
 register("predictive", *prediction.SETTINGS)
+register("novelty", *novelty.SETTINGS)

@@ -26,6 +26,7 @@ can be trained in one program by an ablation; **c** a run may be continued altho
 TITLES = {
     "weak": "Fusion of feature sets (kind `weak`)",
     "predictive": "Prediction of frames (kind `predictive`)",
+    "novelty": "Graph novelty (kind `novelty`)",
 }
 
 

@@ -20,7 +20,8 @@ COMPONENTS = Range(1, 4096)
 
 SETTINGS = (
     Setting("kind", "weak", since="0.2").means(
-        "The task: weak (feature sets, labels of videos) or predictive (frames of normal video)."
+        "The task: weak (feature sets, labels of videos), predictive (frames of normal video) or"
+        " novelty (objects of normal video)."
     ),
     Setting("variant", "", free=True).means(
         "Set by configs/NAME.py:VARIANT; part of the run's name in results."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gfvad.tasks.task import Task
 
 # kind -> its folder; FOLDER:FILE of a task whose functions all stand in one file
-TASKS = {"weak": "fusion", "predictive": "prediction"}
+TASKS = {"weak": "fusion", "predictive": "prediction", "novelty": "novelty:task"}
 # function of a task (gfvad/tasks/task.py: Task) -> file of its folder that has it
 FILES = {
     "check": "registry",

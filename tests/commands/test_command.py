@@ -81,6 +81,7 @@ def test_help_is_quick(repository):
     [
         (["trian"], "gfvad trian: no such command; did you mean 'train'?"),
         (["score", "x", "--modle=y"], "no option --modle; did you mean '--model'?"),
+        (["score", "x", "--model=y", "--out="], "--out=: empty; expected a place"),
         (["ablate", "--swep=y"], "did you mean '--sweep'?"),
         (["bench", "fusoin"], "did you mean 'fusion'?"),
         (["train", "--config=xd", "--config.train.step=3"], "did you mean 'train.steps'?"),

@@ -13,7 +13,7 @@ from gfvad.data.frames.cache import Cache
 from gfvad.data.frames.flow import open_flow
 from gfvad.data.frames.truth import find_truth
 from gfvad.data.frames.video_folders import open_layout
-from gfvad.measure import flow_floors
+from gfvad.measure import flow_floors, tables
 from gfvad.measure.metrics import roc_auc
 from gfvad.tasks.prediction import report as clip_report
 
@@ -223,3 +223,31 @@ def test_lost_pairs_and_auc_agree():
         for v in videos
     )
     assert 1 - roc_auc(scores, labels) == pytest.approx(lost / (labels.sum() * (~labels).sum()))
+
+
+@pytest.mark.parametrize(
+    "named, said",
+    [
+        ({"floor/length": 0.6}, ""),
+        (
+            {"floor/length": 0.8, "floor/centre": 0.75},
+            "BELOW ITS FLOOR: length alone has AUC 0.8000",
+        ),
+        ({"floor/length, snippets counted down": 0.9}, ""),
+        ({"floor/length": None}, ""),
+        ({"this model, alone": 0.9}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_model_below_its_floor_says_so_first(named, said):
+    head = {"metric": "auc", "value": 0.7}
+    found = tables.below_floor({"headline": head, "named": named})
+    assert found.startswith(said) and bool(found) == bool(said)
+
+
+def test_the_better_one_comes_with_its_command():
+    head = {"metric": "auc", "value": 0.7}
+    commands = {"floor/length": "train with --config.x=1"}
+    tree = {"headline": head, "named": {"floor/length": 0.8}, "floor_commands": commands}
+    assert tables.below_floor(tree).endswith("this model 0.7000; train with --config.x=1")
+    assert not tables.below_floor({**tree, "headline": {"metric": "ap", "value": 0.1}})

@@ -53,6 +53,7 @@ def test_configs_are_valid_with_every_variant(name):
         ),
         (["--config.model.filter.modalities=rgb", "--config.model.filter.topk=64"], ["topk", "63"]),
         (["--mode=evalute"], ["mode", "evaluate"]),
+        (["--workdir="], ["--workdir", "no folder"]),
         (["--mode=score"], ["--input"]),
         (["--mode=score", "--input=x", "--output=x.csv"], [".npz"]),
         (["--confg.x=1"], ["confg"]),
@@ -126,7 +127,9 @@ def test_configs_are_found_by_name_outside_the_checkout(elsewhere):
     assert tasks.parse(["--config=xd:rgb"]).config.variant == "rgb"
     assert tasks.parse(["--config=configs/ucf.py"]).config.data.dataset == "ucf_crime"
     assert {"mine", "xd", "ped2"} <= set(command_line.config_names())
-    with pytest.raises(ConfigError, match="expected the path of one, or one of avenue, mine, own"):
+    with pytest.raises(
+        ConfigError, match="expected the path of one, or one of avenue, avenue_tracks, mine, own"
+    ):
         tasks.parse(["--config=min"])
     with pytest.raises(ConfigError, match="loss.mine = -1.0: expected a number from 0"):
         tasks.parse(["--config=mine", "--config.loss.mine=-1"])

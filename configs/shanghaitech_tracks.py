@@ -1,0 +1,16 @@
+"""ShanghaiTech as tracked people: graph novelty from normal video alone.
+
+    gfvad train --config=shanghaitech_tracks --config.data.root=/data/shanghaitech
+
+The first two characters of a video's name say its camera. See docs/sets/tracks.md.
+"""
+
+from configs.novelty import get_config as defaults
+
+
+def get_config():
+    c = defaults()
+    c.data.dataset = "shanghaitech_tracks"
+    c.data.camera_characters = 2
+    c.data.fps = 24.0
+    return c

@@ -1,0 +1,1 @@
+"""Tracked objects of videos: read from the files of any tracker, and described by features."""

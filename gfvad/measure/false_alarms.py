@@ -1,0 +1,75 @@
+"""A threshold by the false alarms an hour that somebody accepts, from scores of held-out normal
+video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import genpareto
+
+ENOUGH = 3  # false alarms that the video must be long enough for, to go by it alone
+TAIL = 30  # highest events that the tail is fitted to, where there are as many
+HALVINGS = 60
+
+
+class Rate(NamedTuple):
+    """A threshold, and how it was made."""
+
+    threshold: float
+    rule: str
+
+
+def events(scores: np.ndarray, threshold: float, gap: int) -> np.ndarray:
+    """Peaks of the alarms of one video: runs of scores [T] at or above a threshold, joined where at
+    most `gap` frames are between them."""
+    above = np.flatnonzero(scores >= threshold)
+    if not len(above):
+        return np.zeros(0)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(above) > gap + 1) + 1])
+    return np.maximum.reduceat(scores[above], starts)
+
+
+def for_rate(videos: Sequence[np.ndarray], fps: float, an_hour: float, gap_seconds: float) -> Rate:
+    """The lowest threshold at which normal videos give at most `an_hour` alarms an hour.
+
+    Where the videos are too short to show as few as ENOUGH of them, the tail of the peaks is fitted
+    by a generalised Pareto distribution (Coles, 2001) and the threshold is read off it; the rule
+    says so.
+
+    Args: videos: frame scores [T] of each, of held-out normal video; gap_seconds: alarms closer
+    than that are one.
+    """
+    gap = round(gap_seconds * fps)
+    hours = sum(map(len, videos)) / fps / 3600
+    pooled = np.concatenate([*videos, np.zeros(0)])
+    if not len(pooled):
+        raise ValueError("no normal video to make a threshold from")
+    count = lambda threshold: sum(len(events(v, threshold, gap)) for v in videos)
+    said = f"{an_hour:g} false alarms an hour of {hours:.2g} hours of held-out normal video"
+    wanted = an_hour * hours
+    if wanted >= ENOUGH:
+        return Rate(lowest(pooled, lambda u: count(u) <= wanted), said)
+    start = lowest(pooled, lambda u: count(u) <= TAIL)
+    peaks = np.concatenate([events(v, start, gap) for v in videos])
+    excess = peaks - start
+    if len(excess) < 5 or not excess.max():
+        return Rate(float(np.nextafter(pooled.max(), np.inf)), f"{said}, which had none")
+    shape, _, scale = genpareto.fit(excess, floc=0)
+    shape = float(np.clip(shape, -0.5, 0.5))  # a heavier tail than the few peaks can show
+    further = genpareto.isf(min(wanted / len(excess), 1.0), shape, 0, max(scale, 1e-9))
+    return Rate(
+        float(start + further),
+        f"{said}; too little for so few: from the tail of its {len(excess)} highest peaks"
+        f" (generalised Pareto, shape {shape:.2f})",
+    )
+
+
+def lowest(scores: np.ndarray, holds) -> float:
+    """The lowest threshold between the scores' extremes at which `holds`, by halving."""
+    low, high = float(scores.min()), float(np.nextafter(scores.max(), np.inf))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

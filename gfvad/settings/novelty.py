@@ -1,0 +1,114 @@
+"""Settings of graph novelty (kind "novelty"), beside those that every task has."""
+
+from __future__ import annotations
+
+from gfvad.settings import shared
+from gfvad.settings.declared import AMOUNT, COUNT, COUNT_OR_NONE, Range, Setting, changed, group
+
+UNUSED = (
+    "data.text_encoder",
+    "data.validation_fraction",
+    "model.expansion.",
+    "model.fusion.",
+    "model.filter.",
+    "loss.balance",
+    "train.members",
+)
+SHARED = changed(
+    [s for s in shared.SETTINGS if not s.key.startswith(UNUSED)],
+    {
+        "kind": {"default": "novelty", "since": ""},
+        "data.dataset": {"default": "tracks"},
+        "data.layout": {
+            "default": "tracks",
+            "choices": ("tracks",),
+            "meaning": "How the videos lie on disk: tracked boxes (gfvad/data/objects/tracks.py).",
+        },
+        "data.root": {"meaning": "Folder of the set; there is no stand-in."},
+        "data.eval_batch_size": {
+            "default": 1024,
+            "meaning": "Units that are compared with the bank at once.",
+        },
+        "model.name": {
+            "default": "novelty",
+            "choices": ("novelty",),
+            "meaning": "The model.",
+        },
+        "eval.gaussian": {"default": (5.0, 10.0)},
+        "optim.learning_rate": {"default": 0.02},
+        "optim.weight_decay": {"default": 0.0},
+        "train.steps": {"default": 100},
+        "train.batch_size": {
+            "default": 256,
+            "meaning": "Units a step over all devices, half of them changed.",
+        },
+    },
+)
+DATA = (
+    Setting("train", "tracks_train.npz").means("Tracks of normal video, relative to root."),
+    Setting("test", "tracks_test.npz", free=True).means("Tracks to evaluate on, relative to root."),
+    Setting("labels", "frame_labels_test.npz", free=True).means(
+        "Labels of the frames of the test videos, relative to root."
+    ),
+    Setting(
+        "modalities",
+        ("velocity", "aspect", "size"),
+        needed=True,
+        choices="gfvad.data.objects.features.SETS",
+    ).means("Feature sets of an object."),
+    Setting("span", 16, COUNT).means("Frames before and after that a velocity is taken between."),
+    Setting("window", 8, COUNT_OR_NONE).means(
+        "Frames before and after that features are the means over."
+    ),
+    Setting("camera_characters", 0, Range(0, 255)).means(
+        "Characters of a video's name that say its camera; 0: all are of one."
+    ),
+    Setting("fps", 25.0, Range(0.01, 1000), free=True).means("Frames a second."),
+)
+SETTINGS = (
+    *SHARED,
+    *group("data", *DATA),
+    *group(
+        "model",
+        Setting("bank", 8192, Range(16, 10**6)).means("Normal units that are kept."),
+        Setting("nearest", 4, COUNT).means("Units of the bank that a unit's novelty is made from."),
+        Setting("softness", 0.02, Range(0, 1e6, open_low=True)).means(
+            "Distance at which a relation is a half, in standard deviations."
+        ),
+        Setting("terms", ("velocity*aspect*size", "aspect*size", "velocity"), needed=True).means(
+            "Joint relations, each of the feature sets that it multiplies."
+        ),
+        Setting("within_camera", ("size", "place")).means(
+            "Feature sets that are compared within one camera."
+        ),
+        Setting("scales", (1.0, 1.0, 0.3), AMOUNT).means(
+            "What each feature set counts at the start, in standard deviations."
+        ),
+    ),
+    *group(
+        "loss",
+        Setting("swapped", 0.5, Range(0, 1)).means(
+            "Share of changed units that have a feature set of another unit; the others have one"
+            " that is moved."
+        ),
+        Setting("stay", 1.0, AMOUNT).means(
+            "Squares of how far scales and weights leave where they start."
+        ),
+    ),
+    *group(
+        "score",
+        Setting("reach", 100, COUNT_OR_NONE).means(
+            "Frames of the same track, before and after, that a unit's score is a mean over."
+        ),
+        Setting("prior", 50.0, AMOUNT).means(
+            "Ordinary units that each such mean has besides: short tracks say little."
+        ),
+        Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)).means(
+            "False alarms an hour of normal video that the threshold is made for."
+        ),
+        Setting("calibration_units", 60_000, COUNT).means(
+            "Training units (whole videos, evenly chosen) that scores are calibrated on."
+        ),
+        free=True,
+    ),
+)

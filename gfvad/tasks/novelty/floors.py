@@ -1,0 +1,66 @@
+"""What stands beside the headline of graph novelty: distances to the nearest normal units without
+any fusion, and each feature set alone in this model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gfvad.base.types import ScoredVideo
+from gfvad.data.objects.videos import ObjectVideos
+from gfvad.measure import untrained
+from gfvad.tasks.novelty.opened import PLAIN, OpenedModel
+from gfvad.tasks.novelty.score import frame_scores
+
+ALONE = "this model, {} alone"
+
+
+def beside(model: OpenedModel, test: ObjectVideos, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+    """{'named': {name: micro AUC}, 'tables': [one table]} for results.json.
+
+    floor/nearest SET, floor/sum of the sets and floor/all sets in one space: the highest of a
+    frame's objects, nothing passed along tracks; 'this model, SET alone': one relation in place of
+    the model's terms.
+    """
+    labels = {v.name: v.labels for v in videos}
+    first = model.terms
+    sets = [c[0] for c in model.columns[first:] if len(c) == 1]
+    singles = {name: first + i for i, name in enumerate(sets)}
+    plain: dict[str, Sequence[int]] = {f"nearest {n}": [c] for n, c in singles.items()}
+    if len(singles) > 1:
+        plain["sum of the sets"] = list(singles.values())
+        plain["all sets in one space"] = [len(model.columns) - 1]
+    alone = {ALONE.format(n): [c] for n, c in singles.items()} if len(singles) > 1 else {}
+    variants = {f"floor/{n}": (c, PLAIN) for n, c in plain.items()} | {
+        n: (c, model.config.score) for n, c in alone.items()
+    }
+    scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in variants}
+    for i, name in enumerate(test.names):
+        novelty = model.read(test, i)
+        for variant, (columns, cfg) in variants.items():
+            calibration = model.of_columns(columns)
+            found = frame_scores(
+                novelty[:, list(columns)], test.tracks[i], test.lengths[i], calibration, cfg
+            )
+            scores[variant][name] = found.score
+    named = {name: untrained.micro_auc(found, labels) for name, found in scores.items()}
+    mine = untrained.micro_auc({v.name: v.scores for v in videos}, labels)
+    commands = {
+        f"floor/nearest {n}": "train with"
+        f" --config.data.modalities={n} --config.model.terms={n} --config.model.scales=1.0,"
+        " --config.score.reach=0 --config.score.prior=0"
+        for n in singles
+    }
+    return {"named": named, "tables": [table(mine, named)], "floor_commands": commands}
+
+
+def table(mine: float, named: Mapping[str, float]) -> dict[str, Any]:
+    """The model's micro frame AUC and those beside it."""
+    rows = [[untrained.MODEL, f"{mine:.4f}"], *([n, f"{x:.4f}"] for n, x in named.items())]
+    return {
+        "title": "micro frame AUC beside what needs no fusion",
+        "header": ["score", "raw"],
+        "rows": rows,
+    }

@@ -1,0 +1,111 @@
+"""The model of graph novelty: joint relations of a unit to a bank of normal units, one a term.
+
+Learnt are a scale a feature set and a weight a term, tens of numbers at most; the bank, and the
+spread of each feature, are constants of the state, so that a checkpoint holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfvad.graphs.bipartite import log_joint_relation, novelty, squared_distances
+
+BANK = "bank"  # collection of the constants
+NEW = -1  # part of a unit that is in no part of the bank
+APART = 1e6  # squared distance of units that are not to be compared
+
+
+class GraphNovelty(nn.Module):
+    """Novelty of units by each term.
+
+    Fields: widths: (feature set, its features D), in order; terms: the feature sets of each joint
+    relation; within: feature sets that are compared within one camera; scales: what each set counts
+    at the start; bank, nearest, softness: as in config.model.
+    """
+
+    widths: tuple[tuple[str, int], ...]
+    terms: tuple[tuple[str, ...], ...]
+    within: tuple[str, ...]
+    scales: tuple[float, ...]
+    bank: int
+    nearest: int
+    softness: float
+
+    @nn.compact
+    def __call__(
+        self,
+        features: Mapping[str, jax.Array],
+        camera: jax.Array,
+        part: jax.Array,
+        train: bool = False,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Args: features: set -> [N, D]; camera int32 [N]; part int32 [N]: no unit is compared with
+        its own part (NEW: with all).
+
+        Returns (novelty of each term [N, T], weight of each term [T], offset []).
+        """
+        names = [name for name, _ in self.widths]
+        offsets = self.param("scale", nn.initializers.zeros, (len(names),))
+        weights = self.param("weight", nn.initializers.zeros, (len(self.terms),))
+        offset = self.param("offset", nn.initializers.zeros, ())
+        known = {
+            name: self.variable(BANK, f"units_{name}", jnp.zeros, (self.bank, width)).value
+            for name, width in self.widths
+        }
+        spread = self.variable(BANK, "spread", jnp.ones, (len(names),)).value
+        cameras = self.variable(BANK, "camera", jnp.zeros, (self.bank,), jnp.int32).value
+        parts = self.variable(BANK, "part", jnp.zeros, (self.bank,), jnp.int32).value
+        factor = jnp.asarray(self.scales) * jnp.exp(offsets) / spread
+        squares = {
+            name: squared_distances(features[name] * factor[i], known[name] * factor[i])
+            for i, name in enumerate(names)
+        }
+        own = jnp.where(part[:, None] == parts[None], APART, 0.0)
+        elsewhere = jnp.where(camera[:, None] == cameras[None], 0.0, APART)
+        found = []
+        for term in self.terms:
+            apart = own + elsewhere if set(term) & set(self.within) else own
+            distances = [squares[name] for name in term]
+            graph = log_joint_relation([*distances, apart], self.softness)
+            found.append(novelty(graph, self.nearest))
+        return jnp.stack(found, -1), jnp.exp(weights), offset
+
+
+def build_model(config: Any, widths: Mapping[str, int], bank: int) -> GraphNovelty:
+    """The model of a checked config; widths: feature set -> D; bank: its units."""
+    m = config.model
+    return GraphNovelty(
+        tuple((name, int(widths[name])) for name in config.data.modalities),
+        tuple(split_term(term) for term in m.terms),
+        tuple(m.within_camera),
+        tuple(map(float, m.scales)),
+        bank,
+        min(m.nearest, bank),
+        float(m.softness),
+    )
+
+
+def split_term(term: str) -> tuple[str, ...]:
+    """'velocity*size' -> ('velocity', 'size')."""
+    return tuple(name.strip() for name in term.split("*"))
+
+
+def fill_bank(
+    constants: Mapping[str, Any], units: Mapping[str, np.ndarray], camera: Any, part: Any
+) -> dict[str, Any]:
+    """The constants of a state with normal units in the bank; spread: root mean variance of each
+    feature set over them."""
+    spread = [max(float(np.sqrt(x.var(0).mean())), 1e-6) for x in units.values()]
+    bank = {f"units_{name}": np.asarray(x, np.float32) for name, x in units.items()}
+    bank |= {
+        "spread": np.asarray(spread, np.float32),
+        "camera": np.asarray(camera, np.int32),
+        "part": np.asarray(part, np.int32),
+    }
+    return {**constants, BANK: bank}

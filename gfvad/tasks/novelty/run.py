@@ -1,0 +1,199 @@
+"""A run of graph novelty, opened: its videos, bank, checkpoints and what an evaluation of it says
+(gfvad/tasks/task.py: OpenRun)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.base.names import some
+from gfvad.base.progress import Progress
+from gfvad.base.types import DataError, ScoredVideo
+from gfvad.data.objects.videos import ObjectVideos, open_labelled, open_videos
+from gfvad.figures import curves
+from gfvad.measure.frames import spans_of
+from gfvad.settings.command_line import Arguments
+from gfvad.tasks.job import RULES
+from gfvad.tasks.novelty import floors, opened
+from gfvad.tasks.novelty.opened import OpenedModel
+from gfvad.tasks.novelty.training import Training
+from gfvad.tasks.task import Restored, Scored
+from gfvad.train.identity import ON, Learnt, learnt, on, stated
+from gfvad.train.parallel import Mapper
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass
+class NoveltyRun:
+    """A run of one config on its tracks."""
+
+    config: ConfigDict
+    workdir: Path
+    train: ObjectVideos | None  # None where a run is evaluated on other data
+    test: ObjectVideos
+    mapper: Mapper
+    say: Callable[[str], None]
+    origin: Path | None = None  # folder of the weights, where it is not `workdir`
+    found: OpenedModel | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> NoveltyRun:
+        """A run on the tracks that its config names."""
+        config = arguments.config
+        data, root = config.data, set_root(config)
+        test = open_labelled(data.dataset, root / data.test, root / data.labels, data)
+        train = open_videos(data.dataset, "train", root / data.train, data)
+        refuse_unknown_cameras(test, set(train.cameras))
+        return cls(config, arguments.workdir, train, test, mapper, say)
+
+    @classmethod
+    def elsewhere(
+        cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]
+    ) -> NoveltyRun:
+        """A run with the test split of another folder."""
+        assert arguments.data is not None and arguments.output is not None
+        config = arguments.config.copy_and_resolve_references()
+        config.data.root = str(arguments.data)
+        data = config.data
+        test = open_labelled(
+            data.dataset, arguments.data / data.test, arguments.data / data.labels, data
+        )
+        found = opened.open_model(arguments.workdir, arguments.checkpoint, mapper, arguments.config)
+        refuse_unknown_cameras(test, set(found.cameras))
+        return cls(config, arguments.output, None, test, mapper, say, arguments.workdir, found)
+
+    @property
+    def dataset(self) -> str:
+        """As the config calls it."""
+        return self.config.data.dataset
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The feature sets."""
+        return self.config.data.modalities
+
+    @property
+    def splits(self) -> Mapping[str, ObjectVideos]:
+        """The videos of each split."""
+        return {n: x for n, x in (("train", self.train), ("test", self.test)) if x is not None}
+
+    @property
+    def identity(self) -> Learnt:
+        """Of the videos of training."""
+        assert self.train is not None
+        return learnt(self.train)
+
+    @cached_property
+    def _training(self) -> Training:
+        assert self.train is not None
+        return Training(self.config, self.train, self.mapper, self.say)
+
+    def training(self) -> Training:
+        """The bank, and how its numbers are fitted."""
+        return self._training
+
+    def keep(self) -> None:
+        """Nothing: the bank is in every checkpoint."""
+
+    def content(self) -> dict[str, Any]:
+        """Digests of the tracks, and which run was evaluated where it is another folder's."""
+        found = stated(**self.splits)
+        return found | ({ON: on(self.origin, set_root(self.config))} if self.origin else {})
+
+    def checkpoints(self, which: str) -> list[Restored]:
+        """The weights asked for; the model is calibrated with them where it was not yet."""
+        found = self.found
+        if found is None:
+            found = opened.calibrated(self.config, self.workdir, which, self._training, self.say)
+            self.found = found
+        return [Restored(RULES.get(which, f"step {which}"), found.step, found.state)]
+
+    @property
+    def model(self) -> OpenedModel:
+        """The calibrated model of `checkpoints`."""
+        assert self.found is not None
+        return self.found
+
+    def evaluate(self, chosen: Restored) -> Scored:
+        """Scores of the frames of the test split."""
+        return Scored(
+            chosen.rule,
+            self._score(self.model, "scoring the test split"),
+            None,
+            chosen.step,
+            (self.model.threshold, self.model.threshold_rule),
+        )
+
+    def _score(self, model: OpenedModel, label: str) -> list[ScoredVideo]:
+        labels, found = self.test.labels, []
+        assert labels is not None
+        with Progress(len(self.test), label) as progress:
+            for i, name in enumerate(self.test.names):
+                scores = model.score(self.test, i).score
+                spans = spans_of(labels[i])
+                found.append(scored(name, scores, labels[i], spans, self.config.data.fps))
+                progress.advance()
+        return found
+
+    def features(self, index: int) -> Mapping[str, np.ndarray]:
+        """Of a test video."""
+        return self.test.features(index)
+
+    def records(self) -> list[dict[str, Any]]:
+        """None besides those of every protocol."""
+        return []
+
+    def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+        """The floors, and each feature set alone in this model."""
+        return floors.beside(self.model, self.test, videos)
+
+    def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
+        """Timelines and learning curves."""
+        folder, log = self.workdir / "figures", self.workdir / METRICS
+        drawn = [curves.score_timelines(videos, self.dataset, folder / "score_timelines.png")]
+        if log.is_file():
+            rows = curves.read_log(log)
+            drawn.append(curves.learning_curves(rows, self.dataset, folder / "learning_curves.png"))
+        return drawn
+
+
+def scored(
+    name: str, scores: np.ndarray, labels: np.ndarray, spans: np.ndarray, fps: float
+) -> ScoredVideo:
+    """Frame scores of a video whose frames are labelled, or of one without labels."""
+    kind = int(labels.any()) if len(labels) else -1
+    classes = ("abnormal",) if kind == 1 else ()
+    return ScoredVideo(name, scores, labels, kind, classes, spans, classes * len(spans), 1, fps)
+
+
+def set_root(config: ConfigDict) -> Path:
+    """The folder of a set. Raises DataError where it is not named or not there."""
+    root = Path(config.data.root).expanduser()
+    if not config.data.root or not root.is_dir():
+        raise DataError(
+            f"config.data.root = {config.data.root!r}: not a folder; expected that of the set, with"
+            f" {config.data.train} and {config.data.test} in it: give --config.data.root=FOLDER"
+        )
+    return root
+
+
+def refuse_unknown_cameras(videos: ObjectVideos, known: set[str]) -> None:
+    """Raises DataError for a video of a camera that no normal video is of."""
+    new = sorted(
+        name
+        for name, camera in zip(videos.names, videos.cameras, strict=True)
+        if camera not in known
+    )
+    if new:
+        raise DataError(
+            f"{len(new)} videos are of cameras without normal video: {some(new)}; expected names"
+            f" that begin with one of {some(sorted(known))} (data.camera_characters ="
+            f" {videos.cfg.camera_characters}): add normal video of them, or set it to 0"
+        )

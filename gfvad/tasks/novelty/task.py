@@ -1,0 +1,102 @@
+"""Graph novelty, learnt from normal video alone: the contract of gfvad/tasks/task.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.base.types import ConfigError, DataError
+from gfvad.settings.command_line import Arguments
+from gfvad.tasks.scoring import FrameScores, Scorer
+from gfvad.tasks.task import OpenRun, SweepData
+
+if TYPE_CHECKING:
+    from gfvad.train.parallel import Mapper
+
+kind = "novelty"
+
+
+def register_loss(name: str, default: float = 0.0) -> NoReturn:
+    """None: what is learnt is a handful of numbers."""
+    raise ConfigError(f"loss {name!r}: graph novelty has no further terms of its loss")
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses settings that cannot work together, by name."""
+    sets, model = config.data.modalities, config.model
+    listed = ", ".join(sets)
+    for term in model.terms:
+        names = [name.strip() for name in term.split("*")]
+        if not set(names) <= set(sets) or len(set(names)) < len(names):
+            raise ConfigError(
+                f"config.model.terms: {term!r}; expected names of data.modalities ({listed}), each"
+                " once, joined by '*'"
+            )
+    if len(model.scales) != len(sets):
+        raise ConfigError(
+            f"config.model.scales has {len(model.scales)} numbers; expected {len(sets)}, one for"
+            f" each of data.modalities ({listed})"
+        )
+
+
+def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run on the tracks that its config names."""
+    from gfvad.tasks.novelty.run import NoveltyRun
+
+    return NoveltyRun.open(arguments, mapper, say)
+
+
+def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
+    """A run with other tracks to test it on."""
+    from gfvad.tasks.novelty.run import NoveltyRun
+
+    return NoveltyRun.elsewhere(arguments, mapper, say)
+
+
+def frame_scores(arguments: Arguments) -> FrameScores:
+    """Frame scores of videos from their tracks."""
+    from gfvad.tasks.novelty import scorer
+
+    return scorer.bulk_scores(arguments)
+
+
+def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
+    """The scorer of a run."""
+    from gfvad.tasks.novelty import scorer
+
+    return scorer.open_scorer(model, checkpoint)
+
+
+def export(
+    workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
+) -> Mapping[str, Any]:
+    """None: the folder of a run is all that scoring needs."""
+    raise ConfigError(
+        f"{workdir}: graph novelty has no export; its run's folder holds all that scoring needs:"
+        f" gfvad score --model={workdir}"
+    )
+
+
+def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
+    """Frame labels of a run's test split, video -> uint8 [T]."""
+    from gfvad.data.objects.videos import open_labelled
+    from gfvad.tasks.novelty.run import set_root
+
+    root, data = set_root(config), config.data
+    test = open_labelled(data.dataset, root / data.test, root / data.labels, data)
+    assert test.labels is not None
+    return dict(zip(test.names, test.labels, strict=True))
+
+
+def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
+    """None: tracks have no classes."""
+    raise DataError(f"{run}: sets of tracks have no classes of events")
+
+
+def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
+    """None yet."""
+    raise ConfigError("config.kind = 'novelty': expected weak or predictive for an ablation")

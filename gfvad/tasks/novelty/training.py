@@ -1,0 +1,147 @@
+"""Graph novelty as gfvad/train/run.py trains it: the bank, and normal and changed units to fit its
+few numbers by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gfvad.data.objects.videos import ObjectVideos
+from gfvad.tasks.novelty import step as step_lib
+from gfvad.tasks.novelty.model import build_model, fill_bank
+from gfvad.tasks.novelty.step import UnitBatch
+from gfvad.train.identity import learnt
+from gfvad.train.parallel import Mapper
+from gfvad.train.run import Evaluation
+from gfvad.train.state import TrainState, init_from
+
+START_UNITS = 512  # whose usual novelty the fit starts from
+MOVED = (1.0, 3.0)  # standard deviations that a changed feature set is moved by
+
+
+class Units:
+    """All units of a split in arrays: features {set: float32 [U, D]}, camera, part, video int32
+    [U]."""
+
+    def __init__(self, videos: ObjectVideos):
+        every = [videos.features(i) for i in range(len(videos))]
+        counts = [len(t.frame) for t in videos.tracks]
+        self.features = {n: np.concatenate([f[n] for f in every]) for n in every[0]}
+        self.cameras = sorted(set(videos.cameras))
+        code = [self.cameras.index(camera) for camera in videos.cameras]
+        self.camera = np.repeat(np.asarray(code, np.int32), counts)
+        self.part = np.concatenate(videos.parts)
+        self.video = np.repeat(np.arange(len(videos), dtype=np.int32), counts)
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Feature set -> its features."""
+        return {name: x.shape[1] for name, x in self.features.items()}
+
+    @cached_property
+    def spread(self) -> dict[str, np.ndarray]:
+        """Feature set -> standard deviation of each feature."""
+        return {name: x.std(0) + 1e-6 for name, x in self.features.items()}
+
+
+class UnitBatches:
+    """Batches of normal and changed units; batch k of a seed is the same on any number of
+    processes, each of which takes its share."""
+
+    def __init__(self, units: Units, config: ConfigDict, seed: int, index: int, count: int):
+        self.units, self.config, self.seed = units, config, seed
+        self.index, self.count, self.taken = index, count, 0
+
+    def __next__(self) -> UnitBatch:
+        rng = np.random.default_rng((self.seed, 1, self.taken))
+        self.taken += 1
+        size = self.config.train.batch_size
+        batch = changed_units(self.units, size, self.config.loss.swapped, rng)
+        share = slice(self.index * size // self.count, (self.index + 1) * size // self.count)
+        return UnitBatch({n: x[share] for n, x in batch[0].items()}, *(x[share] for x in batch[1:]))
+
+    def get_state(self) -> dict[str, int]:
+        """How many were taken."""
+        return {"taken": self.taken}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Goes on from there."""
+        self.taken = int(state["taken"])
+
+
+def changed_units(units: Units, size: int, swapped: float, rng: np.random.Generator) -> UnitBatch:
+    """Random units; every second one has one feature set changed: that of another unit of the same
+    camera (a share `swapped` of them), or moved by MOVED standard deviations in a random direction.
+    """
+    chosen = rng.integers(len(units), size=size)
+    features = {name: x[chosen].copy() for name, x in units.features.items()}
+    names, changed = list(features), np.arange(size) % 2
+    for i in np.flatnonzero(changed):
+        name = names[rng.integers(len(names))]
+        if rng.random() < swapped and len(names) > 1:
+            others = rng.integers(len(units), size=32)
+            alike = units.camera[others] == units.camera[chosen[i]]
+            features[name][i] = units.features[name][others[np.argmax(alike)]]
+        else:
+            direction = rng.standard_normal(features[name].shape[1])
+            direction *= rng.uniform(*MOVED) / np.linalg.norm(direction)
+            features[name][i] += (direction * units.spread[name]).astype(np.float32)
+    return UnitBatch(
+        features,
+        units.camera[chosen],
+        units.part[chosen],
+        changed.astype(np.float32),
+        np.ones(size, bool),
+        units.video[chosen],
+    )
+
+
+class Training:
+    """The bank of a split and the fit of its numbers (gfvad/train/run.py: Trainable)."""
+
+    train_step = staticmethod(step_lib.train_step)
+
+    def __init__(
+        self, config: ConfigDict, videos: ObjectVideos, mapper: Mapper, say: Callable[[str], None]
+    ):
+        self.config, self.videos, self.mapper, self.say = config, videos, mapper, say
+        self.names, self.identity = videos.names, learnt(videos)
+        self.training, self.validation = np.arange(len(videos)), np.arange(0)
+        self.units = Units(videos)
+        self.bank = min(config.model.bank, len(self.units))
+        self.model = build_model(config, self.units.widths, self.bank)
+
+    def initial(self, transform: Any, seed: int) -> TrainState:
+        """The state before the first step: the bank is drawn by the seed, the offset is the usual
+        novelty of a unit."""
+        units = self.units
+        one = {n: x[:1] for n, x in units.features.items()}
+        state = init_from(self.model, transform, (one, units.camera[:1], units.part[:1]), seed)
+        drawn = np.random.default_rng((seed, 0)).permutation(len(units))[: self.bank]
+        drawn.sort()
+        chosen = {n: x[drawn] for n, x in units.features.items()}
+        bank = fill_bank(state.constants, chosen, units.camera[drawn], units.part[drawn])
+        state = state._replace(constants=bank)
+        start = changed_units(units, START_UNITS, 0.0, np.random.default_rng((seed, 2)))
+        novelty = jax.jit(partial(step_lib.term_novelty, model=self.model))(state, start)
+        offset = np.float32(np.median(np.asarray(novelty).mean(1)[start.changed == 0]))
+        return state._replace(params={**state.params, "offset": np.asarray(offset)})
+
+    def batches(self, seed: int) -> UnitBatches:
+        """Normal and changed units."""
+        mapper = self.mapper
+        return UnitBatches(
+            self.units, self.config, seed, mapper.process_index, mapper.process_count
+        )
+
+    def evaluate(self, state: TrainState, step: int) -> Evaluation:
+        """The fitted numbers; normal video alone holds nothing out to rank by."""
+        return Evaluation({"fit": {n: np.asarray(x) for n, x in state.params.items()}}, {})

@@ -1,0 +1,199 @@
+"""Graph novelty from tracks to results, on walkers made here; and every wrong input by name."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gfvad import main, tasks
+from gfvad.base.types import ConfigError
+from gfvad.data.objects.tracks import checked
+from gfvad.data.objects.videos import open_videos
+from gfvad.tasks.novelty.score import calibrate, evenly, frame_scores
+from gfvad.tasks.novelty.training import UnitBatches, Units
+
+FRAMES = 60
+SMALL = (
+    "--config.model.bank=256",
+    "--config.train.steps=4",
+    "--config.train.batch_size=32",
+    "--config.eval.bootstrap=0",
+    "--config.eval.figures=False",
+    "--config.data.eval_batch_size=256",
+    "--config.parallel.devices=1",
+    "--config.score.reach=8",
+    "--config.score.prior=4",
+)
+
+
+def walk(rng, frames=FRAMES, people=2, fast=()):
+    """Rows of people who walk to the right; those in `fast` run in the second half."""
+    rows = []
+    for person in range(people):
+        x, y, h = rng.uniform(0, 100), rng.uniform(100, 300), rng.uniform(50, 60)
+        for frame in range(frames):
+            x += h / 24 * (5 if person in fast and frame >= frames // 2 else 1)
+            rows.append([frame, person, x, y, x + h * rng.uniform(0.38, 0.42), y + h])
+    return np.round(rows)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A set of six normal videos and three test videos, two of them with a runner."""
+    folder, rng = tmp_path_factory.mktemp("tracks"), np.random.default_rng(0)
+    np.savez(folder / "tracks_train.npz", **{f"0{i % 2}_{i}": walk(rng) for i in range(6)})
+    test = {"00_a": walk(rng), "01_b": walk(rng, fast=(0,)), "01_c": walk(rng, fast=(1,))}
+    np.savez(folder / "tracks_test.npz", **test)
+    labels = {n: np.zeros(FRAMES, np.uint8) for n in test}
+    labels["01_b"][FRAMES // 2 :] = labels["01_c"][FRAMES // 2 :] = 1
+    np.savez(folder / "frame_labels_test.npz", **labels)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _in_checkout(repository):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository)
+        yield
+
+
+def train(data, workdir, *more):
+    flags = [f"--config.data.root={data}", f"--workdir={workdir}", *SMALL, *more]
+    return main.main(["train", "--config=shanghaitech_tracks", *flags])
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    assert train(data, workdir) == 0
+    return workdir
+
+
+def test_runners_are_found_and_the_floors_stand_beside(run):
+    results = json.loads((run / "results.json").read_text())
+    assert results["headline"]["value"] > 0.95
+    assert set(results["named"]) == {
+        "floor/nearest velocity",
+        "floor/nearest aspect",
+        "floor/nearest size",
+        "floor/sum of the sets",
+        "floor/all sets in one space",
+        "this model, velocity alone",
+        "this model, aspect alone",
+        "this model, size alone",
+    }
+    assert results["named"]["this model, velocity alone"] > 0.95
+
+
+def test_evaluating_again_and_elsewhere_and_scoring_files_give_the_same(
+    run, data, tmp_path, capsys
+):
+    before = dict(np.load(run / "scores.npz"))
+    assert main.main(["evaluate", f"--workdir={run}"]) == 0
+    after = dict(np.load(run / "scores.npz"))
+    assert all(np.array_equal(before[n], after[n]) for n in before)
+    out = tmp_path / "elsewhere"
+    flags = [f"--workdir={run}", f"--data={data}", f"--output={out}"]
+    assert main.main(["evaluate", *flags]) == 0
+    other = dict(np.load(out / "scores.npz"))
+    assert all(np.allclose(before[n], other[n], atol=1e-5) for n in before)
+    command = ["score", f"--model={run}", str(data / "tracks_test.npz"), f"--out={tmp_path / 's'}"]
+    assert main.main(command) == 0
+    found = dict(np.load(tmp_path / "s" / "scores.npz"))
+    for name, scores in before.items():
+        np.testing.assert_allclose(found[name][: len(scores)], scores, atol=1e-5)
+    with open(tmp_path / "s" / "alarms.csv", newline="") as file:
+        assert {row["video"] for row in csv.DictReader(file)} <= {"01_b", "01_c"}
+    with open(tmp_path / "s" / "scores.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    terms = ("velocity*aspect*size", "aspect*size", "velocity")
+    assert sum(float(row[n]) for n in terms) == pytest.approx(float(row["score"]), abs=1e-4)
+
+
+def test_a_second_run_gives_the_same_bits(run, data, tmp_path):
+    assert train(data, tmp_path / "again") == 0
+    a, b = (dict(np.load(f / "scores.npz")) for f in (run, tmp_path / "again"))
+    assert all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def test_batches_go_on_where_they_were_and_divide_over_processes(data):
+    config = tasks.parse(
+        ["--config=configs/shanghaitech_tracks.py", f"--config.data.root={data}", *SMALL]
+    ).config
+    units = Units(open_videos("here", "train", data / "tracks_train.npz", config.data))
+    whole = UnitBatches(units, config, 0, 0, 1)
+    next(whole)
+    position, second = whole.get_state(), next(whole)
+    halves = [UnitBatches(units, config, 0, i, 2) for i in (0, 1)]
+    for half in halves:
+        half.set_state(position)
+    joined = [np.concatenate(x) for x in zip(*(next(h)[1:] for h in halves), strict=True)]
+    assert all(np.array_equal(x, y) for x, y in zip(joined, second[1:], strict=True))
+    # a changed unit has one other feature set, and stays in its own camera
+    assert second.changed.tolist() == [0, 1] * 16
+
+
+@pytest.mark.parametrize(
+    "flag, said",
+    [
+        ("--config.model.terms=velocity*colour", "config.model.terms: 'velocity\\*colour'"),
+        ("--config.data.modalities=velocity,aspect", "config.model.terms"),
+        ("--config.model.scales=(1.0,)", "config.model.scales has 1 numbers"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(data, tmp_path, flag, said):
+    with pytest.raises(ConfigError, match=said):
+        tasks.parse(["--config=configs/avenue_tracks.py", f"--config.data.root={data}", flag])
+
+
+def test_wrong_data_is_said_before_anything_is_written(data, tmp_path, capsys):
+    for change, said in (
+        ("--config.data.root=/nowhere", "not a folder"),
+        ("--config.data.train=gone.npz", "gone.npz: not found"),
+        ("--config.data.labels=gone.npz", "gone.npz: not found"),
+        ("--config.data.camera_characters=5", "cameras without normal video"),
+    ):
+        assert train(data, tmp_path / "run", change) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_labels_that_do_not_fit_are_refused(data, tmp_path, capsys):
+    good = dict(np.load(data / "frame_labels_test.npz"))
+    for labels, said in (
+        ({**good, "extra": good["00_a"]}, "extra"),
+        ({**good, "00_a": good["00_a"][:10]}, "a box in frame 59"),
+        ({**good, "00_a": good["00_a"] + 2}, "expected 0 and 1"),
+    ):
+        np.savez(tmp_path / "labels.npz", **labels)
+        flag = f"--config.data.labels={tmp_path / 'labels.npz'}"
+        assert train(data, tmp_path / "run", flag) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
+    rng = np.random.default_rng(0)
+    tracks = checked("here", walk(rng, frames=10))
+    novelty = rng.uniform(1, 2, (20, 2))
+    ordinary = calibrate(rng.uniform(1, 2, (500, 2)), np.array([1.0, 3.0]))
+    cfg = SimpleNamespace(reach=2, prior=3.0)
+    found = frame_scores(novelty, tracks, 12, ordinary, cfg)
+    z = (novelty - ordinary.centre) / ordinary.spread @ ordinary.weight / ordinary.scale
+    for frame in range(10):
+        expected = []
+        for person in range(2):
+            near = (tracks.person == person) & (abs(tracks.frame - frame) <= 2)
+            expected.append(z[near].sum() / (near.sum() + 3))
+        np.testing.assert_allclose(found.score[frame], max(expected), atol=1e-12)
+        assert tracks.person[found.unit[frame]] == np.argmax(expected)
+    # frames without an object have the lowest score, that of what is known by heart
+    assert np.allclose(found.score[10:], ordinary.lowest) and (found.unit[10:] == -1).all()
+    np.testing.assert_allclose(found.shares.sum(1), found.score)
+
+
+def test_videos_for_calibration_are_spread_evenly():
+    assert evenly([10] * 10, 1000) == list(range(10))
+    assert evenly([10] * 10, 50) == [0, 2, 4, 6, 8]
+    assert evenly([10], 1) == [0]
