@@ -47,22 +47,20 @@ SHARED = changed(
 DATA = (
     Setting("train", "tracks_train.npz").means("Tracks of normal video, relative to root."),
     Setting("test", "tracks_test.npz", free=True).means("Tracks to evaluate on, relative to root."),
-    Setting("labels", "frame_labels_test.npz", free=True).means(
-        "Labels of the frames of the test videos, relative to root."
-    ),
+    Setting("labels", "frame_labels_test.npz", free=True),
+    "Labels of the frames of the test videos, relative to root.",
     Setting(
         "modalities",
         ("velocity", "aspect", "size"),
         needed=True,
         choices="gfvad.data.objects.features.SETS",
-    ).means("Feature sets of an object."),
+    ),
+    "Feature sets of an object.",
     Setting("span", 16, COUNT).means("Frames before and after that a velocity is taken between."),
-    Setting("window", 8, COUNT_OR_NONE).means(
-        "Frames before and after that features are the means over."
-    ),
-    Setting("camera_characters", 0, Range(0, 255)).means(
-        "Characters of a video's name that say its camera; 0: all are of one."
-    ),
+    Setting("window", 8, COUNT_OR_NONE),
+    "Frames before and after that features are the means over.",
+    Setting("camera_characters", 0, Range(0, 255)),
+    "Characters of a video's name that say its camera; 0: all are of one.",
     Setting("fps", 25.0, Range(0.01, 1000), free=True).means("Frames a second."),
 )
 SETTINGS = (
@@ -72,43 +70,33 @@ SETTINGS = (
         "model",
         Setting("bank", 8192, Range(16, 10**6)).means("Normal units that are kept."),
         Setting("nearest", 4, COUNT).means("Units of the bank that a unit's novelty is made from."),
-        Setting("softness", 0.02, Range(0, 1e6, open_low=True)).means(
-            "Distance at which a relation is a half, in standard deviations."
-        ),
-        Setting("terms", ("velocity*aspect*size", "aspect*size", "velocity"), needed=True).means(
-            "Joint relations, each of the feature sets that it multiplies."
-        ),
-        Setting("within_camera", ("size", "place")).means(
-            "Feature sets that are compared within one camera."
-        ),
-        Setting("scales", (1.0, 1.0, 0.3), AMOUNT).means(
-            "What each feature set counts at the start, in standard deviations."
-        ),
+        Setting("softness", 0.02, Range(0, 1e6, open_low=True)),
+        "Distance at which a relation is a half, in standard deviations.",
+        Setting("terms", ("velocity*aspect*size", "aspect*size", "velocity"), needed=True),
+        "Joint relations, each of the feature sets that it multiplies.",
+        Setting("within_camera", ("size", "place")),
+        "Feature sets that are compared within one camera.",
+        Setting("scales", (1.0, 1.0, 0.3), AMOUNT),
+        "What each feature set counts at the start, in standard deviations.",
     ),
     *group(
         "loss",
-        Setting("swapped", 0.5, Range(0, 1)).means(
-            "Share of changed units that have a feature set of another unit; the others have one"
-            " that is moved."
-        ),
-        Setting("stay", 1.0, AMOUNT).means(
-            "Squares of how far scales and weights leave where they start."
-        ),
+        Setting("swapped", 0.5, Range(0, 1)),
+        "Share of changed units that have a feature set of another unit; the others have one that"
+        " is moved.",
+        Setting("stay", 1.0, AMOUNT),
+        "Squares of how far scales and weights leave where they start.",
     ),
     *group(
         "score",
-        Setting("reach", 100, COUNT_OR_NONE).means(
-            "Frames of the same track, before and after, that a unit's score is a mean over."
-        ),
-        Setting("prior", 50.0, AMOUNT).means(
-            "Ordinary units that each such mean has besides: short tracks say little."
-        ),
-        Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)).means(
-            "False alarms an hour of normal video that the threshold is made for."
-        ),
-        Setting("calibration_units", 60_000, COUNT).means(
-            "Training units (whole videos, evenly chosen) that scores are calibrated on."
-        ),
+        Setting("reach", 100, COUNT_OR_NONE),
+        "Frames of the same track, before and after, that a unit's score is a mean over.",
+        Setting("prior", 50.0, AMOUNT),
+        "Ordinary units that each such mean has besides: short tracks say little.",
+        Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)),
+        "False alarms an hour of normal video that the threshold is made for.",
+        Setting("calibration_units", 60_000, COUNT),
+        "Training units (whole videos, evenly chosen) that scores are calibrated on.",
         free=True,
     ),
 )
