@@ -1,6 +1,6 @@
 """CUHK Avenue as tracked people: graph novelty from normal video alone.
 
-    gfvad train --config=avenue_tracks --config.data.root=/data/avenue
+    gfvad train --config=avenue_tracks --config.data.root=/data/tracks
 
 See docs/sets/tracks.md.
 """

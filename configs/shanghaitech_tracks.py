@@ -1,6 +1,6 @@
 """ShanghaiTech as tracked people: graph novelty from normal video alone.
 
-    gfvad train --config=shanghaitech_tracks --config.data.root=/data/shanghaitech
+    gfvad train --config=shanghaitech_tracks --config.data.root=/data/tracks
 
 The first two characters of a video's name say its camera. See docs/sets/tracks.md.
 """

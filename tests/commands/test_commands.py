@@ -4,10 +4,12 @@ knows fails the first test."""
 import re
 
 import pytest
+import walkers
 from documented import (  # noqa: F401
     FRAMES,
     TINY,
     TINY_FRAMES,
+    TRACKS,
     canonical,
     data,
     documented,
@@ -52,7 +54,7 @@ JOBS = sorted(
 
 
 @pytest.mark.parametrize(
-    "command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(FRAMES, c))]
+    "command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(f"{FRAMES}|{TRACKS}", c))]
 )
 def test_training(command, environment, data, tmp_path):
     """Each script once; of the other commands with a script, what it runs."""
@@ -66,6 +68,14 @@ def test_training(command, environment, data, tmp_path):
         and "Traceback" not in done.stderr
     )
     assert ("SIMULATED" in done.stdout + done.stderr) == ("data.root" not in command)
+
+
+@pytest.mark.parametrize("command", [c for c in JOBS if re.search(TRACKS, c)])
+def test_training_on_tracks(command, environment, data, tmp_path):
+    words = with_folders(command, data, tmp_path)
+    done = run(words, environment, tmp_path, [*walkers.FLAGS, f"--workdir={tmp_path}/run"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HEADLINE" in done.stdout and "results.json" in done.stdout
 
 
 @pytest.mark.parametrize("command", [c for c in JOBS if re.search(FRAMES, c)])

@@ -17,6 +17,7 @@ import compiling
 import feature_folders
 import pytest
 import tiny_clips
+import walkers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -51,6 +52,8 @@ TINY = [
 DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 # configurations that learn from frames: another set and other sizes
 FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi)\b"
+# and from tracked people
+TRACKS = r"--config=\w+_tracks\b"
 OWN_PAGE = "docs/your_own_video.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 
@@ -203,6 +206,7 @@ def data(tmp_path_factory):
         name: str(getattr(feature_folders, maker)(root / Path(name).name, **more.get(maker, {})))
         for name, maker in TINY_DATA.items()
     }
+    made["/data/tracks"] = str(walkers.write_set(root / "tracks"))
     return made | {"/data/unlabelled": made["/data/ucf_crime"]}
 
 

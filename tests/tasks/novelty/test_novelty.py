@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import walkers
 
 from gfvad import main, tasks
 from gfvad.base.types import ConfigError
@@ -14,42 +15,11 @@ from gfvad.data.objects.videos import open_videos
 from gfvad.tasks.novelty.score import calibrate, evenly, frame_scores
 from gfvad.tasks.novelty.training import UnitBatches, Units
 
-FRAMES = 60
-SMALL = (
-    "--config.model.bank=256",
-    "--config.train.steps=4",
-    "--config.train.batch_size=32",
-    "--config.eval.bootstrap=0",
-    "--config.eval.figures=False",
-    "--config.data.eval_batch_size=256",
-    "--config.parallel.devices=1",
-    "--config.score.reach=8",
-    "--config.score.prior=4",
-)
-
-
-def walk(rng, frames=FRAMES, people=2, fast=()):
-    """Rows of people who walk to the right; those in `fast` run in the second half."""
-    rows = []
-    for person in range(people):
-        x, y, h = rng.uniform(0, 100), rng.uniform(100, 300), rng.uniform(50, 60)
-        for frame in range(frames):
-            x += h / 24 * (5 if person in fast and frame >= frames // 2 else 1)
-            rows.append([frame, person, x, y, x + h * rng.uniform(0.38, 0.42), y + h])
-    return np.round(rows)
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A set of six normal videos and three test videos, two of them with a runner."""
-    folder, rng = tmp_path_factory.mktemp("tracks"), np.random.default_rng(0)
-    np.savez(folder / "tracks_train.npz", **{f"0{i % 2}_{i}": walk(rng) for i in range(6)})
-    test = {"00_a": walk(rng), "01_b": walk(rng, fast=(0,)), "01_c": walk(rng, fast=(1,))}
-    np.savez(folder / "tracks_test.npz", **test)
-    labels = {n: np.zeros(FRAMES, np.uint8) for n in test}
-    labels["01_b"][FRAMES // 2 :] = labels["01_c"][FRAMES // 2 :] = 1
-    np.savez(folder / "frame_labels_test.npz", **labels)
-    return folder
+    return walkers.write_set(tmp_path_factory.mktemp("tracks"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,7 +30,7 @@ def _in_checkout(repository):
 
 
 def train(data, workdir, *more):
-    flags = [f"--config.data.root={data}", f"--workdir={workdir}", *SMALL, *more]
+    flags = [f"--config.data.root={data}", f"--workdir={workdir}", *walkers.FLAGS, *more]
     return main.main(["train", "--config=shanghaitech_tracks", *flags])
 
 
@@ -120,7 +90,7 @@ def test_a_second_run_gives_the_same_bits(run, data, tmp_path):
 
 def test_batches_go_on_where_they_were_and_divide_over_processes(data):
     config = tasks.parse(
-        ["--config=configs/shanghaitech_tracks.py", f"--config.data.root={data}", *SMALL]
+        ["--config=configs/shanghaitech_tracks.py", f"--config.data.root={data}", *walkers.FLAGS]
     ).config
     units = Units(open_videos("here", "train", data / "tracks_train.npz", config.data))
     whole = UnitBatches(units, config, 0, 0, 1)
@@ -175,7 +145,7 @@ def test_labels_that_do_not_fit_are_refused(data, tmp_path, capsys):
 
 def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
     rng = np.random.default_rng(0)
-    tracks = checked("here", walk(rng, frames=10))
+    tracks = checked("here", walkers.walk(rng, frames=10))
     novelty = rng.uniform(1, 2, (20, 2))
     ordinary = calibrate(rng.uniform(1, 2, (500, 2)), np.array([1.0, 3.0]))
     cfg = SimpleNamespace(reach=2, prior=3.0)
