@@ -235,14 +235,12 @@ def test_an_evaluation_writes_the_others_and_no_results(tmp_path):
     assert (tmp_path / "scores.npz").read_bytes() == before
 
 
-def test_predictive_scores(monkeypatch, tmp_path, capsys):
-    """gfvad.main --mode=score of the predictive model goes the same way."""
-    clips = pytest.importorskip(
-        "gfvad.tasks.prediction.frame_scores", reason="the video extras are not installed"
-    )
+def test_scores_without_labels(tmp_path, capsys):
+    """As --mode=score of the predictive model leaves them."""
+    nothing = np.zeros(0, np.uint8), -1, (), np.zeros((0, 2), np.int64), (), 1, 0.0
     videos = [
-        clips.unlabelled("a", np.ones(3)),
-        clips.unlabelled("b", np.array([1.0, np.inf])),
+        ScoredVideo("a", np.ones(3), *nothing),
+        ScoredVideo("b", np.array([1.0, np.inf]), *nothing),
     ]
     assert finite.write_usable(tmp_path / "s.npz", *finite.divide(videos)) == EXIT_SOME_FAILED
     assert "no scores of b: 1 of 2 scores" in capsys.readouterr().err and set(
