@@ -214,31 +214,33 @@ def test_details_whose_header_asks_for_too_much(tmp_path):
     )
 
 
+RECORD = {
+    "metric": "ap",
+    "aggregation": "micro",
+    "normalisation": "none",
+    "smoothing": "none",
+    "checkpoint": "last",
+    "value": 0.5,
+    "ci95": None,
+    "n_videos": 1,
+    "n_frames": 2,
+}
+META = {
+    "dataset": "d",
+    "split": "test",
+    "ground_truth_frames": 2,
+    "config_hash": "x",
+    "device": "cpu",
+    "wall_seconds": 1.0,
+    "group": "g",
+}
+
+
 def test_a_folder_of_runs_with_a_damaged_one(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
-    record = {
-        "metric": "ap",
-        "aggregation": "micro",
-        "normalisation": "none",
-        "smoothing": "none",
-        "checkpoint": "last",
-        "value": 0.5,
-        "ci95": None,
-        "n_videos": 1,
-        "n_frames": 2,
-    }
-    meta = {
-        "dataset": "d",
-        "split": "test",
-        "ground_truth_frames": 2,
-        "config_hash": "x",
-        "device": "cpu",
-        "wall_seconds": 1.0,
-        "group": "g",
-    }
     for seed in range(2):
         results.write_results(
-            tmp_path / f"run{seed}" / "results.json", [record], {**meta, "seed": seed}
+            tmp_path / f"run{seed}" / "results.json", [RECORD], {**META, "seed": seed}
         )
     for k, content in enumerate(
         ("{", "[]", '{"records": 5, "seed": 9, "dataset": "d", "headline": {}, "group": "g"}')
@@ -265,28 +267,7 @@ def test_a_folder_of_runs_with_a_damaged_one(tmp_path, capsys, monkeypatch):
 )
 def test_a_report_of_a_run_with_a_damaged_file(tmp_path, capsys, monkeypatch, name, content):
     monkeypatch.setattr("gfvad.reporting.page.plotly_script", lambda: "")
-    record = {
-        "metric": "ap",
-        "aggregation": "micro",
-        "normalisation": "none",
-        "smoothing": "none",
-        "checkpoint": "last",
-        "value": 0.5,
-        "ci95": None,
-        "n_videos": 1,
-        "n_frames": 2,
-    }
-    meta = {
-        "dataset": "d",
-        "split": "test",
-        "ground_truth_frames": 2,
-        "config_hash": "x",
-        "device": "cpu",
-        "wall_seconds": 1.0,
-        "group": "g",
-        "seed": 0,
-    }
-    results.write_results(tmp_path / "results.json", [record], meta)
+    results.write_results(tmp_path / "results.json", [RECORD], {**META, "seed": 0})
     os.mkfifo(tmp_path / name) if content is None else (tmp_path / name).write_bytes(content)
     assert report.main([str(tmp_path)]) == 1
     said = capsys.readouterr().err

@@ -17,12 +17,17 @@ from gfvad.tasks.novelty.score import frame_scores
 ALONE = "this model, {} alone"
 
 
-def beside(model: OpenedModel, test: ObjectVideos, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+def beside(
+    model: OpenedModel,
+    test: ObjectVideos,
+    novelty: Sequence[np.ndarray],
+    videos: Sequence[ScoredVideo],
+) -> dict[str, Any]:
     """{'named': {name: micro AUC}, 'tables': [one table]} for results.json.
 
     floor/nearest SET, floor/sum of the sets and floor/all sets in one space: the highest of a
     frame's objects, nothing passed along tracks; 'this model, SET alone': one relation in place of
-    the model's terms.
+    the model's terms. novelty: of the boxes of each test video, [n, columns].
     """
     labels = {v.name: v.labels for v in videos}
     first = model.terms
@@ -38,11 +43,10 @@ def beside(model: OpenedModel, test: ObjectVideos, videos: Sequence[ScoredVideo]
     }
     scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in variants}
     for i, name in enumerate(test.names):
-        novelty = model.read(test, i)
         for variant, (columns, cfg) in variants.items():
             calibration = model.of_columns(columns)
             found = frame_scores(
-                novelty[:, list(columns)], test.tracks[i], test.lengths[i], calibration, cfg
+                novelty[i][:, list(columns)], test.tracks[i], test.lengths[i], calibration, cfg
             )
             scores[variant][name] = found.score
     named = {name: untrained.micro_auc(found, labels) for name, found in scores.items()}

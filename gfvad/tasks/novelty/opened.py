@@ -167,16 +167,7 @@ def calibrated(
     fitted = calibrate(every, np.ones(columns))
     found.centre, found.spread = fitted.centre, fitted.spread
     found.scale = calibrate(every[:, : found.terms], weights).scale
-    scores = [
-        frame_scores(
-            n[:, : found.terms],
-            videos.tracks[i],
-            videos.lengths[i],
-            found.calibration(),
-            config.score,
-        ).score
-        for n, i in zip(novelty, chosen, strict=True)
-    ]
+    scores = [found.score_of(n, videos, i).score for n, i in zip(novelty, chosen, strict=True)]
     rate = false_alarms.for_rate(scores, config.data.fps, config.score.false_alarms, GAP)
     found.threshold, found.threshold_rule = rate
     keep(workdir, found)
@@ -217,9 +208,12 @@ def keep(workdir: Path, model: OpenedModel) -> None:
     )
 
 
-def open_model(workdir: Path, which: str, mapper: Mapper, config: ConfigDict) -> OpenedModel:
-    """The model of a checkpoint, as it was calibrated. Raises DataError where it was not, or with
-    other settings."""
+def open_model(
+    workdir: Path, which: str, mapper: Mapper, config: ConfigDict, compared: bool
+) -> OpenedModel:
+    """The model of a checkpoint, as it was calibrated; compared: with the columns that stand beside
+    a headline, not its terms alone. Raises DataError where it was not calibrated, or with other
+    settings."""
     require_checkpoints(workdir)
     with Checkpoints(workdir / loop.CHECKPOINTS, config) as kept:
         step = kept.step_of(which)
@@ -234,15 +228,18 @@ def open_model(workdir: Path, which: str, mapper: Mapper, config: ConfigDict) ->
         raise DataError(f"{path}: made with other settings of the score; {again}")
     model = build_model(config, told["widths"], told["bank"])
     restored = restore(config, workdir, which, model)
-    wider, state = with_columns(model, restored.state, config)
+    state = restored.state._replace(opt_state=())
+    if compared:
+        model, state = with_columns(model, state, config)
+    columns = len(model.terms)
     return OpenedModel(
         config,
         restored.step,
         state,
-        Reader(mapper, wider, config.data.eval_batch_size),
-        wider.terms,
-        np.array(told["centre"]),
-        np.array(told["spread"]),
+        Reader(mapper, model, config.data.eval_batch_size),
+        model.terms,
+        np.array(told["centre"])[:columns],
+        np.array(told["spread"])[:columns],
         float(told["scale"]),
         told["cameras"],
         float(told["threshold"]),

@@ -42,6 +42,8 @@ class NoveltyRun:
     say: Callable[[str], None]
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
     found: OpenedModel | None = field(default=None, repr=False)
+    # of the boxes of each test video [n, columns], as they were evaluated
+    novelty: list[np.ndarray] = field(default_factory=list, repr=False)
 
     @classmethod
     def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> NoveltyRun:
@@ -65,7 +67,9 @@ class NoveltyRun:
         test = open_labelled(
             data.dataset, arguments.data / data.test, arguments.data / data.labels, data
         )
-        found = opened.open_model(arguments.workdir, arguments.checkpoint, mapper, arguments.config)
+        found = opened.open_model(
+            arguments.workdir, arguments.checkpoint, mapper, arguments.config, compared=True
+        )
         refuse_unknown_cameras(test, set(found.cameras))
         return cls(config, arguments.output, None, test, mapper, say, arguments.workdir, found)
 
@@ -134,9 +138,11 @@ class NoveltyRun:
     def _score(self, model: OpenedModel, label: str) -> list[ScoredVideo]:
         labels, found = self.test.labels, []
         assert labels is not None
+        self.novelty = []
         with Progress(len(self.test), label) as progress:
             for i, name in enumerate(self.test.names):
-                scores = model.score(self.test, i).score
+                self.novelty.append(model.read(self.test, i))
+                scores = model.score_of(self.novelty[-1], self.test, i).score
                 spans = spans_of(labels[i])
                 found.append(scored(name, scores, labels[i], spans, self.config.data.fps))
                 progress.advance()
@@ -152,7 +158,7 @@ class NoveltyRun:
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         """The floors, and each feature set alone in this model."""
-        return floors.beside(self.model, self.test, videos)
+        return floors.beside(self.model, self.test, self.novelty, videos)
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines and learning curves."""

@@ -78,7 +78,7 @@ class NoveltyScorer:
         """Tracks come in files."""
         raise ConfigError(
             f"{request.model}: scores tracked boxes, not the pictures of a stream; expected files"
-            " of tracks (--input=FILE.csv)"
+            " of tracks: gfvad score --model=RUN FILE.csv"
         )
 
 
@@ -88,7 +88,7 @@ def open_scorer(workdir: Path, checkpoint: str) -> NoveltyScorer:
     with config_lib.stored(workdir):
         check(config)
     mapper = parallel.make_mapper(config.parallel.backend, 1)
-    return NoveltyScorer(workdir, open_model(workdir, checkpoint, mapper, config))
+    return NoveltyScorer(workdir, open_model(workdir, checkpoint, mapper, config, compared=False))
 
 
 def bulk_scores(arguments: Arguments) -> FrameScores:
@@ -96,7 +96,7 @@ def bulk_scores(arguments: Arguments) -> FrameScores:
     config: Any = arguments.config
     assert arguments.input is not None
     mapper = job.devices(config)
-    model = open_model(arguments.workdir, arguments.checkpoint, mapper, config)
+    model = open_model(arguments.workdir, arguments.checkpoint, mapper, config, compared=False)
     scorer = NoveltyScorer(arguments.workdir, model)
     videos = scorer.open(arguments.input)
     nothing, no_spans = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)

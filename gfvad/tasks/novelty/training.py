@@ -78,8 +78,9 @@ class UnitBatches:
 
 
 def changed_units(units: Units, size: int, swapped: float, rng: np.random.Generator) -> UnitBatch:
-    """Random units; every second one has one feature set changed: that of another unit of the same
-    camera (a share `swapped` of them), or moved by MOVED standard deviations in a random direction.
+    """Random units; every second one has one feature set changed: that of another unit (a share
+    `swapped` of them; of the same camera where one of 32 drawn ones is), or moved by MOVED standard
+    deviations in a random direction.
     """
     chosen = rng.integers(len(units), size=size)
     features = {name: x[chosen].copy() for name, x in units.features.items()}
