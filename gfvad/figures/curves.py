@@ -179,7 +179,7 @@ def shorten(name: str, width: int = 60) -> str:
 
 
 def score_timelines(
-    videos: Sequence[ScoredVideo], dataset: str, path: str | Path, threshold: float = 0.5
+    videos: Sequence[ScoredVideo], dataset: str, path: str | Path, threshold: float
 ) -> Path:
     """Frame scores of the best, median and worst video with the true spans (the labels) shaded and
     the alarm threshold.
@@ -202,7 +202,7 @@ def score_timelines(
         edges = np.r_[np.arange(len(video.scores)), len(video.scores)] * factor
         shade(axes, spans_of(video.labels), factor)
         axes.stairs(video.scores, edges, baseline=None, color=BLUE, linewidth=1.5, label="score")
-        name = f"threshold {threshold:g}"
+        name = f"threshold {threshold:.3g}"
         axes.axhline(threshold, color=BLACK, linestyle="--", linewidth=1, label=name)
         classes = f" ({', '.join(video.classes)})" if video.classes else ""
         style(axes, xlabel, "anomaly score", f"{label}: {shorten(video.name)}{classes}, {value}")

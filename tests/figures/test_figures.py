@@ -104,7 +104,7 @@ def test_timelines_pick_best_median_worst(tmp_path, drawn):
         ("median", "v4"),
         ("worst", "v0"),
     ]
-    path = curves.score_timelines(videos, NAME, tmp_path / "t.png")
+    path = curves.score_timelines(videos, NAME, tmp_path / "t.png", 0.25)
     check_file(path, drawn[0])
     assert [axes.get_xlabel() for axes in drawn[0].axes] == [
         "time (frames)",
@@ -115,16 +115,16 @@ def test_timelines_pick_best_median_worst(tmp_path, drawn):
     shaded = drawn[0].axes[1].patches[0]
     assert shaded.get_x() == 4.0 and shaded.get_width() == 4.0  # frames 80 to 160 at 20 a second
     legend = [t.get_text() for t in drawn[0].axes[0].get_legend().get_texts()]
-    assert sorted(legend) == ["score", "threshold 0.5", "true event"]
+    assert sorted(legend) == ["score", "threshold 0.25", "true event"]
 
 
 def test_timelines_without_events_or_labels(tmp_path, drawn):
     normal = [video(f"n{i}", np.full(50, i / 10), []) for i in range(2)]
-    curves.score_timelines(normal, NAME, tmp_path / "n.png")
+    curves.score_timelines(normal, NAME, tmp_path / "n.png", 0.5)
     assert "by mean error" in drawn[0].get_suptitle() and len(drawn[0].axes) == 2
     with pytest.raises(DataError, match="no video with frame labels"):
         curves.score_timelines(
-            [normal[0]._replace(labels=np.zeros(0, np.uint8))], NAME, tmp_path / "n.png"
+            [normal[0]._replace(labels=np.zeros(0, np.uint8))], NAME, tmp_path / "n.png", 0.5
         )
 
 

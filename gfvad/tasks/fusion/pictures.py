@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from gfvad.base.types import ScoredVideo
 from gfvad.figures import curves, model
 from gfvad.fusion.coefficients import dense_coefficients, is_pictured
+from gfvad.measure import calibration
 from gfvad.tasks.fusion import registry
 from gfvad.tasks.fusion.training import FUSION
 from gfvad.train.state import TrainState, first_member
@@ -26,7 +27,8 @@ def draw_run(run: Any, state: TrainState, videos: Sequence[ScoredVideo]) -> list
     run: run.FusionRun; state: the weights the videos of its test split were scored with.
     """
     folder, dataset, log = run.workdir / "figures", run.dataset, run.workdir / METRICS
-    drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
+    at, _ = calibration.read_calibration(run.origin or run.workdir, int(state.step))
+    drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png", at)]
     rows = curves.read_log(log) if log.is_file() else []
     if rows:
         drawn.append(curves.learning_curves(rows, dataset, folder / "learning_curves.png"))

@@ -163,7 +163,8 @@ class NoveltyRun:
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines and learning curves."""
         folder, log = self.workdir / "figures", self.workdir / METRICS
-        drawn = [curves.score_timelines(videos, self.dataset, folder / "score_timelines.png")]
+        timelines, at = folder / "score_timelines.png", self.model.threshold
+        drawn = [curves.score_timelines(videos, self.dataset, timelines, at)]
         if log.is_file():
             rows = curves.read_log(log)
             drawn.append(curves.learning_curves(rows, self.dataset, folder / "learning_curves.png"))

@@ -27,7 +27,8 @@ def draw_run(report: Any, workdir: Path, reader: Any, state: Any) -> list[Path]:
     run_files.owned_run(workdir).claim(
         f"figures/{name}" for v in videos for name in (f"heat_{v.name}.png", f"clip_{v.name}.mp4")
     )
-    drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png")]
+    at = report.scorer.threshold()
+    drawn = [curves.score_timelines(videos, dataset, folder / "score_timelines.png", at)]
     if log.is_file():
         drawn.append(curves.learning_curves(log, dataset, folder / "learning_curves.png"))
     limits = heatmaps.limits_of(np.concatenate([h["total"].ravel() for h in heat]))
