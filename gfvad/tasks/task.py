@@ -66,7 +66,8 @@ class OpenRun(Protocol):
 
     @property
     def splits(self) -> Mapping[str, Any]:
-        """train, test: what is learnt from and evaluated on, by content (train/identity.py)."""
+        """train, test: what is learnt from and evaluated on, by content (train/identity.py); no
+        test where there is no labelled test split: nothing is evaluated then."""
         ...
 
     @property
@@ -92,7 +93,9 @@ class OpenRun(Protocol):
         ...
 
     def evaluate(self, chosen: Restored) -> Scored:
-        """Scores the test split by some weights; every process must call it."""
+        """Scores the test split by some weights; every process must call it. Without a test split:
+        no videos, but whatever scoring needs besides the weights is made and kept, and the
+        threshold of alarms is said."""
         ...
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
@@ -104,7 +107,8 @@ class OpenRun(Protocol):
         ...
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
-        """What results.json says besides, tables among it."""
+        """What results.json says besides, tables among it; of no videos where there is no test
+        split."""
         ...
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
