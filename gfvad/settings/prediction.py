@@ -6,6 +6,7 @@ from gfvad.settings import shared
 from gfvad.settings.declared import AMOUNT, COUNT, DEPTH, WIDTH, Range, Setting, changed, group
 
 SMOOTHED = Range(1, 10_000)
+EVENTS = ("pace", "object", "slow", "reversed", "left", "place", "lights")
 
 SHARED = changed(
     shared.SETTINGS,
@@ -60,6 +61,10 @@ DATA = (
     Setting("vision", "patches"),
     "Encoder of frames: patches (trained here), tokens:FOLDER or transformers:FOLDER (frozen, see"
     " docs/data.md).",
+    Setting("test", "labelled", choices=("labelled", "auto", "none"), free=True, since="0.2"),
+    "The test part: labelled (must be there, with ground truth), auto (evaluated where it is there"
+    " with ground truth; a folder of videos without parts is normal video), none (nothing is"
+    " evaluated).",
     Setting("spans", "", free=True),
     "Ground truth, relative to root: spans of abnormal frames, 1-based, inclusive.",
     Setting("masks", "", free=True).means("Pixel masks, relative to root."),
@@ -128,7 +133,7 @@ LOSS = (
 SCORE = (
     Setting(
         "terms",
-        ("appearance", "pace", "speed", "relation", "semantic"),
+        ("appearance", "pace", "speed", "relation", "semantic", "bank"),
         choices="gfvad.tasks.prediction.score_terms.TERMS",
         needed=True,
     ),
@@ -143,6 +148,8 @@ SCORE = (
     "Windows end at the frame (streaming) instead of being centred at it.",
     Setting("ridge", 1e-3, AMOUNT).means("Added to the variances of the semantic residual."),
     Setting("perturbations", 4, SMOOTHED).means("Perturbed copies of each held-out video."),
+    Setting("events", EVENTS, choices=EVENTS, needed=True, since="0.2", before=EVENTS[:2]),
+    "Kinds of synthetic events in them.",
     Setting("floors", True, since="0.1"),
     "The scores of optical flow alone are computed beside the model's.",
     Setting("clip_seconds", 6.0, AMOUNT).means("Length of the annotated mp4."),

@@ -103,13 +103,10 @@ class Report:
         }
         if self.truth.masks is not None:
             named |= self.floor_pixels()
-        chosen = self.scorer.chosen
-        return {
+        return weights_of(self.scorer) | {
             "ground_truth": self.truth.source,
-            "weights": chosen.weights,
-            "synthetic_auc": chosen.auc,
             "named": named,
-            "tables": shown_tables(chosen, named, self.videos),
+            "tables": shown_tables(self.scorer.chosen, named, self.videos),
         }
 
     def flow_magnitudes(self) -> Frames:
@@ -167,6 +164,11 @@ class Report:
         causal = self.term_scores(streaming(cfg), rule.causal)
         found["score, causal windows (streaming)"] = auc(self.combined(causal))
         return found
+
+
+def weights_of(rule: ScoreRule) -> dict[str, Any]:
+    """What results.json says of the weights of the terms."""
+    return {"weights": rule.chosen.weights, "synthetic_auc": rule.chosen.auc}
 
 
 def paper_scores(columns: Sequence[tuple[float, Frames]]) -> Frames:
