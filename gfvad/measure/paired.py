@@ -172,7 +172,7 @@ def over_seeds(
     found = []
     for name in names:
         mean = lambda key, name=name: float(np.mean([of[name][key] for of in rows]))
-        differences = np.mean([x[MODEL] - x[name] for x in drawn], axis=0, dtype=np.float64)
+        differences = np.stack([x[MODEL] - x[name] for x in drawn]).astype(np.float64).mean(0)
         given = {"value": mean("value"), "difference": mean("difference")}
         found.append({**rows[0][name], **given, **of_differences(differences)})
     return sorted(found, key=lambda row: (row["kind"] != FLOOR, -row["value"]))
