@@ -27,6 +27,7 @@ from gfvad.data.frames.clip_data import (
 from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.data.frames.video_folders import VideoFolder
+from gfvad.measure.paired import Beside
 from gfvad.measure.results import read_scores
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
@@ -136,6 +137,10 @@ class PredictionRun:
         """Weights of the terms; where there is a test split, everything beside the headline,
         tables."""
         return self.report.about() if self.test is not None else weights_of(self.opened.scorer)
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
+        """The floors of optical flow, and each term alone."""
+        return self.report.beside()
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, heat maps, terms, experts, one annotated clip."""
