@@ -85,7 +85,9 @@ def below_floor(results: Mapping[str, Any]) -> str:
     """'BELOW ITS FLOOR: ...' where the headline is lower than the best of the floors that were
     measured beside it on the same frames; '' where it is not."""
     head, named = results["headline"], results.get("named") or {}
-    floors = {n: x for n, x in named.items() if n.startswith("floor/") and ", " not in n and x}
+    floors = {n: x for n, x in named.items() if n.startswith("floor/") and x}
+    # 'floor/X, TRUTH' is the floor X by another ground truth
+    floors = {n: x for n, x in floors.items() if n.rsplit(", ", 1)[0] not in {*floors} - {n}}
     if head["metric"] != "auc" or head["value"] is None or not floors:
         return ""
     best = max(floors, key=lambda name: floors[name])

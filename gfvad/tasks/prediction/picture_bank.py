@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from gfvad.data.frames.store import fit
-from gfvad.data.pictures.features import SIDE, Grid, grey, texture
+from gfvad.data.pictures.features import SIDE, Grid, cell_means, grey, texture
 
 GRID = Grid(4, 8)
 SIZE = (2 * SIDE * GRID.rows, 2 * SIDE * GRID.columns)  # of a small picture, pixels
@@ -71,6 +71,16 @@ class PictureBank:
             parts.append(-np.log((1 / (1 + closest / SOFTNESS**2)).mean(-1)).T)
         found = np.concatenate(parts).astype(np.float32)
         return found.reshape(len(pictures), GRID.rows, GRID.columns)
+
+    def nearest(self, pictures: np.ndarray) -> np.ndarray:
+        """Distance of the whole grey picture, in cells, to the nearest one: uint8 [T, *SIZE] ->
+        float32 [T]. The simplest thing that can be asked: a floor."""
+        known, seen = (
+            cell_means(x.astype(np.float32) / 255, GRID).reshape(len(x), -1)
+            for x in (self.pictures, pictures)
+        )
+        found = [np.sqrt(((known - x) ** 2).mean(1).min()) for x in seen]
+        return np.array(found, np.float32)
 
 
 def newest(places: np.ndarray) -> np.ndarray:
