@@ -234,7 +234,7 @@ def test_lost_pairs_and_auc_agree():
             "BELOW ITS FLOOR: length alone has AUC 0.8000",
         ),
         ({"floor/length": 0.6, "floor/length, snippets counted down": 0.9}, ""),
-        ({"floor/flow, median of 5 frames": 0.9}, "flow, median of 5 frames"),
+        ({"floor/flow, median of 5 frames": 0.9}, "BELOW ITS FLOOR: flow, median of 5 frames"),
         ({"floor/length": None}, ""),
         ({"this model, alone": 0.9}, ""),
         ({}, ""),

@@ -5,7 +5,7 @@ A picture is cut into patches; a patch is compared with the patches at the same 
 picture of the bank, by how bright its cells are and where its edges are at once: the joint relation
 of gfvad/graphs/bipartite.py, `1 / (1 + d / softness^2)`, d the sum of both squared distances over
 how much each varies. Novelty is `-log` of the mean of the NEAREST largest. A picture has the mean
-of the quarter of its places that are newest.
+of the half of its places that are newest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SOFTNESS = 0.2
 LEAST_SPREAD = 1e-3  # of features, in their own unit
 PICTURES = 2000  # of training videos, at most
 BLOCK = 64  # pictures that are compared at once
+NO_VIDEO = -1
 
 
 def small_pictures(frames: np.ndarray) -> np.ndarray:
@@ -43,10 +44,11 @@ def patch_features(pictures: np.ndarray) -> list[np.ndarray]:
 
 
 class PictureBank:
-    """Normal pictures uint8 [K, *SIZE], ready to be compared with."""
+    """Normal pictures uint8 [K, *SIZE], ready to be compared with, and the video [K] that each
+    comes from: a training video is compared with the others."""
 
-    def __init__(self, pictures: np.ndarray):
-        self.pictures = pictures
+    def __init__(self, pictures: np.ndarray, videos: np.ndarray):
+        self.pictures, self.videos = pictures, videos
         known = patch_features(pictures)
         # a step of one spread in every feature is a squared distance of 1
         spreads = [np.sqrt(x.var(1).mean(-1)) + LEAST_SPREAD for x in known]
@@ -60,13 +62,17 @@ class PictureBank:
         scaled = [x * s[:, None, None] for x, s in zip(sets, self._scales)]
         return np.concatenate(scaled, -1)
 
-    def novelty(self, pictures: np.ndarray) -> np.ndarray:
-        """Novelty of each place: pictures uint8 [T, *SIZE] -> float32 [T, rows, columns]."""
-        nearest, parts = min(NEAREST, len(self.pictures)), []
+    def novelty(self, pictures: np.ndarray, own: int = NO_VIDEO) -> np.ndarray:
+        """Novelty of each place: pictures uint8 [T, *SIZE] -> float32 [T, rows, columns]. own: the
+        video that they come from, whose pictures are left out (unless there are no others)."""
+        others = self.videos != own
+        others = others if others.any() else ~others
+        nearest, parts = min(NEAREST, int(others.sum())), []
         for start in range(0, len(pictures), BLOCK):
             seen = self._join(patch_features(pictures[start : start + BLOCK])) - self._center
-            products = seen @ self._known.transpose(0, 2, 1)  # [P, T, K]
-            apart = np.maximum((seen**2).sum(-1)[..., None] + self._square - 2 * products, 0)
+            products = seen @ self._known[:, others].transpose(0, 2, 1)  # [P, T, K]
+            square = (seen**2).sum(-1)[..., None] + self._square[..., others]
+            apart = np.maximum(square - 2 * products, 0)
             closest = np.partition(apart, nearest - 1, axis=-1)[..., :nearest]
             parts.append(-np.log((1 / (1 + closest / SOFTNESS**2)).mean(-1)).T)
         found = np.concatenate(parts).astype(np.float32)
@@ -84,7 +90,7 @@ class PictureBank:
 
 
 def newest(places: np.ndarray) -> np.ndarray:
-    """Mean over the quarter of the places that are newest: [T, rows, columns] -> [T]."""
+    """Mean over the half of the places that are newest: [T, rows, columns] -> [T]."""
     flat = places.reshape(len(places), -1).astype(np.float64)
-    count = max(1, flat.shape[1] // 4)
+    count = max(1, flat.shape[1] // 2)
     return np.sort(flat, 1)[:, -count:].mean(1)

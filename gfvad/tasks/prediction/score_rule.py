@@ -103,9 +103,15 @@ def make_rule(
         for videos in (split.train, split.validation)
     )
     read = cut(train, [*learnt, *held])
-    readings = reader.read(state, read, range(len(read)), "reading training videos")
+    readings = [
+        found._replace(own=piece.video)
+        for found, piece in zip(
+            reader.read(state, read, range(len(read)), "reading training videos"),
+            [*learnt, *held],
+        )
+    ]
     fitted, kept = readings[: len(learnt)], readings[len(learnt) :]
-    bank = bank_of(cfg, train, split.train)
+    bank = bank_of(cfg, train)
     calibration = score_terms.fit(fitted, kept, cfg, bank)
     other = score_terms.fit(fitted, kept, streaming(cfg), bank)
     # what is normal at each place knows no windows
@@ -146,16 +152,16 @@ def flow_size(train: ClipData) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def bank_of(cfg: ConfigDict, train: ClipData, videos: np.ndarray) -> PictureBank | None:
-    """Pictures of the training videos, evenly spread; None where the score has no term of them."""
+def bank_of(cfg: ConfigDict, train: ClipData) -> PictureBank | None:
+    """Pictures of all training videos, evenly spread; None where the score has no term of them."""
     if "bank" not in cfg.terms:
         return None
-    lengths = train.lengths[videos]
-    keep = np.linspace(0, lengths.sum() - 1, min(PICTURES, int(lengths.sum()))).round().astype(int)
-    video, first = np.repeat(videos, lengths)[keep], np.cumsum(lengths) - lengths
-    frame = keep - np.repeat(first, lengths)[keep]
-    parts = [train.frames.clip(int(v), frame[video == v]) for v in videos if (video == v).any()]
-    return PictureBank(small_pictures(np.concatenate(parts)))
+    total = int(train.lengths.sum())
+    keep = np.linspace(0, total - 1, min(PICTURES, total)).round().astype(int)
+    video = np.repeat(np.arange(len(train)), train.lengths)[keep]
+    frame = keep - train.offsets[video]
+    parts = [train.frames.clip(v, frame[video == v]) for v in np.unique(video).tolist()]
+    return PictureBank(small_pictures(np.concatenate(parts)), video)
 
 
 def events(
@@ -174,7 +180,7 @@ def events(
         for number, piece in enumerate(held):
             data, changed = videos.copy(number, rng, lambda text: None)
             label = f"perturbed copy {copy + 1} of {name_of(train, piece)}"
-            found = reader.read(state, data, [0], label)[0]
+            found = reader.read(state, data, [0], label)[0]._replace(own=piece.video)
             yield score_terms.frame_values(found, calibration, cfg), changed.kinds
 
 
@@ -214,7 +220,7 @@ def write_rule(path: Path, scorer: ScoreRule) -> Path:
         if pair := getattr(c, name):
             arrays |= {f"{name}/mean": pair[0], f"{name}/spread": pair[1]}
     if c.bank is not None:
-        arrays["bank"] = c.bank.pictures
+        arrays |= {"bank": c.bank.pictures, "bank/videos": c.bank.videos}
     about = {
         "format": FORMAT,
         "mark": path.stem,
@@ -255,7 +261,7 @@ def read_rule(path: Path) -> ScoreRule | None:
             semantic,
             about["mean"],
             about["std"],
-            PictureBank(arrays["bank"]) if "bank" in arrays else None,
+            PictureBank(arrays["bank"], arrays["bank/videos"]) if "bank" in arrays else None,
         )
         causal = calibration._replace(mean=about["causal_mean"], std=about["causal_std"])
         inputs = {name: (tuple(shape), dtype) for name, (shape, dtype) in about["inputs"].items()}

@@ -3,7 +3,7 @@ video, added up. Pure numpy, float32 maps.
 
 A term is a map [T, g, g'] (or, for descriptions, a vector a frame) that becomes one number a frame:
   map     median over `temporal` frames, mean over `spatial` x `spatial` cells, then the largest
-          cell (relation: the mean over cells; bank: over the quarter that is newest)
+          cell (relation: the mean over cells; bank: over the half that is newest)
   vector  mean over `text_frames` frames, then its Mahalanobis length under the training residuals
 and is calibrated by held-out normal video: z = (x - mean) / std, then log(1 + softplus(z)), so that
 a term says how far outside of the normal a frame is, and one term that is very far does not drown
@@ -30,7 +30,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
 from gfvad.tasks.prediction import picture_bank
-from gfvad.tasks.prediction.picture_bank import PictureBank
+from gfvad.tasks.prediction.picture_bank import NO_VIDEO, PictureBank
 
 MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation", "bank")
 TERMS = (*MAP_TERMS, "semantic")
@@ -50,6 +50,7 @@ class Readings(NamedTuple):
     maps: Maps
     semantic: np.ndarray | None  # [T, V]
     text: np.ndarray | None  # [T] 1 - cosine of the description, as in the paper
+    own: int = NO_VIDEO  # index of the training video that this is
 
 
 class Calibration(NamedTuple):
@@ -86,10 +87,18 @@ def fit(
     bare = Calibration(speed, relation, semantic, {}, {}, bank)
     values = [frame_values(r, bare, cfg) for r in held_out]
     joined = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
+    if "bank" in joined:  # which was learnt by nothing: each training video is new to the others
+        seen = [frame_values(only_bank(r), bare, cfg)["bank"] for r in training]
+        joined["bank"] = np.concatenate([joined["bank"], *seen])
     return bare._replace(
         mean={n: float(x.mean()) for n, x in joined.items()},
         std={n: float(x.std() + 1e-6) for n, x in joined.items()},
     )
+
+
+def only_bank(readings: Readings) -> Readings:
+    """Readings without all other terms."""
+    return Readings({"bank": readings.maps["bank"]}, None, None, readings.own)
 
 
 def normal_speed(speed: np.ndarray) -> np.ndarray:
@@ -118,7 +127,7 @@ def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndar
     if "bank" in found:
         found.pop("bank")
         if calibration.bank is not None:
-            found["bank"] = calibration.bank.novelty(readings.maps["bank"])
+            found["bank"] = calibration.bank.novelty(readings.maps["bank"], readings.own)
     return found | {name: np.sqrt(found[name]) for name in ("appearance", "flow") if name in found}
 
 

@@ -149,7 +149,9 @@ def scores_of(path):
 # ---- windows and clips, without a model
 
 
-BANK = PictureBank(np.random.default_rng(9).integers(0, 256, (20, *SIZE), np.uint8))
+BANK = PictureBank(
+    np.random.default_rng(9).integers(0, 256, (20, *SIZE), np.uint8), np.arange(20) % 3
+)
 
 
 def made_up(frames, seed=0):
@@ -405,7 +407,7 @@ def test_a_video_file(scorer, video, readings):
     assert (
         set(found.contributions)
         == set(scorer.contributors)
-        == {"appearance", "pace", "speed", "relation"}
+        == {"appearance", "pace", "speed", "relation", "bank"}
     )
     np.testing.assert_allclose(sum(found.contributions.values()), found.score)
     assert found.heat.shape == (43, 6, 9) and found.heat.dtype == np.uint8 and found.heat.max() > 0

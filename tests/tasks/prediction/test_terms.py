@@ -10,7 +10,9 @@ from gfvad.tasks.prediction.picture_bank import SIZE, PictureBank
 from gfvad.tasks.prediction.score_terms import Calibration, Readings
 
 GRID, TOKENS, WIDTH = (6, 8), (3, 4), 5
-BANK = PictureBank(np.random.default_rng(9).integers(0, 256, (20, *SIZE), np.uint8))
+BANK = PictureBank(
+    np.random.default_rng(9).integers(0, 256, (20, *SIZE), np.uint8), np.arange(20) % 3
+)
 
 
 def config(**changes):
