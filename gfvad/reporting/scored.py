@@ -136,5 +136,5 @@ def boxes_of_details(arrays: Mapping[str, np.ndarray], video: Path | None) -> Bo
     """Boxes out of the arrays of details; where those do not say how large the pictures are, the
     video does."""
     width, height = (int(x) for x in np.resize(arrays[BOXES["size"]], 2))
-    boxes = Boxes(**{field: arrays[key] for field, key in BOXES.items()})
-    return boxes._replace(size=(width, height) if width and height else size_of(video))
+    found = {field: arrays[key] for field, key in BOXES.items() if field != "size"}
+    return Boxes((width, height) if width and height else size_of(video), **found)

@@ -131,7 +131,7 @@ const Stage = (() => {
       pen.lineWidth = width;
       pen.strokeRect(x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down);
     };
-    for (let i = boxes.first[unit]; i < boxes.first[unit + 1]; i++) if (i !== chosen) one(i, `rgba(200, 214, 235, ${0.35 + (0.5 * boxes.level[i]) / 255})`, 1);
+    for (let i = boxes.first[unit]; i < boxes.first[unit + 1]; i++) if (i !== chosen) one(i, `rgba(130, 152, 184, ${0.35 + (0.5 * boxes.level[i]) / 255})`, 1);
     if (chosen >= 0) one(chosen, alarm ? "#ff8a5c" : "#ffd54a", 3);
     frame.dataset.object = chosen >= 0 ? boxes.track[chosen] : "";
   }
