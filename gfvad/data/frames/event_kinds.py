@@ -133,11 +133,11 @@ def cross_picture(
 KINDS: dict[str, Kind] = {
     "pace": play_faster,
     "object": cross_picture,
-    "slow": play_slower,
-    "reversed": play_backwards,
     "left": leave_object,
     "place": move_place,
     "lights": change_lights,
+    "slow": play_slower,
+    "reversed": play_backwards,
 }
 
 

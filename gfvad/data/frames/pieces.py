@@ -21,7 +21,7 @@ class Piece(NamedTuple):
     stop: int
 
 
-def spread(
+def spread_pieces(
     lengths: np.ndarray, videos: Sequence[int] | np.ndarray, frames: int, piece: int = PIECE
 ) -> list[Piece]:
     """Pieces of the videos, as many as stay within a number of frames, evenly spread over all
@@ -46,7 +46,7 @@ def spread(
     return list(dict.fromkeys(found))  # of short videos the same one may be met twice
 
 
-def cut(data: ClipData, pieces: Sequence[Piece]) -> ClipData:
+def cut_pieces(data: ClipData, pieces: Sequence[Piece]) -> ClipData:
     """The pieces as a split of its own, in their order; a clip at the start of one repeats its
     first frame, as at the start of a video."""
 

@@ -192,7 +192,12 @@ class Report:
 
 def weights_of(rule: ScoreRule) -> dict[str, Any]:
     """What results.json says of the weights of the terms."""
-    return {"weights": rule.chosen.weights, "synthetic_auc": rule.chosen.auc}
+    chosen = rule.chosen
+    return {
+        "weights": chosen.weights,
+        "synthetic_auc": chosen.auc,
+        "synthetic_auc_of_kinds": chosen.kinds,
+    }
 
 
 def paper_scores(columns: Sequence[tuple[float, Frames]]) -> Frames:
@@ -227,15 +232,22 @@ def shown_tables(
 ) -> list[dict[str, Any]]:
     """The tables of results.md: terms, what was measured beside the headline, misses."""
     alone = {n: f"{x:.4f}" for n, x in chosen.alone.items()}
+    of_kinds = chosen.kinds
     weights = [
-        [n, f"{w:g}", alone.get(n, "given"), f"{named[f'term alone/{n}']:.4f}"]
+        [
+            n,
+            f"{w:g}",
+            *(f"{of_kinds[kind][n]:.3f}" for kind in of_kinds),
+            alone.get(n, "given"),
+            f"{named[f'term alone/{n}']:.4f}",
+        ]
         for n, w in chosen.weights.items()
     ]
     header = "video|abnormal|normal|AUC within|missed|worst frames|false alarms|worst frames"
     values = [[n, f"{v:.4f}"] for n, v in named.items() if v is not None]
     tables = {
         "Terms of the score: weights chosen on synthetic events in held-out normal video": (
-            "term|weight|AUC alone, synthetic events|AUC alone, test",
+            "|".join(["term|weight", *of_kinds, "AUC alone, all synthetic events|AUC alone, test"]),
             weights,
         ),
         "Beside the headline: micro frame AUC (pixel metrics as named)": ("what|value", values),

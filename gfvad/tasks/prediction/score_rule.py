@@ -12,7 +12,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.clips import Parts
 from gfvad.data.frames.flow import FlowStore
 from gfvad.data.frames.perturbed_clips import Perturbable
-from gfvad.data.frames.pieces import Piece, cut, name_of, spread
+from gfvad.data.frames.pieces import cut_pieces, name_of, spread_pieces
 from gfvad.measure import results
 from gfvad.tasks.prediction import score_terms, term_weights
 from gfvad.tasks.prediction.frame_errors import Reader
@@ -38,6 +38,7 @@ FORMAT = 1
 PAIRS = ("relation", "semantic")  # fields of a calibration that are pairs of arrays, or None
 # training frames (whole videos, or pieces of many or long ones) that calibration is made from
 STATISTICS_FRAMES = 4000
+EVENT_FRAMES = 1000  # of held-out video, in the same form, that each copy with events changes
 EVENTS_SEED = 1
 QUANTILE = 0.995  # of the frames of held-out normal training videos stay below the threshold
 # a place that is so many standard deviations above normal in every term is the top of the scale of
@@ -99,10 +100,10 @@ def make_rule(
     and its weights."""
     cfg, (reader, state) = config.score, model
     learnt, held = (
-        spread(train.lengths, videos, STATISTICS_FRAMES)
+        spread_pieces(train.lengths, videos, STATISTICS_FRAMES)
         for videos in (split.train, split.validation)
     )
-    read = cut(train, [*learnt, *held])
+    read = cut_pieces(train, [*learnt, *held])
     readings = [
         found._replace(own=piece.video)
         for found, piece in zip(
@@ -120,15 +121,11 @@ def make_rule(
     if given := tuple(cfg.weights):
         found = term_weights.Chosen(dict(zip(names, map(float, given))), float("nan"), {})
     else:
-        found = term_weights.choose(
-            [
-                (
-                    score_terms.calibrated(values, calibration, names),
-                    np.array([bool(k) for k in kinds]),
-                )
-                for values, kinds in events(cfg, train, held, model, calibration)
-            ]
-        )
+        copies = [
+            (score_terms.calibrated(values, calibration, names), kinds)
+            for values, kinds in events(cfg, train, split, model, calibration)
+        ]
+        found = term_weights.choose(copies, cfg.weighting)
         shares = (f"{n} {w:g} (alone {found.alone[n]:.3f})" for n, w in found.weights.items())
         say(
             f"weights: {', '.join(shares)}; AUC {found.auc:.4f} on synthetic events in held-out"
@@ -167,7 +164,7 @@ def bank_of(cfg: ConfigDict, train: ClipData) -> PictureBank | None:
 def events(
     cfg: ConfigDict,
     train: ClipData,
-    held: Sequence[Piece],
+    split: Parts,
     model: tuple[Reader, TrainState],
     calibration: score_terms.Calibration,
 ) -> Iterator[tuple[dict[str, np.ndarray], list[str]]]:
@@ -175,6 +172,7 @@ def events(
     synthetic events in them."""
     reader, state = model
     rng = np.random.default_rng(EVENTS_SEED)  # the same events for every seed of a model
+    held = spread_pieces(train.lengths, split.validation, EVENT_FRAMES)
     videos = Perturbable(train, held, cfg.events)
     for copy in range(cfg.perturbations):
         for number, piece in enumerate(held):

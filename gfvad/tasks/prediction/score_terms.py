@@ -34,7 +34,7 @@ from gfvad.tasks.prediction.picture_bank import NO_VIDEO, PictureBank
 
 MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation", "bank")
 TERMS = (*MAP_TERMS, "semantic")
-COARSE = ("relation", "bank")  # whose maps are of patches, not of cells, and have no place in heat
+COARSE = ("relation", "bank")  # whose maps are of patches, not of cells
 MOVING = 0.4  # pixels a frame above which a cell takes part in the normal speed
 BLOCK = 64  # frames whose medians are taken at once
 LEAST_CELLS = 300  # moving cells that a row of the picture needs to take part in it
@@ -214,8 +214,8 @@ def heat(
 ) -> dict[str, np.ndarray]:
     """Maps of evidence [T, g, g'] of each term that has a place, and 'total', their weighted sum.
 
-    relation and bank are left out: their frame values are means over places, so their calibration
-    says nothing of a single one.
+    relation is left out: its frame value is a mean over the picture, so its calibration says
+    nothing of a single place.
     """
     return heat_of(windowed(term_maps(readings, calibration), cfg), calibration, weights)
 
@@ -225,10 +225,24 @@ def heat_of(
 ) -> dict[str, np.ndarray]:
     """`heat` of maps that have had their windows."""
     weights = place_weights(weights)
-    found = calibrated(maps, calibration, tuple(weights))
+    cells = maps["appearance"].shape
+    found = {
+        name: x if x.shape == cells else spread_patches(x, cells[1:])
+        for name, x in calibrated(maps, calibration, tuple(weights)).items()
+    }
     # all that is left of a score of descriptions alone
-    nothing = np.zeros(maps["appearance"].shape)
+    nothing = np.zeros(cells)
     return found | {"total": nothing + combine(found, weights)}
+
+
+def spread_patches(x: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+    """Values of patches [T, rows, columns] at each cell [T, g, g']: the patch's that its middle
+    lies in."""
+    rows, columns = (
+        ((np.arange(cells) + 0.5) * patches / cells).astype(int)
+        for cells, patches in zip(grid, x.shape[1:])
+    )
+    return x[:, rows[:, None], columns]
 
 
 def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
@@ -238,5 +252,5 @@ def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
     (In the score of a frame they would count one piece of evidence twice, so there flow is left out
     by default.)
     """
-    found = {name: w for name, w in weights.items() if name in MAP_TERMS and name not in COARSE}
+    found = {name: w for name, w in weights.items() if name in MAP_TERMS and name != "relation"}
     return {"flow": found["speed"]} | found if "speed" in found else found

@@ -407,7 +407,7 @@ def test_a_video_file(scorer, video, readings):
     assert (
         set(found.contributions)
         == set(scorer.contributors)
-        == {"appearance", "pace", "speed", "relation", "bank"}
+        == {"appearance", "pace", "speed", "bank"}
     )
     np.testing.assert_allclose(sum(found.contributions.values()), found.score)
     assert found.heat.shape == (43, 6, 9) and found.heat.dtype == np.uint8 and found.heat.max() > 0

@@ -202,7 +202,7 @@ def test_frame_values(causal):
                 relation[:, y, x] += np.abs(video.maps["relation"][:, y, x, k] - mean) / std / 4
     places = BANK.novelty(video.maps["bank"]).astype(float)
     assert places.shape == (22, 4, 8)
-    newest = np.sort(median_by_hand(places, 9, causal).reshape(22, -1), 1)[:, -8:].mean(1)
+    newest = np.sort(median_by_hand(places, 9, causal).reshape(22, -1), 1)[:, -16:].mean(1)
     np.testing.assert_allclose(found["bank"], newest, rtol=1e-5)
     np.testing.assert_allclose(
         found["relation"], median_by_hand(relation, 9, causal).reshape(22, -1).mean(1), rtol=1e-6
@@ -267,7 +267,13 @@ def test_fit_uses_only_what_it_says():
         found.mean[n] == moved.mean[n] for n in ("appearance", "pace", "flow")
     )
     joined = {
-        n: np.concatenate([score_terms.frame_values(r, found, cfg)[n] for r in held])
+        # no training video has taught the bank: each is new to it
+        n: np.concatenate(
+            [
+                score_terms.frame_values(r, found, cfg)[n]
+                for r in (held + training if n == "bank" else held)
+            ]
+        )
         for n in score_terms.TERMS
     }
     for name, x in joined.items():
@@ -321,7 +327,7 @@ def test_heat(causal):
         readings(15, 5),
     )
     found = score_terms.heat(video, calibration, weights, cfg)
-    placed = ("appearance", "pace", "flow", "speed")
+    placed = ("appearance", "pace", "flow", "speed", "bank")
     assert set(found) == {*placed, "total"} and all(x.shape == (15, *GRID) for x in found.values())
     np.testing.assert_allclose(
         found["total"], sum(weights[n] * found[n] for n in placed), rtol=1e-12
@@ -337,3 +343,7 @@ def test_heat(causal):
     frames = score_terms.calibrated(score_terms.frame_values(video, calibration, cfg), calibration)
     for name in ("appearance", "pace", "flow", "speed"):
         np.testing.assert_allclose(found[name].max((1, 2)), frames[name], rtol=1e-9)
+    # the middles of 6 rows of cells lie in the patches' rows 0 1 1 2 3 3
+    patches = median_by_hand(BANK.novelty(video.maps["bank"]), 9, causal)[:, [0, 1, 1, 2, 3, 3]]
+    expected = score_terms.calibrated({"bank": patches}, calibration)["bank"]
+    np.testing.assert_allclose(found["bank"], expected, rtol=1e-5)
