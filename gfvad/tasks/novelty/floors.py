@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.types import ScoredVideo
-from gfvad.data.objects.videos import ObjectVideos
+from gfvad.data.unit_videos import UnitVideos
 from gfvad.measure import untrained
 from gfvad.tasks.novelty.opened import PLAIN, OpenedModel
 from gfvad.tasks.novelty.score import frame_scores
@@ -19,7 +19,7 @@ ALONE = "this model, {} alone"
 
 def beside(
     model: OpenedModel,
-    test: ObjectVideos,
+    test: UnitVideos,
     novelty: Sequence[np.ndarray],
     videos: Sequence[ScoredVideo],
 ) -> dict[str, Any]:
@@ -45,9 +45,7 @@ def beside(
     for i, name in enumerate(test.names):
         for variant, (columns, cfg) in variants.items():
             calibration = model.of_columns(columns)
-            found = frame_scores(
-                novelty[i][:, list(columns)], test.tracks[i], test.lengths[i], calibration, cfg
-            )
+            found = frame_scores(novelty[i][:, list(columns)], test.units(i), calibration, cfg)
             scores[variant][name] = found.score
     named = {name: untrained.micro_auc(found, labels) for name, found in scores.items()}
     mine = untrained.micro_auc({v.name: v.scores for v in videos}, labels)

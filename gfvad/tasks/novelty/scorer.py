@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.objects.videos import ObjectVideos, open_videos
+from gfvad.data.unit_videos import UnitVideos
+from gfvad.data.units.layouts import LAYOUTS
 from gfvad.measure.score_result import VideoScores
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
@@ -53,10 +54,10 @@ class NoveltyScorer:
             ]
         )
 
-    def open(self, path: Path) -> ObjectVideos:
+    def open(self, path: Path) -> UnitVideos:
         """The videos of a file, of cameras that the bank knows."""
         config = self.model.config
-        videos = open_videos(config.data.dataset, "test", path, config.data)
+        videos = LAYOUTS[config.data.layout].given(config.data.dataset, path, config.data)
         refuse_unknown_cameras(videos, set(self.model.cameras))
         return videos
 
@@ -64,9 +65,9 @@ class NoveltyScorer:
         """Features of objects say neither when nor on which track they are."""
         raise ConfigError(f"{self.path}: scores tracks, not features; give a file of tracked boxes")
 
-    def score_video(self, videos: ObjectVideos, index: int) -> VideoScores:
+    def score_video(self, videos: UnitVideos, index: int) -> VideoScores:
         """Scores of a video: its frames are the units."""
-        found, fps = self.model.score(videos, index), float(self.model.config.data.fps)
+        found, fps = self.model.score(videos, index), videos.fps(index)
         frames = len(found.score)
         start = np.arange(frames) / fps
         shares: Mapping[str, np.ndarray] = dict(zip(self.contributors, found.shares.T, strict=True))
@@ -101,7 +102,7 @@ def bulk_scores(arguments: Arguments) -> FrameScores:
     videos = scorer.open(arguments.input)
     nothing, no_spans = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)
     found = [
-        scored(name, model.score(videos, i).score, nothing, no_spans, config.data.fps)
+        scored(name, model.score(videos, i).score, nothing, no_spans, videos.fps(i))
         for i, name in enumerate(videos.names)
     ]
     return FrameScores(found, {})

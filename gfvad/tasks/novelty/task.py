@@ -27,7 +27,15 @@ def register_loss(name: str, default: float = 0.0) -> NoReturn:
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
+    from gfvad.data.units.layouts import LAYOUTS
+
     sets, model = config.data.modalities, config.model
+    known = LAYOUTS[config.data.layout].sets
+    if unknown := [name for name in sets if name not in known]:
+        raise ConfigError(
+            f"config.data.modalities: {unknown[0]!r} is no feature set of layout"
+            f" {config.data.layout!r}; expected some of {', '.join(known)}"
+        )
     listed = ", ".join(sets)
     for term in model.terms:
         names = [name.strip() for name in term.split("*")]
