@@ -47,8 +47,8 @@ class Measured(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.an_hour:.3g} false alarms an hour ({self.alarms} in {self.hours:.3g} hours)"
-            f" where {self.asked:g} were asked for"
+            f"{self.an_hour:.3g} false alarms an hour ({self.alarms} in {self.hours:.3g} hours),"
+            f" {self.asked:g} asked for"
         )
 
 

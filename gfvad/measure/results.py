@@ -10,6 +10,8 @@ results.json:
                     meta's `metric`
   ci_method         which 95 % interval ci95 is
                     (value null and n_videos 0 where there is no labelled test split)
+  paired            the model against each score that stands beside it (paired.py); their
+                    resamples are in paired.npz
   alarms            threshold of alarms and the rule that made it
   records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint,
                     value, ci95, n_videos, n_frames

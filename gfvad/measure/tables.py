@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gfvad.measure import bootstrap, whole_clips
+from gfvad.measure import bootstrap, paired, whole_clips
 from gfvad.measure.metrics import RANKING
 from gfvad.measure.results import NO_TEST, is_evaluated
 
@@ -113,6 +113,7 @@ def headline_lines(results: Mapping[str, Any]) -> list[str]:
     lines.append(f"{aggregation}, {how}")
     counted = f"{results['n_videos']:,} videos, {results['ground_truth_frames']:,} frames{truth}"
     lines.append(f"{counted}; {made_by(results)}")
+    lines += paired.lines(results.get("paired") or ())
     if below := below_floor(results):
         lines.insert(0, below)
     if bayes := results.get("bayes_optimal"):

@@ -12,7 +12,7 @@ import numpy as np
 from gfvad.base.files import lies_at, read_json, read_table, read_text, require_regular
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.decode import DEFAULT_FPS
-from gfvad.measure import summary, tables
+from gfvad.measure import paired, summary, tables
 from gfvad.measure.frames import spans_of
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import read_results, read_scores
@@ -152,6 +152,10 @@ def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
             values = [[name, summary.cell(v)] for name, v in row.beside.items()]
             title = f"{row.dataset}, {row.label}: besides"
             shown.append(table(title, ["value", "mean ± sd"], values))
+    for row in rows:
+        if tested := paired.table(row.paired):
+            title = f"{row.dataset}, {row.label}, mean over {len(row.seeds)} seeds"
+            shown.append(table(f"{title}: {tested['title']}", tested["header"], tested["rows"]))
     header = ["folder", "dataset", "setting", "seed", "metric", "value", "95 % interval"]
     lines = []
     for path, r in ((path, summary.read(path)) for path in paths):

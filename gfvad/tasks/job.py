@@ -16,7 +16,7 @@ from gfvad.base import run_files
 from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.base.files import write_text
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.measure import calibration, finite, protocols, results, tables, whole_clips
+from gfvad.measure import calibration, finite, paired, protocols, results, tables, whole_clips
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks import task_of
@@ -187,14 +187,21 @@ def write_run(
         )
         rows += whole_clips.records(each.videos, alarm, each.rule, cfg.eval.bootstrap, cfg.seed)
     videos = scored[0].videos
+    beside = paired.Beside()
     if has_test(run):
         rows += run.records()
+        beside = run.beside(videos)
+    tested = paired.against(videos, beside, cfg.eval.bootstrap)
     meta = facts(run, videos, seconds()) | run.about(videos) | run.content()
+    if shown := paired.table(tested.rows):
+        meta |= {"paired": tested.rows, "tables": [*meta.get("tables", ()), shown]}
     meta["alarms"] = dict(zip(("threshold", "rule"), alarms[0], strict=True))
     tree = results.build_results(rows, meta) if has_test(run) else results.unevaluated(meta)
     with run_files.owned_run(folder).staged(last="results.json") as staging:
         if has_test(run):
             results.write_scores(staging / SCORES, videos)
+        if tested.resampled:
+            results.write_scores(staging / paired.FILE, tested.resampled)
         write_text(staging / "results.md", tables.markdown(tree))
         return results.write_tree(staging / "results.json", tree)
 

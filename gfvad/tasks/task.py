@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ScoredVideo
+from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.scoring import FrameScores, Scorer
 
@@ -109,6 +110,10 @@ class OpenRun(Protocol):
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         """What results.json says besides, tables among it; of no videos where there is no test
         split."""
+        ...
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
+        """Frame scores of the floors and of each feature set alone, of what was evaluated last."""
         ...
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:

@@ -19,6 +19,7 @@ from gfvad.data.unit_videos import UnitVideos
 from gfvad.data.units.layouts import LAYOUTS
 from gfvad.figures import curves
 from gfvad.measure.frames import spans_of
+from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
 from gfvad.settings.kinds import default_config
 from gfvad.tasks.job import RULES
@@ -171,7 +172,13 @@ class NoveltyRun:
         }
         if self.test is None:
             return found
-        return found | floors.beside(self.model, self.test, self.novelty, videos)
+        return found | floors.said(self.beside(videos), videos)
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
+        """The floors, and each feature set alone in this model."""
+        if self.test is None:
+            return Beside()
+        return floors.frame_scores_beside(self.model, self.test, self.novelty)
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines and learning curves."""

@@ -212,3 +212,19 @@ def test_results_on_labels_are_not_replaced_by_nothing(run, data, capsys):
 def test_a_test_split_that_is_named_must_be_there(data, tmp_path, capsys):
     assert train(data, tmp_path / "run", "--config.data.test=gone.npz") == 2
     assert "--config.data.test= to train on normal video alone" in capsys.readouterr().err
+
+
+def test_paired_tests_stand_beside_the_headline(data, tmp_path, capsys):
+    for seed in (0, 1):
+        flags = ["--config.eval.bootstrap=40", f"--config.seed={seed}"]
+        assert train(data, tmp_path / "runs" / str(seed), *flags) == 0
+    assert "against the best floor, " in capsys.readouterr().out
+    results = json.loads((tmp_path / "runs" / "0" / "results.json").read_text())
+    rows = {r["against"]: r for r in results["paired"]}
+    assert set(rows) == set(results["named"])
+    for name, row in rows.items():
+        assert row["value"] == pytest.approx(results["named"][name])
+    assert "against the best single set" in (tmp_path / "runs" / "0" / "results.md").read_text()
+    assert main.main(["compare", "summary", str(tmp_path / "runs")]) == 0
+    assert "mean over 2 seeds" in capsys.readouterr().out
+    assert main.main(["report", str(tmp_path / "runs")]) == 0
