@@ -227,6 +227,7 @@ LAYERS = (
     "tasks",
     "tasks/prediction",
     "tasks/fusion",
+    "tasks/novelty",
     "scoring",
     "ablation",
     "reporting",

@@ -27,6 +27,8 @@ class UnitVideos:
     """The videos of a split, by name. Subclasses say what a unit is."""
 
     what = "units"
+    located = True  # whether a unit is somewhere in the picture
+    patches = False  # whether units are the patches of whole pictures
     places = 1  # banks of a camera: where a unit is in the picture
     groups = 1  # kinds of units
 
@@ -75,6 +77,14 @@ class UnitVideos:
     def fps(self, index: int) -> float:
         """Frames a second of a video."""
         return float(self.cfg.fps)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of a video's pictures in pixels; (0, 0) where they are not known."""
+        return 0, 0
+
+    def path(self, index: int) -> str:
+        """Where a video lies; '' where that is not known."""
+        return ""
 
     @cached_property
     def cameras(self) -> list[str]:

@@ -35,6 +35,7 @@ class Described(NamedTuple):
     size: tuple[int, int]  # its pictures' height and width in pixels
     fps: float
     every: int  # frames from one kept picture to the next
+    path: str = ""  # of the video
 
 
 class PictureVideos(UnitVideos):
@@ -42,6 +43,7 @@ class PictureVideos(UnitVideos):
     and is compared with pictures of that place alone."""
 
     what = "patches of pictures"
+    patches = True
 
     def __init__(
         self,
@@ -80,6 +82,15 @@ class PictureVideos(UnitVideos):
         tracks, described = self.tracks[index], self.described[index]
         group = np.repeat(np.arange(len(self.grids)), [grid.patches for grid in self.grids])
         return UnitVideo(tracks, described.frames, group[tracks.person], described.every)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """As the video's first picture."""
+        height, width = self.described[index].size
+        return width, height
+
+    def path(self, index: int) -> str:
+        """The video file, or its folder of frames."""
+        return self.described[index].path
 
     def fps(self, index: int) -> float:
         """Frames a second of a video: as its file says, else config.data.fps."""
@@ -120,7 +131,7 @@ def describe(video: VideoFile, data_cfg: Any, advance: Callable[[int], object]) 
     frame."""
     grids, size = grids_of(data_cfg), (int(data_cfg.height), int(data_cfg.width))
     fps = frame_rate(video) or float(data_cfg.fps)
-    every = max(1, round(fps / float(data_cfg.pictures_a_second)))
+    every = every_of(fps, data_cfg)
     frames, shape = 0, (0, 0)
     found: dict[str, list[np.ndarray]] = {name: [] for name in data_cfg.modalities}
 
@@ -135,14 +146,29 @@ def describe(video: VideoFile, data_cfg: Any, advance: Callable[[int], object]) 
 
     pictures = kept()
     while batch := list(islice(pictures, TOGETHER)):
-        grey = np.stack(batch).astype(np.float32) / 255
-        for name, parts in found.items():
-            patches = [SETS[name](grey, grid) for grid in grids]
-            parts.append(np.concatenate(patches, 1).astype(np.float16))
+        for name, x in patch_features(batch, data_cfg, grids).items():
+            found[name].append(x)
     if not frames:
         raise DataError(f"{video.path}: no frame; expected a video")
     features = {name: np.concatenate(parts) for name, parts in found.items()}
-    return Described(features, frames, shape, fps, every)
+    return Described(features, frames, shape, fps, every, str(Path(video.path).resolve()))
+
+
+def every_of(fps: float, data_cfg: Any) -> int:
+    """Frames from one picture that is looked at to the next."""
+    return max(1, round(fps / float(data_cfg.pictures_a_second)))
+
+
+def patch_features(
+    pictures: Sequence[np.ndarray], data_cfg: Any, grids: Sequence[Grid]
+) -> dict[str, np.ndarray]:
+    """Feature set -> float16 [n, P, D] of n grey pictures, uint8 [H, W] each, of any size."""
+    size = int(data_cfg.height), int(data_cfg.width)
+    grey = np.stack([fit(picture, size) for picture in pictures]).astype(np.float32) / 255
+    return {
+        name: np.concatenate([SETS[name](grey, grid) for grid in grids], 1).astype(np.float16)
+        for name in data_cfg.modalities
+    }
 
 
 def describe_all(videos: Sequence[VideoFile], data_cfg: Any, label: str) -> dict[str, Described]:

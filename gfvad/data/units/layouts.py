@@ -12,6 +12,8 @@ from gfvad.data.objects.videos import open_labelled, open_videos
 from gfvad.data.pictures import features as picture_features
 from gfvad.data.pictures.videos import PictureSet, open_pictures
 from gfvad.data.unit_videos import UnitVideos
+from gfvad.data.units.clips import SETS as CLIP_SETS
+from gfvad.data.units.clips import ClipSet, open_clips
 
 
 class Found(NamedTuple):
@@ -56,8 +58,15 @@ def find_pictures(dataset: str, root: Path, data: Any) -> Found:
     return Found(found.open_train, found.open_test if found.labelled else None, found.rule)
 
 
+def find_clips(dataset: str, root: Path, data: Any) -> Found:
+    """A folder of features of one's own."""
+    found = ClipSet(dataset, root, data)
+    return Found(found.open_train, found.open_test if found.test else None, found.rule)
+
+
 LAYOUTS: Mapping[str, Layout] = {
     "tracks": Layout(object_features.SETS, find_tracks, given_tracks),
     "pictures": Layout(picture_features.SETS, find_pictures, open_pictures),
+    "features": Layout(dict.fromkeys(CLIP_SETS), find_clips, open_clips),
 }
 SETS = {name: layout for layout in LAYOUTS for name in LAYOUTS[layout].sets}

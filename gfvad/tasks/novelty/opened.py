@@ -64,6 +64,8 @@ class OpenedModel:
     threshold_rule: str
     # false alarms on normal video that such a threshold was not made from; '' where not measured
     measured: str = ""
+    # threshold of scores whose messages come from earlier frames alone, and its rule; where known
+    causal: tuple[float, str] | None = None
 
     @property
     def terms(self) -> int:
@@ -117,10 +119,12 @@ class OpenedModel:
         """Scores of the frames of a video."""
         return self.score_of(self.read(videos, index), videos, index)
 
-    def score_of(self, novelty: np.ndarray, videos: UnitVideos, index: int) -> FrameScore:
-        """The same from the novelty of its units [n, columns]."""
+    def score_of(
+        self, novelty: np.ndarray, videos: UnitVideos, index: int, past: bool = False
+    ) -> FrameScore:
+        """The same from the novelty of its units [n, columns]; past: as `frame_scores` has it."""
         own, units = novelty[:, : self.terms], videos.units(index)
-        return frame_scores(own, units, self.calibration(), self.config.score)
+        return frame_scores(own, units, self.calibration(), self.config.score, past)
 
 
 def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
@@ -190,6 +194,12 @@ def calibrated(
     rate = false_alarms.for_rate(scores, *asked)
     found.threshold, found.threshold_rule = rate
     found.measured = str(false_alarms.crossed(scores, *asked))
+    streamed = [
+        false_alarms.Normal(found.score_of(n, videos, i, past=True).score, videos.fps(i))
+        for n, i in zip(novelty, chosen, strict=True)
+    ]
+    live = false_alarms.for_rate(streamed, *asked)
+    found.causal = live.threshold, live.rule
     keep(workdir, found)
     say(f"threshold: {rate.threshold:.3g}, {rate.rule}; measured: {found.measured}")
     return found
@@ -212,22 +222,56 @@ def score_settings(config: ConfigDict) -> dict[str, Any]:
 
 def keep(workdir: Path, model: OpenedModel) -> None:
     """Writes the calibration of a model."""
-    write_sealed(
-        file_of(workdir, model.step),
-        {
-            "centre": model.centre.tolist(),
-            "spread": model.spread.tolist(),
-            "scale": model.scale,
-            "bank": model.reader.model.bank,
-            "banks": model.reader.model.banks,
-            "widths": dict(model.reader.model.widths),
-            "cameras": list(model.cameras),
-            "threshold": model.threshold,
-            "rule": model.threshold_rule,
-            "measured": model.measured,
-            "settings": score_settings(model.config),
-        },
+    write_sealed(file_of(workdir, model.step), told_of(model))
+
+
+def told_of(model: OpenedModel) -> dict[str, Any]:
+    """All of a calibration, for JSON."""
+    return {
+        "centre": model.centre.tolist(),
+        "spread": model.spread.tolist(),
+        "scale": model.scale,
+        "bank": model.reader.model.bank,
+        "banks": model.reader.model.banks,
+        "widths": dict(model.reader.model.widths),
+        "cameras": list(model.cameras),
+        "threshold": model.threshold,
+        "rule": model.threshold_rule,
+        "measured": model.measured,
+        "causal": model.causal,
+        "weights": weights_of(model.state)[: model.terms].tolist(),
+        "settings": score_settings(model.config),
+    }
+
+
+def of_told(
+    config: ConfigDict, step: int, state: TrainState, reader: Reader, told: Mapping[str, Any]
+) -> OpenedModel:
+    """The model that `told_of` tells of; its columns are those of the reader's model."""
+    columns = len(reader.model.terms)
+    causal = told.get("causal")
+    return OpenedModel(
+        config,
+        step,
+        state,
+        reader,
+        reader.model.terms,
+        np.atleast_2d(told["centre"])[:, :columns],
+        np.atleast_2d(told["spread"])[:, :columns],
+        float(told["scale"]),
+        told["cameras"],
+        float(told["threshold"]),
+        told["rule"],
+        told.get("measured", ""),
+        None if causal is None else (float(causal[0]), str(causal[1])),
     )
+
+
+def name_of(model: OpenedModel) -> str:
+    """'room, grey + texture, seed 0, step 100'."""
+    config = model.config
+    sets = " + ".join(config.data.modalities)
+    return f"{config.data.dataset}, {sets}, seed {config.seed}, step {model.step}"
 
 
 def open_model(
@@ -253,18 +297,5 @@ def open_model(
     state = restored.state._replace(opt_state=())
     if compared:
         model, state = with_columns(model, state, config)
-    columns = len(model.terms)
-    return OpenedModel(
-        config,
-        restored.step,
-        state,
-        Reader(mapper, model, config.data.eval_batch_size),
-        model.terms,
-        np.atleast_2d(told["centre"])[:, :columns],
-        np.atleast_2d(told["spread"])[:, :columns],
-        float(told["scale"]),
-        told["cameras"],
-        float(told["threshold"]),
-        told["rule"],
-        told.get("measured", ""),
-    )
+    reader = Reader(mapper, model, config.data.eval_batch_size)
+    return of_told(config, restored.step, state, reader, told)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.unit_videos import UnitVideos
 from gfvad.data.units.layouts import LAYOUTS
+from gfvad.extraction import provenance
 from gfvad.figures import curves
 from gfvad.measure.frames import spans_of
 from gfvad.measure.paired import Beside
@@ -51,14 +52,14 @@ class NoveltyRun:
     @classmethod
     def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> NoveltyRun:
         """A run on the set that its config names."""
-        config, root = arguments.config, set_root(arguments.config)
-        found = LAYOUTS[config.data.layout].find(config.data.dataset, root, config.data)
-        say(f"data: {root}; {found.rule}")
-        test = found.test() if found.test else None
-        train = found.train()
-        if test is not None:
-            refuse_unknown_cameras(test, set(train.cameras))
-        return cls(config, arguments.workdir, train, test, mapper, say)
+        train, test = open_splits(arguments.config, say)
+        return cls(arguments.config, arguments.workdir, train, test, mapper, say)
+
+    def at(self, config: ConfigDict, workdir: Path) -> NoveltyRun:
+        """A run on the same units with settings of the same structure, in another folder."""
+        found = replace(self, config=config, workdir=workdir, found=None, novelty=[])
+        vars(found)["_training"] = self._training
+        return found
 
     @classmethod
     def elsewhere(
@@ -111,7 +112,10 @@ class NoveltyRun:
         return self._training
 
     def keep(self) -> None:
-        """Nothing: the bank is in every checkpoint."""
+        """Which encoders made the features, where there are such; the bank is in every
+        checkpoint."""
+        if self.config.data.layout == "features":
+            provenance.keep_encoders(set_root(self.config), self.workdir)
 
     def content(self) -> dict[str, Any]:
         """Digests of the tracks, and which run was evaluated where it is another folder's."""
@@ -189,6 +193,21 @@ class NoveltyRun:
             rows = curves.read_log(log)
             drawn.append(curves.learning_curves(rows, self.dataset, folder / "learning_curves.png"))
         return drawn
+
+
+def open_splits(
+    config: ConfigDict, say: Callable[[str], None]
+) -> tuple[UnitVideos, UnitVideos | None]:
+    """(normal videos, the labelled test split; None where there is none) of the set that a config
+    names."""
+    root = set_root(config)
+    found = LAYOUTS[config.data.layout].find(config.data.dataset, root, config.data)
+    say(f"data: {root}; {found.rule}")
+    test = found.test() if found.test else None
+    train = found.train()
+    if test is not None:
+        refuse_unknown_cameras(test, set(train.cameras))
+    return train, test
 
 
 def open_test(config: ConfigDict, root: Path) -> UnitVideos | None:

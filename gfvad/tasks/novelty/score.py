@@ -40,6 +40,7 @@ class FrameScore(NamedTuple):
     score: np.ndarray  # float64 [T]
     shares: np.ndarray  # float64 [T, terms], which sum to the score
     unit: np.ndarray  # int64 [T] the unit that has the highest score; -1 in a frame without one
+    of_units: np.ndarray  # float64 [n] score of each unit, with what passed along its track
 
 
 class Reader:
@@ -61,8 +62,7 @@ class Reader:
     ) -> np.ndarray:
         """float64 [U, T] the novelty of units, in batches; arguments as the model's. Units of
         several banks come bank by bank."""
-        found = []
-        replicas = self.mapper.replicate(state._replace(opt_state=()))
+        found, bound = [], self.bind(state)
         how = self.batch, self.several, self.mapper.n_local
         for first, size, width in batches_of(camera, *how):
             pad = lambda x, first=first, size=size, width=width: np.concatenate(
@@ -76,10 +76,18 @@ class Reader:
                 np.arange(width) < size,
                 np.zeros(width, np.int32),
             )
-            shares = self.step(replicas, self.mapper.shard(batch))
-            found.append(np.asarray(self.mapper.to_host(shares), np.float64)[:size])
+            found.append(self.run(bound, batch)[:size])
             advance(size)
         return np.concatenate(found) if found else np.zeros((0, 0))
+
+    def bind(self, state: TrainState) -> Any:
+        """The state on all devices, for `run`."""
+        return self.mapper.replicate(state._replace(opt_state=()))
+
+    def run(self, bound: Any, batch: UnitBatch) -> np.ndarray:
+        """float64 [B, T] of one batch."""
+        shares = self.step(bound, self.mapper.shard(batch))
+        return np.asarray(self.mapper.to_host(shares), np.float64)
 
 
 def batches_of(
@@ -112,7 +120,11 @@ def calibrate(novelty: np.ndarray, group: np.ndarray, weights: np.ndarray) -> Ca
 
 
 def frame_scores(
-    novelty: np.ndarray, units: UnitVideo, calibration: Calibration, score_cfg: Any
+    novelty: np.ndarray,
+    units: UnitVideo,
+    calibration: Calibration,
+    score_cfg: Any,
+    past: bool = False,
 ) -> FrameScore:
     """Scores of the frames of a video.
 
@@ -121,17 +133,18 @@ def frame_scores(
     share score.highest of its units, the most unusual ones (one at least), and of all groups the
     mean.
 
-    Args: novelty: [n, T] of the units of a video; score_cfg: config.score.
+    Args: novelty: [n, T] of the units of a video; score_cfg: config.score; past: messages come from
+    earlier frames alone, as in a stream.
     """
     c, (tracks, frames, group, hold) = calibration, units
     shares = (novelty - c.centre[group]) / c.spread[group] * c.weight / c.scale
-    bounds = window_bounds(tracks, int(score_cfg.reach))
+    bounds = window_bounds(tracks, int(score_cfg.reach), past)
     counts = (bounds[1] - bounds[0])[:, None] + float(score_cfg.prior)
     shares = track_sums(shares, bounds) / counts
     found = np.tile(c.lowest, (frames, 1))
     unit = np.full(frames, -1, np.int64)
     if not len(group):
-        return FrameScore(found.sum(1), found, unit)
+        return FrameScore(found.sum(1), found, unit, np.zeros(0))
     score = shares.sum(1)
     highest, counted = most_unusual(score, tracks.frame, group, float(score_cfg.highest))
     seen = np.unique(tracks.frame)
@@ -143,7 +156,7 @@ def frame_scores(
         since = np.maximum.accumulate(np.where(unit >= 0, np.arange(frames), 0))
         near = np.arange(frames) - since < hold
         found[near], unit[near] = found[since[near]], unit[since[near]]
-    return FrameScore(found.sum(1), found, unit)
+    return FrameScore(found.sum(1), found, unit, score)
 
 
 def most_unusual(

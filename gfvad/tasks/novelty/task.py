@@ -82,11 +82,10 @@ def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
 def export(
     workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
 ) -> Mapping[str, Any]:
-    """None: the folder of a run is all that scoring needs."""
-    raise ConfigError(
-        f"{workdir}: graph novelty has no export; its run's folder holds all that scoring needs:"
-        f" gfvad score --model={workdir}"
-    )
+    """Writes a run as an artefact."""
+    from gfvad.tasks.novelty import artefact
+
+    return artefact.export(workdir, out, checkpoint, platforms)
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
@@ -106,5 +105,7 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
 
 
 def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
-    """None yet."""
-    raise ConfigError("config.kind = 'novelty': expected weak or predictive for an ablation")
+    """Normal videos and the labelled test split that settings are compared on."""
+    from gfvad.tasks.novelty.sweep import Data
+
+    return Data(config, say)
