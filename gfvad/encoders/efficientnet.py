@@ -9,7 +9,7 @@ neither PyTorch nor a download at run time:
 What is read, by `part`:
 
 places    what is at the places that change, and how much it changes, from maps in the middle of the
-          network: the features of each place, averaged by its squared change (PLACE); and the root
+          network: the features of each place, averaged by its change (SHARPNESS); and the root
           mean square change of each feature over places and frames, as a logarithm, at that depth
           and at an earlier one. A picture's background, which tells cameras apart, has next to no
           weight in it. Chosen on the training clips of docs/your_own_video.md by folds of sources,
@@ -45,8 +45,9 @@ WHOLE = ("picture", "change")
 PARTS = ("places", *WHOLE, "both")
 # places: frames of a unit, and the frames from one to the next; seconds that a change is stated for
 # and its growth with time, in the logarithm (a third, measured over spans of 0.15 and 0.6 s)
-STEPS, STEP, SPAN, GROWTH = 4, 5, 0.2, 1 / 3
+STEPS, STEP, SPAN, GROWTH = 6, 3, 0.2, 1 / 3
 EARLY, LATE = 2, 4  # stages whose maps are read
+SHARPNESS = 3  # power of a place's squared change in its weight
 CHANGE_FLOOR = 0.05  # added before the logarithm
 # repeats, kernel, stride of the first, expansion, channels out
 STAGES = (
@@ -130,14 +131,15 @@ def moving_places(early: np.ndarray, late: np.ndarray, seconds: float) -> np.nda
     """Maps of T frames, [T, a, a, D] and [T, b, b, E], `seconds` apart -> float32 [2 E + D].
 
     With d the differences of `late` from frame to frame: [sum_p w_p mean_t late_tp, of weights w_p
-    the mean of d^2 at place p over time and features, made to sum to 1 (all alike where nothing
-    changes); log(sqrt(mean_tp d^2) (SPAN / seconds)^GROWTH + CHANGE_FLOOR); the same of `early`].
+    the mean of d^2 at place p over time and features to the power SHARPNESS, made to sum to 1 (all
+    alike where nothing changes); log(sqrt(mean_tp d^2) (SPAN / seconds)^GROWTH + CHANGE_FLOOR); the same of `early`].
     One frame has no change.
     """
     steps = np.diff(late.astype(np.float64), axis=0)
     energy = np.square(steps).mean((0, 3)) if len(steps) else np.zeros(late.shape[1:3])
-    total = energy.sum()
-    weights = energy / total if total > 0 else np.full_like(energy, 1 / energy.size)
+    # against the largest, so that no power is out of range
+    weights = (energy / energy.max()) ** SHARPNESS if energy.any() else np.ones_like(energy)
+    weights /= weights.sum()
     there = np.einsum("abe,ab->e", late.mean(0, dtype=np.float64), weights)
     changes = [change(x, seconds) for x in (late, early)]
     return np.concatenate([there, *changes]).astype(np.float32)

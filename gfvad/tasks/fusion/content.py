@@ -35,6 +35,9 @@ class Modality(NamedTuple):
     width: int  # D
     mean: tuple[float, ...] = ()  # [D]; () where unknown yet: restored with the parameters
     std: tuple[float, ...] = ()  # [D]
+    # of a linear branch on standardised features (evidence.py); all 0: the set is left out
+    weight: tuple[float, ...] = ()  # [D]
+    offset: float = 0.0
 
 
 def direction(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -109,7 +112,7 @@ class ContentModel(nn.Module):
         is above 0.
         """
         raw, present, counts = {}, {}, {}
-        for name, width, mean, std in self.modalities:
+        for name, width, mean, std, *_ in self.modalities:
             mean = self.variable(
                 "constants", f"mean_{name}", jnp.asarray, mean or (0.0,) * width, jnp.float32
             ).value
@@ -120,6 +123,9 @@ class ContentModel(nn.Module):
             if name in self.config.confidence:
                 x, length = direction(x)
             raw[name], present[name] = standardise(x, mask, mean, std, self.standardize)
+            if self.linear:
+                kept = self.is_kept(name)
+                raw[name], present[name] = jnp.where(kept, raw[name], 0.0), present[name] & kept
             counts[name] = jnp.where(present[name], length, 0.0)
         if not train or self.config.modality_dropout == 0 or len(raw) == 1:
             return raw, present, counts
@@ -131,6 +137,29 @@ class ContentModel(nn.Module):
             for part in (raw, present, counts)
         )
         return raw, present, counts
+
+    @property
+    def linear(self) -> bool:
+        """Whether branches are those of evidence.py."""
+        return self.config.get("evidence", "trained") != "trained"
+
+    def branch_of(self, name: str) -> tuple[jax.Array, jax.Array]:
+        """(weight [D], offset []) of a set's linear branch, constants of the run."""
+        m = next(m for m in self.modalities if m.name == name)
+        constant = lambda key, value: self.variable(
+            "constants", f"{key}_{name}", jnp.asarray, value, jnp.float32
+        )
+        weight = constant("weight", m.weight or (0.0,) * m.width)
+        return weight.value, constant("offset", m.offset).value
+
+    def is_kept(self, name: str) -> jax.Array:
+        """Whether a set is not left out, bool []."""
+        return (self.branch_of(name)[0] != 0).any()
+
+    def linear_branches(self, raw: Arrays, counts: Confident) -> Arrays:
+        """Logits of the linear branches, {m: [N, D]} -> {m: [N]}; 0 where a set is absent."""
+        branches = {m: self.branch_of(m) for m in raw}
+        return {m: counts[m] * (raw[m] @ w - offset) for m, (w, offset) in branches.items()}
 
     def embed_content(
         self, raw: Arrays, counts: Confident, residual: Arrays, train: bool

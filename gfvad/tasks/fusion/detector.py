@@ -69,6 +69,8 @@ class GraphFusionDetector(ContentModel):
         # [M, N, N]
         sets = {"raw": raw, "filtered": filtered, "residual": residual}
         graphs = self.relation_graphs(sets, features.get("clock"), mask)
+        if self.linear:
+            graphs = self.without_left_out(graphs, mask)
         # [G, N, N]
         operator = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")
         fused = operator(graphs, mask, train=train)
@@ -111,6 +113,14 @@ class GraphFusionDetector(ContentModel):
                 )
             graphs.append(temporal_seconds(clock[:, 0], mask, cfg.temporal_seconds))
         return jnp.stack(graphs)
+
+    def without_left_out(self, graphs: jax.Array, mask: jax.Array) -> jax.Array:
+        """Graphs [M, N, N] of sets that are left out become 1 for every pair, which changes no
+        product of graphs."""
+        kept = [self.is_kept(m.name) for m in self.modalities] * len(self.config.relation.sources)
+        kept += [jnp.array(True)] * (len(graphs) - len(kept))
+        pairs = (mask[:, None] & mask[None, :]).astype(graphs.dtype)
+        return jnp.where(jnp.stack(kept)[:, None, None], graphs, pairs)
 
     def relation_graph(
         self, source: str, modality: str, x: jax.Array, mask: jax.Array
@@ -161,10 +171,12 @@ class GraphFusionDetector(ContentModel):
             return RowHead(self.units, name="head")(fused, mask), {}
         if cfg.kind == "degree":
             return DegreeHead(cfg.hidden, cfg.alpha, cfg.topk, name="head")(fused, mask), {}
-        content = self.embed_content(raw, counts, residual, train)
+        given = self.linear_branches(raw, counts) if self.linear else {}
+        content = {} if given else self.embed_content(raw, counts, residual, train)
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
             own = cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent
-            return BranchHead(*size, *own, name="head")(fused, content, mask, counts, train=train)
+            head = BranchHead(*size, *own, cfg.get("whole", 0.0), name="head")
+            return head(fused, given or content, mask, None if given else counts, train=train)
         joined = jnp.concatenate(list(content.values()), -1)
         return GnnHead(*size, name="head")(fused, joined, mask, train=train), {}

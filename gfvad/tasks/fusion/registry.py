@@ -82,6 +82,10 @@ def with_statistics(
                     f" {width} finite values; prepare the data"
                 )
             values[key] = tuple(value.tolist())
+        branch = feature_stats[name].get("weight")
+        if branch is not None:
+            values |= {"weight": tuple(np.asarray(branch, np.float32).tolist())}
+            values |= {"offset": float(feature_stats[name]["offset"])}
         modalities.append(Modality(name, int(width), **values))
     return tuple(modalities)
 
