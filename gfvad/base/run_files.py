@@ -13,7 +13,7 @@ from typing import Any
 from gfvad.base.files import read_json
 from gfvad.base.owned import Owned
 
-RESULTS = ("results.json", "results.md", "scores.npz")
+RESULTS = ("results.json", "results.md", "scores.npz", "paired.npz")
 LOGS = ("metrics.jsonl", "timing.jsonl")
 DRAWN = ("score_timelines", "learning_curves", "fused_graph", "coefficients", "expert_usage")
 FIGURES = tuple(f"figures/{name}.png" for name in (*DRAWN, "terms", "experts"))
@@ -60,7 +60,7 @@ def is_of_a_run(path: Path) -> bool:
             head = file.read(2000)
         picture = head.startswith(PNG) and MATPLOTLIB in head
         return picture or path.suffix == ".mp4" and head[4:8] == b"ftyp"
-    if path.name == "scores.npz":
+    if path.name in ("scores.npz", "paired.npz"):
         return is_frame_scores(path)
     with open(path, encoding="utf-8") as file:
         first = file.readline(1 << 20)

@@ -90,6 +90,8 @@ def summary(argv: Sequence[str]) -> int:
             f"\n{beside}\n\nmean ± sd over seeds, last checkpoint; micro frame AUC but for pixel"
             " metrics, which say so"
         )
+    if tested := lib.paired_text(rows):
+        print(f"\n{tested}")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gfvad.measure.score_result import UnitScore, VideoScores
+from gfvad.measure.score_result import Culprit, UnitScore, VideoScores
 
 GAP = 1.0  # seconds below the threshold that do not end an alarm
 
@@ -21,6 +21,7 @@ class Alarm(NamedTuple):
     peak: float  # highest score in it
     peak_time: float  # middle of that unit
     contributions: dict[str, float]  # of each modality or term, at the peak
+    culprit: Culprit | None = None  # at the peak
 
 
 class AlarmJoiner:
@@ -37,7 +38,8 @@ class AlarmJoiner:
         if self.current and unit.start - self.current.end >= self._gap:
             ended = self.finish()
         if unit.score >= self._threshold:
-            peak = (unit.score, (unit.start + unit.end) / 2, dict(unit.contributions))
+            middle = (unit.start + unit.end) / 2
+            peak = (unit.score, middle, dict(unit.contributions), unit.culprit)
             if self.current is None:
                 self.current = Alarm(self._video, unit.start, unit.end, *peak)
             elif unit.score > self.current.peak:

@@ -21,6 +21,42 @@ class Rate(NamedTuple):
     rule: str
 
 
+class Measured(NamedTuple):
+    """False alarms of normal video that the threshold was not made from."""
+
+    alarms: int
+    hours: float
+    asked: float  # an hour
+
+    @property
+    def an_hour(self) -> float:
+        """False alarms an hour; NaN of no video."""
+        return self.alarms / self.hours if self.hours else float("nan")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.an_hour:.3g} false alarms an hour ({self.alarms} in {self.hours:.3g} hours),"
+            f" {self.asked:g} asked for"
+        )
+
+
+def crossed(
+    videos: Sequence[np.ndarray], fps: float, an_hour: float, gap_seconds: float
+) -> Measured:
+    """What `for_rate` is worth on video that it has not seen: the threshold of every second video
+    is tried on the other ones, and theirs on those; one video alone is cut in two. Arguments as
+    `for_rate`."""
+    if len(videos) == 1:
+        middle = len(videos[0]) // 2
+        videos = [videos[0][:middle], videos[0][middle:]]
+    halves, gap = (videos[::2], videos[1::2]), round(gap_seconds * fps)
+    alarms = 0
+    for made_from, tried_on in (halves, halves[::-1]):
+        at = for_rate(made_from, fps, an_hour, gap_seconds).threshold
+        alarms += sum(len(events(v, at, gap)) for v in tried_on)
+    return Measured(alarms, sum(map(len, videos)) / fps / 3600, an_hour)
+
+
 def events(scores: np.ndarray, threshold: float, gap: int) -> np.ndarray:
     """Peaks of the alarms of one video: runs of scores [T] at or above a threshold, joined where at
     most `gap` frames are between them."""

@@ -9,6 +9,10 @@ results.json:
   headline          the record of the default protocol (micro, none, none; last checkpoint) in
                     meta's `metric`
   ci_method         which 95 % interval ci95 is
+                    (value null and n_videos 0 where there is no labelled test split)
+  paired            the model against each score that stands beside it (paired.py); their
+                    resamples are in paired.npz
+  alarms            threshold of alarms and the rule that made it
   records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint,
                     value, ci95, n_videos, n_frames
   extras            records of a checkpoint chosen on the test split itself (best-on-test): to
@@ -42,7 +46,7 @@ from gfvad.base.files import atomically, lies_at, parse_json, read_json
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.measure import bootstrap
-from gfvad.measure.protocols import BEST_ON_TEST, HEADLINE, Record, headline
+from gfvad.measure.protocols import BEST_ON_TEST, HEADLINE, Record, headline, record
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -56,6 +60,7 @@ REQUIRED = (
     "device",
     "wall_seconds",
 )
+NO_TEST = "no labelled test split: nothing is evaluated"
 RECORD_KEYS = ("metric", *HEADLINE, "value", "ci95", "n_videos", "n_frames")
 
 
@@ -95,10 +100,6 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
     Raises ConfigError where meta lacks one of REQUIRED, a record lacks one of RECORD_KEYS, or no
     record can be the headline.
     """
-    if missing := [k for k in REQUIRED if k not in meta]:
-        raise ConfigError(
-            f"results: meta lacks {', '.join(missing)}; every result names {', '.join(REQUIRED)}"
-        )
     for r in records:
         if lacking := [k for k in RECORD_KEYS if k not in r]:
             raise ConfigError(
@@ -112,6 +113,34 @@ def build_results(records: Sequence[Record], meta: Mapping[str, Any]) -> dict[st
         raise ConfigError(
             f"results: no record of metric {metric!r} under the default protocol {HEADLINE};"
             f" metrics found: {found}"
+        )
+    return _tree(first, records, meta)
+
+
+def unevaluated(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of results.json where there is no labelled test split: without records, the value
+    of the headline null. Raises ConfigError where meta lacks one of REQUIRED."""
+    nothing = record(HEADLINE, str(meta.get("metric") or "auc"), math.nan, None, (0, 0))
+    return _tree(nothing, [], meta)
+
+
+def is_evaluated(results: Mapping[str, Any]) -> bool:
+    """Whether a results tree has values of a labelled test split."""
+    return bool(results.get("records"))
+
+
+def has_values(folder: Path) -> bool:
+    """Whether a folder has results on a labelled test split; no where they cannot be read."""
+    try:
+        return lies_at(folder / RESULTS) and is_evaluated(read_results(folder / RESULTS))
+    except DataError:
+        return False
+
+
+def _tree(first: Record, records: Sequence[Record], meta: Mapping[str, Any]) -> dict[str, Any]:
+    if missing := [k for k in REQUIRED if k not in meta]:
+        raise ConfigError(
+            f"results: meta lacks {', '.join(missing)}; every result names {', '.join(REQUIRED)}"
         )
     tree = {"schema": SCHEMA, **{k: meta[k] for k in REQUIRED}, "n_videos": first["n_videos"]}
     tree |= {"code_version": code_version(), **meta}

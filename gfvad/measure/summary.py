@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gfvad.base.errors import DataError
 from gfvad.base.files import lies_at, read_json
+from gfvad.measure import paired
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import find_results, left_out, name_areas
 from gfvad.measure.tables import title
@@ -48,6 +49,8 @@ class Row(NamedTuple):
     values: dict[str, np.ndarray]
     # of a predictive model: what else was measured -> [seeds], NaN where a run lacks it; else empty
     beside: dict[str, np.ndarray]
+    # the mean over seeds against each score beside it (paired.py)
+    paired: list[dict[str, Any]]
 
 
 def read(path: Path) -> dict:
@@ -122,7 +125,8 @@ def summarise(paths: Sequence[Path]) -> list[Row]:
         of = lambda m, runs=runs: np.array([value_of(r, HEADLINE | {"metric": m}) for r in runs])
         label = runs[0].get("label") or str(members[0][0].parent)
         values = {m: of(m) for m in COLUMNS}, values_beside(runs)
-        rows.append(Row(label, runs[0]["dataset"], tuple(seeds), *values))
+        tested = paired.over_seeds([(r, path.parent) for path, r in members])
+        rows.append(Row(label, runs[0]["dataset"], tuple(seeds), *values, tested))
     return rows
 
 
@@ -151,6 +155,19 @@ def table_beside(rows: Sequence[Row]) -> str:
     for name in dict.fromkeys(name for row in rows for name in row.beside):
         lines.append([name, *(cell(row.beside.get(name, np.zeros(0))) for row in rows)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
+
+
+def paired_text(rows: Sequence[Row]) -> str:
+    """Markdown: of each setting, what its mean over seeds is against the scores that stand beside
+    it; '' where none has such pairs."""
+    parts = []
+    for row in rows:
+        if table := paired.table(row.paired):
+            lines = [table["header"], ["---"] * len(table["header"]), *table["rows"]]
+            cells = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            about = f"{row.dataset}, {row.label}, mean over {len(row.seeds)} seeds"
+            parts.append(f"{about}: {table['title']}\n\n{cells}")
+    return "\n\n".join(parts)
 
 
 def cell(values: np.ndarray) -> str:

@@ -15,8 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gfvad.measure import bootstrap, whole_clips
+from gfvad.measure import bootstrap, paired, whole_clips
 from gfvad.measure.metrics import RANKING
+from gfvad.measure.results import NO_TEST, is_evaluated
 
 TITLES = {
     "pixel_auc": "pixel AUC",
@@ -100,6 +101,8 @@ def below_floor(results: Mapping[str, Any]) -> str:
 def headline_lines(results: Mapping[str, Any]) -> list[str]:
     """What was measured, on what, by what: every result line's names."""
     head, clips = results["headline"], whole_clips.first(results)
+    if not is_evaluated(results):
+        return unevaluated_lines(results)
     on = "frames:" if clips else f"HEADLINE  {results['dataset']} {results['split']}:"
     checkpoint, aggregation, normalisation, smoothing = protocol(head)
     truth = f" ({results['ground_truth']})" if results.get("ground_truth") else ""
@@ -108,11 +111,9 @@ def headline_lines(results: Mapping[str, Any]) -> list[str]:
     lines.append(f"{on} {title(head['metric'])} {number(head['value'])}{interval}")
     how = f"normalisation {normalisation}, smoothing {smoothing}, checkpoint {checkpoint}"
     lines.append(f"{aggregation}, {how}")
-    lines.append(
-        f"{results['n_videos']:,} videos, {results['ground_truth_frames']:,} frames{truth};"
-        f" seed {results['seed']}, config {results['config_hash']}, code"
-        f" {results['code_version']}, {results['device']}, {results['wall_seconds']:.0f} s"
-    )
+    counted = f"{results['n_videos']:,} videos, {results['ground_truth_frames']:,} frames{truth}"
+    lines.append(f"{counted}; {made_by(results)}")
+    lines += paired.lines(results.get("paired") or ())
     if below := below_floor(results):
         lines.insert(0, below)
     if bayes := results.get("bayes_optimal"):
@@ -121,6 +122,24 @@ def headline_lines(results: Mapping[str, Any]) -> list[str]:
     if "simulated" in results["dataset"]:
         lines.append("SIMULATED data: these numbers say nothing about the real set.")
     return lines
+
+
+def unevaluated_lines(results: Mapping[str, Any]) -> list[str]:
+    """What is known of a run without a labelled test split."""
+    lines = [f"HEADLINE  {results['dataset']}: {NO_TEST}"]
+    if alarms := results.get("alarms"):
+        lines.append(f"alarms from {alarms['threshold']:.4g} ({alarms['rule']})")
+    if measured := (results.get("normal_video") or {}).get("measured"):
+        lines.append(f"on normal video that its threshold was not made from: {measured}")
+    return [*lines, made_by(results)]
+
+
+def made_by(results: Mapping[str, Any]) -> str:
+    """Seed, config, code, device and time of a result."""
+    return (
+        f"seed {results['seed']}, config {results['config_hash']}, code"
+        f" {results['code_version']}, {results['device']}, {results['wall_seconds']:.0f} s"
+    )
 
 
 def clip_lines(results: Mapping[str, Any], clips: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -181,6 +200,11 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
     """The whole matrix for the headline's checkpoint, the plain protocol for other ones, what
     else was measured, and extras."""
     head, on = results["headline"], f"{results['dataset']} {results['split']}"
+    if not is_evaluated(results):
+        return [
+            Section(f"{results['dataset']}: {t['title']}", t["header"], t["rows"], -1)
+            for t in results.get("tables", ())
+        ]
     header = [*PROTOCOL, *(SHORT[m] for m in RANKING)]
     is_plain = lambda r: all(r[k] == head[k] for k in ("aggregation", "normalisation", "smoothing"))
     records, of_head = results["records"], lambda r: r["checkpoint"] == head["checkpoint"]

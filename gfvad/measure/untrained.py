@@ -34,11 +34,7 @@ def beside(
     frame's score does not depend on the ground truth.
     """
     every = {HEADLINE: {v.name: v.labels for v in videos}, **truths}
-    scores = {MODEL: {v.name: v.scores for v in videos}}
-    for name, units in untrained.items():
-        scores[f"floor/{name}"] = {
-            v.name: unit_to_frames(units[v.name], len(v.scores), v.unit_frames or 1) for v in videos
-        }
+    scores = {MODEL: {v.name: v.scores for v in videos}, **of_frames(videos, untrained)}
     named, header, rows = {}, ["score"], []
     for truth, labels in every.items():
         abnormal = sum(int(y.sum()) for y in labels.values())
@@ -54,8 +50,20 @@ def beside(
     return {"named": named, "tables": [{"title": title, "header": header, "rows": rows}]}
 
 
+def of_frames(
+    videos: Sequence[ScoredVideo], untrained: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """'floor/NAME' -> video -> frame scores [T], of unit scores; arguments as `beside`."""
+    return {
+        f"floor/{name}": {
+            v.name: unit_to_frames(units[v.name], len(v.scores), v.unit_frames or 1) for v in videos
+        }
+        for name, units in untrained.items()
+    }
+
+
 def micro_auc(scores: Mapping[str, np.ndarray], labels: Labels) -> float:
     """AUC over the frames of all videos; scores beyond a video's labels count nowhere."""
     names = sorted(labels)
-    of_frames = np.concatenate([scores[n][: len(labels[n])] for n in names])
-    return float(roc_auc(of_frames, np.concatenate([labels[n] for n in names])))
+    joined = np.concatenate([scores[n][: len(labels[n])] for n in names])
+    return float(roc_auc(joined, np.concatenate([labels[n] for n in names])))

@@ -7,6 +7,8 @@ A clip is a dict, read by report.js:
   [[start, end], ..] or null   label 0, 1 or null descriptions [[time, text], ..]   missing
   [modality]   notes [text: what could not be shown] graph {size, units, low, high, data} or
   null   heat {rows, columns, time [H], data} or null   (data: base64 of bytes 0 .. 255, row by row)
+  boxes {size [width, height], first [N + 1], highest [N], track [M], level (base64 of a byte a box:
+  how unusual), data (base64 of int16 x1, y1, x2, y2)} or null
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ import numpy as np
 from gfvad.base.arrays import load_npz
 from gfvad.base.errors import DataError
 from gfvad.measure.alarms import find_alarms
-from gfvad.measure.score_result import VideoScores
+from gfvad.measure.score_result import Boxes, VideoScores
 
 Clip = dict[str, Any]
 GRAPH_SIDE = 256  # cells; a larger graph is shown by the means of blocks
+MOST_BOXES = 400_000  # of a video; of more of them those alone that scores come from
 HEAT_BYTES = 4_000_000  # of a video's heat maps; more of them are thinned out in time
 SPARKS = 64  # points of a sparkline
 ALARM = ("start", "end", "peak", "peak_time")
@@ -52,6 +55,7 @@ def clip_of(v: VideoScores, threshold: float | None, bounded: bool, unit: str = 
         "notes": [],
         "graph": None if v.graph is None else graph_of(v.graph),
         "heat": None if v.heat is None else heat_of(v.heat, v.heat_time),
+        "boxes": None if v.boxes is None else boxes_of(v.boxes),
     }
 
 
@@ -121,6 +125,38 @@ def heat_of(heat: np.ndarray, time: np.ndarray | None) -> dict[str, Any] | None:
     return {"rows": rows, "columns": columns, "time": numbers(time, 7), "data": packed(heat)}
 
 
+def boxes_of(boxes: Boxes) -> dict[str, Any] | None:
+    """Boxes of the units -> whole pixels; where all would be too many, those alone that scores come
+    from. None where there is none, or the arrays do not fit each other."""
+    first, highest, box = (np.asarray(x) for x in (boxes.first, boxes.highest, boxes.box))
+    count = len(box)
+    fits = box.shape == (count, 4) and len(boxes.track) == len(boxes.score) == count > 0
+    fits = fits and len(first) == len(highest) + 1 and first[0] == 0 and first[-1] == count
+    if not fits or np.any(np.diff(first) < 0) or np.any(highest >= count):
+        return None
+    track, score = np.asarray(boxes.track), np.nan_to_num(np.asarray(boxes.score, np.float64))
+    if count > MOST_BOXES:
+        kept, seen = np.flatnonzero(highest >= 0), highest[highest >= 0]
+        first = np.concatenate([[0], np.cumsum(highest >= 0)])
+        box, track, score = box[seen], track[seen], score[seen]
+        highest = np.full(len(highest), -1)
+        highest[kept] = np.arange(len(kept))
+    low, high = np.quantile(score, (0.5, 1.0)) if len(score) else (0.0, 1.0)
+    level = np.clip((score - low) / max(high - low, 1e-9), 0, 1)
+    width, height = (int(x) for x in boxes.size)
+    if width <= 0 or height <= 0:  # what is known of the picture
+        width, height = (int(np.ceil(x)) for x in box[:, 2:].max(0))
+    whole = np.clip(np.round(np.nan_to_num(box)), -32768, 32767).astype("<i2")
+    return {
+        "size": [max(width, 1), max(height, 1)],
+        "first": first.tolist(),
+        "highest": highest.tolist(),
+        "track": track.tolist(),
+        "level": packed(np.round(255 * level)),
+        "data": base64.b64encode(np.ascontiguousarray(whole).tobytes()).decode(),
+    }
+
+
 def packed(x: np.ndarray) -> str:
     """Values 0 .. 255 as base64."""
     return base64.b64encode(np.ascontiguousarray(x, np.uint8).tobytes()).decode()
@@ -131,4 +167,4 @@ def read_details(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
     try:
         return load_npz(path), ""
     except DataError as error:
-        return {}, f"Graph and heat maps are missing: {path.name} cannot be read ({error})."
+        return {}, f"Graph, heat maps and boxes are missing: {path.name} cannot be read ({error})."

@@ -62,8 +62,8 @@ const Plots = (() => {
 
   function timeline(box, clip, threshold, range) {
     const names = Object.keys(clip.contributions), parts = names.length > 0, small = box.clientWidth < 520;
-    const lower = parts ? 0.34 : 0, peak = Math.max(...clip.score, 0);
-    const top = clip.bounded ? 1.04 : 1.08 * (Math.max(peak, threshold || 0) || 1);
+    const lower = parts ? 0.34 : 0, peak = clip.score.reduce((m, x) => Math.max(m, x), 0), least = clip.score.reduce((m, x) => Math.min(m, x), 0);
+    const base = clip.bounded ? 0 : 1.04 * least, top = clip.bounded ? 1.04 : 1.08 * (Math.max(peak, threshold || 0) || 1);
     const truth = clip.spans && clip.spans.length;
     const traces = [{
       ...steps(clip, clip.score), type: "scatter", mode: "lines", line: { shape: "hv", width: 2, color: colour("--score") }, fill: "tozeroy", fillcolor: colour("--score-fill"),
@@ -81,7 +81,7 @@ const Plots = (() => {
     return Plotly.react(box, traces, layout({
       height: (small ? 150 : 190) + (parts ? (small ? 110 : 140) : 0) + 34, margin: { l: LEFT, r: RIGHT, t: truth ? 18 : 8, b: 26 }, shapes, hovermode: small ? false : "x unified", hoverdistance: 30,
       xaxis: axis({ range, anchor: parts ? "y2" : "y", showgrid: false, ticks: "outside", ticklen: 4, tickcolor: colour("--line"), unifiedhovertitle: { text: " " }, ...ticks(range, width, clip.unit) }),
-      yaxis: axis({ range: [0, top], domain: [parts ? lower + 0.07 : 0, truth ? 0.94 : 1], nticks: 5 }),
+      yaxis: axis({ range: [base, top], domain: [parts ? lower + 0.07 : 0, truth ? 0.94 : 1], nticks: 5 }),
       yaxis2: axis({ domain: [0, lower], nticks: 4, anchor: "x", visible: parts }),
     }), CONFIG);
   }

@@ -128,9 +128,15 @@
     const rows = clip.alarms.map((a) => {
       const go = make("button", { type: "button", className: "link", title: "Go to the peak" }, `${when(a.start, clip.unit)} to ${time(a.end, clip.unit)}`);
       go.addEventListener("click", () => Stage.seek(unitStart(a.peak_time)));
-      return make("tr", {}, make("td", {}, go), make("td", {}, reduced(a.peak)), make("td", {}, when(a.peak_time, clip.unit)));
+      return make("tr", {}, make("td", {}, go), make("td", {}, reduced(a.peak)), make("td", {}, when(a.peak_time, clip.unit)), ...(clip.boxes ? [make("td", {}, culprit(unitAt(a.peak_time)).replace(/^from | \(outlined\)$/g, ""))] : []));
     });
-    box("alarms").replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...["from, to", "peak", "at"].map((t) => make("th", { scope: "col" }, t)))), make("tbody", {}, ...rows)));
+    box("alarms").replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...["from, to", "peak", "at", ...(clip.boxes ? ["from"] : [])].map((t) => make("th", { scope: "col" }, t)))), make("tbody", {}, ...rows)));
+  }
+
+  // what in the picture the score of a unit comes from
+  function culprit(u) {
+    const i = clip.boxes ? clip.boxes.highest[u] : -1;
+    return clip.boxes ? (i < 0 ? "nothing in the picture" : `from object ${clip.boxes.track[i]} (outlined)`) : "";
   }
 
   function texts() {
@@ -201,6 +207,7 @@
     const inside = clip.spans && clip.spans.some(([a, b]) => clip.start[unit] < b && clip.end[unit] > a) ? ", in a true event" : "";
     box("now-unit").textContent = clip.unit === "frame" ? `frames ${Math.round(clip.start[unit])} to ${Math.round(clip.end[unit]) - 1}${inside}`
       : `unit ${unit + 1} of ${clip.score.length}, ${time(clip.start[unit], "s", 2)} to ${time(clip.end[unit], "s", 2)}${inside}`;
+    box("now-box").textContent = culprit(unit);
     const parts = Object.values(clip.contributions), reach = Math.max(...parts.map((p) => p.reduce((m, x) => Math.max(m, Math.abs(x)), 0)), 1e-9), signed = parts.some((p) => p.some((x) => x < 0));
     [...box("bars").children].forEach((bar, i) => {
       const value = parts[i][unit], share = (Math.abs(value) / reach) * (signed ? 50 : 100), fill = bar.querySelector("i");
@@ -253,7 +260,7 @@
   // ---- keys, theme, tables ------------------------------------------------------------------------------------------------------------
 
   const KEYS = {
-    " ": () => Stage.toggle(), ArrowLeft: () => step(-1), ArrowRight: () => step(1), Home: () => Stage.seek(0), End: () => Stage.seek(clip.duration), a: nextAlarm, h: () => Stage.toggleHeat(),
+    " ": () => Stage.toggle(), ArrowLeft: () => step(-1), ArrowRight: () => step(1), Home: () => Stage.seek(0), End: () => Stage.seek(clip.duration), a: nextAlarm, h: () => Stage.toggleHeat(), b: () => Stage.toggleBoxes(),
     m: () => Stage.toggleSound(), "+": () => zoom(0.5, Stage.time()), "=": () => zoom(0.5, Stage.time()), "-": () => zoom(2, Stage.time()), 0: () => zoom(Infinity, 0),
   };
   document.addEventListener("keydown", (event) => {

@@ -12,7 +12,7 @@ import numpy as np
 from gfvad.base.files import lies_at, read_json, read_table, read_text, require_regular
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.decode import DEFAULT_FPS
-from gfvad.measure import summary, tables
+from gfvad.measure import paired, summary, tables
 from gfvad.measure.frames import spans_of
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import read_results, read_scores
@@ -31,7 +31,9 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     where the run's data is at hand."""
     with whole(folder / RESULTS, AGAIN):
         results, damaged = read_results(folder / RESULTS), []
-    scores, threshold, rule = {}, None, ""
+        stated = results.get("alarms")
+        own = (float(stated["threshold"]), str(stated["rule"])) if stated else (None, "")
+    scores, (threshold, rule) = {}, own
     try:
         if os.path.lexists(folder / RUN_SCORES):
             with whole(folder / RUN_SCORES, AGAIN):
@@ -39,7 +41,7 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
     except DataError as error:
         damaged.append((RUN_SCORES, str(error)))
     try:
-        threshold, rule = calibration_of(folder)
+        threshold, rule = calibration_of(folder) or own
     except DataError as error:
         damaged.append((CALIBRATION, str(error)))
     counted = results.get("n_videos")
@@ -98,12 +100,12 @@ def frames_clip(
     return clip_of(video, threshold, bounded, "s" if fps > 0 else "frame")
 
 
-def calibration_of(folder: Path) -> tuple[float | None, str]:
-    """(threshold, how it was made) of a run; (None, '') where it has none. Raises DataError for
-    a damaged one."""
+def calibration_of(folder: Path) -> tuple[float, str] | None:
+    """(threshold, how it was made) of a run; None where it has none. Raises DataError for a damaged
+    one."""
     path = folder / CALIBRATION
     if not lies_at(path):
-        return None, ""
+        return None
     with whole(path, AGAIN):
         tree = read_json(path, "the threshold of a run's alarms")
         return float(tree["threshold"]), str(tree.get("rule", ""))
@@ -150,6 +152,10 @@ def several_runs(folder: Path, paths: Sequence[Path]) -> Contents:
             values = [[name, summary.cell(v)] for name, v in row.beside.items()]
             title = f"{row.dataset}, {row.label}: besides"
             shown.append(table(title, ["value", "mean ± sd"], values))
+    for row in rows:
+        if tested := paired.table(row.paired):
+            title = f"{row.dataset}, {row.label}, mean over {len(row.seeds)} seeds"
+            shown.append(table(f"{title}: {tested['title']}", tested["header"], tested["rows"]))
     header = ["folder", "dataset", "setting", "seed", "metric", "value", "95 % interval"]
     lines = []
     for path, r in ((path, summary.read(path)) for path in paths):

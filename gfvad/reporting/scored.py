@@ -10,11 +10,11 @@ import numpy as np
 
 from gfvad.base.files import read_json
 from gfvad.base.types import DataError
-from gfvad.measure.score_result import VideoScores
+from gfvad.measure.score_result import Boxes, VideoScores
 from gfvad.reporting.clips import Clip, clip_of, read_details
 from gfvad.reporting.contents import DAMAGED, Contents, require_shown, whole
-from gfvad.reporting.videos import Source
-from gfvad.scoring.files import FORMAT, SCORES_JSON
+from gfvad.reporting.videos import Source, size_of
+from gfvad.scoring.files import BOXES, FORMAT, SCORES_JSON
 
 NEEDED = ("name", "start", "end", "score")  # of a video in scores.json
 
@@ -122,9 +122,19 @@ def scored_clip(
     video = VideoScores(name, place, fps, frames, start, end, score, contributions)
     video = video._replace(missing=missing, descriptions=descriptions, spans=spans, label=label)
     video = video._replace(**{key: arrays.get(key) for key in ("graph", "heat", "heat_time")})
-    clip = clip_of(video, threshold, bounded)
-    clip["notes"] += [note] if note else []
     known = Path(video.path) if video.path else None
     if known is None or not known.exists():
         known = found.get(video.name) or known
+    if all(key in arrays for key in BOXES.values()):
+        video = video._replace(boxes=boxes_of_details(arrays, known))
+    clip = clip_of(video, threshold, bounded)
+    clip["notes"] += [note] if note else []
     return clip, Source(known, video.fps)
+
+
+def boxes_of_details(arrays: Mapping[str, np.ndarray], video: Path | None) -> Boxes:
+    """Boxes out of the arrays of details; where those do not say how large the pictures are, the
+    video does."""
+    width, height = (int(x) for x in np.resize(arrays[BOXES["size"]], 2))
+    found = {field: arrays[key] for field, key in BOXES.items() if field != "size"}
+    return Boxes((width, height) if width and height else size_of(video), **found)

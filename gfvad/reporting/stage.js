@@ -1,9 +1,9 @@
 "use strict";
-// The player with the heat map over it. Without a video the clock still moves by the timeline.
+// The player with the heat map and the boxes over it. Without a video the clock still moves by the timeline.
 const Stage = (() => {
   const box = (id) => document.getElementById(id);
-  const video = box("video"), canvas = box("heat"), small = document.createElement("canvas");
-  let clip = null, address = "", now = 0, heat = null, shown = true, drawn = -1, wait = false, listener = () => {};
+  const video = box("video"), canvas = box("heat"), frame = box("boxes"), small = document.createElement("canvas");
+  let clip = null, address = "", now = 0, heat = null, boxes = null, shown = true, boxed = true, drawn = -1, wait = false, listener = () => {};
 
   // black to yellow over purple and red: lightness grows with the value
   const STOPS = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
@@ -21,6 +21,7 @@ const Stage = (() => {
     now = 0;
     drawn = -1;
     heat = clip.heat ? { ...clip.heat, bytes: bytes(clip.heat.data) } : null;
+    boxes = clip.boxes ? { ...clip.boxes, level: bytes(clip.boxes.level), corners: new Int16Array(bytes(clip.boxes.data).buffer) } : null;
     video.pause();
     if (address) URL.revokeObjectURL(address);
     address = "";
@@ -28,6 +29,7 @@ const Stage = (() => {
     box("stage").style.aspectRatio = "";
     box("no-video").hidden = true;
     box("heat-toggle").hidden = heat === null;
+    box("boxes-toggle").hidden = boxes === null;
     if (clip.player.kind === "embedded") {
       address = URL.createObjectURL(new Blob([bytes(box(`media-${id}`).textContent)], { type: "video/mp4" }));
       video.src = address;
@@ -40,14 +42,14 @@ const Stage = (() => {
     show(shown);
   }
 
-  // nothing to play: says why, and leaves room for the heat map alone
+  // nothing to play: says why, and leaves room for the heat map and the boxes alone
   function off(reason) {
     box("stage").classList.add("off");
     box("no-video").textContent = reason;
     box("no-video").hidden = false;
-    if (heat) {
+    if (heat || boxes) {
       box("stage").classList.add("bare");
-      box("stage").style.aspectRatio = `${heat.columns} / ${heat.rows}`;
+      box("stage").style.aspectRatio = boxes ? `${boxes.size[0]} / ${boxes.size[1]}` : `${heat.columns} / ${heat.rows}`;
     }
     box("play").disabled = box("sound").disabled = true;
     paint(true);
@@ -97,8 +99,46 @@ const Stage = (() => {
     box("sound").setAttribute("aria-pressed", String(video.muted));
   }
 
-  // the map nearest in time, over the picture itself (not over the bars beside it)
+  // lays a canvas over the picture itself (not over the bars beside it); its width and height in pixels
+  function lay(over) {
+    const stage = box("stage").getBoundingClientRect(), bare = box("stage").classList.contains("bare") || !video.videoWidth;
+    const scale = bare ? 1 : Math.min(stage.width / video.videoWidth, stage.height / video.videoHeight);
+    const width = bare ? stage.width : video.videoWidth * scale, height = bare ? stage.height : video.videoHeight * scale;
+    over.width = Math.max(1, Math.round(width));
+    over.height = Math.max(1, Math.round(height));
+    Object.assign(over.style, { width: `${width}px`, height: `${height}px`, left: `${(stage.width - width) / 2}px`, top: `${(stage.height - height) / 2}px` });
+  }
+
+  function unitNow() {
+    let low = 0, high = clip.start.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (clip.start[middle] <= now + 1e-6) low = middle; else high = middle - 1;
+    }
+    return low;
+  }
+
+  // the boxes of the unit at the cursor: the one that its score comes from thick, and in the colour of alarms inside one
+  function outline() {
+    frame.hidden = boxes === null || !boxed;
+    if (frame.hidden) return;
+    lay(frame);
+    const pen = frame.getContext("2d"), unit = unitNow(), across = frame.width / boxes.size[0], down = frame.height / boxes.size[1];
+    const alarm = clip.alarms.some((a) => clip.start[unit] < a.end && clip.end[unit] > a.start), chosen = boxes.highest[unit];
+    const one = (i, colour, width) => {
+      const [x1, y1, x2, y2] = boxes.corners.subarray(4 * i, 4 * i + 4);
+      pen.strokeStyle = colour;
+      pen.lineWidth = width;
+      pen.strokeRect(x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down);
+    };
+    for (let i = boxes.first[unit]; i < boxes.first[unit + 1]; i++) if (i !== chosen) one(i, `rgba(130, 152, 184, ${0.35 + (0.5 * boxes.level[i]) / 255})`, 1);
+    if (chosen >= 0) one(chosen, alarm ? "#ff8a5c" : "#ffd54a", 3);
+    frame.dataset.object = chosen >= 0 ? boxes.track[chosen] : "";
+  }
+
+  // the map nearest in time
   function paint(again = false) {
+    if (clip) outline();
     const visible = heat !== null && shown;
     canvas.hidden = !visible;
     if (!visible) return;
@@ -111,7 +151,7 @@ const Stage = (() => {
     if (low === drawn && !again) return;
     drawn = low;
     canvas.dataset.map = low;
-    const size = heat.rows * heat.columns, stage = box("stage").getBoundingClientRect();
+    const size = heat.rows * heat.columns;
     small.width = heat.columns;
     small.height = heat.rows;
     const image = new ImageData(heat.columns, heat.rows);
@@ -121,12 +161,7 @@ const Stage = (() => {
       image.data[4 * i + 3] = box("stage").classList.contains("bare") ? 255 : Math.round(0.75 * value);
     }
     small.getContext("2d").putImageData(image, 0, 0);
-    const bare = box("stage").classList.contains("bare") || !video.videoWidth;
-    const scale = bare ? 1 : Math.min(stage.width / video.videoWidth, stage.height / video.videoHeight);
-    const width = bare ? stage.width : video.videoWidth * scale, height = bare ? stage.height : video.videoHeight * scale;
-    canvas.width = Math.max(1, Math.round(width));
-    canvas.height = Math.max(1, Math.round(height));
-    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px`, left: `${(stage.width - width) / 2}px`, top: `${(stage.height - height) / 2}px` });
+    lay(canvas);
     const pen = canvas.getContext("2d");
     pen.imageSmoothingEnabled = true;
     pen.imageSmoothingQuality = "high";
@@ -136,6 +171,13 @@ const Stage = (() => {
   function show(on) {
     shown = on;
     box("heat-toggle").setAttribute("aria-pressed", String(on));
+    box("boxes-toggle").setAttribute("aria-pressed", String(boxed));
+    paint(true);
+  }
+
+  function showBoxes(on) {
+    boxed = on;
+    box("boxes-toggle").setAttribute("aria-pressed", String(on));
     paint(true);
   }
 
@@ -163,7 +205,8 @@ const Stage = (() => {
   box("play").addEventListener("click", toggle);
   box("sound").addEventListener("click", () => (video.muted = !video.muted));
   box("heat-toggle").addEventListener("click", () => show(!shown));
+  box("boxes-toggle").addEventListener("click", () => showBoxes(!boxed));
   new ResizeObserver(() => paint(true)).observe(box("stage"));
 
-  return { open, seek, toggle, time: () => now, toggleHeat: () => heat && show(!shown), toggleSound: () => playable() && (video.muted = !video.muted) };
+  return { open, seek, toggle, time: () => now, toggleHeat: () => heat && show(!shown), toggleBoxes: () => boxes && showBoxes(!boxed), toggleSound: () => playable() && (video.muted = !video.muted) };
 })();

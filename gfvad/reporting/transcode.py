@@ -52,6 +52,16 @@ def length_of(source: Path, fps: float = 0.0) -> tuple[float, float]:
     return info.duration, info.fps
 
 
+def picture_size(source: Path) -> tuple[int, int]:
+    """Width and height of the first picture of a video file or a folder of frames, upright. Raises
+    DataError."""
+    if source.is_dir():
+        height, width = read_image(frames_of(source)[0], RGB).shape[:2]
+        return int(width), int(height)
+    info = media.info(source)
+    return info.width, info.height
+
+
 def images(folder: Path, fps: float) -> Iterator[Picture]:
     """The frames of a folder, `fps` a second, no larger than SIDE. Raises DataError."""
     for number, path in enumerate(frames_of(folder)):

@@ -59,6 +59,18 @@ def rate_of(path: Path | None) -> float:
         return 0.0
 
 
+def size_of(path: Path | None) -> tuple[int, int]:
+    """Width and height of a video's pictures as they are shown; (0, 0) where they are not known."""
+    if path is None or not path.exists():
+        return 0, 0
+    try:
+        from gfvad.reporting import transcode
+
+        return transcode.picture_size(path)
+    except (DataError, ImportError):
+        return 0, 0
+
+
 def players(
     names: Sequence[str],
     sources: Sequence[Source],

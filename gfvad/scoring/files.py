@@ -2,13 +2,15 @@
 for the report, scores.npz for other programs; each whole or not at all.
 
 scores.csv    video, unit, start, end (seconds), score, alarm (0 or 1), a column a modality or term:
-              what the score (weak models: its logit) would lack without it
+              what the score (weak models: its logit) would lack without it; of models that look
+              at things in the picture: object, x1, y1, x2, y2 (pixels) of what the score comes from
 alarms.csv    video, start, end, peak, peak_time (seconds), the same columns at the peak
 scores.npz    VIDEO: float32 [T], the score of each frame (of its unit)
 scores.json   the tables and what a report needs besides: model, threshold and how it was made,
               lengths, true spans where known, descriptions, files that failed
-details/      VIDEO.npz: graph float16 [N, N], heat uint8 [H, g, g'] with heat_time [H], where there
-              are such
+details/      VIDEO.npz: graph float16 [N, N]; heat uint8 [H, g, g'] with heat_time [H]; boxes (the
+              fields of `Boxes`: box_size, box_first, box, box_track, box_score, box_highest); where
+              there are such
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,13 +31,16 @@ from gfvad.base.run_files import is_no_runs_scores
 from gfvad.base.secrets import redact
 from gfvad.measure import results
 from gfvad.measure.alarms import Alarm, find_alarms
-from gfvad.measure.score_result import UnitScore, VideoScores
+from gfvad.measure.score_result import Boxes, Culprit, UnitScore, VideoScores
 
 FORMAT = 1
 SCORES_CSV, ALARMS_CSV, SCORES_JSON, DETAILS = "scores.csv", "alarms.csv", "scores.json", "details"
 SCORES_NPZ = "scores.npz"
 NAMES = (SCORES_CSV, ALARMS_CSV, SCORES_NPZ, SCORES_JSON)
 COLUMNS = ("video", "unit", "start", "end", "score", "alarm")
+CULPRIT = ("object", "x1", "y1", "x2", "y2")
+ARRAYS = ("graph", "heat", "heat_time")
+BOXES = {name: "box" if name == "box" else f"box_{name}" for name in Boxes._fields}
 ALARM_COLUMNS = ("video", "start", "end", "peak", "peak_time")
 
 
@@ -60,7 +65,7 @@ def is_ours(path: Path) -> bool:
     if path.parent.name == DETAILS and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             inside = set(archive.namelist())
-        return bool(inside) and inside <= {"graph.npy", "heat.npy", "heat_time.npy"}
+        return bool(inside) and inside <= {f"{name}.npy" for name in (*ARRAYS, *BOXES.values())}
     return False
 
 
@@ -69,19 +74,41 @@ def details_of(name: str) -> str:
     return f"{DETAILS}/{name.replace('/', '__')}.npz"
 
 
+class Columns(NamedTuple):
+    """Columns of both tables behind those that every model has."""
+
+    names: Sequence[str]  # of contributions
+    culprit: bool = False  # whether the model knows what in the picture a score comes from
+
+    @property
+    def header(self) -> list[str]:
+        """What they are called."""
+        return [*self.names, *(CULPRIT if self.culprit else ())]
+
+    def cells(self, contributions: Mapping[str, float], culprit: Culprit | None) -> list[str]:
+        """A line of them; '' for what is not there."""
+        known = [f"{contributions[n]:.6g}" if n in contributions else "" for n in self.names]
+        if not self.culprit:
+            return known
+        if culprit is None:
+            return known + [""] * len(CULPRIT)
+        return [*known, str(culprit.track), *(f"{x:.6g}" for x in culprit.box)]
+
+
 def score_row(
-    video: str, number: int, unit: UnitScore, threshold: float, names: Sequence[str]
+    video: str, number: int, unit: UnitScore, threshold: float, columns: Columns
 ) -> list[Any]:
-    """A unit's line of scores.csv; names: of the columns of contributions."""
+    """A unit's line of scores.csv."""
     place = [video, number, f"{unit.start:.3f}", f"{unit.end:.3f}"]
-    cells = [f"{unit.contributions[n]:.6g}" if n in unit.contributions else "" for n in names]
+    cells = columns.cells(unit.contributions, unit.culprit)
     return [*place, f"{unit.score:.6g}", int(unit.score >= threshold), *cells]
 
 
-def alarm_row(alarm: Alarm, names: Sequence[str]) -> list[Any]:
-    """A line of alarms.csv."""
+def alarm_row(alarm: Alarm, columns: Columns) -> list[Any]:
+    """A line of alarms.csv; what a peak has no contribution of is 0."""
     when = [alarm.video, f"{alarm.start:.3f}", f"{alarm.end:.3f}"]
-    cells = (f"{alarm.contributions.get(n, 0.0):.6g}" for n in names)
+    known = {n: alarm.contributions.get(n, 0.0) for n in columns.names}
+    cells = columns.cells(known, alarm.culprit)
     return [*when, f"{alarm.peak:.6g}", f"{alarm.peak_time:.3f}", *cells]
 
 
@@ -100,12 +127,13 @@ def write_scores(
     them. Raises DataError where the folder cannot be written to.
     """
     names = list(dict.fromkeys(name for v in videos for name in v.contributions))
+    columns = Columns(names, any(v.boxes is not None for v in videos))
     units = ((v, i) for v in videos for i in range(len(v.score)))
     if tables:
-        rows = [score_row(v.name, i, v.unit(i), threshold, names) for v, i in units]
-        write_table(out / SCORES_CSV, [*COLUMNS, *names], rows)
-        alarms = [alarm_row(a, names) for v in videos for a in find_alarms(v, threshold)]
-        write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *names], alarms)
+        rows = [score_row(v.name, i, v.unit(i), threshold, columns) for v, i in units]
+        write_table(out / SCORES_CSV, [*COLUMNS, *columns.header], rows)
+        alarms = [alarm_row(a, columns) for v in videos for a in find_alarms(v, threshold)]
+        write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *columns.header], alarms)
     results.write_scores(out / SCORES_NPZ, {v.name: v.frame_scores() for v in videos})
     entries = [entry(out, v) for v in videos]
     tree = {
@@ -124,6 +152,8 @@ def entry(out: Path, v: VideoScores) -> dict[str, Any]:
     details: dict[str, Any] = {} if v.graph is None else {"graph": v.graph.astype(np.float16)}
     if v.heat is not None:
         details |= {"heat": v.heat, "heat_time": v.heat_time}
+    if v.boxes is not None:
+        details |= {BOXES[name]: np.asarray(x) for name, x in v.boxes._asdict().items()}
     path = None
     if details:
         path, buffer = details_of(v.name), io.BytesIO()
@@ -156,6 +186,7 @@ def read_stream(out: Path, names: Sequence[str]) -> tuple[np.ndarray, ...]:
     """(start, end, score, contributions [names, N]) of the one video in a folder's scores.csv, as
     they stand there."""
     with open(out / SCORES_CSV, encoding="utf-8", newline="") as file:
-        rows = [[*row[2:5], *row[len(COLUMNS) :]] for row in csv.reader(file)][1:]
+        end = len(COLUMNS) + len(names)
+        rows = [[*row[2:5], *row[len(COLUMNS) : end]] for row in csv.reader(file)][1:]
     columns = np.array(rows, np.float64).reshape(-1, 3 + len(names)).T
     return columns[0], columns[1], columns[2], columns[3:]

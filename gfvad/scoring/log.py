@@ -28,10 +28,10 @@ PAUSE = 0.5  # seconds of video between two lines on the terminal
 
 
 class GrowingTables:
-    """scores.csv and alarms.csv of a folder, each line on its way to the disk at once. names: of
-    the columns of contributions. Raises DataError where they cannot be written."""
+    """scores.csv and alarms.csv of a folder, each line on its way to the disk at once. Raises
+    DataError where they cannot be written."""
 
-    def __init__(self, out: Path, names: Sequence[str]):
+    def __init__(self, out: Path, more: files.Columns):
         self._own, self._files = files.owned(out), {}
         self._own.begin(TABLES)
         for name, columns in zip(TABLES, (files.COLUMNS, files.ALARM_COLUMNS), strict=True):
@@ -42,7 +42,7 @@ class GrowingTables:
             except OSError as error:
                 raise cannot_write(path, error) from None
             self._files[name] = file
-            self.line(name, [*columns, *names])
+            self.line(name, [*columns, *more.header])
 
     def line(self, table: str, cells: Sequence[Any]) -> None:
         """One line of a table."""
@@ -77,17 +77,16 @@ class GrowingTables:
 
 
 class Log:
-    """Units of a stream as they come. out: the folder of the tables, None for none; names: of the
-    contributions. Fields: count of the scores, lost (units without a finite score, which are not
-    written)."""
+    """Units of a stream as they come. out: the folder of the tables, None for none. Fields: count
+    of the scores, lost (units without a finite score, which are not written)."""
 
-    def __init__(self, out: Path | None, name: str, threshold: float, names: Sequence[str]):
-        self._name, self._threshold, self._names = name, threshold, names
+    def __init__(self, out: Path | None, name: str, threshold: float, columns: files.Columns):
+        self._name, self._threshold, self._columns = name, threshold, columns
         self._alarms = AlarmJoiner(name, threshold)
         self._delays: deque[float] = deque(maxlen=KEPT)
         self._shown = -1.0  # time of the last line on the terminal
         self.count = self.lost = 0
-        self._tables = None if out is None else GrowingTables(out, names)
+        self._tables = None if out is None else GrowingTables(out, columns)
 
     def is_whole(self) -> bool:
         """Whether scores.json and scores.npz can be made of the tables; says why not."""
@@ -109,7 +108,7 @@ class Log:
             return
         self._delays.append(delay)
         if self._tables:
-            row = files.score_row(self._name, self.count, unit, self._threshold, self._names)
+            row = files.score_row(self._name, self.count, unit, self._threshold, self._columns)
             self._tables.line(files.SCORES_CSV, row)
         self.count += 1
         before = self._alarms.current
@@ -128,7 +127,7 @@ class Log:
         peak = f"peak {alarm.peak:.3f} at {alarm.peak_time:.1f} s"
         say(alarm.end, f"alarm ended: {span}, {peak}")
         if self._tables:
-            self._tables.line(files.ALARMS_CSV, files.alarm_row(alarm, self._names))
+            self._tables.line(files.ALARMS_CSV, files.alarm_row(alarm, self._columns))
 
     def close(self) -> None:
         """The end: an alarm that goes on is ended, and what the delays were is said."""

@@ -103,7 +103,8 @@ def score_pieces(
         f"model    {scorer.name}\nalarms   from {threshold:.4g} ({rule})\ndelay    {stream.delay}",
         flush=True,
     )
-    log = Log(request.out, source_name(request.inputs[0]), threshold, scorer.contributors)
+    columns = files.Columns(scorer.contributors, model.culprit)
+    log = Log(request.out, source_name(request.inputs[0]), threshold, columns)
     frames = 0
     try:
         for piece in source:

@@ -46,7 +46,9 @@ SHARED = changed(
 )
 DATA = (
     Setting("train", "tracks_train.npz").means("Tracks of normal video, relative to root."),
-    Setting("test", "tracks_test.npz", free=True).means("Tracks to evaluate on, relative to root."),
+    Setting("test", "tracks_test.npz", free=True).means(
+        "Tracks to evaluate on, relative to root; '': none, nothing is evaluated."
+    ),
     Setting("labels", "frame_labels_test.npz", free=True),
     "Labels of the frames of the test videos, relative to root.",
     Setting(

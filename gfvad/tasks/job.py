@@ -16,7 +16,7 @@ from gfvad.base import run_files
 from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.base.files import write_text
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.measure import calibration, finite, protocols, results, tables, whole_clips
+from gfvad.measure import calibration, finite, paired, protocols, results, tables, whole_clips
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks import task_of
@@ -41,6 +41,7 @@ def train(arguments: Arguments) -> int:
             with Checkpoints(folder, run.config, run.identity):
                 pass  # opening refuses another configuration before anything is written over
         refuse_other_data(run.workdir, run.content()["content"])
+        require_test_of_results(run)
         if run.mapper.process_index == 0:
             config_lib.save(run.config, run.workdir)
             run.keep()
@@ -60,6 +61,7 @@ def evaluate(arguments: Arguments) -> int:
     run = begin(arguments)
     with alone(run.workdir, run.mapper.process_index):
         refuse_other_data(run.workdir, run.content()["content"])
+        require_test_of_results(run)
         return evaluate_run(run, arguments.checkpoint, started)
 
 
@@ -116,17 +118,35 @@ def require_checkpoints(workdir: Path) -> None:
         )
 
 
+def require_test_of_results(run: OpenRun) -> None:
+    """Raises ConfigError where a folder has results on a labelled test split and the run has none:
+    they are not replaced by nothing."""
+    if not has_test(run) and results.has_values(run.workdir):
+        raise ConfigError(
+            f"{run.workdir / 'results.json'}: results on a labelled test split, which this command"
+            " leaves out (config.data.test = ''); give the split again, or another --workdir"
+        )
+
+
+def has_test(run: OpenRun) -> bool:
+    """Whether there is a labelled test split to evaluate on."""
+    return "test" in run.splits
+
+
 def evaluate_run(run: OpenRun, which: str, started: float) -> int:
     """Scores the test split, evaluates every protocol, writes results, scores and figures,
-    prints the tables."""
+    prints the tables. Without a test split: writes and prints what is known."""
+    if not has_test(run):
+        run.say(f"{results.NO_TEST}")
     found = run.checkpoints(which)
     scored = [run.evaluate(chosen) for chosen in found]
     if run.mapper.process_index:
         return 0
-    run.say(
-        f"evaluating every protocol, {run.config.eval.bootstrap} bootstrap resamples"
-        f" ({', '.join(each.rule for each in scored)})"
-    )
+    if has_test(run):
+        run.say(
+            f"evaluating every protocol, {run.config.eval.bootstrap} bootstrap resamples"
+            f" ({', '.join(each.rule for each in scored)})"
+        )
     tree = write_run(run, scored, lambda: time.monotonic() - started)
     drawn = run.draw(found[0], scored[0].videos) if run.config.eval.figures else []
     run_files.drawn(run.workdir, drawn)
@@ -136,7 +156,10 @@ def evaluate_run(run: OpenRun, which: str, started: float) -> int:
             print(f"note: {skipped_text(split)}")
     folder = run.workdir
     print(f"\nresults  {folder / 'results.json'}, {folder / 'results.md'}")
-    print(f"scores   {folder / SCORES}")
+    if has_test(run):
+        print(f"scores   {folder / SCORES}")
+    else:
+        print(what_now(folder))
     if drawn:
         print(f"figures  {', '.join(str(path) for path in drawn)}")
     return 0
@@ -148,27 +171,48 @@ def write_run(
     """Evaluates every protocol and writes scores.npz, results.md and results.json, the last one
     last: it says that a run is finished.
 
+    Without a test split there are neither records nor scores.npz.
+
     Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took.
     Returns the tree of results.json.
     """
     folder, cfg = run.workdir, run.config
     rows: list[protocols.Record] = []
+    alarms = [e.alarm or calibration.read_calibration(folder, e.step) for e in scored]
     for each in scored:
         finite.require(folder / SCORES, each.videos, run.features)
-    for each in scored:
+    for each, alarm in zip(scored, alarms, strict=True) if has_test(run) else ():
         rows += protocols.protocol_matrix(
             each.videos, cfg.eval, each.statistics, checkpoint=each.rule, seed=cfg.seed
         )
-        alarm = each.alarm or calibration.read_calibration(folder, each.step)
         rows += whole_clips.records(each.videos, alarm, each.rule, cfg.eval.bootstrap, cfg.seed)
-    rows += run.records()
     videos = scored[0].videos
-    about = run.about(videos)
-    tree = results.build_results(rows, facts(run, videos, seconds()) | about | run.content())
+    beside = paired.Beside()
+    if has_test(run):
+        rows += run.records()
+        beside = run.beside(videos)
+    tested = paired.against(videos, beside, cfg.eval.bootstrap)
+    meta = facts(run, videos, seconds()) | run.about(videos) | run.content()
+    if shown := paired.table(tested.rows):
+        meta |= {"paired": tested.rows, "tables": [*meta.get("tables", ()), shown]}
+    meta["alarms"] = dict(zip(("threshold", "rule"), alarms[0], strict=True))
+    tree = results.build_results(rows, meta) if has_test(run) else results.unevaluated(meta)
     with run_files.owned_run(folder).staged(last="results.json") as staging:
-        results.write_scores(staging / SCORES, videos)
+        if has_test(run):
+            results.write_scores(staging / SCORES, videos)
+        if tested.resampled:
+            results.write_scores(staging / paired.FILE, tested.resampled)
         write_text(staging / "results.md", tables.markdown(tree))
         return results.write_tree(staging / "results.json", tree)
+
+
+def what_now(folder: Path) -> str:
+    """What is to be done with a run that nothing was evaluated of."""
+    return (
+        f"alarms   gfvad score --model={folder} VIDEOS --out=FOLDER\n"
+        f"labels   gfvad evaluate --workdir={folder} --data=FOLDER --output=FOLDER, with a labelled"
+        " test split in the first one"
+    )
 
 
 def facts(run: OpenRun, videos: Sequence[ScoredVideo], seconds: float) -> dict[str, Any]:
@@ -179,7 +223,7 @@ def facts(run: OpenRun, videos: Sequence[ScoredVideo], seconds: float) -> dict[s
     without_seed.seed = without_seed.eval.bootstrap = 0
     return {
         "dataset": run.dataset,
-        "split": config.data.test_name,
+        "split": config.data.test_name if has_test(run) else "none",
         "ground_truth_frames": sum(len(v.scores) for v in videos),
         "positive_frames": sum(int(v.labels.sum()) for v in videos),
         "seed": config.seed,

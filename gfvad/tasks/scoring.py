@@ -70,6 +70,7 @@ class StreamModel(NamedTuple):
     threshold: float
     unit_frames: int  # frames of a unit
     start: Callable[[MediaInfo], Stream]  # given what the source says of itself
+    culprit: bool = False  # whether its scores say what in the picture they come from
 
 
 class Scorer(Protocol):

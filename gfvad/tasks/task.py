@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ScoredVideo
+from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.scoring import FrameScores, Scorer
 
@@ -66,7 +67,8 @@ class OpenRun(Protocol):
 
     @property
     def splits(self) -> Mapping[str, Any]:
-        """train, test: what is learnt from and evaluated on, by content (train/identity.py)."""
+        """train, test: what is learnt from and evaluated on, by content (train/identity.py); no
+        test where there is no labelled test split: nothing is evaluated then."""
         ...
 
     @property
@@ -92,7 +94,9 @@ class OpenRun(Protocol):
         ...
 
     def evaluate(self, chosen: Restored) -> Scored:
-        """Scores the test split by some weights; every process must call it."""
+        """Scores the test split by some weights; every process must call it. Without a test split:
+        no videos, but whatever scoring needs besides the weights is made and kept, and the
+        threshold of alarms is said."""
         ...
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
@@ -104,7 +108,12 @@ class OpenRun(Protocol):
         ...
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
-        """What results.json says besides, tables among it."""
+        """What results.json says besides, tables among it; of no videos where there is no test
+        split."""
+        ...
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
+        """Frame scores of the floors and of each feature set alone, of what was evaluated last."""
         ...
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:

@@ -17,7 +17,7 @@ from gfvad.base.types import ConfigError, DataError
 RESULTS = "results.json"
 # keys of results.json: digests of the data; the run and the folder, where that is not the run's own
 CONTENT, ON = "content", "evaluated_on"
-WRITTEN = ("results.md", "scores.npz", "figures")  # what an evaluation writes besides
+WRITTEN = ("results.md", "scores.npz", "paired.npz", "figures")  # what an evaluation writes besides
 
 
 class Learnt(NamedTuple):

@@ -192,7 +192,8 @@ def test_a_report_without_one_videos_details(call, tmp_path, capsys, monkeypatch
     (tmp_path / "out" / "details" / "calm.npz").write_bytes(content)
     assert report.main([str(tmp_path / "out")]) == 1
     assert (
-        "calm: Graph and heat maps are missing: calm.npz cannot be read" in capsys.readouterr().err
+        "calm: Graph, heat maps and boxes are missing: calm.npz cannot be read"
+        in capsys.readouterr().err
     )
 
 

@@ -16,6 +16,7 @@ from gfvad.data.features import layouts
 from gfvad.data.features.layouts import arrays
 from gfvad.measure import finite, results
 from gfvad.measure.score_result import UnitScore
+from gfvad.scoring import files
 from gfvad.scoring.log import Log
 from gfvad.tasks.fusion import standalone
 from gfvad.tasks.fusion.live import UnitStreamer
@@ -179,7 +180,7 @@ def test_the_artefact_by_itself(monkeypatch, tmp_path, capsys):
 
 
 def test_a_stream_leaves_it_out(tmp_path, capsys):
-    log = Log(tmp_path, "camera", 0.5, ["rgb"])
+    log = Log(tmp_path, "camera", 0.5, files.Columns(["rgb"]))
     for k, score in enumerate((0.25, np.nan, np.inf, 0.75)):
         log.take(UnitScore(k, k + 1, score, {"rgb": 0.5}), 0.0)
     log.take(UnitScore(4, 5, 0.5, {"rgb": np.nan}), 0.0)

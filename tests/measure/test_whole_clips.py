@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gfvad.base.types import ScoredVideo
-from gfvad.measure import calibration, protocols, results, tables, whole_clips
+from gfvad.measure import calibration, paired, protocols, results, tables, whole_clips
 from gfvad.tasks import job
 from gfvad.tasks.task import Scored
 
@@ -154,6 +154,8 @@ def test_a_run_uses_its_own_alarm_threshold(step, expected, tmp_path, monkeypatc
         features=lambda i: {},
         records=list,
         about=lambda videos: {},
+        beside=lambda videos: paired.Beside(),
+        splits={"test": None},
         content=dict,
     )
     tree = job.write_run(run, [Scored("last", clips(), (0.5, 0.2), step)], lambda: 1.0)

@@ -5,14 +5,20 @@ import os
 import shutil
 import time
 
+import numpy as np
 import pytest
+from media_files import write_media
 from report_output import (  # noqa: F401
     HOSTILE,
     output,
+    scored,
+    write_output,
     write_report,
     write_run,
     written,
 )
+
+from gfvad.measure.score_result import Boxes
 
 BROWSER, DRIVER = (
     shutil.which("chromium") or shutil.which("google-chrome"),
@@ -346,4 +352,33 @@ def test_pages_of_runs(browser, tmp_path):
     assert value(
         browser, "[...document.querySelectorAll('#videos .name')].map(e => e.textContent)"
     ) == ["one", "two"]
+    no_errors(browser)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_boxes_follow_the_cursor_over_the_video_or_alone(browser, tmp_path, there):
+    film = write_media(tmp_path / "street.mp4", 80, size=(90, 160))
+    first, highest = np.array([0, 2, 2, 4, 6, 8]), np.array([1, -1, 2, 5, 7])
+    corners = np.array([[10 * i, 5, 10 * i + 8, 25] for i in range(8)], np.float64)
+    boxes = Boxes((160, 90), first, corners, np.tile([3, 12], 4), np.arange(8.0), highest)
+    path = film if there else tmp_path / "gone.mp4"
+    page = write_report(write_output(tmp_path / "out", [scored("v", path)._replace(boxes=boxes)]))
+    opened(browser, page)
+    frame = "document.getElementById('boxes')"
+    wait_for(browser, f"!{frame}.hidden && {frame}.width > 100", "the boxes are drawn")
+    press(browser, "a")  # to the peak, unit 3
+    wait_for(browser, f"{frame}.dataset.object === '12'", "the culprit of the peak is outlined")
+    assert "object 12" in value(browser, "document.getElementById('now-box').textContent")
+    assert "object 12" in value(browser, "document.getElementById('alarms').textContent")
+    # its thick edge has the colour of alarms, where it is in the picture
+    x, y = 50 / 160, 15 / 90
+    colour = value(
+        browser,
+        f"(c => [...c.getContext('2d').getImageData({x} * c.width, {y} * c.height, 1, 1).data])"
+        f"({frame})",
+    )
+    assert colour[0] > 200 and colour[2] < 150 and colour[3] > 200
+    shot(browser, f"boxes-{there}")
+    press(browser, "b")
+    assert value(browser, f"{frame}.hidden")
     no_errors(browser)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from av import VideoFrame
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 
 from gfvad.base.files import read_bytes
 from gfvad.base.types import DataError
@@ -146,6 +147,8 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
         gap, first, last, shift = 1.0 / float(stream.average_rate or DEFAULT_FPS), None, 0.0, 0.0
         step, decoded = gap, 0  # step: between the last two frames
         packets = Packets(str(path), container, stream, gap)
+        # one a video: a frame's own would be made anew, at many times the cost of decoding
+        convert = VideoReformatter()
         try:
             for packet in container.demux(stream):
                 for frame in packets.decoded(packet):
@@ -162,7 +165,7 @@ def read_video(path: Path, channels: int, times: list[float] | None = None) -> I
                             last = at if at is not None and at > last else last + gap
                             step = last - before
                         times.append(last)
-                    yield _to_array(frame, channels)
+                    yield _to_array(frame, convert, channels)
         except DataError:
             raise
         except (FFmpegError, ValueError, IndexError, MemoryError, OverflowError) as error:
@@ -188,9 +191,9 @@ def frame_rate(video: VideoFile) -> float:
         return float(video_stream(str(video.path), container).average_rate or 0)
 
 
-def _to_array(frame: VideoFrame, channels: int) -> np.ndarray:
+def _to_array(frame: VideoFrame, convert: VideoReformatter, channels: int) -> np.ndarray:
     """uint8 [H, W] or [H, W, 3], upright; grey is made from RGB as OpenCV makes it of images."""
-    image = frame.to_ndarray(format="rgb24")
+    image = convert.reformat(frame, format="rgb24").to_ndarray()
     if frame.rotation:
         image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if channels == GREY else image

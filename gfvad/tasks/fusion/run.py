@@ -22,6 +22,7 @@ from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_length
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
 from gfvad.measure.frames import labels_from_spans
+from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import pictures, registry
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
@@ -170,6 +171,13 @@ class FusionRun:
         layout = layouts.open_layout(self.config.data)
         compared = untrained.beside(videos, layout.untrained(), layout.other_truths())
         return found | {"ground_truth": layout.ground_truth, **compared}
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
+        """The floors of a layout that has them."""
+        data = self.config.data
+        if self.source.root is None or not layouts.LAYOUTS.find(data.layout).compares:
+            return Beside()
+        return Beside(untrained.of_frames(videos, layouts.open_layout(data).untrained()))
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, a fused graph, coefficients, use of experts."""

@@ -11,25 +11,23 @@ import numpy as np
 from gfvad.base.types import ScoredVideo
 from gfvad.data.objects.videos import ObjectVideos
 from gfvad.measure import untrained
+from gfvad.measure.paired import Beside
 from gfvad.tasks.novelty.opened import PLAIN, OpenedModel
 from gfvad.tasks.novelty.score import frame_scores
 
 ALONE = "this model, {} alone"
+NEAREST = "floor/nearest "
 
 
-def beside(
-    model: OpenedModel,
-    test: ObjectVideos,
-    novelty: Sequence[np.ndarray],
-    videos: Sequence[ScoredVideo],
-) -> dict[str, Any]:
-    """{'named': {name: micro AUC}, 'tables': [one table]} for results.json.
+def frame_scores_beside(
+    model: OpenedModel, test: ObjectVideos, novelty: Sequence[np.ndarray]
+) -> Beside:
+    """Frame scores of the test split by name.
 
     floor/nearest SET, floor/sum of the sets and floor/all sets in one space: the highest of a
     frame's objects, nothing passed along tracks; 'this model, SET alone': one relation in place of
     the model's terms. novelty: of the boxes of each test video, [n, columns].
     """
-    labels = {v.name: v.labels for v in videos}
     first = model.terms
     sets = [c[0] for c in model.columns[first:] if len(c) == 1]
     singles = {name: first + i for i, name in enumerate(sets)}
@@ -49,13 +47,25 @@ def beside(
                 novelty[i][:, list(columns)], test.tracks[i], test.lengths[i], calibration, cfg
             )
             scores[variant][name] = found.score
+    floor = lambda name: name.startswith("floor/")
+    return Beside(
+        {n: x for n, x in scores.items() if floor(n)},
+        {n: x for n, x in scores.items() if not floor(n)},
+    )
+
+
+def said(beside: Beside, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+    """{'named': {name: micro AUC}, 'tables': [one table], 'floor_commands': {name: command}} for
+    results.json."""
+    labels = {v.name: v.labels for v in videos}
+    scores = {**beside.floors, **beside.singles}
     named = {name: untrained.micro_auc(found, labels) for name, found in scores.items()}
     mine = untrained.micro_auc({v.name: v.scores for v in videos}, labels)
     commands = {
-        f"floor/nearest {n}": "train with"
+        f"{NEAREST}{n}": "train with"
         f" --config.data.modalities={n} --config.model.terms={n} --config.model.scales=1.0,"
         " --config.score.reach=0 --config.score.prior=0"
-        for n in singles
+        for n in (name.removeprefix(NEAREST) for name in beside.floors if name.startswith(NEAREST))
     }
     return {"named": named, "tables": [table(mine, named)], "floor_commands": commands}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -61,6 +62,8 @@ class OpenedModel:
     cameras: Sequence[str]
     threshold: float
     threshold_rule: str
+    # false alarms on normal video that such a threshold was not made from; '' where not measured
+    measured: str = ""
 
     @property
     def terms(self) -> int:
@@ -70,6 +73,17 @@ class OpenedModel:
     def calibration(self) -> Calibration:
         """Of the model's own terms."""
         return self.of_columns(range(self.terms), weights_of(self.state)[: self.terms], self.scale)
+
+    def fit(self) -> dict[str, dict[str, float]]:
+        """The fitted numbers: scale of each feature set (standard deviations that count as one,
+        before the softness), share of each term in the score."""
+        params, config = jax.device_get(self.state.params), self.config
+        scales = 1 / (np.asarray(config.model.scales) * np.exp(np.asarray(params["scale"])))
+        weight = self.calibration().weight
+        return {
+            "scales": dict(zip(config.data.modalities, map(float, scales), strict=True)),
+            "weights": dict(zip(config.model.terms, map(float, weight), strict=True)),
+        }
 
     def of_columns(
         self, columns: Sequence[int], weights: np.ndarray | None = None, scale: float = 1.0
@@ -168,10 +182,12 @@ def calibrated(
     found.centre, found.spread = fitted.centre, fitted.spread
     found.scale = calibrate(every[:, : found.terms], weights).scale
     scores = [found.score_of(n, videos, i).score for n, i in zip(novelty, chosen, strict=True)]
-    rate = false_alarms.for_rate(scores, config.data.fps, config.score.false_alarms, GAP)
+    asked = config.data.fps, config.score.false_alarms, GAP
+    rate = false_alarms.for_rate(scores, *asked)
     found.threshold, found.threshold_rule = rate
+    found.measured = str(false_alarms.crossed(scores, *asked))
     keep(workdir, found)
-    say(f"threshold: {rate.threshold:.3g}, {rate.rule}")
+    say(f"threshold: {rate.threshold:.3g}, {rate.rule}; measured: {found.measured}")
     return found
 
 
@@ -203,6 +219,7 @@ def keep(workdir: Path, model: OpenedModel) -> None:
             "cameras": list(model.cameras),
             "threshold": model.threshold,
             "rule": model.threshold_rule,
+            "measured": model.measured,
             "settings": score_settings(model.config),
         },
     )
@@ -244,4 +261,5 @@ def open_model(
         told["cameras"],
         float(told["threshold"]),
         told["rule"],
+        told.get("measured", ""),
     )

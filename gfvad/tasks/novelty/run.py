@@ -18,7 +18,9 @@ from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.objects.videos import ObjectVideos, open_labelled, open_videos
 from gfvad.figures import curves
 from gfvad.measure.frames import spans_of
+from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
+from gfvad.settings.kinds import default_config
 from gfvad.tasks.job import RULES
 from gfvad.tasks.novelty import floors, opened
 from gfvad.tasks.novelty.opened import OpenedModel
@@ -37,7 +39,7 @@ class NoveltyRun:
     config: ConfigDict
     workdir: Path
     train: ObjectVideos | None  # None where a run is evaluated on other data
-    test: ObjectVideos
+    test: ObjectVideos | None  # None where there is no labelled test split
     mapper: Mapper
     say: Callable[[str], None]
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
@@ -50,9 +52,10 @@ class NoveltyRun:
         """A run on the tracks that its config names."""
         config = arguments.config
         data, root = config.data, set_root(config)
-        test = open_labelled(data.dataset, root / data.test, root / data.labels, data)
+        test = open_test(config, root)
         train = open_videos(data.dataset, "train", root / data.train, data)
-        refuse_unknown_cameras(test, set(train.cameras))
+        if test is not None:
+            refuse_unknown_cameras(test, set(train.cameras))
         return cls(config, arguments.workdir, train, test, mapper, say)
 
     @classmethod
@@ -63,10 +66,9 @@ class NoveltyRun:
         assert arguments.data is not None and arguments.output is not None
         config = arguments.config.copy_and_resolve_references()
         config.data.root = str(arguments.data)
-        data = config.data
-        test = open_labelled(
-            data.dataset, arguments.data / data.test, arguments.data / data.labels, data
-        )
+        config.data.test = config.data.test or default_config("novelty").data.test
+        test = open_test(config, arguments.data)
+        assert test is not None
         found = opened.open_model(
             arguments.workdir, arguments.checkpoint, mapper, arguments.config, compared=True
         )
@@ -129,20 +131,20 @@ class NoveltyRun:
         """Scores of the frames of the test split."""
         return Scored(
             chosen.rule,
-            self._score(self.model, "scoring the test split"),
+            self._score(self.model, self.test) if self.test is not None else [],
             None,
             chosen.step,
             (self.model.threshold, self.model.threshold_rule),
         )
 
-    def _score(self, model: OpenedModel, label: str) -> list[ScoredVideo]:
-        labels, found = self.test.labels, []
+    def _score(self, model: OpenedModel, test: ObjectVideos) -> list[ScoredVideo]:
+        labels, found = test.labels, []
         assert labels is not None
         self.novelty = []
-        with Progress(len(self.test), label) as progress:
-            for i, name in enumerate(self.test.names):
-                self.novelty.append(model.read(self.test, i))
-                scores = model.score_of(self.novelty[-1], self.test, i).score
+        with Progress(len(test), "scoring the test split") as progress:
+            for i, name in enumerate(test.names):
+                self.novelty.append(model.read(test, i))
+                scores = model.score_of(self.novelty[-1], test, i).score
                 spans = spans_of(labels[i])
                 found.append(scored(name, scores, labels[i], spans, self.config.data.fps))
                 progress.advance()
@@ -150,25 +152,53 @@ class NoveltyRun:
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
         """Of a test video."""
-        return self.test.features(index)
+        return {} if self.test is None else self.test.features(index)
 
     def records(self) -> list[dict[str, Any]]:
         """None besides those of every protocol."""
         return []
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+        """The fitted numbers; where there is a test split, the floors, and each feature set alone
+        in this model."""
+        found: dict[str, Any] = {
+            "fit": self.model.fit(),
+            "normal_video": {"measured": self.model.measured},
+        }
+        if self.test is None:
+            return found
+        return found | floors.said(self.beside(videos), videos)
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
         """The floors, and each feature set alone in this model."""
-        return floors.beside(self.model, self.test, self.novelty, videos)
+        if self.test is None:
+            return Beside()
+        return floors.frame_scores_beside(self.model, self.test, self.novelty)
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines and learning curves."""
         folder, log = self.workdir / "figures", self.workdir / METRICS
         timelines, at = folder / "score_timelines.png", self.model.threshold
-        drawn = [curves.score_timelines(videos, self.dataset, timelines, at)]
+        drawn = [curves.score_timelines(videos, self.dataset, timelines, at)] if videos else []
         if log.is_file():
             rows = curves.read_log(log)
             drawn.append(curves.learning_curves(rows, self.dataset, folder / "learning_curves.png"))
         return drawn
+
+
+def open_test(config: ConfigDict, root: Path) -> ObjectVideos | None:
+    """The labelled test split of a set, None where config.data.test is ''. Raises DataError where
+    it is named and not there."""
+    data = config.data
+    if not data.test:
+        return None
+    if not (root / data.test).exists():
+        raise DataError(
+            f"{root / data.test}: not found; expected the test split, with labels in"
+            f" {root / data.labels}: give --config.data.test=NAME, or --config.data.test= to train"
+            " on normal video alone, without an evaluation"
+        )
+    return open_labelled(data.dataset, root / data.test, root / data.labels, data)
 
 
 def scored(
@@ -186,7 +216,7 @@ def set_root(config: ConfigDict) -> Path:
     if not config.data.root or not root.is_dir():
         raise DataError(
             f"config.data.root = {config.data.root!r}: not a folder; expected that of the set, with"
-            f" {config.data.train} and {config.data.test} in it: give --config.data.root=FOLDER"
+            f" {config.data.train} in it: give --config.data.root=FOLDER"
         )
     return root
 

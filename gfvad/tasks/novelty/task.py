@@ -83,11 +83,11 @@ def export(
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     """Frame labels of a run's test split, video -> uint8 [T]."""
-    from gfvad.data.objects.videos import open_labelled
-    from gfvad.tasks.novelty.run import set_root
+    from gfvad.tasks.novelty.run import open_test, set_root
 
-    root, data = set_root(config), config.data
-    test = open_labelled(data.dataset, root / data.test, root / data.labels, data)
+    test = open_test(config, set_root(config))
+    if test is None:
+        raise DataError(f"{run}: no labelled test split (config.data.test = '')")
     assert test.labels is not None
     return dict(zip(test.names, test.labels, strict=True))
 

@@ -17,6 +17,7 @@ from gfvad.data.frames.truth import Truth
 from gfvad.measure import flow_floors, map_cells, pixel, score_shapes
 from gfvad.measure.breakdown import pairs_lost
 from gfvad.measure.metrics import roc_auc
+from gfvad.measure.paired import Beside
 from gfvad.tasks.prediction import score_terms
 from gfvad.tasks.prediction.score_rule import ScoreRule, streaming
 from gfvad.tasks.prediction.term_weights import Chosen
@@ -125,6 +126,19 @@ class Report:
         flow = self.flow_magnitudes()
         for name, frames, side in flow_floors.FLOORS if flow else ():
             yield name, [flow_floors.flow_floor(x, frames, side) for x in flow]
+
+    def beside(self) -> Beside:
+        """Frame scores of the floors, and of each term alone."""
+        names = self.data.names
+        floors = {
+            f"floor/{name}": dict(zip(names, (x.max((1, 2)) for x in maps), strict=True))
+            for name, maps in self.flow_floors()
+        }
+        singles = {
+            f"term alone/{n}": dict(zip(names, (t[n] for t in self.terms), strict=True))
+            for n in self.terms[0]
+        }
+        return Beside(floors, singles)
 
     def floor_pixels(self) -> dict[str, float]:
         """Pixel-level metrics of each of those, by name."""

@@ -19,6 +19,7 @@ from gfvad.data.frames.clip_data import ClipData, open_split, set_root
 from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
 from gfvad.data.frames.video_folders import open_layout
+from gfvad.measure.paired import Beside
 from gfvad.measure.results import read_scores
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
@@ -125,6 +126,10 @@ class PredictionRun:
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         """Weights of the terms, everything beside the headline, tables."""
         return self.report.about()
+
+    def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
+        """The floors of optical flow, and each term alone."""
+        return self.report.beside()
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, heat maps, terms, experts, one annotated clip."""

@@ -453,7 +453,7 @@ def test_alarms_at_the_threshold_and_at_the_gap(score, expected, tmp_path):
     assert GAP == 1.0
     video = halves(*score)
     assert [(a.start, a.end) for a in find_alarms(video, 0.5)] == expected
-    log = Log(tmp_path, "v", 0.5, ())
+    log = Log(tmp_path, "v", 0.5, files.Columns(()))
     for start, end, value in zip(video.start, video.end, video.score):
         log.take(UnitScore(float(start), float(end), float(value), {}), 0.0)
     log.close()

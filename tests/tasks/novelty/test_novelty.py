@@ -167,3 +167,62 @@ def test_videos_for_calibration_are_spread_evenly():
     assert evenly([10] * 10, 1000) == list(range(10))
     assert evenly([10] * 10, 50) == [0, 2, 4, 6, 8]
     assert evenly([10], 1) == [0]
+
+
+def test_normal_video_alone_is_enough_and_nothing_is_said_to_be_evaluated(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(data, run, "--config.data.test=") == 0
+    said = capsys.readouterr().out
+    assert "no labelled test split: nothing is evaluated" in said
+    assert "gfvad score --model=" in said and "gfvad evaluate --workdir=" in said
+    results = json.loads((run / "results.json").read_text())
+    assert results["records"] == [] and results["headline"]["value"] is None
+    assert results["n_videos"] == results["ground_truth_frames"] == 0
+    assert set(results["content"]) == {"train"} and not (run / "scores.npz").exists()
+    assert np.isfinite(results["alarms"]["threshold"]) and "an hour" in results["alarms"]["rule"]
+    assert "false alarms an hour" in results["normal_video"]["measured"]
+    assert set(results["fit"]["weights"]) == {"velocity*aspect*size", "aspect*size", "velocity"}
+    # evaluating again says so again; scores and reports are made as of any run
+    assert main.main(["evaluate", f"--workdir={run}"]) == 0
+    assert "nothing is evaluated" in capsys.readouterr().out
+    out = tmp_path / "scores"
+    assert (
+        main.main(["score", f"--model={run}", str(data / "tracks_test.npz"), f"--out={out}"]) == 0
+    )
+    for folder in (run, tmp_path, out):
+        assert main.main(["report", str(folder), f"--out={tmp_path / 'page.html'}"]) == 0
+        assert (tmp_path / "page.html").stat().st_size > 1000
+    # its labels come later, in a folder of their own
+    elsewhere = tmp_path / "labelled"
+    flags = [f"--workdir={run}", f"--data={data}", f"--output={elsewhere}"]
+    assert main.main(["evaluate", *flags]) == 0
+    found = json.loads((elsewhere / "results.json").read_text())
+    assert found["headline"]["value"] > 0.95
+
+
+def test_results_on_labels_are_not_replaced_by_nothing(run, data, capsys):
+    before = (run / "results.json").read_bytes()
+    assert train(data, run, "--config.data.test=") == 2
+    assert "results on a labelled test split" in capsys.readouterr().err
+    assert (run / "results.json").read_bytes() == before
+
+
+def test_a_test_split_that_is_named_must_be_there(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--config.data.test=gone.npz") == 2
+    assert "--config.data.test= to train on normal video alone" in capsys.readouterr().err
+
+
+def test_paired_tests_stand_beside_the_headline(data, tmp_path, capsys):
+    for seed in (0, 1):
+        flags = ["--config.eval.bootstrap=40", f"--config.seed={seed}"]
+        assert train(data, tmp_path / "runs" / str(seed), *flags) == 0
+    assert "against the best floor, " in capsys.readouterr().out
+    results = json.loads((tmp_path / "runs" / "0" / "results.json").read_text())
+    rows = {r["against"]: r for r in results["paired"]}
+    assert set(rows) == set(results["named"])
+    for name, row in rows.items():
+        assert row["value"] == pytest.approx(results["named"][name])
+    assert "against the best single set" in (tmp_path / "runs" / "0" / "results.md").read_text()
+    assert main.main(["compare", "summary", str(tmp_path / "runs")]) == 0
+    assert "mean over 2 seeds" in capsys.readouterr().out
+    assert main.main(["report", str(tmp_path / "runs")]) == 0

@@ -1,0 +1,178 @@
+"""The model against each score that stands beside its headline, on the same test videos.
+
+Whole videos are drawn with replacement, the same for the model and for what it is held against; the
+statistic is the difference of micro frame AUC, raw (gfvad/measure/compare.py has the formulas). The
+draws depend on the videos alone, so that runs of several seeds can be joined: there the statistic
+is the mean difference over seeds.
+
+paired.npz: float32 AUC of each resample [R], under `this model` and the name of each other score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gfvad.base.files import lies_at
+from gfvad.base.types import ScoredVideo
+from gfvad.measure import bootstrap, compare
+from gfvad.measure.frames import compress
+from gfvad.measure.metrics import roc_auc
+from gfvad.measure.results import read_scores
+
+MODEL = "this model"
+FILE = "paired.npz"
+FLOOR, SINGLE = "floor", "single set"
+BEST = {FLOOR: "best floor", SINGLE: "best single set"}
+HEADER = ["score", "AUC", "model minus it", "95 % over videos", "p"]
+METHOD = "paired bootstrap over videos, micro frame AUC, raw"
+
+Scores = Mapping[str, np.ndarray]  # video -> frame scores [T]
+
+
+class Beside(NamedTuple):
+    """Frame scores of the test split that need no training, and of the model with one feature set
+    (or one term) alone, by name."""
+
+    floors: Mapping[str, Scores] = {}
+    singles: Mapping[str, Scores] = {}
+
+
+class Tested(NamedTuple):
+    """What is said of the pairs, and the resamples that it rests on."""
+
+    rows: list[dict[str, Any]]  # of results.json, the best of each kind first
+    resampled: dict[str, np.ndarray]  # of paired.npz; {} where there is nothing to draw
+
+
+def against(videos: Sequence[ScoredVideo], beside: Beside, resamples: int) -> Tested:
+    """The model's frame scores of labelled videos against all that stands beside them.
+
+    A row has `against` (the name), `kind` (floor or single set), `value` (AUC of the other),
+    `difference` (of the model's from it), `ci95` and `p` (null where nothing can be drawn: see
+    `bootstrap.draw`), `videos`.
+    """
+    known = [v for v in videos if len(v.labels)]
+    others = {FLOOR: beside.floors, SINGLE: beside.singles}
+    if not known or not any(others.values()):
+        return Tested([], {})
+    present = np.array([[(v.labels == kind).any() for kind in (0, 1)] for v in known])
+    drawn = bootstrap.draw(present, resamples, 0)
+    mine, resampled = _auc(known, {v.name: v.scores for v in known}, drawn)
+    kept, rows = {MODEL: resampled}, []
+    for kind, scores in others.items():
+        of_kind = []
+        for name, frames in scores.items():
+            value, kept[name] = _auc(known, frames, drawn)
+            of_kind.append(
+                {
+                    "against": name,
+                    "kind": kind,
+                    "value": value,
+                    "difference": mine - value,
+                    **of_differences(resampled - kept[name]),
+                    "videos": len(known),
+                }
+            )
+        rows += sorted(of_kind, key=lambda row: -row["value"])
+    return Tested(rows, kept if len(drawn) else {})
+
+
+def _auc(
+    videos: Sequence[ScoredVideo], scores: Scores, drawn: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """(AUC, AUC of each resample [R]); frames beyond a video's labels count nowhere."""
+    runs = [compress(np.asarray(scores[v.name])[: len(v.labels)], v.labels) for v in videos]
+    pooled = bootstrap.pool(runs)
+    frames = np.concatenate([np.asarray(scores[v.name])[: len(v.labels)] for v in videos])
+    value = float(roc_auc(frames, np.concatenate([v.labels for v in videos])))
+    return value, bootstrap.resampled_ranking(pooled, drawn, names=("auc",))["auc"]
+
+
+def of_differences(differences: np.ndarray) -> dict[str, Any]:
+    """p and interval of resampled differences [R]; None without any."""
+    p = compare.bootstrap_p(differences)
+    return {"ci95": bootstrap.percentiles(differences), "p": None if np.isnan(p) else p}
+
+
+def best(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Of each kind, the row of the highest AUC."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if row["kind"] not in found or row["value"] > found[row["kind"]]["value"]:
+            found[row["kind"]] = row
+    return found
+
+
+def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """'against the best floor, nearest velocity 0.7986: +0.0226 (...)' of each kind."""
+    return [
+        f"against the {BEST[kind]}, {shown(row['against'])} {row['value']:.4f}:"
+        f" {row['difference']:+.4f} ({interval(row)}, p {p_text(row)}, {row['videos']} videos)"
+        for kind, row in best(rows).items()
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The table of results.md; None without rows."""
+    if not rows:
+        return None
+    cells = [
+        [
+            shown(r["against"]) + (f" ({r['kind']})" if r["kind"] == FLOOR else ""),
+            f"{r['value']:.4f}",
+            f"{r['difference']:+.4f}",
+            interval(r),
+            p_text(r),
+        ]
+        for r in rows
+    ]
+    note = compare.caveat(rows[0]["videos"])
+    title = f"this model against what stands beside it ({METHOD})" + (f"; {note}" if note else "")
+    return {"title": title, "header": HEADER, "rows": cells}
+
+
+def shown(name: str) -> str:
+    """A name without what says its kind."""
+    return name.removeprefix("floor/").removeprefix("this model, ").removeprefix("term alone/")
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """'+0.0012 to +0.0440'."""
+    low, high = row["ci95"] or (np.nan, np.nan)
+    return compare.between((low, high), signed=True)
+
+
+def p_text(row: Mapping[str, Any]) -> str:
+    """'0.031', '< 0.001' or '-'."""
+    return compare.p_value(np.nan if row["p"] is None else row["p"])
+
+
+def over_seeds(
+    runs: Sequence[tuple[Mapping[str, Any], Path]],
+) -> list[dict[str, Any]]:
+    """The same of several seeds of one setting: rows as `against` gives, of the mean over seeds.
+
+    Args: runs: (tree of results.json, its folder) of each seed. [] where a seed has no pairs, or
+    its resamples are of other videos.
+    """
+    if not runs or any(not lies_at(folder / FILE) for _, folder in runs):
+        return []
+    rows = [{row["against"]: row for row in results.get("paired") or ()} for results, _ in runs]
+    drawn = [read_scores(folder / FILE) for _, folder in runs]
+    names = [n for n in rows[0] if all(n in found for found in rows)]
+    wanted = {MODEL, *names}
+    shapes = {x[n].shape for x in drawn for n in wanted if n in x}
+    undrawn = any(of[n]["ci95"] is None for of in rows for n in names)
+    if not names or undrawn or len(shapes) > 1 or any(wanted - set(x) for x in drawn):
+        return []
+    found = []
+    for name in names:
+        mean = lambda key, name=name: float(np.mean([of[name][key] for of in rows]))
+        differences = np.stack([x[MODEL] - x[name] for x in drawn]).astype(np.float64).mean(0)
+        given = {"value": mean("value"), "difference": mean("difference")}
+        found.append({**rows[0][name], **given, **of_differences(differences)})
+    return sorted(found, key=lambda row: (row["kind"] != FLOOR, -row["value"]))
