@@ -132,8 +132,8 @@ def moving_places(early: np.ndarray, late: np.ndarray, seconds: float) -> np.nda
 
     With d the differences of `late` from frame to frame: [sum_p w_p mean_t late_tp, of weights w_p
     the mean of d^2 at place p over time and features to the power SHARPNESS, made to sum to 1 (all
-    alike where nothing changes); log(sqrt(mean_tp d^2) (SPAN / seconds)^GROWTH + CHANGE_FLOOR); the same of `early`].
-    One frame has no change.
+    alike where nothing changes); log(sqrt(mean_tp d^2) (SPAN / seconds)^GROWTH + CHANGE_FLOOR); the
+    same of `early`]. One frame has no change.
     """
     steps = np.diff(late.astype(np.float64), axis=0)
     energy = np.square(steps).mean((0, 3)) if len(steps) else np.zeros(late.shape[1:3])

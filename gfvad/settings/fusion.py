@@ -128,9 +128,9 @@ MODEL = (
     Setting("edge_dropout", 0.0, SHARE, since="0.1"),
     "Training: share of the fused graphs' edges that the head does not see.",
     Setting("evidence", "trained", choices=("trained", "sources", "auto"), since="0.2"),
-    "head branches: learnt with the rest (trained); linear, made before training by cross-validation"
-    " over sources, which also weighs them and leaves out what does not help (sources,"
-    " tasks/fusion/evidence.py); auto: sources up to few_videos training videos, else trained.",
+    "head branches: learnt with the rest (trained), or linear, made before training by"
+    " cross-validation over sources, which also weighs them and leaves out what does not help"
+    " (sources, tasks/fusion/evidence.py); auto: sources up to few_videos training videos.",
     Setting("few_videos", 400, COUNT_OR_NONE, since="0.2"),
     "Training videos up to which evidence auto is sources.",
     *group("relation", *RELATION),

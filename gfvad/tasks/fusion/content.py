@@ -27,6 +27,13 @@ Arrays = dict[str, jax.Array]
 Confident = Mapping[str, jax.Array]
 
 
+class Linear(NamedTuple):
+    """A branch that is linear in standardised features: x @ weight - offset."""
+
+    weight: jax.Array  # [D]; 0: the set is left out
+    offset: jax.Array  # []
+
+
 class Modality(NamedTuple):
     """A feature set and its constant statistics over the training split (tuples, so that a
     module stays hashable)."""
@@ -80,6 +87,15 @@ def kept_modalities(key: jax.Array, there: jax.Array, rate: float) -> jax.Array:
     return (draw >= rate) | spared
 
 
+def without_left_out(
+    branches: Mapping[str, Linear], raw: Arrays, present: Arrays, counts: Confident
+) -> tuple[Arrays, Arrays, Confident]:
+    """The same with sets that are left out absent everywhere."""
+    kept = {m: (branch.weight != 0).any() for m, branch in branches.items()}
+    take = lambda arrays: {m: jnp.where(kept[m], x, jnp.zeros_like(x)) for m, x in arrays.items()}
+    return take(raw), take(present), take(counts)
+
+
 class ContentModel(nn.Module):
     """Base of the models of one video: checks features, standardises and embeds them. A subclass's
     __call__ calls the methods in turn.
@@ -123,9 +139,6 @@ class ContentModel(nn.Module):
             if name in self.config.confidence:
                 x, length = direction(x)
             raw[name], present[name] = standardise(x, mask, mean, std, self.standardize)
-            if self.linear:
-                kept = self.is_kept(name)
-                raw[name], present[name] = jnp.where(kept, raw[name], 0.0), present[name] & kept
             counts[name] = jnp.where(present[name], length, 0.0)
         if not train or self.config.modality_dropout == 0 or len(raw) == 1:
             return raw, present, counts
@@ -138,28 +151,19 @@ class ContentModel(nn.Module):
         )
         return raw, present, counts
 
-    @property
-    def linear(self) -> bool:
-        """Whether branches are those of evidence.py."""
-        return self.config.get("evidence", "trained") != "trained"
-
-    def branch_of(self, name: str) -> tuple[jax.Array, jax.Array]:
-        """(weight [D], offset []) of a set's linear branch, constants of the run."""
-        m = next(m for m in self.modalities if m.name == name)
+    def linear_branches(self) -> Mapping[str, Linear]:
+        """The linear branches of evidence.py, constants of the run; {} where branches are learnt
+        with the rest."""
+        if self.config.evidence == "trained":
+            return {}
         constant = lambda key, value: self.variable(
-            "constants", f"{key}_{name}", jnp.asarray, value, jnp.float32
+            "constants", key, jnp.asarray, value, jnp.float32
         )
-        weight = constant("weight", m.weight or (0.0,) * m.width)
-        return weight.value, constant("offset", m.offset).value
-
-    def is_kept(self, name: str) -> jax.Array:
-        """Whether a set is not left out, bool []."""
-        return (self.branch_of(name)[0] != 0).any()
-
-    def linear_branches(self, raw: Arrays, counts: Confident) -> Arrays:
-        """Logits of the linear branches, {m: [N, D]} -> {m: [N]}; 0 where a set is absent."""
-        branches = {m: self.branch_of(m) for m in raw}
-        return {m: counts[m] * (raw[m] @ w - offset) for m, (w, offset) in branches.items()}
+        found = {}
+        for m in self.modalities:
+            weight = constant(f"weight_{m.name}", m.weight or (0.0,) * m.width).value
+            found[m.name] = Linear(weight, constant(f"offset_{m.name}", m.offset).value)
+        return found
 
     def embed_content(
         self, raw: Arrays, counts: Confident, residual: Arrays, train: bool

@@ -3,12 +3,13 @@ sets help, how much each counts, and a linear branch for each.
 
 A set's branch is a logistic regression of a video's mean features with a penalty on its weights;
 sources and classes count alike in it, and it has no constant of its own, so that it says nothing
-of a video that lies between the classes. Each source is left out once (Leave one source out); the
+of a video that lies between the classes. Each source is left out once (leave one source out); the
 scores that sources get from the branches of the others
 
 - choose the penalty (PENALTIES), one a set;
 - leave out the sets that are not above chance by more than their standard error over sources;
-- choose how the others are weighed: between the strongest alone, by evidence, and all alike (MIXES);
+- choose how the others are weighed: from the strongest alone, over by evidence, to all alike
+  (MIXES);
 - bring the sum to the scale of a logit (Platt 1999).
 
 All choices are made on the same folds, a few values each, so the estimates are slightly too good.
