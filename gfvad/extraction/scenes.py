@@ -35,7 +35,7 @@ class Scene:
         return base64.b64encode(mean.tobytes()).decode()
 
 
-def read(text: Any) -> np.ndarray | None:
+def read_scene(text: Any) -> np.ndarray | None:
     """The numbers of a manifest's text; None where it holds none."""
     try:
         found = np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float64)
@@ -51,7 +51,7 @@ def sources(videos: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     stated = {name: r.get("source") or "" for name, r in videos.items()}
     if any(stated.values()):
         return stated
-    seen = {name: read(r.get("scene")) for name, r in videos.items()}
+    seen = {name: read_scene(r.get("scene")) for name, r in videos.items()}
     known = {name: x for name, x in seen.items() if x is not None}
     if len(known) < 2:
         return stated

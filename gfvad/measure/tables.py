@@ -86,7 +86,8 @@ def below_floor(results: Mapping[str, Any]) -> str:
     measured beside it on the same frames (of whole clips: on the same clips); '' where it is
     not."""
     head, start, what = results["headline"], "floor/", "AUC"
-    if clips := [r for r in whole_clips.first(results) if r["metric"] == whole_clips.CLIP_AUC]:
+    clips = whole_clips.first(results) if results.get("records") else []
+    if clips := [r for r in clips if r["metric"] == whole_clips.CLIP_AUC]:
         head, start, what = clips[0], "floor, auc_video/", "clip AUC"
     named = results.get("named") or {}
     floors = {n: x for n, x in named.items() if n.startswith(start) and x}

@@ -53,8 +53,14 @@ def test_scene_of_a_video():
         shown = rng.integers(0, 256, frame.shape, dtype=np.uint8) if k == 3 else frame
         scene.see(Unit(k, k, k + 1, shown[None], None, None))
     same.see(Unit(0, 0, 1, frame[None], None, None))
-    np.testing.assert_allclose(scenes.read(scene.text()), scenes.read(same.text()), atol=1e-3)
-    assert none.text() == "" and scenes.read("") is None and scenes.read("no text!") is None
+    np.testing.assert_allclose(
+        scenes.read_scene(scene.text()), scenes.read_scene(same.text()), atol=1e-3
+    )
+    assert (
+        none.text() == ""
+        and scenes.read_scene("") is None
+        and scenes.read_scene("no text!") is None
+    )
     videos = {name: {"scene": scene.text()} for name in "ab"} | {"c": {}}
     assert scenes.sources(videos) == {"a": "scene 1", "b": "scene 1", "c": ""}
     videos["a"]["source"] = "hall"

@@ -63,10 +63,9 @@ class Set(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What `judge` finds: branches whose sum plus `constant` is a logit."""
+    """What `judge` finds: branches whose sum is a logit, but for a constant that is learnt."""
 
     branches: Mapping[str, Linear]  # of the sets that are kept, scaled and weighed
-    constant: float
     sets: Mapping[str, Set]
     auc: float  # of the sum, on held-out sources
     error: float
@@ -84,7 +83,7 @@ def balanced(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     return weights
 
 
-def fit(x: np.ndarray, labels: np.ndarray, weights: np.ndarray, penalty: float) -> Linear:
+def linear_branch(x: np.ndarray, labels: np.ndarray, weights: np.ndarray, penalty: float) -> Linear:
     """The branch of x [V, D]: the least of penalty V sum_v weights_v loss_v + |w|^2 / 2 over w, of
     standardised x / sqrt(D) (means and deviations under `weights`), as a function of x whose
     deviation over the videos is 1.
@@ -148,7 +147,7 @@ class Fitting(NamedTuple):
             if len(np.unique(labels[own])) < 2:
                 return found
             weights = balanced(labels[own], self.videos.sources[own])
-            found = fit(x[own], labels[own], weights, penalty)
+            found = linear_branch(x[own], labels[own], weights, penalty)
             kept = highest(self.x @ found.weight, video, there, self.divisor)
         return found
 
@@ -241,12 +240,12 @@ def judge(videos: Videos, divisor: int = 1) -> Evidence:
     if len(kept) == 1:
         found[kept[0]] = found[kept[0]]._replace(weight=1.0)
     fused = np.asarray(total(weights))
-    slope, constant = platt(fused, labels, balanced(labels, sources))
+    slope, _ = platt(fused, labels, balanced(labels, sources))
     scaled = lambda m: Linear(*(slope * weights[m] * part for part in branches[m]))
     error = auc_error(fused, labels, sources)
     count = len(np.unique(sources))
     kept_branches = {m: scaled(m) for m in kept if weights[m] > 0}
-    return Evidence(kept_branches, constant, found, auc(fused, labels), error, count)
+    return Evidence(kept_branches, found, auc(fused, labels), error, count)
 
 
 def best_mix(kept: Sequence[str], value: object) -> float:

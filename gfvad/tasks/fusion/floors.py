@@ -133,11 +133,14 @@ def constants(test: Any) -> dict[str, Units]:
     return dict(found)
 
 
-def means_of_videos(videos: Sequence[ScoredVideo], test: Any) -> Units:
-    """The mean of this model's scores of each video, for all of its units: what is left of it where
-    it does not find when."""
+def means_of_videos(videos: Sequence[ScoredVideo], test: Any) -> dict[str, Units]:
+    """{MEAN: the mean of this model's scores of each video, for all of its units}: what is left of
+    it where it does not find when. {} where each video is wholly of one kind."""
+    if whole_videos(test):
+        return {}
     lengths = dict(zip(test.names, test.lengths))
-    return {v.name: np.full(max(int(lengths[v.name]), 1), v.scores.mean()) for v in videos}
+    mean = {v.name: np.full(max(int(lengths[v.name]), 1), v.scores.mean()) for v in videos}
+    return {MEAN: mean}
 
 
 def of_splits(train: Any, test: Any) -> dict[str, Units]:
@@ -150,7 +153,7 @@ def of_splits(train: Any, test: Any) -> dict[str, Units]:
     return found
 
 
-def said(
+def compared(
     videos: Sequence[ScoredVideo],
     units: Mapping[str, Units],
     truths: Mapping[str, Mapping[str, np.ndarray]],

@@ -111,7 +111,7 @@ def say_judged(judged: Judged, say: Callable[[str], None]) -> None:
     say(f"evidence:   together {found.auc:.3f} ± {found.error:.3f}")
 
 
-def said(judged: Judged) -> dict[str, Any]:
+def told(judged: Judged) -> dict[str, Any]:
     """{'evidence': ..., 'tables': [one table]} for results.json."""
     found = judged.found
     sets = {m: {**s._asdict(), "part": part(s, m, found)} for m, s in found.sets.items()}

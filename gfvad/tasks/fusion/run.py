@@ -13,18 +13,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.progress import Progress
-from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
-from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.data.features.dataset import SIMULATED, Source, fit_lengths, resolve
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
 from gfvad.measure.frames import labels_from_spans
 from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.fusion import floors, judging, pictures, registry
+from gfvad.tasks.fusion.elsewhere import source_of, training_part
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
 from gfvad.tasks.fusion.training import Training
 from gfvad.tasks.job import RULES, require_checkpoints
@@ -62,6 +61,8 @@ class FusionRun:
     mapper: Mapper
     say: Callable[[str], None]
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
+    # training part of the weights, for floors alone; None where it is no longer there
+    learnt_from: Any = None
     # what is made once of the records, for all settings and seeds of a group
     made: dict[Any, Any] = field(default_factory=dict, repr=False)
     # step -> scores of the test split
@@ -179,11 +180,12 @@ class FusionRun:
     def untrained(self, videos: Sequence[ScoredVideo]) -> dict[str, floors.Units]:
         """Unit scores of the floors by name (made once), and those of a layout that has some."""
         if "floors" not in self.made:
-            found, data = floors.of_splits(self.train, self.test), self.config.data
+            train = self.learnt_from if self.train is None else self.train
+            found, data = floors.of_splits(train, self.test), self.config.data
             if self.source.root is not None and layouts.LAYOUTS.find(data.layout).compares:
                 found |= layouts.open_layout(data).untrained()
             self.made["floors"] = found
-        return {**self.made["floors"], floors.MEAN: floors.means_of_videos(videos, self.test)}
+        return self.made["floors"] | floors.means_of_videos(videos, self.test)
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         """What sources say of the feature sets; floors, and other ground truths of a layout that
@@ -192,7 +194,7 @@ class FusionRun:
         if source.simulated and source.root is not None:
             found["bayes_optimal"] = simulate.report(source.root, self.config.data.modalities)
         judged = self.judged(self.config)
-        of_sources = judging.said(judged) if judged else {"tables": []}
+        of_sources = judging.told(judged) if judged else {"tables": []}
         if any(not len(v.labels) for v in videos):
             return found | of_sources
         truths = {}
@@ -204,7 +206,7 @@ class FusionRun:
         elif layouts.LAYOUTS.find(self.config.data.layout).compares:
             layout = layouts.open_layout(self.config.data)
             truths, found["ground_truth"] = layout.other_truths(), layout.ground_truth
-        compared = floors.said(videos, self.untrained(videos), truths, self.test)
+        compared = floors.compared(videos, self.untrained(videos), truths, self.test)
         tables = [*of_sources["tables"], *compared["tables"]]
         return found | of_sources | compared | {"tables": tables}
 
@@ -237,7 +239,10 @@ def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], No
     config.data.root = str(source.root or "")
     config.data.records = "" if source.root else str(source.records)
     origin = arguments.workdir
-    return FusionRun(config, arguments.output, source, None, test, model, mapper, say, origin)
+    learnt_from = training_part(arguments.config, say)
+    return FusionRun(
+        config, arguments.output, source, None, test, model, mapper, say, origin, learnt_from
+    )
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
@@ -278,20 +283,6 @@ def assemble(
         judging.say_judged(judged, say)
     run.model = registry.build_model(config, train.dims, run.statistics(config))
     return run
-
-
-def source_of(config: ConfigDict, folder: Path) -> Source:
-    """The records of a folder: as they are where it holds prepared ones, else prepared in the
-    cache."""
-    if (folder / manifest_lib.INDEX).is_file() and (folder / manifest_lib.MANIFEST).is_file():
-        dataset = open_split(config, folder, "test").dataset
-        return Source(dataset, None, folder, dataset.endswith(SIMULATED))
-    data_cfg = config.data.copy_and_resolve_references()
-    data_cfg.root, data_cfg.records = str(folder), ""
-    layout = layouts.open_layout(data_cfg)
-    told = lines_hash([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
-    out = cache_dir(data_cfg) / "prepared" / f"{data_cfg.dataset}-on-{told}"
-    return Source(data_cfg.dataset, folder, records.prepare(layout, out, own=True), False)
 
 
 def template(config: ConfigDict, model: Any, widths: Mapping[str, int]) -> TrainState:
