@@ -18,7 +18,7 @@ Everything here is numpy in float64; V videos, D features of a set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +117,11 @@ def means(x: np.ndarray, video: np.ndarray, count: int, kept: np.ndarray) -> np.
     return np.where(number[:, None] > 0, total / np.maximum(number, 1)[:, None], np.nan)
 
 
+def present(x: np.ndarray) -> np.ndarray:
+    """Which units [U] of x [U, D] are there: a feature is not 0."""
+    return np.asarray(x.any(axis=1))
+
+
 def highest(scores: np.ndarray, video: np.ndarray, kept: np.ndarray, divisor: int) -> np.ndarray:
     """Which of the kept units are among their video's max(1, n // divisor) highest: bool [U]."""
     order = np.lexsort((-scores, video))
@@ -139,7 +144,7 @@ class Fitting(NamedTuple):
         """From the videos chosen bool [V]. With a divisor above 1 the units that a video is judged
         by are those that the branch before puts highest (multiple-instance learning)."""
         labels, video = self.videos.labels, self.videos.video
-        there = self.x.any(1)
+        there = present(self.x)
         kept, found = there, Linear(np.zeros(self.x.shape[1]), 0.0)
         for _ in range(ROUNDS if self.divisor > 1 else 1):
             x = means(self.x, video, len(labels), kept)
@@ -153,7 +158,7 @@ class Fitting(NamedTuple):
 
     def scores(self, branch: Linear) -> np.ndarray:
         """Of all videos [V]; 0, which says nothing, where the set is absent."""
-        video, there = self.videos.video, self.x.any(1)
+        video, there = self.videos.video, present(self.x)
         units = self.x @ branch.weight - branch.offset
         kept = highest(units, video, there, self.divisor)
         found = means(units[:, None], video, len(self.videos.labels), kept)[:, 0]
@@ -230,7 +235,7 @@ def judge(videos: Videos, divisor: int = 1) -> Evidence:
     kept = [m for m, s in found.items() if s.auc - np.nan_to_num(s.error) > 0.5]
     kept = kept or [max(found, key=lambda m: found[m].auc)]
     weigh = lambda names, mix: dict(zip(names, mixed([found[m].auc for m in names], mix)))
-    total = lambda weights: sum(w * held_out[m] for m, w in weights.items())
+    total = lambda weights: np.sum([w * held_out[m] for m, w in weights.items()], axis=0)
     best = best_mix(kept, lambda mix: auc(total(weigh(kept, mix)), labels))
     weights = weigh(kept, best)
     for m in (m for m in kept if len(kept) > 1):
@@ -239,7 +244,7 @@ def judge(videos: Videos, divisor: int = 1) -> Evidence:
         found[m] = found[m]._replace(weight=float(weights[m]), without=without)
     if len(kept) == 1:
         found[kept[0]] = found[kept[0]]._replace(weight=1.0)
-    fused = np.asarray(total(weights))
+    fused = total(weights)
     slope, _ = platt(fused, labels, balanced(labels, sources))
     scaled = lambda m: Linear(*(slope * weights[m] * part for part in branches[m]))
     error = auc_error(fused, labels, sources)
@@ -248,9 +253,9 @@ def judge(videos: Videos, divisor: int = 1) -> Evidence:
     return Evidence(kept_branches, found, auc(fused, labels), error, count)
 
 
-def best_mix(kept: Sequence[str], value: object) -> float:
+def best_mix(kept: Sequence[str], value: Callable[[float], float]) -> float:
     """The mix of MIXES with the highest AUC; the strongest set alone where none gains WORTH."""
-    gains = {mix: value(mix) for mix in MIXES} if len(kept) > 1 else {0.0: 0.0}  # type: ignore[operator]
+    gains = {mix: value(mix) for mix in MIXES} if len(kept) > 1 else {0.0: 0.0}
     best = max(gains, key=lambda mix: gains[mix])
     return best if gains[best] > gains[0.0] + WORTH else 0.0
 

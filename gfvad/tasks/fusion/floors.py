@@ -61,7 +61,7 @@ def mean_of(features: np.ndarray) -> np.ndarray:
     return x[there].mean(0) if there.any() else np.zeros(x.shape[1])
 
 
-def means_of(records: Any, indices: Sequence[int]) -> Means:
+def means_of(records: Any, indices: Sequence[int] | np.ndarray) -> Means:
     """Of some videos of a split, MOST of them at most."""
     chosen = np.asarray(indices, int)
     if len(chosen) > MOST:

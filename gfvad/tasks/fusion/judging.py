@@ -73,7 +73,10 @@ def sources_of(
     column = layouts.open_layout(config.data).sources() if root is not None else {}
     if (found := sources.by_column(names, column)) is not None:
         return found, sources.COLUMN
-    joined = [np.nan_to_num(evidence.means(x, video, len(names), x.any(1))) for x in units.values()]
+    joined = [
+        np.nan_to_num(evidence.means(x, video, len(names), evidence.present(x)))
+        for x in units.values()
+    ]
     return sources.cluster(np.concatenate(joined, 1)), sources.FEATURES
 
 
