@@ -16,7 +16,10 @@ import jax.numpy as jnp
 
 
 def squared_distances(units: jax.Array, bank: jax.Array) -> jax.Array:
-    """[N, D], [K, D] -> float32 [N, K] squared distances, never below 0."""
+    """[N, D], [K, D] (or each unit's own [N, K, D]) -> float32 [N, K] squared distances, never
+    below 0."""
+    if bank.ndim == 3:
+        return ((units[:, None] - bank) ** 2).sum(-1)
     # differences, not the expansion of the square: one to four features, no cancellation
     if units.shape[-1] <= 4:
         return sum((units[:, None, d] - bank[None, :, d]) ** 2 for d in range(units.shape[-1]))  # type: ignore[return-value]

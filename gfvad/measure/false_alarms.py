@@ -14,6 +14,18 @@ TAIL = 30  # highest events that the tail is fitted to, where there are as many
 HALVINGS = 60
 
 
+class Normal(NamedTuple):
+    """Frame scores of a normal video."""
+
+    scores: np.ndarray  # float64 [T]
+    fps: float
+
+    @property
+    def hours(self) -> float:
+        """How long it is."""
+        return len(self.scores) / self.fps / 3600
+
+
 class Rate(NamedTuple):
     """A threshold, and how it was made."""
 
@@ -40,26 +52,26 @@ class Measured(NamedTuple):
         )
 
 
-def crossed(
-    videos: Sequence[np.ndarray], fps: float, an_hour: float, gap_seconds: float
-) -> Measured:
+def crossed(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Measured:
     """What `for_rate` is worth on video that it has not seen: the threshold of every second video
     is tried on the other ones, and theirs on those; one video alone is cut in two. Arguments as
     `for_rate`."""
     if len(videos) == 1:
-        middle = len(videos[0]) // 2
-        videos = [videos[0][:middle], videos[0][middle:]]
-    halves, gap = (videos[::2], videos[1::2]), round(gap_seconds * fps)
+        scores, fps = videos[0]
+        middle = len(scores) // 2
+        videos = [Normal(scores[:middle], fps), Normal(scores[middle:], fps)]
+    halves = videos[::2], videos[1::2]
     alarms = 0
     for made_from, tried_on in (halves, halves[::-1]):
-        at = for_rate(made_from, fps, an_hour, gap_seconds).threshold
-        alarms += sum(len(events(v, at, gap)) for v in tried_on)
-    return Measured(alarms, sum(map(len, videos)) / fps / 3600, an_hour)
+        at = for_rate(made_from, an_hour, gap_seconds).threshold
+        alarms += sum(len(events(v, at, gap_seconds)) for v in tried_on)
+    return Measured(alarms, sum(v.hours for v in videos), an_hour)
 
 
-def events(scores: np.ndarray, threshold: float, gap: int) -> np.ndarray:
-    """Peaks of the alarms of one video: runs of scores [T] at or above a threshold, joined where at
-    most `gap` frames are between them."""
+def events(video: Normal, threshold: float, gap_seconds: float) -> np.ndarray:
+    """Peaks of the alarms of one video: runs of scores at or above a threshold, joined where at
+    most `gap_seconds` are between them."""
+    scores, gap = video.scores, round(gap_seconds * video.fps)
     above = np.flatnonzero(scores >= threshold)
     if not len(above):
         return np.zeros(0)
@@ -67,28 +79,26 @@ def events(scores: np.ndarray, threshold: float, gap: int) -> np.ndarray:
     return np.maximum.reduceat(scores[above], starts)
 
 
-def for_rate(videos: Sequence[np.ndarray], fps: float, an_hour: float, gap_seconds: float) -> Rate:
+def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Rate:
     """The lowest threshold at which normal videos give at most `an_hour` alarms an hour.
 
     Where the videos are too short to show as few as ENOUGH of them, the tail of the peaks is fitted
     by a generalised Pareto distribution (Coles, 2001) and the threshold is read off it; the rule
     says so.
 
-    Args: videos: frame scores [T] of each, of held-out normal video; gap_seconds: alarms closer
-    than that are one.
+    Args: videos: held-out ones; gap_seconds: alarms closer than that are one.
     """
-    gap = round(gap_seconds * fps)
-    hours = sum(map(len, videos)) / fps / 3600
-    pooled = np.concatenate([*videos, np.zeros(0)])
+    hours = sum(v.hours for v in videos)
+    pooled = np.concatenate([*(v.scores for v in videos), np.zeros(0)])
     if not len(pooled):
         raise ValueError("no normal video to make a threshold from")
-    count = lambda threshold: sum(len(events(v, threshold, gap)) for v in videos)
+    count = lambda threshold: sum(len(events(v, threshold, gap_seconds)) for v in videos)
     said = f"{an_hour:g} false alarms an hour of {hours:.2g} hours of held-out normal video"
     wanted = an_hour * hours
     if wanted >= ENOUGH:
         return Rate(lowest(pooled, lambda u: count(u) <= wanted), said)
     start = lowest(pooled, lambda u: count(u) <= TAIL)
-    peaks = np.concatenate([events(v, start, gap) for v in videos])
+    peaks = np.concatenate([events(v, start, gap_seconds) for v in videos])
     excess = peaks - start
     if len(excess) < 5 or not excess.max():
         return Rate(float(np.nextafter(pooled.max(), np.inf)), f"{said}, which had none")

@@ -98,7 +98,7 @@ def score_pieces(
     scorer, model = opened
     stream = model.start(source.info)
     threshold = model.threshold if request.threshold is None else request.threshold
-    rule = scorer.threshold_rule if request.threshold is None else "given"
+    rule = (model.rule or scorer.threshold_rule) if request.threshold is None else "given"
     print(
         f"model    {scorer.name}\nalarms   from {threshold:.4g} ({rule})\ndelay    {stream.delay}",
         flush=True,

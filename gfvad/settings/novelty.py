@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from gfvad.settings import shared
-from gfvad.settings.declared import AMOUNT, COUNT, COUNT_OR_NONE, Range, Setting, changed, group
+from gfvad.settings.declared import (
+    AMOUNT,
+    COUNT,
+    COUNT_OR_NONE,
+    UNIT,
+    WIDTH,
+    Range,
+    Setting,
+    changed,
+    group,
+)
 
 UNUSED = (
     "data.text_encoder",
@@ -21,8 +31,9 @@ SHARED = changed(
         "data.dataset": {"default": "tracks"},
         "data.layout": {
             "default": "tracks",
-            "choices": ("tracks",),
-            "meaning": "How the videos lie on disk: tracked boxes (gfvad/data/objects/tracks.py).",
+            "choices": "gfvad.data.units.layouts.LAYOUTS",
+            "meaning": "How the videos lie on disk: tracked boxes (gfvad/data/objects/tracks.py),"
+            " or pictures: video files and folders of images.",
         },
         "data.root": {"meaning": "Folder of the set; there is no stand-in."},
         "data.eval_batch_size": {
@@ -47,7 +58,8 @@ SHARED = changed(
 DATA = (
     Setting("train", "tracks_train.npz").means("Tracks of normal video, relative to root."),
     Setting("test", "tracks_test.npz", free=True).means(
-        "Tracks to evaluate on, relative to root; '': none, nothing is evaluated."
+        "Tracks to evaluate on, relative to root; '': none, nothing is evaluated. Of pictures:"
+        " auto, the labelled test part if there is one."
     ),
     Setting("labels", "frame_labels_test.npz", free=True),
     "Labels of the frames of the test videos, relative to root.",
@@ -55,15 +67,25 @@ DATA = (
         "modalities",
         ("velocity", "aspect", "size"),
         needed=True,
-        choices="gfvad.data.objects.features.SETS",
+        choices="gfvad.data.units.layouts.SETS",
     ),
-    "Feature sets of an object.",
+    "Feature sets of a unit.",
     Setting("span", 16, COUNT).means("Frames before and after that a velocity is taken between."),
     Setting("window", 8, COUNT_OR_NONE),
     "Frames before and after that features are the means over.",
     Setting("camera_characters", 0, Range(0, 255)),
     "Characters of a video's name that say its camera; 0: all are of one.",
-    Setting("fps", 25.0, Range(0.01, 1000), free=True).means("Frames a second."),
+    Setting("fps", 25.0, Range(0.01, 1000), free=True),
+    "Frames a second, where files do not say it.",
+    Setting("spans", "", free=True, since="0.3"),
+    "Ground truth of pictures, relative to root: spans of abnormal frames, 1-based, inclusive.",
+    Setting("masks", "", free=True, since="0.3").means("Pixel masks, relative to root."),
+    Setting("height", 64, WIDTH, since="0.3").means("Pixels that a picture is brought to, down."),
+    Setting("width", 128, WIDTH, since="0.3").means("The same across."),
+    Setting("pictures_a_second", 1.0, Range(0.001, 1000), since="0.3"),
+    "Pictures of a second that are looked at.",
+    Setting("grids", ("2x4", "4x8"), since="0.3"),
+    "Rows x columns of patches that a picture is cut into, each way of cutting apart.",
 )
 SETTINGS = (
     *SHARED,
@@ -95,6 +117,8 @@ SETTINGS = (
         "Frames of the same track, before and after, that a unit's score is a mean over.",
         Setting("prior", 50.0, AMOUNT),
         "Ordinary units that each such mean has besides: short tracks say little.",
+        Setting("highest", 0.0, UNIT, since="0.3"),
+        "Share of a frame's units, the most unusual ones, whose mean is its score; 0: the one.",
         Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)),
         "False alarms an hour of normal video that the threshold is made for.",
         Setting("calibration_units", 60_000, COUNT),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ml_collections import ConfigDict
 
+from gfvad.base.files import lies_at
 from gfvad.base.types import DataError
 from gfvad.settings import command_line
 from gfvad.settings.command_line import Arguments
@@ -78,7 +79,7 @@ def task_of_folder(model: Path) -> Task:
         raise DataError(
             f"{model}: not found; expected the folder of a trained run, or of an export"
         )
-    if exported.is_artefact(model) and not (model / CONFIG).is_file():
+    if exported.is_artefact(model) and not lies_at(model / CONFIG):
         return task_of({"kind": DEFAULT})  # those of other tasks hold their config
     return task_of(load(model))
 

@@ -105,6 +105,19 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def require_files(folder: Path, manifest: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises Refused where a file beside a manifest is not there, or not the one that was exported
+    with it."""
+    for name in names:
+        wanted = (manifest.get("files") or {}).get(name)
+        exported.read_regular(folder / name, "the file beside its manifest: copy the whole folder")
+        if sha256(folder / name) != wanted:
+            raise exported.Refused(
+                f"{folder / name}: its hash is not the manifest's; expected the file that was"
+                " exported with it: copy the whole folder again"
+            )
+
+
 def required(versions: Mapping[str, str]) -> str:
     """The content of requirements.txt."""
     return "".join(f"{name}=={number}\n" for name, number in versions.items())

@@ -71,6 +71,7 @@ class StreamModel(NamedTuple):
     unit_frames: int  # frames of a unit
     start: Callable[[MediaInfo], Stream]  # given what the source says of itself
     culprit: bool = False  # whether its scores say what in the picture they come from
+    rule: str = ""  # how the threshold was made; '': as the scorer says
 
 
 class Scorer(Protocol):

@@ -24,8 +24,9 @@ class TrainState(NamedTuple):
     key: Any
 
 
-# Collections that training writes to, of which each member of an ensemble has its own
-WRITTEN = ("memory",)
+# Collections that training writes to, or that the seed decides: each member of an ensemble, and each
+# run of a group, has its own
+WRITTEN = ("memory", "bank")
 
 
 def member_axes(state: TrainState) -> TrainState:

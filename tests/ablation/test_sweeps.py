@@ -28,10 +28,13 @@ def checkout(repository, monkeypatch):
 
 
 PED2 = Source("configs/ped2.py", "small", ())
-PAIRS = [(name, s) for name in SHIPPED if name != "prediction" for s in (XD, UCF, THREE)]
+TRACKS, ROOM = (Source(f"configs/{name}.py", "", ()) for name in ("avenue_tracks", "room"))
+OTHERS = [("prediction", PED2), ("novelty", TRACKS), ("novelty", ROOM)]
+OF_FUSION = [name for name in SHIPPED if name not in dict(OTHERS)]
+PAIRS = [(name, s) for name in OF_FUSION for s in (XD, UCF, THREE)]
 
 
-@pytest.mark.parametrize("name, source", [*PAIRS, ("prediction", PED2)])
+@pytest.mark.parametrize("name, source", [*PAIRS, *OTHERS])
 def test_shipped_sweeps_are_valid(name, source, tmp_path):
     """Every setting passes the checks of a config; the base is there; groups hold all of them
     once."""
@@ -61,6 +64,7 @@ def test_the_shipped_sweeps():
         "fusion",
         "losses",
         "modalities",
+        "novelty",
         "operator",
         "parts",
         "prediction",

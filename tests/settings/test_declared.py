@@ -36,6 +36,10 @@ BEFORE = {
     "optim.graph_rate": 1.0,
     "score.floors": True,
     "train.members": 1,
+    "data.height": 64,
+    "data.width": 128,
+    "data.pictures_a_second": 1.0,
+    "data.grids": ("2x4", "4x8"),
 }
 
 

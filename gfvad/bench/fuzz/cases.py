@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gfvad.bench.fuzz import arrays, binary, captions, films, settings, tables, trees
+from gfvad.bench.fuzz import arrays, binary, captions, films, people, settings, tables, trees
 from gfvad.bench.fuzz.effect import CHANGES, EITHER, Mutation
 from gfvad.bench.fuzz.meant import meant
 
@@ -57,6 +57,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
             2,
         ),
         Pool("train", "features/*/*.npy", arrays.FEATURES),
+        Pool("train-tracks", "tracks/labels.npz", (*arrays.ARCHIVES, *BROKEN)),
         Pool(
             "prepare-features prepare-generic score-features",
             "features/*/*.npy generic/**/*.npy",
@@ -74,6 +75,9 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         ),
         Pool("prepare-features score-features", "features/units.csv", tables.TABLES),
         Pool("prepare-xd extract", "xd/*.txt labels.csv", OUTPUT),
+        Pool("score-tracks", "tracks/test/*.csv", people.BOXES, 3),
+        Pool("train-tracks", "tracks/train/*.csv tracks/test/*.csv", people.BOXES),
+        Pool("score-tracks train-tracks", "tracks/test/*.csv", OUTPUT),
     ),
     "captions": (
         Pool("prepare-generic prepare-logits", "*/captions.json", captions.CAPTIONS, 6),
@@ -86,6 +90,7 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool("evaluate main-score score-features", "run/config.json", STATED, 4),
         Pool("report-run", "run/config.json", STATED),
         Pool("score-frames", "frames_run/config.json", STATED),
+        Pool("score-tracks", "novelty_run/config.json", STATED),
         Pool("train evaluate", "features/manifest.json run/features.json", TOLD),
         Pool("train", "features/labels.csv", OUTPUT),
     ),
@@ -101,6 +106,8 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool("resume", "half/*.jsonl", (*map(trees.in_a_line, CONFIG), *FILES)),
         Pool("score-frames", "frames_run/checkpoints/2/**/* frames_run/scorer-*.npz", FILES),
         Pool("export", "run/checkpoints/4/**/*", OUTPUT),
+        Pool("score-tracks", "novelty_run/checkpoints/2/**/* novelty_run/novelty-2.json", FILES),
+        Pool("score-tracks score-patches", "*_run/novelty-2.json", CONFIG),
     ),
     "records": (
         Pool("evaluate-records evaluate-records train-records", "records/**/*", FILES, 8),
@@ -119,6 +126,9 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool("score-export", "export/*.*", FILES),
         Pool("export", "run/calibration.json run/config.json run/features.json", TOLD),
         Pool("export", "run/config.json", OUTPUT, 2),
+        Pool("score-tracks-export", "novelty_export/*.*", FILES),
+        Pool("score-tracks-export", "novelty_export/*.json", TOLD),
+        Pool("export-tracks", "novelty_run/novelty-2.json novelty_run/config.json", TOLD),
     ),
     "results": (
         Pool(
@@ -139,12 +149,14 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool("score-videos", "clips/*.mp4", films.FILMS, 2),
         Pool("score-frames", "films/*.mp4", films.FILMS, 2),
         Pool("extract-plain extract", "clips/*.mp4", OUTPUT),
+        Pool("score-patches", "films/*.mp4", films.FILMS),
     ),
     "streams": (
         Pool("stream", "clips/fight_c.mp4", films.STREAMED, 4),
         Pool("stream stream-frames", "clips/fight_c.mp4 films/one.mp4", STREAM_DAMAGE),
         Pool("stream", "clips/fight_c.mp4", settings.SOURCES, 3),
         Pool("stream", "clips/fight_c.mp4", OUTPUT),
+        Pool("stream-patches", "films/one.mp4", STREAM_DAMAGE),
     ),
 }
 KINDS = tuple(POOLS)

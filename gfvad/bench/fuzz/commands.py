@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.bench.fuzz import digests, media
+from gfvad.bench.fuzz import digests, media, people
 from gfvad.bench.fuzz.sets import SETS
-from gfvad.bench.fuzz.sizes import OWN, SMALL, overrides
+from gfvad.bench.fuzz.sizes import OF_TRACKS, OWN, SMALL, TRACKS, overrides
 
 LENGTHS = {"calm_a": 40, "calm_b": 36, "fight_a": 48, "fight_b": 34}  # frames of the clips
 LENGTHS |= {"calm_c": 38, "calm_d": 20, "fight_c": 50, "fight_d": 36}
@@ -114,6 +114,16 @@ COMMANDS: dict[str, Command] = {
     "score-frames": scoring("--model=frames_run films", FRAMES, older=NEWEST_OF_FRAMES),
     "stream-frames": scoring("--model=frames_run films/one.mp4 --stream", FRAMES, local=False),
     "stream": scoring("--model=run clips/fight_c.mp4 --stream --workers=0", "run clips"),
+    "train-tracks": of_run("", "tracks")._replace(argv=(OF_TRACKS, *TRACKS, "--workdir=out")),
+    "score-tracks": scoring("--model=novelty_run tracks/test", "novelty_run tracks"),
+    "score-tracks-export": scoring("--model=novelty_export tracks/test", "novelty_export tracks"),
+    "export-tracks": command(
+        "export", "--workdir=novelty_run --out=out --platforms=cpu", "novelty_run", digests.artefact
+    ),
+    "score-patches": scoring("--model=patch_run films", "patch_run films"),
+    "stream-patches": scoring(
+        "--model=patch_run films/one.mp4 --stream", "patch_run films", local=False
+    ),
     "export": command("export", "--workdir=run --out=out --platforms=cpu", "run", digests.artefact),
     "report-scores": reported("scores", "scores", "scores/report.html", "scores"),
     "report-run": reported("run --out=out/page.html", "run features", "out", "out"),
@@ -134,6 +144,7 @@ def build_files() -> int:
     """The inputs that need no model, into the current folder; 0 as of a command."""
     for part, (write, _, _) in SETS.items():
         write(Path(part))
+    people.write(Path("tracks"))
     for seed, (name, frames) in enumerate(LENGTHS.items()):
         media.write_video(Path("clips") / f"{name}.mp4", frames, seed, sound=name != "calm_d")
     for seed, name in enumerate(("one", "two")):

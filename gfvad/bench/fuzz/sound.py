@@ -13,7 +13,17 @@ from pathlib import Path
 
 from gfvad.bench.fuzz.commands import FEATURES, OF_RECORDS, TABLES, build_files, call
 from gfvad.bench.fuzz.fork import Child, run_all
-from gfvad.bench.fuzz.sizes import CLIPS, OWN, PREDICTIVE, SMALL, overrides
+from gfvad.bench.fuzz.sizes import (
+    CLIPS,
+    OF_PATCHES,
+    OF_TRACKS,
+    OWN,
+    PATCHES,
+    PREDICTIVE,
+    SMALL,
+    TRACKS,
+    overrides,
+)
 
 DONE = "sound.json"
 
@@ -67,6 +77,14 @@ CHAINS = (
     (
         ("frames_run", _training(PREDICTIVE, CLIPS, "frames_run")),
         ("of_records", _training(OWN, (*SMALL, *RECORDS), "of_records")),
+    ),
+    (
+        ("novelty_run", _training(OF_TRACKS, TRACKS, "novelty_run")),
+        (
+            "novelty_export",
+            _step("export", "--workdir=novelty_run --out=novelty_export --platforms=cpu"),
+        ),
+        ("patch_run", _training(OF_PATCHES, PATCHES, "patch_run")),
     ),
 )
 

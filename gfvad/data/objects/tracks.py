@@ -59,7 +59,11 @@ def read_split(path: Path) -> dict[str, Tracks]:
 
 def read_csv(path: Path) -> Tracks:
     """The boxes of one CSV file."""
-    rows = list(csv.reader(io.StringIO(read_text(path, "tracked boxes"))))
+    text = read_text(path, "tracked boxes")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table ({error}); expected {EXPECTED}") from None
     header = tuple(cell.strip().lower() for cell in rows[0]) if rows else ()
     if header[:6] not in (CORNERS, SIZES):
         raise DataError(f"{path}: the first line is {', '.join(header)!r}; expected {EXPECTED}")

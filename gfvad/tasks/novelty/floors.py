@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.types import ScoredVideo
-from gfvad.data.objects.videos import ObjectVideos
+from gfvad.data.unit_videos import UnitVideos
 from gfvad.measure import untrained
 from gfvad.measure.paired import Beside
 from gfvad.tasks.novelty.opened import PLAIN, OpenedModel
@@ -20,7 +20,7 @@ NEAREST = "floor/nearest "
 
 
 def frame_scores_beside(
-    model: OpenedModel, test: ObjectVideos, novelty: Sequence[np.ndarray]
+    model: OpenedModel, test: UnitVideos, novelty: Sequence[np.ndarray]
 ) -> Beside:
     """Frame scores of the test split by name.
 
@@ -43,9 +43,7 @@ def frame_scores_beside(
     for i, name in enumerate(test.names):
         for variant, (columns, cfg) in variants.items():
             calibration = model.of_columns(columns)
-            found = frame_scores(
-                novelty[i][:, list(columns)], test.tracks[i], test.lengths[i], calibration, cfg
-            )
+            found = frame_scores(novelty[i][:, list(columns)], test.units(i), calibration, cfg)
             scores[variant][name] = found.score
     floor = lambda name: name.startswith("floor/")
     return Beside(

@@ -26,7 +26,8 @@ class GraphNovelty(nn.Module):
 
     Fields: widths: (feature set, its features D), in order; terms: the feature sets of each joint
     relation; within: feature sets that are compared within one camera; scales: what each set counts
-    at the start; bank, nearest, softness: as in config.model.
+    at the start; bank, nearest, softness: as in config.model; banks: 1, or one for each camera and
+    place, with `bank` units each.
     """
 
     widths: tuple[tuple[str, int], ...]
@@ -36,6 +37,7 @@ class GraphNovelty(nn.Module):
     bank: int
     nearest: int
     softness: float
+    banks: int = 1
 
     @nn.compact
     def __call__(
@@ -44,9 +46,11 @@ class GraphNovelty(nn.Module):
         camera: jax.Array,
         part: jax.Array,
         train: bool = False,
+        alike: bool = False,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Args: features: set -> [N, D]; camera int32 [N]; part int32 [N]: no unit is compared with
-        its own part (NEW: with all).
+        """Args: features: set -> [N, D]; camera int32 [N], or which of the banks; part int32 [N]:
+        no unit is compared with its own part (NEW: with all); alike: all units are of the bank of
+        the first one, which is cheaper.
 
         Returns (novelty of each term [N, T], weight of each term [T], offset []).
         """
@@ -54,20 +58,31 @@ class GraphNovelty(nn.Module):
         offsets = self.param("scale", nn.initializers.zeros, (len(names),))
         weights = self.param("weight", nn.initializers.zeros, (len(self.terms),))
         offset = self.param("offset", nn.initializers.zeros, ())
+        several = (self.banks,) if self.banks > 1 else ()
+        shape, index = (*several, self.bank), jnp.int32
+
+        def kept(name: str, start: Any, shape: tuple[int, ...], *dtype: Any) -> jax.Array:
+            """A constant; of several banks that of all units, or of each [N, ...]."""
+            value = self.variable(BANK, name, start, shape, *dtype).value
+            if not several:
+                return value
+            return value[camera[0]] if alike else value[camera]
+
         known = {
-            name: self.variable(BANK, f"units_{name}", jnp.zeros, (self.bank, width)).value
-            for name, width in self.widths
+            name: kept(f"units_{name}", jnp.zeros, (*shape, width)) for name, width in self.widths
         }
-        spread = self.variable(BANK, "spread", jnp.ones, (len(names),)).value
-        cameras = self.variable(BANK, "camera", jnp.zeros, (self.bank,), jnp.int32).value
-        parts = self.variable(BANK, "part", jnp.zeros, (self.bank,), jnp.int32).value
+        spread = kept("spread", jnp.ones, (*several, len(names)))
+        cameras = kept("camera", jnp.zeros, shape, index)
+        parts = kept("part", jnp.zeros, shape, index)
         factor = jnp.asarray(self.scales) * jnp.exp(offsets) / spread
         squares = {
-            name: squared_distances(features[name] * factor[i], known[name] * factor[i])
+            name: squared_distances(
+                features[name] * factor[..., i, None], known[name] * factor[..., i, None, None]
+            )
             for i, name in enumerate(names)
         }
-        own = jnp.where(part[:, None] == parts[None], APART, 0.0)
-        elsewhere = jnp.where(camera[:, None] == cameras[None], 0.0, APART)
+        own = jnp.where(part[:, None] == parts, APART, 0.0)
+        elsewhere = jnp.where(camera[:, None] == cameras, 0.0, APART)
         found = []
         for term in self.terms:
             apart = own + elsewhere if set(term) & set(self.within) else own
@@ -77,8 +92,8 @@ class GraphNovelty(nn.Module):
         return jnp.stack(found, -1), jnp.exp(weights), offset
 
 
-def build_model(config: Any, widths: Mapping[str, int], bank: int) -> GraphNovelty:
-    """The model of a checked config; widths: feature set -> D; bank: its units."""
+def build_model(config: Any, widths: Mapping[str, int], bank: int, banks: int = 1) -> GraphNovelty:
+    """The model of a checked config; widths: feature set -> D; bank: units of each of `banks`."""
     m = config.model
     return GraphNovelty(
         tuple((name, int(widths[name])) for name in config.data.modalities),
@@ -88,6 +103,7 @@ def build_model(config: Any, widths: Mapping[str, int], bank: int) -> GraphNovel
         bank,
         min(m.nearest, bank),
         float(m.softness),
+        banks,
     )
 
 
@@ -99,12 +115,12 @@ def split_term(term: str) -> tuple[str, ...]:
 def fill_bank(
     constants: Mapping[str, Any], units: Mapping[str, np.ndarray], camera: Any, part: Any
 ) -> dict[str, Any]:
-    """The constants of a state with normal units in the bank; spread: root mean variance of each
-    feature set over them."""
-    spread = [max(float(np.sqrt(x.var(0).mean())), 1e-6) for x in units.values()]
+    """The constants of a state with normal units in the bank, or in several ones (a leading axis);
+    spread: root mean variance of each feature set over the units of a bank."""
+    spread = [np.maximum(np.sqrt(x.var(-2).mean(-1)), 1e-6) for x in units.values()]
     bank = {f"units_{name}": np.asarray(x, np.float32) for name, x in units.items()}
     bank |= {
-        "spread": np.asarray(spread, np.float32),
+        "spread": np.stack(spread, -1).astype(np.float32),
         "camera": np.asarray(camera, np.int32),
         "part": np.asarray(part, np.int32),
     }

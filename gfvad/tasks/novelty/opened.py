@@ -20,7 +20,7 @@ from gfvad.base.files import lies_at
 from gfvad.base.progress import Progress
 from gfvad.base.seals import read_sealed, write_sealed
 from gfvad.base.types import DataError
-from gfvad.data.objects.videos import ObjectVideos
+from gfvad.data.unit_videos import UnitVideos
 from gfvad.measure import false_alarms
 from gfvad.measure.alarms import GAP
 from gfvad.settings.config import flatten
@@ -43,7 +43,7 @@ from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState, shapes_from
 
-PLAIN = SimpleNamespace(reach=0, prior=0.0)  # nothing passes along tracks
+PLAIN = SimpleNamespace(reach=0, prior=0.0, highest=0.0)  # nothing passes along tracks
 
 
 @dataclass
@@ -56,7 +56,7 @@ class OpenedModel:
     state: TrainState  # of the columns
     reader: Reader
     columns: tuple[tuple[str, ...], ...]
-    centre: np.ndarray  # float64 [columns]
+    centre: np.ndarray  # float64 [groups, columns]
     spread: np.ndarray
     scale: float  # of the weighted sum of the terms
     cameras: Sequence[str]
@@ -64,6 +64,8 @@ class OpenedModel:
     threshold_rule: str
     # false alarms on normal video that such a threshold was not made from; '' where not measured
     measured: str = ""
+    # threshold of scores whose messages come from earlier frames alone, and its rule; where known
+    causal: tuple[float, str] | None = None
 
     @property
     def terms(self) -> int:
@@ -91,36 +93,38 @@ class OpenedModel:
         """Of some columns, each of which counts the same where no weights are given."""
         chosen = list(columns)
         weight = np.ones(len(chosen)) if weights is None else np.asarray(weights)
-        return Calibration(self.centre[chosen], self.spread[chosen], weight / weight.sum(), scale)
+        centre, spread = self.centre[:, chosen], self.spread[:, chosen]
+        return Calibration(centre, spread, weight / weight.sum(), scale)
 
     def read(
         self,
-        videos: ObjectVideos,
+        videos: UnitVideos,
         index: int,
         parts: np.ndarray | None = None,
         advance: Callable[[int], object] = lambda units: None,
     ) -> np.ndarray:
-        """float64 [n, columns] the novelty of the boxes of a video; parts: of a training video."""
+        """float64 [n, columns] the novelty of the units of a video; parts: of a training video."""
         count = len(videos.tracks[index].frame)
         if not count:
             return np.zeros((0, len(self.columns)))
-        camera = self.cameras.index(videos.cameras[index])
         return self.reader.read(
             self.state,
             videos.features(index),
-            np.full(count, camera, np.int32),
+            videos.code(index, self.cameras),
             new_parts(count) if parts is None else parts,
             advance,
         )
 
-    def score(self, videos: ObjectVideos, index: int) -> FrameScore:
+    def score(self, videos: UnitVideos, index: int) -> FrameScore:
         """Scores of the frames of a video."""
         return self.score_of(self.read(videos, index), videos, index)
 
-    def score_of(self, novelty: np.ndarray, videos: ObjectVideos, index: int) -> FrameScore:
-        """The same from the novelty of its boxes [n, columns]."""
-        own, tracks, frames = novelty[:, : self.terms], videos.tracks[index], videos.lengths[index]
-        return frame_scores(own, tracks, frames, self.calibration(), self.config.score)
+    def score_of(
+        self, novelty: np.ndarray, videos: UnitVideos, index: int, past: bool = False
+    ) -> FrameScore:
+        """The same from the novelty of its units [n, columns]; past: as `frame_scores` has it."""
+        own, units = novelty[:, : self.terms], videos.units(index)
+        return frame_scores(own, units, self.calibration(), self.config.score, past)
 
 
 def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
@@ -164,8 +168,8 @@ def calibrated(
         state,
         Reader(training.mapper, model, config.data.eval_batch_size),
         model.terms,
-        np.zeros(columns),
-        np.ones(columns),
+        np.zeros((1, columns)),
+        np.ones((1, columns)),
         1.0,
         training.units.cameras,
         0.0,
@@ -178,14 +182,24 @@ def calibrated(
         novelty = [found.read(videos, i, videos.parts[i], progress.advance) for i in chosen]
     every = np.concatenate(novelty)
     weights = weights_of(state)[: found.terms]
-    fitted = calibrate(every, np.ones(columns))
+    group = np.concatenate([videos.units(i).group for i in chosen])
+    fitted = calibrate(every, group, np.ones(columns))
     found.centre, found.spread = fitted.centre, fitted.spread
-    found.scale = calibrate(every[:, : found.terms], weights).scale
-    scores = [found.score_of(n, videos, i).score for n, i in zip(novelty, chosen, strict=True)]
-    asked = config.data.fps, config.score.false_alarms, GAP
+    found.scale = calibrate(every[:, : found.terms], group, weights).scale
+    scores = [
+        false_alarms.Normal(found.score_of(n, videos, i).score, videos.fps(i))
+        for n, i in zip(novelty, chosen, strict=True)
+    ]
+    asked = config.score.false_alarms, GAP
     rate = false_alarms.for_rate(scores, *asked)
     found.threshold, found.threshold_rule = rate
     found.measured = str(false_alarms.crossed(scores, *asked))
+    streamed = [
+        false_alarms.Normal(found.score_of(n, videos, i, past=True).score, videos.fps(i))
+        for n, i in zip(novelty, chosen, strict=True)
+    ]
+    live = false_alarms.for_rate(streamed, *asked)
+    found.causal = live.threshold, live.rule
     keep(workdir, found)
     say(f"threshold: {rate.threshold:.3g}, {rate.rule}; measured: {found.measured}")
     return found
@@ -208,21 +222,56 @@ def score_settings(config: ConfigDict) -> dict[str, Any]:
 
 def keep(workdir: Path, model: OpenedModel) -> None:
     """Writes the calibration of a model."""
-    write_sealed(
-        file_of(workdir, model.step),
-        {
-            "centre": model.centre.tolist(),
-            "spread": model.spread.tolist(),
-            "scale": model.scale,
-            "bank": len(model.state.constants["bank"]["part"]),
-            "widths": dict(model.reader.widths),
-            "cameras": list(model.cameras),
-            "threshold": model.threshold,
-            "rule": model.threshold_rule,
-            "measured": model.measured,
-            "settings": score_settings(model.config),
-        },
+    write_sealed(file_of(workdir, model.step), told_of(model))
+
+
+def told_of(model: OpenedModel) -> dict[str, Any]:
+    """All of a calibration, for JSON."""
+    return {
+        "centre": model.centre.tolist(),
+        "spread": model.spread.tolist(),
+        "scale": model.scale,
+        "bank": model.reader.model.bank,
+        "banks": model.reader.model.banks,
+        "widths": dict(model.reader.model.widths),
+        "cameras": list(model.cameras),
+        "threshold": model.threshold,
+        "rule": model.threshold_rule,
+        "measured": model.measured,
+        "causal": model.causal,
+        "weights": weights_of(model.state)[: model.terms].tolist(),
+        "settings": score_settings(model.config),
+    }
+
+
+def of_told(
+    config: ConfigDict, step: int, state: TrainState, reader: Reader, told: Mapping[str, Any]
+) -> OpenedModel:
+    """The model that `told_of` tells of; its columns are those of the reader's model."""
+    columns = len(reader.model.terms)
+    causal = told.get("causal")
+    return OpenedModel(
+        config,
+        step,
+        state,
+        reader,
+        reader.model.terms,
+        np.atleast_2d(told["centre"])[:, :columns],
+        np.atleast_2d(told["spread"])[:, :columns],
+        float(told["scale"]),
+        told["cameras"],
+        float(told["threshold"]),
+        told["rule"],
+        told.get("measured", ""),
+        None if causal is None else (float(causal[0]), str(causal[1])),
     )
+
+
+def name_of(model: OpenedModel) -> str:
+    """'room, grey + texture, seed 0, step 100'."""
+    config = model.config
+    sets = " + ".join(config.data.modalities)
+    return f"{config.data.dataset}, {sets}, seed {config.seed}, step {model.step}"
 
 
 def open_model(
@@ -243,23 +292,10 @@ def open_model(
     told: Mapping[str, Any] = read_sealed(path, "a calibration of graph novelty")
     if told["settings"] != score_settings(config):
         raise DataError(f"{path}: made with other settings of the score; {again}")
-    model = build_model(config, told["widths"], told["bank"])
+    model = build_model(config, told["widths"], told["bank"], told.get("banks", 1))
     restored = restore(config, workdir, which, model)
     state = restored.state._replace(opt_state=())
     if compared:
         model, state = with_columns(model, state, config)
-    columns = len(model.terms)
-    return OpenedModel(
-        config,
-        restored.step,
-        state,
-        Reader(mapper, model, config.data.eval_batch_size),
-        model.terms,
-        np.array(told["centre"])[:columns],
-        np.array(told["spread"])[:columns],
-        float(told["scale"]),
-        told["cameras"],
-        float(told["threshold"]),
-        told["rule"],
-        told.get("measured", ""),
-    )
+    reader = Reader(mapper, model, config.data.eval_batch_size)
+    return of_told(config, restored.step, state, reader, told)

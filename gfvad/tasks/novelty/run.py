@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.objects.videos import ObjectVideos, open_labelled, open_videos
+from gfvad.data.unit_videos import UnitVideos
+from gfvad.data.units.layouts import LAYOUTS
+from gfvad.extraction import provenance
 from gfvad.figures import curves
 from gfvad.measure.frames import spans_of
 from gfvad.measure.paired import Beside
@@ -38,25 +40,26 @@ class NoveltyRun:
 
     config: ConfigDict
     workdir: Path
-    train: ObjectVideos | None  # None where a run is evaluated on other data
-    test: ObjectVideos | None  # None where there is no labelled test split
+    train: UnitVideos | None  # None where a run is evaluated on other data
+    test: UnitVideos | None  # None where there is no labelled test split
     mapper: Mapper
     say: Callable[[str], None]
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
     found: OpenedModel | None = field(default=None, repr=False)
-    # of the boxes of each test video [n, columns], as they were evaluated
+    # of the units of each test video [n, columns], as they were evaluated
     novelty: list[np.ndarray] = field(default_factory=list, repr=False)
 
     @classmethod
     def open(cls, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> NoveltyRun:
-        """A run on the tracks that its config names."""
-        config = arguments.config
-        data, root = config.data, set_root(config)
-        test = open_test(config, root)
-        train = open_videos(data.dataset, "train", root / data.train, data)
-        if test is not None:
-            refuse_unknown_cameras(test, set(train.cameras))
-        return cls(config, arguments.workdir, train, test, mapper, say)
+        """A run on the set that its config names."""
+        train, test = open_splits(arguments.config, say)
+        return cls(arguments.config, arguments.workdir, train, test, mapper, say)
+
+    def at(self, config: ConfigDict, workdir: Path) -> NoveltyRun:
+        """A run on the same units with settings of the same structure, in another folder."""
+        found = replace(self, config=config, workdir=workdir, found=None, novelty=[])
+        vars(found)["_training"] = self._training
+        return found
 
     @classmethod
     def elsewhere(
@@ -68,7 +71,10 @@ class NoveltyRun:
         config.data.root = str(arguments.data)
         config.data.test = config.data.test or default_config("novelty").data.test
         test = open_test(config, arguments.data)
-        assert test is not None
+        if test is None:
+            raise DataError(
+                f"{arguments.data}: no labelled test split; expected one to evaluate on"
+            )
         found = opened.open_model(
             arguments.workdir, arguments.checkpoint, mapper, arguments.config, compared=True
         )
@@ -86,7 +92,7 @@ class NoveltyRun:
         return self.config.data.modalities
 
     @property
-    def splits(self) -> Mapping[str, ObjectVideos]:
+    def splits(self) -> Mapping[str, UnitVideos]:
         """The videos of each split."""
         return {n: x for n, x in (("train", self.train), ("test", self.test)) if x is not None}
 
@@ -106,7 +112,10 @@ class NoveltyRun:
         return self._training
 
     def keep(self) -> None:
-        """Nothing: the bank is in every checkpoint."""
+        """Which encoders made the features, where there are such; the bank is in every
+        checkpoint."""
+        if self.config.data.layout == "features":
+            provenance.keep_encoders(set_root(self.config), self.workdir)
 
     def content(self) -> dict[str, Any]:
         """Digests of the tracks, and which run was evaluated where it is another folder's."""
@@ -137,7 +146,7 @@ class NoveltyRun:
             (self.model.threshold, self.model.threshold_rule),
         )
 
-    def _score(self, model: OpenedModel, test: ObjectVideos) -> list[ScoredVideo]:
+    def _score(self, model: OpenedModel, test: UnitVideos) -> list[ScoredVideo]:
         labels, found = test.labels, []
         assert labels is not None
         self.novelty = []
@@ -146,7 +155,7 @@ class NoveltyRun:
                 self.novelty.append(model.read(test, i))
                 scores = model.score_of(self.novelty[-1], test, i).score
                 spans = spans_of(labels[i])
-                found.append(scored(name, scores, labels[i], spans, self.config.data.fps))
+                found.append(scored(name, scores, labels[i], spans, test.fps(i)))
                 progress.advance()
         return found
 
@@ -186,19 +195,26 @@ class NoveltyRun:
         return drawn
 
 
-def open_test(config: ConfigDict, root: Path) -> ObjectVideos | None:
-    """The labelled test split of a set, None where config.data.test is ''. Raises DataError where
-    it is named and not there."""
-    data = config.data
-    if not data.test:
-        return None
-    if not (root / data.test).exists():
-        raise DataError(
-            f"{root / data.test}: not found; expected the test split, with labels in"
-            f" {root / data.labels}: give --config.data.test=NAME, or --config.data.test= to train"
-            " on normal video alone, without an evaluation"
-        )
-    return open_labelled(data.dataset, root / data.test, root / data.labels, data)
+def open_splits(
+    config: ConfigDict, say: Callable[[str], None]
+) -> tuple[UnitVideos, UnitVideos | None]:
+    """(normal videos, the labelled test split; None where there is none) of the set that a config
+    names."""
+    root = set_root(config)
+    found = LAYOUTS[config.data.layout].find(config.data.dataset, root, config.data)
+    say(f"data: {root}; {found.rule}")
+    test = found.test() if found.test else None
+    train = found.train()
+    if test is not None:
+        refuse_unknown_cameras(test, set(train.cameras))
+    return train, test
+
+
+def open_test(config: ConfigDict, root: Path) -> UnitVideos | None:
+    """The labelled test split of a set; None where there is none. Raises DataError where it is
+    named and not there."""
+    found = LAYOUTS[config.data.layout].find(config.data.dataset, root, config.data)
+    return found.test() if found.test else None
 
 
 def scored(
@@ -216,12 +232,12 @@ def set_root(config: ConfigDict) -> Path:
     if not config.data.root or not root.is_dir():
         raise DataError(
             f"config.data.root = {config.data.root!r}: not a folder; expected that of the set, with"
-            f" {config.data.train} in it: give --config.data.root=FOLDER"
+            " the normal videos in it: give --config.data.root=FOLDER"
         )
     return root
 
 
-def refuse_unknown_cameras(videos: ObjectVideos, known: set[str]) -> None:
+def refuse_unknown_cameras(videos: UnitVideos, known: set[str]) -> None:
     """Raises DataError for a video of a camera that no normal video is of."""
     new = sorted(
         name

@@ -3,7 +3,7 @@ tracks, the highest of a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,25 +11,27 @@ import jax
 import numpy as np
 
 from gfvad.data.objects.features import track_sums, window_bounds
-from gfvad.data.objects.tracks import Tracks
+from gfvad.data.unit_videos import UnitVideo
 from gfvad.tasks.novelty.model import NEW, GraphNovelty
 from gfvad.tasks.novelty.step import UnitBatch, term_novelty
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState
 
+NARROW = 16  # units of a batch at least
+
 
 class Calibration(NamedTuple):
     """What is ordinary, by held-out normal units."""
 
-    centre: np.ndarray  # float64 [T] median novelty of each term
-    spread: np.ndarray  # float64 [T] its standard deviation
+    centre: np.ndarray  # float64 [G, T] median novelty of each term in each group of units
+    spread: np.ndarray  # float64 [G, T] its standard deviation
     weight: np.ndarray  # float64 [T] of each term in the score; they sum to 1
     scale: float  # standard deviation of the weighted sum
 
     @property
-    def lowest(self) -> float:
-        """The score of what is known by heart, and of a frame without any object."""
-        return float((self.weight * -self.centre / self.spread).sum() / self.scale)
+    def lowest(self) -> np.ndarray:
+        """float64 [T] the shares of what is known by heart, and of a frame without any unit."""
+        return (self.weight * -self.centre / self.spread).mean(0) / self.scale
 
 
 class FrameScore(NamedTuple):
@@ -37,15 +39,18 @@ class FrameScore(NamedTuple):
 
     score: np.ndarray  # float64 [T]
     shares: np.ndarray  # float64 [T, terms], which sum to the score
-    unit: np.ndarray  # int64 [T] the box that has the highest score; -1 in a frame without one
+    unit: np.ndarray  # int64 [T] the unit that has the highest score; -1 in a frame without one
+    of_units: np.ndarray  # float64 [n] score of each unit, with what passed along its track
 
 
 class Reader:
     """Runs the model over units; compiled once."""
 
     def __init__(self, mapper: Mapper, model: GraphNovelty, batch: int):
-        self.mapper, self.batch, self.widths = mapper.local(), batch, model.widths
-        self.step = self.mapper.map_eval(partial(term_novelty, model=model))
+        self.mapper, self.batch, self.model = mapper.local(), batch, model
+        self.several = model.banks > 1
+        step = partial(term_novelty, model=model, alike=self.several)
+        self.step = self.mapper.map_eval(step)
 
     def read(
         self,
@@ -55,64 +60,122 @@ class Reader:
         part: np.ndarray,
         advance: Callable[[int], object] = lambda units: None,
     ) -> np.ndarray:
-        """float64 [U, T] the novelty of units, in batches; arguments as the model's."""
-        count, found = len(camera), []
-        replicas = self.mapper.replicate(state._replace(opt_state=()))
-        for first in range(0, count, self.batch):
-            size = min(self.batch, count - first)
-            pad = lambda x, first=first, size=size: np.concatenate(
-                [x[first : first + size], np.repeat(x[:1], self.batch - size, 0)]
+        """float64 [U, T] the novelty of units, in batches; arguments as the model's. Units of
+        several banks come bank by bank."""
+        found, bound = [], self.bind(state)
+        how = self.batch, self.several, self.mapper.n_local
+        for first, size, width in batches_of(camera, *how):
+            pad = lambda x, first=first, size=size, width=width: np.concatenate(
+                [x[first : first + size], np.repeat(x[first : first + 1], width - size, 0)]
             )
-            valid = np.arange(self.batch) < size
             batch = UnitBatch(
                 {n: pad(x) for n, x in features.items()},
                 pad(camera),
                 pad(part),
-                np.zeros(self.batch, np.float32),
-                valid,
-                np.zeros(self.batch, np.int32),
+                np.zeros(width, np.float32),
+                np.arange(width) < size,
+                np.zeros(width, np.int32),
             )
-            shares = self.step(replicas, self.mapper.shard(batch))
-            found.append(np.asarray(self.mapper.to_host(shares), np.float64)[:size])
+            found.append(self.run(bound, batch)[:size])
             advance(size)
         return np.concatenate(found) if found else np.zeros((0, 0))
 
+    def bind(self, state: TrainState) -> Any:
+        """The state on all devices, for `run`."""
+        return self.mapper.replicate(state._replace(opt_state=()))
 
-def calibrate(novelty: np.ndarray, weights: np.ndarray) -> Calibration:
-    """novelty: [U, T] of normal units, none compared with its own part; weights: of the terms, [T],
-    above 0."""
-    centre, spread = np.median(novelty, 0), np.maximum(novelty.std(0), 1e-6)
+    def run(self, bound: Any, batch: UnitBatch) -> np.ndarray:
+        """float64 [B, T] of one batch."""
+        shares = self.step(bound, self.mapper.shard(batch))
+        return np.asarray(self.mapper.to_host(shares), np.float64)
+
+
+def batches_of(
+    code: np.ndarray, most: int, alike: bool, devices: int = 1
+) -> Iterator[tuple[int, int, int]]:
+    """(first unit, units, width of the batch) of the batches of units; alike: none has units of
+    more than one code [U]. A batch is at most `most` wide, as wide as all others, and divides over
+    the devices as `most` does."""
+    starts = np.flatnonzero(np.diff(code, prepend=code[:1] - 1)) if alike else np.arange(1)
+    starts = starts[: len(code)]
+    ends = np.append(starts[1:], len(code))[: len(starts)]
+    longest = max((ends - starts).max(initial=0), NARROW)
+    width = most
+    while alike and not width % (2 * devices) and width // 2 >= longest:
+        width //= 2
+    for start, end in zip(starts, ends, strict=True):
+        for first in range(start, end, width):
+            yield int(first), int(min(width, end - first)), width
+
+
+def calibrate(novelty: np.ndarray, group: np.ndarray, weights: np.ndarray) -> Calibration:
+    """novelty: [U, T] of normal units, none compared with its own part; group: int64 [U] below G;
+    weights: of the terms, [T], above 0."""
+    groups = range(int(group.max()) + 1)
+    centre = np.stack([np.median(novelty[group == g], 0) for g in groups])
+    spread = np.stack([np.maximum(novelty[group == g].std(0), 1e-6) for g in groups])
     weight = weights / weights.sum()
-    together = ((novelty - centre) / spread * weight).sum(1)
+    together = ((novelty - centre[group]) / spread[group] * weight).sum(1)
     return Calibration(centre, spread, weight, max(float(together.std()), 1e-6))
 
 
 def frame_scores(
-    novelty: np.ndarray, tracks: Tracks, frames: int, calibration: Calibration, score_cfg: Any
+    novelty: np.ndarray,
+    units: UnitVideo,
+    calibration: Calibration,
+    score_cfg: Any,
+    past: bool = False,
 ) -> FrameScore:
     """Scores of the frames of a video.
 
-    Along a track messages pass between the boxes within score.reach frames: each has the mean of
-    them all and of score.prior ordinary ones. A frame has the score of its most unusual object.
+    Along a track messages pass between the units within score.reach frames: each has the mean of
+    them all and of score.prior ordinary ones. A frame has, of each group, the mean score of the
+    share score.highest of its units, the most unusual ones (one at least), and of all groups the
+    mean.
 
-    Args: novelty: [n, T] of the boxes of `tracks`; score_cfg: config.score.
+    Args: novelty: [n, T] of the units of a video; score_cfg: config.score; past: messages come from
+    earlier frames alone, as in a stream.
     """
-    c = calibration
-    shares = (novelty - c.centre) / c.spread * c.weight / c.scale
-    bounds = window_bounds(tracks, int(score_cfg.reach))
+    c, (tracks, frames, group, hold) = calibration, units
+    shares = (novelty - c.centre[group]) / c.spread[group] * c.weight / c.scale
+    bounds = window_bounds(tracks, int(score_cfg.reach), past)
     counts = (bounds[1] - bounds[0])[:, None] + float(score_cfg.prior)
     shares = track_sums(shares, bounds) / counts
-    terms = shares.shape[1]
-    found = np.tile(c.weight * -c.centre / c.spread / c.scale, (frames, 1))
+    found = np.tile(c.lowest, (frames, 1))
     unit = np.full(frames, -1, np.int64)
+    if not len(group):
+        return FrameScore(found.sum(1), found, unit, np.zeros(0))
     score = shares.sum(1)
-    order = np.lexsort((score, tracks.frame))  # the last one of a frame is its highest
-    frame = tracks.frame[order]
-    last = order[np.flatnonzero(np.diff(frame, append=frame[-1:] + 1))] if len(frame) else order
-    unit[tracks.frame[last]] = last
-    found[tracks.frame[last]] = shares[last]
-    assert found.shape == (frames, terms)
-    return FrameScore(found.sum(1), found, unit)
+    highest, counted = most_unusual(score, tracks.frame, group, float(score_cfg.highest))
+    seen = np.unique(tracks.frame)
+    found[seen] = 0
+    np.add.at(found, tracks.frame[highest], shares[highest] * counted[:, None])
+    order = highest[np.lexsort((score[highest], tracks.frame[highest]))]
+    unit[tracks.frame[order]] = order  # the last one of a frame is its highest
+    if hold > 1:
+        since = np.maximum.accumulate(np.where(unit >= 0, np.arange(frames), 0))
+        near = np.arange(frames) - since < hold
+        found[near], unit[near] = found[since[near]], unit[since[near]]
+    return FrameScore(found.sum(1), found, unit, score)
+
+
+def most_unusual(
+    score: np.ndarray, frame: np.ndarray, group: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(int64 [m] units, float64 [m] how much each counts in its frame): of each frame and group the
+    share of the units with the highest score, one at least; a frame's sum to 1. Args: of units,
+    [n]."""
+    order = np.lexsort((-score, group, frame))
+    here = np.stack([frame[order], group[order]])
+    new = np.any(np.diff(here, prepend=here[:, :1] - 1), axis=0)
+    starts = np.flatnonzero(new)
+    sizes = np.diff(np.append(starts, len(order)))
+    wanted = np.maximum(np.floor(sizes * share + 1e-9), 1)
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)
+    chosen = rank < np.repeat(wanted, sizes)
+    _, back, groups = np.unique(here[0, starts], return_inverse=True, return_counts=True)
+    counted = np.repeat(1 / (wanted * groups[back]), sizes)
+    return order[chosen], counted[chosen]
 
 
 def new_parts(count: int) -> np.ndarray:

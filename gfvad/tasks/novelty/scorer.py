@@ -10,14 +10,25 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gfvad.base.errors import EXIT_SOME_FAILED
+from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data.objects.videos import ObjectVideos, open_videos
+from gfvad.data.features.layouts.feature_files import extracted
+from gfvad.data.unit_videos import UnitVideos
+from gfvad.data.units.clips import open_clips
+from gfvad.data.units.layouts import LAYOUTS
+from gfvad.extraction import provenance
 from gfvad.measure.score_result import VideoScores
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks import check, job
-from gfvad.tasks.novelty.opened import OpenedModel, open_model
+from gfvad.tasks import check, exported, job
+from gfvad.tasks.novelty.artefact import open_artefact
+from gfvad.tasks.novelty.clip_inputs import asked_for, features_of_videos
+from gfvad.tasks.novelty.opened import OpenedModel, name_of, open_model
 from gfvad.tasks.novelty.run import refuse_unknown_cameras, scored
+from gfvad.tasks.novelty.score import FrameScore
+from gfvad.tasks.novelty.shown import boxes_of_objects, boxes_of_patches, patch_maps
+from gfvad.tasks.novelty.stream import SIDE, PatchStreamer
 from gfvad.tasks.scoring import FrameScores, Request, StreamModel, VideosToScore, VideoToScore
 from gfvad.train import parallel
 
@@ -28,16 +39,18 @@ class NoveltyScorer:
     kind, bounded = "novelty", False
 
     def __init__(self, workdir: Path, model: OpenedModel):
-        config = model.config
         self.model, self.path = model, str(workdir)
         self.threshold, self.threshold_rule = model.threshold, model.threshold_rule
+        self.encoders = provenance.kept(workdir)
         self.contributors = tuple("*".join(t) for t in model.columns[: model.terms])
-        sets = " + ".join(config.data.modalities)
-        self.name = f"{config.data.dataset}, {sets}, seed {config.seed}, step {model.step}"
+        self.name = name_of(model)
 
     def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
-        """The videos of files of tracks: CSV files or folders of them, or npz files."""
-        splits = [self.open(Path(given).expanduser()) for given in request.inputs]
+        """The videos of what was given: files of tracks, video files and folders of frames, or
+        folders of features; of videos for a model of features those are made first."""
+        splits, failed, interrupted = self.brought(request, claim)
+        if interrupted:
+            return VideosToScore((), interrupted=interrupted)
         names = [name for split in splits for name in split.names]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise DataError(
@@ -50,13 +63,30 @@ class NoveltyScorer:
                 VideoToScore(name, name, partial(self.score_video, split, i))
                 for split in splits
                 for i, name in enumerate(split.names)
-            ]
+            ],
+            failed,
         )
 
-    def open(self, path: Path) -> ObjectVideos:
+    def brought(
+        self, request: Request, claim: Callable[[Iterable[str]], None]
+    ) -> tuple[list[UnitVideos], list[tuple[str, str]], int]:
+        """(units of the inputs; (path, reason) of what failed; exit code of an extraction that was
+        stopped)."""
+        paths = [Path(given).expanduser() for given in request.inputs]
+        if self.model.config.data.layout != "features" or all(map(extracted, paths)):
+            return [self.open(path) for path in paths], [], 0
+        folder, code = features_of_videos(request, self.encoders, claim)
+        if code > EXIT_SOME_FAILED:
+            return [], [], code
+        wanted, failed = asked_for(folder, request)
+        config = self.model.config
+        found = [open_clips(config.data.dataset, folder, config.data, wanted)] if wanted else []
+        return [*found], failed, 0
+
+    def open(self, path: Path) -> UnitVideos:
         """The videos of a file, of cameras that the bank knows."""
         config = self.model.config
-        videos = open_videos(config.data.dataset, "test", path, config.data)
+        videos = LAYOUTS[config.data.layout].given(config.data.dataset, path, config.data)
         refuse_unknown_cameras(videos, set(self.model.cameras))
         return videos
 
@@ -64,26 +94,65 @@ class NoveltyScorer:
         """Features of objects say neither when nor on which track they are."""
         raise ConfigError(f"{self.path}: scores tracks, not features; give a file of tracked boxes")
 
-    def score_video(self, videos: ObjectVideos, index: int) -> VideoScores:
+    def score_video(self, videos: UnitVideos, index: int) -> VideoScores:
         """Scores of a video: its frames are the units."""
-        found, fps = self.model.score(videos, index), float(self.model.config.data.fps)
+        found, fps = self.model.score(videos, index), videos.fps(index)
         frames = len(found.score)
         start = np.arange(frames) / fps
         shares: Mapping[str, np.ndarray] = dict(zip(self.contributors, found.shares.T, strict=True))
-        return VideoScores(
-            videos.names[index], "", fps, frames, start, start + 1 / fps, found.score, shares
+        scores = VideoScores(
+            videos.names[index],
+            videos.path(index),
+            fps,
+            frames,
+            start,
+            start + 1 / fps,
+            found.score,
+            shares,
         )
+        return self.with_places(scores, found, videos, index)
+
+    def with_places(
+        self, scores: VideoScores, found: FrameScore, videos: UnitVideos, index: int
+    ) -> VideoScores:
+        """The same with what of each picture its score comes from."""
+        units, size = videos.units(index), videos.size(index)
+        if not videos.located:
+            return scores
+        if not videos.patches:
+            return scores._replace(boxes=boxes_of_objects(found, units, size))
+        heat, frames = patch_maps(found, units, self.threshold)
+        boxes = boxes_of_patches(found, units, size)
+        return scores._replace(boxes=boxes, heat=heat, heat_time=frames / scores.fps)
 
     def stream(self, request: Request) -> StreamModel:
-        """Tracks come in files."""
-        raise ConfigError(
-            f"{request.model}: scores tracked boxes, not the pictures of a stream; expected files"
-            " of tracks: gfvad score --model=RUN FILE.csv"
-        )
+        """The patches of frames as they come; tracks come in files."""
+        data, model = self.model.config.data, self.model
+        if data.layout != "pictures":
+            raise ConfigError(
+                f"{request.model}: scores tracked boxes, not the pictures of a stream; expected"
+                " files of tracks: gfvad score --model=RUN FILE.csv"
+            )
+        if model.causal is None:
+            raise DataError(
+                f"{request.model}: calibrated by a version without streams; evaluate the run once"
+                f" where its training videos are: gfvad evaluate --workdir={request.model}"
+            )
+        camera = Path(request.inputs[0]).stem[: data.camera_characters]
+        if camera not in model.cameras:
+            raise ConfigError(
+                f"{request.inputs[0]}: of a camera without normal video; expected a name that begins"
+                f" with one of {some(model.cameras)} (data.camera_characters ="
+                f" {data.camera_characters})"
+            )
+        start = lambda info: PatchStreamer(model, camera, info.fps)
+        return StreamModel(SIDE, model.causal[0], 1, start, culprit=True, rule=model.causal[1])
 
 
 def open_scorer(workdir: Path, checkpoint: str) -> NoveltyScorer:
-    """The scorer of a run's folder, on one device."""
+    """The scorer of a run's folder, or of an artefact's, on one device."""
+    if exported.is_artefact(workdir):
+        return NoveltyScorer(workdir, open_artefact(workdir))
     config = config_lib.load(str(workdir))
     with config_lib.stored(workdir):
         check(config)
@@ -101,7 +170,7 @@ def bulk_scores(arguments: Arguments) -> FrameScores:
     videos = scorer.open(arguments.input)
     nothing, no_spans = np.zeros(0, np.uint8), np.zeros((0, 2), np.int64)
     found = [
-        scored(name, model.score(videos, i).score, nothing, no_spans, config.data.fps)
+        scored(name, model.score(videos, i).score, nothing, no_spans, videos.fps(i))
         for i, name in enumerate(videos.names)
     ]
     return FrameScores(found, {})

@@ -69,8 +69,12 @@ def train_step(
     return update(state, batch, objective=objective, optimiser=optimiser, axis_name=axis_name)
 
 
-def term_novelty(state: TrainState, batch: UnitBatch, *, model: GraphNovelty) -> jax.Array:
-    """[B, T] the novelty of each term, for evaluation."""
+def term_novelty(
+    state: TrainState, batch: UnitBatch, *, model: GraphNovelty, alike: bool = False
+) -> jax.Array:
+    """[B, T] the novelty of each term, for evaluation; alike: see the model."""
     variables = {"params": state.params, **state.constants}
-    output: Any = model.apply(variables, batch.features, batch.camera, batch.part)
+    output: Any = model.apply(
+        variables, batch.features, batch.camera, batch.part, False, alike=alike
+    )
     return output[0]

@@ -27,7 +27,15 @@ def register_loss(name: str, default: float = 0.0) -> NoReturn:
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
+    from gfvad.data.units.layouts import LAYOUTS
+
     sets, model = config.data.modalities, config.model
+    known = LAYOUTS[config.data.layout].sets
+    if unknown := [name for name in sets if name not in known]:
+        raise ConfigError(
+            f"config.data.modalities: {unknown[0]!r} is no feature set of layout"
+            f" {config.data.layout!r}; expected some of {', '.join(known)}"
+        )
     listed = ", ".join(sets)
     for term in model.terms:
         names = [name.strip() for name in term.split("*")]
@@ -74,11 +82,10 @@ def open_scorer(model: Path, checkpoint: str = "last") -> Scorer:
 def export(
     workdir: Path, out: Path, checkpoint: str, platforms: Sequence[str]
 ) -> Mapping[str, Any]:
-    """None: the folder of a run is all that scoring needs."""
-    raise ConfigError(
-        f"{workdir}: graph novelty has no export; its run's folder holds all that scoring needs:"
-        f" gfvad score --model={workdir}"
-    )
+    """Writes a run as an artefact."""
+    from gfvad.tasks.novelty import artefact
+
+    return artefact.export(workdir, out, checkpoint, platforms)
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
@@ -98,5 +105,7 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
 
 
 def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:
-    """None yet."""
-    raise ConfigError("config.kind = 'novelty': expected weak or predictive for an ablation")
+    """Normal videos and the labelled test split that settings are compared on."""
+    from gfvad.tasks.novelty.sweep import Data
+
+    return Data(config, say)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.data.objects.videos import ObjectVideos
+from gfvad.data.unit_videos import UnitVideos
 from gfvad.tasks.novelty import step as step_lib
 from gfvad.tasks.novelty.model import build_model, fill_bank
 from gfvad.tasks.novelty.step import UnitBatch
@@ -28,13 +28,14 @@ class Units:
     """All units of a split in arrays: features {set: float32 [U, D]}, camera, part, video int32
     [U]."""
 
-    def __init__(self, videos: ObjectVideos):
+    def __init__(self, videos: UnitVideos):
         every = [videos.features(i) for i in range(len(videos))]
         counts = [len(t.frame) for t in videos.tracks]
         self.features = {n: np.concatenate([f[n] for f in every]) for n in every[0]}
         self.cameras = sorted(set(videos.cameras))
-        code = [self.cameras.index(camera) for camera in videos.cameras]
-        self.camera = np.repeat(np.asarray(code, np.int32), counts)
+        codes = [videos.code(i, self.cameras) for i in range(len(videos))]
+        self.camera = np.concatenate(codes)
+        self.banks = len(self.cameras) * videos.places if videos.places > 1 else 1
         self.part = np.concatenate(videos.parts)
         self.video = np.repeat(np.arange(len(videos), dtype=np.int32), counts)
 
@@ -50,6 +51,20 @@ class Units:
     def spread(self) -> dict[str, np.ndarray]:
         """Feature set -> standard deviation of each feature."""
         return {name: x.std(0) + 1e-6 for name, x in self.features.items()}
+
+    @cached_property
+    def of_bank(self) -> list[np.ndarray]:
+        """Indices of the units of each bank."""
+        if self.banks == 1:
+            return [np.arange(len(self))]
+        order = np.argsort(self.camera, kind="stable")
+        return np.split(order, np.searchsorted(self.camera[order], np.arange(1, self.banks)))
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Indices of `count` units of each bank, in order: [count], or [banks, count]."""
+        drawn = [np.sort(rng.permutation(len(x))[:count]) for x in self.of_bank]
+        chosen = np.stack([x[i] for x, i in zip(self.of_bank, drawn, strict=True)])
+        return chosen[0] if self.banks == 1 else chosen
 
 
 class UnitBatches:
@@ -79,8 +94,8 @@ class UnitBatches:
 
 def changed_units(units: Units, size: int, swapped: float, rng: np.random.Generator) -> UnitBatch:
     """Random units; every second one has one feature set changed: that of another unit (a share
-    `swapped` of them; of the same camera where one of 32 drawn ones is), or moved by MOVED standard
-    deviations in a random direction.
+    `swapped` of them; of the same place, or, of tracks, of the same camera where one of 32 drawn
+    ones is), or moved by MOVED standard deviations in a random direction.
     """
     chosen = rng.integers(len(units), size=size)
     features = {name: x[chosen].copy() for name, x in units.features.items()}
@@ -88,9 +103,7 @@ def changed_units(units: Units, size: int, swapped: float, rng: np.random.Genera
     for i in np.flatnonzero(changed):
         name = names[rng.integers(len(names))]
         if rng.random() < swapped and len(names) > 1:
-            others = rng.integers(len(units), size=32)
-            alike = units.camera[others] == units.camera[chosen[i]]
-            features[name][i] = units.features[name][others[np.argmax(alike)]]
+            features[name][i] = units.features[name][another(units, chosen[i], rng)]
         else:
             direction = rng.standard_normal(features[name].shape[1])
             direction *= rng.uniform(*MOVED) / np.linalg.norm(direction)
@@ -105,20 +118,30 @@ def changed_units(units: Units, size: int, swapped: float, rng: np.random.Genera
     )
 
 
+def another(units: Units, index: int, rng: np.random.Generator) -> int:
+    """A unit of the same place, or, where there is one bank, of the same camera if one of 32 is."""
+    if units.banks > 1:
+        same = units.of_bank[units.camera[index]]
+        return int(same[rng.integers(len(same))])
+    others = rng.integers(len(units), size=32)
+    return int(others[np.argmax(units.camera[others] == units.camera[index])])
+
+
 class Training:
     """The bank of a split and the fit of its numbers (gfvad/train/run.py: Trainable)."""
 
     train_step = staticmethod(step_lib.train_step)
 
     def __init__(
-        self, config: ConfigDict, videos: ObjectVideos, mapper: Mapper, say: Callable[[str], None]
+        self, config: ConfigDict, videos: UnitVideos, mapper: Mapper, say: Callable[[str], None]
     ):
         self.config, self.videos, self.mapper, self.say = config, videos, mapper, say
         self.names, self.identity = videos.names, learnt(videos)
         self.training, self.validation = np.arange(len(videos)), np.arange(0)
         self.units = Units(videos)
-        self.bank = min(config.model.bank, len(self.units))
-        self.model = build_model(config, self.units.widths, self.bank)
+        units = self.units
+        self.bank = min(config.model.bank, min(map(len, units.of_bank)))
+        self.model = build_model(config, units.widths, self.bank, units.banks)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         """The state before the first step: the bank is drawn by the seed, the offset is the usual
@@ -126,8 +149,7 @@ class Training:
         units = self.units
         one = {n: x[:1] for n, x in units.features.items()}
         state = init_from(self.model, transform, (one, units.camera[:1], units.part[:1]), seed)
-        drawn = np.random.default_rng((seed, 0)).permutation(len(units))[: self.bank]
-        drawn.sort()
+        drawn = units.draw(self.bank, np.random.default_rng((seed, 0)))
         chosen = {n: x[drawn] for n, x in units.features.items()}
         bank = fill_bank(state.constants, chosen, units.camera[drawn], units.part[drawn])
         state = state._replace(constants=bank)

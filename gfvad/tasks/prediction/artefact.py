@@ -102,14 +102,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artefact's folder. Raises Refused."""
     needed = lambda tree: [] if isinstance(tree.get("step"), int) else ["step"]
     stated = exported.manifest_of(folder, "predictive", needed)
-    for name in FILES:
-        wanted = (stated.get("files") or {}).get(name)
-        exported.read_regular(folder / name, "the file beside its manifest: copy the whole folder")
-        if artefact.sha256(folder / name) != wanted:
-            raise exported.Refused(
-                f"{folder / name}: its hash is not the manifest's; expected the file that was"
-                " exported with it: copy the whole folder again"
-            )
+    artefact.require_files(folder, stated, FILES)
     return stated
 
 

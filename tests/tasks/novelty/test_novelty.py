@@ -12,6 +12,7 @@ from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.data.objects.tracks import checked
 from gfvad.data.objects.videos import open_videos
+from gfvad.data.unit_videos import UnitVideo
 from gfvad.tasks.novelty.score import calibrate, evenly, frame_scores
 from gfvad.tasks.novelty.training import UnitBatches, Units
 
@@ -147,9 +148,10 @@ def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
     rng = np.random.default_rng(0)
     tracks = checked("here", walkers.walk(rng, frames=10))
     novelty = rng.uniform(1, 2, (20, 2))
-    ordinary = calibrate(rng.uniform(1, 2, (500, 2)), np.array([1.0, 3.0]))
-    cfg = SimpleNamespace(reach=2, prior=3.0)
-    found = frame_scores(novelty, tracks, 12, ordinary, cfg)
+    none = np.zeros(500, np.int64)
+    ordinary = calibrate(rng.uniform(1, 2, (500, 2)), none, np.array([1.0, 3.0]))
+    cfg = SimpleNamespace(reach=2, prior=3.0, highest=0.0)
+    found = frame_scores(novelty, UnitVideo(tracks, 12, none[:20]), ordinary, cfg)
     z = (novelty - ordinary.centre) / ordinary.spread @ ordinary.weight / ordinary.scale
     for frame in range(10):
         expected = []
@@ -159,7 +161,7 @@ def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
         np.testing.assert_allclose(found.score[frame], max(expected), atol=1e-12)
         assert tracks.person[found.unit[frame]] == np.argmax(expected)
     # frames without an object have the lowest score, that of what is known by heart
-    assert np.allclose(found.score[10:], ordinary.lowest) and (found.unit[10:] == -1).all()
+    assert np.allclose(found.score[10:], ordinary.lowest.sum()) and (found.unit[10:] == -1).all()
     np.testing.assert_allclose(found.shares.sum(1), found.score)
 
 

@@ -1,0 +1,21 @@
+"""Own features of normal video alone (a folder of gfvad extract): graph novelty of clips.
+
+    gfvad train --config=clips --config.data.root=runs/normal/features --workdir=runs/normal/model
+
+See docs/novelty.md.
+"""
+
+from configs.novelty import get_config as defaults
+
+
+def get_config():
+    c = defaults()
+    c.data.dataset = "clips"
+    c.data.layout = "features"
+    c.data.modalities = ("motion", "appearance")
+    c.model.terms = ("motion*appearance", "motion", "appearance")
+    c.model.scales = (1.0, 1.0)
+    c.model.within_camera = ()
+    c.score.reach = 0
+    c.score.prior = 0.0
+    return c

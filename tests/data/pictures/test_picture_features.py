@@ -1,0 +1,73 @@
+"""Features of patches against plain loops in float64, and what they must not depend on."""
+
+import numpy as np
+import pytest
+
+from gfvad.data.pictures.features import DARK, FAINT, SETS, SIDE, Grid, cells_of_grid
+
+GRID = Grid(2, 3)
+HEIGHT, WIDTH = 2 * SIDE * 2, 3 * SIDE * 3
+
+
+def pictures(seed=0, count=4):
+    return np.random.default_rng(seed).uniform(0.1, 0.9, (count, HEIGHT, WIDTH))
+
+
+def by_hand(name, picture):
+    """[patches][cells], cell by cell."""
+    logs = np.log(picture + DARK)
+    across, down = np.zeros_like(logs), np.zeros_like(logs)
+    across[:, :-1] = abs(logs[:, 1:] - logs[:, :-1])
+    down[:-1] = abs(logs[1:] - logs[:-1])
+    h, w = HEIGHT // (GRID.rows * SIDE), WIDTH // (GRID.columns * SIDE)
+    cell = lambda x, i, j: x[i * h : (i + 1) * h, j * w : (j + 1) * w].mean()
+    every = [
+        cell(picture, i, j) for i in range(GRID.rows * SIDE) for j in range(GRID.columns * SIDE)
+    ]
+    found = []
+    for row in range(GRID.rows):
+        for column in range(GRID.columns):
+            inside = [(row * SIDE + i, column * SIDE + j) for i in range(SIDE) for j in range(SIDE)]
+            grey = [cell(picture, i, j) for i, j in inside]
+            if name == "grey":
+                found.append(grey)
+            elif name == "contrast":
+                usual = np.median(every) + FAINT
+                found.append([np.log((g + FAINT) / usual) for g in grey])
+            else:
+                found.append([np.sqrt(cell(x, i, j)) for x in (across, down) for i, j in inside])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_features_are_those_of_plain_loops(name):
+    found = SETS[name](pictures(), GRID)
+    expected = np.stack([by_hand(name, p) for p in pictures()])
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_each_picture_is_described_by_itself_and_each_patch_in_its_place(name):
+    one, other = pictures(0), pictures(1)
+    both = SETS[name](np.concatenate([one, other]), GRID)
+    np.testing.assert_array_equal(both[: len(one)], SETS[name](one, GRID))
+    changed = one.copy()
+    changed[:, : HEIGHT // 2, : WIDTH // 3] += 0.05  # the first patch
+    differs = abs(SETS[name](changed, GRID) - SETS[name](one, GRID)).max((0, 2)) > 1e-9
+    assert differs[0] and (name == "contrast" or not differs[-1])
+
+
+def test_a_brighter_lamp_moves_grey_and_hardly_contrast_and_texture():
+    dim = pictures() * 0.4 + 0.4
+    bright = dim * 1.2
+    moved = {n: abs(SETS[n](bright, GRID) - SETS[n](dim, GRID)).mean() for n in SETS}
+    assert moved["grey"] > 0.1
+    assert moved["contrast"] < 0.01 and moved["texture"] < 0.01
+
+
+def test_patches_tile_the_picture():
+    boxes = cells_of_grid(GRID, 240, 360)
+    assert boxes.shape == (6, 4)
+    assert boxes[0].tolist() == [0, 0, 120, 120] and boxes[-1].tolist() == [240, 120, 360, 240]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    assert area.sum() == 240 * 360
