@@ -33,6 +33,8 @@ BEFORE = {
     "data.corruption.at": "none",
     "data.corruption.kind": "missing",
     "data.on_corrupt": "error",
+    "model.evidence": "trained",
+    "model.few_videos": 400,
     "model.fusion.start": "mean",
     "optim.graph_rate": 1.0,
     "score.floors": True,
