@@ -136,7 +136,7 @@ def test_the_files_of_a_run(trained):
     assert (
         sum(name.startswith("floor/") for name in named)
         == sum(name.startswith("floor, paper protocol/") for name in named)
-        == 4
+        == 5
     )
     assert sum(name.startswith("floor, rbdc/") for name in named) == 4
     assert {
