@@ -125,21 +125,33 @@ def of_kinds(shifts, count=12, frames=120, seed=0):
     return found
 
 
+def term_auc(data, name):
+    labels = np.concatenate([[bool(k) for k in kinds] for _, kinds in data])
+    return roc_auc(np.concatenate([terms[name] for terms, _ in data]), labels)
+
+
 def test_a_term_is_judged_by_what_it_sees_best():
-    """Each of two terms sees one kind, a third sees neither."""
-    data = of_kinds({"moves": {"a": 3.0, "b": 0.0, "c": 0.0}, "stands": {"b": 3.0}})
+    """Each of two terms sees two kinds of four, a third sees none."""
+    moves, stands = {"a": 3.0, "b": 0.0, "c": 0.0}, {"b": 3.0}
+    data = of_kinds({"pace": moves, "object": moves, "left": stands, "lights": stands})
     found = term_weights.choose(data)
     assert found.weights["a"] > 0.95 and found.weights["b"] > 0.95 and found.weights["c"] < 0.3
-    assert set(found.kinds) == {"moves", "stands"}
-    assert found.kinds["moves"]["a"] > 0.95 > 0.6 > found.kinds["stands"]["a"]
+    assert set(found.kinds) == {"pace", "object", "left", "lights"}
+    assert found.kinds["pace"]["a"] > 0.95 > 0.6 > found.kinds["left"]["a"]
     # all together neither is as good as on what it sees
     assert max(found.alone.values()) < 0.85
 
 
 def test_weights_by_hand():
-    kinds = {"x": {"a": 0.9, "speed": 0.6}, "y": {"a": 0.4, "speed": 0.7}}
-    found = term_weights.by_skill(["a", "speed"], kinds, {"x": 12, "y": 4})
-    assert found == pytest.approx({"a": (4 + 12 * 0.8**2) / 16, "speed": 2 * (4 + 4 * 0.4**2) / 8})
+    kinds = {
+        "x": {"a": 0.9, "speed": 0.6},
+        "y": {"a": 0.4, "speed": 0.7},
+        "z": {"a": 0.8, "speed": 0.1},
+    }
+    found = term_weights.by_skill(["a", "speed"], kinds, {"x": 12, "y": 4, "z": 6})
+    # a sees x and z best, speed y and x
+    assert found["a"] == pytest.approx((4 + 9 * 0.7**3) / 13)
+    assert found["speed"] == pytest.approx(2 * (4 + 8 * 0.3**3) / 12)
 
 
 def test_few_events_move_the_weights_little():
@@ -160,7 +172,8 @@ def test_without_events_the_prior_stands():
 def test_worse_than_chance_is_no_skill():
     data = of_kinds({"x": {"good": 3.0, "turned": -3.0, "blind": 0.0}}, count=30)
     found = term_weights.choose(data).weights
-    assert found["turned"] == pytest.approx(4 / 34 / (2 * 0.0 + 1), abs=0.01)
+    good = term_weights.by_skill(["good"], {"x": {"good": term_auc(data, "good")}}, {"x": 30})
+    assert found["turned"] == pytest.approx(4 / 34 / good["good"], abs=1e-3)
     assert found["turned"] <= found["blind"] <= found["good"] == 1.0
 
 
