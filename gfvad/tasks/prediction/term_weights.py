@@ -72,10 +72,10 @@ def by_skill(
     """Weights from the AUC of each term on each kind of event and how many there were of it."""
     found = {}
     for name in names:
-        best = sorted(of_kinds, key=lambda kind: -of_kinds[kind][name])[:BEST]
-        mean = lambda values: float(np.mean([*values])) if best else 0.0
-        skill = mean(max(2 * of_kinds[kind][name] - 1, 0.0) for kind in best)
-        n = mean(counts[kind] for kind in best)
+        seen = [(2 * auc[name] - 1, counts[kind]) for kind, auc in of_kinds.items()]
+        best = sorted(seen, reverse=True)[:BEST] or [(0.0, 0)]
+        skill = sum(max(s, 0.0) for s, _ in best) / len(best)
+        n = sum(count for _, count in best) / len(best)
         found[name] = PRIOR.get(name, 1.0) * (FEW + n * skill**POWER) / (FEW + n)
     return found
 
