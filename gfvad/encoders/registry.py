@@ -3,9 +3,11 @@
 units      one vector a unit of 16 frames, for `gfvad extract`: `open_encoder("motion")`
     motion        how fast and how abruptly things move: optical flow and frame differences
     appearance    outlines and colours of the picture
-    audio         the sound's spectrum and how it changes: statistics of VGGish's log-mel patch
-    efficientnet  what is in the picture and how it changes: EfficientNet-Lite0, trained on ImageNet
-                  (a package of 17 MB) [path=FILE.pth, modality=appearance, part=picture|change]
+    audio         the sound's spectrum and how it changes, not its loudness: statistics of VGGish's
+                  log-mel patch
+    efficientnet  what is at the places that change, and how it changes: EfficientNet-Lite0, trained
+                  on ImageNet (a package of 17 MB) [path=FILE.pth, modality=appearance,
+                  part=places|picture|change|both]
     vggish        VGGish's network on the log-mel patch, 128 numbers: path=FILE.onnx
     onnx          any image network on the middle frame: path=FILE.onnx [modality=appearance,
                   mean=..., std=..., size=224]

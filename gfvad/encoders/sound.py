@@ -24,6 +24,7 @@ BANDS, LOW, HIGH = 64, 125.0, 7500.0  # Hz
 OFFSET = 0.01
 STEPS = 96  # windows of a patch
 CEPSTRA = 20
+LEVEL, SILENCE = 0.1, 1e-4  # root mean squares of sound in [-1, 1]
 EMBEDDING = 128  # of VGGish
 
 
@@ -58,21 +59,31 @@ def patch(samples: np.ndarray) -> np.ndarray:
 
 
 class LogMel(UnitEncoder):
-    """Cepstra of the log-mel patch: mean, spread and mean change over its windows [60]; its
-    loudness: mean, spread, largest, least [4]."""
+    """Shape of the log-mel patch, free of its loudness: how loud a recording is says which camera
+    made it. Cepstra: mean over windows [19, without the constant one], spread [20], mean change
+    [20]; loudness of windows against the patch's: spread, largest, least [3].
+
+    The sound is brought to the root mean square LEVEL before the logarithm, and the mean of the
+    patch is taken off. A silent patch (below SILENCE) is no sound, so that a track without sound
+    and no track are the same, and neither tells anything.
+    """
 
     name = modality = "audio"
-    width = 3 * CEPSTRA + 4
+    width = 3 * CEPSTRA + 2
+    version = 2  # the first one held loudness, and heard silent tracks
 
     def encode(self, unit: Unit) -> np.ndarray | None:
         """float32 [width]; None without sound."""
-        if unit.sound is None:
+        level = 0.0 if unit.sound is None else np.sqrt(np.square(unit.sound, dtype=float).mean())
+        if unit.sound is None or level < SILENCE:
             return None
-        x = patch(unit.sound)  # [96, 64]
+        x = patch(unit.sound * (LEVEL / level))  # [96, 64]
+        x = x - x.mean()
         cepstra = np.asarray(dct(x, axis=1, norm="ortho"))[:, :CEPSTRA]
         loud, change = x.mean(1), np.abs(np.diff(cepstra, axis=0)).mean(0)
-        level = [loud.mean(), loud.std(), loud.max(), loud.min()]
-        return np.concatenate([cepstra.mean(0), cepstra.std(0), change, level]).astype(np.float32)
+        against = [loud.std(), loud.max(), loud.min()]
+        parts = cepstra.mean(0)[1:], cepstra.std(0), change, against
+        return np.concatenate(parts).astype(np.float32)
 
 
 class Vggish(UnitEncoder):

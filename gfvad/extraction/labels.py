@@ -22,6 +22,7 @@ from gfvad.data.features.layouts.parts import part_of_folder
 from gfvad.data.frames.cache import say_on_stderr
 from gfvad.extraction.feature_files import save_bytes, save_table
 from gfvad.extraction.ownership import ANNOTATIONS
+from gfvad.extraction.scenes import sources
 from gfvad.extraction.videos import VideoSource, video_name
 
 
@@ -31,6 +32,7 @@ class Label(NamedTuple):
     label: int  # 0 normal, 1 abnormal
     split: str  # 'train' | 'test'
     classes: tuple[str, ...] = ()
+    source: str = ""  # scene, camera or recording; '' where it is not said
 
 
 def from_folders(
@@ -72,8 +74,8 @@ def from_table(
     fold: int = 0,
     say: Callable[[str], None] = say_on_stderr,
 ) -> dict[str, Label]:
-    """{name: Label} of a CSV `name,label[,split][,class]`: names with or without folders and
-    suffix. `say` is told of lines of other videos.
+    """{name: Label} of a CSV `name,label[,split][,class][,source]`: names with or without folders
+    and suffix. `say` is told of lines of other videos.
 
     Raises DataError for a line that cannot be read, two lines of one video, a line that fits
     several, a split for some videos only, one that a video's folder contradicts, and videos without
@@ -81,7 +83,7 @@ def from_table(
     """
     table: dict[str, Label] = {}
     spelt: dict[str, str] = {}
-    for where, row in read_table(path, ("name", "label"), ("split", "class")):
+    for where, row in read_table(path, ("name", "label"), ("split", "class", "source")):
         name = video_name(row["name"])
         if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS) or not row["name"]:
             raise DataError(
@@ -94,7 +96,8 @@ def from_table(
                 said = f"video {row['name']!r} stands twice"
             raise DataError(f"{where}: {said}; expected one line a video: remove one")
         classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
-        table[name], spelt[name] = Label(int(row["label"]), row["split"], classes), row["name"]
+        line = Label(int(row["label"]), row["split"], classes, row["source"])
+        table[name], spelt[name] = line, row["name"]
     lines = fit(table, videos, path)
     found = {video.name: table[lines[video.name]] for video in videos if video.name in lines}
     unused = [spelt[name] for name in table if name not in set(lines.values())]
@@ -265,7 +268,11 @@ def write_tables(
         text = "".join(f"{' '.join(map(str, line))}\n" for line in lines)
         save_bytes(out / ANNOTATIONS, text.encode())
     elif labelled:
-        rows = [(name, r["label"], r["split"], classes[name]) for name, r in labelled.items()]
-        save_table(out / LABELS, ("name", "label", "split", "class"), rows)
+        known = sources(labelled)
+        rows = [
+            (name, r["label"], r["split"], classes[name], known[name])
+            for name, r in labelled.items()
+        ]
+        save_table(out / LABELS, ("name", "label", "split", "class", "source"), rows)
         rows = [(name, *span) for name in abnormal for span in chosen[name]]
         save_table(out / SPANS, ("name", "start", "end", "class"), rows)

@@ -15,6 +15,7 @@ from gfvad.encoders.registry import UnitEncoder, open_encoder
 from gfvad.encoders.units import Unit
 from gfvad.extraction import feature_files, feature_folder, workers
 from gfvad.extraction.media import MediaInfo
+from gfvad.extraction.scenes import Scene
 from gfvad.extraction.videos import extract_video
 
 
@@ -93,12 +94,13 @@ def work(task: Task) -> dict[str, Any] | Failure:
     size = 0
     try:
         known = feature_files.stamp(path)
-        size = known.size
+        size, scene = known.size, Scene()
 
         def watch(unit: Unit, info: MediaInfo) -> None:
             nonlocal told
             if workers.stopped():
                 raise Stopped
+            scene.see(unit)
             share = min(1.0, unit.end / info.duration) if info.duration else 0.0
             workers.report(max(0.0, share * size - told))
             told = max(told, share * size)
@@ -109,6 +111,7 @@ def work(task: Task) -> dict[str, Any] | Failure:
         record = feature_files.record_of(
             found, path, known, feature_folder.sha256(path), time.monotonic() - began
         )
+        record["scene"] = scene.text()
         if feature_files.stamp(path) != known:
             raise DataError(
                 f"{path}: changed while it was read; expected a finished file: run the same command"
@@ -141,7 +144,8 @@ def work(task: Task) -> dict[str, Any] | Failure:
 def merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
     """A video's record after further modalities: those of before stay where the file is the
     same, its label in any case."""
-    kept = {key: old[key] for key in ("label", "split", "classes") if key in old} if old else {}
+    own = ("label", "split", "classes", "source")
+    kept = {key: old[key] for key in own if key in old} if old else {}
     if old is None or old["sha256"] != new["sha256"]:
         return {**new, **kept}
     missing = [m for m in old["missing"] if m not in new["encoders"]] + list(new["missing"])

@@ -83,17 +83,25 @@ def protocol(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def below_floor(results: Mapping[str, Any]) -> str:
     """'BELOW ITS FLOOR: ...' where the headline is lower than the best of the floors that were
-    measured beside it on the same frames; '' where it is not."""
-    head, named = results["headline"], results.get("named") or {}
-    floors = {n: x for n, x in named.items() if n.startswith("floor/") and ", " not in n and x}
-    if head["metric"] != "auc" or head["value"] is None or not floors:
+    measured beside it on the same frames (of whole clips: on the same clips); '' where it is
+    not."""
+    head, start, what = results["headline"], "floor/", "AUC"
+    clips = whole_clips.first(results) if results.get("records") else []
+    if clips := [r for r in clips if r["metric"] == whole_clips.CLIP_AUC]:
+        head, start, what = clips[0], "floor, auc_video/", "clip AUC"
+    named = results.get("named") or {}
+    floors = {n: x for n, x in named.items() if n.startswith(start) and x}
+    # 'floor/X, TRUTH' is the floor X by another ground truth
+    floors = {n: x for n, x in floors.items() if n.rsplit(", ", 1)[0] not in {*floors} - {n}}
+    ranked = ("auc", whole_clips.CLIP_AUC)
+    if head["metric"] not in ranked or head["value"] is None or not floors:
         return ""
     best = max(floors, key=lambda name: floors[name])
     if floors[best] <= head["value"]:
         return ""
     command = (results.get("floor_commands") or {}).get(best)
     return (
-        f"BELOW ITS FLOOR: {best.removeprefix('floor/')} alone has AUC {number(floors[best])},"
+        f"BELOW ITS FLOOR: {best.removeprefix(start)} alone has {what} {number(floors[best])},"
         f" this model {number(head['value'])}" + (f"; {command}" if command else "")
     )
 

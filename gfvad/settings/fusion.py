@@ -25,6 +25,9 @@ DATA = (
     "Missing real features are an error instead of the simulated set.",
     Setting("modalities", ("rgb", "audio"), needed=True),
     "Feature sets that are fused, by the names of the layout.",
+    Setting("source_pattern", "", since="0.2"),
+    "Regular expression whose first group in a training video's name is its source (scene, camera,"
+    " recording); empty: the column source of labels.csv, else by clustering.",
     Setting("captions", ""),
     'JSON of timed sentences, relative to root; the modality "text" needs it.',
     Setting("text_assign", "nearest", choices=("nearest", "decay", "overlap")),
@@ -105,6 +108,9 @@ HEAD = (
     " learnt constant.",
     Setting("mix", 0.5, UNIT, varies=True, since="0.1"),
     "branches: share of the sum that is diffused over the fused graph.",
+    Setting("whole", 0.0, UNIT, since="0.2"),
+    "branches: share of a unit's evidence that is the mean over its video's; 1 for videos that are"
+    " wholly of one kind.",
     Setting("alpha", 0.5, SIGNED, varies=True).means("Edge threshold of the weighted degree."),
     Setting("topk", 8, COUNT).means("Neighbours in the top-k mean statistic."),
 )
@@ -121,6 +127,12 @@ MODEL = (
     "Training: share of the modalities that a video does without, as wholes, never all.",
     Setting("edge_dropout", 0.0, SHARE, since="0.1"),
     "Training: share of the fused graphs' edges that the head does not see.",
+    Setting("evidence", "trained", choices=("trained", "sources", "auto"), since="0.2"),
+    "head branches: learnt with the rest (trained), or linear, made before training by"
+    " cross-validation over sources, which also weighs them and leaves out what does not help"
+    " (sources, tasks/fusion/evidence.py); auto: sources up to few_videos training videos.",
+    Setting("few_videos", 400, COUNT_OR_NONE, since="0.2"),
+    "Training videos up to which evidence auto is sources.",
     *group("relation", *RELATION),
     *group("head", *HEAD),
     Setting("filter.modalities", ()).means("Modalities that pass through a filter; (): none."),

@@ -184,7 +184,7 @@ def test_picture_and_change_of_a_unit(weights):
     frames = rng.integers(0, 256, (16, 60, 80, 3))
     both, picture, change = (
         open_encoder("efficientnet", path=str(weights), **more)
-        for more in ({}, {"part": "picture"}, {"part": "change"})
+        for more in ({"part": None}, {"part": "picture"}, {"part": "change"})
     )
     assert (both.modality, both.width, picture.width) == ("appearance", 2560, 1280)
     found = both.encode(unit(frames))
@@ -203,6 +203,58 @@ def test_picture_and_change_of_a_unit(weights):
         ),
     )
     assert again.modality == "motion" and again.settings == change.settings
+
+
+def test_moving_places_against_float64():
+    rng = np.random.default_rng(3)
+    early, late = rng.normal(size=(4, 6, 6, 5)), rng.normal(size=(4, 3, 3, 7))
+    place, late_change, early_change = np.split(
+        efficientnet.moving_places(early, late, 0.25), [7, 14]
+    )
+    weights = np.zeros((3, 3))
+    for t in range(3):
+        weights += ((late[t + 1] - late[t]) ** 2).sum(-1)
+    weights = weights**3 / (weights**3).sum()
+    expected = sum(late[t, i, j] * weights[i, j] for t, i, j in np.ndindex(4, 3, 3)) / 4
+    np.testing.assert_allclose(place, expected, rtol=1e-5)
+    for found, x in ((late_change, late), (early_change, early)):
+        squares = [(x[t + 1] - x[t]) ** 2 for t in range(3)]
+        moved = np.sqrt(np.mean(squares, axis=(0, 1, 2))) * (0.2 / 0.25) ** (1 / 3)
+        np.testing.assert_allclose(found, np.log(moved + 0.05), rtol=1e-5)
+    # a still background counts nowhere: another one gives the same
+    still, moving = late.copy(), late.copy()
+    still[:, :2], moving[:, :2] = 5.0, -7.0
+    one, other = (efficientnet.moving_places(early, x, 0.25)[:7] for x in (still, moving))
+    np.testing.assert_allclose(one, other)
+    # nothing changes, and a single frame: all places alike, the smallest change
+    for x in (np.stack([late[0]] * 4), late[:1]):
+        found = efficientnet.moving_places(early[:1], x, 0.0)
+        np.testing.assert_allclose(found[:7], late[0].mean((0, 1)), rtol=1e-5)
+        np.testing.assert_allclose(found[7:], np.log(0.05), rtol=1e-5)
+
+
+def test_places_of_a_unit(weights):
+    rng = np.random.default_rng(4)
+    frames = rng.integers(0, 256, (16, 60, 80, 3))
+    encoder = open_encoder("efficientnet", path=str(weights))
+    assert encoder.width == 264 and encoder.settings["part"] == "places"
+    for count in (16, 7, 3, 1):
+        x = encoder.encode(unit(frames[:count]))
+        assert x.shape == (264,) and np.isfinite(x).all()
+    chosen = lambda count: efficientnet.steps_of(unit(frames[:count]))
+    assert [len(chosen(n)[0]) for n in (16, 11, 6, 5, 2, 1)] == [6, 4, 2, 2, 2, 1]
+    whole, seconds = chosen(16)
+    np.testing.assert_array_equal(np.stack(whole), frames[[0, 3, 6, 9, 12, 15]])
+    one = unit(frames[:16])
+    np.testing.assert_allclose(seconds, 3 * (one.end - one.start) / 16)
+    again = open_encoder(
+        "efficientnet",
+        **settings_of(
+            "appearance",
+            {"name": "efficientnet", "settings": json.loads(json.dumps(encoder.settings))},
+        ),
+    )
+    assert again.settings == encoder.settings
 
 
 def test_the_packages_weights():
@@ -263,5 +315,5 @@ def test_unusable_files(tmp_path, weights):
             read_torch(tmp_path / "bad.pth")
     with pytest.raises(DataError, match="nowhere.pth: cannot be read"):
         open_encoder("efficientnet", path=str(tmp_path / "nowhere.pth"))
-    with pytest.raises(ConfigError, match="part='motion'; expected picture or change"):
+    with pytest.raises(ConfigError, match="part='motion'; expected places, picture, change, both"):
         open_encoder("efficientnet", path=str(weights), part="motion")

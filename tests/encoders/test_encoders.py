@@ -245,15 +245,12 @@ def test_patch_and_statistics_of_sound():
     assert sound.patch(tone(PATCH)).shape == (96, 64)
     encoder = sound.LogMel()
     kinds = tone(PATCH), 0.1 * tone(PATCH), np.zeros(round(PATCH * RATE), np.float32)
-    loud, quiet, silent = (
-        encoder.encode(Unit(0, 0, 1, np.zeros((1, 2, 2, 3), np.uint8), None, x)) for x in kinds
-    )
-    assert loud.shape == (encoder.width,) and loud[-4] > quiet[-4] > silent[-4] == pytest.approx(
-        np.log(0.01)
-    )
-    # silence does not change
-    assert np.isfinite(silent).all() and np.abs(silent[20:60]).max() < 1e-4
-    assert encoder.encode(Unit(0, 0, 1, np.zeros((1, 2, 2, 3), np.uint8), None, None)) is None
+    of = lambda x: encoder.encode(Unit(0, 0, 1, np.zeros((1, 2, 2, 3), np.uint8), None, x))
+    loud, quiet, silent = map(of, kinds)
+    # loudness is no feature, and a silent track is no sound
+    assert loud.shape == (encoder.width,) and silent is None and of(None) is None
+    np.testing.assert_allclose(loud, quiet, atol=1e-4)
+    assert np.abs(of(np.random.default_rng(0).normal(size=len(kinds[0])) * 0.1) - loud).max() > 1
 
 
 # ---- the registry and its plugs

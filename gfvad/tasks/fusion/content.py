@@ -27,6 +27,13 @@ Arrays = dict[str, jax.Array]
 Confident = Mapping[str, jax.Array]
 
 
+class Linear(NamedTuple):
+    """A branch that is linear in standardised features: x @ weight - offset."""
+
+    weight: jax.Array  # [D]; 0: the set is left out
+    offset: jax.Array  # []
+
+
 class Modality(NamedTuple):
     """A feature set and its constant statistics over the training split (tuples, so that a
     module stays hashable)."""
@@ -35,6 +42,9 @@ class Modality(NamedTuple):
     width: int  # D
     mean: tuple[float, ...] = ()  # [D]; () where unknown yet: restored with the parameters
     std: tuple[float, ...] = ()  # [D]
+    # of a linear branch on standardised features (evidence.py); all 0: the set is left out
+    weight: tuple[float, ...] = ()  # [D]
+    offset: float = 0.0
 
 
 def direction(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -77,6 +87,15 @@ def kept_modalities(key: jax.Array, there: jax.Array, rate: float) -> jax.Array:
     return (draw >= rate) | spared
 
 
+def without_left_out(
+    branches: Mapping[str, Linear], raw: Arrays, present: Arrays, counts: Confident
+) -> tuple[Arrays, Arrays, Confident]:
+    """The same with sets that are left out absent everywhere."""
+    kept = {m: (branch.weight != 0).any() for m, branch in branches.items()}
+    take = lambda arrays: {m: jnp.where(kept[m], x, jnp.zeros_like(x)) for m, x in arrays.items()}
+    return take(raw), take(present), take(counts)
+
+
 class ContentModel(nn.Module):
     """Base of the models of one video: checks features, standardises and embeds them. A subclass's
     __call__ calls the methods in turn.
@@ -109,7 +128,7 @@ class ContentModel(nn.Module):
         is above 0.
         """
         raw, present, counts = {}, {}, {}
-        for name, width, mean, std in self.modalities:
+        for name, width, mean, std, *_ in self.modalities:
             mean = self.variable(
                 "constants", f"mean_{name}", jnp.asarray, mean or (0.0,) * width, jnp.float32
             ).value
@@ -131,6 +150,20 @@ class ContentModel(nn.Module):
             for part in (raw, present, counts)
         )
         return raw, present, counts
+
+    def linear_branches(self) -> Mapping[str, Linear]:
+        """The linear branches of evidence.py, constants of the run; {} where branches are learnt
+        with the rest."""
+        if self.config.evidence == "trained":
+            return {}
+        constant = lambda key, value: self.variable(
+            "constants", key, jnp.asarray, value, jnp.float32
+        )
+        found = {}
+        for m in self.modalities:
+            weight = constant(f"weight_{m.name}", m.weight or (0.0,) * m.width).value
+            found[m.name] = Linear(weight, constant(f"offset_{m.name}", m.offset).value)
+        return found
 
     def embed_content(
         self, raw: Arrays, counts: Confident, residual: Arrays, train: bool

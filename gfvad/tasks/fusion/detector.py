@@ -22,7 +22,14 @@ from gfvad.base.types import DataError, Output
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import learns_width, relationship_graph, temporal, temporal_seconds
 from gfvad.nn.filter import SparseFeatureFilter
-from gfvad.tasks.fusion.content import MIN_STD, Arrays, Confident, ContentModel
+from gfvad.tasks.fusion.content import (
+    MIN_STD,
+    Arrays,
+    Confident,
+    ContentModel,
+    Linear,
+    without_left_out,
+)
 from gfvad.tasks.fusion.heads import BranchHead, DegreeHead, GnnHead, RowHead
 
 
@@ -63,19 +70,27 @@ class GraphFusionDetector(ContentModel):
         self.check_shapes(features, mask)
         # {m: [N, D_m]}, {m: bool [N]}, {m: [N]}
         raw, present, counts = self.standardise_features(features, mask, train)
+        branches = self.linear_branches()
+        if branches:
+            raw, present, counts = without_left_out(branches, raw, present, counts)
         # {m: [N, D_m]} of the filtered modalities
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
         # [M, N, N]
         sets = {"raw": raw, "filtered": filtered, "residual": residual}
         graphs = self.relation_graphs(sets, features.get("clock"), mask)
+        if branches:
+            graphs = self.neutral_left_out(branches, graphs, mask)
         # [G, N, N]
         operator = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")
         fused = operator(graphs, mask, train=train)
         # [N]; the graph itself is given out whole, for the degree-variance loss and pictures
         seen = self.drop_edges(fused, train)
-        logits, branches = self.unit_logits(seen, raw, counts, residual, mask, train)
-        return Output(logits, fused, aux | {f"branch/{name}": z for name, z in branches.items()})
+        if branches:
+            logits, parts = self.sum_logits(branches, seen, raw, counts, mask, train)
+        else:
+            logits, parts = self.unit_logits(seen, raw, counts, residual, mask, train)
+        return Output(logits, fused, aux | {f"branch/{name}": z for name, z in parts.items()})
 
     def filter_features(self, raw: Arrays, present: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Sparse feature filter of the modalities that have one: ({m: [N, D]}, aux)."""
@@ -111,6 +126,17 @@ class GraphFusionDetector(ContentModel):
                 )
             graphs.append(temporal_seconds(clock[:, 0], mask, cfg.temporal_seconds))
         return jnp.stack(graphs)
+
+    def neutral_left_out(
+        self, branches: Mapping[str, Linear], graphs: jax.Array, mask: jax.Array
+    ) -> jax.Array:
+        """Graphs [M, N, N] of sets that are left out become 1 for every pair, which changes no
+        product of graphs."""
+        of_sets = [(branches[m.name].weight != 0).any() for m in self.modalities]
+        kept = of_sets * len(self.config.relation.sources)
+        kept += [jnp.array(True)] * (len(graphs) - len(kept))
+        pairs = (mask[:, None] & mask[None, :]).astype(graphs.dtype)
+        return jnp.where(jnp.stack(kept)[:, None, None], graphs, pairs)
 
     def relation_graph(
         self, source: str, modality: str, x: jax.Array, mask: jax.Array
@@ -165,6 +191,23 @@ class GraphFusionDetector(ContentModel):
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
             own = cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent
-            return BranchHead(*size, *own, name="head")(fused, content, mask, counts, train=train)
+            head = BranchHead(*size, *own, cfg.whole, name="head")
+            return head(fused, content, mask, counts, train=train)
         joined = jnp.concatenate(list(content.values()), -1)
         return GnnHead(*size, name="head")(fused, joined, mask, train=train), {}
+
+    def sum_logits(
+        self,
+        branches: Mapping[str, Linear],
+        fused: jax.Array,
+        raw: Arrays,
+        counts: Confident,
+        mask: jax.Array,
+        train: bool,
+    ) -> tuple[jax.Array, Arrays]:
+        """(logits [N], those of each linear branch): their sum over the fused graph. A branch says
+        nothing (0) where its set is absent."""
+        cfg = self.config.head
+        logits = {m: counts[m] * (raw[m] @ w - offset) for m, (w, offset) in branches.items()}
+        head = BranchHead(layers=0, relations=False, mix=cfg.mix, whole=cfg.whole, name="head")
+        return head(fused, logits, mask, None, train=train)

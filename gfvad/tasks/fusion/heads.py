@@ -176,6 +176,8 @@ class BranchHead(nn.Module):
     # score that a modality's branch gives a unit that does not count in it; 0: the branch's own
     # learnt constant
     absent: float = 0.0
+    # share of a unit's evidence that is the mean over its video's units
+    whole: float = 0.0
 
     @nn.compact
     def __call__(
@@ -183,17 +185,20 @@ class BranchHead(nn.Module):
         graphs: jax.Array,
         content: dict[str, jax.Array],
         mask: jax.Array,
-        counts: Mapping[str, jax.Array] = {},
+        counts: Mapping[str, jax.Array] | None = {},
         *,
         train: bool,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """graphs [G, N, N], content {branch: [N, H]}, mask bool [N], counts {modality: [N]} (what a
-        unit counts there, 1 where not given)
+        unit counts there, 1 where not given; None: content holds logits [N])
         -> (logits [N], {branch: logits [N]}); rng 'dropout' when training.
 
         Raises ConfigError where the gates are not as many as the branches.
         """
-        branches = branch_logits(content, counts, self.prior, self.absent)
+        if counts is None:
+            branches = dict(content)
+        else:
+            branches = branch_logits(content, counts, self.prior, self.absent)
         if self.layers > 0:
             gnn = GnnHead(self.hidden, self.layers, self.alpha, self.topk, self.dropout, name="gnn")
             branches["gnn"] = gnn(
@@ -215,6 +220,9 @@ class BranchHead(nn.Module):
         z = sum(gate * x for gate, x in zip(gates, parts.values())) + self.param(
             "bias", nn.initializers.zeros, ()
         )
+        if self.whole > 0:
+            mean = jnp.where(mask, z, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+            z = (1.0 - self.whole) * z + self.whole * mean
         weights = row_normalised(graphs, mask).mean(0)
         # a unit without relations keeps its own evidence
         diffused = weights @ jnp.where(mask, z, 0.0) + (1.0 - weights.sum(-1)) * z

@@ -82,6 +82,10 @@ def with_statistics(
                     f" {width} finite values; prepare the data"
                 )
             values[key] = tuple(value.tolist())
+        branch = feature_stats[name].get("weight")
+        if branch is not None:
+            values |= {"weight": tuple(np.asarray(branch, np.float32).tolist())}
+            values |= {"offset": float(feature_stats[name]["offset"])}
         modalities.append(Modality(name, int(width), **values))
     return tuple(modalities)
 
@@ -147,12 +151,35 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
         )
     check_filter(model.filter, modalities)
     check_graphs(model, modalities)
+    check_evidence(model)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
     if model.head.kind == "row" and (mode, sampling) != ("segments", "mean"):
         raise ConfigError(
             "config.model.head.kind = 'row' needs a fixed number of units: set"
             f" config.data.eval_mode = 'segments' (is {mode!r}) and config.data.train_sampling ="
             f" 'mean' (is {sampling!r}), or take head 'degree' or 'gnn'"
+        )
+
+
+def check_evidence(model: Any) -> None:
+    """Refuses linear branches beside what they have no place for."""
+    if model.evidence == "trained":
+        return
+    wrong = {
+        f"config.model.head.kind = {model.head.kind!r}": model.head.kind != "branches",
+        f"config.model.head.layers = {model.head.layers}": model.head.layers > 0,
+        "config.model.head.relations = True": model.head.relations,
+        f"config.model.head.gates = {model.head.gates!r}": bool(model.head.gates),
+        f"config.model.confidence = {model.confidence!r}": bool(model.confidence),
+        f"config.model.filter.modalities = {model.filter.modalities!r}": bool(
+            model.filter.modalities
+        ),
+    }
+    if found := [key for key, is_wrong in wrong.items() if is_wrong]:
+        raise ConfigError(
+            f"{found[0]} with config.model.evidence = {model.evidence!r}, which makes one linear"
+            " branch a feature set; set config.model.evidence = 'trained', or take it out (head"
+            " branches, layers 0, no relations, gates (), no confidence, no filter)"
         )
 
 

@@ -13,18 +13,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.progress import Progress
-from gfvad.base.seals import lines_hash
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data import prepared_folder as manifest_lib
 from gfvad.data import sampling, simulate, streams
 from gfvad.data.features import layouts, records
-from gfvad.data.features.dataset import SIMULATED, Source, cache_dir, fit_lengths, resolve
+from gfvad.data.features.dataset import SIMULATED, Source, fit_lengths, resolve
 from gfvad.extraction import provenance
 from gfvad.measure import calibration, finite, untrained
 from gfvad.measure.frames import labels_from_spans
 from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.fusion import pictures, registry
+from gfvad.tasks.fusion import floors, judging, pictures, registry
+from gfvad.tasks.fusion.elsewhere import source_of, training_part
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
 from gfvad.tasks.fusion.training import Training
 from gfvad.tasks.job import RULES, require_checkpoints
@@ -36,6 +35,7 @@ from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState, init_state
 
+GRAPH_FUSION = "graph_fusion"  # config.model.name
 # training videos (evenly over the split) whose scores give the mean and spread of the 'train'
 # normalisation
 STATISTICS_VIDEOS = 400
@@ -61,6 +61,10 @@ class FusionRun:
     mapper: Mapper
     say: Callable[[str], None]
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
+    # training part of the weights, for floors alone; None where it is no longer there
+    learnt_from: Any = None
+    # what is made once of the records, for all settings and seeds of a group
+    made: dict[Any, Any] = field(default_factory=dict, repr=False)
     # step -> scores of the test split
     known: dict[int, list[ScoredVideo]] = field(default_factory=dict, repr=False)
 
@@ -85,6 +89,25 @@ class FusionRun:
     def evaluator(self) -> Evaluator:
         """Scores videos; compiled once."""
         return Evaluator(self.mapper, self.model, self.config)
+
+    def judged(self, config: ConfigDict) -> judging.Judged | None:
+        """What sources say of the feature sets (made once); None where branches are learnt with
+        the rest, and where there is no training part."""
+        if self.train is None:
+            return None
+        judging.settle(config, len(self.train))
+        if config.model.evidence != "sources" or config.model.name != GRAPH_FUSION:
+            return None
+        key = "evidence", config.loss.topk_divisor, config.data.source_pattern
+        if key not in self.made:
+            self.made[key] = judging.judge_run(config, self.train, self.source.root)
+        return self.made[key]
+
+    def statistics(self, config: ConfigDict) -> judging.Statistics:
+        """Of the features, with linear branches where a config has them."""
+        found = records.feature_stats(self.source.records, config.data.on_corrupt)
+        judged = self.judged(config)
+        return judging.with_branches(found, judged, config.data.standardize) if judged else found
 
     def training(self) -> Training:
         return Training(self.config, self.train, self.model, self.mapper, self.test, self.say)
@@ -154,30 +177,44 @@ class FusionRun:
     def records(self) -> list[dict[str, Any]]:
         return []
 
+    def untrained(self, videos: Sequence[ScoredVideo]) -> dict[str, floors.Units]:
+        """Unit scores of the floors by name (made once), and those of a layout that has some."""
+        if "floors" not in self.made:
+            train = self.learnt_from if self.train is None else self.train
+            found, data = floors.of_splits(train, self.test), self.config.data
+            if self.source.root is not None and layouts.LAYOUTS.find(data.layout).compares:
+                found |= layouts.open_layout(data).untrained()
+            self.made["floors"] = found
+        return self.made["floors"] | floors.means_of_videos(videos, self.test)
+
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
-        """The best that is possible on the simulated set; floors and other ground truths of a
-        layout that has them (`measure/untrained.py`)."""
+        """What sources say of the feature sets; floors, and other ground truths of a layout that
+        has them (`measure/untrained.py`); the best that is possible on the simulated set."""
         source, found = self.source, {}
         if source.simulated and source.root is not None:
             found["bayes_optimal"] = simulate.report(source.root, self.config.data.modalities)
-        if not layouts.LAYOUTS.find(self.config.data.layout).compares:
-            return found
-        if source.root is None:
+        judged = self.judged(self.config)
+        of_sources = judging.told(judged) if judged else {"tables": []}
+        if any(not len(v.labels) for v in videos):
+            return found | of_sources
+        truths = {}
+        if layouts.LAYOUTS.find(self.config.data.layout).compares and source.root is None:
             self.say(
-                "floors are left out: they are made from the files in config.data.root, and only"
-                " config.data.records was given"
+                "floors of the layout are left out: they are made from the files in"
+                " config.data.root, and only config.data.records was given"
             )
-            return found
-        layout = layouts.open_layout(self.config.data)
-        compared = untrained.beside(videos, layout.untrained(), layout.other_truths())
-        return found | {"ground_truth": layout.ground_truth, **compared}
+        elif layouts.LAYOUTS.find(self.config.data.layout).compares:
+            layout = layouts.open_layout(self.config.data)
+            truths, found["ground_truth"] = layout.other_truths(), layout.ground_truth
+        compared = floors.compared(videos, self.untrained(videos), truths, self.test)
+        tables = [*of_sources["tables"], *compared["tables"]]
+        return found | of_sources | compared | {"tables": tables}
 
     def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
-        """The floors of a layout that has them."""
-        data = self.config.data
-        if self.source.root is None or not layouts.LAYOUTS.find(data.layout).compares:
+        """The floors."""
+        if any(not len(v.labels) for v in videos):
             return Beside()
-        return Beside(untrained.of_frames(videos, layouts.open_layout(data).untrained()))
+        return Beside(untrained.of_frames(videos, self.untrained(videos)))
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, a fused graph, coefficients, use of experts."""
@@ -202,7 +239,10 @@ def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], No
     config.data.root = str(source.root or "")
     config.data.records = "" if source.root else str(source.records)
     origin = arguments.workdir
-    return FusionRun(config, arguments.output, source, None, test, model, mapper, say, origin)
+    learnt_from = training_part(arguments.config, say)
+    return FusionRun(
+        config, arguments.output, source, None, test, model, mapper, say, origin, learnt_from
+    )
 
 
 def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
@@ -235,26 +275,14 @@ def assemble(
 ) -> FusionRun:
     """A run whose data is found and whose lengths fit it."""
     train, test = (open_split(config, source.records, split) for split in ("train", "test"))
-    stats = records.feature_stats(source.records, config.data.on_corrupt)
-    model = registry.build_model(config, train.dims, stats)
     for split in (train, test):
         if split.skipped:
             say(f"data: {skipped_text(split)}")
-    return FusionRun(config, workdir, source, train, test, model, mapper, say)
-
-
-def source_of(config: ConfigDict, folder: Path) -> Source:
-    """The records of a folder: as they are where it holds prepared ones, else prepared in the
-    cache."""
-    if (folder / manifest_lib.INDEX).is_file() and (folder / manifest_lib.MANIFEST).is_file():
-        dataset = open_split(config, folder, "test").dataset
-        return Source(dataset, None, folder, dataset.endswith(SIMULATED))
-    data_cfg = config.data.copy_and_resolve_references()
-    data_cfg.root, data_cfg.records = str(folder), ""
-    layout = layouts.open_layout(data_cfg)
-    told = lines_hash([str(folder.resolve()), repr(data_cfg.to_dict())])[:10]
-    out = cache_dir(data_cfg) / "prepared" / f"{data_cfg.dataset}-on-{told}"
-    return Source(data_cfg.dataset, folder, records.prepare(layout, out, own=True), False)
+    run = FusionRun(config, workdir, source, train, test, None, mapper, say)
+    if judged := run.judged(config):
+        judging.say_judged(judged, say)
+    run.model = registry.build_model(config, train.dims, run.statistics(config))
+    return run
 
 
 def template(config: ConfigDict, model: Any, widths: Mapping[str, int]) -> TrainState:

@@ -14,10 +14,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import Batch, ScoredVideo
-from gfvad.data.features import records
 from gfvad.data.features.dataset import fit_lengths, resolve
 from gfvad.tasks import job
-from gfvad.tasks.fusion import registry
+from gfvad.tasks.fusion import judging, registry
 from gfvad.tasks.fusion import run as run_lib
 from gfvad.tasks.fusion import step as step_lib
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
@@ -44,6 +43,7 @@ class Data:
     def fit(self, config: ConfigDict) -> None:
         """Static lengths of simulated data."""
         fit_lengths(config, self.source)
+        judging.settle(config, len(run_lib.open_split(config, self.source.records, "train")))
 
     def announce(self, say: Say) -> None:
         run_lib.announce(self.source, say)
@@ -64,8 +64,10 @@ class Group:
 
     def __init__(self, configs: Sequence[ConfigDict], opened: run_lib.FusionRun):
         self.opened, train = opened, opened.train
-        stats = records.feature_stats(opened.source.records, configs[0].data.on_corrupt)
-        models = [registry.build_model(config, train.dims, stats) for config in configs]
+        models = [
+            registry.build_model(config, train.dims, opened.statistics(config))
+            for config in configs
+        ]
         self.tasks = [
             Training(config, train, model, opened.mapper, say=opened.say)
             for config, model in zip(configs, models)

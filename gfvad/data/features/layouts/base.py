@@ -78,6 +78,10 @@ class Layout:
         'test'}."""
         return parts.folder_claims((p for files in entry.files.values() for p in files), self.root)
 
+    def sources(self) -> Mapping[str, str]:
+        """{video: the scene, camera or recording that it is of}, {} where nothing says."""
+        return {}
+
     def decided(self, entry: Entry) -> str:
         """What decided the part of a video, for a message."""
         return self.split_rule

@@ -2,8 +2,9 @@
 
 parts     folders train/ and test/, or files train*.npz and test*.npz, or a column (array) `split`;
           what contradicts is an error
-labels    labels.csv `name,label[,split][,class]` (0 normal, 1 abnormal; classes joined by ';'), or
-          the arrays label and split in an .npz
+labels    labels.csv `name,label[,split][,class][,source]` (0 normal, 1 abnormal; classes joined by
+          ';'; source: the scene or camera, see data/features/sources.py), or the arrays label and
+          split in an .npz
 frames    spans.csv `name,start,end[,class]`, abnormal frames of the test part from 0, end excluded,
           a line a span; every unit is 16 frames; frame_counts.txt `name@frames` where T is not 16 a
           unit; units.csv `name,unit,start,end`, seconds of every unit (of `gfvad extract`): frame
@@ -77,7 +78,7 @@ class Generic(Loose):
     def _read_labels(path: Path) -> Names:
         """{name: (label, split, classes)}."""
         table = Names(path.name)
-        for where, row in read_table(path, ("name", "label"), ("split", "class")):
+        for where, row in read_table(path, ("name", "label"), ("split", "class", "source")):
             if row["label"] not in ("0", "1") or row["split"] not in ("", *SPLITS):
                 raise DataError(
                     f"{where}: {row['name']!r}, label {row['label']!r}, split {row['split']!r}; "
@@ -86,6 +87,14 @@ class Generic(Loose):
             classes = tuple(c.strip() for c in row["class"].split(";") if c.strip())
             table.add(where, row["name"], (int(row["label"]), row["split"], classes))
         return table
+
+    def sources(self) -> Names:
+        """{video: its source} of the column of that name."""
+        path, found = self.folder / LABELS, Names(LABELS)
+        columns = ("name", "label"), ("split", "class", "source")
+        for where, row in read_table(path, *columns) if self.rows else ():
+            found.add(where, row["name"], row["source"])
+        return found
 
     def tables(self):
         without = Names(LABELS)  # of rows with a split a video that is not there is an error
