@@ -91,7 +91,8 @@ def below_floor(results: Mapping[str, Any]) -> str:
         head, start, what = clips[0], "floor, auc_video/", "clip AUC"
     named = results.get("named") or {}
     floors = {n: x for n, x in named.items() if n.startswith(start) and x}
-    floors = {n: x for n, x in floors.items() if ", " not in n.removeprefix(start)}
+    # 'floor/X, TRUTH' is the floor X by another ground truth
+    floors = {n: x for n, x in floors.items() if n.rsplit(", ", 1)[0] not in {*floors} - {n}}
     ranked = ("auc", whole_clips.CLIP_AUC)
     if head["metric"] not in ranked or head["value"] is None or not floors:
         return ""

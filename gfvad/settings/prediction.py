@@ -6,6 +6,7 @@ from gfvad.settings import shared
 from gfvad.settings.declared import AMOUNT, COUNT, DEPTH, WIDTH, Range, Setting, changed, group
 
 SMOOTHED = Range(1, 10_000)
+EVENTS = ("pace", "object", "left", "place", "lights", "slow", "reversed")
 
 SHARED = changed(
     shared.SETTINGS,
@@ -60,6 +61,10 @@ DATA = (
     Setting("vision", "patches"),
     "Encoder of frames: patches (trained here), tokens:FOLDER or transformers:FOLDER (frozen, see"
     " docs/data.md).",
+    Setting("test", "labelled", choices=("labelled", "auto", "none"), free=True, since="0.2"),
+    "The test part: labelled (must be there, with ground truth), auto (evaluated where it is there"
+    " with ground truth; a folder of videos without parts is normal video), none (nothing is"
+    " evaluated).",
     Setting("spans", "", free=True),
     "Ground truth, relative to root: spans of abnormal frames, 1-based, inclusive.",
     Setting("masks", "", free=True).means("Pixel masks, relative to root."),
@@ -128,11 +133,12 @@ LOSS = (
 SCORE = (
     Setting(
         "terms",
-        ("appearance", "pace", "speed", "relation", "semantic"),
+        ("appearance", "pace", "speed", "semantic", "bank"),
         choices="gfvad.tasks.prediction.score_terms.TERMS",
         needed=True,
     ),
-    "Terms of the score, of those that the model has; flow too, which sees what speed sees.",
+    "Terms of the score, of those that the model has; flow too, which sees what speed sees, and"
+    " relation.",
     Setting("weights", (), AMOUNT),
     "One a term; () are chosen on held-out normal video and perturbations of it.",
     Setting("spatial", 3, SMOOTHED).means("Maps are averaged over that many cells square."),
@@ -142,7 +148,12 @@ SCORE = (
     Setting("causal", False),
     "Windows end at the frame (streaming) instead of being centred at it.",
     Setting("ridge", 1e-3, AMOUNT).means("Added to the variances of the semantic residual."),
-    Setting("perturbations", 4, SMOOTHED).means("Perturbed copies of each held-out video."),
+    Setting("weighting", "skill", choices=("skill", "grid"), since="0.2", before="grid"),
+    "How they are chosen: each term by the kind of event that it sees best (skill), or all of them"
+    " together by all events (grid).",
+    Setting("perturbations", 8, SMOOTHED).means("Perturbed copies of each held-out video."),
+    Setting("events", EVENTS[:5], choices=EVENTS, needed=True, since="0.2", before=EVENTS[:2]),
+    "Kinds of synthetic events in them.",
     Setting("floors", True, since="0.1"),
     "The scores of optical flow alone are computed beside the model's.",
     Setting("clip_seconds", 6.0, AMOUNT).means("Length of the annotated mp4."),

@@ -51,7 +51,7 @@ TINY = [
 ]
 DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 # configurations that learn from frames: another set and other sizes
-FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi)\b"
+FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi|\w+_predictive)\b"
 # and from tracked people
 TRACKS = r"--config=\w+_tracks\b"
 OWN_PAGE = "docs/your_own_video.md"

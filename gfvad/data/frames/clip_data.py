@@ -21,10 +21,11 @@ from gfvad.data.frames.flow import FlowStore, open_flow
 from gfvad.data.frames.frame_arrays import FrameArrays, GivenArrays
 from gfvad.data.frames.store import open_frames
 from gfvad.data.frames.tokens import TokenStore, open_tokens
-from gfvad.data.frames.video_folders import open_layout
+from gfvad.data.frames.video_folders import VideoFolder, open_layout
 from gfvad.encoders.registry import open_vision
 
 MODES = {"memmap": "store", "direct": "direct"}
+LABELLED, AUTO, NONE = TESTS = ("labelled", "auto", "none")  # whether there is a test part
 
 
 @dataclass(eq=False, repr=False)
@@ -40,7 +41,7 @@ class ClipData:
     frames: FrameArrays
     flow: FlowStore | GivenArrays | None
     text: np.ndarray | None  # float32 [T_total, D] embeddings of the descriptions
-    tokens: TokenStore | None
+    tokens: TokenStore | GivenArrays | None
     texts: Sequence[Sequence[str]] | None = None  # the descriptions themselves
 
     def __post_init__(self):
@@ -185,8 +186,7 @@ def open_split(
     each other.
     """
     data = config.data
-    root = set_root(data)
-    folder = open_layout(data.layout, root)
+    root, folder = set_root(data), set_folder(data)
     if split == "train":
         say(f"data: {root}; split by {folder.split_rule}")
     cache = Cache(cache_folder(data), data.workers, say)
@@ -206,6 +206,14 @@ def open_split(
     if encoder is not None:
         tokens = open_tokens(encoder, frames, frames.names, frames.lengths, cache.folder, say)
     return ClipData(config, split, frames, flow, text, tokens, texts)
+
+
+def set_folder(data: ConfigDict) -> VideoFolder:
+    """The videos of a set. Where it need have no test part (data.test), a folder of videos without
+    parts is all normal video. Raises as `set_root`."""
+    folder = open_layout(data.layout, set_root(data))
+    alone = data.layout == "auto" and data.test != LABELLED and folder.layout == "any"
+    return open_layout("normal", folder.root) if alone else folder
 
 
 def set_root(data: ConfigDict) -> Path:

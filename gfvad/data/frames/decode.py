@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from gfvad.base.files import read_bytes
 from gfvad.base.types import DataError
-from gfvad.data.frames.containers import JUMP, Packets, open_file, video_stream
+from gfvad.data.frames.containers import EXACT, JUMP, Packets, open_file, video_stream
 from gfvad.data.frames.video_folders import VideoFile
 
 GREY, RGB = 1, 3  # channels
@@ -180,6 +180,15 @@ def stated_frames(video: VideoFile) -> int:
         return len(video.frames)
     with open_file(video.path) as container:
         return video_stream(str(video.path), container).frames
+
+
+def exact_frames(video: VideoFile) -> int:
+    """The same where the number can be relied on; else 0."""
+    if video.frames:
+        return len(video.frames)
+    with open_file(video.path) as container:
+        sure = any(name in EXACT for name in container.format.name.split(","))
+        return video_stream(str(video.path), container).frames if sure else 0
 
 
 def frame_rate(video: VideoFile) -> float:

@@ -34,6 +34,7 @@ from gfvad.base.files import read_bytes, read_text, whole_number
 from gfvad.base.names import match_names, near, some
 from gfvad.base.types import DataError
 from gfvad.data.frames.clips import Lengths
+from gfvad.data.frames.decode import exact_frames
 from gfvad.data.frames.masks import MASKS, Masks, file_a_video, open_masks, ucsd_masks
 from gfvad.data.frames.video_folders import VideoFile
 from gfvad.data.truth_audit import frame_labels
@@ -46,6 +47,9 @@ LABELS = (
     "test_frame_mask",
     "Test/*.m",
 )
+
+
+MOST_FRAMES = 10_000_000  # of a video that does not say
 
 
 class Truth(NamedTuple):
@@ -110,14 +114,17 @@ def check_before_decoding(
     masks: str | os.PathLike = "",
 ) -> bool:
     """Whether ground truth lies in `root`, as `find_truth` looks for it; of what needs no lengths
-    of the videos, raises DataError as it does.
+    of the videos but those that their files state, raises DataError as it does.
 
     Also where an array of frame labels says that a training video is abnormal: the model learns
     what is normal from all of them.
     """
     labels_path, masks_path = _places(root, videos, spans, masks)
+    names = [video.name for video in videos]
+    if labels_path and not labels_path.is_dir():
+        # a file never has more frames than it states; where it does not, any may be right
+        read_labels(labels_path, names, [exact_frames(video) or MOST_FRAMES for video in videos])
     if labels_path and labels_path.is_dir():
-        names = [video.name for video in videos]
         for file in file_a_video(labels_path, ".npy", names):
             frame_labels(load_npy(file), str(file))
         for name in sorted({video.name for video in train} - set(names)):
@@ -141,8 +148,8 @@ def _places(
     if not root.is_dir():
         return None, None
     return (
-        _first(root, spans, LABELS, "labels of frames"),
-        _first(root, masks, MASKS, "masks") or ucsd_masks(videos),
+        _first(root, spans, LABELS, ("labels of frames", "config.data.spans")),
+        _first(root, masks, MASKS, ("masks", "config.data.masks")) or ucsd_masks(videos),
     )
 
 
@@ -158,14 +165,18 @@ def undefined(truth: Truth) -> str:
     )
 
 
-def _first(root: Path, given: str | os.PathLike, usual: Sequence[str], what: str) -> Path | None:
-    """The path that was given, which must be there, else the first of the usual ones that is."""
+def _first(
+    root: Path, given: str | os.PathLike, usual: Sequence[str], named: tuple[str, str]
+) -> Path | None:
+    """The path that was given, which must be there, else the first of the usual ones that is.
+    named: what it holds, and the setting that gives it."""
+    what, key = named
     if str(given):
         path = root / Path(given).expanduser()
         if not path.exists():
             raise DataError(
-                f"{path}: not found; expected {what} of the test videos: check the name, or give"
-                " none to have them looked for"
+                f"{path}: not found; expected {what} of the test videos: check {key}, or leave it"
+                " empty to have them looked for"
             )
         return path
     return next((path for name in usual for path in sorted(root.glob(name))), None)

@@ -9,6 +9,7 @@ such sets are published in.
              training_videos, testing_videos)
     any      one video file, one folder of frames, or a folder of either: to be scored, all of it is
              the part 'test'
+    normal   the same, to learn from: all of it is the part 'train'
 
 A part may hold both kinds (ShanghaiTech comes with training videos and testing frames). `train` and
 `test` do for `training` and `testing`, and the folders `frames` and `videos` may be left out:
@@ -45,6 +46,7 @@ FOLDERS: dict[str, dict[str, tuple[str, ...]]] = {
         for split, (a, b) in _NAMES.items()
     },
     "any": {"train": (), "test": (".",)},
+    "normal": {"train": (".",), "test": ()},
 }
 LAYOUTS = ("auto", *FOLDERS)
 TEST_NAME = re.compile(r"test(?:ing)?[ _.-]*\d+", re.IGNORECASE)  # UCSD's clips: Test001
@@ -83,8 +85,8 @@ class VideoFolder:
         tried = FOLDERS[self.layout][split]
         if not tried:
             raise DataError(
-                f"{self.root}: no {split} videos in layout 'any', of which all is 'test'; expected"
-                " training/ and testing/ for a set to train on"
+                f"{self.root}: no {split} videos in layout {self.layout!r}, of which all is"
+                f" {SPLITS[split == 'train']!r}; expected training/ and testing/ for both"
             )
         found = next(
             (self.root / name for name in tried if name == "." or _exists(self.root, name)), None

@@ -15,6 +15,7 @@ from gfvad.base.progress import Progress
 from gfvad.base.types import ClipBatch
 from gfvad.data.frames.clip_data import ClipData, eval_batches, fit_cells
 from gfvad.tasks.prediction import step as clip_step
+from gfvad.tasks.prediction.picture_bank import small_pictures
 from gfvad.tasks.prediction.score_terms import Readings
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState
@@ -57,7 +58,9 @@ class Reader:
         speed = None
         if data.flow is not None and "flow" in found:
             speed = fit_cells(np.asarray(data.flow.video(video), np.float32), data.grid)[..., 2]
-        return assemble(self.config, found, speed)
+        return with_pictures(
+            assemble(self.config, found, speed), self.config, data.frames.video(video)
+        )
 
     def bind(self, state: TrainState) -> Callable[[ClipBatch], dict[str, np.ndarray]]:
         """The model with its weights on the devices: a batch of clips -> its results [B, ...] on
@@ -125,7 +128,17 @@ def clip_readings(
 ) -> Readings:
     """What the model said of the first `count` clips of a batch, frames of one video."""
     speed = batch.features["flow"][:count, -1, ..., 2] if "flow" in batch.features else None
-    return assemble(config, {n: np.asarray(x[:count], np.float32) for n, x in found.items()}, speed)
+    rows = {n: np.asarray(x[:count], np.float32) for n, x in found.items()}
+    frames = batch.features["frames"][:count, -1]
+    return with_pictures(assemble(config, rows, speed), config, frames)
+
+
+def with_pictures(readings: Readings, config: ConfigDict, frames: np.ndarray) -> Readings:
+    """Readings with small pictures of the frames [T, H, W, C], where the score has a term of
+    them."""
+    if "bank" not in config.score.terms:
+        return readings
+    return readings._replace(maps={**readings.maps, "bank": small_pictures(frames)})
 
 
 def assemble(

@@ -19,9 +19,11 @@ from gfvad.measure.breakdown import pairs_lost
 from gfvad.measure.metrics import roc_auc
 from gfvad.measure.paired import Beside
 from gfvad.tasks.prediction import score_terms
+from gfvad.tasks.prediction.picture_bank import small_pictures
 from gfvad.tasks.prediction.score_rule import ScoreRule, streaming
 from gfvad.tasks.prediction.term_weights import Chosen
 
+NEAREST = "floor/nearest training picture in grey, 32 x 16 pixels"
 PAPER_SIGMA = 5.0  # frames, the authors' on Ped2
 PAPER_WEIGHTS = {"appearance": 0.8, "text": 0.2}  # the authors' on Ped2: pixels, description
 
@@ -104,13 +106,10 @@ class Report:
         }
         if self.truth.masks is not None:
             named |= self.floor_pixels()
-        chosen = self.scorer.chosen
-        return {
+        return weights_of(self.scorer) | {
             "ground_truth": self.truth.source,
-            "weights": chosen.weights,
-            "synthetic_auc": chosen.auc,
             "named": named,
-            "tables": shown_tables(chosen, named, self.videos),
+            "tables": shown_tables(self.scorer.chosen, named, self.videos),
         }
 
     def flow_magnitudes(self) -> Frames:
@@ -127,17 +126,25 @@ class Report:
         for name, frames, side in flow_floors.FLOORS if flow else ():
             yield name, [flow_floors.flow_floor(x, frames, side) for x in flow]
 
+    @cached_property
+    def floors(self) -> dict[str, Frames]:
+        """Frame scores of every test video that need no training: those of flow, and the distance
+        of the whole grey picture to the nearest training picture."""
+        found = {f"floor/{n}": [x.max((1, 2)) for x in maps] for n, maps in self.flow_floors()}
+        bank = self.scorer.calibration.bank
+        if bank is None or not self.config.score.floors:
+            return found
+        frames = (self.data.frames.video(i) for i in range(len(self.data)))
+        return found | {NEAREST: [bank.nearest(small_pictures(x)) for x in frames]}
+
     def beside(self) -> Beside:
         """Frame scores of the floors, and of each term alone."""
         names = self.data.names
-        floors = {
-            f"floor/{name}": dict(zip(names, (x.max((1, 2)) for x in maps), strict=True))
-            for name, maps in self.flow_floors()
-        }
         singles = {
             f"term alone/{n}": dict(zip(names, (t[n] for t in self.terms), strict=True))
             for n in self.terms[0]
         }
+        floors = {n: dict(zip(names, x, strict=True)) for n, x in self.floors.items()}
         return Beside(floors, singles)
 
     def floor_pixels(self) -> dict[str, float]:
@@ -153,10 +160,10 @@ class Report:
         without each, other protocols."""
         weights, cfg, rule, auc = self.weights, self.config.score, self.scorer, self.micro_auc
         found: dict[str, float] = {}
-        for name, maps in self.flow_floors():
-            scores = [x.max((1, 2)) for x in maps]
-            found[f"floor/{name}"] = auc(scores)
-            found[f"floor, paper protocol/{name}"] = auc(paper_scores([(1.0, scores)]))
+        for name, scores in self.floors.items():
+            found[name] = auc(scores)
+            own = name.replace("floor/", "floor, paper protocol/")
+            found[own] = auc(paper_scores([(1.0, scores)]))
         for name in weights if len(weights) > 1 else ():
             found[f"score without/{name}"] = auc(self.combined(self.terms, name))
         equal = dict.fromkeys(weights, 1.0)
@@ -181,6 +188,16 @@ class Report:
         causal = self.term_scores(streaming(cfg), rule.causal)
         found["score, causal windows (streaming)"] = auc(self.combined(causal))
         return found
+
+
+def weights_of(rule: ScoreRule) -> dict[str, Any]:
+    """What results.json says of the weights of the terms."""
+    chosen = rule.chosen
+    return {
+        "weights": chosen.weights,
+        "synthetic_auc": chosen.auc,
+        "synthetic_auc_of_kinds": chosen.kinds,
+    }
 
 
 def paper_scores(columns: Sequence[tuple[float, Frames]]) -> Frames:
@@ -215,15 +232,22 @@ def shown_tables(
 ) -> list[dict[str, Any]]:
     """The tables of results.md: terms, what was measured beside the headline, misses."""
     alone = {n: f"{x:.4f}" for n, x in chosen.alone.items()}
+    of_kinds = chosen.kinds
     weights = [
-        [n, f"{w:g}", alone.get(n, "given"), f"{named[f'term alone/{n}']:.4f}"]
+        [
+            n,
+            f"{w:g}",
+            *(f"{of_kinds[kind][n]:.3f}" for kind in of_kinds),
+            alone.get(n, "given"),
+            f"{named[f'term alone/{n}']:.4f}",
+        ]
         for n, w in chosen.weights.items()
     ]
     header = "video|abnormal|normal|AUC within|missed|worst frames|false alarms|worst frames"
     values = [[n, f"{v:.4f}"] for n, v in named.items() if v is not None]
     tables = {
         "Terms of the score: weights chosen on synthetic events in held-out normal video": (
-            "term|weight|AUC alone, synthetic events|AUC alone, test",
+            "|".join(["term|weight", *of_kinds, "AUC alone, all synthetic events|AUC alone, test"]),
             weights,
         ),
         "Beside the headline: micro frame AUC (pixel metrics as named)": ("what|value", values),

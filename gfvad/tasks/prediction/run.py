@@ -15,17 +15,25 @@ from ml_collections import ConfigDict
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.data.frames import clips
-from gfvad.data.frames.clip_data import ClipData, open_split, set_root
+from gfvad.data.frames.clip_data import (
+    AUTO,
+    LABELLED,
+    NONE,
+    ClipData,
+    open_split,
+    set_folder,
+    set_root,
+)
 from gfvad.data.frames.perturbed_clips import NO_TOKENS
 from gfvad.data.frames.truth import Truth, check_before_decoding, find_truth, undefined
-from gfvad.data.frames.video_folders import open_layout
+from gfvad.data.frames.video_folders import VideoFolder
 from gfvad.measure.paired import Beside
 from gfvad.measure.results import read_scores
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, trained
 from gfvad.tasks.prediction.registry import build_model
-from gfvad.tasks.prediction.report import Report
+from gfvad.tasks.prediction.report import Report, weights_of
 from gfvad.tasks.prediction.training import Training
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train.identity import ON, Learnt, on, stated
@@ -36,8 +44,8 @@ class Clips(NamedTuple):
     """A set, opened."""
 
     train: ClipData
-    test: ClipData
-    truth: Truth  # of the test split
+    test: ClipData | None  # None where there is no labelled test split
+    truth: Truth | None  # of the test split
 
 
 @dataclass
@@ -47,8 +55,8 @@ class PredictionRun:
     config: ConfigDict
     workdir: Path
     train: ClipData | None  # None where a run is evaluated on other data
-    test: ClipData
-    truth: Truth
+    test: ClipData | None  # None where there is no labelled test split: nothing is evaluated
+    truth: Truth | None
     mapper: Mapper
     say: Callable[[str], None]
     found: trained.Found | None = None  # the weights, where a run is evaluated on other data
@@ -66,7 +74,7 @@ class PredictionRun:
         more = {
             "differences": config.model.motion,
             "flow": config.data.flow,
-            "descriptions": self.test.text_width,
+            "descriptions": any(split.text_width for split in self.splits.values()),
         }
         return ["frames", *(name for name, seen in more.items() if seen)]
 
@@ -92,7 +100,7 @@ class PredictionRun:
         """Nothing: the rule of the score is kept when it is made."""
 
     def content(self) -> dict[str, Any]:
-        found = content_of(self.truth, **self.splits)
+        found = content_of(self.splits, self.truth)
         if self.found:
             found[ON] = on(self.found.workdir, Path(self.config.data.root))
         return found
@@ -107,10 +115,12 @@ class PredictionRun:
 
     def evaluate(self, chosen: Restored) -> Scored:
         reader, rule = self.opened.reader, self.opened.scorer
+        alarm = rule.threshold(), rule.threshold_rule()
+        if self.test is None or self.truth is None:
+            return Scored(chosen.rule, [], None, chosen.step, alarm)
         label = "scoring the test split"
         readings = reader.read(chosen.state, self.test, range(len(self.test)), label)
         self.report = Report(self.config, self.test, self.truth, rule, readings, chosen.rule)
-        alarm = rule.threshold(), rule.threshold_rule()
         return Scored(chosen.rule, self.report.videos, None, chosen.step, alarm)
 
     def features(self, index: int) -> Mapping[str, np.ndarray]:
@@ -118,14 +128,15 @@ class PredictionRun:
 
     def records(self) -> list[dict[str, Any]]:
         """Pixel-level metrics, where there are masks."""
-        if self.truth.masks is None:
+        if self.truth is None or self.truth.masks is None:
             return []
         self.say("pixel metrics")
         return self.report.of_pixels([heat["total"] for heat in self.report.heat])
 
     def about(self, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
-        """Weights of the terms, everything beside the headline, tables."""
-        return self.report.about()
+        """Weights of the terms; where there is a test split, everything beside the headline,
+        tables."""
+        return self.report.about() if self.test is not None else weights_of(self.opened.scorer)
 
     def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
         """The floors of optical flow, and each term alone."""
@@ -133,6 +144,8 @@ class PredictionRun:
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, heat maps, terms, experts, one annotated clip."""
+        if self.test is None:
+            return []
         return pictures.draw_run(self.report, self.workdir, self.opened.reader, chosen.state)
 
 
@@ -149,7 +162,7 @@ def open_elsewhere(
     """A run with the test split of another folder of frames."""
     assert arguments.data is not None and arguments.output is not None
     other = arguments.config.copy_and_resolve_references()
-    other.data.root = str(arguments.data)
+    other.data.root, other.data.test = str(arguments.data), LABELLED
     # named by the run; where the other folder has none of that name, they are looked for
     for key in ("spans", "masks"):
         if other.data[key] and not (arguments.data / other.data[key]).exists():
@@ -171,7 +184,9 @@ def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
     are none."""
     data, scores = config.data, read_scores(run / "scores.npz")
     root = set_root(data)
-    videos = open_layout(data.layout, root).videos("test")
+    if wanted_test(data) is None:
+        raise DataError(f"{run}: no labelled test split (config.data.test = {data.test!r})")
+    videos = set_folder(data).videos("test")
     if absent := [video.name for video in videos if video.name not in scores]:
         raise DataError(
             f"{root}: {len(absent)} test videos without scores in {run}: {some(absent)}; expected"
@@ -198,11 +213,15 @@ def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]
 def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
     """Opens (and prepares, where it is the first time) both splits and their ground truth. Raises
     DataError where they cannot be learnt from."""
-    early = ground_truth(config)  # before anything is decoded, where that can be
-    train, test = open_split(config, "train", say), open_split(config, "test", say)
-    truth = early or known_truth(config, test)
-    if note := undefined(truth):
-        say(f"warning: {note}")
+    tested = wanted_test(config.data) is not None
+    early = ground_truth(config) if tested else None  # before anything is decoded, where it can be
+    train, test = open_split(config, "train", say), None
+    truth = None
+    if tested:
+        test = open_split(config, "test", say)
+        truth = early or known_truth(config, test)
+        if note := undefined(truth):
+            say(f"warning: {note}")
     split = trained.split_of(config, train)
     if skipped := clips.report_skipped(train.names, train.lengths.tolist(), split):
         say(skipped)
@@ -214,14 +233,32 @@ def open_clips(config: ConfigDict, say: Callable[[str], None]) -> Clips:
     return Clips(train, test, truth)
 
 
-def content_of(truth: Truth, **splits: ClipData) -> dict[str, Any]:
+def content_of(splits: Mapping[str, ClipData], truth: Truth | None) -> dict[str, Any]:
     """What results.json says of splits and the ground truth of the test split: its frame labels
     (masks say the same, and are gigabytes)."""
     found, whole = stated(**splits), hashlib.sha256()
-    for labels in truth.labels:
+    for labels in truth.labels if truth else ():
         whole.update(hashlib.sha256(np.ascontiguousarray(labels).tobytes()).digest())
-    found["content"]["test"]["ground truth"] = whole.hexdigest()[:16]
+    if truth:
+        found["content"]["test"]["ground truth"] = whole.hexdigest()[:16]
     return found
+
+
+def wanted_test(data: ConfigDict) -> VideoFolder | None:
+    """The set, where a test part is to be evaluated (data.test): with 'auto' one that is there with
+    ground truth."""
+    if data.test == NONE:
+        return None
+    folder = set_folder(data)
+    if data.test == AUTO:
+        try:
+            videos = folder.videos("test")
+        except DataError:
+            return None
+        given = {"spans": data.spans, "masks": data.masks}
+        if not check_before_decoding(folder.root, videos, folder.videos("train"), **given):
+            return None
+    return folder
 
 
 def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Truth | None:
@@ -230,8 +267,7 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
 
     Raises DataError where there is no ground truth, or it does not fit the frames.
     """
-    root = set_root(config.data)
-    folder = open_layout(config.data.layout, root)
+    root, folder = set_root(config.data), set_folder(config.data)
     videos, given = folder.videos("test"), {"spans": config.data.spans, "masks": config.data.masks}
     there = check_before_decoding(root, videos, folder.videos("train"), **given)
     if lengths is None:
@@ -242,8 +278,8 @@ def ground_truth(config: ConfigDict, lengths: Sequence[int] | None = None) -> Tr
     if truth is None:
         raise DataError(
             f"{root}: no ground truth found; expected spans or masks of the test videos"
-            " (docs/data.md): give config.data.spans or data.masks, or score without labels by"
-            " --mode=score"
+            " (docs/data.md): give config.data.spans or config.data.masks, or train without an"
+            " evaluation by config.data.test=none"
         )
     return truth
 

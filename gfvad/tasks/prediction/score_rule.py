@@ -12,7 +12,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +26,19 @@ from gfvad.base.types import DataError
 from gfvad.data.frames.clip_data import ClipData
 from gfvad.data.frames.clips import Parts
 from gfvad.data.frames.flow import FlowStore
-from gfvad.data.frames.perturbed_clips import perturbed
+from gfvad.data.frames.perturbed_clips import Perturbable
+from gfvad.data.frames.pieces import cut_pieces, name_of, spread_pieces
 from gfvad.measure import results
 from gfvad.tasks.prediction import score_terms, term_weights
 from gfvad.tasks.prediction.frame_errors import Reader
+from gfvad.tasks.prediction.picture_bank import PICTURES, PictureBank, small_pictures
 from gfvad.train.state import TrainState
 
 FORMAT = 1
 PAIRS = ("relation", "semantic")  # fields of a calibration that are pairs of arrays, or None
-# training frames (whole videos, evenly chosen) that calibration is made from
+# training frames (whole videos, or pieces of many or long ones) that calibration is made from
 STATISTICS_FRAMES = 4000
+EVENT_FRAMES = 1000  # of held-out video, in the same form, that each copy with events changes
 EVENTS_SEED = 1
 QUANTILE = 0.995  # of the frames of held-out normal training videos stay below the threshold
 # a place that is so many standard deviations above normal in every term is the top of the scale of
@@ -96,24 +99,33 @@ def make_rule(
     """Calibrates on training videos and chooses the weights on perturbed held-out ones. model: it
     and its weights."""
     cfg, (reader, state) = config.score, model
-    chosen = within(train.lengths, split.train, STATISTICS_FRAMES)
-    held = within(train.lengths, split.validation, STATISTICS_FRAMES)
-    readings = reader.read(state, train, [*chosen, *held], "reading training videos")
-    fitted, kept = readings[: len(chosen)], readings[len(chosen) :]
-    calibration = score_terms.fit(fitted, kept, cfg)
-    other = score_terms.fit(fitted, kept, streaming(cfg))
+    learnt, held = (
+        spread_pieces(train.lengths, videos, STATISTICS_FRAMES)
+        for videos in (split.train, split.validation)
+    )
+    read = cut_pieces(train, [*learnt, *held])
+    readings = [
+        found._replace(own=piece.video)
+        for found, piece in zip(
+            reader.read(state, read, range(len(read)), "reading training videos"),
+            [*learnt, *held],
+        )
+    ]
+    fitted, kept = readings[: len(learnt)], readings[len(learnt) :]
+    bank = bank_of(cfg, train)
+    calibration = score_terms.fit(fitted, kept, cfg, bank)
+    other = score_terms.fit(fitted, kept, streaming(cfg), bank)
     # what is normal at each place knows no windows
     causal = calibration._replace(mean=other.mean, std=other.std)
     names = tuple(name for name in cfg.terms if name in calibration.mean)
     if given := tuple(cfg.weights):
         found = term_weights.Chosen(dict(zip(names, map(float, given))), float("nan"), {})
     else:
-        found = term_weights.choose(
-            [
-                (score_terms.calibrated(values, calibration, names), labels)
-                for values, labels in events(cfg, train, held, model, calibration)
-            ]
-        )
+        copies = [
+            (score_terms.calibrated(values, calibration, names), kinds)
+            for values, kinds in events(cfg, train, split, model, calibration)
+        ]
+        found = term_weights.choose(copies, cfg.weighting)
         shares = (f"{n} {w:g} (alone {found.alone[n]:.3f})" for n, w in found.weights.items())
         say(
             f"weights: {', '.join(shares)}; AUC {found.auc:.4f} on synthetic events in held-out"
@@ -137,23 +149,37 @@ def flow_size(train: ClipData) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def bank_of(cfg: ConfigDict, train: ClipData) -> PictureBank | None:
+    """Pictures of all training videos, evenly spread; None where the score has no term of them."""
+    if "bank" not in cfg.terms:
+        return None
+    total = int(train.lengths.sum())
+    keep = np.linspace(0, total - 1, min(PICTURES, total)).round().astype(int)
+    video = np.repeat(np.arange(len(train)), train.lengths)[keep]
+    frame = keep - train.offsets[video]
+    parts = [train.frames.clip(v, frame[video == v]) for v in np.unique(video).tolist()]
+    return PictureBank(small_pictures(np.concatenate(parts)), video)
+
+
 def events(
     cfg: ConfigDict,
     train: ClipData,
-    held: Sequence[int],
+    split: Parts,
     model: tuple[Reader, TrainState],
     calibration: score_terms.Calibration,
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """(frame values of the terms, labels [T]) of copies of held-out videos with synthetic events in
-    them."""
+) -> Iterator[tuple[dict[str, np.ndarray], list[str]]]:
+    """(frame values of the terms, kind of event of each frame) of copies of held-out videos with
+    synthetic events in them."""
     reader, state = model
     rng = np.random.default_rng(EVENTS_SEED)  # the same events for every seed of a model
+    held = spread_pieces(train.lengths, split.validation, EVENT_FRAMES)
+    videos = Perturbable(train, held, cfg.events)
     for copy in range(cfg.perturbations):
-        for video in held:
-            changed, labels = perturbed(train, int(video), rng, lambda text: None)
-            label = f"perturbed copy {copy + 1} of {train.names[video]}"
-            found = reader.read(state, changed, [0], label)[0]
-            yield score_terms.frame_values(found, calibration, cfg), labels
+        for number, piece in enumerate(held):
+            data, changed = videos.copy(number, rng, lambda text: None)
+            label = f"perturbed copy {copy + 1} of {name_of(train, piece)}"
+            found = reader.read(state, data, [0], label)[0]._replace(own=piece.video)
+            yield score_terms.frame_values(found, calibration, cfg), changed.kinds
 
 
 def streaming(cfg: ConfigDict) -> ConfigDict:
@@ -176,14 +202,6 @@ def frame_scores_of(
     )
 
 
-def within(lengths: np.ndarray, videos: Sequence[int] | np.ndarray, frames: int) -> list[int]:
-    """As many of the videos, evenly chosen, as stay within a number of frames (at least one)."""
-    videos = list(map(int, videos))
-    total = int(sum(lengths[v] for v in videos))
-    keep = max(1, min(len(videos), int(len(videos) * frames / max(total, 1))))
-    return [videos[i] for i in np.unique(np.linspace(0, len(videos) - 1, keep).round().astype(int))]
-
-
 # ---- on disk
 
 
@@ -199,6 +217,8 @@ def write_rule(path: Path, scorer: ScoreRule) -> Path:
     for name in PAIRS:
         if pair := getattr(c, name):
             arrays |= {f"{name}/mean": pair[0], f"{name}/spread": pair[1]}
+    if c.bank is not None:
+        arrays |= {"bank": c.bank.pictures, "bank/videos": c.bank.videos}
     about = {
         "format": FORMAT,
         "mark": path.stem,
@@ -234,7 +254,12 @@ def read_rule(path: Path) -> ScoreRule | None:
             for n in PAIRS
         )
         calibration = score_terms.Calibration(
-            arrays["speed"], relation, semantic, about["mean"], about["std"]
+            arrays["speed"],
+            relation,
+            semantic,
+            about["mean"],
+            about["std"],
+            PictureBank(arrays["bank"], arrays["bank/videos"]) if "bank" in arrays else None,
         )
         causal = calibration._replace(mean=about["causal_mean"], std=about["causal_std"])
         inputs = {name: (tuple(shape), dtype) for name, (shape, dtype) in about["inputs"].items()}

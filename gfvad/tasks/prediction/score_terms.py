@@ -3,7 +3,7 @@ video, added up. Pure numpy, float32 maps.
 
 A term is a map [T, g, g'] (or, for descriptions, a vector a frame) that becomes one number a frame:
   map     median over `temporal` frames, mean over `spatial` x `spatial` cells, then the largest
-          cell (relation: the mean over cells)
+          cell (relation: the mean over cells; bank: over the half that is newest)
   vector  mean over `text_frames` frames, then its Mahalanobis length under the training residuals
 and is calibrated by held-out normal video: z = (x - mean) / std, then log(1 + softplus(z)), so that
 a term says how far outside of the normal a frame is, and one term that is very far does not drown
@@ -17,6 +17,8 @@ Terms (ours, but for appearance and semantic: MemoryOut, arXiv 2506.02535):
   relation    how far the statistics of a token's relations are from those of normal clips at that
               place, in standard deviations
   semantic    how far the next description is from the predicted one
+  bank        how far each place of the picture is from the nearest training pictures, untrained
+              (gfvad/tasks/prediction/picture_bank.py); it needs no motion
 """
 
 from __future__ import annotations
@@ -27,8 +29,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
-MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation")
+from gfvad.tasks.prediction import picture_bank
+from gfvad.tasks.prediction.picture_bank import NO_VIDEO, PictureBank
+
+MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation", "bank")
 TERMS = (*MAP_TERMS, "semantic")
+COARSE = ("relation", "bank")  # whose maps are of patches, not of cells
 MOVING = 0.4  # pixels a frame above which a cell takes part in the normal speed
 BLOCK = 64  # frames whose medians are taken at once
 LEAST_CELLS = 300  # moving cells that a row of the picture needs to take part in it
@@ -39,9 +45,12 @@ Maps = Mapping[str, np.ndarray]
 class Readings(NamedTuple):
     """What the model (and the flow) said of the frames of one video, before any calibration."""
 
-    maps: Maps  # appearance, pace, flow, speed [T, g, g']; relation [T, rows, columns, 4]
+    # appearance, pace, flow, speed [T, g, g']; relation [T, rows, columns, 4]; bank: small pictures
+    # uint8 [T, height, width]
+    maps: Maps
     semantic: np.ndarray | None  # [T, V]
     text: np.ndarray | None  # [T] 1 - cosine of the description, as in the paper
+    own: int = NO_VIDEO  # index of the training video that this is
 
 
 class Calibration(NamedTuple):
@@ -53,11 +62,17 @@ class Calibration(NamedTuple):
     semantic: tuple[np.ndarray, np.ndarray] | None  # mean [V], inverse covariance [V, V]
     mean: dict[str, float]  # of each term's frame values
     std: dict[str, float]
+    bank: PictureBank | None = None  # of videos the model was trained on
 
 
-def fit(training: Sequence[Readings], held_out: Sequence[Readings], cfg: Any) -> Calibration:
+def fit(
+    training: Sequence[Readings],
+    held_out: Sequence[Readings],
+    cfg: Any,
+    bank: PictureBank | None = None,
+) -> Calibration:
     """Calibration from videos the model was trained on and, for the spread of frame values,
-    videos it was not. cfg: config.score."""
+    videos it was not. cfg: config.score; bank: of training pictures."""
     speed, relation, semantic = np.ones(1), None, None
     if "speed" in training[0].maps:
         speed = normal_speed(np.concatenate([r.maps["speed"] for r in training]))
@@ -69,13 +84,21 @@ def fit(training: Sequence[Readings], held_out: Sequence[Readings], cfg: Any) ->
         residuals = np.concatenate(said).astype(np.float64)
         covariance = np.atleast_2d(np.cov(residuals.T)) + cfg.ridge * np.eye(residuals.shape[1])
         semantic = residuals.mean(0), np.linalg.inv(covariance)
-    bare = Calibration(speed, relation, semantic, {}, {})
+    bare = Calibration(speed, relation, semantic, {}, {}, bank)
     values = [frame_values(r, bare, cfg) for r in held_out]
     joined = {name: np.concatenate([v[name] for v in values]) for name in values[0]}
+    if "bank" in joined:  # which was learnt by nothing: each training video is new to the others
+        seen = [frame_values(only_bank(r), bare, cfg)["bank"] for r in training]
+        joined["bank"] = np.concatenate([joined["bank"], *seen])
     return bare._replace(
         mean={n: float(x.mean()) for n, x in joined.items()},
         std={n: float(x.std() + 1e-6) for n, x in joined.items()},
     )
+
+
+def only_bank(readings: Readings) -> Readings:
+    """Readings without all other terms."""
+    return Readings({"bank": readings.maps["bank"]}, None, None, readings.own)
 
 
 def normal_speed(speed: np.ndarray) -> np.ndarray:
@@ -101,6 +124,10 @@ def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndar
     if "relation" in found and calibration.relation is not None:
         mean, std = calibration.relation
         found["relation"] = np.abs((found["relation"] - mean) / std).mean(-1)
+    if "bank" in found:
+        found.pop("bank")
+        if calibration.bank is not None:
+            found["bank"] = calibration.bank.novelty(readings.maps["bank"], readings.own)
     return found | {name: np.sqrt(found[name]) for name in ("appearance", "flow") if name in found}
 
 
@@ -108,7 +135,7 @@ def windowed(maps: Maps, cfg: Any, temporal: int | None = None) -> dict[str, np.
     """Median over frames, then mean over cells of each map of one video [T, g, g']; temporal:
     instead of cfg.temporal."""
     frames = cfg.temporal if temporal is None else temporal
-    sides = {name: 1 if name == "relation" else cfg.spatial for name in maps}
+    sides = {name: 1 if name in COARSE else cfg.spatial for name in maps}
     return {n: cell_mean(time_median(x, frames, cfg.causal), sides[n]) for n, x in maps.items()}
 
 
@@ -153,7 +180,9 @@ def values_of(
     maps: Maps, readings: Readings, calibration: Calibration, cfg: Any, instant: bool = False
 ) -> dict[str, np.ndarray]:
     """`frame_values` of maps that have had their windows."""
-    values = {n: x.mean((1, 2)) if n == "relation" else x.max((1, 2)) for n, x in maps.items()}
+    largest = lambda x: x.max((1, 2))
+    by = {"relation": lambda x: x.mean((1, 2)), "bank": picture_bank.newest}
+    values = {name: by.get(name, largest)(x) for name, x in maps.items()}
     if readings.semantic is not None and calibration.semantic is not None:
         mean, precision = calibration.semantic
         x = time_mean(readings.semantic - mean, 1 if instant else cfg.text_frames, cfg.causal)
@@ -196,10 +225,24 @@ def heat_of(
 ) -> dict[str, np.ndarray]:
     """`heat` of maps that have had their windows."""
     weights = place_weights(weights)
-    found = calibrated(maps, calibration, tuple(weights))
+    cells = maps["appearance"].shape
+    found = {
+        name: x if x.shape == cells else spread_patches(x, cells[1:])
+        for name, x in calibrated(maps, calibration, tuple(weights)).items()
+    }
     # all that is left of a score of descriptions alone
-    nothing = np.zeros(maps["appearance"].shape)
+    nothing = np.zeros(cells)
     return found | {"total": nothing + combine(found, weights)}
+
+
+def spread_patches(x: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+    """Values of patches [T, rows, columns] at each cell [T, g, g']: the patch's that its middle
+    lies in."""
+    rows, columns = (
+        ((np.arange(cells) + 0.5) * patches / cells).astype(int)
+        for cells, patches in zip(grid, x.shape[1:])
+    )
+    return x[:, rows[:, None], columns]
 
 
 def place_weights(weights: Mapping[str, float]) -> dict[str, float]:

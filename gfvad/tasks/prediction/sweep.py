@@ -33,13 +33,16 @@ class Data:
         """The set is never simulated."""
 
     def content(self, config: ConfigDict) -> Mapping[str, Mapping[str, str]]:
-        return content_of(self.clips.truth, train=self.clips.train, test=self.clips.test)["content"]
+        train, test, truth = self.clips
+        splits = {"train": train} | ({} if test is None else {"test": test})
+        return content_of(splits, truth)["content"]
 
     def group(self, configs: Sequence[ConfigDict], mapper: Mapper, say: Say) -> Group:
         train, test, truth = self.clips
+        seen = lambda split, config: None if split is None else split.seen_by(config)
         return Group(
             [
-                PredictionRun(c, Path(), train.seen_by(c), test.seen_by(c), truth, mapper, say)
+                PredictionRun(c, Path(), seen(train, c), seen(test, c), truth, mapper, say)
                 for c in configs
             ]
         )

@@ -25,7 +25,7 @@ from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import Learnt
 from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
-from gfvad.train.run_settings import hash_of, training_leaves
+from gfvad.train.run_settings import as_json, hash_of, training_leaves
 from gfvad.train.state import TrainState, shapes_from
 
 PRESENTATION = ("score.floors", "score.clip_seconds")  # what no score depends on
@@ -147,9 +147,8 @@ def scorer_path(config: ConfigDict, workdir: Path, step: int) -> Path:
     settings of the score it was made for."""
     made = (workdir / loop.CHECKPOINTS / str(step) / CHECKPOINT_MARK).read_bytes()
     leaves = training_leaves(config) | {"": hashlib.sha256(made).hexdigest()}
-    for key, value in config_lib.flatten(config).items():
-        if key.startswith("score.") and key not in PRESENTATION:
-            leaves[key] = list(value) if isinstance(value, tuple) else value
+    scoring = lambda setting: setting.key.startswith("score.") and setting.key not in PRESENTATION
+    leaves |= as_json(config_lib.telling(config, scoring))
     return score_rule.path_of(workdir, step, hash_of(leaves))
 
 

@@ -149,4 +149,5 @@ def _map(f: Any, first: score_terms.Readings, *more: score_terms.Readings) -> sc
     """f of each array of one or several readings."""
     optional = lambda get: None if get(first) is None else f(*map(get, (first, *more)))
     maps = {name: f(x, *(other.maps[name] for other in more)) for name, x in first.maps.items()}
-    return score_terms.Readings(maps, optional(lambda r: r.semantic), optional(lambda r: r.text))
+    semantic, text = optional(lambda r: r.semantic), optional(lambda r: r.text)
+    return score_terms.Readings(maps, semantic, text, first.own)

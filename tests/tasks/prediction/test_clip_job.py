@@ -125,7 +125,7 @@ def test_the_files_of_a_run(trained):
         results["ground_truth_frames"] == sum(tiny_clips.TEST) and results["positive_frames"] == 7
     )
     assert (
-        set(results["weights"]) == {"appearance", "pace", "speed", "relation", "semantic"}
+        set(results["weights"]) == {"appearance", "pace", "speed", "semantic", "bank"}
         and "term alone/flow" in results["named"]
     )
     metrics = {record["metric"] for record in results["records"]}
@@ -136,7 +136,7 @@ def test_the_files_of_a_run(trained):
     assert (
         sum(name.startswith("floor/") for name in named)
         == sum(name.startswith("floor, paper protocol/") for name in named)
-        == 4
+        == 5
     )
     assert sum(name.startswith("floor, rbdc/") for name in named) == 4
     assert {
@@ -345,9 +345,9 @@ def test_a_memory_instead_of_experts(tiny_set, tmp_path):
     )
     assert done.code == 0, done.err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert set(results["weights"]) == {"appearance", "pace", "relation"} and not any(
-        name.startswith("floor") for name in results["named"]
-    )
+    assert set(results["weights"]) == {"appearance", "pace", "bank"}
+    floors = [name for name in results["named"] if name.startswith("floor")]
+    assert len(floors) == 2 and all("nearest training picture" in name for name in floors)
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert "heat_01.png" in figures and "experts.png" not in figures
 
@@ -436,7 +436,7 @@ WRONG = {
     truncated: ({}, ["02.mp4", "copy or encode it again"]),
     no_truth: (
         {"data__spans": "", "data__masks": ""},
-        ["no ground truth found", "data.spans", "--mode=score"],
+        ["no ground truth found", "config.data.spans", "config.data.test=none"],
     ),
     empty: ({}, ["no folder of test videos", "testing/frames", "Found: nothing"]),
 }

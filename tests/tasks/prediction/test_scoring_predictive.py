@@ -25,6 +25,7 @@ from gfvad.tasks import task_of_folder
 from gfvad.tasks.artefact import TOLERANCE
 from gfvad.tasks.prediction import score_rule, score_terms, term_weights, trained
 from gfvad.tasks.prediction import scorer as scoring
+from gfvad.tasks.prediction.picture_bank import SIZE, PictureBank
 from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.scorer import PredictiveScorer
 from gfvad.tasks.prediction.stream import ClipStreamer
@@ -148,6 +149,11 @@ def scores_of(path):
 # ---- windows and clips, without a model
 
 
+BANK = PictureBank(
+    np.random.default_rng(9).integers(0, 256, (20, *SIZE), np.uint8), np.arange(20) % 3
+)
+
+
 def made_up(frames, seed=0):
     rng = np.random.default_rng(seed)
     maps = {
@@ -155,6 +161,7 @@ def made_up(frames, seed=0):
         for name in ("appearance", "pace", "flow", "speed")
     }
     maps["relation"] = rng.random((frames, 2, 3, 4), np.float32)
+    maps["bank"] = rng.integers(0, 256, (frames, *SIZE), np.uint8)
     return score_terms.Readings(maps, rng.normal(size=(frames, 7)), rng.random(frames))
 
 
@@ -180,7 +187,7 @@ def test_scores_in_chunks_are_those_of_the_whole_video(causal, chunks, temporal,
             "ridge": 1e-3,
         }
     )
-    calibration = score_terms.fit([made_up(60, 1)], [made_up(40, 2)], cfg)
+    calibration = score_terms.fit([made_up(60, 1)], [made_up(40, 2)], cfg, BANK)
     whole, parts = made_up(sum(chunks)), dict.fromkeys(score_terms.TERMS, 0.5)
     expected = score_terms.calibrated(
         score_terms.frame_values(whole, calibration, cfg), calibration, cfg.terms
@@ -268,7 +275,7 @@ def test_a_scorer_comes_back_as_it_was(tmp_path):
             "ridge": 1e-3,
         }
     )
-    calibration = score_terms.fit([made_up(60, 1)], [made_up(40, 2)], cfg)
+    calibration = score_terms.fit([made_up(60, 1)], [made_up(40, 2)], cfg, BANK)
     chosen = term_weights.Chosen(
         {"appearance": 0.25, "speed": 1.0}, float("nan"), {"appearance": 0.7, "speed": 0.9}
     )
@@ -400,7 +407,7 @@ def test_a_video_file(scorer, video, readings):
     assert (
         set(found.contributions)
         == set(scorer.contributors)
-        == {"appearance", "pace", "speed", "relation"}
+        == {"appearance", "pace", "speed", "bank"}
     )
     np.testing.assert_allclose(sum(found.contributions.values()), found.score)
     assert found.heat.shape == (43, 6, 9) and found.heat.dtype == np.uint8 and found.heat.max() > 0

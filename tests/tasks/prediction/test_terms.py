@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from gfvad.tasks.prediction import score_terms
+from gfvad.tasks.prediction.picture_bank import SIZE, PictureBank
 from gfvad.tasks.prediction.score_terms import Calibration, Readings
 
 GRID, TOKENS, WIDTH = (6, 8), (3, 4), 5
+BANK = PictureBank(
+    np.random.default_rng(9).integers(0, 256, (20, *SIZE), np.uint8), np.arange(20) % 3
+)
 
 
 def config(**changes):
@@ -34,6 +38,7 @@ def readings(frames, seed=0, **changes):
     }
     maps["pace"] = rng.standard_normal((frames, *GRID))
     maps["relation"] = rng.standard_normal((frames, *TOKENS, 4)) * changes.get("relation", 1.0)
+    maps["bank"] = BANK.pictures[rng.integers(0, 20, frames)] // changes.get("bank", 2)
     return Readings(
         maps,
         rng.standard_normal((frames, WIDTH)) * changes.get("semantic", 1.0),
@@ -131,7 +136,7 @@ def test_causal_scores_see_no_future():
         join(one.semantic, other.semantic),
         None,
     )
-    calibration = score_terms.fit([readings(40, 3)], [readings(40, 4)], cfg)
+    calibration = score_terms.fit([readings(40, 3)], [readings(40, 4)], cfg, BANK)
     first, second = (score_terms.frame_values(r, calibration, cfg) for r in (one, mixed))
     for name in score_terms.TERMS:
         np.testing.assert_array_equal(first[name][: now + 1], second[name][: now + 1])
@@ -175,7 +180,7 @@ def test_normal_speed():
 def test_frame_values(causal):
     cfg = config(causal=causal)
     training, video = [readings(25, 1), readings(30, 2)], readings(22, 5)
-    calibration = score_terms.fit(training, [readings(26, 3)], cfg)
+    calibration = score_terms.fit(training, [readings(26, 3)], cfg, BANK)
     found = score_terms.frame_values(video, calibration, cfg)
     assert list(found) == list(score_terms.TERMS)
     units = {
@@ -195,6 +200,10 @@ def test_frame_values(causal):
             for k in range(4):
                 mean, std = rows[:, y, x, k].mean(), rows[:, y, x, k].std() + 1e-3
                 relation[:, y, x] += np.abs(video.maps["relation"][:, y, x, k] - mean) / std / 4
+    places = BANK.novelty(video.maps["bank"]).astype(float)
+    assert places.shape == (22, 4, 8)
+    newest = np.sort(median_by_hand(places, 9, causal).reshape(22, -1), 1)[:, -16:].mean(1)
+    np.testing.assert_allclose(found["bank"], newest, rtol=1e-5)
     np.testing.assert_allclose(
         found["relation"], median_by_hand(relation, 9, causal).reshape(22, -1).mean(1), rtol=1e-6
     )
@@ -211,7 +220,7 @@ def test_frame_values(causal):
 
 def test_instant_values_have_no_windows_in_time():
     cfg, video = config(), readings(12, 5)
-    calibration = score_terms.fit([readings(25, 1)], [readings(26, 3)], cfg)
+    calibration = score_terms.fit([readings(25, 1)], [readings(26, 3)], cfg, BANK)
     whole = score_terms.frame_values(video, calibration, cfg, instant=True)
     for t in (0, 7):
         frame = Readings(
@@ -219,13 +228,14 @@ def test_instant_values_have_no_windows_in_time():
         )
         alone = score_terms.frame_values(frame, calibration, cfg)
         for name in score_terms.TERMS:
-            np.testing.assert_allclose(whole[name][t], alone[name][0], rtol=1e-9)
+            exact = 1e-6 if name == "bank" else 1e-9  # the bank compares in float32
+            np.testing.assert_allclose(whole[name][t], alone[name][0], rtol=exact)
 
 
 def test_only_terms_that_are_asked_for_and_there():
     video = readings(12)._replace(semantic=None)
     cfg = config(terms=("semantic", "speed", "appearance"))
-    calibration = score_terms.fit([video], [video], cfg)
+    calibration = score_terms.fit([video], [video], cfg, BANK)
     values = score_terms.frame_values(video, calibration, cfg)
     assert calibration.semantic is None and list(values) == list(score_terms.MAP_TERMS)
     assert list(score_terms.calibrated(values, calibration, cfg.terms)) == ["speed", "appearance"]
@@ -242,20 +252,28 @@ def test_fit_uses_only_what_it_says():
         [readings(100, 1), readings(60, 2)],
         [readings(25, 3), readings(30, 4)],
     )
-    found = score_terms.fit(training, held, cfg)
-    other = score_terms.fit(training, [readings(40, 7, speed=9.0, relation=9.0, semantic=9.0)], cfg)
+    found = score_terms.fit(training, held, cfg, BANK)
+    other = score_terms.fit(
+        training, [readings(40, 7, speed=9.0, relation=9.0, semantic=9.0)], cfg, BANK
+    )
     np.testing.assert_array_equal(found.speed, other.speed)
     for one, two in ((found.relation, other.relation), (found.semantic, other.semantic)):
         assert all(np.array_equal(a, b) for a, b in zip(one, two))
     assert all(found.mean[n] != other.mean[n] for n in score_terms.TERMS)
     moved = score_terms.fit(
-        [readings(100, 1, speed=2.0, relation=2.0, semantic=2.0), training[1]], held, cfg
+        [readings(100, 1, speed=2.0, relation=2.0, semantic=2.0), training[1]], held, cfg, BANK
     )
     assert not np.array_equal(moved.speed, found.speed) and all(
         found.mean[n] == moved.mean[n] for n in ("appearance", "pace", "flow")
     )
     joined = {
-        n: np.concatenate([score_terms.frame_values(r, found, cfg)[n] for r in held])
+        # no training video has taught the bank: each is new to it
+        n: np.concatenate(
+            [
+                score_terms.frame_values(r, found, cfg)[n]
+                for r in (held + training if n == "bank" else held)
+            ]
+        )
         for n in score_terms.TERMS
     }
     for name, x in joined.items():
@@ -264,8 +282,8 @@ def test_fit_uses_only_what_it_says():
         np.testing.assert_allclose(
             found.std[name], (sum((x - mean) ** 2) / len(x)) ** 0.5 + 1e-6, rtol=1e-9
         )
-    swapped = score_terms.fit(training, held[::-1], cfg)
-    assert all(abs(found.mean[n] - swapped.mean[n]) < 1e-12 for n in score_terms.TERMS)
+    swapped = score_terms.fit(training, held[::-1], cfg, BANK)
+    assert all(abs(found.mean[n] - swapped.mean[n]) < 1e-6 for n in score_terms.TERMS)
 
 
 def test_evidence():
@@ -303,10 +321,13 @@ def test_heat(causal):
     """Maps of evidence by cell, without relation, and their weighted sum; the largest cell is
     the frame's evidence."""
     cfg = config(causal=causal)
-    weights = dict(zip(score_terms.TERMS, (1.0, 0.5, 0.0, 2.0, 0.25, 3.0)))
-    calibration, video = score_terms.fit([readings(25, 1)], [readings(26, 3)], cfg), readings(15, 5)
+    weights = dict(zip(score_terms.TERMS, (1.0, 0.5, 0.0, 2.0, 0.25, 3.0, 1.5)))
+    calibration, video = (
+        score_terms.fit([readings(25, 1)], [readings(26, 3)], cfg, BANK),
+        readings(15, 5),
+    )
     found = score_terms.heat(video, calibration, weights, cfg)
-    placed = ("appearance", "pace", "flow", "speed")
+    placed = ("appearance", "pace", "flow", "speed", "bank")
     assert set(found) == {*placed, "total"} and all(x.shape == (15, *GRID) for x in found.values())
     np.testing.assert_allclose(
         found["total"], sum(weights[n] * found[n] for n in placed), rtol=1e-12
@@ -322,3 +343,7 @@ def test_heat(causal):
     frames = score_terms.calibrated(score_terms.frame_values(video, calibration, cfg), calibration)
     for name in ("appearance", "pace", "flow", "speed"):
         np.testing.assert_allclose(found[name].max((1, 2)), frames[name], rtol=1e-9)
+    # the middles of 6 rows of cells lie in the patches' rows 0 1 1 2 3 3
+    patches = median_by_hand(BANK.novelty(video.maps["bank"]), 9, causal)[:, [0, 1, 1, 2, 3, 3]]
+    expected = score_terms.calibrated({"bank": patches}, calibration)["bank"]
+    np.testing.assert_allclose(found["bank"], expected, rtol=1e-5)
