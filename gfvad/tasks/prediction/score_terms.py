@@ -222,7 +222,7 @@ def heat(
     """Maps of evidence [T, g, g'] of each term that has a place, and 'total', their weighted sum.
 
     relation is left out: its frame value is a mean over the picture, so its calibration says
-    nothing of a single place.
+    nothing of a single place. The bank counts where no other term does: its places are coarse.
     """
     return heat_of(windowed(term_maps(readings, calibration), cfg), calibration, weights)
 
@@ -260,4 +260,6 @@ def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
     by default.)
     """
     found = {name: w for name, w in weights.items() if name in MAP_TERMS and name != "relation"}
+    if any(w for name, w in found.items() if name != "bank"):
+        found.pop("bank", None)  # its places are too coarse to say where something moves
     return {"flow": found["speed"]} | found if "speed" in found else found

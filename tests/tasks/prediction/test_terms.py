@@ -327,7 +327,7 @@ def test_heat(causal):
         readings(15, 5),
     )
     found = score_terms.heat(video, calibration, weights, cfg)
-    placed = ("appearance", "pace", "flow", "speed", "bank")
+    placed = ("appearance", "pace", "flow", "speed")
     assert set(found) == {*placed, "total"} and all(x.shape == (15, *GRID) for x in found.values())
     np.testing.assert_allclose(
         found["total"], sum(weights[n] * found[n] for n in placed), rtol=1e-12
@@ -346,4 +346,6 @@ def test_heat(causal):
     # the middles of 6 rows of cells lie in the patches' rows 0 1 1 2 3 3
     patches = median_by_hand(BANK.novelty(video.maps["pictures"]), 9, causal)[:, [0, 1, 1, 2, 3, 3]]
     expected = score_terms.calibrated({"bank": patches}, calibration)["bank"]
-    np.testing.assert_allclose(found["bank"], expected, rtol=1e-5)
+    alone = score_terms.heat(video, calibration, {"pace": 0.0, "bank": 2.0}, cfg)
+    np.testing.assert_allclose(alone["bank"], expected, rtol=1e-5)
+    np.testing.assert_allclose(alone["total"], 2.0 * expected, rtol=1e-5)
