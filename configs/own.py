@@ -7,9 +7,11 @@ Variants: all (default: motion, appearance, audio) or any of them joined by _ (m
 for videos that are wholly of one kind; paper; foil_KIND. They go
 together: clips+motion_audio.
 
-Settings of clips were chosen by five-fold cross-validation on the 80 training clips of the page's
-example (AUC of clips, one seed): weight decay 0.05 to 30, learning rate 0.002 and 0.005, cross
-entropy of normal units 0 and 1; from 0.70 as in configs/ucf.py to 0.76.
+With few training videos (model.few_videos) each feature set has a linear branch, which sources that
+it did not see have judged (gfvad/tasks/fusion/evidence.py); with more, branches are trained, and
+then these settings of clips count: chosen by five-fold cross-validation on the 80 training clips of
+the page's example with the features of before (AUC of clips, one seed): weight decay 0.05 to 30,
+learning rate 0.002 and 0.005, cross entropy of normal units 0 and 1.
 """
 
 from configs.common import get_config as defaults

@@ -158,13 +158,13 @@ def compare(
     return Comparison(metric, *spreads, difference, len(both), t_p, (low, high), *over_videos)
 
 
-def caveat(videos: int) -> str:
-    """What is to be said of intervals and p over so many videos; '' of many."""
+def caveat(videos: int, what: str = "videos") -> str:
+    """What is to be said of intervals and p over so many videos (or pieces of them); '' of many."""
     if videos >= bootstrap.FEW:
         return ""
     return (
-        f"percentiles over {videos} videos are narrower than 95 % (gfvad bench coverage),"
-        " and p over videos smaller than it should be"
+        f"percentiles over {videos} {what} are narrower than 95 % (gfvad bench coverage),"
+        f" and p over {what} smaller than it should be"
     )
 
 

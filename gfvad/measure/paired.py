@@ -1,7 +1,7 @@
 """The model against each score that stands beside its headline, on the same test videos.
 
-Whole videos are drawn with replacement, the same for the model and for what it is held against; the
-statistic is the difference of micro frame AUC, raw (gfvad/measure/compare.py has the formulas). The
+Whole videos are drawn with replacement, the same for the model and for what it is held against; of
+fewer than FEWEST videos equal pieces, which are less independent than videos. The statistic is the difference of micro frame AUC, raw (gfvad/measure/compare.py has the formulas). The
 draws depend on the videos alone, so that runs of several seeds can be joined: there the statistic
 is the mean difference over seeds.
 
@@ -25,10 +25,11 @@ from gfvad.measure.results import read_scores
 
 MODEL = "this model"
 FILE = "paired.npz"
+# videos below which pieces of them are drawn, and how many pieces
+FEWEST, PIECES = 5, 20
 FLOOR, SINGLE = "floor", "single set"
 BEST = {FLOOR: "best floor", SINGLE: "best single set"}
-HEADER = ["score", "AUC", "model minus it", "95 % over videos", "p"]
-METHOD = "paired bootstrap over videos, micro frame AUC, raw"
+HEADER = ["score", "AUC", "model minus it", "95 %", "p"]
 
 Scores = Mapping[str, np.ndarray]  # video -> frame scores [T]
 
@@ -41,6 +42,14 @@ class Beside(NamedTuple):
     singles: Mapping[str, Scores] = {}
 
 
+class Drawn(NamedTuple):
+    """What is drawn with replacement: a video, or a piece of one."""
+
+    name: str
+    first: int  # frame
+    labels: np.ndarray  # uint8 [T], from there on
+
+
 class Tested(NamedTuple):
     """What is said of the pairs, and the resamples that it rests on."""
 
@@ -49,19 +58,23 @@ class Tested(NamedTuple):
 
 
 def against(videos: Sequence[ScoredVideo], beside: Beside, resamples: int) -> Tested:
-    """The model's frame scores of labelled videos against all that stands beside them.
+    """The model's frame scores of labelled videos against all that stands beside them. Fewer than
+    FEWEST videos are cut into PIECES equal pieces, which are drawn in their place.
 
     A row has `against` (the name), `kind` (floor or single set), `value` (AUC of the other),
     `difference` (of the model's from it), `ci95` and `p` (null where nothing can be drawn: see
-    `bootstrap.draw`), `videos`.
+    `bootstrap.draw`), `drawn` (how many are drawn from) `of` (videos or pieces).
     """
-    known = [v for v in videos if len(v.labels)]
+    known = [Drawn(v.name, 0, v.labels) for v in videos if len(v.labels)]
+    drawn_from = "videos"
+    if 0 < len(known) < FEWEST:
+        known, drawn_from = pieces_of(known), "pieces"
     others = {FLOOR: beside.floors, SINGLE: beside.singles}
     if not known or not any(others.values()):
         return Tested([], {})
     present = np.array([[(v.labels == kind).any() for kind in (0, 1)] for v in known])
     drawn = bootstrap.draw(present, resamples, 0)
-    mine, resampled = _auc(known, {v.name: v.scores for v in known}, drawn)
+    mine, resampled = _auc(known, {v.name: v.scores for v in videos}, drawn)
     kept, rows = {MODEL: resampled}, []
     for kind, scores in others.items():
         of_kind = []
@@ -74,21 +87,33 @@ def against(videos: Sequence[ScoredVideo], beside: Beside, resamples: int) -> Te
                     "value": value,
                     "difference": mine - value,
                     **of_differences(resampled - kept[name]),
-                    "videos": len(known),
+                    "drawn": len(known),
+                    "of": drawn_from,
                 }
             )
         rows += sorted(of_kind, key=lambda row: -row["value"])
     return Tested(rows, kept if len(drawn) else {})
 
 
-def _auc(
-    videos: Sequence[ScoredVideo], scores: Scores, drawn: np.ndarray
-) -> tuple[float, np.ndarray]:
+def pieces_of(videos: Sequence[Drawn]) -> list[Drawn]:
+    """Videos cut into about PIECES equal pieces in all, one after the other."""
+    total = sum(len(v.labels) for v in videos)
+    found = []
+    for v in videos:
+        count = max(1, round(PIECES * len(v.labels) / total))
+        edges = np.linspace(0, len(v.labels), count + 1).astype(int)
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            if last > first:
+                found.append(Drawn(v.name, v.first + int(first), v.labels[first:last]))
+    return found
+
+
+def _auc(parts: Sequence[Drawn], scores: Scores, drawn: np.ndarray) -> tuple[float, np.ndarray]:
     """(AUC, AUC of each resample [R]); frames beyond a video's labels count nowhere."""
-    runs = [compress(np.asarray(scores[v.name])[: len(v.labels)], v.labels) for v in videos]
+    of = [np.asarray(scores[p.name])[p.first : p.first + len(p.labels)] for p in parts]
+    runs = [compress(x, p.labels) for x, p in zip(of, parts, strict=True)]
     pooled = bootstrap.pool(runs)
-    frames = np.concatenate([np.asarray(scores[v.name])[: len(v.labels)] for v in videos])
-    value = float(roc_auc(frames, np.concatenate([v.labels for v in videos])))
+    value = float(roc_auc(np.concatenate(of), np.concatenate([p.labels for p in parts])))
     return value, bootstrap.resampled_ranking(pooled, drawn, names=("auc",))["auc"]
 
 
@@ -111,7 +136,7 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """'against the best floor, nearest velocity 0.7986: +0.0226 (...)' of each kind."""
     return [
         f"against the {BEST[kind]}, {shown(row['against'])} {row['value']:.4f}:"
-        f" {row['difference']:+.4f} ({interval(row)}, p {p_text(row)}, {row['videos']} videos)"
+        f" {row['difference']:+.4f} ({interval(row)}, p {p_text(row)}, {row['drawn']} {row['of']})"
         for kind, row in best(rows).items()
     ]
 
@@ -130,8 +155,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         ]
         for r in rows
     ]
-    note = compare.caveat(rows[0]["videos"])
-    title = f"this model against what stands beside it ({METHOD})" + (f"; {note}" if note else "")
+    first = rows[0]
+    note = "" if first["ci95"] is None else compare.caveat(first["drawn"], first["of"])
+    method = f"paired bootstrap over {first['of']}, micro frame AUC, raw"
+    title = f"this model against what stands beside it ({method})" + (f"; {note}" if note else "")
     return {"title": title, "header": HEADER, "rows": cells}
 
 

@@ -33,7 +33,8 @@ SHARED = changed(
             "default": "tracks",
             "choices": "gfvad.data.units.layouts.LAYOUTS",
             "meaning": "How the videos lie on disk: tracked boxes (gfvad/data/objects/tracks.py),"
-            " or pictures: video files and folders of images.",
+            " pictures (video files and folders of images), or features (a folder of gfvad"
+            " extract).",
         },
         "data.root": {"meaning": "Folder of the set; there is no stand-in."},
         "data.eval_batch_size": {
@@ -82,7 +83,7 @@ DATA = (
     Setting("masks", "", free=True, since="0.3").means("Pixel masks, relative to root."),
     Setting("height", 64, WIDTH, since="0.3").means("Pixels that a picture is brought to, down."),
     Setting("width", 128, WIDTH, since="0.3").means("The same across."),
-    Setting("pictures_a_second", 1.0, Range(0.001, 1000), since="0.3"),
+    Setting("pictures_a_second", 1.0, Range(0.01, 1000), since="0.3"),
     "Pictures of a second that are looked at.",
     Setting("grids", ("2x4", "4x8"), since="0.3"),
     "Rows x columns of patches that a picture is cut into, each way of cutting apart.",

@@ -149,6 +149,8 @@ def test_from_videos_to_a_report(environment, frames, tmp_path):
     for name, count, kind_ in (
         ("fights/fight", 4, 0.0),
         ("fights/noFight", 4, 5.0),
+        ("fights_other/fight", 2, 10.0),
+        ("fights_other/noFight", 2, 15.0),
         ("new", 1, 2.0),
     ):
         for i in range(count):

@@ -94,3 +94,18 @@ def test_seeds_are_joined_on_the_same_draws(tmp_path):
     assert min(a for a, _ in alone) - 1e-3 <= row["ci95"][0] <= max(a for a, _ in alone) + 1e-3
     (tmp_path / "1" / paired.FILE).unlink()
     assert paired.over_seeds(runs) == []
+
+
+def test_of_few_videos_pieces_are_drawn():
+    videos, other = videos_and_floor(videos=2, frames=400, strength=2.0)
+    found = paired.against(videos, paired.Beside({"floor/other": other}), 100)
+    (row,) = found.rows
+    assert (row["drawn"], row["of"]) == (20, "pieces") and row["p"] < 0.05
+    labels = np.concatenate([v.labels for v in videos])
+    theirs = roc_auc_score(labels, np.concatenate([other[v.name] for v in videos]))
+    assert row["value"] == pytest.approx(theirs)
+    assert "20 pieces" in paired.lines(found.rows)[0]
+    whole = [paired.Drawn(v.name, 0, v.labels) for v in videos]
+    parts = paired.pieces_of(whole)
+    assert [p.first for p in parts] == [*range(0, 400, 40)] * 2
+    assert sum(len(p.labels) for p in parts) == 800

@@ -247,9 +247,11 @@ def judge(videos: Videos, divisor: int = 1) -> Evidence:
     fused = total(weights)
     slope, _ = platt(fused, labels, balanced(labels, sources))
     scaled = lambda m: Linear(*(slope * weights[m] * part for part in branches[m]))
+    if slope <= 0:  # what was learnt says the opposite on other sources: nothing is known
+        found = {m: s._replace(weight=0.0) for m, s in found.items()}
     error = auc_error(fused, labels, sources)
     count = len(np.unique(sources))
-    kept_branches = {m: scaled(m) for m in kept if weights[m] > 0}
+    kept_branches = {m: scaled(m) for m in kept if found[m].weight > 0}
     return Evidence(kept_branches, found, auc(fused, labels), error, count)
 
 
