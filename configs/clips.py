@@ -1,8 +1,8 @@
 """Own features of normal video alone (a folder of gfvad extract): graph novelty of clips.
 
-    gfvad train --config=clips --config.data.root=runs/normal/features --workdir=runs/normal/model
+    gfvad train --config=clips --config.data.root=runs/camera/features --workdir=runs/camera/clips
 
-See docs/novelty.md.
+See docs/one_camera.md.
 """
 
 from configs.novelty import get_config as defaults

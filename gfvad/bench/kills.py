@@ -1,5 +1,5 @@
-"""`gfvad bench kills --cases=20 --seed=0`: SIGKILL at random moments of training,
-extraction and scoring; all must end in the bits of an undisturbed run.
+"""`gfvad bench kills --cases=20 --seed=0`: SIGKILL at random moments of training (of fused
+features, of graph novelty), extraction and scoring; all must end in the bits of an undisturbed run.
 
 After each kill of training one random byte of the newest checkpoint is turned over. Commands are
 forks of one process that has read the libraries and started no backend. Exit code 1 where a single
@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from gfvad.base.options import Parser
-from gfvad.bench.fuzz import media
+from gfvad.bench.fuzz import media, people
 from gfvad.bench.fuzz.commands import call
 from gfvad.bench.fuzz.fork import Child
 from gfvad.bench.fuzz.sizes import CONFIGS, overrides
@@ -32,6 +32,14 @@ SMALL = (
         data.simulated.train_videos=12 data.simulated.test_videos=4 data.simulated.crops=1
         data.simulated.units=8 data.eval_batch_size=4 model.embed_dim=4 model.head.hidden=4
         train.steps=60 train.batch_size=4 train.log_every=3 train.eval_every=10
+        parallel.devices=1 train.checkpoint_every=5 eval.bootstrap=0 eval.figures=False
+    """),
+)
+NOVELTY = (
+    f"--config={CONFIGS / 'avenue_tracks.py'}",
+    *overrides("""
+        data.train=train data.test=test data.labels=labels.npz data.eval_batch_size=16 model.bank=64
+        train.steps=60 train.batch_size=16 train.log_every=3 train.eval_every=10
         parallel.devices=1 train.checkpoint_every=5 eval.bootstrap=0 eval.figures=False
     """),
 )
@@ -124,8 +132,20 @@ def stepping(child: Child, workdir: Path, least: int = 0) -> bool:
 
 def kill_training(folder: Path, cases: int, rng: random.Random) -> int:
     """Kills training; returns the number of wrong bits found (files that differ)."""
+    return kill_runs(folder, SMALL, cases, rng)
+
+
+def kill_novelty(folder: Path, cases: int, rng: random.Random) -> int:
+    """The same of graph novelty, whose bank and calibration must be the same too."""
+    own = folder / "novelty"
+    people.write(own / "tracks")
+    return kill_runs(own, (*NOVELTY, f"--config.data.root={own / 'tracks'}"), cases, rng)
+
+
+def kill_runs(folder: Path, words: Sequence[str], cases: int, rng: random.Random) -> int:
+    """Kills the training that words ask for; returns the number of files that differ."""
     whole = folder / "whole"
-    training = lambda workdir: begin(folder, "main", *SMALL, f"--workdir={workdir}")
+    training = lambda workdir: begin(folder, "main", *words, f"--workdir={workdir}")
     # the first one also makes the data and the compiled programs
     finish(training(whole))
     shutil.rmtree(whole)
@@ -156,7 +176,8 @@ def kill_training(folder: Path, cases: int, rng: random.Random) -> int:
                 damaged += bool(where)
                 say(f"train: kill {kills}, {where or 'no checkpoint yet'}")
         finish(child)
-        wrong = same(workdir, whole, ("metrics.jsonl", "scores.npz"))
+        kept = [path.name for path in whole.glob("novelty-*.json")]
+        wrong = same(workdir, whole, ("metrics.jsonl", "scores.npz", *kept))
         wrong += [] if parameters(workdir) == parameters(whole) else ["checkpoints"]
         differ += len(wrong)
         ended = f"DIFFERENT: {', '.join(wrong)}" if wrong else "in the same bits"
@@ -213,7 +234,12 @@ def kill_scoring(folder: Path, cases: int, rng: random.Random) -> int:
 
 
 say = partial(print, flush=True)
-WORK = {"train": kill_training, "extract": kill_extraction, "score": kill_scoring}
+WORK = {
+    "train": kill_training,
+    "extract": kill_extraction,
+    "score": kill_scoring,
+    "novelty": kill_novelty,
+}
 
 
 def run(argv: Sequence[str]) -> None:

@@ -4,9 +4,11 @@ knows fails the first test."""
 import re
 
 import pytest
+import room_films
 import walkers
 from documented import (  # noqa: F401
     FRAMES,
+    PICTURES,
     TINY,
     TINY_FRAMES,
     TRACKS,
@@ -36,6 +38,7 @@ def test_every_documented_command_is_run_here():
         "evaluation",
         "cluster",
         "own",
+        "camera",
         "folds",
         "fuzz",
     }
@@ -53,8 +56,11 @@ JOBS = sorted(
 )
 
 
+OTHERS = f"{FRAMES}|{TRACKS}|{PICTURES}"
+
+
 @pytest.mark.parametrize(
-    "command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(f"{FRAMES}|{TRACKS}", c))]
+    "command", [*SCRIPTS.values(), *(c for c in JOBS if not re.search(OTHERS, c))]
 )
 def test_training(command, environment, data, tmp_path):
     """Each script once; of the other commands with a script, what it runs."""
@@ -74,6 +80,14 @@ def test_training(command, environment, data, tmp_path):
 def test_training_on_tracks(command, environment, data, tmp_path):
     words = with_folders(command, data, tmp_path)
     done = run(words, environment, tmp_path, [*walkers.FLAGS, f"--workdir={tmp_path}/run"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HEADLINE" in done.stdout and "results.json" in done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in JOBS if re.search(PICTURES, c)])
+def test_training_on_pictures(command, environment, data, tmp_path):
+    words = with_folders(command, data, tmp_path)
+    done = run(words, environment, tmp_path, [*room_films.FLAGS, f"--workdir={tmp_path}/run"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HEADLINE" in done.stdout and "results.json" in done.stdout
 

@@ -16,6 +16,7 @@ import command_server
 import compiling
 import feature_folders
 import pytest
+import room_films
 import tiny_clips
 import walkers
 
@@ -54,7 +55,9 @@ DRAWN = [flag for flag in TINY if "figures" not in flag]  # with figures
 FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi|\w+_predictive)\b"
 # and from tracked people
 TRACKS = r"--config=\w+_tracks\b"
-OWN_PAGE = "docs/your_own_video.md"
+# and from pictures of a fixed camera
+PICTURES = r"--config=room\b"
+OWN_PAGE, CAMERA_PAGE = "docs/your_own_video.md", "docs/one_camera.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 
 
@@ -132,6 +135,8 @@ def kind(command: str) -> str | None:
         r"gfvad doctor": "doctor",
         r"sbatch |TPU=": "cluster",
     }
+    if command in in_order(CAMERA_PAGE):
+        return "camera"  # test_one_camera.py
     if command in in_order(OWN_PAGE):
         return "own"  # each needs what the one before it left
     meant = canonical(command)
@@ -207,6 +212,7 @@ def data(tmp_path_factory):
         for name, maker in TINY_DATA.items()
     }
     made["/data/tracks"] = str(walkers.write_set(root / "tracks"))
+    made["/data/room"] = str(room_films.write_set(root / "room"))
     return made | {"/data/unlabelled": made["/data/ucf_crime"]}
 
 

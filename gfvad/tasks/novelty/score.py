@@ -49,6 +49,7 @@ class Reader:
     def __init__(self, mapper: Mapper, model: GraphNovelty, batch: int):
         self.mapper, self.batch, self.model = mapper.local(), batch, model
         self.several = model.banks > 1
+        self._bound: tuple[TrainState, Any] | None = None
         step = partial(term_novelty, model=model, alike=self.several)
         self.step = self.mapper.map_eval(step)
 
@@ -81,8 +82,11 @@ class Reader:
         return np.concatenate(found) if found else np.zeros((0, 0))
 
     def bind(self, state: TrainState) -> Any:
-        """The state on all devices, for `run`."""
-        return self.mapper.replicate(state._replace(opt_state=()))
+        """The state on all devices, for `run`; that of the last call is kept, for a stream asks for
+        it again with every frame."""
+        if self._bound is None or self._bound[0] is not state:
+            self._bound = state, self.mapper.replicate(state._replace(opt_state=()))
+        return self._bound[1]
 
     def run(self, bound: Any, batch: UnitBatch) -> np.ndarray:
         """float64 [B, T] of one batch."""
