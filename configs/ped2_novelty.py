@@ -19,6 +19,8 @@ def get_config():
     c.model.terms = ("speed", "speed*texture")
     c.model.scales = (1.0, 0.25)
     c.model.within_camera = ()
-    c.model.bank = 8192
+    c.model.bank = 4096
     c.score.highest = 0.0125
+    c.score.reach = 4
+    c.score.calibration_units = 400_000
     return c
