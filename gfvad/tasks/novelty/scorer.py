@@ -173,8 +173,8 @@ class NoveltyScorer:
         camera = Path(request.inputs[0]).stem[: data.camera_characters]
         if camera not in model.cameras:
             raise ConfigError(
-                f"{request.inputs[0]}: of a camera without normal video; expected a name that begins"
-                f" with one of {some(model.cameras)} (data.camera_characters ="
+                f"{request.inputs[0]}: of a camera without normal video; expected a name that"
+                f" begins with one of {some(model.cameras)} (data.camera_characters ="
                 f" {data.camera_characters})"
             )
         start = lambda info: PatchStreamer(model, camera, info.fps)
