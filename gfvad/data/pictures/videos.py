@@ -17,6 +17,7 @@ import numpy as np
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.decode import GREY, frame_rate, read_frames, stated_frames
+from gfvad.data.frames.finding import passed_over
 from gfvad.data.frames.flow import PRESET, one_thread_each
 from gfvad.data.frames.store import fit
 from gfvad.data.frames.truth import check_before_decoding, find_truth
@@ -239,6 +240,8 @@ class PictureSet:
         else:
             self.train, self.test = folder.videos("train"), self._test_part(folder)
             self.rule = folder.split_rule
+        if note := passed_over(folder.passed):
+            self.rule += f"; {note}"
         self.labelled = bool(self.test) and check_before_decoding(
             root, self.test, self.train, **self.given
         )
@@ -273,3 +276,12 @@ def open_pictures(dataset: str, path: Path, data_cfg: Any) -> PictureVideos:
     """Videos to score: one video file, one folder of frames, or a folder of either."""
     videos = open_layout("any", path).videos("test")
     return PictureVideos(dataset, "test", describe_all(videos, data_cfg, "reading"), data_cfg)
+
+
+def open_film(dataset: str, film: VideoFile, data_cfg: Any, progress: bool) -> PictureVideos:
+    """One video to score. Raises DataError as `describe`."""
+    if progress:
+        found = describe_all([film], data_cfg, "reading")
+    else:
+        found = {film.name: describe(film, data_cfg, lambda frames: None)}
+    return PictureVideos(dataset, "test", found, data_cfg)
