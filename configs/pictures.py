@@ -15,7 +15,7 @@ def get_config():
     c.data.modalities = ("grey", "contrast", "texture")
     c.model.terms = ("grey*contrast*texture",)
     c.model.scales = (1.0, 0.5, 0.35)
-    c.model.within_camera = ()
+    c.model.within_camera = ("grey", "contrast", "texture")
     c.model.bank = 2000
     c.model.softness = 0.2
     c.score.highest = 0.25

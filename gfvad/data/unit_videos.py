@@ -29,7 +29,7 @@ class UnitVideos:
     what = "units"
     located = True  # whether a unit is somewhere in the picture
     patches = False  # whether units are the patches of whole pictures
-    places = 1  # banks of a camera: where a unit is in the picture
+    places = 1  # where a unit can be in the picture
     groups = 1  # kinds of units
 
     def __init__(
@@ -91,14 +91,13 @@ class UnitVideos:
         """Of each video: the first characters of its name, '' where there is one camera."""
         return [name[: self.cfg.camera_characters] for name in self.names]
 
-    def code(self, index: int, cameras: Sequence[str]) -> np.ndarray:
-        """int32 [n] the camera, and the place in its picture, of each unit of a video. Args:
-        cameras: those that the bank knows."""
-        first = cameras.index(self.cameras[index]) * self.places
-        count = len(self.tracks[index].frame)
-        if self.places == 1:
-            return np.full(count, first, np.int32)
-        return (first + self.tracks[index].person).astype(np.int32)
+    def code(self, index: int, cameras: Sequence[str], by_place: bool) -> np.ndarray:
+        """int32 [n] the camera of each unit of a video; by_place: and the place in its picture.
+        Args: cameras: those that the bank knows."""
+        camera, person = cameras.index(self.cameras[index]), self.tracks[index].person
+        if not by_place:
+            return np.full(len(person), camera, np.int32)
+        return (camera * self.places + person).astype(np.int32)
 
     @cached_property
     def parts(self) -> list[np.ndarray]:

@@ -95,6 +95,8 @@ class UnitEncoder(Encoder):
 
     modality: str = ""
     version: int = 1  # raised when equal input gives other numbers
+    # version -> settings that open the encoder as it was then, for models trained on it
+    earlier: Mapping[int, Mapping[str, Any]] = {}
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
@@ -233,6 +235,8 @@ def settings_of(modality: str, stated: Mapping[str, Any], **changed: Any) -> dic
     known, values = settings_known(stated["name"]), stated["settings"]
     found = {key: values[key] for key in known if key in values}
     found = {key: tuple(x) if isinstance(x, list) else x for key, x in found.items()}
+    earlier = getattr(find_encoder(stated["name"]), "earlier", {})
+    found |= earlier.get(stated.get("version"), {})
     return found | ({"modality": modality} if "modality" in known else {}) | changed
 
 

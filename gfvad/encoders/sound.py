@@ -70,10 +70,21 @@ class LogMel(UnitEncoder):
 
     name = modality = "audio"
     width = 3 * CEPSTRA + 2
-    version = 2  # the first one held loudness, and heard silent tracks
+    version = 2
+    earlier = {1: {"loudness": True}}  # what opens the encoder of that version
+
+    def __init__(self, loudness: bool = False) -> None:
+        """loudness: the first version, for models that were trained on it: all 20 means of
+        cepstra, loudness as it is, and silence is sound [64]."""
+        super().__init__()
+        self.loudness = loudness
+        if loudness:
+            self.version, self.width = 1, 3 * CEPSTRA + 4
 
     def encode(self, unit: Unit) -> np.ndarray | None:
         """float32 [width]; None without sound."""
+        if self.loudness:
+            return None if unit.sound is None else with_loudness(unit.sound)
         level = 0.0 if unit.sound is None else np.sqrt(np.square(unit.sound, dtype=float).mean())
         if unit.sound is None or level < SILENCE:
             return None
@@ -84,6 +95,15 @@ class LogMel(UnitEncoder):
         against = [loud.std(), loud.max(), loud.min()]
         parts = cepstra.mean(0)[1:], cepstra.std(0), change, against
         return np.concatenate(parts).astype(np.float32)
+
+
+def with_loudness(sound: np.ndarray) -> np.ndarray:
+    """Statistics of the first version, float32 [64]."""
+    x = patch(sound)  # [96, 64]
+    cepstra = np.asarray(dct(x, axis=1, norm="ortho"))[:, :CEPSTRA]
+    loud, change = x.mean(1), np.abs(np.diff(cepstra, axis=0)).mean(0)
+    level = [loud.mean(), loud.std(), loud.max(), loud.min()]
+    return np.concatenate([cepstra.mean(0), cepstra.std(0), change, level]).astype(np.float32)
 
 
 class Vggish(UnitEncoder):

@@ -1,9 +1,10 @@
 """The model against each score that stands beside its headline, on the same test videos.
 
 Whole videos are drawn with replacement, the same for the model and for what it is held against; of
-fewer than FEWEST videos equal pieces, which are less independent than videos. The statistic is the difference of micro frame AUC, raw (gfvad/measure/compare.py has the formulas). The
-draws depend on the videos alone, so that runs of several seeds can be joined: there the statistic
-is the mean difference over seeds.
+fewer than FEWEST videos equal pieces, which are less independent than videos. The statistic is the
+difference of micro frame AUC, raw (gfvad/measure/compare.py has the formulas). The draws depend on
+the videos alone, so that runs of several seeds can be joined: there the statistic is the mean
+difference over seeds.
 
 paired.npz: float32 AUC of each resample [R], under `this model` and the name of each other score.
 """

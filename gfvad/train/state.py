@@ -24,8 +24,8 @@ class TrainState(NamedTuple):
     key: Any
 
 
-# Collections that training writes to, or that the seed decides: each member of an ensemble, and each
-# run of a group, has its own
+# Collections that training writes to, or that the seed decides: each member of an ensemble, and
+# each run of a group, has its own
 WRITTEN = ("memory", "bank")
 
 

@@ -20,6 +20,7 @@ from gfvad.encoders.registry import (  # noqa: E402
     settings_of,
 )
 from gfvad.encoders.units import PATCH, RATE, Grouper, Picture, Sound, Unit  # noqa: E402
+from gfvad.extraction import feature_files  # noqa: E402
 
 
 def pictures(count, fps=25.0, size=(24, 32)):
@@ -251,6 +252,21 @@ def test_patch_and_statistics_of_sound():
     assert loud.shape == (encoder.width,) and silent is None and of(None) is None
     np.testing.assert_allclose(loud, quiet, atol=1e-4)
     assert np.abs(of(np.random.default_rng(0).normal(size=len(kinds[0])) * 0.1) - loud).max() > 1
+
+
+def test_models_of_earlier_versions_get_their_features():
+    stated = {"name": "audio", "settings": {}, "version": 1}
+    first = open_encoder("audio", **settings_of("audio", stated))
+    assert (first.version, first.width, first.settings) == (1, 64, {})
+    made = feature_files.describe_encoder(first)
+    assert made["id"] == "7b67b1c8139d5c54"  # as version 0.1 wrote it
+    of = lambda e, x: e.encode(Unit(0, 0, 1, np.zeros((1, 2, 2, 3), np.uint8), None, x))
+    silent = of(first, np.zeros(round(PATCH * RATE), np.float32))
+    np.testing.assert_allclose(
+        silent[-4:], [np.log(0.01), 0, np.log(0.01), np.log(0.01)], atol=1e-5
+    )
+    now = settings_of("audio", {**stated, "version": 2})
+    assert open_encoder("audio", **now).width == 62
 
 
 # ---- the registry and its plugs

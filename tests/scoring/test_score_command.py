@@ -203,7 +203,7 @@ def test_other_encoders_are_refused(model, videos, tmp_path, capsys):
     (other / provenance.FEATURES).write_text(json.dumps({"encoders": encoders}))
     assert score.main([f"--model={other}", str(videos), f"--out={tmp_path / 'out'}"]) == 2
     assert (
-        "its audio was made by audio version 9 (64 numbers), here is audio version 1"
+        "its audio was made by audio version 9 (62 numbers), here is audio version 2"
         in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()

@@ -56,7 +56,7 @@ FRAMES = r"(configs/|--config=)(ped2|avenue|shanghaitech_semi|\w+_predictive)\b"
 # and from tracked people
 TRACKS = r"--config=\w+_tracks\b"
 # and from pictures of a fixed camera
-PICTURES = r"--config=room\b"
+PICTURES = r"--config=(room|ped2_novelty)\b"
 OWN_PAGE, CAMERA_PAGE = "docs/your_own_video.md", "docs/one_camera.md"
 TINY_FRAMES = tiny_clips.flags(train__steps=2, eval__figures=False)
 

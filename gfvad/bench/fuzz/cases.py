@@ -126,8 +126,8 @@ POOLS: dict[str, tuple[Pool, ...]] = {
         Pool("score-export", "export/*.*", FILES),
         Pool("export", "run/calibration.json run/config.json run/features.json", TOLD),
         Pool("export", "run/config.json", OUTPUT, 2),
-        Pool("score-tracks-export", "novelty_export/*.*", FILES),
-        Pool("score-tracks-export", "novelty_export/*.json", TOLD),
+        Pool("score-tracks-export", "novelty_export/[a-z]*.*", FILES),
+        Pool("score-tracks-export", "novelty_export/[a-z]*.json", TOLD),
         Pool("export-tracks", "novelty_run/novelty-2.json novelty_run/config.json", TOLD),
     ),
     "results": (

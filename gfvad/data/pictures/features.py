@@ -1,5 +1,5 @@
 """Features of the patches of a picture: what is there (grey), what is there beside how bright the
-picture is (contrast), and where edges are (texture). Ours.
+picture is (contrast), where edges are (texture), and how fast it moves (speed). Ours.
 
 A patch is one of rows x columns equal parts of the picture; a feature set gives SIDE x SIDE cells
 of it, so that large and small patches are described alike.
@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 SIDE = 4  # cells of a patch, down and across
 DARK = 0.05  # added to grey before the logarithm; below it is noise
 FAINT = 0.02  # the same for means of cells
+STILL = 0.3  # % of the width a second, the same for flow
+SPEED_SECONDS = 1.2
 
 
 class Grid(NamedTuple):
@@ -29,11 +32,11 @@ class Grid(NamedTuple):
         return self.rows * self.columns
 
 
-def cell_means(x: np.ndarray, grid: Grid) -> np.ndarray:
-    """Maps [n, H, W] -> means over the cells of a grid's patches [n, SIDE rows, SIDE columns]. H
+def cell_means(x: np.ndarray, grid: Grid, side: int = SIDE) -> np.ndarray:
+    """Maps [n, H, W] -> means over the cells of a grid's patches [n, side rows, side columns]. H
     and W must be multiples of those."""
     n, height, width = x.shape
-    down, across = grid.rows * SIDE, grid.columns * SIDE
+    down, across = grid.rows * side, grid.columns * side
     return x.reshape(n, down, height // down, across, width // across).mean((2, 4))
 
 
@@ -67,12 +70,22 @@ def texture(pictures: np.ndarray, grid: Grid) -> np.ndarray:
     return np.concatenate(edges, -1)
 
 
+def speed(shares: np.ndarray, fps: float) -> np.ndarray:
+    """Mean flow of patches, [T, patches] in % of the picture's width a second -> [T, patches, 1]:
+    log of the median over SPEED_SECONDS."""
+    frames = 2 * round(SPEED_SECONDS * fps / 2) + 1
+    usual = median_filter(shares, (frames, 1), mode="nearest") if frames > 1 else shares
+    return np.log(usual + STILL)[..., None]
+
+
 # name of a feature set -> (pictures [n, H, W] in 0..1, grid) -> [n, patches, D]
 SETS: Mapping[str, Callable[[np.ndarray, Grid], np.ndarray]] = {
     "grey": grey,
     "contrast": contrast,
     "texture": texture,
 }
+# the same of those that need the frames between the pictures: (mean flow [T, patches], fps)
+MOVING: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {"speed": speed}
 
 
 def cells_of_grid(grid: Grid, height: int, width: int) -> np.ndarray:

@@ -11,16 +11,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.decode import GREY, frame_rate, read_frames, stated_frames
+from gfvad.data.frames.finding import passed_over
+from gfvad.data.frames.flow import PRESET, one_thread_each
 from gfvad.data.frames.store import fit
 from gfvad.data.frames.truth import check_before_decoding, find_truth
 from gfvad.data.frames.video_folders import VideoFile, open_layout
 from gfvad.data.objects.tracks import Tracks
-from gfvad.data.pictures.features import SETS, SIDE, Grid, cells_of_grid
+from gfvad.data.pictures.features import MOVING, SETS, SIDE, Grid, cell_means, cells_of_grid
 from gfvad.data.unit_videos import UnitVideo, UnitVideos
 
 TOGETHER = 64  # pictures that are described at once
@@ -133,14 +136,19 @@ def describe(video: VideoFile, data_cfg: Any, advance: Callable[[int], object]) 
     fps = frame_rate(video) or float(data_cfg.fps)
     every = every_of(fps, data_cfg)
     frames, shape = 0, (0, 0)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in data_cfg.modalities}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in data_cfg.modalities if name in SETS}
+    moving = [name for name in data_cfg.modalities if name in MOVING]
+    flow = Flow(grids, fps) if moving else None
 
     def kept() -> Iterator[np.ndarray]:
         nonlocal frames, shape
         for frame in read_frames(video, GREY):
+            picture = fit(frame, size) if flow or not frames % every else frame
+            if flow:
+                flow.add(picture)
             if not frames % every:
                 shape = (int(frame.shape[0]), int(frame.shape[1]))
-                yield fit(frame, size)
+                yield picture
             frames += 1
             advance(1)
 
@@ -151,6 +159,9 @@ def describe(video: VideoFile, data_cfg: Any, advance: Callable[[int], object]) 
     if not frames:
         raise DataError(f"{video.path}: no frame; expected a video")
     features = {name: np.concatenate(parts) for name, parts in found.items()}
+    for name in moving:
+        assert flow is not None
+        features[name] = MOVING[name](flow.shares(), fps)[::every].astype(np.float16)
     return Described(features, frames, shape, fps, every, str(Path(video.path).resolve()))
 
 
@@ -162,13 +173,42 @@ def every_of(fps: float, data_cfg: Any) -> int:
 def patch_features(
     pictures: Sequence[np.ndarray], data_cfg: Any, grids: Sequence[Grid]
 ) -> dict[str, np.ndarray]:
-    """Feature set -> float16 [n, P, D] of n grey pictures, uint8 [H, W] each, of any size."""
+    """Feature set (of those that one picture shows) -> float16 [n, P, D] of n grey pictures, uint8
+    [H, W] each, of any size."""
     size = int(data_cfg.height), int(data_cfg.width)
     grey = np.stack([fit(picture, size) for picture in pictures]).astype(np.float32) / 255
     return {
         name: np.concatenate([SETS[name](grey, grid) for grid in grids], 1).astype(np.float16)
         for name in data_cfg.modalities
+        if name in SETS
     }
+
+
+class Flow:
+    """Mean optical flow of the patches of each frame of a video (DIS, Kroeger et al. 2016)."""
+
+    def __init__(self, grids: Sequence[Grid], fps: float):
+        # one a video, for it is not safe to share between threads; OpenCV's stubs lack it
+        self.dis = cv2.DISOpticalFlow_create(PRESET)  # type: ignore[attr-defined]
+        self.grids, self.fps = grids, fps
+        self.last: np.ndarray | None = None
+        self.rows: list[np.ndarray] = []
+
+    def add(self, picture: np.ndarray) -> None:
+        """The next frame, uint8 [H, W]."""
+        if self.last is not None:
+            flow = self.dis.calc(self.last, picture, None)
+            share = np.hypot(*flow.transpose(2, 0, 1)) * (100 * self.fps / picture.shape[1])
+            cells = [cell_means(share[None], grid, 1).ravel() for grid in self.grids]
+            self.rows.append(np.concatenate(cells))
+        self.last = picture
+
+    def shares(self) -> np.ndarray:
+        """float32 [T, patches] in % of the width a second; the first frame has that of the
+        second, the only one of a video none."""
+        count = sum(grid.patches for grid in self.grids)
+        rows = self.rows or [np.zeros(count)]
+        return np.stack([rows[0], *self.rows]).astype(np.float32)
 
 
 def describe_all(videos: Sequence[VideoFile], data_cfg: Any, label: str) -> dict[str, Described]:
@@ -176,7 +216,8 @@ def describe_all(videos: Sequence[VideoFile], data_cfg: Any, label: str) -> dict
     stated = [stated_frames(video) for video in videos]
     total = sum(stated) if all(stated) else 0
     workers = min(THREADS, os.cpu_count() or 1)
-    with Progress(total, label, "frames") as progress, ThreadPoolExecutor(workers) as pool:
+    bar, pool = Progress(total, label, "frames"), ThreadPoolExecutor(workers)
+    with bar as progress, pool, one_thread_each():
         one = partial(describe, data_cfg=data_cfg, advance=progress.advance)
         found = list(pool.map(one, videos))
     return {video.name: one for video, one in zip(videos, found, strict=True)}
@@ -199,6 +240,8 @@ class PictureSet:
         else:
             self.train, self.test = folder.videos("train"), self._test_part(folder)
             self.rule = folder.split_rule
+        if note := passed_over(folder.passed):
+            self.rule += f"; {note}"
         self.labelled = bool(self.test) and check_before_decoding(
             root, self.test, self.train, **self.given
         )
@@ -233,3 +276,12 @@ def open_pictures(dataset: str, path: Path, data_cfg: Any) -> PictureVideos:
     """Videos to score: one video file, one folder of frames, or a folder of either."""
     videos = open_layout("any", path).videos("test")
     return PictureVideos(dataset, "test", describe_all(videos, data_cfg, "reading"), data_cfg)
+
+
+def open_film(dataset: str, film: VideoFile, data_cfg: Any, progress: bool) -> PictureVideos:
+    """One video to score. Raises DataError as `describe`."""
+    if progress:
+        found = describe_all([film], data_cfg, "reading")
+    else:
+        found = {film.name: describe(film, data_cfg, lambda frames: None)}
+    return PictureVideos(dataset, "test", found, data_cfg)

@@ -166,8 +166,8 @@ def videos_of(root: Path, modalities: Sequence[str]) -> dict[str, ClipVideo]:
     tree = read_json(path, "the manifest of gfvad extract") if lies_at(path) else {}
     if tree.get("kind") != EXTRACTED:
         raise DataError(
-            f"{root}: no {MANIFEST} of gfvad extract; expected a folder that it wrote: gfvad extract"
-            " VIDEOS --out=FOLDER"
+            f"{root}: no {MANIFEST} of gfvad extract; expected a folder that it wrote:"
+            " gfvad extract VIDEOS --out=FOLDER"
         )
     found: dict[str, ClipVideo] = {}
     try:
@@ -196,8 +196,8 @@ def labels_of(root: Path) -> dict[str, tuple[int, str]]:
     for where, row in read_table(path, ("name", "label"), ("split",)) if lies_at(path) else ():
         if row["label"] not in ("0", "1") or row["split"] not in ("", "train", "test"):
             raise DataError(
-                f"{where}: label {row['label']!r}, split {row['split']!r}; expected 0 or 1, train or"
-                " test"
+                f"{where}: label {row['label']!r}, split {row['split']!r}; expected 0 or 1, train"
+                " or test"
             )
         found[row["name"]] = (int(row["label"]), row["split"])
     return found

@@ -66,7 +66,9 @@ def find_clips(dataset: str, root: Path, data: Any) -> Found:
 
 LAYOUTS: Mapping[str, Layout] = {
     "tracks": Layout(object_features.SETS, find_tracks, given_tracks),
-    "pictures": Layout(picture_features.SETS, find_pictures, open_pictures),
+    "pictures": Layout(
+        {**picture_features.SETS, **picture_features.MOVING}, find_pictures, open_pictures
+    ),
     "features": Layout(dict.fromkeys(CLIP_SETS), find_clips, open_clips),
 }
 SETS = {name: layout for layout in LAYOUTS for name in LAYOUTS[layout].sets}

@@ -66,6 +66,7 @@ class Evidence(NamedTuple):
     """What `judge` finds: branches whose sum is a logit, but for a constant that is learnt."""
 
     branches: Mapping[str, Linear]  # of the sets that are kept, scaled and weighed
+    alone: Mapping[str, Linear]  # of every set, as it would be by itself
     sets: Mapping[str, Set]
     auc: float  # of the sum, on held-out sources
     error: float
@@ -252,7 +253,7 @@ def judge(videos: Videos, divisor: int = 1) -> Evidence:
     error = auc_error(fused, labels, sources)
     count = len(np.unique(sources))
     kept_branches = {m: scaled(m) for m in kept if found[m].weight > 0}
-    return Evidence(kept_branches, found, auc(fused, labels), error, count)
+    return Evidence(kept_branches, branches, found, auc(fused, labels), error, count)
 
 
 def best_mix(kept: Sequence[str], value: Callable[[float], float]) -> float:

@@ -18,6 +18,7 @@ from gfvad.tasks.fusion.evidence import Linear
 PENALTY = 1e-3  # C
 MOST = 2000  # training videos, evenly chosen: so many say what a linear model can
 ALL = "all sets"
+ALONE = "this model, {} alone"
 REGRESSION = "logistic regression on the means of {}"
 LABEL, LENGTH = "the video's own label", "minus log of its length"
 CENTRE, MEAN = "centre of the video", "this model's mean of the video"
@@ -151,6 +152,17 @@ def of_splits(train: Any, test: Any) -> dict[str, Units]:
         chosen = np.flatnonzero(np.asarray(train.labels) >= 0)
         found |= regressions(fitted(means_of(train, chosen)), test)
     return found
+
+
+def singles(
+    videos: Sequence[ScoredVideo], alone: Mapping[str, Linear], test: Any
+) -> dict[str, dict[str, np.ndarray]]:
+    """Frame scores by the linear branch of each set alone, 'this model, SET alone'; {} of one."""
+    if len(alone) < 2:
+        return {}
+    units = regressions({ALONE.format(m): {m: branch} for m, branch in alone.items()}, test)
+    frames = untrained.of_frames(videos, units)
+    return {name.removeprefix("floor/"): scores for name, scores in frames.items()}
 
 
 def compared(

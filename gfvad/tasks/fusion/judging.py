@@ -114,9 +114,9 @@ def say_judged(judged: Judged, say: Callable[[str], None]) -> None:
     say(f"evidence:   together {found.auc:.3f} ± {found.error:.3f}")
     if not found.branches:
         say(
-            "warning: on sources that took no part, no feature set tells abnormal videos from normal"
-            " ones: this model will give every video the same score; expected features that say what"
-            " the classes differ in, or more videos of more sources"
+            "warning: on sources that took no part, no feature set tells abnormal videos from"
+            " normal ones: this model will give every video the same score; expected features that"
+            " say what the classes differ in, or more videos of more sources"
         )
 
 

@@ -211,10 +211,12 @@ class FusionRun:
         return found | of_sources | compared | {"tables": tables}
 
     def beside(self, videos: Sequence[ScoredVideo]) -> Beside:
-        """The floors."""
+        """The floors, and each feature set alone where branches are linear."""
         if any(not len(v.labels) for v in videos):
             return Beside()
-        return Beside(untrained.of_frames(videos, self.untrained(videos)))
+        judged = self.judged(self.config)
+        singles = floors.singles(videos, judged.found.alone, self.test) if judged else {}
+        return Beside(untrained.of_frames(videos, self.untrained(videos)), singles)
 
     def draw(self, chosen: Restored, videos: Sequence[ScoredVideo]) -> list[Path]:
         """Timelines, learning curves, a fused graph, coefficients, use of experts."""

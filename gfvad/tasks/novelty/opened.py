@@ -110,7 +110,7 @@ class OpenedModel:
         return self.reader.read(
             self.state,
             videos.features(index),
-            videos.code(index, self.cameras),
+            videos.code(index, self.cameras, self.reader.several),
             new_parts(count) if parts is None else parts,
             advance,
         )

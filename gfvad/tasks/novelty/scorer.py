@@ -14,6 +14,9 @@ from gfvad.base.errors import EXIT_SOME_FAILED
 from gfvad.base.names import some
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.features.layouts.feature_files import extracted
+from gfvad.data.frames.finding import passed_over
+from gfvad.data.frames.video_folders import VideoFile, open_layout
+from gfvad.data.pictures.videos import open_film
 from gfvad.data.unit_videos import UnitVideos
 from gfvad.data.units.clips import open_clips
 from gfvad.data.units.layouts import LAYOUTS
@@ -48,6 +51,8 @@ class NoveltyScorer:
     def find(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
         """The videos of what was given: files of tracks, video files and folders of frames, or
         folders of features; of videos for a model of features those are made first."""
+        if self.model.config.data.layout == "pictures":
+            return self.films(request, claim)
         splits, failed, interrupted = self.brought(request, claim)
         if interrupted:
             return VideosToScore((), interrupted=interrupted)
@@ -66,6 +71,33 @@ class NoveltyScorer:
             ],
             failed,
         )
+
+    def films(self, request: Request, claim: Callable[[Iterable[str]], None]) -> VideosToScore:
+        """Video files and folders of frames, each read when it is scored, so that a damaged one
+        stops no other."""
+        passed: list[Path] = []
+        films: dict[str, VideoFile] = {}
+        for given in request.inputs:
+            layout = open_layout("any", Path(given).expanduser())
+            for film in layout.videos("test"):
+                if film.name in films:
+                    raise DataError(
+                        f"{film.name!r} is the name of more than one video; expected names of their"
+                        " own: rename one, or score them into folders of their own"
+                    )
+                films[film.name] = film
+            passed += layout.passed
+        claim(films)
+        score = partial(self.score_film, alone=len(films) == 1)
+        found = [VideoToScore(n, str(f.path), partial(score, f)) for n, f in films.items()]
+        return VideosToScore(found, note=passed_over(passed))
+
+    def score_film(self, film: VideoFile, alone: bool) -> VideoScores:
+        """Scores of a video; alone: it says how far it is."""
+        config = self.model.config
+        videos = open_film(config.data.dataset, film, config.data, alone)
+        refuse_unknown_cameras(videos, set(self.model.cameras))
+        return self.score_video(videos, 0)
 
     def brought(
         self, request: Request, claim: Callable[[Iterable[str]], None]
@@ -141,8 +173,8 @@ class NoveltyScorer:
         camera = Path(request.inputs[0]).stem[: data.camera_characters]
         if camera not in model.cameras:
             raise ConfigError(
-                f"{request.inputs[0]}: of a camera without normal video; expected a name that begins"
-                f" with one of {some(model.cameras)} (data.camera_characters ="
+                f"{request.inputs[0]}: of a camera without normal video; expected a name that"
+                f" begins with one of {some(model.cameras)} (data.camera_characters ="
                 f" {data.camera_characters})"
             )
         start = lambda info: PatchStreamer(model, camera, info.fps)

@@ -28,14 +28,15 @@ class Units:
     """All units of a split in arrays: features {set: float32 [U, D]}, camera, part, video int32
     [U]."""
 
-    def __init__(self, videos: UnitVideos):
+    def __init__(self, videos: UnitVideos, by_place: bool = False):
+        """Args: by_place: each place of a camera has a bank of its own."""
         every = [videos.features(i) for i in range(len(videos))]
         counts = [len(t.frame) for t in videos.tracks]
         self.features = {n: np.concatenate([f[n] for f in every]) for n in every[0]}
         self.cameras = sorted(set(videos.cameras))
-        codes = [videos.code(i, self.cameras) for i in range(len(videos))]
+        codes = [videos.code(i, self.cameras, by_place) for i in range(len(videos))]
         self.camera = np.concatenate(codes)
-        self.banks = len(self.cameras) * videos.places if videos.places > 1 else 1
+        self.banks = len(self.cameras) * videos.places if by_place else 1
         self.part = np.concatenate(videos.parts)
         self.video = np.repeat(np.arange(len(videos), dtype=np.int32), counts)
 
@@ -138,7 +139,7 @@ class Training:
         self.config, self.videos, self.mapper, self.say = config, videos, mapper, say
         self.names, self.identity = videos.names, learnt(videos)
         self.training, self.validation = np.arange(len(videos)), np.arange(0)
-        self.units = Units(videos)
+        self.units = Units(videos, videos.places > 1 and bool(config.model.within_camera))
         units = self.units
         self.bank = min(config.model.bank, min(map(len, units.of_bank)))
         self.model = build_model(config, units.widths, self.bank, units.banks)

@@ -1,9 +1,11 @@
 """Features of patches against plain loops in float64, and what they must not depend on."""
 
+import cv2
 import numpy as np
 import pytest
 
-from gfvad.data.pictures.features import DARK, FAINT, SETS, SIDE, Grid, cells_of_grid
+from gfvad.data.pictures.features import DARK, FAINT, SETS, SIDE, STILL, Grid, cells_of_grid, speed
+from gfvad.data.pictures.videos import Flow
 
 GRID = Grid(2, 3)
 HEIGHT, WIDTH = 2 * SIDE * 2, 3 * SIDE * 3
@@ -71,3 +73,28 @@ def test_patches_tile_the_picture():
     assert boxes[0].tolist() == [0, 0, 120, 120] and boxes[-1].tolist() == [240, 120, 360, 240]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     assert area.sum() == 240 * 360
+
+
+def test_speed_is_the_log_of_the_median_flow_over_about_a_second():
+    shares = np.random.default_rng(0).uniform(0, 20, (40, 3))
+    found = speed(shares, 10.0)
+    assert found.shape == (40, 3, 1)
+    for t in (6, 20, 33):  # 13 frames at ten a second
+        expected = np.log(np.median(shares[t - 6 : t + 7], 0) + STILL)
+        np.testing.assert_allclose(found[t, :, 0], expected)
+    # a frame that lasts longer than that stands for itself
+    np.testing.assert_allclose(speed(shares, 0.5)[..., 0], np.log(shares + STILL))
+
+
+def test_flow_of_a_patch_is_in_percent_of_the_width_a_second():
+    rng = np.random.default_rng(0)
+    wide = cv2.GaussianBlur(rng.uniform(0, 255, (64, 160)), (0, 0), 2)
+    flow = Flow([Grid(1, 2)], 10.0)
+    for t in range(4):
+        still, moving = wide[:, :64], wide[:, 80 + 2 * t : 144 + 2 * t]
+        flow.add(np.concatenate([still, moving], 1).astype(np.uint8))
+    shares = flow.shares()
+    assert shares.shape == (4, 2) and np.array_equal(shares[0], shares[1])
+    # two pixels a frame of 128 are 15.6 % a second
+    assert abs(shares[2, 1] - 15.6) < 3 and shares[2, 0] < 2
+    assert Flow([Grid(1, 2)], 10.0).shares().shape == (1, 2)

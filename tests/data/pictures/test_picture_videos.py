@@ -34,8 +34,9 @@ def test_every_second_picture_is_kept_and_a_patch_stays_where_it_is(room):
     features = train.features(0)
     assert features["grey"].shape == (200, 16) and features["texture"].shape == (200, 32)
     assert train.fps(0) == 10.0
-    code = train.code(0, [""])
+    code = train.code(0, [""], True)
     assert code.tolist() == tracks.person.tolist()
+    assert not train.code(0, [""], False).any()
     # four videos are cut in two parts each
     assert len(np.unique(np.concatenate(train.parts))) == 8
 

@@ -108,6 +108,13 @@ def test_a_model_put_below_its_floor_says_so():
     assert "clip AUC" in first and "this model 0.3000" in first
     clips[0]["value"] = 1.0
     assert not tables.below_floor({"headline": head, "records": clips, **found})
+    # each set alone, by its own branch; of one set there is nothing beside the model
+    alone = {m: floors.Linear(np.ones(d), 0.5) for m, d in test.dims.items()}
+    single = floors.singles(videos, alone, test)
+    assert list(single) == ["this model, a alone", "this model, b alone"]
+    expected = test[1].features["b"][0].mean(0).sum() - 0.5
+    np.testing.assert_allclose(single["this model, b alone"]["v1"], expected)
+    assert floors.singles(videos, {"a": alone["a"]}, test) == {}
     # nothing says more of whole clips than the model's own mean, which is the model
     assert floors.means_of_videos(videos, test) == {}
     test._spans[1] = [0, 16]

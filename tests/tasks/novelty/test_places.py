@@ -148,3 +148,19 @@ def test_an_artefact_scores_as_its_run_does(room, tmp_path, what, capsys):
         assert main.main(command) == 2
         assert name in capsys.readouterr().err
         (out / name).write_bytes(content)
+
+
+def test_a_damaged_film_stops_no_other_and_what_is_no_film_is_named(room, tmp_path, capsys):
+    root, run = room
+    films = tmp_path / "films"
+    for name in ("a", "b"):
+        room_films.write_film(films / f"{name}.mp4", room_films.frames(20, 3))
+    content = (films / "b.mp4").read_bytes()
+    (films / "b.mp4").write_bytes(content[: len(content) // 2])
+    (films / "notes.txt").write_text("not a film")
+    out = tmp_path / "out"
+    assert main.main(["score", f"--model={run}", str(films), f"--out={out}"]) == 1
+    said = capsys.readouterr().err
+    assert "b.mp4" in said and "notes.txt" in said
+    with open(out / files.SCORES_CSV, newline="") as file:
+        assert {row["video"] for row in csv.DictReader(file)} == {"a"}
