@@ -150,8 +150,8 @@ def test_weights_by_hand():
     }
     found = term_weights.by_skill(["a", "speed"], kinds, {"x": 12, "y": 4, "z": 6})
     # a sees x and z best, speed y and x
-    assert found["a"] == pytest.approx((4 + 9 * 0.7**3) / 13)
-    assert found["speed"] == pytest.approx(2 * (4 + 8 * 0.3**3) / 12)
+    assert found["a"] == pytest.approx((4 + 9 * 0.7**2) / 13)
+    assert found["speed"] == pytest.approx(2.5 * (4 + 8 * 0.3**2) / 12)
 
 
 def test_few_events_move_the_weights_little():
@@ -166,7 +166,7 @@ def test_few_events_move_the_weights_little():
 def test_without_events_the_prior_stands():
     quiet = [({"a": np.zeros(9), "speed": np.ones(9)}, [""] * 9)]
     found = term_weights.choose(quiet)
-    assert found.weights == {"a": 0.5, "speed": 1.0} and np.isnan(found.auc) and not found.kinds
+    assert found.weights == {"a": 0.4, "speed": 1.0} and np.isnan(found.auc) and not found.kinds
 
 
 def test_worse_than_chance_is_no_skill():
