@@ -138,7 +138,7 @@ def with_pictures(readings: Readings, config: ConfigDict, frames: np.ndarray) ->
     them."""
     if "bank" not in config.score.terms:
         return readings
-    return readings._replace(maps={**readings.maps, "bank": small_pictures(frames)})
+    return readings._replace(maps={**readings.maps, "pictures": small_pictures(frames)})
 
 
 def assemble(

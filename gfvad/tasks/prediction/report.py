@@ -109,6 +109,10 @@ class Report:
         return weights_of(self.scorer) | {
             "ground_truth": self.truth.source,
             "named": named,
+            "floor_commands": {
+                name: f"train or evaluate with --config.score.terms={better_term(name)}"
+                for name in self.floors
+            },
             "tables": shown_tables(self.scorer.chosen, named, self.videos),
         }
 
@@ -188,6 +192,11 @@ class Report:
         causal = self.term_scores(streaming(cfg), rule.causal)
         found["score, causal windows (streaming)"] = auc(self.combined(causal))
         return found
+
+
+def better_term(floor: str) -> str:
+    """The term of the score that asks what a floor asks, and more."""
+    return "bank" if floor == NEAREST else "speed"
 
 
 def weights_of(rule: ScoreRule) -> dict[str, Any]:

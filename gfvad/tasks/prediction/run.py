@@ -34,6 +34,7 @@ from gfvad.tasks.job import RULES
 from gfvad.tasks.prediction import pictures, trained
 from gfvad.tasks.prediction.registry import build_model
 from gfvad.tasks.prediction.report import Report, weights_of
+from gfvad.tasks.prediction.score_terms import compared
 from gfvad.tasks.prediction.training import Training
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train.identity import ON, Learnt, on, stated
@@ -119,7 +120,8 @@ class PredictionRun:
         if self.test is None or self.truth is None:
             return Scored(chosen.rule, [], None, chosen.step, alarm)
         label = "scoring the test split"
-        readings = reader.read(chosen.state, self.test, range(len(self.test)), label)
+        found = reader.read(chosen.state, self.test, range(len(self.test)), label)
+        readings = [compared(x, rule.calibration.bank) for x in found]
         self.report = Report(self.config, self.test, self.truth, rule, readings, chosen.rule)
         return Scored(chosen.rule, self.report.videos, None, chosen.step, alarm)
 

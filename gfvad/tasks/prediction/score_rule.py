@@ -104,15 +104,15 @@ def make_rule(
         for videos in (split.train, split.validation)
     )
     read = cut_pieces(train, [*learnt, *held])
+    bank = bank_of(cfg, train)
     readings = [
-        found._replace(own=piece.video)
+        score_terms.compared(found._replace(own=piece.video), bank)
         for found, piece in zip(
             reader.read(state, read, range(len(read)), "reading training videos"),
             [*learnt, *held],
         )
     ]
     fitted, kept = readings[: len(learnt)], readings[len(learnt) :]
-    bank = bank_of(cfg, train)
     calibration = score_terms.fit(fitted, kept, cfg, bank)
     other = score_terms.fit(fitted, kept, streaming(cfg), bank)
     # what is normal at each place knows no windows

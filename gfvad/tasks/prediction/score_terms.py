@@ -45,8 +45,8 @@ Maps = Mapping[str, np.ndarray]
 class Readings(NamedTuple):
     """What the model (and the flow) said of the frames of one video, before any calibration."""
 
-    # appearance, pace, flow, speed [T, g, g']; relation [T, rows, columns, 4]; bank: small pictures
-    # uint8 [T, height, width]
+    # appearance, pace, flow, speed [T, g, g']; relation [T, rows, columns, 4]; pictures: small
+    # ones, uint8 [T, height, width], or bank: what was made of them, once compared
     maps: Maps
     semantic: np.ndarray | None  # [T, V]
     text: np.ndarray | None  # [T] 1 - cosine of the description, as in the paper
@@ -96,9 +96,19 @@ def fit(
     )
 
 
+def compared(readings: Readings, bank: PictureBank | None) -> Readings:
+    """Readings with the novelty of each place in the place of the pictures; without a bank,
+    without them. As they are where that is done already."""
+    maps = {name: x for name, x in readings.maps.items() if name != "pictures"}
+    if bank is not None and "pictures" in readings.maps:
+        maps["bank"] = bank.novelty(readings.maps["pictures"], readings.own)
+    return readings._replace(maps=maps)
+
+
 def only_bank(readings: Readings) -> Readings:
     """Readings without all other terms."""
-    return Readings({"bank": readings.maps["bank"]}, None, None, readings.own)
+    maps = {n: x for n, x in readings.maps.items() if n in ("pictures", "bank")}
+    return Readings(maps, None, None, readings.own)
 
 
 def normal_speed(speed: np.ndarray) -> np.ndarray:
@@ -118,16 +128,13 @@ def normal_speed(speed: np.ndarray) -> np.ndarray:
 def term_maps(readings: Readings, calibration: Calibration) -> dict[str, np.ndarray]:
     """Each map term of a video as a map [T, g, g'] in its own unit (relation: standard
     deviations), without windows."""
-    found = {name: readings.maps[name] for name in MAP_TERMS if name in readings.maps}
+    there = compared(readings, calibration.bank).maps
+    found = {name: there[name] for name in MAP_TERMS if name in there}
     if "speed" in found:
         found["speed"] = found["speed"] / calibration.speed[:, None]
     if "relation" in found and calibration.relation is not None:
         mean, std = calibration.relation
         found["relation"] = np.abs((found["relation"] - mean) / std).mean(-1)
-    if "bank" in found:
-        found.pop("bank")
-        if calibration.bank is not None:
-            found["bank"] = calibration.bank.novelty(readings.maps["bank"], readings.own)
     return found | {name: np.sqrt(found[name]) for name in ("appearance", "flow") if name in found}
 
 
@@ -215,7 +222,7 @@ def heat(
     """Maps of evidence [T, g, g'] of each term that has a place, and 'total', their weighted sum.
 
     relation is left out: its frame value is a mean over the picture, so its calibration says
-    nothing of a single place.
+    nothing of a single place. The bank counts where no other term does: its places are coarse.
     """
     return heat_of(windowed(term_maps(readings, calibration), cfg), calibration, weights)
 
@@ -253,4 +260,6 @@ def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
     by default.)
     """
     found = {name: w for name, w in weights.items() if name in MAP_TERMS and name != "relation"}
+    if any(w for name, w in found.items() if name != "bank"):
+        found.pop("bank", None)  # its places are too coarse to say where something moves
     return {"flow": found["speed"]} | found if "speed" in found else found

@@ -115,6 +115,7 @@ class ScoreWindows:
 
     def push(self, readings: score_terms.Readings) -> Windowed | None:
         """Readings of the next frames."""
+        readings = score_terms.compared(readings, self._calibration.bank)  # once, not a window each
         if self._kept is not None:
             readings = _map(lambda *x: np.concatenate(x), self._kept, readings)
         return self._give(readings, self.delay)

@@ -131,6 +131,12 @@ def test_the_files_of_a_run(trained):
     metrics = {record["metric"] for record in results["records"]}
     assert {"auc", "ap", "pixel_auc", "rbdc", "tbdc"} <= metrics
     named = results["named"]
+    floors = {name for name in named if name.startswith("floor/")}
+    assert set(results["floor_commands"]) == floors
+    assert results["floor_commands"]["floor/flow, median of 5 frames"].endswith("terms=speed")
+    assert done.out.startswith("BELOW ITS FLOOR: ") == (
+        max(named[name] for name in floors) > results["headline"]["value"]
+    )
     for kind in ("term alone", "score without"):
         assert {f"{kind}/{term}" for term in results["weights"]} <= set(named)
     assert (

@@ -161,7 +161,7 @@ def made_up(frames, seed=0):
         for name in ("appearance", "pace", "flow", "speed")
     }
     maps["relation"] = rng.random((frames, 2, 3, 4), np.float32)
-    maps["bank"] = rng.integers(0, 256, (frames, *SIZE), np.uint8)
+    maps["pictures"] = rng.integers(0, 256, (frames, *SIZE), np.uint8)
     return score_terms.Readings(maps, rng.normal(size=(frames, 7)), rng.random(frames))
 
 

@@ -38,7 +38,7 @@ def readings(frames, seed=0, **changes):
     }
     maps["pace"] = rng.standard_normal((frames, *GRID))
     maps["relation"] = rng.standard_normal((frames, *TOKENS, 4)) * changes.get("relation", 1.0)
-    maps["bank"] = BANK.pictures[rng.integers(0, 20, frames)] // changes.get("bank", 2)
+    maps["pictures"] = BANK.pictures[rng.integers(0, 20, frames)] // changes.get("bank", 2)
     return Readings(
         maps,
         rng.standard_normal((frames, WIDTH)) * changes.get("semantic", 1.0),
@@ -200,7 +200,7 @@ def test_frame_values(causal):
             for k in range(4):
                 mean, std = rows[:, y, x, k].mean(), rows[:, y, x, k].std() + 1e-3
                 relation[:, y, x] += np.abs(video.maps["relation"][:, y, x, k] - mean) / std / 4
-    places = BANK.novelty(video.maps["bank"]).astype(float)
+    places = BANK.novelty(video.maps["pictures"]).astype(float)
     assert places.shape == (22, 4, 8)
     newest = np.sort(median_by_hand(places, 9, causal).reshape(22, -1), 1)[:, -16:].mean(1)
     np.testing.assert_allclose(found["bank"], newest, rtol=1e-5)
@@ -327,7 +327,7 @@ def test_heat(causal):
         readings(15, 5),
     )
     found = score_terms.heat(video, calibration, weights, cfg)
-    placed = ("appearance", "pace", "flow", "speed", "bank")
+    placed = ("appearance", "pace", "flow", "speed")
     assert set(found) == {*placed, "total"} and all(x.shape == (15, *GRID) for x in found.values())
     np.testing.assert_allclose(
         found["total"], sum(weights[n] * found[n] for n in placed), rtol=1e-12
@@ -344,6 +344,8 @@ def test_heat(causal):
     for name in ("appearance", "pace", "flow", "speed"):
         np.testing.assert_allclose(found[name].max((1, 2)), frames[name], rtol=1e-9)
     # the middles of 6 rows of cells lie in the patches' rows 0 1 1 2 3 3
-    patches = median_by_hand(BANK.novelty(video.maps["bank"]), 9, causal)[:, [0, 1, 1, 2, 3, 3]]
+    patches = median_by_hand(BANK.novelty(video.maps["pictures"]), 9, causal)[:, [0, 1, 1, 2, 3, 3]]
     expected = score_terms.calibrated({"bank": patches}, calibration)["bank"]
-    np.testing.assert_allclose(found["bank"], expected, rtol=1e-5)
+    alone = score_terms.heat(video, calibration, {"pace": 0.0, "bank": 2.0}, cfg)
+    np.testing.assert_allclose(alone["bank"], expected, rtol=1e-5)
+    np.testing.assert_allclose(alone["total"], 2.0 * expected, rtol=1e-5)
