@@ -3,7 +3,7 @@ video."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,9 @@ from scipy.stats import genpareto
 
 ENOUGH = 3  # false alarms that the video must be long enough for, to go by it alone
 TAIL = 30  # highest events that the tail is fitted to, where there are as many
-HALVINGS = 60
+HALVINGS = 40
+OUTLYING = 3  # times the rate that is asked for, as which a video counts at most
+STEPS = 200  # quantiles that a threshold is looked for between
 
 
 class Normal(NamedTuple):
@@ -80,8 +82,10 @@ def events(video: Normal, threshold: float, gap_seconds: float) -> np.ndarray:
 
 
 def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Rate:
-    """The lowest threshold at which normal videos give at most `an_hour` alarms an hour.
+    """The lowest threshold from which on normal videos give at most `an_hour` alarms an hour.
 
+    A single video that is unlike all others (a night among days) alarms without end, and would set
+    the threshold for all: none counts for more than OUTLYING times what is asked for, or one alarm.
     Where the videos are too short to show as few as ENOUGH of them, the tail of the peaks is fitted
     by a generalised Pareto distribution (Coles, 2001) and the threshold is read off it; the rule
     says so.
@@ -92,7 +96,12 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     pooled = np.concatenate([*(v.scores for v in videos), np.zeros(0)])
     if not len(pooled):
         raise ValueError("no normal video to make a threshold from")
-    count = lambda threshold: sum(len(events(v, threshold, gap_seconds)) for v in videos)
+
+    def count(threshold: float) -> float:
+        found = [len(events(v, threshold, gap_seconds)) for v in videos]
+        most = [max(1.0, OUTLYING * an_hour * v.hours) for v in videos]
+        return float(np.minimum(found, most).sum())
+
     said = f"{an_hour:g} false alarms an hour of {hours:.2g} hours of held-out normal video"
     wanted = an_hour * hours
     if wanted >= ENOUGH:
@@ -112,10 +121,21 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     )
 
 
-def lowest(scores: np.ndarray, holds) -> float:
-    """The lowest threshold between the scores' extremes at which `holds`, by halving."""
-    low, high = float(scores.min()), float(np.nextafter(scores.max(), np.inf))
-    for _ in range(HALVINGS):
+def lowest(scores: np.ndarray, holds: Callable[[float], bool]) -> float:
+    """The lowest threshold that `holds` with all higher ones.
+
+    Alarms do not grow steadily as a threshold falls: far down they run into each other, until a
+    whole video is one. So it is looked for from above, over quantiles of the scores, then halved.
+    """
+    shares = np.geomspace(1 / len(scores), 1, STEPS)
+    high = float(np.nextafter(scores.max(), np.inf))
+    low = high
+    for candidate in np.quantile(scores, 1 - shares):
+        low = float(candidate)
+        if not holds(low):
+            break
+        high = low
+    for _ in range(HALVINGS if low < high else 0):
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gfvad.measure.false_alarms import Normal, events, for_rate
+from gfvad.measure.false_alarms import Normal, events, for_rate, lowest
 
 
 def noise(seed, videos=20, minutes=30, fps=5):
@@ -41,3 +41,15 @@ def test_no_video_is_refused_and_constant_scores_are_no_alarm():
     still = Normal(np.zeros(1000), 5.0)
     found = for_rate([still], 1.0, 1.0)
     assert found.threshold > 0 and not len(events(still, found.threshold, 1.0))
+
+
+def test_alarms_that_run_into_each_other_are_not_taken_for_few():
+    """Far below, a video is one alarm: the threshold is still that of the highest peaks."""
+    rng = np.random.default_rng(0)
+    videos = [Normal(rng.uniform(0, 1, 36_000) + 5 * (np.arange(36_000) % 360 == 7), 10.0)] * 4
+    # a hundred peaks an hour; below 1 each video is one alarm, four in four hours
+    found = for_rate(videos, 4.0, 1.0)
+    assert 5 < found.threshold
+    assert sum(len(events(v, found.threshold, 1.0)) for v in videos) <= 16
+    assert lowest(np.arange(10.0), lambda u: u >= 3.5) == pytest.approx(3.5, abs=1e-6)
+    assert lowest(np.arange(10.0), lambda u: u < 2 or u > 7) == pytest.approx(7, abs=1e-6)
