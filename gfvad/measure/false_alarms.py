@@ -4,7 +4,7 @@ video."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import genpareto
@@ -97,16 +97,15 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     if not len(pooled):
         raise ValueError("no normal video to make a threshold from")
 
-    def count(threshold: float) -> float:
-        found = [len(events(v, threshold, gap_seconds)) for v in videos]
-        most = [max(1.0, OUTLYING * an_hour * v.hours) for v in videos]
-        return float(np.minimum(found, most).sum())
+    def counts(threshold: float) -> np.ndarray:
+        return np.array([len(events(v, threshold, gap_seconds)) for v in videos])
 
+    most = [max(1.0, OUTLYING * an_hour * v.hours) for v in videos]
     said = f"{an_hour:g} false alarms an hour of {hours:.2g} hours of held-out normal video"
     wanted = an_hour * hours
     if wanted >= ENOUGH:
-        return Rate(lowest(pooled, lambda u: count(u) <= wanted), said)
-    start = lowest(pooled, lambda u: count(u) <= TAIL)
+        return Rate(lowest(pooled, lambda u: np.minimum(counts(u), most).sum() <= wanted), said)
+    start = lowest(pooled, lambda u: counts(u).sum() <= TAIL)
     peaks = np.concatenate([events(v, start, gap_seconds) for v in videos])
     excess = peaks - start
     if len(excess) < 5 or not excess.max():
@@ -121,7 +120,7 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     )
 
 
-def lowest(scores: np.ndarray, holds: Callable[[float], bool]) -> float:
+def lowest(scores: np.ndarray, holds: Callable[[float], Any]) -> float:
     """The lowest threshold that `holds` with all higher ones.
 
     Alarms do not grow steadily as a threshold falls: far down they run into each other, until a
