@@ -233,13 +233,11 @@ class PictureSet:
         self.dataset, self.cfg, self.root = dataset, data_cfg, root
         grids_of(data_cfg)
         folder = open_layout("auto", root)
+        alone = folder.layout == "any"
+        folder = open_layout("normal", root) if alone else folder
         self.given = {"spans": data_cfg.spans, "masks": data_cfg.masks}
-        if folder.layout == "any":
-            self.train, self.test = folder.videos("test"), ()
-            self.rule = "all of it is normal video to learn from"
-        else:
-            self.train, self.test = folder.videos("train"), self._test_part(folder)
-            self.rule = folder.split_rule
+        self.train, self.test = folder.videos("train"), self._test_part(folder)
+        self.rule = "all of it is normal video to learn from" if alone else folder.split_rule
         if note := passed_over(folder.passed):
             self.rule += f"; {note}"
         self.labelled = bool(self.test) and check_before_decoding(
@@ -249,12 +247,12 @@ class PictureSet:
     def _test_part(self, folder: Any) -> tuple[VideoFile, ...]:
         if not self.cfg.test:
             return ()
-        try:
-            return folder.videos("test")
-        except DataError:
-            if self.cfg.test == "auto":
-                return ()
-            raise
+        if self.cfg.test == "auto":
+            try:
+                folder.folder("test")
+            except DataError:
+                return ()  # there is none; what is wrong in one that is there is said
+        return folder.videos("test")
 
     def open_train(self) -> PictureVideos:
         """Reads and describes the normal videos."""

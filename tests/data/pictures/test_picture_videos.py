@@ -52,6 +52,14 @@ def test_labels_are_found_and_a_folder_of_normal_video_needs_none(room, tmp_path
     assert not PictureSet("room", tmp_path / "plain", settings()).labelled
     with pytest.raises(DataError, match="no folder of test videos"):
         PictureSet("room", tmp_path / "plain", settings(test="testing"))
+    with pytest.raises(DataError, match="no test videos in layout 'normal'"):
+        PictureSet("room", room / "training", settings(test="testing"))
+    (tmp_path / "plain" / "training" / "notes.txt").write_text("of the day")
+    assert "notes.txt" in PictureSet("room", tmp_path / "plain", settings()).rule
+    # a test part that is there must be whole
+    (tmp_path / "plain" / "testing" / "00").mkdir(parents=True)
+    with pytest.raises(DataError, match="00"):
+        PictureSet("room", tmp_path / "plain", settings())
     assert len(open_pictures("room", room / "testing" / "01", settings())) == 1
 
 
