@@ -99,6 +99,14 @@ class VideoFolder:
             )
         return found
 
+    def has(self, split: str) -> bool:
+        """Whether there is a folder for a split, whatever is in it."""
+        try:
+            self.folder(split)
+        except DataError:
+            return False
+        return True
+
     def videos(self, split: str) -> tuple[VideoFile, ...]:
         """The videos of a split, ordered by the numbers in their names.
 

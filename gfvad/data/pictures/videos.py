@@ -245,13 +245,8 @@ class PictureSet:
         )
 
     def _test_part(self, folder: Any) -> tuple[VideoFile, ...]:
-        if not self.cfg.test:
+        if not self.cfg.test or (self.cfg.test == "auto" and not folder.has("test")):
             return ()
-        if self.cfg.test == "auto":
-            try:
-                folder.folder("test")
-            except DataError:
-                return ()  # there is none; what is wrong in one that is there is said
         return folder.videos("test")
 
     def open_train(self) -> PictureVideos:

@@ -253,10 +253,9 @@ def wanted_test(data: ConfigDict) -> VideoFolder | None:
         return None
     folder = set_folder(data)
     if data.test == AUTO:
-        try:
-            videos = folder.videos("test")
-        except DataError:
+        if not folder.has("test"):
             return None
+        videos = folder.videos("test")
         given = {"spans": data.spans, "masks": data.masks}
         if not check_before_decoding(folder.root, videos, folder.videos("train"), **given):
             return None
