@@ -77,6 +77,15 @@ def test_auto_evaluates_what_is_labelled(tiny_set, tmp_path):
     assert launch(tiny_set, tmp_path / "run", "--config.data.test=none", command="evaluate") == 2
 
 
+def test_auto_says_what_is_wrong_in_a_test_part(tiny_set, tmp_path, capsys):
+    shutil.copytree(tiny_set, tmp_path / "set")
+    part = next(p for p in (tmp_path / "set").rglob("*") if p.is_dir() and p.name == "testing")
+    below = part / "frames" if (part / "frames").is_dir() else part
+    (below / "empty").mkdir()
+    assert launch(tmp_path / "set", tmp_path / "run") == 2
+    assert "empty" in capsys.readouterr().err
+
+
 def test_labelled_is_refused_without_labels_before_any_work(tiny_set, tmp_path, capsys):
     root = tmp_path / "set"
     shutil.copytree(tiny_set, root)
