@@ -91,8 +91,10 @@ class Checkpoints(CheckpointFolder):
         can hold;
         metrics: {'validation': value, 'test': value}, higher is better, only those that were
         measured at this step.
-        Raises DataError where it, or the one before it, cannot be written.
+        Raises DataError where it, or the one before it, cannot be written, or where the folder
+        is gone.
         """
+        self._require_folder()
         leaves = named_leaves(state)
         # orbax refuses arrays without elements
         arrays = {path: x for path, x in leaves.items() if x.size}
@@ -176,6 +178,14 @@ class Checkpoints(CheckpointFolder):
                 " right to write there: what was saved before is whole, and the same command goes"
                 " on from it"
             ) from None
+
+    def _require_folder(self) -> None:
+        """Made anew, the folder would hold a run without its settings and its log."""
+        if not self.folder.is_dir():
+            raise DataError(
+                f"{self.folder}: not found; expected the folder that this run writes to, which was"
+                " there when it began: nothing of the run is left, start it again"
+            )
 
     def _open_manager(self) -> ocp.CheckpointManager:
         """Clears away what is half-done and damaged, then opens the folder for saving."""
