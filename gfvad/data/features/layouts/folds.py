@@ -47,9 +47,7 @@ def near_duplicates(means: np.ndarray, sentences: Sequence[Sequence[str]]) -> np
     return connected_components(linked, directed=False)[1]
 
 
-def deal(
-    names: Sequence[str], strata: Sequence[str], groups: np.ndarray, folds: int
-) -> np.ndarray:
+def deal(names: Sequence[str], strata: Sequence[str], groups: np.ndarray, folds: int) -> np.ndarray:
     """int [V]: the fold of each video, 0 to folds - 1; depends on nothing but its arguments.
 
     Groups, the largest first and then by a hash of their names, go to the fold that holds fewest of
@@ -64,7 +62,7 @@ def deal(
             f"config.data.folds = {folds}: expected 2 to {len(members)} (videos that are no"
             " near-duplicates)"
         )
-    told = lambda videos: hashlib.sha256(names[videos[0]].encode()).hexdigest()
+    told = lambda videos: hashlib.sha256(str(names[videos[0]]).encode()).hexdigest()
     kinds = {name: place for place, name in enumerate(sorted(set(strata)))}
     held, found = np.zeros((len(kinds), folds), int), np.zeros(len(names), int)
     for videos in sorted(members.values(), key=lambda own: (-len(own), told(own))):
