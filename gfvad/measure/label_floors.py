@@ -24,7 +24,8 @@ NEEDS_LABELS = (LABEL, BOTH)  # what no model may know
 def bump(frames: int) -> np.ndarray:
     """[T] 1 in the middle, 0 at both ends; any other bump that falls with the distance from the
     middle as a share of the length ranks frames alike."""
-    return 1 - np.abs(2 * (np.arange(frames) + 0.5) / frames - 1)
+    # whole numbers first: equal shares, of one video or of several, are equal to the last bit
+    return 1 - np.abs(2 * np.arange(frames) + 1 - frames) / frames
 
 
 def scores_of(videos: Sequence[ScoredVideo]) -> dict[str, dict[str, np.ndarray]]:

@@ -98,7 +98,9 @@ def all_of(
         rows.append(against("min-max a video", values(reshaped(videos, "minmax"))))
     rows.append(against("smoothing, its width chosen on test", smoothed("none")))
     if many and inside:
-        rows.append(against("min-max a video, then such smoothing", smoothed("minmax")))
+        rows.append(
+            against("smoothing after min-max, its width chosen on test", smoothed("minmax"))
+        )
     if checkpoints:
         found = [values(c) for c in checkpoints]
         name = f"best of {len(found)} score files on test, against the last"
@@ -157,7 +159,7 @@ def _few(videos: Sequence[ScoredVideo], least: int = 10) -> int:
     return distinct if distinct < least < units else 0
 
 
-def table(rows: Sequence[Mistake]) -> dict[str, object]:
+def shown_table(rows: Sequence[Mistake]) -> dict[str, object]:
     """The table of results.md."""
     shown: Callable[[float], str] = lambda x: "-" if np.isnan(x) else f"{x:.4f}"
     gain: Callable[[float], str] = lambda x: "-" if np.isnan(x) else f"{x:+.4f}"

@@ -15,7 +15,7 @@ from typing import Any
 from gfvad.base.files import table_text, write_text
 from gfvad.base.owned import Owned, digest
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.data.score_files import known, truths
+from gfvad.data.score_files import known
 from gfvad.measure import compare, label_floors, mistakes, paired, results, tables
 from gfvad.measure.metrics import RANKING
 from gfvad.measure.probability import METRICS as PROBABILITY
@@ -38,18 +38,19 @@ def evaluate(argv: Sequence[str], about: str | None) -> int:
     written = [f"{n}{file}" for n in names for file in ("results.json", "results.md")]
     if own:
         own.claim([*written, "compared.csv"])
-    known_truths, opened = open_files(options)
+    opened = open_files(options)
+    require_alike(opened)
     trees = []
     for one in opened:
         print(introduction(one), flush=True)
-        trees.append(tree_of(one, known_truths, options, time.monotonic()))
+        trees.append(tree_of(one, options, time.monotonic()))
         tables.print_table(trees[-1])
         print()
     pairs = against_first(opened, options.resamples) if len(opened) > 1 else []
     if pairs:
         print(compared_text(pairs))
     if checkpoints := _checkpoints(opened, options):
-        print(text_of(mistakes.table(mistakes.all_of(opened[-1].videos, checkpoints))))
+        print(text_of(mistakes.shown_table(mistakes.all_of(opened[-1].videos, checkpoints))))
     if own:
         with own.locked("evaluation", written), own.staged(last=written[0]) as staging:
             for name, tree in zip(names, trees):
@@ -87,9 +88,7 @@ def introduction(one: Opened) -> str:
     return "\n".join(lines)
 
 
-def tree_of(
-    one: Opened, known_truths: truths.GroundTruths, options: Namespace, started: float
-) -> dict[str, Any]:
+def tree_of(one: Opened, options: Namespace, started: float) -> dict[str, Any]:
     """The tree of results.json of one file: every protocol, floors, mistakes."""
     videos, by_video = one.videos, one.fitted.by_video
     resamples = options.resamples if by_video else 0
@@ -104,7 +103,7 @@ def tree_of(
             if r["metric"] in kept and all(r[key] == value for key, value in plain.items())
         ]
     meta: dict[str, Any] = {
-        "dataset": known_truths.dataset,
+        "dataset": one.truths.dataset,
         "split": "test",
         "ground_truth": one.fitted.title,
         "ground_truth_frames": sum(len(v.labels) for v in videos),
@@ -115,7 +114,7 @@ def tree_of(
         "label": one.path.name,
         "scores": str(one.path),
         "scores_digest": None if one.path.is_dir() else digest(one.path),
-        "metric": options.metric or known_truths.metric,
+        "metric": options.metric or one.truths.metric,
         "notes": [*one.fitted.notes, *mistakes.signs(videos)],
     }
     if by_video:
@@ -141,7 +140,7 @@ def beside(videos: Sequence[ScoredVideo], resamples: int) -> dict[str, Any]:
     tested = paired.against(videos, paired.Beside(fair), resamples)
     if table := paired.table(tested.rows):
         shown.append(table)
-    shown.append(mistakes.table(mistakes.all_of(videos)))
+    shown.append(mistakes.shown_table(mistakes.all_of(videos)))
     prefix = lambda n: "with labels/" if n in label_floors.NEEDS_LABELS else "floor/"
     return {
         "paired": tested.rows,
@@ -154,11 +153,8 @@ def beside(videos: Sequence[ScoredVideo], resamples: int) -> dict[str, Any]:
 # ---- several files
 
 
-def against_first(
-    opened: Sequence[Opened], resamples: int
-) -> list[tuple[Opened, Opened, compare.Comparison]]:
-    """Every other file against the first one in AUC and AP, by paired bootstrap over videos. Raises
-    DataError where files are of other videos or lengths."""
+def require_alike(opened: Sequence[Opened]) -> None:
+    """Raises DataError where files are of other videos or lengths than the first one."""
     first = opened[0]
     lengths = {v.name: len(v.labels) for v in first.videos}
     for other in opened[1:]:
@@ -168,6 +164,13 @@ def against_first(
                 " expected scores of the same videos and frames to compare: give scores of one"
                 " kind, or evaluate them one by one"
             )
+
+
+def against_first(
+    opened: Sequence[Opened], resamples: int
+) -> list[tuple[Opened, Opened, compare.Comparison]]:
+    """Every other file against the first one in AUC and AP, by paired bootstrap over videos."""
+    first = opened[0]
     labels = {v.name: v.labels for v in first.videos}
     videos = compare.Videos(labels, resamples)
     drawn = [{0: videos.resample(one.scores, str(one.path))} for one in opened]
@@ -211,7 +214,7 @@ def _checkpoints(opened: Sequence[Opened], options: Namespace) -> list[Sequence[
 def examine(argv: Sequence[str], about: str | None) -> int:
     """Says which ground truth score files fit, what is odd, and what mistakes would add."""
     options = parse_options(argv, about, "doctor")
-    _, opened = open_files(options)
+    opened = open_files(options)
     checkpoints = _checkpoints(opened, options)
     for one in opened[-1:] if checkpoints else opened:
         print(introduction(one), flush=True)
@@ -219,8 +222,8 @@ def examine(argv: Sequence[str], about: str | None) -> int:
             print("note     what mistakes add is not told without the lengths of videos")
             continue
         auc, ap = mistakes.values(one.videos)
-        print(f"plain    AUC {auc:.4f}, AP {ap:.4f} (micro, raw)\n")
-        section = mistakes.table(mistakes.all_of(one.videos, checkpoints))
+        print(f"plain    AUC {auc:.5f}, AP {ap:.5f} (micro, raw)\n")
+        section = mistakes.shown_table(mistakes.all_of(one.videos, checkpoints))
         print(text_of(section))
     return 0
 

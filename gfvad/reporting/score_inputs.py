@@ -24,6 +24,7 @@ class Opened(NamedTuple):
     """A score file on its labels."""
 
     path: Path
+    truths: truths.GroundTruths
     fitted: fitting.Fitted
 
     @property
@@ -74,31 +75,35 @@ def parse_options(argv: Sequence[str], about: str | None, command: str) -> Names
     return options
 
 
-def open_files(options: Namespace) -> tuple[truths.GroundTruths, list[Opened]]:
-    """Every score file of a command line, on its labels. Raises DataError."""
-    contents = [reading.read(path.expanduser()) for path in options.scores]
-    place = options.labels or _own_labels(contents[0])
-    known_truths = truths.open_labels(place, options.data)
-    choices = Choices(
-        options.unit, options.first, _order(options.order), _lengths(options), options.partial
-    )
-    opened = [Opened(c.path, fitting.fit(c, known_truths, choices)) for c in contents]
-    for one in opened:
-        labels = np.concatenate([v.labels for v in one.videos])
+def open_files(options: Namespace) -> list[Opened]:
+    """Every score file of a command line, on its labels (its own ones, where no others are given).
+    Raises DataError."""
+    contents = [reading.read_content(path.expanduser()) for path in options.scores]
+    place = options.labels
+    given = truths.open_labels(place, options.data) if place else None
+    order, lengths = _order(options.order), _lengths(options)
+    choices = Choices(options.unit, options.first, order, lengths, options.partial)
+    opened = []
+    for content in contents:
+        known_truths = given or truths.open_labels(_own_labels(content))
+        opened.append(
+            Opened(content.path, known_truths, fitting.fit_labels(content, known_truths, choices))
+        )
+        labels = np.concatenate([v.labels for v in opened[-1].videos])
         if labels.all() or not labels.any():
             kind = "abnormal" if labels.all() else "normal"
             raise DataError(
                 f"{known_truths.source}: all {len(labels):,} frames are {kind}; expected both"
                 " kinds: nothing can be ranked"
             )
-    return known_truths, opened
+    return opened
 
 
 def _own_labels(content: reading.Content) -> str:
     """A score file that holds labels, too, as the place of labels. Raises DataError where it has
     none."""
     try:
-        reading.read(content.path, reading.LABELS)
+        reading.read_content(content.path, reading.LABELS)
     except DataError:
         fits = known.of_entries(content.total)
         raise DataError(

@@ -33,7 +33,7 @@ class Fitted(NamedTuple):
     by_video: bool  # whether videos are known; else all are one
 
 
-def fit(content: Content, truths: GroundTruths, choices: Choices = AS_FOUND) -> Fitted:
+def fit_labels(content: Content, truths: GroundTruths, choices: Choices = AS_FOUND) -> Fitted:
     """The scores of a file against a set. Raises DataError where their lengths fit nothing, the
     order of videos is not known, or videos are missing."""
     choices = choices._replace(
@@ -42,7 +42,7 @@ def fit(content: Content, truths: GroundTruths, choices: Choices = AS_FOUND) -> 
     if truths.vector is not None:
         return _against_vector(content, truths, choices)
     if content.one is not None:
-        order = tuple(map(truths.spell, choices.order)) or truths.order
+        order = tuple(map(truths.spell, choices.order)) or truths.order or _only(truths)
         if not order:
             raise DataError(
                 f"{content.path}: one array of {len(content.one):,} scores, and nothing says in"
@@ -51,6 +51,12 @@ def fit(content: Content, truths: GroundTruths, choices: Choices = AS_FOUND) -> 
             )
         content = _divided(content, truths, order, choices)
     return _by_name(content, truths, choices)
+
+
+def _only(truths: GroundTruths) -> tuple[str, ...]:
+    """The one video of a set that has no other."""
+    names = tuple(truths.candidates[0].truths) if truths.candidates else ()
+    return names if len(names) == 1 else ()
 
 
 # ---- scores of each video by its name

@@ -10,7 +10,7 @@ Names of members that are understood, in .npz, .mat and .json (and columns of a 
 
 A member `scores` is one array for all videos, or maps (or lists, beside names) an array a video.
 `scores_NAME`, `scores/NAME` and the like are of one video. Without any of these, every member is a
-video of that name.
+video of that name, and a single one is all of them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Content(NamedTuple):
         return len(whole) + sum(map(len, self.videos.values()))
 
 
-def read(path: Path, kind: str = SCORES) -> Content:
+def read_content(path: Path, kind: str = SCORES) -> Content:
     """The scores (or labels) of a file. Raises DataError where it holds none, for what is no
     number or not finite, and for labels that are not 0 or 1."""
     members = read_members(path)
@@ -78,9 +78,12 @@ def of_members(path: Path, members: Mapping[str, Any], kind: str) -> Content | N
     if not videos and not any(_prefixed(members, other) for other in WORDS):
         other = {word for words in WORDS.values() for word in words}
         videos = {k: v for k, v in members.items() if k not in (*other, *ORDER, *LENGTHS)}
+        if len(videos) == 1:  # 'arr_0' of numpy.savez, or whatever it is called
+            ((name, member),) = videos.items()
+            return _of_member(path, member, f"{path}, {name}", kind, (order, lengths))
     if not videos:
         return None
-    return Content(path, _named(path, videos, kind), None, (), ())
+    return Content(path, _by_video(path, videos, kind), None, (), ())
 
 
 def _of_member(
@@ -89,7 +92,7 @@ def _of_member(
     """A member that holds all videos. said: their order and lengths."""
     order, lengths = said
     if is_mapping(member):
-        return Content(path, _named(path, member, kind), None, (), ())
+        return Content(path, _by_video(path, member, kind), None, (), ())
     rows = member if isinstance(member, list) else None
     if isinstance(member, np.ndarray) and member.ndim > 1 and len(order) == len(member) > 1:
         rows = list(member)  # [V, T], cut to lengths
@@ -102,10 +105,10 @@ def _of_member(
             f"{where}: {len(rows)} arrays and {len(order) or 'no'} names; expected a name a video"
             f" beside them: add the list 'names' in the order of the arrays"
         )
-    return Content(path, _named(path, dict(zip(order, rows)), kind), None, order, ())
+    return Content(path, _by_video(path, dict(zip(order, rows)), kind), None, order, ())
 
 
-def _named(path: Path, videos: Mapping[str, Any], kind: str) -> dict[str, np.ndarray]:
+def _by_video(path: Path, videos: Mapping[str, Any], kind: str) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, array in videos.items():
         key = canonical(str(name))

@@ -135,7 +135,7 @@ def of_file(path: Path) -> GroundTruths:
 
 def by_video(path: Path) -> GroundTruths:
     """Labels of frames, an array a video or one for all."""
-    content = reading.read(path, reading.LABELS)
+    content = reading.read_content(path, reading.LABELS)
     if content.one is not None:
         given = {"order": content.order, "vector": content.one, "lengths": content.lengths}
         return GroundTruths(path, path.stem, (), **given)
