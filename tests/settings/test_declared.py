@@ -17,6 +17,7 @@ MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 # What a setting's default did before it came (as of the version that all had): never to be changed
 BEFORE = {
     "model.filter.epsilon": 1e-6,
+    "score.alarm_gap": 1.0,
     "data.test": "labelled",
     "score.events": ("pace", "object"),
     "score.weighting": "grid",
