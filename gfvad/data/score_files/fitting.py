@@ -230,6 +230,11 @@ def _against_vector(content: Content, truths: GroundTruths, choices: Choices) ->
     entries = choices.lengths or tuple(n // unit for n in truths.lengths)
     names = order or truths.order or tuple(f"video {i}" for i in range(1, len(entries) + 1))
     given, notes = bool(entries), []
+    if content.order and not truths.order and not choices.lengths:
+        notes.append(
+            "the scores state an order of videos, the labels do not: they are taken to have the"
+            " same one"
+        )
     if not given:
         entries, names = (total,), (WHOLE,)
         notes.append(

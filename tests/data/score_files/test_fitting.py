@@ -126,6 +126,8 @@ def test_labels_in_one_array(tmp_path):
     whole = fitting.fit_labels(content(one=snippets), given)
     assert not whole.by_video and "give --lengths=FILE" in whole.notes[0]
     assert (whole.videos[0].scores == np.repeat(snippets, 16)).all()
+    stated = fitting.fit_labels(content(one=snippets, order=("a", "b")), given)
+    assert "taken to have the same one" in stated.notes[0]
     cut = fitting.fit_labels(content(one=snippets), given, Choices(lengths=(3, 4)))
     assert cut.by_video and [len(v.labels) for v in cut.videos] == [48, 64]
     assert (np.concatenate([v.labels for v in cut.videos]) == vector).all()
