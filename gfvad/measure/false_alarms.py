@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import genpareto
 
+GAP = 1.0  # seconds between peaks of the tail that are told apart
 ENOUGH = 3  # false alarms that the video must be long enough for, to go by it alone
 TAIL = 30  # highest events that the tail is fitted to, where there are as many
 HALVINGS = 40
@@ -41,6 +42,7 @@ class Measured(NamedTuple):
     alarms: int
     hours: float
     asked: float  # an hour
+    share: float  # of the time, that an alarm is on
 
     @property
     def an_hour(self) -> float:
@@ -49,8 +51,8 @@ class Measured(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.an_hour:.3g} false alarms an hour ({self.alarms} in {self.hours:.3g} hours),"
-            f" {self.asked:g} asked for"
+            f"{self.an_hour:.3g} false alarms an hour ({self.alarms} in {self.hours:.3g} hours,"
+            f" on for {100 * self.share:.2g} % of the time), {self.asked:g} asked for"
         )
 
 
@@ -63,22 +65,31 @@ def crossed(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Mea
         middle = len(scores) // 2
         videos = [Normal(scores[:middle], fps), Normal(scores[middle:], fps)]
     halves = videos[::2], videos[1::2]
-    alarms = 0
+    alarms, frames = 0, 0
     for made_from, tried_on in (halves, halves[::-1]):
         at = for_rate(made_from, an_hour, gap_seconds).threshold
-        alarms += sum(len(events(v, at, gap_seconds)) for v in tried_on)
-    return Measured(alarms, sum(v.hours for v in videos), an_hour)
+        found = [spans(v, at, gap_seconds) for v in tried_on]
+        alarms += sum(map(len, found))
+        frames += sum(int((s[:, 1] - s[:, 0]).sum()) for s in found)
+    share = frames / max(1, sum(len(v.scores) for v in videos))
+    return Measured(alarms, sum(v.hours for v in videos), an_hour, share)
+
+
+def spans(video: Normal, threshold: float, gap_seconds: float) -> np.ndarray:
+    """int64 [K, 2] first frame and the one after the last of the alarms of one video: runs of
+    scores at or above a threshold, joined where at most `gap_seconds` are between them."""
+    above = np.flatnonzero(video.scores >= threshold)
+    if not len(above):
+        return np.zeros((0, 2), np.int64)
+    ends = np.flatnonzero(np.diff(above) > round(gap_seconds * video.fps) + 1)
+    first, last = above[np.r_[0, ends + 1]], above[np.r_[ends, len(above) - 1]]
+    return np.stack([first, last + 1], 1)
 
 
 def events(video: Normal, threshold: float, gap_seconds: float) -> np.ndarray:
-    """Peaks of the alarms of one video: runs of scores at or above a threshold, joined where at
-    most `gap_seconds` are between them."""
-    scores, gap = video.scores, round(gap_seconds * video.fps)
-    above = np.flatnonzero(scores >= threshold)
-    if not len(above):
-        return np.zeros(0)
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(above) > gap + 1) + 1])
-    return np.maximum.reduceat(scores[above], starts)
+    """Peaks of the alarms of one video, as `spans` has them."""
+    found = spans(video, threshold, gap_seconds)
+    return np.array([video.scores[first:end].max() for first, end in found])
 
 
 def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Rate:
@@ -88,7 +99,8 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     the threshold for all: none counts for more than OUTLYING times what is asked for, or one alarm.
     Where the videos are too short to show as few as ENOUGH of them, the tail of the peaks is fitted
     by a generalised Pareto distribution (Coles, 2001) and the threshold is read off it; the rule
-    says so.
+    says so. There peaks more than a second apart are told apart whatever the gap, so that few
+    minutes have enough of them: never too few alarms are counted.
 
     Args: videos: held-out ones; gap_seconds: alarms closer than that are one.
     """
@@ -97,16 +109,17 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     if not len(pooled):
         raise ValueError("no normal video to make a threshold from")
 
-    def counts(threshold: float) -> np.ndarray:
-        return np.array([len(events(v, threshold, gap_seconds)) for v in videos])
+    def counts(threshold: float, gap: float = gap_seconds) -> np.ndarray:
+        return np.array([len(spans(v, threshold, gap)) for v in videos])
 
     most = [max(1.0, OUTLYING * an_hour * v.hours) for v in videos]
     said = f"{an_hour:g} false alarms an hour of {hours:.2g} hours of held-out normal video"
     wanted = an_hour * hours
     if wanted >= ENOUGH:
         return Rate(lowest(pooled, lambda u: np.minimum(counts(u), most).sum() <= wanted), said)
-    start = lowest(pooled, lambda u: counts(u).sum() <= TAIL)
-    peaks = np.concatenate([events(v, start, gap_seconds) for v in videos])
+    apart = min(gap_seconds, GAP)
+    start = lowest(pooled, lambda u: counts(u, apart).sum() <= TAIL)
+    peaks = np.concatenate([events(v, start, apart) for v in videos])
     excess = peaks - start
     if len(excess) < 5 or not excess.max():
         return Rate(float(np.nextafter(pooled.max(), np.inf)), f"{said}, which had none")

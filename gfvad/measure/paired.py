@@ -4,7 +4,8 @@ Whole videos are drawn with replacement, the same for the model and for what it 
 fewer than FEWEST videos equal pieces, which are less independent than videos. The statistic is the
 difference of micro frame AUC, raw (gfvad/measure/compare.py has the formulas). The draws depend on
 the videos alone, so that runs of several seeds can be joined: there the statistic is the mean
-difference over seeds.
+difference over seeds. Where each video is wholly of one class, it is the difference of what is the
+headline there: AUC of videos by their peaks (gfvad/measure/whole_clips.py).
 
 paired.npz: float32 AUC of each resample [R], under `this model` and the name of each other score.
 """
@@ -22,6 +23,7 @@ from gfvad.base.types import ScoredVideo
 from gfvad.measure import bootstrap, compare
 from gfvad.measure.frames import compress
 from gfvad.measure.metrics import roc_auc
+from gfvad.measure.protocols import one_class_each
 from gfvad.measure.results import read_scores
 
 MODEL = "this model"
@@ -31,6 +33,9 @@ FEWEST, PIECES = 5, 20
 FLOOR, SINGLE = "floor", "single set"
 BEST = {FLOOR: "best floor", SINGLE: "best single set"}
 HEADER = ["score", "AUC", "model minus it", "95 %", "p"]
+# what is compared -> how it is called
+FRAMES, PEAKS = "auc", "auc_video"
+STATISTICS = {FRAMES: "micro frame AUC, raw", PEAKS: "AUC of whole videos by their peaks, raw"}
 
 Scores = Mapping[str, np.ndarray]  # video -> frame scores [T]
 
@@ -64,18 +69,25 @@ def against(videos: Sequence[ScoredVideo], beside: Beside, resamples: int) -> Te
 
     A row has `against` (the name), `kind` (floor or single set), `value` (AUC of the other),
     `difference` (of the model's from it), `ci95` and `p` (null where nothing can be drawn: see
-    `bootstrap.draw`), `drawn` (how many are drawn from) `of` (videos or pieces).
+    `bootstrap.draw`), `drawn` (how many are drawn from) `of` (videos or pieces), `statistic` (auc
+    of frames, auc_video of whole clips).
     """
-    known = [Drawn(v.name, 0, v.labels) for v in videos if len(v.labels)]
-    drawn_from = "videos"
-    if 0 < len(known) < FEWEST:
+    labelled = [v for v in videos if len(v.labels)]
+    model: Scores = {v.name: v.scores for v in labelled}
+    known = [Drawn(v.name, 0, v.labels) for v in labelled]
+    drawn_from, statistic = "videos", PEAKS if one_class_each(labelled) else FRAMES
+    if statistic == PEAKS:
+        known = [Drawn(v.name, 0, v.labels[:1]) for v in labelled]
+        model = peaks(model, labelled)
+        beside = Beside(*({n: peaks(x, labelled) for n, x in of.items()} for of in beside))
+    elif 0 < len(known) < FEWEST:
         known, drawn_from = pieces_of(known), "pieces"
     others = {FLOOR: beside.floors, SINGLE: beside.singles}
     if not known or not any(others.values()):
         return Tested([], {})
     present = np.array([[(v.labels == kind).any() for kind in (0, 1)] for v in known])
     drawn = bootstrap.draw(present, resamples, 0)
-    mine, resampled = _auc(known, {v.name: v.scores for v in videos}, drawn)
+    mine, resampled = _auc(known, model, drawn)
     kept, rows = {MODEL: resampled}, []
     for kind, scores in others.items():
         of_kind = []
@@ -90,10 +102,16 @@ def against(videos: Sequence[ScoredVideo], beside: Beside, resamples: int) -> Te
                     **of_differences(resampled - kept[name]),
                     "drawn": len(known),
                     "of": drawn_from,
+                    "statistic": statistic,
                 }
             )
         rows += sorted(of_kind, key=lambda row: -row["value"])
     return Tested(rows, kept if len(drawn) else {})
+
+
+def peaks(scores: Scores, videos: Sequence[ScoredVideo]) -> Scores:
+    """The highest score of each video [1]; frames beyond its labels count nowhere."""
+    return {v.name: np.asarray(scores[v.name])[: len(v.labels)].max(keepdims=True) for v in videos}
 
 
 def pieces_of(videos: Sequence[Drawn]) -> list[Drawn]:
@@ -158,7 +176,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     ]
     first = rows[0]
     note = "" if first["ci95"] is None else compare.caveat(first["drawn"], first["of"])
-    method = f"paired bootstrap over {first['of']}, micro frame AUC, raw"
+    # runs of before tell of frames
+    statistic = STATISTICS[first.get("statistic", FRAMES)]
+    method = f"paired bootstrap over {first['of']}, {statistic}"
     title = f"this model against what stands beside it ({method})" + (f"; {note}" if note else "")
     return {"title": title, "header": HEADER, "rows": cells}
 
@@ -185,7 +205,7 @@ def over_seeds(
     """The same of several seeds of one setting: rows as `against` gives, of the mean over seeds.
 
     Args: runs: (tree of results.json, its folder) of each seed. [] where a seed has no pairs, or
-    its resamples are of other videos.
+    its resamples are of other videos or of another statistic.
     """
     if not runs or any(not lies_at(folder / FILE) for _, folder in runs):
         return []
@@ -195,7 +215,13 @@ def over_seeds(
     wanted = {MODEL, *names}
     shapes = {x[n].shape for x in drawn for n in wanted if n in x}
     undrawn = any(of[n]["ci95"] is None for of in rows for n in names)
-    if not names or undrawn or len(shapes) > 1 or any(wanted - set(x) for x in drawn):
+    statistics = {of[n].get("statistic", FRAMES) for of in rows for n in names}
+    if (
+        not names
+        or undrawn
+        or max(len(shapes), len(statistics)) > 1
+        or any(wanted - set(x) for x in drawn)
+    ):
         return []
     found = []
     for name in names:

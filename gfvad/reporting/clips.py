@@ -16,13 +16,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gfvad.base.arrays import load_npz
 from gfvad.base.errors import DataError
-from gfvad.measure.alarms import find_alarms
+from gfvad.measure.alarms import GAP, find_alarms
 from gfvad.measure.score_result import Boxes, VideoScores
 
 Clip = dict[str, Any]
@@ -34,9 +34,16 @@ ALARM = ("start", "end", "peak", "peak_time")
 DIGITS = 5  # significant ones of scores and contributions
 
 
-def clip_of(v: VideoScores, threshold: float | None, bounded: bool, unit: str = "s") -> Clip:
+class Raised(NamedTuple):
+    """From which score on there is an alarm, and how long a pause does not end it."""
+
+    threshold: float
+    gap: float = GAP  # seconds
+
+
+def clip_of(v: VideoScores, alarm: Raised | None, bounded: bool, unit: str = "s") -> Clip:
     """The clip of a video's scores; no alarms without a threshold."""
-    alarms = [] if threshold is None else find_alarms(v, threshold)
+    alarms = [] if alarm is None else find_alarms(v, *alarm)
     duration = max(float(v.end[-1]) if len(v.end) else 0.0, 1e-3)
     return {
         "name": v.name,

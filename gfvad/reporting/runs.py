@@ -13,11 +13,12 @@ from gfvad.base.files import lies_at, read_json, read_table, read_text, require_
 from gfvad.base.types import ConfigError, DataError
 from gfvad.data.frames.decode import DEFAULT_FPS
 from gfvad.measure import paired, summary, tables
+from gfvad.measure.alarms import GAP
 from gfvad.measure.frames import spans_of
 from gfvad.measure.protocols import HEADLINE
 from gfvad.measure.results import read_results, read_scores
 from gfvad.measure.score_result import VideoScores
-from gfvad.reporting.clips import Clip, clip_of
+from gfvad.reporting.clips import Clip, Raised, clip_of
 from gfvad.reporting.contents import Contents, require_shown, whole
 from gfvad.reporting.videos import Source, rate_of
 
@@ -33,6 +34,7 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         results, damaged = read_results(folder / RESULTS), []
         stated = results.get("alarms")
         own = (float(stated["threshold"]), str(stated["rule"])) if stated else (None, "")
+        gap = float(results.get("config", {}).get("score", {}).get("alarm_gap", GAP))
     scores, (threshold, rule) = {}, own
     try:
         if os.path.lexists(folder / RUN_SCORES):
@@ -44,6 +46,7 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         threshold, rule = calibration_of(folder) or own
     except DataError as error:
         damaged.append((CALIBRATION, str(error)))
+    raised = None if threshold is None else Raised(threshold, gap)
     counted = results.get("n_videos")
     if scores and isinstance(counted, int) and len(scores) < counted:
         note = (
@@ -62,7 +65,7 @@ def one_run(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         fps = rate_of(path)
         try:
             with whole(folder / RUN_SCORES, AGAIN, f"video {name!r}"):
-                clip = frames_clip(name, score, truth.get(name), fps, threshold, bounded)
+                clip = frames_clip(name, score, truth.get(name), fps, raised, bounded)
                 require_shown(clip)
         except DataError as error:
             damaged.append((name, str(error)))
@@ -84,7 +87,7 @@ def frames_clip(
     score: np.ndarray,
     labels: np.ndarray | None,
     fps: float,
-    threshold: float | None,
+    alarm: Raised | None,
     bounded: bool,
 ) -> Clip:
     """Scores [T] of frames as units of equal scores; labels [T] or None; in seconds where fps is
@@ -97,7 +100,7 @@ def frames_clip(
     start, end = edges[:-1] / rate, edges[1:] / rate
     shown, truth = score[edges[:-1]], {"spans": spans, "label": label}
     video = VideoScores(name, "", fps, len(score), start, end, shown, {}, **truth)
-    return clip_of(video, threshold, bounded, "s" if fps > 0 else "frame")
+    return clip_of(video, alarm, bounded, "s" if fps > 0 else "frame")
 
 
 def calibration_of(folder: Path) -> tuple[float, str] | None:

@@ -10,8 +10,9 @@ import numpy as np
 
 from gfvad.base.files import read_json
 from gfvad.base.types import DataError
+from gfvad.measure.alarms import GAP
 from gfvad.measure.score_result import Boxes, VideoScores
-from gfvad.reporting.clips import Clip, clip_of, read_details
+from gfvad.reporting.clips import Clip, Raised, clip_of, read_details
 from gfvad.reporting.contents import DAMAGED, Contents, require_shown, whole
 from gfvad.reporting.videos import Source, size_of
 from gfvad.scoring.files import BOXES, FORMAT, SCORES_JSON
@@ -31,6 +32,7 @@ def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
         )
     with whole(path, "score again"):
         model, threshold = dict(tree["model"]), float(tree["threshold"])
+        raised = Raised(threshold, float(model.get("alarm_gap", GAP)))
         entries = list(tree["videos"])
         rule = filter(None, [str(model.get("threshold_rule") or "")])
         created = str(tree.get("created", "")).replace("T", " ").replace("+00:00", " UTC")
@@ -50,7 +52,7 @@ def scored(folder: Path, found: Mapping[str, Path | None]) -> Contents:
             name = str(entry.get("name", name))
         try:
             with whole(path, "score again", f"video {name!r}"):
-                clip, source = scored_clip(path, entry, threshold, bounded, found)
+                clip, source = scored_clip(path, entry, raised, bounded, found)
                 require_shown(clip)
         except DataError as error:
             damaged.append((name, str(error)))
@@ -79,7 +81,7 @@ def in_unit_interval(entry: Any) -> bool:
 def scored_clip(
     path: Path,
     entry: Mapping[str, Any],
-    threshold: float,
+    alarm: Raised,
     bounded: bool,
     found: Mapping[str, Path | None],
 ) -> tuple[Clip, Source]:
@@ -127,7 +129,7 @@ def scored_clip(
         known = found.get(video.name) or known
     if all(key in arrays for key in BOXES.values()):
         video = video._replace(boxes=boxes_of_details(arrays, known))
-    clip = clip_of(video, threshold, bounded)
+    clip = clip_of(video, alarm, bounded)
     clip["notes"] += [note] if note else []
     return clip, Source(known, video.fps)
 

@@ -30,7 +30,7 @@ from gfvad.base.owned import Owned
 from gfvad.base.run_files import is_no_runs_scores
 from gfvad.base.secrets import redact
 from gfvad.measure import results
-from gfvad.measure.alarms import Alarm, find_alarms
+from gfvad.measure.alarms import GAP, Alarm, find_alarms
 from gfvad.measure.score_result import Boxes, Culprit, UnitScore, VideoScores
 
 FORMAT = 1
@@ -122,7 +122,8 @@ def write_scores(
 ) -> Path:
     """Writes all of it; returns the path of scores.json, which comes last.
 
-    model: kind (the task's), name, path, modalities, threshold_rule, bounded (scores in [0, 1]);
+    model: kind (the task's), name, path, modalities, threshold_rule, alarm_gap (seconds; 1 where
+    it says none), bounded (scores in [0, 1]);
     failed: (path, reason) of files that gave no scores; tables: False where a stream has written
     them. Raises DataError where the folder cannot be written to.
     """
@@ -132,7 +133,8 @@ def write_scores(
     if tables:
         rows = [score_row(v.name, i, v.unit(i), threshold, columns) for v, i in units]
         write_table(out / SCORES_CSV, [*COLUMNS, *columns.header], rows)
-        alarms = [alarm_row(a, columns) for v in videos for a in find_alarms(v, threshold)]
+        gap = float(model.get("alarm_gap", GAP))
+        alarms = [alarm_row(a, columns) for v in videos for a in find_alarms(v, threshold, gap)]
         write_table(out / ALARMS_CSV, [*ALARM_COLUMNS, *columns.header], alarms)
     results.write_scores(out / SCORES_NPZ, {v.name: v.frame_scores() for v in videos})
     entries = [entry(out, v) for v in videos]

@@ -15,7 +15,7 @@ from gfvad.base.errors import EXIT_SOME_FAILED, DataError, cannot_read
 from gfvad.base.progress import Progress
 from gfvad.base.secrets import redact
 from gfvad.measure import finite
-from gfvad.measure.alarms import find_alarms
+from gfvad.measure.alarms import Alarm, find_alarms
 from gfvad.measure.score_result import VideoScores
 from gfvad.scoring import files
 from gfvad.scoring.log import says
@@ -67,7 +67,8 @@ def _score(scorer: Scorer, request: Request, out: Path) -> int:
         files.write_scores(folder, model, threshold, videos, failed)
     if given.note:
         print(given.note, file=sys.stderr)
-    say(out, f"{threshold:.4g} ({model['threshold_rule']})", videos, threshold)
+    alarms = [a for v in videos for a in find_alarms(v, threshold, scorer.alarm_gap)]
+    say(out, f"{threshold:.4g} ({model['threshold_rule']})", videos, alarms)
     return complain(failed, len(videos))
 
 
@@ -80,6 +81,7 @@ def model_of(scorer: Scorer, request: Request) -> dict[str, Any]:
         "modalities": list(scorer.contributors),
         "bounded": scorer.bounded,
         "threshold_rule": scorer.threshold_rule if request.threshold is None else "given",
+        "alarm_gap": scorer.alarm_gap,
     }
 
 
@@ -93,9 +95,9 @@ def reason_of(error: OSError | MemoryError) -> str:
     return str(cannot_read(error.filename or "a file", error, "its features or its frames"))
 
 
-def say(out: Path, rule: str, videos: Sequence[VideoScores], threshold: float) -> None:
+def say(out: Path, rule: str, videos: Sequence[VideoScores], alarms: Iterable[Alarm]) -> None:
     """What matters of the scores, on the terminal."""
-    alarms = sorted((a for v in videos for a in find_alarms(v, threshold)), key=lambda a: -a.peak)
+    alarms = sorted(alarms, key=lambda a: -a.peak)
     units = sum(len(v.score) for v in videos)
     print(f"scores   {out / files.SCORES_CSV}: {len(videos)} videos, {units:,} units")
     print(f"alarms   {out / files.ALARMS_CSV}: {len(alarms)} at or above {rule}")

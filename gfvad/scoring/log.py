@@ -77,12 +77,18 @@ class GrowingTables:
 
 
 class Log:
-    """Units of a stream as they come. out: the folder of the tables, None for none. Fields: count
-    of the scores, lost (units without a finite score, which are not written)."""
+    """Units of a stream as they come.
 
-    def __init__(self, out: Path | None, name: str, threshold: float, columns: files.Columns):
-        self._name, self._threshold, self._columns = name, threshold, columns
-        self._alarms = AlarmJoiner(name, threshold)
+    out: the folder of the tables, None for none; alarm: its threshold, and the seconds below it
+    that do not end one. Fields: count of the scores, lost (units without a finite score, which are
+    not written).
+    """
+
+    def __init__(
+        self, out: Path | None, name: str, alarm: tuple[float, float], columns: files.Columns
+    ):
+        self._name, self._threshold, self._columns = name, alarm[0], columns
+        self._alarms = AlarmJoiner(name, *alarm)
         self._delays: deque[float] = deque(maxlen=KEPT)
         self._shown = -1.0  # time of the last line on the terminal
         self.count = self.lost = 0

@@ -104,7 +104,7 @@ def score_pieces(
         flush=True,
     )
     columns = files.Columns(scorer.contributors, model.culprit)
-    log = Log(request.out, source_name(request.inputs[0]), threshold, columns)
+    log = Log(request.out, source_name(request.inputs[0]), (threshold, scorer.alarm_gap), columns)
     frames = 0
     try:
         for piece in source:

@@ -14,6 +14,7 @@ from gfvad.settings.declared import (
     WIDTH,
     Range,
     Setting,
+    changed,
     group,
 )
 
@@ -187,7 +188,7 @@ LOSS = (
     "Filtered features predict the raw ones on normal videos (only with a filter).",
 )
 SETTINGS = (
-    *shared.SETTINGS,
+    *changed(shared.SETTINGS, {"model.filter.epsilon": {"only_with": "model.filter.modalities"}}),
     *group("data", *DATA),
     *group("model", *MODEL),
     *group("loss", *LOSS),  # weight 0 switches a term off

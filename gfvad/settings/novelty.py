@@ -122,6 +122,8 @@ SETTINGS = (
         "Share of a frame's units, the most unusual ones, whose mean is its score; 0: the one.",
         Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)),
         "False alarms an hour of normal video that the threshold is made for.",
+        Setting("alarm_gap", 60.0, AMOUNT, since="0.3", before=1.0),
+        "Seconds below the threshold that do not end an alarm.",
         Setting("calibration_units", 60_000, COUNT),
         "Training units (whole videos, evenly chosen) that scores are calibrated on.",
         free=True,

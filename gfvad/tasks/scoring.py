@@ -103,6 +103,11 @@ class Scorer(Protocol):
         ...
 
     @property
+    def alarm_gap(self) -> float:
+        """Seconds below the threshold that do not end an alarm."""
+        ...
+
+    @property
     def contributors(self) -> tuple[str, ...]:
         """Names of what a score is made of: modalities or terms."""
         ...

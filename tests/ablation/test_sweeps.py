@@ -66,6 +66,7 @@ def test_the_shipped_sweeps():
         "modalities",
         "novelty",
         "operator",
+        "paper",
         "parts",
         "prediction",
         "relations",

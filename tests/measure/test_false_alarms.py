@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gfvad.measure.false_alarms import Normal, events, for_rate, lowest
+from gfvad.measure.false_alarms import Normal, crossed, events, for_rate, lowest, spans
 
 
 def noise(seed, videos=20, minutes=30, fps=5):
@@ -18,6 +18,40 @@ def test_events_are_runs_joined_over_short_gaps():
     assert events(scores, 2, 0).tolist() == [3, 2, 5]
     assert events(scores, 2, 1).tolist() == [3, 5]
     assert events(scores, 9, 1).tolist() == []
+    assert spans(scores, 2, 0).tolist() == [[1, 3], [4, 5], [8, 10]]
+    assert spans(scores, 2, 1).tolist() == [[1, 5], [8, 10]]
+    assert spans(scores, 2, 3).tolist() == [[1, 10]] and spans(scores, 9, 1).shape == (0, 2)
+
+
+@pytest.mark.parametrize("gap", [0, 3, 20])
+def test_spans_are_those_of_a_walk_along_the_scores(gap):
+    scores = np.random.default_rng(gap).normal(size=400)
+    found, last = [], None
+    for i in np.flatnonzero(scores >= 1):
+        if last is None or i - last > gap + 1:
+            found.append([i, i + 1])
+        found[-1][1], last = i + 1, i
+    assert spans(Normal(scores, 1.0), 1, gap).tolist() == found
+
+
+def test_alarms_that_flicker_are_one_and_the_time_they_are_on_is_said():
+    """Scores that go up and down round a threshold for ten minutes, once an hour."""
+    rng, hour = np.random.default_rng(0), 3600
+    videos = []
+    for _ in range(16):
+        scores = rng.uniform(0, 0.5, hour)
+        scores[1000:1600:2] += rng.uniform(0, 2, 300)
+        videos.append(Normal(scores, 1.0))
+    flickering, joined = (crossed(videos, 2.0, gap) for gap in (1.0, 60.0))
+    assert joined.alarms <= 32 and 0 < joined.share < 0.3
+    assert for_rate(videos, 2.0, 60.0).threshold < for_rate(videos, 2.0, 1.0).threshold
+    assert f"({joined.alarms} in 16 hours, on for" in str(joined) and flickering.hours == 16
+
+
+def test_a_tail_is_of_peaks_a_second_apart_whatever_the_gap():
+    short = noise(3, videos=3, minutes=2)
+    near, far = (for_rate(short, 1.0, gap) for gap in (1.0, 60.0))
+    assert near == far and "generalised Pareto" in far.rule
 
 
 @pytest.mark.parametrize("an_hour", [0.5, 2.0, 6.0])

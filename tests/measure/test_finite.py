@@ -180,7 +180,7 @@ def test_the_artefact_by_itself(monkeypatch, tmp_path, capsys):
 
 
 def test_a_stream_leaves_it_out(tmp_path, capsys):
-    log = Log(tmp_path, "camera", 0.5, files.Columns(["rgb"]))
+    log = Log(tmp_path, "camera", (0.5, 1.0), files.Columns(["rgb"]))
     for k, score in enumerate((0.25, np.nan, np.inf, 0.75)):
         log.take(UnitScore(k, k + 1, score, {"rgb": 0.5}), 0.0)
     log.take(UnitScore(4, 5, 0.5, {"rgb": np.nan}), 0.0)

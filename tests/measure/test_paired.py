@@ -45,6 +45,35 @@ def test_values_are_those_of_scikit_learn_and_resamples_are_paired():
         assert found.resampled["floor/other"][r] == pytest.approx(b, abs=2e-3)
 
 
+def test_whole_clips_are_compared_by_their_peaks():
+    rng, none = np.random.default_rng(3), np.zeros((0, 2), np.int64)
+    videos, other = [], {}
+    for i in range(24):
+        label = i % 2
+        y, score = np.full(30, label, np.uint8), rng.normal(size=30) + 2 * label
+        videos.append(ScoredVideo(f"v{i}", score, y, label, (), none, (), 1, 25.0))
+        other[f"v{i}"] = rng.normal(size=33)  # what lies beyond the labels counts nowhere
+        other[f"v{i}"][30:] = 99 * (1 - label)
+    found = paired.against(videos, paired.Beside({"floor/other": other}), 200)
+    (row,), labels = found.rows, [v.label for v in videos]
+    mine = roc_auc_score(labels, [v.scores.max() for v in videos])
+    theirs = roc_auc_score(labels, [other[v.name][:30].max() for v in videos])
+    assert row["statistic"] == "auc_video" and row["value"] == pytest.approx(theirs)
+    assert row["difference"] == pytest.approx(mine - theirs) and row["drawn"] == 24
+    assert "by their peaks" in paired.table(found.rows)["title"]
+    # four clips are drawn whole: there is nothing inside one to cut
+    few = paired.against(videos[:4], paired.Beside({"floor/other": other}), 20)
+    assert (few.rows[0]["drawn"], few.rows[0]["of"]) == (4, "videos")
+
+
+def test_rows_of_runs_of_before_tell_of_frames():
+    videos, other = videos_and_floor()
+    rows = paired.against(videos, paired.Beside({"floor/other": other}), 20).rows
+    assert rows[0]["statistic"] == "auc"
+    old = [{k: v for k, v in row.items() if k != "statistic"} for row in rows]
+    assert paired.table(old) == paired.table(rows) and "frame AUC" in paired.table(old)["title"]
+
+
 def test_a_copy_of_the_model_differs_by_nothing():
     videos, _ = videos_and_floor()
     copy = {v.name: v.scores for v in videos}

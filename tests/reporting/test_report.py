@@ -259,7 +259,12 @@ def test_run_folder(tmp_path):
 
 def test_frames_with_labels():
     clip = runs.frames_clip(
-        "v", np.repeat([0.2, 0.8], 10), np.repeat([0, 1, 0], [8, 6, 6]), 10.0, 0.5, True
+        "v",
+        np.repeat([0.2, 0.8], 10),
+        np.repeat([0, 1, 0], [8, 6, 6]),
+        10.0,
+        clips.Raised(0.5),
+        True,
     )
     assert (
         clip["spans"] == [[0.8, 1.4]]

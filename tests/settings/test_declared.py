@@ -18,6 +18,8 @@ MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 BEFORE = {
     "model.head.spread_trained": True,
     "data.fold": -1,
+    "model.filter.epsilon": 1e-6,
+    "score.alarm_gap": 1.0,
     "data.test": "labelled",
     "score.events": ("pace", "object"),
     "score.weighting": "grid",

@@ -107,7 +107,8 @@ class GraphFusionDetector(ContentModel):
         filtered, aux = {}, {}
         for m in (m.name for m in self.modalities if m.name in cfg.modalities):
             size = cfg.experts, cfg.topk, cfg.bottleneck, cfg.scale
-            filtered[m], stats = SparseFeatureFilter(*size, name=f"filter_{m}")(raw[m], present[m])
+            module = SparseFeatureFilter(*size, epsilon=cfg.epsilon, name=f"filter_{m}")
+            filtered[m], stats = module(raw[m], present[m])
             aux[f"usage/{m}"], aux[f"router_entropy/{m}"] = stats.usage, stats.router_entropy
             aux["balance"] = aux.get("balance", 0.0) + stats.balance
             lost = jnp.square(raw[m] - filtered[m]).mean(-1)

@@ -16,6 +16,7 @@ from gfvad.base.types import Batch, DataError
 from gfvad.encoders.registry import open_encoder, settings_of
 from gfvad.encoders.units import FRAMES, SIDE
 from gfvad.extraction import provenance
+from gfvad.measure.alarms import GAP
 from gfvad.measure.calibration import read_calibration
 from gfvad.settings import config as config_lib
 from gfvad.tasks import check, exported
@@ -61,6 +62,7 @@ class WeakScorer(NamedTuple):
     config: ConfigDict  # of the run
     kind: str = "weak"
     bounded: bool = True  # scores lie in [0, 1]
+    alarm_gap: float = GAP
 
     @property
     def contributors(self) -> tuple[str, ...]:

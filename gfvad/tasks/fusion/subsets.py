@@ -24,9 +24,8 @@ def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
     found: dict[str, Any] = {"data.modalities": kept}
     found["model.confidence"] = tuple(m for m in model.confidence if m in kept)
     found["model.filter.modalities"] = tuple(m for m in model.filter.modalities if m in kept)
-    if model.relation.modalities != NO_MODALITY:
-        related = (m for m in model.relation.modalities if m in kept)
-        found["model.relation.modalities"] = tuple(related)
+    if (related := model.relation.modalities) not in ((), NO_MODALITY):
+        found["model.relation.modalities"] = tuple(m for m in related if m in kept)
     if not found["model.filter.modalities"]:
         found["model.relation.sources"] = ("raw",)
     if gates := model.head.gates:  # modalities first, then what the head has beside them

@@ -22,7 +22,6 @@ from gfvad.base.seals import read_sealed, write_sealed
 from gfvad.base.types import DataError
 from gfvad.data.unit_videos import UnitVideos
 from gfvad.measure import false_alarms
-from gfvad.measure.alarms import GAP
 from gfvad.settings.config import flatten
 from gfvad.tasks.job import require_checkpoints
 from gfvad.tasks.novelty.model import GraphNovelty, build_model, split_term
@@ -190,7 +189,7 @@ def calibrated(
         false_alarms.Normal(found.score_of(n, videos, i).score, videos.fps(i))
         for n, i in zip(novelty, chosen, strict=True)
     ]
-    asked = config.score.false_alarms, GAP
+    asked = config.score.false_alarms, config.score.alarm_gap
     rate = false_alarms.for_rate(scores, *asked)
     found.threshold, found.threshold_rule = rate
     found.measured = str(false_alarms.crossed(scores, *asked))

@@ -44,6 +44,7 @@ class NoveltyScorer:
     def __init__(self, workdir: Path, model: OpenedModel):
         self.model, self.path = model, str(workdir)
         self.threshold, self.threshold_rule = model.threshold, model.threshold_rule
+        self.alarm_gap = model.config.score.alarm_gap
         self.encoders = provenance.kept(workdir)
         self.contributors = tuple("*".join(t) for t in model.columns[: model.terms])
         self.name = name_of(model)

@@ -20,6 +20,7 @@ from gfvad.data.frames import decode, finding
 from gfvad.data.frames.descriptions import describe_one, embed_descriptions
 from gfvad.data.frames.flow import one_thread_each
 from gfvad.data.frames.video_folders import VideoFile, open_layout
+from gfvad.measure.alarms import GAP
 from gfvad.measure.score_result import VideoScores
 from gfvad.tasks import exported
 from gfvad.tasks.prediction import artefact, score_terms
@@ -41,6 +42,7 @@ class PredictiveScorer:
     device."""
 
     kind, bounded = "predictive", False  # scores are any numbers from 0 on
+    alarm_gap = GAP
 
     def __init__(self, run: TrainedModel):
         self.run, self.config, rule = run, run.config, run.scorer

@@ -453,7 +453,7 @@ def test_alarms_at_the_threshold_and_at_the_gap(score, expected, tmp_path):
     assert GAP == 1.0
     video = halves(*score)
     assert [(a.start, a.end) for a in find_alarms(video, 0.5)] == expected
-    log = Log(tmp_path, "v", 0.5, files.Columns(()))
+    log = Log(tmp_path, "v", (0.5, 1.0), files.Columns(()))
     for start, end, value in zip(video.start, video.end, video.score):
         log.take(UnitScore(float(start), float(end), float(value), {}), 0.0)
     log.close()
@@ -461,6 +461,25 @@ def test_alarms_at_the_threshold_and_at_the_gap(score, expected, tmp_path):
     assert [(float(a["start"]), float(a["end"])) for a in found] == expected
     rows = list(csv.DictReader(open(tmp_path / "scores.csv", encoding="utf-8")))
     assert [r["alarm"] for r in rows] == [str(int(v >= 0.5)) for v in score]
+
+
+def test_the_gap_of_a_model_holds_in_files_streams_and_reports(tmp_path):
+    """Two runs of high scores five seconds apart: two alarms by a second, one by a minute."""
+    from gfvad.reporting.clips import Raised, clip_of
+
+    video = halves(0.9, *[0.1] * 10, 0.8)
+    for gap, count in ((1.0, 2), (60.0, 1)):
+        out = tmp_path / f"gap{count}"
+        files.write_scores(out, {"kind": "novelty", "name": "m", "alarm_gap": gap}, 0.5, [video])
+        live = tmp_path / f"live{count}"
+        log = Log(live, "v", (0.5, gap), files.Columns(()))
+        for i in range(len(video.score)):
+            log.take(video.unit(i), 0.0)
+        log.close()
+        for folder in (out, live):
+            with open(folder / "alarms.csv", encoding="utf-8", newline="") as file:
+                assert len(list(csv.DictReader(file))) == count
+        assert len(clip_of(video, Raised(0.5, gap), True)["alarms"]) == count
 
 
 def test_files_of_scores(tmp_path):
