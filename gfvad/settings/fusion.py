@@ -28,6 +28,10 @@ DATA = (
     Setting("source_pattern", "", since="0.2"),
     "Regular expression whose first group in a training video's name is its source (scene, camera,"
     " recording); empty: the column source of labels.csv, else by clustering.",
+    Setting("folds", 0, COUNT_OR_NONE, since="0.2"),
+    "Layouts with folds: how many the videos are cut into, for cross-validation.",
+    Setting("fold", -1, Range(-1, 10**9), since="0.2"),
+    "The fold that is tested; -1: each in turn (gfvad ablate).",
     Setting("captions", ""),
     'JSON of timed sentences, relative to root; the modality "text" needs it.',
     Setting("text_assign", "nearest", choices=("nearest", "decay", "overlap")),
