@@ -47,9 +47,7 @@ def near_duplicates(means: np.ndarray, sentences: Sequence[Sequence[str]]) -> np
     return connected_components(linked, directed=False)[1]
 
 
-def deal(
-    names: Sequence[str], strata: Sequence[str], groups: np.ndarray, folds: int
-) -> np.ndarray:
+def deal(names: Sequence[str], strata: Sequence[str], groups: np.ndarray, folds: int) -> np.ndarray:
     """int [V]: the fold of each video, 0 to folds - 1; depends on nothing but its arguments.
 
     Groups, the largest first and then by a hash of their names, go to the fold that holds fewest of

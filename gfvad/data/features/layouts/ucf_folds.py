@@ -25,7 +25,7 @@ from gfvad.data.captions import captions_path, read_captions
 from gfvad.data.features.layouts import arrays, folds
 from gfvad.data.features.layouts.entries import Entry, Problem
 from gfvad.data.features.layouts.rules import NO_CLASS
-from gfvad.data.features.layouts.ucf_logits import FILES, FPS, UcfLogits
+from gfvad.data.features.layouts.ucf_logits import FILES, UcfLogits
 from gfvad.data.ground_truth import EMPTY, Truth
 from gfvad.data.truth_audit import Stated
 
@@ -51,7 +51,7 @@ class UcfFolds(UcfLogits):
         npz = arrays.Npz(self.root / FILES["train"])
         header = npz.require("x", 3)
         # one file serves both parts
-        self._npz = {split: npz for split in FILES}
+        self._npz = dict.fromkeys(FILES, npz)
         self._all = [canonical(name) for name in npz.names()]
         if header.shape[0] != len(self._all) or not arrays.is_float(header.dtype):
             raise DataError(
