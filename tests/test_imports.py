@@ -212,6 +212,7 @@ LAYERS = (
     "graphs",
     "fusion",
     "nn",
+    "models",
     "measure",
     "settings",
     "encoders",

@@ -2,12 +2,13 @@
 give the same numbers.
 
 Source: the experts of MemoryOut / SFN-VAD; the folded, grouped and blocked forms are ours. All
-forms have one signature, form(params, x [N, D], weights [N, 1 + E], index [N, K]) -> [N, D]. Expert
-0 is the shared one, on for every unit; a unit's routed experts are 1 + index, no index twice, and
-weights[:, 1:] is 0 elsewhere. N are the units of one video, under jax.vmap over a batch, or all
-units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both. `folded` is 1.1 to 1.3 times
-faster flattened. `grouped` and `blocks` sort units by expert: they are faster flattened, for groups
-are longer then, and under vmap `blocks` holds a gradient of the parameters for each video.
+forms have one signature, form(params, x [N, D], weights [N, 1 + E], index [N, K], epsilon of the
+LayerNorms) -> [N, D]. Expert 0 is the shared one, on for every unit; a unit's routed experts are 1
++ index, no index twice, and weights[:, 1:] is 0 elsewhere. N are the units of one video, under
+jax.vmap over a batch, or all units of a batch at once, [B * L, D]; `docs/benchmarks.md` has both.
+`folded` is 1.1 to 1.3 times faster flattened. `grouped` and `blocks` sort units by expert: they are
+faster flattened, for groups are longer then, and under vmap `blocks` holds a gradient of the
+parameters for each video.
 Axes: N units, D features, E routed experts, b bottleneck width, K experts kept for a unit, S = N K
 slots, G blocks of m slots.
 """
@@ -26,7 +27,8 @@ from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 from gfvad.nn.expert_blocks import Blocks, RoutedExperts, add_blocks, block_shape, plan_blocks
 
-NORM_EPSILON = 1e-6
+# of the LayerNorms; the authors' (and torch's). Runs of versions before 0.3 have 1e-6
+NORM_EPSILON = 1e-5
 # what one slot costs `blocks` beyond its matmuls, in units of bottleneck width: measured, see
 # `choose`
 SORTING = 36
@@ -45,28 +47,29 @@ class ExpertParams(NamedTuple):
     b_out: jax.Array  # [E', D]
 
 
-@jax.custom_vjp
-def standardise_units(x: jax.Array) -> jax.Array:
+def standardise(x: jax.Array, epsilon: float = NORM_EPSILON) -> jax.Array:
     """LayerNorm's statistics without scale and shift, [N, D] -> [N, D]. They are the same for
     every expert."""
-    return standardise_forward(x)[0]
+    return standardise_forward(x, epsilon)[0]
 
 
-def standardise_forward(x: jax.Array) -> tuple[jax.Array, tuple]:
+def standardise_forward(x: jax.Array, epsilon: float) -> tuple[jax.Array, tuple]:
     """(standardised units s, what the gradient needs: s and 1 / deviation [N, 1])."""
     centred = x - x.mean(-1, keepdims=True)
-    scale = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + NORM_EPSILON)
+    scale = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + epsilon)
     s = centred * scale
     return s, (s, scale)
 
 
-def standardise_backward(kept: tuple, g: jax.Array) -> tuple[jax.Array]:
+def standardise_backward(epsilon: float, kept: tuple, g: jax.Array) -> tuple[jax.Array]:
     """The gradient of x for g [N, D], in closed form: what autodiff takes from the two means
     costs passes over [N, D]."""
+    del epsilon  # it is in the kept scale
     s, scale = kept
     return (scale * (g - g.mean(-1, keepdims=True) - s * (g * s).mean(-1, keepdims=True)),)
 
 
+standardise_units = jax.custom_vjp(standardise, nondiff_argnums=(1,))
 standardise_units.defvjp(standardise_forward, standardise_backward)
 
 
@@ -78,7 +81,13 @@ def fold_norm(params: ExpertParams) -> tuple[jax.Array, jax.Array]:
     )
 
 
-def loop(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+def loop(
+    params: ExpertParams,
+    x: jax.Array,
+    weights: jax.Array,
+    index: jax.Array,
+    epsilon: float = NORM_EPSILON,
+) -> jax.Array:
     """The plain form: one expert after another on all units. Slow, with the least memory: the other
     forms are checked against it.
 
@@ -87,7 +96,7 @@ def loop(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Arra
     """
     del index  # the weights say it all
     # [N, D]
-    standardised = standardise_units(x)
+    standardised = standardise_units(x, epsilon)
 
     @jax.checkpoint
     def weighted_expert(expert: ExpertParams, weight: jax.Array) -> jax.Array:
@@ -102,7 +111,13 @@ def loop(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Arra
     return total
 
 
-def folded(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+def folded(
+    params: ExpertParams,
+    x: jax.Array,
+    weights: jax.Array,
+    index: jax.Array,
+    epsilon: float = NORM_EPSILON,
+) -> jax.Array:
     """All experts on all units by two matmuls: [N, D] @ [D, E' b], hidden units times their
     expert's weight, @ [E' b, D].
 
@@ -115,21 +130,26 @@ def folded(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Ar
     experts, width, b = params.w_in.shape
     w_in, b_in = fold_norm(params)
     # [N, E' b]
-    hidden = nn.silu(
-        standardise_units(x) @ w_in.transpose(1, 0, 2).reshape(width, -1) + b_in.reshape(-1)
-    )
+    columns = w_in.transpose(1, 0, 2).reshape(width, -1)
+    hidden = nn.silu(standardise_units(x, epsilon) @ columns + b_in.reshape(-1))
     hidden = (hidden.reshape(-1, experts, b) * weights[..., None]).reshape(hidden.shape)
     return hidden @ params.w_out.reshape(-1, width) + weights @ params.b_out
 
 
-def grouped(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+def grouped(
+    params: ExpertParams,
+    x: jax.Array,
+    weights: jax.Array,
+    index: jax.Array,
+    epsilon: float = NORM_EPSILON,
+) -> jax.Array:
     """Only what is kept: slots sorted by expert, two `jax.lax.ragged_dot`, and a scatter back to
     units.
 
     For accelerators, where ragged_dot is a kernel. On CPU, jax 0.10.2 computes it densely, E times
     the work on [E, S, D]: take `blocks`.
     """
-    standardised = standardise_units(x)
+    standardised = standardise_units(x, epsilon)
     w_in, b_in = fold_norm(params)
     experts, kept = w_in.shape[0] - 1, index.shape[1]
     flat = index.reshape(-1)
@@ -149,14 +169,20 @@ def grouped(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.A
     return shared_part(params, w_in, b_in, standardised, weights).at[unit].add(routed)
 
 
-def blocks(params: ExpertParams, x: jax.Array, weights: jax.Array, index: jax.Array) -> jax.Array:
+def blocks(
+    params: ExpertParams,
+    x: jax.Array,
+    weights: jax.Array,
+    index: jax.Array,
+    epsilon: float = NORM_EPSILON,
+) -> jax.Array:
     """Only what is kept: slots sorted by expert into blocks of m, each of one expert, then one
     block after another.
 
     It stops after the last block in use. Its own gradient keeps [S, b], so that nothing of size [S,
     D] or [N, E' b] is ever held.
     """
-    standardised = standardise_units(x)
+    standardised = standardise_units(x, epsilon)
     w_in, b_in = fold_norm(params)
     # [G, m], [G], []
     slot, expert, used = plan_blocks(index, w_in.shape[0] - 1)
@@ -183,7 +209,7 @@ def shared_part(
     return jnp.concatenate([hidden, weights], -1) @ jnp.concatenate([params.w_out[0], params.b_out])
 
 
-FORMS: dict[str, Callable[[ExpertParams, jax.Array, jax.Array, jax.Array], jax.Array]] = {
+FORMS: dict[str, Callable[..., jax.Array]] = {
     "loop": loop,
     "folded": folded,
     "grouped": grouped,

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import ConfigError
-from gfvad.nn.experts import FORMS, ExpertParams, choose
+from gfvad.nn.experts import FORMS, NORM_EPSILON, ExpertParams, choose
 
 
 class FilterStats(NamedTuple):
@@ -133,6 +133,7 @@ class SparseFeatureFilter(nn.Module):
     bottleneck: int = 8  # b
     scale: float = 2.0  # factor on the renormalised router weights
     form: str = "auto"  # auto, or one of experts.FORMS
+    epsilon: float = NORM_EPSILON  # of the experts' LayerNorms
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, FilterStats]:
@@ -165,9 +166,8 @@ class SparseFeatureFilter(nn.Module):
             [jnp.ones_like(routing.weights[:, :1]), routing.weights], -1
         ).astype(x.dtype)
         # [N, D]
-        y = FORMS[form](
-            expert_params(self, 1 + self.experts, width, self.bottleneck), x, weights, routing.index
-        )
+        params = expert_params(self, 1 + self.experts, width, self.bottleneck)
+        y = FORMS[form](params, x, weights, routing.index, self.epsilon)
         return jnp.where(mask[:, None], y, 0.0), routing_stats(routing, mask)
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import ConfigError
-from gfvad.nn.experts import loop
+from gfvad.nn.experts import NORM_EPSILON, loop
 from gfvad.nn.filter import FilterStats, dead_share, entropy, expert_params, masked_mean
 
 LENGTH_EPSILON = 1e-12  # added to squared lengths: units of zeros keep finite gradients
@@ -38,13 +38,15 @@ class Bottleneck(nn.Module):
     """
 
     bottleneck: int = 8  # b
+    epsilon: float = NORM_EPSILON  # of the expert's LayerNorm
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, FilterStats]:
         x = jnp.where(mask[:, None], x, 0.0)
         params = expert_params(self, 1, x.shape[-1], self.bottleneck)
         # a loop of one expert: weight 1 for every unit, and no routed slot
-        y = loop(params, x, jnp.ones_like(x[:, :1]), jnp.zeros((len(x), 0), jnp.int32))
+        nothing = jnp.zeros((len(x), 0), jnp.int32)
+        y = loop(params, x, jnp.ones_like(x[:, :1]), nothing, self.epsilon)
         return jnp.where(mask[:, None], y, 0.0), one_choice(mask)
 
 

@@ -145,13 +145,17 @@ def config_hash(config: ConfigDict) -> str:
 
 def telling(config: ConfigDict, counts: Callable[[Setting], bool]) -> dict[str, object]:
     """Dotted key -> value of the settings that tell configurations apart: those that count, but no
-    new one where it does what was done before it came."""
+    new one where it does what was done before it came, or nothing at all."""
     leaves, table = flatten(config), kinds.settings_of(config)
+
+    def silent(setting: Setting, value: object) -> bool:
+        idle = bool(setting.only_with) and not leaves[setting.only_with]
+        return setting.quiet and (idle or value == setting.before)
+
     return {
         key: value
         for key, value in leaves.items()
-        if key not in table
-        or (counts(table[key]) and not (table[key].quiet and value == table[key].before))
+        if key not in table or (counts(table[key]) and not silent(table[key], value))
     }
 
 

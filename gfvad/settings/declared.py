@@ -80,6 +80,7 @@ class Setting:
     hashed: bool = True  # whether it can change a result
     since: str = ""  # version that it came with; "": it was always there
     before: Any = None  # value that does what was done before it came; None: the default
+    only_with: str = ""  # key of the setting that it does nothing without
     meaning: str = ""
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from gfvad.settings.declared import (
     WIDTH,
     Range,
     Setting,
+    changed,
     group,
 )
 
@@ -92,6 +93,8 @@ RELATION = (
     "Above 0 adds exp(-|t_i-t_j| / seconds) over the units' times (needs data.clock).",
     Setting("sources", ("raw",), choices=("raw", "filtered", "residual"), needed=True),
     "Feature sets that graphs are built on.",
+    Setting("modalities", (), since="0.2"),
+    "Modalities that have graphs; (): all; ('none',): none, where there is a temporal graph.",
 )
 HEAD = (
     Setting("kind", "gnn", choices=("row", "degree", "gnn", "branches")),
@@ -115,6 +118,10 @@ HEAD = (
     Setting("whole", 0.0, UNIT, since="0.2"),
     "branches: share of a unit's evidence that is the mean over its video's; 1 for videos that are"
     " wholly of one kind.",
+    Setting("spread_trained", True, since="0.2"),
+    "branches: whether evidence is mixed with its video's and diffused in training too; False: only"
+    " where it is scored, so that branches learn from their own units and the graph stays as it"
+    " starts.",
     Setting("alpha", 0.5, SIGNED, varies=True).means("Edge threshold of the weighted degree."),
     Setting("topk", 8, COUNT).means("Neighbours in the top-k mean statistic."),
 )
@@ -181,7 +188,7 @@ LOSS = (
     "Filtered features predict the raw ones on normal videos (only with a filter).",
 )
 SETTINGS = (
-    *shared.SETTINGS,
+    *changed(shared.SETTINGS, {"model.filter.epsilon": {"only_with": "model.filter.modalities"}}),
     *group("data", *DATA),
     *group("model", *MODEL),
     *group("loss", *LOSS),  # weight 0 switches a term off

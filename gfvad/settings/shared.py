@@ -93,6 +93,8 @@ SETTINGS = (
         Setting("topk", 7, WIDTH).means("Experts kept for a unit."),
         Setting("bottleneck", 8, WIDTH).means("Width b inside an expert."),
         Setting("scale", 2.0, SIGNED).means("Factor on the renormalised router weights."),
+        Setting("epsilon", 1e-5, AMOUNT, since="0.2", before=1e-6),
+        "Added to the variance in the experts' LayerNorms; the authors' value.",
     ),
     Setting("loss.balance", 0.001, AMOUNT, varies=True).means("Expert balance of the filters."),
     *group(

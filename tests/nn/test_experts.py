@@ -52,7 +52,7 @@ def oracle(params, x, weights, index):
     total = np.zeros_like(x)
     for e in range(weights.shape[1]):
         norm = (x - x.mean(1, keepdims=True)) / np.sqrt(
-            x.var(1, keepdims=True) + 1e-6
+            x.var(1, keepdims=True) + 1e-5
         ) * params.scale[e] + params.shift[e]
         before = norm @ params.w_in[e] + params.b_in[e]
         total += weights[:, e, None] * (

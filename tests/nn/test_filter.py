@@ -38,7 +38,7 @@ def problem(seed=0):
 
 def oracle_expert(p, e, row):
     """One expert on one unit, written out; expert 0 is the shared one."""
-    norm = (row - row.mean()) / np.sqrt(((row - row.mean()) ** 2).mean() + 1e-6)
+    norm = (row - row.mean()) / np.sqrt(((row - row.mean()) ** 2).mean() + 1e-5)
     pre = (norm * p["scale"][e] + p["shift"][e]) @ p["w_in"][e] + p["b_in"][e]
     return (pre / (1 + np.exp(-pre))) @ p["w_out"][e] + p["b_out"][e]
 

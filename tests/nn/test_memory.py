@@ -17,7 +17,7 @@ from gfvad.nn.memory import MNAD, Bottleneck, MemAE, prototype_loss, updated_ite
 N, D, M = 7, 6, 5
 MASK = np.array([True] * 5 + [False] * 2)
 SETTINGS = {"experts": 4, "topk": 2, "bottleneck": 3, "memory_items": M, "shrink": 1.0}
-PLAIN = {"experts": 63, "topk": 7, "bottleneck": 8, "scale": 2.0, "form": "auto"}
+PLAIN = {"experts": 63, "topk": 7, "bottleneck": 8, "scale": 2.0, "form": "auto", "epsilon": 1e-5}
 CHOICES = {"none": 1, "bottleneck": 1, "sffm": 4, "memae": M, "mnad": M}
 
 
@@ -145,7 +145,7 @@ def test_no_filter_is_the_identity_and_one_bottleneck_is_one_expert():
     module = Bottleneck(3)
     x, variables = problem(module, 1)
     p = variables["params"]
-    norm = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6) * p["scale"][
+    norm = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * p["scale"][
         0
     ] + p["shift"][0]
     before = norm @ p["w_in"][0] + p["b_in"][0]

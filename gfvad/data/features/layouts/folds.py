@@ -62,7 +62,7 @@ def deal(names: Sequence[str], strata: Sequence[str], groups: np.ndarray, folds:
             f"config.data.folds = {folds}: expected 2 to {len(members)} (videos that are no"
             " near-duplicates)"
         )
-    told = lambda videos: hashlib.sha256(names[videos[0]].encode()).hexdigest()
+    told = lambda videos: hashlib.sha256(str(names[videos[0]]).encode()).hexdigest()
     kinds = {name: place for place, name in enumerate(sorted(set(strata)))}
     held, found = np.zeros((len(kinds), folds), int), np.zeros(len(names), int)
     for videos in sorted(members.values(), key=lambda own: (-len(own), told(own))):

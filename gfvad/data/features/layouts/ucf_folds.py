@@ -23,14 +23,13 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.data import annotations
 from gfvad.data.captions import captions_path, read_captions
 from gfvad.data.features.layouts import arrays, folds
-from gfvad.data.features.layouts.entries import Entry, Problem
+from gfvad.data.features.layouts.entries import Entry, Label, Problem
 from gfvad.data.features.layouts.rules import NO_CLASS
 from gfvad.data.features.layouts.ucf_logits import FILES, UcfLogits
 from gfvad.data.ground_truth import EMPTY, Truth
 from gfvad.data.truth_audit import Stated
 
 SPANS = "train_spans.csv"
-NORMAL = "Normal"
 
 
 class UcfFolds(UcfLogits):
@@ -87,13 +86,13 @@ class UcfFolds(UcfLogits):
         means = np.asarray(self._npz["train"].array("x"), np.float32).mean(1)
         captions = [self._captions.get(name) for name in self._all]
         told = [own.sentences if own else () for own in captions]
-        strata = [self._label(name)[1][0] if self._label(name)[0] else NORMAL for name in self._all]
+        strata = ["+".join(self._label(name)[1]) for name in self._all]
         groups = folds.near_duplicates(means, told)
         found = folds.deal(self._all, strata, groups, int(self.cfg.folds))
         self._alone = np.bincount(groups)[groups] == 1
         return dict(zip(self._all, found.tolist()))
 
-    def _label(self, name: str):
+    def _label(self, name: str) -> Label:
         return annotations.ucf_class(name) or (0, ())
 
     def known(self, name: str) -> bool:

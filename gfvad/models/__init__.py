@@ -1,0 +1,1 @@
+"""Published models, exactly as their authors' programs compute them, one file each."""
