@@ -1,6 +1,6 @@
-"""MSAD: what a vision-language model says of the same events at two scales, fused as graphs; by folds.
+"""MSAD: what a vision-language model says of the same events at two scales, fused as graphs.
 
-    gfvad ablate --config=msad --sweep=alone --workdir=runs/msad --seeds=3 --config.data.root=/data/msad
+    gfvad ablate --config=msad --sweep=alone --workdir=runs/msad --config.data.root=/data/msad
 
 123 of the 240 test videos, their labels for training, their frames for judging (docs/sets/msad.md).
 One fold by itself: --config.data.fold=0.

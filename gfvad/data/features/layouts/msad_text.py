@@ -164,8 +164,8 @@ def described(path: Path, lengths: dict[str, int]) -> Videos:
             continue
         spans, sentences = [], []
         for place, one in enumerate(told):
-            first, last = (one.get(k) for k in ("first_frame", "last_frame"))
-            text = one.get("text")
+            known = one if isinstance(one, dict) else {}
+            first, last, text = (known.get(k) for k in ("first_frame", "last_frame", "text"))
             whole = all(isinstance(x, int) for x in (first, last)) and isinstance(text, str)
             if not whole or not 0 <= first <= last:
                 raise DataError(f"{where}, description {place}: {one!r:.120}; {EXPECTED}")
