@@ -1,7 +1,8 @@
 """What the first paper varies, on its plain form: the order P = Q of the expansion, and of the
 degree-variance regulariser (Eq. 7) the threshold alpha, the rank k and the weight lambda.
 
-gfvad ablate --config=ucf:paper --sweep=paper --workdir=runs/paper --config.data.root=/data/ucf_crime
+gfvad ablate --config=ucf:paper --sweep=paper --workdir=runs/paper \\
+    --config.data.root=/data/ucf_crime
 
 The paper searches P and Q from 1 to 10 each; here both graphs share one order. A full A of order 10
 holds every smaller P and Q: their coefficients are then 0.
