@@ -17,6 +17,11 @@ MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 # What a setting's default did before it came (as of the version that all had): never to be changed
 BEFORE = {
     "model.filter.epsilon": 1e-6,
+    "data.resize": "area",
+    "data.clip_text": "mean",
+    "score.paper_weights": (0.8, 0.2),
+    "score.paper_sigma": 5.0,
+    "score.paper_min_max": True,
     "score.alarm_gap": 1.0,
     "data.test": "labelled",
     "score.events": ("pace", "object"),
