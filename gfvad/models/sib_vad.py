@@ -79,8 +79,9 @@ def of_clip(
     skip, said = dense(p["patch_emb_project"], patches), dense(p["text_project"], text)[None]
     visual = dense(p["temporal_project"], side_by_side(dense(p["visual_project"], visual)))
     motion = encode_motion(p, pictures[1:] - pictures[:-1])
-    for layer, block in in_order(p["joint_cross_attn"]["blocks"]):
-        gammas = (p["joint_cross_attn"][name][layer] for name in ("attn_gammas", "ff_gammas"))
+    joint = p.get("joint_cross_attn", {"blocks": {}})
+    for layer, block in in_order(joint["blocks"]):
+        gammas = (joint[name][layer] for name in ("attn_gammas", "ff_gammas"))
         visual = cross_block(block, tuple(gammas), visual, said, motion)
     return decode(p, pictures.shape[1:3], (visual, motion, said, skip))
 
@@ -97,7 +98,7 @@ def encode_motion(p: Tree, differences: jax.Array) -> jax.Array:
         x = dense(proj, patchify(difference, side))
         x = jnp.concatenate([encoder["cls_token"].reshape(1, -1), x])
         x = x + place.astype(x.dtype)
-        for _, block in in_order(encoder["encoder_blocks"]):
+        for _, block in in_order(encoder.get("encoder_blocks", {})):
             x = transformer_block(block, x)
         return x
 
