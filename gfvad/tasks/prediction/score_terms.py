@@ -207,7 +207,9 @@ def values_of(
 def plain_values(readings: Readings) -> dict[str, np.ndarray]:
     """The authors' two terms [T]: mean squared error of the frame and 1 - cosine of the
     description, as far as they are there."""
-    found = {"frame": readings.maps["appearance"].mean((1, 2), dtype=np.float64)}
+    found = {}
+    if "appearance" in readings.maps:
+        found["frame"] = readings.maps["appearance"].mean((1, 2), dtype=np.float64)
     return found if readings.text is None else found | {"text": readings.text}
 
 
