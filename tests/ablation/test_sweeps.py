@@ -71,6 +71,7 @@ def test_the_shipped_sweeps():
         "prediction",
         "relations",
         "robustness",
+        "wide",
     ]
 
 

@@ -200,6 +200,7 @@ TINY_DATA = {
     "/data/vadclip_ucf": "vadclip",
     "/data/own": "generic_folder",
     "/data/ped2": "ped2",
+    "/data/msad": "msad",
 }
 
 
