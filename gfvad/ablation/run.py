@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from gfvad.ablation import group_run, groups, report, run_folders
+from gfvad.ablation import folds, group_run, groups, report, run_folders
 from gfvad.ablation.arguments import Arguments
 from gfvad.ablation.groups import Group
 from gfvad.ablation.program import Program
@@ -39,6 +39,8 @@ def ablate(arguments: Arguments) -> int:
     """Runs a command line; returns the exit code. Raises ConfigError and DataError before
     anything is trained where the input is wrong."""
     say = loop.to_stderr
+    if folds.wanted(arguments):
+        return folds.ablate(arguments, ablate, say)
     if not arguments.group:
         own = run_files.owned_ablation(arguments.workdir)
         own.claim({"sweep.json", *report.FILES, *own.known()})

@@ -30,6 +30,8 @@ BEGINNINGS: dict[str, str | tuple[str, ...]] = {
     "results.md": ("**HEADLINE", "**BELOW ITS FLOOR"),
     "ablation.md": "# Ablation ",
     "ablation.csv": "setting,seed,metric,",
+    "folds.md": "# Folds ",
+    "folds.csv": "setting,seed,metric,",
 }
 PNG, MATPLOTLIB = b"\x89PNG\r\n\x1a\n", b"Matplotlib"
 

@@ -1,12 +1,14 @@
-"""Checks the installation, and a folder of data.
+"""Checks the installation, a folder of data, or score files.
 
     gfvad doctor
     gfvad doctor --data=/data/ucf_crime
     gfvad doctor --data=/data/ped2
+    gfvad doctor --scores=scores.npy --labels=/data/xd_violence
 
 Python and packages against the versions that were tried, jax's devices, extras, weights, the cache
 folder, the configs, and two seconds of graphs, fusion and a gradient step against numpy. With
---data: which layout the folder looks like, and what is wrong with it.
+--data: which layout the folder looks like, and what is wrong with it. With --scores: which ground
+truth they fit, and what common mistakes of evaluation would add to them (docs/compare_scores.md).
 
 Exit codes: 0 all well, notes aside; 1 something does not work.
 """
@@ -43,6 +45,10 @@ class Finding(NamedTuple):
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
+    if any(word.split("=", 1)[0] == "--scores" for word in argv):
+        from gfvad.reporting import score_files
+
+        return score_files.examine(argv, __doc__)
     parser = Parser("gfvad doctor", __doc__)
     parser.add_argument("--data", type=Path, help="a folder of features, frames or records")
     data = parser.parse_args(argv).data

@@ -14,6 +14,10 @@ undefined), ci95 ([low, high] or null), n_videos and n_frames the value was take
                                  apart from the video (micro, none, none)
   auc_video                      auc of whole videos, each by its highest score: is the alarm raised
                                  in the right videos (micro, none, none)
+  latency_ap                     average precision whose recall asks how early an event is found,
+                                 see latency.py (micro, none, none)
+  brier, ece                     whether scores in [0, 1] are probabilities, see probability.py
+                                 (micro, none, none)
   class_ap/NAME                  frames of that class against the frames of all normal videos and
                                  the normal frames of its own; other classes' abnormal frames are
                                  left out (micro, none, none; ours)
@@ -31,8 +35,9 @@ from typing import Any
 import numpy as np
 
 from gfvad.base.types import DataError, ScoredVideo
-from gfvad.measure import bootstrap
+from gfvad.measure import bootstrap, probability
 from gfvad.measure.frames import Runs, compress, labels_from_spans, peak
+from gfvad.measure.latency import latency_ap
 from gfvad.measure.localisation import is_of_class, mean_average_precision
 from gfvad.measure.metrics import RANKING, cumulative_counts, false_alarm_rate, ranking_metrics
 from gfvad.measure.score_shapes import causal_ema, gaussian, min_max, none, training_statistics
@@ -192,10 +197,11 @@ def extra_records(
     seed: int,
     class_scores=None,
 ) -> list[Record]:
-    """auc_abnormal, auc_video, class_ap/NAME and map@IOU, each where its videos, classes or
-    spans exist and it says something."""
+    """auc_abnormal, auc_video, latency_ap, brier, ece, class_ap/NAME and map@IOU, each where its
+    videos, classes or spans exist and it says something."""
     records = []
     inside = not one_class_each(videos)
+    size = len(videos), sum(len(v.labels) for v in videos)
 
     def add(name: str, metric: str, runs: Sequence[Runs]) -> None:
         found = micro(runs, resamples, seed)[metric]
@@ -207,12 +213,15 @@ def extra_records(
     if {v.label for v in videos} >= {0, 1}:
         known = [v for v in videos if v.label in (0, 1)]
         add("auc_video", "auc", [peak(v.scores, bool(v.label)) for v in known])
+    found = {"latency_ap": latency_ap(videos, resamples, seed)} if inside else {}
+    if all(v.scores.min() >= 0 and v.scores.max() <= 1 for v in videos):
+        found |= probability.of_videos(videos, resamples, seed)
+    records += [record(protocol, name, *valued, size) for name, valued in found.items()]
     for name in sorted({c for v in videos for c in v.classes}):
         own = [v for v in videos if v.label == 0 or name in v.classes]
         add(f"class_ap/{name}", "ap", [class_runs(v, name) for v in own])
     if inside and any(len(v.spans) for v in videos):
         values = mean_average_precision(videos, class_scores=class_scores)
-        size = len(videos), sum(len(v.labels) for v in videos)
         named = {f"map@{iou:g}": value for iou, value in values.items()}
         named |= {"map@avg": float(np.mean(list(values.values())))}
         records += [record(protocol, name, value, None, size) for name, value in named.items()]

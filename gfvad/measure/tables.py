@@ -33,6 +33,9 @@ TITLES = {
     "eer": "EER",
     "auc_abnormal": "AUC, abnormal videos only",
     "auc_video": "AUC, whole videos by their peaks",
+    "latency_ap": "AP, latency-aware",
+    "brier": "Brier score (lower is better)",
+    "ece": "expected calibration error (lower is better)",
     "clip_recall": "abnormal clips with an alarm (recall)",
     "clip_false_alarms": "normal clips with an alarm (false alarms)",
 }

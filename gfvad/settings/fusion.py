@@ -29,6 +29,10 @@ DATA = (
     Setting("source_pattern", "", since="0.2"),
     "Regular expression whose first group in a training video's name is its source (scene, camera,"
     " recording); empty: the column source of labels.csv, else by clustering.",
+    Setting("folds", 0, COUNT_OR_NONE, since="0.2"),
+    "Layouts with folds: how many the videos are cut into, for cross-validation.",
+    Setting("fold", -1, Range(-1, 10**9), since="0.2"),
+    "The fold that is tested; -1: each in turn (gfvad ablate).",
     Setting("captions", ""),
     'JSON of timed sentences, relative to root; the modality "text" needs it.',
     Setting("text_assign", "nearest", choices=("nearest", "decay", "overlap")),
@@ -89,6 +93,8 @@ RELATION = (
     "Above 0 adds exp(-|t_i-t_j| / seconds) over the units' times (needs data.clock).",
     Setting("sources", ("raw",), choices=("raw", "filtered", "residual"), needed=True),
     "Feature sets that graphs are built on.",
+    Setting("modalities", (), since="0.2"),
+    "Modalities that have graphs; (): all; ('none',): none, where there is a temporal graph.",
 )
 HEAD = (
     Setting("kind", "gnn", choices=("row", "degree", "gnn", "branches")),
@@ -112,6 +118,10 @@ HEAD = (
     Setting("whole", 0.0, UNIT, since="0.2"),
     "branches: share of a unit's evidence that is the mean over its video's; 1 for videos that are"
     " wholly of one kind.",
+    Setting("spread_trained", True, since="0.2"),
+    "branches: whether evidence is mixed with its video's and diffused in training too; False: only"
+    " where it is scored, so that branches learn from their own units and the graph stays as it"
+    " starts.",
     Setting("alpha", 0.5, SIGNED, varies=True).means("Edge threshold of the weighted degree."),
     Setting("topk", 8, COUNT).means("Neighbours in the top-k mean statistic."),
 )

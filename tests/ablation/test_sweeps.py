@@ -66,10 +66,12 @@ def test_the_shipped_sweeps():
         "modalities",
         "novelty",
         "operator",
+        "paper",
         "parts",
         "prediction",
         "relations",
         "robustness",
+        "wide",
     ]
 
 

@@ -62,6 +62,8 @@ def test_lines_that_say_nothing_are_left_out():
         "eer",
         "far@0.5",
         "auc_video",
+        "brier",
+        "ece",
         *whole_clips.AT_THRESHOLD,
     }
     for text in (tables.as_text(tree_of(clips())), tables.markdown(tree_of(clips()))):

@@ -124,6 +124,7 @@ def kind(command: str) -> str | None:
         r"bash launch/check_package\.sh$": "tests",  # downloads an environment: by hand
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
+        r"gfvad (evaluate|doctor) --scores=": "scores",  # test_score_files.py
         r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
@@ -199,6 +200,7 @@ TINY_DATA = {
     "/data/vadclip_ucf": "vadclip",
     "/data/own": "generic_folder",
     "/data/ped2": "ped2",
+    "/data/msad": "msad",
 }
 
 

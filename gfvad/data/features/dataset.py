@@ -122,6 +122,8 @@ def _key(data_cfg) -> str:
     """Ten hex digits of what the records' content depends on."""
     keys = ("layout", "root", "modalities", "captions", "text_encoder", "text_assign")
     content = {k: data_cfg[k] for k in keys} | {"root": str(Path(data_cfg.root).resolve())}
+    if data_cfg.get("folds"):
+        content |= {k: data_cfg[k] for k in ("folds", "fold")}
     content |= {"simulated": data_cfg.simulated.to_dict(), "gap_seconds": text.GAP_SECONDS}
     told = json.dumps(content, sort_keys=True, default=list)
     return hashlib.sha256(told.encode()).hexdigest()[:10]

@@ -11,7 +11,7 @@ it enters no statistic.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -44,6 +44,15 @@ def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
     kept = kept | jnp.swapaxes(kept, -1, -2)
     own = jnp.eye(graphs.shape[-1], dtype=bool)
     return jnp.where(own, graphs, jnp.where(kept, graphs / (1.0 - rate), 0.0))
+
+
+NO_MODALITY = ("none",)  # of model.relation.modalities: temporal graphs alone
+
+
+def related(model: Any, names: Iterable[str]) -> list[str]:
+    """Those of some modalities that have graphs (model.relation.modalities), in their order."""
+    chosen = model.relation.modalities
+    return [name for name in names if not chosen or name in chosen]
 
 
 class GraphFusionDetector(ContentModel):
@@ -116,6 +125,7 @@ class GraphFusionDetector(ContentModel):
             self.relation_graph(source, m, x, mask)
             for source in cfg.sources
             for m, x in sets[source].items()
+            if m in related(self.config, sets[source])
         ]
         if cfg.temporal_tau > 0:
             graphs.append(temporal(mask, cfg.temporal_tau))
@@ -133,7 +143,8 @@ class GraphFusionDetector(ContentModel):
     ) -> jax.Array:
         """Graphs [M, N, N] of sets that are left out become 1 for every pair, which changes no
         product of graphs."""
-        of_sets = [(branches[m.name].weight != 0).any() for m in self.modalities]
+        names = related(self.config, [m.name for m in self.modalities])
+        of_sets = [(branches[name].weight != 0).any() for name in names]
         kept = of_sets * len(self.config.relation.sources)
         kept += [jnp.array(True)] * (len(graphs) - len(kept))
         pairs = (mask[:, None] & mask[None, :]).astype(graphs.dtype)
@@ -192,7 +203,7 @@ class GraphFusionDetector(ContentModel):
         size = (cfg.hidden, cfg.layers, cfg.alpha, cfg.topk, self.config.dropout)
         if cfg.kind == "branches":
             own = cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent
-            head = BranchHead(*size, *own, cfg.whole, name="head")
+            head = BranchHead(*size, *own, cfg.whole, cfg.spread_trained, name="head")
             return head(fused, content, mask, counts, train=train)
         joined = jnp.concatenate(list(content.values()), -1)
         return GnnHead(*size, name="head")(fused, joined, mask, train=train), {}

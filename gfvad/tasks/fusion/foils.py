@@ -15,11 +15,12 @@ gated            gate 0, and the other gates sum to 1
 bilinear         the factor 1, as in product
 cross_attention  is attended to by nobody and takes up nothing itself; then as concat
 mtn_concat/_add  gives zeros (neighbours in time see its unit as zeros); then as concat or add
+transformer      gives zeros in its place; then as concat, with time, through two layers
 late             its logit is that of model.head.absent (0: the branch's own constant)
 
 With one modality every kind is allowed: add, product, gated and cross_attention are then the plain
-network, which is concat of one. No kind but the multi-scale temporal networks knows the order of
-units. Padded units never reach a real one.
+network, which is concat of one. No kind but the multi-scale temporal networks and the transformer
+knows the order of units. Padded units never reach a real one.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Output
-from gfvad.nn.blocks import Attention
+from gfvad.nn.blocks import Attention, Block
 from gfvad.tasks.fusion.content import Arrays, Confident, ContentModel
 from gfvad.tasks.fusion.heads import branch_logits, logit_of
 
-TEMPORAL = ("mtn_concat", "mtn_add")  # that know the order of units
+NETWORKS = ("mtn_concat", "mtn_add")
+TEMPORAL = (*NETWORKS, "transformer")  # that know the order of units
 KINDS = ("concat", "add", "product", "gated", "bilinear", "cross_attention", *TEMPORAL, "late")
+LAYERS = 2  # of the transformer
+LONGEST = 10_000.0  # wavelength of its slowest place, over 2 pi units
 DILATIONS = (1, 2, 4)  # of MTN, in units
 # channels of a branch of MTN where its width is not given: LayerNorm of fewer keeps little more
 # than signs
@@ -82,7 +86,7 @@ class FeatureFusion(ContentModel):
         cfg, kind = self.config.foil, self.config.foil.kind
         if kind == "cross_attention":
             content = CrossAttention(cfg.heads, name="cross")(content, counts)
-        if kind in TEMPORAL:
+        if kind in NETWORKS:
             networks = {m: TemporalNetwork(cfg.width, name=f"mtn_{m}") for m in content}
             content = {m: networks[m](z, counts[m], mask) for m, z in content.items()}
         if kind in ("add", "mtn_add"):
@@ -93,6 +97,8 @@ class FeatureFusion(ContentModel):
             return GatedSum(name="gates")(content, counts)
         if kind == "bilinear":
             return LowRankBilinear(cfg.rank, name="bilinear")(content, counts)
+        if kind == "transformer":
+            return Transformer(cfg.heads, name="transformer")(content, counts, mask)
         return jnp.concatenate(list(content.values()), -1)
 
     def perceptron(self, fused: jax.Array, train: bool) -> jax.Array:
@@ -251,3 +257,31 @@ class TemporalNetwork(nn.Module):
         affinity = jnp.where(mask[None, :], query @ key.T, 0.0) / jnp.maximum(mask.sum(), 1)
         gathered = nn.Dense(x.shape[-1], name="w")(affinity @ value)
         return x + nn.LayerNorm(scale_init=nn.initializers.zeros, name="norm_w")(gathered)
+
+
+def places(count: int, width: int) -> jax.Array:
+    """Sines and cosines of the place of a unit, [N, F] (Vaswani et al. 2017, section 3.5; sines
+    first)."""
+    steps = jnp.arange((width + 1) // 2) / max((width + 1) // 2, 1)
+    angle = jnp.arange(count)[:, None] / LONGEST**steps
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)[:, :width]
+
+
+class Transformer(nn.Module):
+    """The embeddings of all modalities side by side, with their places in time, through two layers
+    of self-attention over the units of the video (Vaswani et al. 2017, pre-norm). A unit without
+    any modality has no place either, and nobody attends to it."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, content: Arrays, counts: Confident, mask: jax.Array) -> jax.Array:
+        """{m: [N, H]}, {m: [N]}, mask bool [N] -> [N, M H]."""
+        x = jnp.concatenate(list(content.values()), -1)
+        there = mask & (sum(counts.values()) > 0)
+        x = jnp.where(there[:, None], x + places(*x.shape), 0.0)
+        # [heads, N, N]
+        bias = jnp.broadcast_to(jnp.where(there, 0.0, HIDDEN_KEY), (self.heads, len(x), len(x)))
+        for layer in range(LAYERS):
+            x = Block(self.heads, name=f"layer_{layer}")(x, bias)
+        return nn.LayerNorm(name="norm")(x)

@@ -178,6 +178,8 @@ class BranchHead(nn.Module):
     absent: float = 0.0
     # share of a unit's evidence that is the mean over its video's units
     whole: float = 0.0
+    # whether evidence spreads in training too; else it does where it is scored alone
+    spread_trained: bool = True
 
     @nn.compact
     def __call__(
@@ -220,6 +222,8 @@ class BranchHead(nn.Module):
         z = sum(gate * x for gate, x in zip(gates, parts.values())) + self.param(
             "bias", nn.initializers.zeros, ()
         )
+        if train and not self.spread_trained:
+            return jnp.where(mask, z, 0.0), branches
         if self.whole > 0:
             mean = jnp.where(mask, z, 0.0).sum() / jnp.maximum(mask.sum(), 1)
             z = (1.0 - self.whole) * z + self.whole * mean

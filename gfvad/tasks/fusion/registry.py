@@ -18,8 +18,9 @@ from gfvad.data.features.layouts import LAYOUTS
 from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
 from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion.comparators import rtfm, ur_dmu
 from gfvad.tasks.fusion.content import Modality
-from gfvad.tasks.fusion.detector import GraphFusionDetector
+from gfvad.tasks.fusion.detector import NO_MODALITY, GraphFusionDetector, related
 from gfvad.tasks.fusion.foils import FeatureFusion
 
 # graphs of time alone -> key of model.relation
@@ -192,7 +193,7 @@ def check_foil(config: Any, modalities: Sequence[str]) -> None:
             f"config.model.filter.modalities = {model.filter.modalities!r}: model 'feature_fusion'"
             " has no filter; set it to () or take model.name 'graph_fusion'"
         )
-    if foil.kind == "cross_attention" and model.embed_dim % foil.heads:
+    if foil.kind in ("cross_attention", "transformer") and model.embed_dim % foil.heads:
         raise ConfigError(
             f"config.model.foil.heads = {foil.heads}: expected a divisor of config.model.embed_dim"
             f" = {model.embed_dim}"
@@ -225,6 +226,10 @@ def check_filter(cfg: Any, modalities: Sequence[str]) -> None:
 def check_graphs(model: Any, modalities: Sequence[str]) -> None:
     """Refuses sources that leave a modality without a graph, and fusion forms that do not fit
     the number of graphs."""
+    named = model.relation.modalities
+    for name in (name for name in named if name not in modalities and named != NO_MODALITY):
+        hint = f"{nearest(str(name), tuple(modalities))} (one of {', '.join(modalities)})"
+        raise ConfigError(f"config.model.relation.modalities = {name!r}{hint}")
     sources, filters = model.relation.sources, model.filter.modalities
     refused = [source for source in sources if source != "raw"]
     without = [m for m in modalities if m not in filters]
@@ -239,6 +244,7 @@ def check_graphs(model: Any, modalities: Sequence[str]) -> None:
 def graph_names(model: Any, modalities: Sequence[str]) -> list[str]:
     """Names of the M graphs that the detector fuses, in its order."""
     names = []
+    modalities = related(model, modalities)
     for source in model.relation.sources:
         if source == "raw":
             names += modalities
@@ -259,3 +265,5 @@ def register_model(
 
 register_model("graph_fusion", graph_fusion, check_graph_fusion)
 register_model("feature_fusion", feature_fusion, check_foil)
+register_model(ur_dmu.NAME, ur_dmu.build, ur_dmu.check_own_losses)
+register_model(rtfm.NAME, rtfm.build, rtfm.check_own_losses)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gfvad.tasks.fusion.detector import NO_MODALITY
 from gfvad.tasks.fusion.registry import graph_names
 
 
@@ -23,6 +24,8 @@ def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
     found: dict[str, Any] = {"data.modalities": kept}
     found["model.confidence"] = tuple(m for m in model.confidence if m in kept)
     found["model.filter.modalities"] = tuple(m for m in model.filter.modalities if m in kept)
+    if (related := model.relation.modalities) not in ((), NO_MODALITY):
+        found["model.relation.modalities"] = tuple(m for m in related if m in kept)
     if not found["model.filter.modalities"]:
         found["model.relation.sources"] = ("raw",)
     if gates := model.head.gates:  # modalities first, then what the head has beside them

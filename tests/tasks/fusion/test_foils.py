@@ -27,10 +27,11 @@ DIMS = {"rgb": 6, "audio": 4, "text": 3}
 MASK = np.arange(N) < 7
 # no layout pads like this, but a mask is a mask
 HOLES = np.array([1, 1, 0, 1, 1, 0, 1, 1, 0], bool)
-TIMED = ("mtn_concat", "mtn_add")
+NETWORKS = ("mtn_concat", "mtn_add")
+TIMED = (*NETWORKS, "transformer")
 PRIOR = 0.2
 # relative; jax.nn.dot_product_attention takes its softmax in float32 whatever it is given
-EXACT = {"cross_attention": 3e-7}
+EXACT = {"cross_attention": 3e-7, "transformer": 1e-6}
 
 
 def settings(kind, **overrides):
@@ -210,6 +211,29 @@ def cross_attention(p, content, counts):
     return out
 
 
+def transformer(p, x, counts, mask):
+    """Two pre-norm layers, unit by unit; what has no modality has no place and no reader."""
+    width, half = x.shape[1], (x.shape[1] + 1) // 2
+    there = mask & (sum(counts.values()) > 0)
+    for i in range(N):
+        for f in range(width):
+            wave = np.sin if f < half else np.cos
+            x[i, f] += wave(i / 10_000.0 ** ((f % half) / half))
+    x, d = np.where(there[:, None], x, 0.0), width // HEADS
+    for layer in (p["layer_0"], p["layer_1"]):
+        a, normal = layer["attention"], layer_norm(layer["norm_attention"], x)
+        q, found = dense(a["query"], normal), np.zeros_like(x)
+        k, v = np.split(dense(a["key_value"], normal), 2, axis=-1)
+        for i, head in itertools.product(range(N), range(HEADS)):
+            part = slice(head * d, head * d + d)
+            weight = there * np.exp(k[:, part] @ q[i, part] / np.sqrt(d))
+            found[i, part] = weight @ v[:, part] / weight.sum()
+        x = x + dense(a["out"], found)
+        f = layer["feed_forward"]
+        x = x + dense(f["down"], gelu(dense(f["up"], layer_norm(layer["norm_feed_forward"], x))))
+    return layer_norm(p["norm"], x)
+
+
 def with_neutral(factors, counts):
     """Unit by unit: the product over modalities with 1 for what is absent, less the part that
     stands for nothing at all."""
@@ -243,7 +267,7 @@ def oracle(kind, p, features, mask):
             m: np.where(mask, dense(p[f"branch_{m}"], z)[:, 0], 0) for m, z in content.items()
         }
         return np.where(mask, sum(branches.values()) + p["bias"], 0), branches
-    if kind in TIMED:
+    if kind in NETWORKS:
         content = {
             m: temporal_network(p[f"mtn_{m}"], z, counts[m], mask) for m, z in content.items()
         }
@@ -261,6 +285,7 @@ def oracle(kind, p, features, mask):
         "bilinear": lambda: with_neutral(factors, counts),
         "gated": lambda: gated_sum(p["gates"], content, counts),
         "cross_attention": lambda: joined(cross_attention(p["cross"], content, counts)),
+        "transformer": lambda: transformer(p["transformer"], joined(content), counts, mask),
     }[kind]()
     return np.where(mask, dense(p["logit"], gelu(dense(p["hidden"], fused)))[:, 0], 0), {}
 

@@ -1,0 +1,1 @@
+"""Anybody's score files and labels: how they are read, and which ground truth they fit."""
