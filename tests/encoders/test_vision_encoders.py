@@ -229,7 +229,8 @@ def test_specs(tmp_path):
     assert open_vision("patches") is None
     for spec in ("", "vit", "patches:x", "hub:google/vit", "transformers:"):
         with pytest.raises(
-            ConfigError, match="expected 'transformers:FOLDER', 'tokens:FOLDER' or 'patches'"
+            ConfigError,
+            match="expected 'transformers:FOLDER', 'states:FOLDER', 'tokens:FOLDER' or 'patches'",
         ):
             open_vision(spec)
     for kind in ("transformers", "tokens"):
