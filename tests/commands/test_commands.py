@@ -33,6 +33,7 @@ def test_every_documented_command_is_run_here():
         "train",
         "after",
         "prepare",
+        "convert",
         "bench",
         "ablation",
         "evaluation",
