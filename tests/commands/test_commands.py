@@ -34,6 +34,7 @@ def test_every_documented_command_is_run_here():
         "after",
         "prepare",
         "convert",
+        "scores",
         "bench",
         "ablation",
         "evaluation",

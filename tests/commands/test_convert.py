@@ -40,4 +40,4 @@ def test_converting(command, tmp_path, monkeypatch, capsys):
         8,
     )
     assert found.data.dataset == ("avenue" if avenue else "ped2")
-    assert found.data.root == ("" if avenue else "/data/ped2")
+    assert found.data.root == ("/data/avenue" if avenue else "/data/ped2")
