@@ -2,6 +2,7 @@
 
     gfvad convert best.pth --out=runs/authors --config.data.root=/data/ped2
     gfvad convert best.pth --out=runs/authors --config=ped2:paper --config.data.root=/data/ped2
+    gfvad convert best.pth --out=runs/avenue --config=avenue:paper --config.data.root=/data/avenue
 
 The checkpoint is one of torch.save. Its weights are read by name, and nothing in it is run. The run
 is evaluated as any other: gfvad evaluate --workdir=RUN (docs/predictive.md).

@@ -127,6 +127,7 @@ def kind(command: str) -> str | None:
         r"gfvad (evaluate|doctor) --scores=": "scores",  # test_score_files.py
         r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
+        r"gfvad convert ": "convert",  # test_convert.py
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",
         r"gfvad compare published ": "evaluation",
