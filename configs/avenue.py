@@ -17,4 +17,6 @@ def get_config(variant: str | None = None):
     c.data.height, c.data.width = 120, 216
     c.data.channels = 3
     c.model.filter.bottleneck = 192
+    c.score.paper_weights, c.score.paper_sigma = (0.9, 0.1), 4.0
+    c.score.paper_min_max = False
     return choose(c, variant, VARIANTS)

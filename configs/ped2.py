@@ -3,8 +3,9 @@
     gfvad train --config=ped2:small --config.data.root=/data/ped2
     gfvad train --config=ped2:small+frames --config.data.root=/data/ped2  (no optical flow)
 
-Variants: small (2 CPU cores), paper (448 x 448, for a GPU); joined by '+' with frames (without
-optical flow), no_text, no_motion, no_filter, bottleneck, memae, mnad, experts1, experts7, no_pace,
+Variants: small (2 CPU cores), large (our model at the authors' sizes, for a GPU), paper (the
+authors' own model, training and score); small and large joined by '+' with frames (without optical
+flow), no_text, no_motion, no_filter, bottleneck, memae, mnad, experts1, experts7, no_pace,
 no_relations, causal.
 """
 

@@ -18,4 +18,5 @@ def get_config(variant: str | None = None):
     c.data.height, c.data.width = 120, 216
     c.data.channels = 3
     c.model.filter.bottleneck = 16
+    c.score.paper_weights, c.score.paper_sigma = (0.2, 0.8), 13.0
     return choose(c, variant, VARIANTS)

@@ -56,27 +56,44 @@ def foil(kind: str) -> Callable[[ConfigDict], None]:
     return apply
 
 
-def ur_dmu(c: ConfigDict) -> None:
-    """UR-DMU in place of graph fusion, by its own losses, with its published training; the data
-    stay as they are (gfvad/tasks/fusion/comparators/ur_dmu.py)."""
-    c.model.name = "ur_dmu"
+def comparator(c: ConfigDict, name: str) -> None:
+    """Another model by its own losses alone; the data stay as they are."""
+    c.model.name = name
     c.model.evidence = "trained"
     c.model.filter.modalities = ()
     for term in ("bce", "variance", "unit_normal", "unit_abnormal", "consistency"):
         c.loss[term] = 0.0
     c.loss.smoothness = c.loss.sparsity = 0.0
     c.train.members = 1
-    c.train.steps = 3000
-    c.train.batch_size = 128
     c.optim.name = "adamw"  # published: Adam with decay in the gradient
-    c.optim.learning_rate = 1e-4
-    c.optim.weight_decay = 5e-5
     c.optim.schedule = "constant"
     c.optim.warmup_steps = 0
     c.optim.clip_norm = 0.0
 
 
-COMPARATORS = {"ur_dmu": ur_dmu}  # whole other models
+def ur_dmu(c: ConfigDict) -> None:
+    """UR-DMU with its published training (gfvad/tasks/fusion/comparators/ur_dmu.py)."""
+    comparator(c, "ur_dmu")
+    c.train.steps, c.train.batch_size = 3000, 128
+    c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-5
+
+
+def rtfm(c: ConfigDict) -> None:
+    """RTFM with its published training (gfvad/tasks/fusion/comparators/rtfm.py)."""
+    comparator(c, "rtfm")
+    c.loss.smoothness, c.loss.sparsity = 8e-4, 8e-3
+    c.train.steps, c.train.batch_size = 3000, 64
+    c.optim.learning_rate, c.optim.weight_decay = 1e-3, 5e-3
+
+
+def hl_net(c: ConfigDict) -> None:
+    """HL-Net with its published training (gfvad/tasks/fusion/comparators/hl_net.py)."""
+    comparator(c, "hl_net")
+    c.train.steps, c.train.batch_size = 1500, 128
+    c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-4
+
+
+COMPARATORS = {"hl_net": hl_net, "rtfm": rtfm, "ur_dmu": ur_dmu}  # whole other models
 FOILS = {**{f"foil_{kind}": foil(kind) for kind in KINDS}, **COMPARATORS}
 
 

@@ -15,7 +15,7 @@ from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
 from gfvad.base.names import nearest
 
 COMMANDS = ("train", "evaluate", "score", "extract", "prepare", "ablate", "compare", "export")
-COMMANDS += ("report", "bench", "doctor")
+COMMANDS += ("convert", "report", "bench", "doctor")
 
 
 @command

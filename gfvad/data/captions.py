@@ -55,9 +55,10 @@ def read_captions(path: Path) -> Videos:
 class CaptionText:
     """Sentences of a set, and their embeddings when they are first asked for."""
 
-    def __init__(self, path: Path, data_cfg):
+    def __init__(self, path: Path, data_cfg, captions: Videos | None = None):
+        """captions: of a file in another format; None: `path` is read as `read_captions` does."""
         self.path, self.assign = path, data_cfg.text_assign
-        self.captions = read_captions(path)
+        self.captions = read_captions(path) if captions is None else captions
         self._encoder_name, self._cache_dir = data_cfg.text_encoder, cache_folder(data_cfg)
         self._cache: text.TextCache | None = None
 

@@ -20,8 +20,10 @@ units      one vector a unit of 16 frames, for `gfvad extract`: `open_encoder("m
                   [encoder=minilm|hash, prompt=...]
 sentences  one vector a sentence (config.data.text_encoder): `open_sentences("minilm")`
     minilm        all-MiniLM-L6-v2 in JAX (a package of 88 MB);  hash: signed hashing of words
+    simcse        SimCSE's BERT in a local folder, which GFVAD_SIMCSE names
 frames     patch tokens of single frames (config.data.vision): `open_vision("tokens:FOLDER")`
     transformers  a vision transformer in a local folder;  tokens: FOLDER/VIDEO.npy made elsewhere
+    states        the same with the class token, and what the embedding layer gave
 
 An encoder of units is a function of one `Unit`, so a file and a camera give the same features.
 Nothing is ever downloaded: an encoder that lacks its file says what to get. One more encoder is one
@@ -69,9 +71,11 @@ _BUILT_IN = {
     "sentences": {
         "minilm": "gfvad.encoders.minilm:MiniLM",
         "hash": "gfvad.encoders.hashed_words:HashedWords",
+        "simcse": "gfvad.encoders.simcse:SimCSE",
     },
     "frames": {
         "transformers": "gfvad.encoders.vision:TransformersEncoder",
+        "states": "gfvad.encoders.vision:TransformersStates",
         "tokens": "gfvad.encoders.token_folder:TokenFolder",
     },
 }

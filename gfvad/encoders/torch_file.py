@@ -12,7 +12,7 @@ import pickle
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -31,6 +31,8 @@ TYPES = {
 
 class Storage:
     """The numbers of one or more tensors; filled when the file's end is read."""
+
+    upper_halves = False  # whether they are those of float32 (bfloat16)
 
     def __init__(self, dtype: np.dtype, size: int):
         self.dtype, self.size, self.values = dtype, size, np.zeros(0, dtype)
@@ -59,7 +61,7 @@ class Tensor:
 class Reader(pickle.Unpickler):
     """Builds OrderedDicts and Tensors, and nothing else."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         super().__init__(file)
         self.storages: dict[str, Storage] = {}
 

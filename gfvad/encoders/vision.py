@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class TransformersEncoder(FrameEncoder):
     folder. Raises ConfigError for a setting that cannot work, DataError for a folder that lacks
     something, saying what to fetch.
     """
+
+    asked: Mapping[str, Any] = {}  # arguments of the model besides its input
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class TransformersEncoder(FrameEncoder):
         torch, model = self._model
         out = np.empty((len(frames), math.prod(self.grid), self.width), np.float32)
         device = next(model.parameters()).device
-        options = {}
+        options = dict(self.asked)
         known = inspect.signature(model.forward).parameters
         if self.preprocessing.size != self.image and "interpolate_pos_encoding" in known:
             options["interpolate_pos_encoding"] = True
@@ -111,15 +114,19 @@ class TransformersEncoder(FrameEncoder):
                 pixels = self._pixels(torch, batch)
                 try:
                     found = model(pixel_values=pixels, **options)
-                    states = getattr(found, "last_hidden_state", None)
+                    tokens = self.tokens_of(model, found)
                 except (RuntimeError, ValueError, TypeError) as error:
                     shape = " x ".join(map(str, self.preprocessing.size))
                     raise DataError(
                         f"{self.folder}: {type(model).__name__} fails on {len(pixels)} frames of"
                         f" {shape} pixels ({error}): set another size or batch"
                     ) from error
-                out[start : start + self.batch] = self._patches(model, states).float().cpu().numpy()
+                out[start : start + self.batch] = tokens.float().cpu().numpy()
         return out
+
+    def tokens_of(self, model: Any, found: Any) -> Any:
+        """The tokens [n, L, D] of what the model gave."""
+        return self._patches(model, getattr(found, "last_hidden_state", None))
 
     def _pixels(self, torch: Any, frames: Any) -> Any:
         """Model input [n, 3, rows, columns] float32 from frames [n, h, w, 3] uint8 on the same
@@ -147,6 +154,37 @@ class TransformersEncoder(FrameEncoder):
                 " (ViT, CLIP, DINOv2, InternViT)"
             )
         return states[:, shape[1] - length :]
+
+
+class TransformersStates(TransformersEncoder):
+    """Of each frame the last hidden states and, behind them, what the embedding layer gave: [n, 2
+    (1 + L), D], each with the class token before the patches. What the authors' predictive model
+    reads (gfvad/models/sib_vad.py). grid: (2, 1 + L)."""
+
+    asked = {"output_hidden_states": True}
+
+    def __init__(self, folder: Path, **settings: Any):
+        super().__init__(folder, **settings)
+        self.grid = (2, 1 + math.prod(self.grid))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the encoder of patches, marked."""
+        return lines_hash(["states", super().fingerprint])
+
+    def tokens_of(self, model: Any, found: Any) -> Any:
+        """DataError where the model has no class token before its patches."""
+        torch, _ = self._model
+        states = [found.last_hidden_state, (found.hidden_states or [None])[0]]
+        shapes = [list(getattr(x, "shape", ())) for x in states]
+        expected = [self.grid[1], self.width]
+        if any(shape[1:] != expected for shape in shapes):
+            raise DataError(
+                f"{self.folder}: {type(model).__name__} gives states {shapes}, expected [n,"
+                f" {expected[0]}, {expected[1]}], a class token and the patches, of its last layer"
+                " and of its embedding layer: choose InternViT, or a ViT without registers"
+            )
+        return torch.cat(states, 1)
 
 
 class TransformersImage(UnitEncoder):

@@ -12,6 +12,8 @@ from scipy.stats import genpareto
 GAP = 1.0  # seconds between peaks of the tail that are told apart
 ENOUGH = 3  # false alarms that the video must be long enough for, to go by it alone
 TAIL = 30  # highest events that the tail is fitted to, where there are as many
+LASTING = 300  # seconds that each alarm that is asked for may be on, on average
+MOST_ON = 0.5  # share of the time that alarms may be on, whatever is asked for
 HALVINGS = 40
 OUTLYING = 3  # times the rate that is asked for, as which a video counts at most
 STEPS = 200  # quantiles that a threshold is looked for between
@@ -95,6 +97,8 @@ def events(video: Normal, threshold: float, gap_seconds: float) -> np.ndarray:
 def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Rate:
     """The lowest threshold from which on normal videos give at most `an_hour` alarms an hour.
 
+    Nor are they on for longer than LASTING seconds each, on average: as a threshold falls, alarms
+    run into each other, and few that never end are worth nothing.
     A single video that is unlike all others (a night among days) alarms without end, and would set
     the threshold for all: none counts for more than OUTLYING times what is asked for, or one alarm.
     Where the videos are too short to show as few as ENOUGH of them, the tail of the peaks is fitted
@@ -109,14 +113,25 @@ def for_rate(videos: Sequence[Normal], an_hour: float, gap_seconds: float) -> Ra
     if not len(pooled):
         raise ValueError("no normal video to make a threshold from")
 
-    def counts(threshold: float, gap: float = gap_seconds) -> np.ndarray:
+    length = np.array([v.hours for v in videos])
+    most = np.maximum(1.0, OUTLYING * an_hour * length)
+    # hours of alarm in all, and of one video
+    longest = hours * min(an_hour * LASTING / 3600, MOST_ON)
+    each = OUTLYING * longest * length / hours
+
+    def counts(threshold: float, gap: float) -> np.ndarray:
         return np.array([len(spans(v, threshold, gap)) for v in videos])
 
-    most = [max(1.0, OUTLYING * an_hour * v.hours) for v in videos]
+    def few_enough(threshold: float) -> bool:
+        found = [spans(v, threshold, gap_seconds) for v in videos]
+        number = np.minimum([len(s) for s in found], most).sum()
+        on = [(s[:, 1] - s[:, 0]).sum() / v.fps / 3600 for s, v in zip(found, videos, strict=True)]
+        return number <= wanted and np.minimum(on, each).sum() <= longest
+
     said = f"{an_hour:g} false alarms an hour of {hours:.2g} hours of held-out normal video"
     wanted = an_hour * hours
     if wanted >= ENOUGH:
-        return Rate(lowest(pooled, lambda u: np.minimum(counts(u), most).sum() <= wanted), said)
+        return Rate(lowest(pooled, few_enough), said)
     apart = min(gap_seconds, GAP)
     start = lowest(pooled, lambda u: counts(u, apart).sum() <= TAIL)
     peaks = np.concatenate([events(v, start, apart) for v in videos])

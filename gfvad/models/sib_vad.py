@@ -28,14 +28,13 @@ from gfvad.models.sib_vad_weights import (
     Sizes,
     fixed_positions,
     from_state_dict,
-    initial,
     shapes_of,
 )
 from gfvad.nn.blocks import patchify, unpatchify
 from gfvad.nn.experts import FORMS, ExpertParams, choose
-from gfvad.nn.filter import balance_loss, route
+from gfvad.nn.filter import FilterStats, route, routing_stats
 
-__all__ = ["Sizes", "apply", "from_state_dict", "initial", "parameter_count", "shapes_of"]
+__all__ = ["Sizes", "apply", "from_state_dict", "parameter_count", "shapes_of"]
 
 HEADS = 4
 TOPK = 7
@@ -45,6 +44,7 @@ SLOPE = 0.01  # of the LeakyReLU between the two last convolutions
 PIXELS = 3  # channels of a frame
 
 Tree = Mapping[str, Any]
+Found = tuple[jax.Array, jax.Array, list[FilterStats]]
 
 
 def apply(
@@ -60,8 +60,8 @@ def apply(
     over layers, mean over clips; the authors' weight of 0.001 is not in it.
     """
     given = [jnp.asarray(x) for x in (frames, visual, patches, text)]
-    frame, said, balance = jax.vmap(partial(of_clip, parameters))(*given)
-    return frame, said, balance.mean()
+    frame, said, filters = jax.vmap(partial(of_clip, parameters))(*given)
+    return frame, said, sum((stats.balance for stats in filters), jnp.zeros(())).mean()
 
 
 def parameter_count(parameters: Tree) -> int:
@@ -72,15 +72,16 @@ def parameter_count(parameters: Tree) -> int:
 
 def of_clip(
     p: Tree, frames: jax.Array, visual: jax.Array, patches: jax.Array, text: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`apply` of one clip: (frame [3, h, w], description [V], balance [])."""
+) -> Found:
+    """`apply` of one clip: (frame [3, h, w], description [V], statistics of each filter)."""
     # [F, h, w, 3]
     pictures = frames.transpose(0, 2, 3, 1)
     skip, said = dense(p["patch_emb_project"], patches), dense(p["text_project"], text)[None]
     visual = dense(p["temporal_project"], side_by_side(dense(p["visual_project"], visual)))
     motion = encode_motion(p, pictures[1:] - pictures[:-1])
-    for layer, block in in_order(p["joint_cross_attn"]["blocks"]):
-        gammas = (p["joint_cross_attn"][name][layer] for name in ("attn_gammas", "ff_gammas"))
+    joint = p.get("joint_cross_attn", {"blocks": {}})
+    for layer, block in in_order(joint["blocks"]):
+        gammas = (joint[name][layer] for name in ("attn_gammas", "ff_gammas"))
         visual = cross_block(block, tuple(gammas), visual, said, motion)
     return decode(p, pictures.shape[1:3], (visual, motion, said, skip))
 
@@ -97,16 +98,14 @@ def encode_motion(p: Tree, differences: jax.Array) -> jax.Array:
         x = dense(proj, patchify(difference, side))
         x = jnp.concatenate([encoder["cls_token"].reshape(1, -1), x])
         x = x + place.astype(x.dtype)
-        for _, block in in_order(encoder["encoder_blocks"]):
+        for _, block in in_order(encoder.get("encoder_blocks", {})):
             x = transformer_block(block, x)
         return x
 
     return dense(p["frame_diff_project"], side_by_side(jax.vmap(one)(differences)))
 
 
-def decode(
-    p: Tree, size: tuple[int, ...], given: tuple[jax.Array, ...]
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def decode(p: Tree, size: tuple[int, ...], given: tuple[jax.Array, ...]) -> Found:
     """Transformer blocks, each with a filter behind it that nothing goes around, and both heads.
 
     size: (h, w) of a frame; given: visual, motion [L, D], description [1, D], skip [L, D].
@@ -119,20 +118,20 @@ def decode(
     # [1 + L, D]: the description, the class token, the patches
     x = jnp.concatenate([said, joint])
     place = positions(p_all, "decoder", (rows, columns, x.shape[-1]))
-    x, balance = x + place.astype(x.dtype), 0.0
+    x, filters = x + place.astype(x.dtype), []
     for layer, block in in_order(p["decoder_blocks"]):
-        x, unbalanced = sparse_filter(p["moes"][layer], transformer_block(block, x))
-        balance = balance + unbalanced
+        x, stats = sparse_filter(p["moes"][layer], transformer_block(block, x))
+        filters.append(stats)
     x = layer_norm(p["decoder_norm"], x)
     pixels = dense(p["decoder_pred"], jnp.concatenate([x[2:], skip[1:]], -1))
     picture = unpatchify(pixels, rows, columns, side)
     picture = convolve(p["final_conv"]["0"], picture)
     picture = convolve(p["final_conv"]["2"], jnp.where(picture >= 0, picture, SLOPE * picture))
-    return picture.transpose(2, 0, 1), two_layers(p["text_recon"], x[0]), jnp.asarray(balance)
+    return picture.transpose(2, 0, 1), two_layers(p["text_recon"], x[0]), filters
 
 
-def sparse_filter(p: Tree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Tokens [L, D] -> (what the experts say of them [L, D], balance loss []).
+def sparse_filter(p: Tree, x: jax.Array) -> tuple[jax.Array, FilterStats]:
+    """Tokens [L, D] -> (what the experts say of them [L, D], statistics).
 
     The router is float32 or wider. (The authors' stays float32 where all else is float64; what that
     adds is noise of 1e-7, another one on each machine.)
@@ -147,7 +146,7 @@ def sparse_filter(p: Tree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     sizes = {"experts": p["gate"]["kernel"].shape[-1], "bottleneck": count, "topk": TOPK}
     form = choose("auto", **sizes, units=len(x), backend=jax.default_backend())
     y = FORMS[form](experts, x, weights, routing.index, EPSILON)
-    return y, balance_loss(routing.probabilities, routing.kept, jnp.ones(len(x), bool))
+    return y, routing_stats(routing, jnp.ones(len(x), bool))
 
 
 def cross_block(

@@ -1,5 +1,5 @@
-"""The weights of SIB-VAD by the names of the authors' checkpoint: their shapes, their start, and
-how they become the parameters of gfvad/models/sib_vad.py.
+"""The weights of SIB-VAD by the names of the authors' checkpoint: their shapes, and how they become
+the parameters of gfvad/models/sib_vad.py.
 
 The checkpoint is a torch one: a Dense layer's weight is [out, in], a convolution's [out, in, rows,
 columns]. Parameters have the same names at each dot, but kernels are [in, out] (convolutions [rows,
@@ -31,7 +31,6 @@ STORED_POSITIONS = {
     "decoder.decoder_pos_embed": "decoder",
 }
 BEFORE = {"motion": 1, "decoder": 2}  # tokens before the patches: class; description and class
-TOKEN_DEVIATION = 0.02  # of the class token at the start, where the description is silent
 
 
 class Sizes(NamedTuple):
@@ -140,38 +139,25 @@ def from_state_dict(weights: Mapping[str, Any]) -> dict[str, Any]:
                 " weights: take the whole model_state_dict of one checkpoint"
             )
     refuse_numbers({**given, **stored})
-    tree: dict[str, Any] = {}
-    for name, array in given.items():
-        if not in_expert(name):
-            *groups, last = in_house(name, array.ndim).split(".")
-            put(tree, groups, last, turned(name, array))
-    for layer in range(sizes.decoder_layers):
-        name = f"decoder.moes.{layer}"
-        for field, array in stacked(given, name, expert_names(sizes.experts)):
-            put(tree, name.split("."), field, array)
+    tree = as_tree(given)
     if other := {part: x[0] for part, x in stored.items() if not by_formula(part, x)}:
         tree[POSITIONS] = other
     return tree
 
 
-def initial(sizes: Sizes, rng: np.random.Generator) -> dict[str, Any]:
-    """Parameters before training, float32: torch's own start of each layer (uniform within
-    1 / sqrt(inputs), norms at 1 and 0), gammas at 0. The class token, of which the description says
-    nothing, is normal with deviation 0.02."""
-    found, bound = {}, 0.0
-    for name, shape in shapes_of(sizes).items():
-        if len(shape) > 1:
-            bound = 1.0 / math.sqrt(math.prod(shape[1:]))
-        if "gammas" in name:
-            array = np.zeros(shape)
-        elif is_norm(name):
-            array = np.full(shape, float(name.endswith("weight")))
-        elif name.endswith("cls_token"):
-            array = rng.normal(0.0, TOKEN_DEVIATION, shape)
-        else:  # a bias stands behind its weight
-            array = rng.uniform(-bound, bound, shape)
-        found[name] = array.astype(np.float32)
-    return from_state_dict(found)
+def as_tree(given: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays of a checkpoint, all that `shapes_of` names, as the parameters hold them."""
+    tree: dict[str, Any] = {}
+    for name, array in given.items():
+        if not in_expert(name):
+            *groups, last = in_house(name, array.ndim).split(".")
+            put(tree, groups, last, turned(name, array))
+        elif name.endswith(".shared_experts.pre_norm.weight"):  # the first one of each filter
+            name = name.removesuffix(".shared_experts.pre_norm.weight")
+            experts = expert_names(len(given[f"{name}.gate.weight"]))
+            for field, array in stacked(given, name, experts):
+                put(tree, name.split("."), field, array)
+    return tree
 
 
 def fixed_positions(part: str, grid: tuple[int, int, int]) -> np.ndarray:
@@ -187,11 +173,6 @@ def by_formula(part: str, stored: np.ndarray) -> bool:
     side = math.isqrt(max(stored.shape[1] - BEFORE[part], 0))
     expected = fixed_positions(part, (side, side, stored.shape[2]))
     return expected.shape == stored.shape[1:] and np.allclose(expected, stored[0], atol=1e-6)
-
-
-def is_norm(name: str) -> bool:
-    """Whether a name is of a LayerNorm."""
-    return any(part.startswith("ln_") or "norm" in part for part in name.split("."))
 
 
 # ---- reading

@@ -146,7 +146,8 @@ class Results:
         """A text with `{CSV/SETTING/METRIC STATISTIC}` filled in."""
 
         def value(key: str) -> str:
-            name, setting, metric = key.split("/")
+            name, _, rest = key.partition("/")
+            setting, _, metric = rest.rpartition("/")  # settings may have strokes in their names
             metric, _, statistic = metric.partition(" ")
             try:
                 return STATISTICS[statistic](self.values(name)[setting][metric], {})

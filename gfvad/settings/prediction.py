@@ -23,8 +23,9 @@ SHARED = changed(
         "data.validation_fraction": {
             "default": 0.2,
             "meaning": "Part of the training videos held out, by hash of the name: scores are"
-            " calibrated and weighted on them.",
-            "range": Range(0, 0.5, open_low=True),
+            " calibrated and weighted on them; 0: none, and it is done on those that are learnt"
+            " from.",
+            "range": Range(0, 0.5),
         },
         "data.eval_batch_size": {"meaning": "Clips an evaluation step over all devices."},
         "model.name": {
@@ -43,8 +44,10 @@ SHARED = changed(
     },
 )
 DATA = (
-    Setting("height", 120, WIDTH).means("Frames are resized to height x width, by area."),
+    Setting("height", 120, WIDTH).means("Frames are resized to height x width."),
     Setting("width", 180, WIDTH).means("See height."),
+    Setting("resize", "area", choices=("area", "bicubic"), since="0.2"),
+    "How: means over areas, or bicubic as Pillow has it.",
     Setting("channels", 1, choices=(1, 3)).means("1: grey; 3: RGB."),
     Setting("clip_frames", 4, Range(2, DEPTH.high)).means("Frames that a prediction is made from."),
     Setting("stride", 1, COUNT).means("Frames between the frames of a clip."),
@@ -58,6 +61,9 @@ DATA = (
     Setting("train_descriptions", ""),
     "JSON lines of descriptions, relative to root; empty: the model goes without text.",
     Setting("test_descriptions", "").means("The same of the test videos."),
+    Setting("clip_text", "mean", choices=("mean", "last"), since="0.2"),
+    "What a clip reads and predicts: the mean of its frames' embeddings and the next frame's, or"
+    " twice that of the last frame before the predicted one (as the authors' model).",
     Setting("vision", "patches"),
     "Encoder of frames: patches (trained here), tokens:FOLDER or transformers:FOLDER (frozen, see"
     " docs/data.md).",
@@ -154,6 +160,12 @@ SCORE = (
     Setting("perturbations", 8, SMOOTHED).means("Perturbed copies of each held-out video."),
     Setting("events", EVENTS[:5], choices=EVENTS, needed=True, since="0.2", before=EVENTS[:2]),
     "Kinds of synthetic events in them.",
+    Setting("paper_weights", (0.8, 0.2), AMOUNT, since="0.2"),
+    "Authors' protocol, which is reported beside the headline: weights of frame and description.",
+    Setting("paper_sigma", 5.0, Range(0.01, 1e4), since="0.2"),
+    "Authors' protocol: width of the Gaussian smoothing, in frames.",
+    Setting("paper_min_max", True, since="0.2"),
+    "Authors' protocol: each term is brought to 0..1 within each video.",
     Setting("floors", True, since="0.1"),
     "The scores of optical flow alone are computed beside the model's.",
     Setting("clip_seconds", 6.0, AMOUNT).means("Length of the annotated mp4."),

@@ -99,7 +99,8 @@ SETTINGS = (
     Setting("loss.balance", 0.001, AMOUNT, varies=True).means("Expert balance of the filters."),
     *group(
         "optim",
-        Setting("name", "adamw", choices=("adamw", "adam", "sgd")).means("Optimiser."),
+        Setting("name", "adamw", choices=("adamw", "adam", "adam_coupled", "sgd")),
+        "Optimiser.",
         Setting("learning_rate", 1e-3, Range(0, 1e30, open_low=True), varies=True),
         "Learning rate.",
         Setting("graph_rate", 1.0, AMOUNT, varies=True, since="0.1"),
@@ -107,7 +108,9 @@ SETTINGS = (
         Setting("schedule", "cosine", choices=("constant", "cosine")),
         "Of the learning rate: constant, or cosine to 0 over train.steps.",
         Setting("warmup_steps", 20, COUNT_OR_NONE).means("Steps of linear warm-up."),
-        Setting("weight_decay", 0.01, AMOUNT, varies=True).means("Decoupled weight decay (adamw)."),
+        Setting("weight_decay", 0.01, AMOUNT, varies=True).means(
+            "Weight decay: decoupled (adamw), or added to the gradient (adam_coupled)."
+        ),
         Setting("clip_norm", 1.0, AMOUNT, varies=True),
         "Largest global gradient norm; 0: no clipping.",
     ),

@@ -4,6 +4,8 @@ Update, in order: clip by the global gradient norm (optim.clip_norm, 0: off), th
 scaling, weight decay, times minus the learning rate.
 - adamw: Adam (0.9, 0.999, eps 1e-8) with decoupled decay (Loshchilov and Hutter, 2019); adam:
   without; sgd: momentum 0.9, without.
+- adam_coupled: Adam with the decay of every parameter added to its gradient, before the moments
+  (what torch's Adam does with weight_decay; Kingma and Ba, 2015, with an L2 term).
 - Decay concerns what `decayed` selects: matrices of dense layers. Biases, norm scales and shifts,
   and all fusion
   coefficients are left alone: pulling the coefficients to 0 would pull the fused graph to nothing
@@ -54,6 +56,7 @@ def make_optimiser(cfg: Any, steps: int) -> Optimiser:
     scalings = {
         "adamw": optax.scale_by_adam,
         "adam": optax.scale_by_adam,
+        "adam_coupled": optax.scale_by_adam,
         "sgd": lambda: optax.trace(decay=0.9),
     }
     if cfg.name not in scalings:
@@ -65,6 +68,8 @@ def make_optimiser(cfg: Any, steps: int) -> Optimiser:
         norm = jnp.where(norm > 0, norm, jnp.inf)  # 0 clips nothing, as the plain 0 does
     if switched_on(norm):
         parts.append(optax.clip_by_global_norm(norm))
+    if cfg.name == "adam_coupled" and switched_on(cfg.weight_decay):
+        parts.append(optax.add_decayed_weights(cfg.weight_decay))
     parts.append(scalings[cfg.name]())
     if cfg.name == "adamw" and switched_on(cfg.weight_decay):
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))

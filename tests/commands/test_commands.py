@@ -33,6 +33,8 @@ def test_every_documented_command_is_run_here():
         "train",
         "after",
         "prepare",
+        "convert",
+        "scores",
         "bench",
         "ablation",
         "evaluation",

@@ -229,7 +229,8 @@ def test_specs(tmp_path):
     assert open_vision("patches") is None
     for spec in ("", "vit", "patches:x", "hub:google/vit", "transformers:"):
         with pytest.raises(
-            ConfigError, match="expected 'transformers:FOLDER', 'tokens:FOLDER' or 'patches'"
+            ConfigError,
+            match="expected 'transformers:FOLDER', 'states:FOLDER', 'tokens:FOLDER' or 'patches'",
         ):
             open_vision(spec)
     for kind in ("transformers", "tokens"):
@@ -379,3 +380,31 @@ def test_fingerprint_follows_weights_and_settings(tmp_path):
     write_folder(tmp_path, config={"model_type": "vit", **SMALL, "layer_norm_eps": 1e-3})
     others.append(fingerprint())
     assert len(first | set(others)) == 5
+
+
+@pytest.mark.parametrize("kind", ["vit", "internvit"])
+def test_states_are_the_last_and_the_first_hidden_ones(tmp_path, libraries, kind):
+    """With the class token; what the embedding layer gives stands behind."""
+    torch = libraries[0]
+    model = save_model(tmp_path, libraries, kind)
+    encoder = open_vision(f"states:{tmp_path}", batch=2, device="cpu")
+    frames = random_frames(3, 32, 32, 3)
+    states = encoder.encode(frames)
+    assert encoder.grid == (2, 17) and states.shape == (3, 34, 32)
+    mean, deviation = (np.array(PROCESSOR[name]) for name in ("image_mean", "image_std"))
+    pixels = torch.tensor((frames / 255 - mean) / deviation).float().permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        last = model(pixel_values=pixels).last_hidden_state
+        first = model.embeddings(pixels)
+    first = first[0] if isinstance(first, tuple) else first
+    np.testing.assert_allclose(states[:, :17], last, atol=2e-5)
+    np.testing.assert_allclose(states[:, 17:], first, atol=2e-5)
+    patches = open_vision(f"transformers:{tmp_path}", device="cpu")
+    np.testing.assert_allclose(states[:, 1:17], patches.encode(frames), atol=2e-5)
+    assert encoder.fingerprint != patches.fingerprint
+
+
+def test_states_need_a_class_token_and_nothing_else(tmp_path, libraries):
+    save_model(tmp_path, libraries, "registers")
+    with pytest.raises(DataError, match="a class token and the patches"):
+        open_vision(f"states:{tmp_path}", device="cpu").encode(random_frames(1, 32, 32, 3))

@@ -48,6 +48,19 @@ def test_alarms_that_flicker_are_one_and_the_time_they_are_on_is_said():
     assert f"({joined.alarms} in 16 hours, on for" in str(joined) and flickering.hours == 16
 
 
+@pytest.mark.parametrize("asked, most", [(1.0, 1 / 12), (4.0, 1 / 3), (60.0, 0.5)])
+def test_alarms_that_never_end_are_not_taken_for_few(asked, most):
+    """Restless scores, which are one alarm long before they are too many."""
+    rng = np.random.default_rng(1)
+    videos = [Normal(rng.uniform(0, 1, 3600) + (np.arange(3600) < 5), 1.0) for _ in range(8)]
+    found = for_rate(videos, asked, 60.0)
+    on = sum(int(np.diff(spans(v, found.threshold, 60.0)).sum()) for v in videos)
+    assert 0 < on <= most * 8 * 3600
+    # an hour that is on all the time does not set the threshold of the others
+    odd = Normal(np.full(3600, 9.0) + 0.01 * rng.uniform(0, 1, 3600), 1.0)
+    assert for_rate([*videos[:7], odd], asked, 60.0).threshold < 2
+
+
 def test_a_tail_is_of_peaks_a_second_apart_whatever_the_gap():
     short = noise(3, videos=3, minutes=2)
     near, far = (for_rate(short, 1.0, gap) for gap in (1.0, 60.0))

@@ -129,8 +129,8 @@ def test_configs_are_found_by_name_outside_the_checkout(elsewhere):
     assert {"mine", "xd", "ped2"} <= set(command_line.config_names())
     with pytest.raises(
         ConfigError,
-        match="expected the path of one, or one of avenue, avenue_tracks, clips, mine, normal,"
-        " normal_predictive, own",
+        match="expected the path of one, or one of avenue, avenue_tracks, clips, mine, msad,"
+        " normal, normal_predictive, own",
     ):
         tasks.parse(["--config=min"])
     with pytest.raises(ConfigError, match="loss.mine = -1.0: expected a number from 0"):

@@ -127,6 +127,7 @@ def kind(command: str) -> str | None:
         r"gfvad (evaluate|doctor) --scores=": "scores",  # test_score_files.py
         r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
+        r"gfvad convert ": "convert",  # test_convert.py
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",
         r"gfvad compare published ": "evaluation",
@@ -200,6 +201,7 @@ TINY_DATA = {
     "/data/vadclip_ucf": "vadclip",
     "/data/own": "generic_folder",
     "/data/ped2": "ped2",
+    "/data/msad": "msad",
 }
 
 

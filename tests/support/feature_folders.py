@@ -143,6 +143,27 @@ def ucf_logits(root: Path) -> Path:
     return root
 
 
+def msad(root: Path, videos: int = 10) -> Path:
+    """Half of the videos abnormal in their second half, where both descriptions tell of fire."""
+    root.mkdir(parents=True, exist_ok=True)
+    coarse, fine, labels = {}, {}, {}
+    for i in range(videos):
+        name = f"Fire_{i}" if i % 2 else f"MSAD_normal_testing_{i}"
+        frames = 60 + 10 * i
+        labels[name] = (np.arange(frames) >= frames // 2).astype(np.uint8) * (i % 2)
+        what = f"Fire and smoke, case {i}." if i % 2 else f"People walk by, case {i}."
+        event = lambda first, last, text: {"first_frame": first, "last_frame": last, "text": text}
+        coarse[name] = [
+            event(0, frames // 2, f"A street, view {i}. Cars stand there, number {i}."),
+            event(frames // 2, frames - 1, what),
+        ]
+        fine[name] = [event(0, 9, f"A quiet street {i}."), event(9, frames - 1, what)]
+    (root / "captions_coarse_dev.json").write_text(json.dumps(coarse))
+    (root / "captions_fine_dev.json").write_text(json.dumps(fine))
+    np.savez(root / "frame_labels_dev.npz", **labels)
+    return root
+
+
 def shanghai(root: Path, lists: bool = False) -> Path:
     """Two training and two test videos; masks of the abnormal ones, one shorter than its rows."""
     for seed, (name, part) in enumerate(

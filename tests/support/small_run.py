@@ -61,8 +61,11 @@ class Run:
         variables = jax.eval_shape(
             lambda: model.init(jax.random.key(0), example, np.ones(UNITS, bool), train=False)
         )
+        # layers of comparators are as wide as published: larger weights would saturate scores
+        scale = lambda a: 0.3 if a.ndim < 2 or a.shape[-2] < 100 else 0.02
         params = jax.tree.map(
-            lambda a: (rng.normal(size=a.shape) * 0.3).astype(np.float32), variables["params"]
+            lambda a: (rng.normal(size=a.shape) * scale(a)).astype(np.float32),
+            variables["params"],
         )
         constants = jax.tree.map(
             lambda a: rng.uniform(0.1, 1.0, size=a.shape).astype(np.float32), variables["constants"]

@@ -95,7 +95,7 @@ class ClipData:
             )
         if self.text is not None:
             rows = self.text[self.offsets[video] + index]
-            found |= {"text": rows[:-1].mean(0), "text_next": rows[-1]}
+            found |= clip_text(rows, self.config.data.clip_text)
         if self.tokens is not None:
             found["tokens"] = np.asarray(self.tokens.video(video)[index[:-1]])
         return found
@@ -165,6 +165,14 @@ def eval_batches(data: ClipData, videos: Sequence[int], batch_size: int) -> Iter
         )
 
 
+def clip_text(rows: np.ndarray, which: str) -> dict[str, np.ndarray]:
+    """What a clip reads and predicts of the embeddings of its frames and the next one [F + 1, V],
+    by data.clip_text."""
+    if which == "last":
+        return {"text": rows[-2], "text_next": rows[-2]}
+    return {"text": rows[:-1].mean(0), "text_next": rows[-1]}
+
+
 def fit_cells(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Flow cells [F, a, b, 3] brought to another grid [F, g, g', 3] by area averages."""
     if cells.shape[1:3] == grid:
@@ -191,7 +199,7 @@ def open_split(
         say(f"data: {root}; split by {folder.split_rule}")
     cache = Cache(cache_folder(data), data.workers, say)
     size = (data.height, data.width, data.channels)
-    frames = open_frames(folder, split, size, cache, MODES[data.store])
+    frames = open_frames(folder, split, size, cache, MODES[data.store], data.resize)
     described = data.train_descriptions if split == "train" else data.test_descriptions
     # wrong ones show before the flow is taken
     found = read_descriptions(root / described, frames.names, frames.lengths) if described else None

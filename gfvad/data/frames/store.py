@@ -17,6 +17,7 @@ from gfvad.data.frames.frame_arrays import FrameArrays, Spec, Store, checked
 from gfvad.data.frames.video_folders import VideoFile, VideoFolder
 
 MODES = ("store", "direct")
+AREA = "area"  # the usual way of resizing; others are part of a cache's name
 LRU_BYTES = 1 << 28  # decoded frames that direct mode remembers
 
 
@@ -62,24 +63,33 @@ class DirectFrames(FrameArrays):
         path = self._videos[video].frames[t]
         image = decode.read_image(path, self.spec.item[-1])
         decode.require_size(path, image.shape, tuple(map(int, self.source_sizes[video])))
-        return fit(image, self.size)[..., None] if image.ndim == 2 else fit(image, self.size)
+        fitted = fit(image, self.size, self.spec.settings.get("resize", AREA))
+        return fitted[..., None] if image.ndim == 2 else fitted
 
 
-def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image [H, W(, 3)] brought to (height, width) pixels by area averages, without keeping
-    its aspect ratio."""
-    return (
-        image
-        if image.shape[:2] == tuple(size)
-        else cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    )
+def fit(image: np.ndarray, size: tuple[int, int], resize: str = AREA) -> np.ndarray:
+    """An image [H, W(, 3)] brought to (height, width) pixels by area averages, or bicubic as Pillow
+    (and so torchvision) has it, without keeping its aspect ratio."""
+    if image.shape[:2] == tuple(size):
+        return image
+    if resize == AREA:
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    from PIL import Image  # comes with matplotlib
+
+    width, height = size[::-1]
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def open_frames(
-    folder: VideoFolder, split: str, size: tuple[int, int, int], cache: Cache, mode: str = "store"
+    folder: VideoFolder,
+    split: str,
+    size: tuple[int, int, int],
+    cache: Cache,
+    mode: str = "store",
+    resize: str = AREA,
 ) -> Store | DirectFrames:
     """The frames of a split, uint8, at size = (height, width, channels): pixels, and 1 (grey) or 3
-    (RGB) channels.
+    (RGB) channels; resize: 'area' or 'bicubic'.
 
     mode 'store': prepared once in `cache` (complete, or gone on with; anew where source files
     changed), then one memory map. mode 'direct': nothing on disk; images only. A video of one frame
@@ -95,10 +105,11 @@ def open_frames(
         )
     if mode not in MODES:
         raise ConfigError(f"frames: mode {mode!r}; valid: {', '.join(MODES)}")
-    spec = Spec("frames", (height, width, channels), "uint8", (height, width))
+    settings = {} if resize == AREA else {"resize": resize}
+    spec = Spec("frames", (height, width, channels), "uint8", (height, width), settings)
 
     def convert(video: VideoFile) -> Iterator[np.ndarray]:
-        return (fit(frame, spec.size) for frame in decode.read_frames(video, channels))
+        return (fit(frame, spec.size, resize) for frame in decode.read_frames(video, channels))
 
     direct = mode == "direct"
     frames = (

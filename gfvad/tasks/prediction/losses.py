@@ -38,7 +38,7 @@ class LossInputs(NamedTuple):
     paces: tuple[Pace, Pace] | None  # of the clips and of the faster ones; None without the network
     batch: ClipBatch
     cfg: Any  # config.loss
-    frames: jax.Array  # [B, F + 1, h, w, C] in [-1, 1]
+    frames: jax.Array  # [B, F + 1, h, w, C] in the model's unit, [-1, 1] of ours
 
 
 def total_loss(
@@ -47,13 +47,15 @@ def total_loss(
     batch: ClipBatch,
     cfg: Any,
     axis_name: str | None = None,
+    normalise: Callable[[jax.Array], jax.Array] = normalise_frames,
 ) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
-    Args: as the fields of `LossInputs`; axis_name of the device mapping, None on one device.
+    Args: as the fields of `LossInputs`; axis_name of the device mapping, None on one device;
+    normalise: uint8 frames -> the unit that the model predicts frames in.
     Returns (scalar, {term: its unweighted global value}), both equal on every device.
     """
-    frames = normalise_frames(batch.features["frames"])
+    frames = normalise(batch.features["frames"])
     inputs = LossInputs(prediction, paces, batch, cfg, frames)
     return LOSSES.total(inputs, cfg, axis_name)
 

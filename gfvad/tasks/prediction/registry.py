@@ -12,6 +12,7 @@ from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError
 from gfvad.fusion.operator import check_fusion
 from gfvad.settings.config import flatten
+from gfvad.tasks.prediction import sib_vad_model
 from gfvad.tasks.prediction.model import PredictiveModel
 
 # name -> (whole config, width of the embeddings of descriptions) -> module as `PredictiveModel`
@@ -31,6 +32,30 @@ register_model(
         FrozenConfigDict(config.model), text_width, config.data.flow
     ),
 )
+register_model(
+    "sib_vad",
+    lambda config, text_width: sib_vad_model.SibVad(FrozenConfigDict(config.model), text_width),
+)
+
+
+def check_sib_vad(config: ConfigDict) -> None:
+    """Raises ConfigError for settings that the authors' model does not have, or lacks inputs."""
+    for key, found, expected in sib_vad_model.fixed(config):
+        if found != expected:
+            raise ConfigError(
+                f"config.{key} = {found!r}: expected {expected!r}, which is no choice in the"
+                " authors' model (model.name sib_vad); take model.name predictive to change it"
+            )
+    if not config.data.train_descriptions:
+        raise ConfigError(
+            "config.data.train_descriptions is empty: model.name sib_vad reads descriptions"
+            " (docs/predictive.md)"
+        )
+    if config.data.vision == "patches":
+        raise ConfigError(
+            "config.data.vision = 'patches': model.name sib_vad reads the states of a frozen vision"
+            " encoder; give states:FOLDER or tokens:FOLDER (docs/vision_encoders.md)"
+        )
 
 
 def check(config: ConfigDict) -> None:
@@ -40,6 +65,8 @@ def check(config: ConfigDict) -> None:
     Raises ConfigError naming the key, its value and what is valid.
     """
     data, model, filtered = config.data, config.model, config.model.filter
+    if model.name == "sib_vad":
+        check_sib_vad(config)
     step, tiles = model.patch, f"(model.patch = {model.patch}"
     if model.pace:
         step, tiles = (

@@ -301,6 +301,7 @@ def check_score(config: ConfigDict, data: ClipData) -> None:
         "flow": flow,
         "speed": flow,
         "semantic": data.text is not None,
+        "text": data.text is not None,
     }
     names = [name for name in cfg.terms if has.get(name, True)]
     if not names:

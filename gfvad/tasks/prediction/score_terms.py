@@ -19,6 +19,10 @@ Terms (ours, but for appearance and semantic: MemoryOut, arXiv 2506.02535):
   semantic    how far the next description is from the predicted one
   bank        how far each place of the picture is from the nearest training pictures, untrained
               (gfvad/tasks/prediction/picture_bank.py); it needs no motion
+  frame       error of the whole frame, mean square over pixels and channels, without any window
+  text        1 - cosine of the description, without any window
+The last two are the authors' own terms as they are; they are left out unless score.terms names
+them.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from gfvad.tasks.prediction import picture_bank
 from gfvad.tasks.prediction.picture_bank import NO_VIDEO, PictureBank
 
 MAP_TERMS = ("appearance", "pace", "flow", "speed", "relation", "bank")
-TERMS = (*MAP_TERMS, "semantic")
+PLAIN_TERMS = ("frame", "text")
+TERMS = (*MAP_TERMS, "semantic", *PLAIN_TERMS)
 COARSE = ("relation", "bank")  # whose maps are of patches, not of cells
 MOVING = 0.4  # pixels a frame above which a cell takes part in the normal speed
 BLOCK = 64  # frames whose medians are taken at once
@@ -194,7 +199,18 @@ def values_of(
         mean, precision = calibration.semantic
         x = time_mean(readings.semantic - mean, 1 if instant else cfg.text_frames, cfg.causal)
         values["semantic"] = np.sqrt(np.maximum(np.einsum("td,de,te->t", x, precision, x), 0.0))
+    plain = plain_values(readings)
+    values |= {name: plain[name] for name in PLAIN_TERMS if name in cfg.terms and name in plain}
     return {name: values[name] for name in TERMS if name in values}
+
+
+def plain_values(readings: Readings) -> dict[str, np.ndarray]:
+    """The authors' two terms [T]: mean squared error of the frame and 1 - cosine of the
+    description, as far as they are there."""
+    found = {}
+    if "appearance" in readings.maps:
+        found["frame"] = readings.maps["appearance"].mean((1, 2), dtype=np.float64)
+    return found if readings.text is None else found | {"text": readings.text}
 
 
 def evidence(x: np.ndarray, mean: float, std: float) -> np.ndarray:
@@ -260,6 +276,8 @@ def place_weights(weights: Mapping[str, float]) -> dict[str, float]:
     by default.)
     """
     found = {name: w for name, w in weights.items() if name in MAP_TERMS and name != "relation"}
+    if "frame" in weights:
+        found.setdefault("appearance", weights["frame"])
     if any(w for name, w in found.items() if name != "bank"):
         found.pop("bank", None)  # its places are too coarse to say where something moves
     return {"flow": found["speed"]} | found if "speed" in found else found

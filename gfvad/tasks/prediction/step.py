@@ -34,7 +34,8 @@ class Objective(NamedTuple):
     ) -> tuple[jax.Array, Learnt]:
         """The loss of the global batch."""
         prediction, paces, memory = forward(self.model, state, batch, self.cfg)
-        total, terms = losses.total_loss(prediction, paces, batch, self.cfg, axis_name)
+        unit = unit_of(self.model)
+        total, terms = losses.total_loss(prediction, paces, batch, self.cfg, axis_name, unit)
         return total, Learnt(terms, (prediction.aux, memory))
 
     def measure(
@@ -52,6 +53,11 @@ class Objective(NamedTuple):
             return found, state.constants
         written = jax.tree.map(lambda x: unit_length(mean_over(x, batch.valid, axis_name)), memory)
         return found, {**state.constants, MEMORY: written}
+
+
+def unit_of(model: Any) -> Callable[[jax.Array], jax.Array]:
+    """uint8 frames -> the unit that a model predicts frames in: its own `normalise`, or [-1, 1]."""
+    return getattr(model, "normalise", normalise_frames)
 
 
 def train_step(
@@ -138,11 +144,10 @@ def errors(
 ) -> dict[str, jax.Array]:
     """`eval_step` of a single model."""
     prediction = predict(state, batch, model=model)
-    target = normalise_frames(batch.features["frames"][:, -1])
-    found = {
-        "appearance": pool_cells(jnp.square(prediction.frame - target).mean(-1), cell),
-        "relation": prediction.relation,
-    }
+    target = unit_of(model)(batch.features["frames"][:, -1])
+    found = {"appearance": pool_cells(jnp.square(prediction.frame - target).mean(-1), cell)}
+    if prediction.relation is not None:
+        found["relation"] = prediction.relation
     if prediction.pace is not None:
         found["pace"] = prediction.pace
     if prediction.flow is not None:

@@ -179,11 +179,12 @@ def complete(found: Found, mapper: Mapper, say: Say) -> TrainedModel:
 
 
 def split_of(config: ConfigDict, train: ClipData) -> clips.Parts:
-    """Which training videos are learnt from, and which are held out."""
-    data = config.data
-    return clips.split_videos(
-        train.names, train.lengths.tolist(), data.clip_frames, data.stride, data.validation_fraction
-    )
+    """Which training videos are learnt from, and which are held out; with a fraction of 0 the same
+    ones stand for those that are held out."""
+    data, lengths = config.data, train.lengths.tolist()
+    part = data.validation_fraction
+    found = clips.split_videos(train.names, lengths, data.clip_frames, data.stride, part)
+    return found if part else found._replace(validation=found.train)
 
 
 def identity(data: ClipData) -> Learnt:

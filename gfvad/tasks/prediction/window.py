@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.data.frames.clip_data import fit_cells
+from gfvad.data.frames.clip_data import clip_text, fit_cells
 from gfvad.data.frames.flow import PRESET, cell_means
 from gfvad.data.frames.store import fit
 from gfvad.tasks.prediction import score_terms
@@ -34,6 +34,7 @@ class ClipWindow:
         self._steps = data.stride * np.arange(-data.clip_frames, 1)
         self._flow_size, self._cell = flow_size, data.flow_cell
         self._size, self._channels = (data.height, data.width), data.channels
+        self._resize, self._clip_text = data.resize, data.clip_text
         self._grid = (data.height // cell, data.width // cell)
         keep = data.clip_frames * data.stride + 1
         self._frames, self._flow, self._texts = (deque(maxlen=keep) for _ in range(3))
@@ -46,7 +47,8 @@ class ClipWindow:
     ) -> list[Clip]:
         """One more frame uint8 [H, W] or [H, W, 3], of the model's channels, the same in grey
         [H, W] for the flow, and the embedding [V] of its description."""
-        self._frames.append(fit(frame, self._size).reshape(*self._size, self._channels))
+        fitted = fit(frame, self._size, self._resize)
+        self._frames.append(fitted.reshape(*self._size, self._channels))
         self._texts.append(text)
         self._count += 1
         if self._dis is None:
@@ -84,7 +86,7 @@ class ClipWindow:
             found["flow"] = take(self._flow)
         if self._texts[-1] is not None:
             rows = take(self._texts)
-            found |= {"text": rows[:-1].mean(0), "text_next": rows[-1]}
+            found |= clip_text(rows, self._clip_text)
         return found
 
 

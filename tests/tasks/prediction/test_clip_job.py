@@ -148,7 +148,8 @@ def test_the_files_of_a_run(trained):
     assert {
         "score, causal windows (streaming)",
         "score with equal weights",
-        "the paper's own two terms, paper protocol (0.8 pixels, 0.2 description)",
+        "the authors' terms and protocol (0.8 frame error, 0.2 description, min-max a video, sigma"
+        " 5, first 4 frames left out)",
     } < set(named)
     assert all(value is None or 0 <= value <= 1 for value in named.values())
     figures = {path.name for path in (workdir / "figures").iterdir()}

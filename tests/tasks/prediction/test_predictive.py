@@ -189,10 +189,10 @@ def test_the_pace_network_is_local():
 @pytest.mark.parametrize(
     "config, variant",
     [
-        *((ped2, v) for v in VARIANTS),
-        (ped2, "paper+frames+no_motion+no_text"),
+        *((ped2, v) for v in VARIANTS if v != "paper"),  # the authors' model: test_sib_vad_run.py
+        (ped2, "large+frames+no_motion+no_text"),
         (avenue, "small"),
-        (shanghaitech_semi, "paper"),
+        (shanghaitech_semi, "large"),
     ],
 )
 def test_shapes_of_every_variant(config, variant):

@@ -134,7 +134,7 @@ def test_causal_scores_see_no_future():
     mixed = Readings(
         {n: join(x, other.maps[n]) for n, x in one.maps.items()},
         join(one.semantic, other.semantic),
-        None,
+        join(one.text, other.text),
     )
     calibration = score_terms.fit([readings(40, 3)], [readings(40, 4)], cfg, BANK)
     first, second = (score_terms.frame_values(r, calibration, cfg) for r in (one, mixed))
@@ -223,9 +223,9 @@ def test_instant_values_have_no_windows_in_time():
     calibration = score_terms.fit([readings(25, 1)], [readings(26, 3)], cfg, BANK)
     whole = score_terms.frame_values(video, calibration, cfg, instant=True)
     for t in (0, 7):
-        frame = Readings(
-            {n: x[t : t + 1] for n, x in video.maps.items()}, video.semantic[t : t + 1], None
-        )
+        now = slice(t, t + 1)
+        maps = {n: x[now] for n, x in video.maps.items()}
+        frame = Readings(maps, video.semantic[now], video.text[now])
         alone = score_terms.frame_values(frame, calibration, cfg)
         for name in score_terms.TERMS:
             exact = 1e-6 if name == "bank" else 1e-9  # the bank compares in float32
@@ -241,7 +241,7 @@ def test_only_terms_that_are_asked_for_and_there():
     assert list(score_terms.calibrated(values, calibration, cfg.terms)) == ["speed", "appearance"]
     bare = Readings({"appearance": video.maps["appearance"]}, None, None)
     calibration = score_terms.fit([bare], [bare], config())
-    assert calibration.relation is None and list(calibration.mean) == ["appearance"]
+    assert calibration.relation is None and list(calibration.mean) == ["appearance", "frame"]
 
 
 def test_fit_uses_only_what_it_says():

@@ -13,6 +13,7 @@ from gfvad.data.features.layouts.entries import SPLITS, Entry, Problem
 from gfvad.data.features.layouts.from_frames import FrameInputs
 from gfvad.data.features.layouts.generic import Generic
 from gfvad.data.features.layouts.inputs import Inputs
+from gfvad.data.features.layouts.msad_text import MsadText
 from gfvad.data.features.layouts.ped2_weak import Ped2Weak
 from gfvad.data.features.layouts.shanghaitech import ShanghaiTech
 from gfvad.data.features.layouts.tevad import Tevad
@@ -23,7 +24,8 @@ from gfvad.data.features.layouts.vadclip import VadClip
 from gfvad.data.features.layouts.xd_violence import XdViolence
 
 BUILT_IN = (
-    *(XdViolence, UcfCrime, UcfLogits, UcfFolds, ShanghaiTech, Tevad, VadClip, Ped2Weak, Generic),
+    *(XdViolence, UcfCrime, UcfLogits, UcfFolds, ShanghaiTech, Tevad, VadClip, Ped2Weak),
+    *(MsadText, Generic),
 )
 LAYOUTS: Registry[type[Layout]] = Registry("data.layout", {cls.kind: cls for cls in BUILT_IN})
 __all__ = ["LAYOUTS", "SPLITS", "Entry", "Layout", "Problem"]

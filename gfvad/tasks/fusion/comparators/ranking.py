@@ -7,6 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.types import ConfigError, Output
+from gfvad.tasks.fusion.losses import LossInputs
+from gfvad.train.loss_terms import SumCount
+
 TINY = 1e-12  # below it logarithms and norms are cut
 
 
@@ -58,3 +62,37 @@ def in_pairs(
     count = jnp.minimum(normal.sum(), abnormal.sum())
     take = lambda index: jax.tree.map(lambda x: jnp.take(x, index, axis=0), values)
     return take(first), take(second), jnp.arange(len(position)) < count
+
+
+def pairs_of(parts: Any, given: LossInputs) -> tuple[Any, Any, jax.Array]:
+    """`in_pairs` of parts of what a model gave on a batch, over all devices."""
+    flags = given.normal, given.abnormal, given.batch.position
+    parts, flags = gathered((parts, flags), given.axis_name)
+    return in_pairs(parts, *flags)
+
+
+def parts_of(output: Output, name: str) -> dict[str, jax.Array] | None:
+    """What a model of this name gave for its losses, 'NAME/PART' of aux; None of another model."""
+    start = f"{name}/"
+    found = {k.removeprefix(start): x for k, x in output.aux.items() if k.startswith(start)}
+    return found or None
+
+
+def over(values: jax.Array, chosen: jax.Array) -> SumCount:
+    """[B] -> (sum over the chosen videos, their number)."""
+    return jnp.where(chosen, values, 0.0).sum(), chosen.sum()
+
+
+def refuse_others(config: Any, name: str) -> None:
+    """Raises ConfigError for a filter, which a comparator has none of, and for the loss of the
+    video score beside its own."""
+    if config.model.filter.modalities:
+        raise ConfigError(
+            f"config.model.filter.modalities = {config.model.filter.modalities!r}: model {name!r}"
+            " has no filter; set it to ()"
+        )
+    if config.loss.bce:
+        raise ConfigError(
+            f"config.loss.bce = {config.loss.bce}: model {name!r} learns by a term of its own in"
+            f" its place; set it to 0 (the variant {name} does)"
+        )

@@ -34,12 +34,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from gfvad.base.types import ConfigError, Output
+from gfvad.base.types import Output
 from gfvad.tasks.fusion.comparators.ranking import (
-    gathered,
-    in_pairs,
     length_of,
     mean_of_units,
+    over,
+    pairs_of,
+    parts_of,
+    refuse_others,
     share_entropy,
     top_mean,
     top_weights,
@@ -154,17 +156,8 @@ def build(config: Any, modalities: tuple[Modality, ...]) -> URDMU:
 
 
 def check_own_losses(config: Any, modalities: Sequence[str]) -> None:
-    """Refuses a filter, which it has none of, and the loss of the video score beside its own."""
-    if config.model.filter.modalities:
-        raise ConfigError(
-            f"config.model.filter.modalities = {config.model.filter.modalities!r}: model {NAME!r}"
-            " has no filter; set it to ()"
-        )
-    if config.loss.bce:
-        raise ConfigError(
-            f"config.loss.bce = {config.loss.bce}: model {NAME!r} learns by a term of its own in"
-            " its place; set it to 0 (the variant ur_dmu does)"
-        )
+    """Refuses a filter, and the loss of the video score beside its own."""
+    refuse_others(config, NAME)
 
 
 # ---- losses
@@ -172,19 +165,12 @@ def check_own_losses(config: Any, modalities: Sequence[str]) -> None:
 
 def given_of(given: LossInputs) -> dict[str, jax.Array] | None:
     """What the model gave for its losses, leading B; None of another model."""
-    start = f"{NAME}/"
-    found = {k.removeprefix(start): x for k, x in given.output.aux.items() if k.startswith(start)}
-    return found or None
+    return parts_of(given.output, NAME)
 
 
 def numbers(given: LossInputs) -> jax.Array:
     """[B] k of each video."""
     return given.mask.sum(-1) // DIVISOR + 1
-
-
-def over(values: jax.Array, chosen: jax.Array) -> SumCount:
-    """[B] -> (sum over the chosen videos, their number)."""
-    return jnp.where(chosen, values, 0.0).sum(), chosen.sum()
 
 
 @register_loss("ur_dmu_score", default=1.0)
@@ -216,12 +202,8 @@ def memory_entropy(given: LossInputs) -> Mapping[str, SumCount] | None:
 
 def paired_parts(given: LossInputs, names: Sequence[str]) -> tuple[Any, Any, jax.Array] | None:
     """`in_pairs` of parts of what the model gave, over all devices."""
-    if (found := given_of(given)) is None:
-        return None
-    parts = {name: found[name] for name in names}
-    flags = given.normal, given.abnormal, given.batch.position
-    parts, flags = gathered((parts, flags), given.axis_name)
-    return in_pairs(parts, *flags)
+    found = given_of(given)
+    return None if found is None else pairs_of({name: found[name] for name in names}, given)
 
 
 @register_loss("ur_dmu_triplet", default=0.1)
