@@ -72,7 +72,7 @@ def test_the_shipped_sweeps():
         "prediction",
         "relations",
         "robustness",
-        "wide",
+        "spread",
     ]
 
 

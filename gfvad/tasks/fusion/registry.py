@@ -151,6 +151,7 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
             " time of units: set config.data.clock = True"
         )
     check_filter(model.filter, modalities)
+    check_bank(model, modalities)
     check_graphs(model, modalities)
     check_evidence(model)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
@@ -220,6 +221,19 @@ def check_filter(cfg: Any, modalities: Sequence[str]) -> None:
         raise ConfigError(
             f"config.model.filter.topk = {cfg.topk}: expected at most config.model.filter.experts ="
             f" {cfg.experts}"
+        )
+
+
+def check_bank(model: Any, modalities: Sequence[str]) -> None:
+    """Refuses a bank of an unknown modality, and beside a head that has no sum of evidence."""
+    name = model.bank.modality
+    if name and name not in modalities:
+        hint = f"{nearest(str(name), tuple(modalities))} (one of {', '.join(modalities)})"
+        raise ConfigError(f"config.model.bank.modality = {name!r}{hint}")
+    if name and (model.head.kind != "branches" or model.evidence != "trained"):
+        raise ConfigError(
+            f"config.model.bank.modality = {name!r} needs config.model.head.kind = 'branches' and"
+            f" config.model.evidence = 'trained' (are {model.head.kind!r}, {model.evidence!r})"
         )
 
 
