@@ -60,7 +60,8 @@ def comparator(c: ConfigDict, name: str) -> None:
     """Another model by its own losses alone; the data stay as they are."""
     c.model.name = name
     c.model.evidence = "trained"
-    c.model.filter.modalities = ()
+    c.model.filter.modalities = c.model.confidence = ()  # fading features are what they are
+    c.model.modality_dropout = 0.0
     for term in ("bce", "variance", "unit_normal", "unit_abnormal", "consistency"):
         c.loss[term] = 0.0
     c.loss.smoothness = c.loss.sparsity = 0.0
@@ -86,7 +87,14 @@ def rtfm(c: ConfigDict) -> None:
     c.optim.learning_rate, c.optim.weight_decay = 1e-3, 5e-3
 
 
-COMPARATORS = {"rtfm": rtfm, "ur_dmu": ur_dmu}  # whole other models
+def hl_net(c: ConfigDict) -> None:
+    """HL-Net with its published training (gfvad/tasks/fusion/comparators/hl_net.py)."""
+    comparator(c, "hl_net")
+    c.train.steps, c.train.batch_size = 1500, 128
+    c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-4
+
+
+COMPARATORS = {"hl_net": hl_net, "rtfm": rtfm, "ur_dmu": ur_dmu}  # whole other models
 FOILS = {**{f"foil_{kind}": foil(kind) for kind in KINDS}, **COMPARATORS}
 
 

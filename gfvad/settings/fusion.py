@@ -146,6 +146,15 @@ MODEL = (
     "Training videos up to which evidence auto is sources.",
     *group("relation", *RELATION),
     *group("head", *HEAD),
+    *group(
+        "bank",
+        Setting("modality", "").means("Feature set whose units are compared; empty: no bank."),
+        Setting("units", 4096, COUNT).means("Training units in the bank: the newest."),
+        Setting("sharpness", 30.0, AMOUNT).means("Weight exp(sharpness (cosine - 1)) of each."),
+        Setting("share", 0.5, AMOUNT),
+        "Weight of what the bank says in the sum of evidence, where videos are scored.",
+        since="0.2",
+    ),
     Setting("filter.modalities", ()).means("Modalities that pass through a filter; (): none."),
     *group(
         "foil",

@@ -16,6 +16,9 @@ from gfvad.train.run_settings import hash_of, training_leaves
 MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 # What a setting's default did before it came (as of the version that all had): never to be changed
 BEFORE = {
+    "model.bank.units": 4096,
+    "model.bank.sharpness": 30.0,
+    "model.bank.share": 0.5,
     "model.head.spread_trained": True,
     "data.fold": -1,
     "model.filter.epsilon": 1e-6,

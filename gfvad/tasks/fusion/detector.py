@@ -22,6 +22,7 @@ from gfvad.base.types import DataError, Output
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import learns_width, relationship_graph, temporal, temporal_seconds
 from gfvad.nn.filter import SparseFeatureFilter
+from gfvad.tasks.fusion import video_bank
 from gfvad.tasks.fusion.content import (
     MIN_STD,
     Arrays,
@@ -30,7 +31,7 @@ from gfvad.tasks.fusion.content import (
     Linear,
     without_left_out,
 )
-from gfvad.tasks.fusion.heads import BranchHead, DegreeHead, GnnHead, RowHead
+from gfvad.tasks.fusion.heads import BranchHead, DegreeHead, GnnHead, RowHead, logit_of
 
 
 def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
@@ -99,7 +100,7 @@ class GraphFusionDetector(ContentModel):
             logits, parts = self.sum_logits(branches, seen, raw, counts, mask, train)
         else:
             logits, parts = self.unit_logits(seen, raw, counts, residual, mask, train)
-        return Output(logits, fused, aux | {f"branch/{name}": z for name, z in parts.items()})
+        return Output(logits, fused, aux | parts)
 
     def filter_features(self, raw: Arrays, present: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Sparse feature filter of the modalities that have one: ({m: [N, D]}, aux)."""
@@ -192,8 +193,8 @@ class GraphFusionDetector(ContentModel):
         mask: jax.Array,
         train: bool,
     ) -> tuple[jax.Array, Arrays]:
-        """(logits [N], those of each branch). The row and degree heads see graphs only, as in
-        the paper; gnn and branches see content too."""
+        """(logits [N], aux: {branch/NAME: logits}, and what the bank is written from). The row
+        and degree heads see graphs only, as in the paper; gnn and branches see content too."""
         cfg = self.config.head
         if cfg.kind == "row":
             return RowHead(self.units, name="head")(fused, mask), {}
@@ -204,7 +205,9 @@ class GraphFusionDetector(ContentModel):
         if cfg.kind == "branches":
             own = cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent
             head = BranchHead(*size, *own, cfg.whole, cfg.spread_trained, name="head")
-            return head(fused, content, mask, counts, train=train)
+            beside, aux = self.related_videos(raw, counts, train)
+            logits, parts = head(fused, content, mask, counts, beside, train=train)
+            return logits, {f"branch/{name}": z for name, z in parts.items()} | aux
         joined = jnp.concatenate(list(content.values()), -1)
         return GnnHead(*size, name="head")(fused, joined, mask, train=train), {}
 
@@ -217,9 +220,33 @@ class GraphFusionDetector(ContentModel):
         mask: jax.Array,
         train: bool,
     ) -> tuple[jax.Array, Arrays]:
-        """(logits [N], those of each linear branch): their sum over the fused graph. A branch says
-        nothing (0) where its set is absent."""
+        """(logits [N], {branch/NAME: logits of a linear branch}): their sum over the fused graph. A
+        branch says nothing (0) where its set is absent."""
         cfg = self.config.head
         logits = {m: counts[m] * (raw[m] @ w - offset) for m, (w, offset) in branches.items()}
         head = BranchHead(layers=0, relations=False, mix=cfg.mix, whole=cfg.whole, name="head")
-        return head(fused, logits, mask, None, train=train)
+        total, parts = head(fused, logits, mask, None, train=train)
+        return total, {f"branch/{name}": z for name, z in parts.items()}
+
+    def related_videos(
+        self, raw: Arrays, counts: Confident, train: bool
+    ) -> tuple[jax.Array | float, Arrays]:
+        """(what the bank of training units says of each unit, times its share [N]; aux for writing
+        the bank). 0 in training, and while the bank is empty."""
+        cfg = self.config.bank
+        if not cfg.modality:
+            return 0.0, {}
+        width, found = raw[cfg.modality].shape[-1], {}
+        for name, value in video_bank.empty(cfg.units, width)._asdict().items():
+            kept = self.variable(video_bank.COLLECTION, name, jnp.asarray, value, jnp.float32)
+            found[name] = kept.value
+        described = counts[cfg.modality] > video_bank.DESCRIBED
+        keys = video_bank.unit_vectors(jnp.where(described[:, None], raw[cfg.modality], 0.0))
+        if train:
+            return 0.0, {video_bank.KEYS: keys}
+        said, any_known = video_bank.said_of_like(video_bank.Bank(**found), keys, cfg.sharpness)
+        # of a unit that is not described, what a branch says there
+        absent = self.config.head.absent
+        silent = logit_of(absent) if absent > 0 else 0.0
+        said = jnp.where(described, said, silent)
+        return jnp.where(any_known, cfg.share * said, 0.0), {}

@@ -188,11 +188,13 @@ class BranchHead(nn.Module):
         content: dict[str, jax.Array],
         mask: jax.Array,
         counts: Mapping[str, jax.Array] | None = {},
+        beside: jax.Array | float = 0.0,
         *,
         train: bool,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """graphs [G, N, N], content {branch: [N, H]}, mask bool [N], counts {modality: [N]} (what a
-        unit counts there, 1 where not given; None: content holds logits [N])
+        unit counts there, 1 where not given; None: content holds logits [N]), beside [N] (evidence
+        that is added to the sum)
         -> (logits [N], {branch: logits [N]}); rng 'dropout' when training.
 
         Raises ConfigError where the gates are not as many as the branches.
@@ -222,6 +224,7 @@ class BranchHead(nn.Module):
         z = sum(gate * x for gate, x in zip(gates, parts.values())) + self.param(
             "bias", nn.initializers.zeros, ()
         )
+        z = z + beside
         if train and not self.spread_trained:
             return jnp.where(mask, z, 0.0), branches
         if self.whole > 0:

@@ -18,7 +18,7 @@ from gfvad.data.features.layouts import LAYOUTS
 from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
 from gfvad.settings import config as config_lib
-from gfvad.tasks.fusion.comparators import rtfm, ur_dmu
+from gfvad.tasks.fusion.comparators import hl_net, rtfm, ur_dmu
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import NO_MODALITY, GraphFusionDetector, related
 from gfvad.tasks.fusion.foils import FeatureFusion
@@ -151,6 +151,7 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
             " time of units: set config.data.clock = True"
         )
     check_filter(model.filter, modalities)
+    check_bank(model, modalities)
     check_graphs(model, modalities)
     check_evidence(model)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
@@ -223,6 +224,19 @@ def check_filter(cfg: Any, modalities: Sequence[str]) -> None:
         )
 
 
+def check_bank(model: Any, modalities: Sequence[str]) -> None:
+    """Refuses a bank of an unknown modality, and beside a head that has no sum of evidence."""
+    name = model.bank.modality
+    if name and name not in modalities:
+        hint = f"{nearest(str(name), tuple(modalities))} (one of {', '.join(modalities)})"
+        raise ConfigError(f"config.model.bank.modality = {name!r}{hint}")
+    if name and (model.head.kind != "branches" or model.evidence != "trained"):
+        raise ConfigError(
+            f"config.model.bank.modality = {name!r} needs config.model.head.kind = 'branches' and"
+            f" config.model.evidence = 'trained' (are {model.head.kind!r}, {model.evidence!r})"
+        )
+
+
 def check_graphs(model: Any, modalities: Sequence[str]) -> None:
     """Refuses sources that leave a modality without a graph, and fusion forms that do not fit
     the number of graphs."""
@@ -267,3 +281,4 @@ register_model("graph_fusion", graph_fusion, check_graph_fusion)
 register_model("feature_fusion", feature_fusion, check_foil)
 register_model(ur_dmu.NAME, ur_dmu.build, ur_dmu.check_own_losses)
 register_model(rtfm.NAME, rtfm.build, rtfm.check_own_losses)
+register_model(hl_net.NAME, hl_net.build, hl_net.check_own_losses)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, DataError, Output
-from gfvad.tasks.fusion import losses
+from gfvad.tasks.fusion import losses, video_bank
 from gfvad.train.loss_terms import across, divide
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState, mean_of_members
@@ -42,9 +42,15 @@ class Objective(NamedTuple):
     def measure(
         self, state: TrainState, output: Output, batch: Batch, axis_name: str | None
     ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
-        """`batch_statistics`; the constants stay what they are."""
+        """`batch_statistics`; the constants stay what they are, but for a bank of training
+        units."""
         found = batch_statistics(output, batch, self.cfg.topk_divisor, axis_name)
-        return found, state.constants
+        if video_bank.KEYS not in output.aux:
+            return found, state.constants
+        bank = video_bank.Bank(**state.constants[video_bank.COLLECTION])
+        keys = output.aux[video_bank.KEYS]
+        bank = video_bank.written(bank, keys, output.logits, batch, axis_name)
+        return found, {**state.constants, video_bank.COLLECTION: bank._asdict()}
 
 
 def train_step(

@@ -162,6 +162,22 @@ def test_spans_without_lengths(tmp_path):
     assert [len(v.labels) for v in counted.videos] == [40, 30, 50]
 
 
+def test_spans_as_json(tmp_path):
+    path = tmp_path / "spans.json"
+    path.write_text('{"a": [[10, 25], [30, 31]], "b.mp4": [[0, 16]], "normal": []}')
+    videos = {"a": np.zeros(3), "b": np.zeros(2), "normal": np.zeros(4)}
+    found = fitting.fit_labels(content(videos), truths.open_labels(str(path)), Choices(unit=16))
+    assert [int(v.labels.sum()) for v in found.videos] == [16, 16, 0]
+    path.write_text('{"a": [[0.5, 2]]}')
+    with pytest.raises(DataError, match="0.5; expected a whole frame number"):
+        truths.open_labels(str(path))
+    path.write_text('{"a": [[5, 2]]}')
+    with pytest.raises(DataError, match="expected 0 <= start < end"):
+        truths.open_labels(str(path))
+    path.write_text('{"a": [0, 1, 1], "b": [0, 0]}')  # labels of frames
+    assert len(truths.open_labels(str(path)).candidates[0].truths) == 2
+
+
 def test_xd_violence(tmp_path):
     """Snippets in test_order, by name under both spellings, frames counted as they are; classes."""
     folder = feature_folders.xd(tmp_path / "xd")

@@ -1,4 +1,4 @@
-"""Evidence that spreads over a whole video: which modalities have graphs, and that branches may
+"""Evidence that spreads within a video: which modalities have graphs, and that branches may
 learn without it."""
 
 import jax
