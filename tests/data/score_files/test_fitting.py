@@ -94,6 +94,16 @@ def test_names(labels):
         fitting.fit_labels(content({"other": np.zeros(3)}), labels)
 
 
+def test_numbers_alone_name_no_video_where_others_have_their_names():
+    """Arson039 is not Arrest039; '01' is Test001 only where no name is equal, and one of two."""
+    places = fitting.places_of(
+        ["Arrest039_x264", "Arson016_x264"], ["Arson016_x264", "Arson039_x264"]
+    )
+    assert places == [-1, 0]
+    assert fitting.places_of(["Test001", "Test002"], ["02", "01.avi"]) == [1, 0]
+    assert fitting.places_of(["Test001", "Train001"], ["01", "02"]) == [-1, -1]
+
+
 @pytest.mark.parametrize("count", [lambda t: t, lambda t: t // 16, lambda t: -(-t // 16)])
 def test_one_array_in_a_stated_order(labels, count):
     order = ("c", "a", "b")
