@@ -60,7 +60,8 @@ def comparator(c: ConfigDict, name: str) -> None:
     """Another model by its own losses alone; the data stay as they are."""
     c.model.name = name
     c.model.evidence = "trained"
-    c.model.filter.modalities = ()
+    c.model.filter.modalities = c.model.confidence = ()  # fading features are what they are
+    c.model.modality_dropout = 0.0
     for term in ("bce", "variance", "unit_normal", "unit_abnormal", "consistency"):
         c.loss[term] = 0.0
     c.loss.smoothness = c.loss.sparsity = 0.0

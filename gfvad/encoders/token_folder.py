@@ -13,6 +13,8 @@ from gfvad.base.types import ConfigError, DataError
 from gfvad.encoders.model_folder import read_json, require_folder
 from gfvad.encoders.registry import FrameEncoder
 
+GRID = "grid.json"
+
 
 class TokenFolder(FrameEncoder):
     """Tokens in a folder: width and L from its first file, the grid from grid.json {"grid": [rows,
@@ -31,7 +33,7 @@ class TokenFolder(FrameEncoder):
                 " the tokens there"
             )
         _, length, self.width = token_file(files[0]).shape
-        stated = folder / "grid.json"
+        stated = folder / GRID
         if stated.is_file():
             content = read_json(stated, 'write {"grid": [rows, columns]}')
             found = content.get("grid")

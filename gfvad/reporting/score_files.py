@@ -42,7 +42,8 @@ def evaluate(argv: Sequence[str], about: str | None) -> int:
     require_alike(opened)
     trees = []
     for one in opened:
-        print(introduction(one), flush=True)
+        print(introduction(one))
+        print(f"evaluating every protocol, {options.resamples} bootstrap resamples", flush=True)
         trees.append(tree_of(one, options, time.monotonic()))
         tables.print_table(trees[-1])
         print()
@@ -186,14 +187,20 @@ def cells_of(pairs: Sequence[tuple[Opened, Opened, compare.Comparison]]) -> list
     return [
         [
             found.metric.upper(),
-            f"{a.path.name} {found.a.mean:.4f}",
-            f"{b.path.name} {found.b.mean:.4f}",
+            f"{shown_name(a, b)} {found.a.mean:.4f}",
+            f"{shown_name(b, a)} {found.b.mean:.4f}",
             compare.number(found.difference, signed=True),
             compare.between(found.bootstrap_interval, signed=True),
             compare.p_value(found.bootstrap_p),
         ]
         for a, b, found in pairs
     ]
+
+
+def shown_name(one: Opened, other: Opened) -> str:
+    """The name of a file, with its folder where the other one is called so, too."""
+    same = one.path.name == other.path.name
+    return f"{one.path.parent.name}/{one.path.name}" if same else one.path.name
 
 
 def compared_text(pairs: Sequence[tuple[Opened, Opened, compare.Comparison]]) -> str:

@@ -23,8 +23,8 @@ SHARED = changed(
         "data.validation_fraction": {
             "default": 0.2,
             "meaning": "Part of the training videos held out, by hash of the name: scores are"
-            " calibrated and weighted on them; 0: none, and it is done on those that are learnt"
-            " from.",
+            " calibrated and weighted on them; 0 (with score.weights): none, and those that are"
+            " learnt from stand for them.",
             "range": Range(0, 0.5),
         },
         "data.eval_batch_size": {"meaning": "Clips an evaluation step over all devices."},

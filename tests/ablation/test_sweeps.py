@@ -60,6 +60,7 @@ def test_shipped_sweeps_are_valid(name, source, tmp_path):
 def test_the_shipped_sweeps():
     assert SHIPPED == [
         "alone",
+        "comparators",
         "expansion",
         "fusion",
         "losses",

@@ -76,6 +76,20 @@ def test_names_of_runs_and_checkpoints_are_those_of_before(repository):
         assert found == (row["hash"], row["checkpoint"]), row["config"]
 
 
+@pytest.mark.parametrize(
+    "config, name, checkpoint",
+    [("ped2", "9f0e1398", "89546217"), ("xd:filter", "0fc4c40c", "e8e37614")],
+)
+def test_runs_of_before_keep_their_names(config, name, checkpoint):
+    """With the epsilon that they had, which their folders do not say."""
+    found = config_of(config)
+    found.model.filter.epsilon = 1e-6
+    assert (config_hash(found), hash_of(training_leaves(found))) == (name, checkpoint)
+    leaves = flatten(found)
+    del leaves["model.filter.epsilon"]
+    assert kinds.earlier(leaves, ["model.filter.epsilon"])["model.filter.epsilon"] == 1e-6
+
+
 @pytest.mark.parametrize("kind", kinds.KINDS)
 def test_every_default_is_valid_and_every_setting_has_a_meaning(kind):
     for setting in kinds.KINDS[kind].values():

@@ -23,6 +23,7 @@ from gfvad.data.frames.store import open_frames
 from gfvad.data.frames.tokens import TokenStore, open_tokens
 from gfvad.data.frames.video_folders import VideoFolder, open_layout
 from gfvad.encoders.registry import open_vision
+from gfvad.encoders.token_folder import GRID
 
 MODES = {"memmap": "store", "direct": "direct"}
 LABELLED, AUTO, NONE = TESTS = ("labelled", "auto", "none")  # whether there is a test part
@@ -209,11 +210,19 @@ def open_split(
         if report := found.report(frames.names):
             say(f"descriptions: {described}, {report}")
         text, texts = embed_descriptions(found, data.text_encoder, cache.folder, say), found.texts
-    encoder = open_vision(data.vision)
+    encoder = open_vision(tokens_of_part(data.vision, split))
     tokens = None
     if encoder is not None:
         tokens = open_tokens(encoder, frames, frames.names, frames.lengths, cache.folder, say)
     return ClipData(config, split, frames, flow, text, tokens, texts)
+
+
+def tokens_of_part(vision: str, split: str) -> str:
+    """data.vision for a split: of tokens made elsewhere the folder below it that is the split's,
+    where there is one, for videos of both parts may have the same names."""
+    name, _, folder = vision.partition(":")
+    part = Path(folder).expanduser() / split
+    return f"{name}:{part}" if name == "tokens" and (part / GRID).is_file() else vision
 
 
 def set_folder(data: ConfigDict) -> VideoFolder:

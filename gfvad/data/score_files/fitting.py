@@ -111,7 +111,7 @@ def _matched(
     """{name of the set: scores}. Raises DataError where videos lack scores, or none has any."""
     wanted = list(truths.candidates[0].truths)
     given = list(content.videos)
-    places = match_names(wanted, [truths.spell(name) for name in given])
+    places = places_of(wanted, [truths.spell(name) for name in given])
     found = {name: content.videos[given[i]] for name, i in zip(wanted, places) if i >= 0}
     lost = [name for name in wanted if name not in found]
     if not found:
@@ -133,6 +133,18 @@ def _matched(
     return found
 
 
+def places_of(wanted: Sequence[str], given: Sequence[str]) -> list[int]:
+    """Index among the given names of each wanted one, -1 where none fits. Equal names; only where
+    no name at all is equal, those of the same numbers ('01' and 'Test001'), each once."""
+    exact = {canonical(name): i for i, name in enumerate(given)}
+    places = [exact.get(canonical(name), -1) for name in wanted]
+    if any(i >= 0 for i in places):
+        return places
+    places = match_names(wanted, given)
+    used = [i for i in places if i >= 0]
+    return places if len(set(used)) == len(used) else [-1] * len(wanted)
+
+
 def _ended(content: Content, truths: GroundTruths, choices: Choices) -> GroundTruths:
     """Spans with the lengths of the scores: a video without a span is normal."""
     if choices.unit is None or not choices.unit:
@@ -142,7 +154,7 @@ def _ended(content: Content, truths: GroundTruths, choices: Choices) -> GroundTr
             " --unit=16, and then the scores say it"
         )
     given = [truths.spell(name) for name in content.videos]
-    places = match_names(list(truths.order), given)
+    places = places_of(list(truths.order), given)
     if lost := [name for name, i in zip(truths.order, places) if i < 0]:
         raise DataError(
             f"{content.path}: no scores of {len(lost)} of {len(truths.order)} videos with spans in"

@@ -8,7 +8,8 @@
     frame_labels*.npz                               an array a video
     test_frame_mask/NAME.npy, or NAME.npy           an array a video
 
-A file is one of these tables of spans, or labels in any form that scores may have.
+A file is one of these tables of spans, a JSON {"NAME": [[start, end], ...]} of them (from 0, end
+excluded), or labels in any form that scores may have.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gfvad.base.files import read_json
 from gfvad.base.names import canonical
 from gfvad.base.types import DataError
 from gfvad.data import annotations, ground_truth
+from gfvad.data.annotations import MOST_FRAMES
 from gfvad.data.ground_truth import PED2_FRAMES, Truth
 from gfvad.data.score_files import reading
 from gfvad.measure.frames import spans_of
@@ -130,6 +133,8 @@ def of_file(path: Path) -> GroundTruths:
         head = annotations.read_lines(path, "spans or labels")[0][1].lower().replace(" ", "")
         if {"start", "end"} <= set(head.split(",")):
             return of_spans(path, spans_csv(path))
+    if kind == ".json" and (spans := spans_json(path)) is not None:
+        return of_spans(path, spans)
     return by_video(path)
 
 
@@ -226,6 +231,28 @@ def spans_csv(path: Path) -> Mapping[str, np.ndarray]:
     """{name: [S, 2]} of spans.csv."""
     table = annotations.parse_spans_csv(path)
     return {name: np.array([row[:2] for row in rows], np.int64) for name, rows in table.items()}
+
+
+def spans_json(path: Path) -> Mapping[str, np.ndarray] | None:
+    """{name: [S, 2]} of a JSON {"NAME": [[start, end], ...]}, frames from 0, end excluded, [] for a
+    normal video; None where it is another one."""
+    tree = read_json(path, "labels: an object of lists", object)
+    pairs = lambda x: isinstance(x, list) and all(isinstance(p, list) and len(p) == 2 for p in x)
+    if not (isinstance(tree, dict) and any(tree.values()) and all(map(pairs, tree.values()))):
+        return None
+    found = {}
+    for name, spans in tree.items():
+        where = f"{path}, {name!r}"
+        numbers = [frame_number(end, where) for span in spans for end in span]
+        found[canonical(name)] = annotations.check_spans(where, numbers)
+    return found
+
+
+def frame_number(value: object, where: str) -> int:
+    """A frame number of a JSON file. Raises DataError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST_FRAMES:
+        raise DataError(f"{where}: {value!r}; expected a whole frame number, from 0")
+    return value
 
 
 def of_spans(path: Path, spans: Mapping[str, np.ndarray]) -> GroundTruths:

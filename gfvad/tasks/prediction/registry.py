@@ -84,6 +84,12 @@ def check(config: ConfigDict) -> None:
             model.width % math.lcm(model.heads, data.clip_frames),
             f"a multiple of {widths}",
         ),
+        (
+            "data.validation_fraction",
+            not data.validation_fraction and not config.score.weights,
+            "above 0, at most 0.5, unless score.weights are given: they are chosen on what is held"
+            " out",
+        ),
         ("model.filter.topk", filtered.kind == "sffm" and filtered.topk > filtered.experts, most),
     )
     for key, wrong, expected in rules:

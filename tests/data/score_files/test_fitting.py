@@ -94,6 +94,16 @@ def test_names(labels):
         fitting.fit_labels(content({"other": np.zeros(3)}), labels)
 
 
+def test_numbers_alone_name_no_video_where_others_have_their_names():
+    """Arson039 is not Arrest039; '01' is Test001 only where no name is equal, and one of two."""
+    places = fitting.places_of(
+        ["Arrest039_x264", "Arson016_x264"], ["Arson016_x264", "Arson039_x264"]
+    )
+    assert places == [-1, 0]
+    assert fitting.places_of(["Test001", "Test002"], ["02", "01.avi"]) == [1, 0]
+    assert fitting.places_of(["Test001", "Train001"], ["01", "02"]) == [-1, -1]
+
+
 @pytest.mark.parametrize("count", [lambda t: t, lambda t: t // 16, lambda t: -(-t // 16)])
 def test_one_array_in_a_stated_order(labels, count):
     order = ("c", "a", "b")
@@ -160,6 +170,22 @@ def test_spans_without_lengths(tmp_path):
     (tmp_path / "frame_counts.txt").write_text("a@40\nb@30\nnormal@50\n")
     counted = fitting.fit_labels(content(videos), truths.open_labels(str(tmp_path)))
     assert [len(v.labels) for v in counted.videos] == [40, 30, 50]
+
+
+def test_spans_as_json(tmp_path):
+    path = tmp_path / "spans.json"
+    path.write_text('{"a": [[10, 25], [30, 31]], "b.mp4": [[0, 16]], "normal": []}')
+    videos = {"a": np.zeros(3), "b": np.zeros(2), "normal": np.zeros(4)}
+    found = fitting.fit_labels(content(videos), truths.open_labels(str(path)), Choices(unit=16))
+    assert [int(v.labels.sum()) for v in found.videos] == [16, 16, 0]
+    path.write_text('{"a": [[0.5, 2]]}')
+    with pytest.raises(DataError, match="0.5; expected a whole frame number"):
+        truths.open_labels(str(path))
+    path.write_text('{"a": [[5, 2]]}')
+    with pytest.raises(DataError, match="expected 0 <= start < end"):
+        truths.open_labels(str(path))
+    path.write_text('{"a": [0, 1, 1], "b": [0, 0]}')  # labels of frames
+    assert len(truths.open_labels(str(path)).candidates[0].truths) == 2
 
 
 def test_xd_violence(tmp_path):
