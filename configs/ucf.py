@@ -3,9 +3,9 @@
     gfvad train --config=ucf --config.data.root=/data/ucf_crime
 
 Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
-i3d (2048-d or 1024-d I3D features in the published layouts), near (what cross-validation chose),
-paper, foil_KIND (fusion of features
-in place of graphs, KIND as in model.foil.kind).
+near (evidence spreads in time), related (and comes from training videos), i3d (2048-d or 1024-d I3D
+features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as
+in model.foil.kind).
 """
 
 from configs.common import get_config as defaults
@@ -78,6 +78,12 @@ def near(c):
     c.model.head.spread_trained = False  # else branches learn smoothed scores as targets
 
 
+def related(c):
+    """The same, with what was said of described units alike in training videos."""
+    near(c)
+    c.model.bank.modality = "text"
+
+
 def _scores_text(c):
     c.data.modalities = ("i3d_logits", "text")
 
@@ -107,6 +113,7 @@ VARIANTS = {
     "text": _text,
     "i3d": _i3d,
     "near": near,
+    "related": related,
     "paper": paper,
     **FOILS,
 }
