@@ -128,7 +128,7 @@ def measure(
     x = {name: wave(name, shape, 1.0).astype(precision) for name, shape in inputs.items()}
     text = x["text"].reshape(1, -1)
     given = x["frames"][:, :-1], x["visual"][None], x["patches"][None, -1], text
-    output = jax.jit(sib_vad.apply)(parameters, *given)
+    output = sib_vad.apply(parameters, *given)
     frame, said = (np.asarray(part[0], np.float64) for part in output[:2])
     target, last, text = (
         np.asarray(part, np.float64) for part in (x["frames"][0, -1], x["frames"][0, -2], text[0])

@@ -34,8 +34,31 @@ ZIP_TYPES = {
 EXPECTED = "expected a checkpoint of torch.save, whole, with the weights by their names"
 
 
+# what training programs keep beside the weights (a score, their options): read as nothing
+INERT = {
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+    ("argparse", "Namespace"),
+}
+
+
+class Inert:
+    """Stands for a value that is not looked at."""
+
+    def __init__(self, *given: Any):
+        del given
+
+    def __setstate__(self, state: Any) -> None:
+        del state
+
+
 class ZipReader(Reader):
-    """Builds containers and Tensors, and nothing else."""
+    """Builds containers, Tensors and what stands for nothing, and no other thing."""
 
     def find_class(self, module: str, name: str) -> Any:
         """The classes of a checkpoint of weights. Raises UnpicklingError for any other."""
@@ -45,6 +68,8 @@ class ZipReader(Reader):
             return tuple
         if module == "torch" and name in ZIP_TYPES:
             return name
+        if (module, name) in INERT:
+            return Inert
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Storage:

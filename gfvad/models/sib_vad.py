@@ -47,10 +47,12 @@ Tree = Mapping[str, Any]
 Found = tuple[jax.Array, jax.Array, list[FilterStats]]
 
 
+@jax.jit
 def apply(
     parameters: Tree, frames: Any, visual: Any, patches: Any, text: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The model on B clips: (frame 5 [B, 3, h, w], description [B, V], balance []).
+    """The model on B clips: (frame 5 [B, 3, h, w], description [B, V], balance []). Compiled once
+    for shapes and dtypes.
 
     Args: parameters of `from_state_dict`; frames [B, 4, 3, h, w], RGB, less ImageNet's mean and
     over its deviation; visual [B, 4, L, U], the vision encoder's last hidden states of the four

@@ -1,5 +1,6 @@
 """Checkpoints of torch.save read without torch: what is in them, and what is refused unread."""
 
+import argparse
 import importlib.util
 import zipfile
 
@@ -54,7 +55,8 @@ def test_torch_writes_what_is_read(tmp_path, legacy):
     import torch
 
     weights = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in WEIGHTS.items()}
-    whole = weights if legacy else {"model_state_dict": weights, "epoch": 3, "loss": 0.5}
+    beside = {"best": np.float64(0.9), "args": argparse.Namespace(b=8), "curve": np.zeros(3)}
+    whole = weights if legacy else {"model_state_dict": weights, "epoch": 3, **beside}
     torch.save(whole, tmp_path / "best.pth", _use_new_zipfile_serialization=not legacy)
     assert_equal(read_weights(tmp_path / "best.pth"), WEIGHTS)
     made.write(tmp_path / "ours.pth", WEIGHTS)

@@ -43,7 +43,7 @@ def clips(count=2, seed=1, frames=4):
     return pictures, visual, patches, rng.normal(size=(count, SMALL.text_width))
 
 
-run = jax.jit(sib_vad.apply)
+run = sib_vad.apply
 
 
 def by_loops(weights, given):
