@@ -25,11 +25,8 @@ FROZEN = "internvl_model."
 # what wrappers put before every name
 WRAPPERS = ("module.", "_orig_mod.")
 POSITIONS = "positions"
-# names of fixed positions -> part of the model
-STORED_POSITIONS = {
-    "motion_encoder.motion_pos_embed": "motion",
-    "decoder.decoder_pos_embed": "decoder",
-}
+# last names of fixed positions -> part of the model
+STORED_POSITIONS = {"motion_pos_embed": "motion", "decoder_pos_embed": "decoder"}
 BEFORE = {"motion": 1, "decoder": 2}  # tokens before the patches: class; description and class
 
 
@@ -128,7 +125,8 @@ def from_state_dict(weights: Mapping[str, Any]) -> dict[str, Any]:
     another shape, or holds what is no number.
     """
     given = plain_arrays(weights)
-    stored = {part: given.pop(name) for name, part in STORED_POSITIONS.items() if name in given}
+    places = {name: STORED_POSITIONS.get(name.rpartition(".")[2]) for name in given}
+    stored = {part: given.pop(name) for name, part in places.items() if part}
     sizes = sizes_of(given)
     expected = shapes_of(sizes)
     refuse_names(given, expected)
