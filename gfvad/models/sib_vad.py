@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfvad.base.types import DataError
 from gfvad.models.sib_vad_weights import (
     POSITIONS,
     Sizes,
@@ -59,11 +60,31 @@ def apply(
     frames; patches [B, L, U], the output of its embedding layer for frame 4; text [B, V], the
     embedding of what is said of frame 4, which is also what the description is compared with.
     The frame is in the unit of the frames, unclipped. balance: the filters' balance losses, summed
-    over layers, mean over clips; the authors' weight of 0.001 is not in it.
+    over layers, mean over clips; the authors' weight of 0.001 is not in it. Raises DataError for
+    inputs of shapes that do not fit the weights or each other.
     """
     given = [jnp.asarray(x) for x in (frames, visual, patches, text)]
+    require_shapes(parameters, *(x.shape for x in given))
     frame, said, filters = jax.vmap(partial(of_clip, parameters))(*given)
     return frame, said, sum((stats.balance for stats in filters), jnp.zeros(())).mean()
+
+
+def require_shapes(p: Tree, *found: tuple[int, ...]) -> None:
+    """Raises DataError unless frames, visual, patches and text of these shapes fit the weights."""
+    side = patch_side(p["motion_encoder"]["patch_emb"]["proj"]["kernel"])
+    states, width = p["visual_project"]["kernel"].shape
+    count = p["temporal_project"]["kernel"].shape[0] // width
+    batch, *_, height, rest = found[0] if len(found[0]) == 5 else (1, side, side)
+    tokens = 1 + (height // side) * (rest // side)
+    expected = (
+        (batch, count, PIXELS, height - height % side, rest - rest % side),
+        (batch, count, tokens, states),
+        (batch, tokens, states),
+        (batch, p["text_project"]["kernel"].shape[0]),
+    )
+    for name, shape, other in zip(("frames", "visual", "patches", "text"), found, expected):
+        if shape != other:
+            raise DataError(f"sib_vad: {name} {list(shape)}, expected {list(other)}")
 
 
 def parameter_count(parameters: Tree) -> int:

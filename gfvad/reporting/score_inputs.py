@@ -68,6 +68,8 @@ def parse_options(argv: Sequence[str], about: str | None, command: str) -> Names
         option("--metric", choices=("auc", "ap"), help="of the headline (default: the set's)")
         option("--resamples", type=int, default=1000, help="of the videos, for intervals")
     options = parser.parse_args(["--help"] if {"-h", "--help"} & set(argv) else argv)
+    if any(str(path) in ("", ".") for path in options.scores):  # an unset variable of the shell
+        raise ConfigError("--scores=: empty; expected the path of a score file")
     for name, most in (("resamples", MOST_RESAMPLES), ("unit", 10**6), ("first", 10**6)):
         value = getattr(options, name, None)
         if value is not None and not 0 <= value <= most:

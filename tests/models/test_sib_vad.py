@@ -166,3 +166,22 @@ def test_other_weights_are_refused_by_name(weights, change, said):
     with pytest.raises(DataError) as error:
         sib_vad.from_state_dict(other)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "place, shape, said",
+    [
+        (0, (1, 5, 3, 6, 4), "frames [1, 5, 3, 6, 4], expected [1, 4, 3, 6, 4]"),
+        (0, (1, 4, 3, 7, 4), "frames [1, 4, 3, 7, 4], expected [1, 4, 3, 6, 4]"),
+        (0, (4, 3, 6, 4), "frames [4, 3, 6, 4], expected"),
+        (1, (1, 4, 6, 10), "visual [1, 4, 6, 10], expected [1, 4, 7, 10]"),
+        (2, (1, 4, 7, 10), "patches [1, 4, 7, 10], expected [1, 7, 10]"),
+        (3, (1, 1, 6), "text [1, 1, 6], expected [1, 6]"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(weights, place, shape, said):
+    given = list(clips(1))
+    given[place] = np.zeros(shape)
+    with pytest.raises(DataError) as error:
+        sib_vad.apply(sib_vad.from_state_dict(weights), *given)
+    assert said in str(error.value)

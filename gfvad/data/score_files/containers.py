@@ -96,7 +96,30 @@ def _json(path: Path) -> Members:
     tree = read_json(path, "scores: a list, or an object of lists", object)
     if isinstance(tree, dict):
         return {key: _listed(value, f"{path}, {key!r}") for key, value in tree.items()}
+    if isinstance(tree, list) and tree and all(isinstance(one, dict) for one in tree):
+        return _records(path, tree)
     return {"": _listed(tree, str(path))}
+
+
+def _records(path: Path, rows: list[dict[str, Any]]) -> Members:
+    """[{"video": NAME, "scores": [...]}, ...] as {"scores": {NAME: array}}."""
+    found: Members = {}
+    for i, row in enumerate(rows):
+        name = next((row[key] for key in NAMES if isinstance(row.get(key), str)), "")
+        arrays = {key: x for key, x in row.items() if isinstance(x, list)}
+        if not name or not arrays:
+            raise DataError(
+                f"{path}, entry {i}: {', '.join(map(str, row))[:200]}; expected a video's name"
+                " ('video' or 'name') and a list of its scores"
+            )
+        for key, array in arrays.items():
+            videos = found.setdefault(key, {})
+            if name in videos:
+                raise DataError(
+                    f"{path}, entry {i}: {name!r} stands twice; expected every video once"
+                )
+            videos[name] = _listed(array, f"{path}, {name!r}")
+    return found
 
 
 def _listed(value: Any, where: str) -> Any:

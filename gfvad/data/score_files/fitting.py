@@ -21,6 +21,7 @@ from gfvad.data.score_files.ways import MOST_CUT, UNITS, Choices, Way, counts_of
 from gfvad.measure.frames import spans_of, unit_to_frames
 
 AS_FOUND = Choices()
+NEAREST = 3  # numbers of scores that an error names
 WHOLE = "all videos"  # the name of what nothing cuts into videos
 
 
@@ -179,7 +180,7 @@ def _divided(
     assert content.one is not None
     if choices.lengths:
         return _cut(content, order, choices.lengths)
-    expected = []
+    expected: dict[int, str] = {}  # entries -> in words
     for candidate in truths.candidates:
         if lost := [name for name in order if name not in candidate.truths]:
             raise DataError(
@@ -191,10 +192,13 @@ def _divided(
             counts = [counted(t) for t in frames]
             if sum(counts) == len(content.one) and min(counts) > 0:
                 return _cut(content, order, counts)
-            expected.append(f"{sum(counts):,} ({candidate.title}; {rule})")
+            told = f"{sum(counts):,} ({candidate.title}; {rule})"
+            expected.setdefault(sum(counts), told)
+    total = len(content.one)
+    nearest = [expected[n] for n in sorted(expected, key=lambda n: abs(n - total))[:NEAREST]]
     raise DataError(
         f"{content.path}: {len(content.one):,} scores for {len(order)} videos; expected"
-        f" {' or '.join(dict.fromkeys(expected)) or 'the lengths of the videos: --lengths=FILE'}."
+        f" {' or '.join(nearest) or 'the lengths of the videos: --lengths=FILE'}."
         f" {known.of_entries(len(content.one))}"
     )
 

@@ -38,6 +38,7 @@ def write(path, kind):
         "lengths.json": json.dumps(
             {"order": ["a", "b"], "lengths": [3, 2], "scores": joined.tolist()}
         ),
+        "records.json": json.dumps([{"video": n, "scores": x} for n, x in lists.items()]),
         "joined.json": json.dumps(joined.tolist()),
         "column.json": json.dumps(joined[:, None].tolist()),
         "rows.csv": "\n".join(["video,frame,score", *rows]) + "\n",
@@ -75,7 +76,15 @@ def write(path, kind):
         scipy.io.savemat(path, mats[kind])
 
 
-NAMED = ["named.json", "inside.json", "lists.json", "rows.csv", "named.npz", "prefixed.npz"]
+NAMED = [
+    "records.json",
+    "named.json",
+    "inside.json",
+    "lists.json",
+    "rows.csv",
+    "named.npz",
+    "prefixed.npz",
+]
 NAMED += ["slashed.npz", "padded.npz", "named.mat", "cells.mat", "struct.mat"]
 JOINED = ["joined.json", "column.json", "plain.csv", "headed.csv", "numbers.txt", "joined.npy"]
 JOINED += ["column.npy", "row.npy", "joined.npz", "joined.mat"]
@@ -140,6 +149,8 @@ def bad(path, kind):
         path.write_text("clip,value\na,1\n")
     elif kind == "words.csv":
         path.write_text("video,score\na,high\n")
+    elif kind == "entries.json":
+        path.write_text('[{"video": "a", "value": 1}]')
     elif kind == "nan.json":
         path.write_text("[0.1, NaN]")
     elif kind != "absent.npy":
@@ -163,6 +174,7 @@ def bad(path, kind):
         ("broken.mat", "not a whole .mat file"),
         ("broken.npy", "not a whole .npy file"),
         ("absent.npy", "not found; expected .npy"),
+        ("entries.json", "entry 0: video, value; expected a video's name"),
         ("labels.npz", "no scores, found labels_a"),
         ("nameless.json", "2 arrays and no names"),
         ("twice.npz", "video 'a' stands twice"),

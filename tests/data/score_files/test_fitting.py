@@ -120,7 +120,7 @@ def test_one_array_in_a_stated_order(labels, count):
         }
     with pytest.raises(DataError, match="nothing says in which order its videos stand"):
         fitting.fit_labels(content(one=joined), labels)
-    with pytest.raises(DataError, match="scores for 3 videos; expected 137"):
+    with pytest.raises(DataError, match="scores for 3 videos; expected .*a score"):
         fitting.fit_labels(content(one=joined[:-1], order=order), labels)
     with pytest.raises(DataError, match="names 1 that are not in"):
         fitting.fit_labels(content(one=joined, order=("a", "b", "z")), labels)
