@@ -234,7 +234,8 @@ class GraphFusionDetector(ContentModel):
         """(what the bank of training units says of each unit, times its share [N]; aux for writing
         the bank). 0 in training, and while the bank is empty."""
         cfg = self.config.bank
-        if not cfg.modality:
+        there = self.is_initializing() or self.has_variable(video_bank.COLLECTION, "keys")
+        if not cfg.modality or not there:  # the model without what training wrote
             return 0.0, {}
         width, found = raw[cfg.modality].shape[-1], {}
         for name, value in video_bank.empty(cfg.units, width)._asdict().items():
