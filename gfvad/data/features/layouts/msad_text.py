@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -164,10 +165,11 @@ def described(path: Path, lengths: dict[str, int]) -> Videos:
             continue
         spans, sentences = [], []
         for place, one in enumerate(told):
-            known = one if isinstance(one, dict) else {}
-            first, last, text = (known.get(k) for k in ("first_frame", "last_frame", "text"))
-            whole = all(isinstance(x, int) for x in (first, last)) and isinstance(text, str)
-            if not whole or not 0 <= first <= last:
+            known: dict[str, Any] = one if isinstance(one, dict) else {}
+            first, last = (known.get(key, -1) for key in ("first_frame", "last_frame"))
+            text = known.get("text")
+            whole = isinstance(first, int) and isinstance(last, int) and 0 <= first <= last
+            if not whole or not isinstance(text, str):
                 raise DataError(f"{where}, description {place}: {one!r:.120}; {EXPECTED}")
             for sentence in SENTENCE.split(text.strip()):
                 spans.append((min(first, frames) / FPS, min(last + 1, frames) / FPS))
