@@ -2,7 +2,7 @@
 
 Captions are a JSON object {video: {"duration": s, "timestamps": [[start, end], ...], "sentences":
 ["...", ...]}}, times in seconds (the format of the UCA annotation of UCF-Crime). Sentences may
-overlap, leave gaps and come in any order.
+overlap, leave gaps and come in any order. Without a duration a video ends with its last sentence.
 """
 
 from __future__ import annotations
@@ -68,12 +68,13 @@ def load_captions(path: str | os.PathLike) -> dict[str, Captions]:
 
 def _parse_captions(where: str, entry: object) -> Captions:
     """One validated entry; `where` starts every message."""
-    if not isinstance(entry, dict) or not {"duration", "timestamps", "sentences"} <= set(entry):
+    if not isinstance(entry, dict) or not {"timestamps", "sentences"} <= set(entry):
         found = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
         raise DataError(
             f"{where}: found {found}, expected an object with duration, timestamps and sentences"
         )
-    duration, times, sentences = entry["duration"], entry["timestamps"], entry["sentences"]
+    times, sentences = entry["timestamps"], entry["sentences"]
+    duration = entry["duration"] if "duration" in entry else _last_end(times)
     if not _is_time(duration) or duration <= 0:
         raise DataError(f"{where}: duration {duration!r}, expected seconds > 0")
     lists = isinstance(times, list) and isinstance(sentences, list)
@@ -98,6 +99,13 @@ def _parse_captions(where: str, entry: object) -> Captions:
     spans = np.array([span for span, _ in kept], np.float64).reshape(-1, 2)
     texts = tuple(text for _, text in kept)
     return Captions(float(duration), np.minimum(spans, duration), texts)
+
+
+def _last_end(times: object) -> float | None:
+    """The end of the last sentence, in seconds; None where nothing says it."""
+    spans = times if isinstance(times, list) else []
+    ends = [s[1] for s in spans if isinstance(s, list) and len(s) == 2 and _is_time(s[1])]
+    return max(ends, default=None)
 
 
 def _is_time(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging as logging_of_python
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -31,11 +32,15 @@ def silence_threads() -> None:
 @contextlib.contextmanager
 def quiet_late_reads() -> Iterator[None]:
     """Reads that are under way when one fails end after the library has closed their event loop,
-    which is nobody's concern."""
-    before = sys.unraisablehook
+    or with errors that nobody waits for, which asyncio would tell: nobody's concern."""
+    before, waits = sys.unraisablehook, logging_of_python.getLogger("asyncio")
+    level = waits.level
     _hush_closed_loops()
+    waits.setLevel(logging_of_python.CRITICAL + 1)
     yield
-    sys.unraisablehook = before  # stays where a read has failed: the others end when they end
+    # both stay where a read has failed: the others end when they end
+    sys.unraisablehook = before
+    waits.setLevel(level)
 
 
 def _hush_closed_loops() -> None:

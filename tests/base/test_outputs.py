@@ -195,7 +195,11 @@ def of_stream(stream):
     model = StreamModel(64, 0.5, 16, lambda info: stream)
     facts = {"kind": "weak", "name": "model", "path": "model", "threshold_rule": "made up"}
     return SimpleNamespace(
-        **facts, contributors=("motion",), bounded=True, stream=lambda request: model
+        **facts,
+        contributors=("motion",),
+        bounded=True,
+        alarm_gap=1.0,
+        stream=lambda request: model,
     )
 
 

@@ -110,6 +110,7 @@ def fake_scorer(monkeypatch):
         needs_text=False,
         threshold=0.5,
         threshold_rule="",
+        alarm_gap=1.0,
         name="fake",
         terms=(),
         score_video=score_video,

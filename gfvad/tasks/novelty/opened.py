@@ -42,6 +42,8 @@ from gfvad.train.optim import make_optimiser
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState, shapes_from
 
+# of a kept calibration, whichever version wrote it
+NEEDED = {"centre", "spread", "scale", "bank", "widths", "cameras", "threshold", "rule", "settings"}
 PLAIN = SimpleNamespace(reach=0, prior=0.0, highest=0.0)  # nothing passes along tracks
 
 
@@ -289,6 +291,8 @@ def open_model(
             f"{path}: not found; expected the calibration of checkpoint {which!r}: {again}"
         )
     told: Mapping[str, Any] = read_sealed(path, "a calibration of graph novelty")
+    if lacking := sorted(NEEDED - set(told)):
+        raise DataError(f"{path}: damaged (lacks {', '.join(lacking)}); {again}")
     if told["settings"] != score_settings(config):
         raise DataError(f"{path}: made with other settings of the score; {again}")
     model = build_model(config, told["widths"], told["bank"], told.get("banks", 1))

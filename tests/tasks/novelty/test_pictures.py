@@ -1,6 +1,7 @@
 """Graph novelty of pictures: from a folder of normal video to alarms, and a bank for each place."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -56,6 +57,17 @@ def test_scoring_the_folder_again_gives_the_same(run, room, tmp_path):
     before, found = dict(np.load(run / "scores.npz")), dict(np.load(out / "scores.npz"))
     for name, scores in before.items():
         np.testing.assert_allclose(found[name], scores, atol=1e-5)
+
+
+def test_a_calibration_without_its_content_is_named(run, room, tmp_path, capsys):
+    damaged = tmp_path / "run"
+    shutil.copytree(run, damaged)
+    (path,) = damaged.glob("novelty-*.json")
+    path.write_text("{}")
+    out = tmp_path / "scores"
+    assert main.main(["score", f"--model={damaged}", str(room / "testing"), f"--out={out}"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"error: {path}: damaged (lacks bank, ") and "evaluate" in said
 
 
 def test_a_folder_of_normal_video_is_enough(room, tmp_path, capsys):
