@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def _parse_captions(where: str, entry: object) -> Captions:
             f"{where}: found {found}, expected an object with duration, timestamps and sentences"
         )
     times, sentences = entry["timestamps"], entry["sentences"]
-    duration = entry["duration"] if "duration" in entry else _last_end(times)
+    duration: Any = entry["duration"] if "duration" in entry else _last_end(times)
     if not _is_time(duration) or duration <= 0:
         raise DataError(f"{where}: duration {duration!r}, expected seconds > 0")
     lists = isinstance(times, list) and isinstance(sentences, list)

@@ -47,6 +47,14 @@ def encode_cached(texts, encoder, folder):
     return text.embed(texts, encoder, text.open_cache(folder, encoder))
 
 
+def test_without_a_duration_a_video_ends_with_its_last_sentence(tmp_path):
+    told = {"timestamps": [[4, 9.5], [0, 2]], "sentences": ["a man runs", "a street"]}
+    captions = text.load_captions(written(tmp_path, {"V1": told}))
+    assert captions["V1"].duration == 9.5 and len(captions["V1"].sentences) == 2
+    with pytest.raises(DataError, match="duration None"):
+        text.load_captions(written(tmp_path, {"V1": {"timestamps": [], "sentences": []}}))
+
+
 def test_good_captions(tmp_path):
     captions = text.load_captions(
         written(tmp_path, {"V1": GOOD, "V2": {"duration": 3, "timestamps": [], "sentences": []}})
