@@ -9,12 +9,14 @@ from gfvad.train.quiet import quiet_late_reads
 
 
 @pytest.fixture(autouse=True)
-def _as_before():
-    waits, hook = logging.getLogger("asyncio"), sys.unraisablehook
+def _nothing_has_failed_yet(monkeypatch):
+    """Whatever ran in this process before, a failed read among it."""
+    waits = logging.getLogger("asyncio")
     level = waits.level
+    waits.setLevel(logging.NOTSET)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     yield
     waits.setLevel(level)
-    sys.unraisablehook = hook
 
 
 def late(caplog):
