@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import genpareto
 
-GAP = 1.0  # seconds between peaks of the tail that are told apart
+from gfvad.measure.alarms import GAP
+
 ENOUGH = 3  # false alarms that the video must be long enough for, to go by it alone
 TAIL = 30  # highest events that the tail is fitted to, where there are as many
 LASTING = 300  # seconds that each alarm that is asked for may be on, on average

@@ -66,6 +66,17 @@ def test_videos_that_tell_the_same_stay_together(tmp_path):
     assert layout.fold_of["Fire_1"] == layout.fold_of["Fire_3"]
 
 
+def test_folds_are_the_same_for_either_scale(tmp_path):
+    root = ff.msad(tmp_path / "msad")
+    path = root / "captions_fine_dev.json"
+    content = json.loads(path.read_text())
+    content["Fire_1"] = content["Fire_3"][:1] + content["Fire_3"]
+    path.write_text(json.dumps(content))
+    both = opened(root).fold_of
+    assert both["Fire_1"] == both["Fire_3"]
+    assert opened(root, 0, "coarse").fold_of == both == opened(root, 0, "fine").fold_of
+
+
 def test_the_fingerprint_knows_the_descriptions_and_how_they_are_read(tmp_path):
     root = ff.msad(tmp_path / "msad")
     before = opened(root).fingerprint()

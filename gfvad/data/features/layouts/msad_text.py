@@ -64,8 +64,8 @@ class MsadText(Layout):
         self._lengths = {
             name: int(self._labels.headers[key].shape[0]) for name, key in self._of.items()
         }
-        asked = [m for m in FILES if m in self.asked]
-        self._texts = {m: self._read_text(self.root / FILES[m]) for m in asked}
+        # both, whichever are asked for: the folds are the same for either
+        self._texts = {m: self._read_text(self.root / file) for m, file in FILES.items()}
 
     def _read_text(self, path: Path) -> CaptionText:
         return CaptionText(path, self.cfg, described(path, self._lengths))
