@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -19,6 +20,18 @@ from gfvad.base.types import ConfigError
 
 ALIKE = 0.9  # cosine of mean features from which two videos are near-duplicates
 SHARED = 0.5  # and the part of the sentences of the shorter one that both have
+
+
+def tested_of(data_cfg: Any) -> tuple[int, int]:
+    """(fold that is tested, how many there are) of config.data. Raises ConfigError where that fold
+    is none of them."""
+    count, fold = int(data_cfg.folds), int(data_cfg.fold)
+    if not 0 <= fold < count:
+        raise ConfigError(
+            f"config.data.fold = {fold} of config.data.folds = {count}: expected a fold from 0"
+            f" to {max(count - 1, 1)}; gfvad ablate without config.data.fold takes each in turn"
+        )
+    return fold, count
 
 
 def near_duplicates(means: np.ndarray, sentences: Sequence[Sequence[str]]) -> np.ndarray:

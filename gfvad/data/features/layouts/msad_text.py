@@ -20,7 +20,7 @@ import numpy as np
 from gfvad.base.files import present, read_json
 from gfvad.base.names import canonical, some
 from gfvad.base.seals import lines_hash
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import DataError
 from gfvad.data.annotations import Videos
 from gfvad.data.captions import CaptionText
 from gfvad.data.features.layouts import arrays, folds
@@ -50,12 +50,7 @@ class MsadText(Layout):
 
     def open(self) -> None:
         super().open()
-        count, fold = int(self.cfg.folds), int(self.cfg.fold)
-        if not 0 <= fold < count:
-            raise ConfigError(
-                f"config.data.fold = {fold} of config.data.folds = {count}: expected a fold from 0"
-                f" to {max(count - 1, 1)}"
-            )
+        fold, count = folds.tested_of(self.cfg)
         self.split_rule = f"fold {fold} of {count} of {LABELS}"
         if not present(self.root / LABELS, "frame labels"):
             raise DataError(f"{self.root / LABELS}: not found; expected an array of 0 / 1 a video")

@@ -19,7 +19,7 @@ import numpy as np
 
 from gfvad.base.files import read_table
 from gfvad.base.names import Names, canonical
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import DataError
 from gfvad.data import annotations
 from gfvad.data.captions import captions_path, read_captions
 from gfvad.data.features.layouts import arrays, folds
@@ -40,12 +40,7 @@ class UcfFolds(UcfLogits):
 
     def open(self) -> None:
         super(UcfLogits, self).open()
-        count, fold = int(self.cfg.folds), int(self.cfg.fold)
-        if not 0 <= fold < count:
-            raise ConfigError(
-                f"config.data.fold = {fold} of config.data.folds = {count}: expected a fold from 0"
-                f" to {max(count - 1, 1)}; gfvad ablate without config.data.fold takes each in turn"
-            )
+        fold, count = folds.tested_of(self.cfg)
         self.split_rule = f"fold {fold} of {count} of {FILES['train']}"
         npz = arrays.Npz(self.root / FILES["train"])
         header = npz.require("x", 3)
