@@ -91,7 +91,7 @@ def sentences(cfg: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def kinds(cfg: Any) -> np.ndarray:
     """float32 [E]: 1 a sentence of an abnormal event, 0 of an ordinary one; the abnormal first."""
     abnormal, ordinary = sentences(cfg)
-    return np.repeat(np.float32([1, 0]), (len(abnormal), len(ordinary)))
+    return np.r_[np.ones(len(abnormal)), np.zeros(len(ordinary))].astype(np.float32)
 
 
 def embedded(config: Any, width: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Events in words against numpy in float64: what they say, that the sentences are those of the run,
 and that a unit nobody described is left alone."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +29,8 @@ def test_evidence_is_the_difference_of_kinds(sharpness):
     rng = np.random.default_rng(0)
     keys, events = unit(rng, N, D), unit(rng, E, D)
     with jax.enable_x64(True):
-        given = map(jnp.asarray, (keys, events, KIND))
-        found = described_events.said_by_events(*given, sharpness)
+        k, e, kind = map(jnp.asarray, (keys, events, KIND))
+        found = described_events.said_by_events(k, e, kind, sharpness)
     for i in range(N):
         weight = np.exp(sharpness * (events @ keys[i] - 1))
         a, o = weight[:2].mean(), weight[2:].mean()
@@ -78,7 +80,8 @@ def test_scores_move_by_what_is_said_of_described_units():
         config.model.events.share = share
         model = registry.build_model(config, tiny.DIMS, stats)
         state = model.init(jax.random.key(0), features, mask, train=False)
-        logits.append(model.apply(state, features, mask, train=False).logits)
+        output: Any = model.apply(state, features, mask, train=False)
+        logits.append(output.logits)
     keys = features["rgb"] / np.maximum(np.linalg.norm(features["rgb"], axis=1)[:, None], 1e-9)
     weight = np.exp(10 * (keys.astype(np.float64) @ events.T - 1))
     a, o = weight[:, 0], weight[:, 1:].mean(1)
