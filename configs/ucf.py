@@ -3,9 +3,9 @@
     gfvad train --config=ucf --config.data.root=/data/ucf_crime
 
 Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
-near (evidence spreads in time), related (and comes from training videos), i3d (2048-d or 1024-d I3D
-features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as
-in model.foil.kind).
+near (evidence spreads in time), related (and comes from training videos), glance (near, with an
+annotated frame of each training event), i3d (2048-d or 1024-d I3D features in the published
+layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as in model.foil.kind).
 """
 
 from configs.common import get_config as defaults
@@ -84,6 +84,12 @@ def related(c):
     c.model.bank.modality = "text"
 
 
+def glance(c):
+    """`near`, which also learns from one annotated frame of each event (docs/glances.md)."""
+    near(c)
+    c.data.glances = "glances_train.csv"
+
+
 def _scores_text(c):
     c.data.modalities = ("i3d_logits", "text")
 
@@ -114,6 +120,7 @@ VARIANTS = {
     "i3d": _i3d,
     "near": near,
     "related": related,
+    "glance": glance,
     "paper": paper,
     **FOILS,
 }

@@ -63,6 +63,7 @@ def test_the_shipped_sweeps():
         "comparators",
         "expansion",
         "fusion",
+        "glances",
         "losses",
         "modalities",
         "novelty",
