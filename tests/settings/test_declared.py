@@ -19,6 +19,8 @@ BEFORE = {
     "model.bank.units": 4096,
     "model.bank.sharpness": 30.0,
     "model.bank.share": 0.5,
+    "model.events.sharpness": 10.0,
+    "model.events.share": 1.5,
     "model.head.spread_trained": True,
     "data.fold": -1,
     "data.damage.modality": "text",
