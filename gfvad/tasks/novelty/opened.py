@@ -23,7 +23,9 @@ from gfvad.base.types import DataError
 from gfvad.data.unit_videos import UnitVideos
 from gfvad.measure import false_alarms
 from gfvad.settings.config import flatten
+from gfvad.settings.kinds import earlier
 from gfvad.tasks.job import require_checkpoints
+from gfvad.tasks.novelty.known import Known, KnownStates
 from gfvad.tasks.novelty.model import GraphNovelty, build_model, split_term
 from gfvad.tasks.novelty.score import (
     Calibration,
@@ -44,7 +46,7 @@ from gfvad.train.state import TrainState, shapes_from
 
 # of a kept calibration, whichever version wrote it
 NEEDED = {"centre", "spread", "scale", "bank", "widths", "cameras", "threshold", "rule", "settings"}
-PLAIN = SimpleNamespace(reach=0, prior=0.0, highest=0.0)  # nothing passes along tracks
+PLAIN = SimpleNamespace(reach=0, prior=0.0, beside=0.0, highest=0.0)  # nothing passes along tracks
 
 
 @dataclass
@@ -67,6 +69,7 @@ class OpenedModel:
     measured: str = ""
     # threshold of scores whose messages come from earlier frames alone, and its rule; where known
     causal: tuple[float, str] | None = None
+    known: Known | None = None  # what its state was compared with already
 
     @property
     def terms(self) -> int:
@@ -108,13 +111,19 @@ class OpenedModel:
         count = len(videos.tracks[index].frame)
         if not count:
             return np.zeros((0, len(self.columns)))
-        return self.reader.read(
-            self.state,
-            videos.features(index),
-            videos.code(index, self.cameras, self.reader.several),
-            new_parts(count) if parts is None else parts,
-            advance,
-        )
+
+        def compared() -> np.ndarray:
+            return self.reader.read(
+                self.state,
+                videos.features(index),
+                videos.code(index, self.cameras, self.reader.several),
+                new_parts(count) if parts is None else parts,
+                advance,
+            )
+
+        if self.known is None:
+            return compared()
+        return self.known.novelty((id(videos), index, parts is None), compared)
 
     def score(self, videos: UnitVideos, index: int) -> FrameScore:
         """Scores of the frames of a video."""
@@ -155,10 +164,15 @@ def restore(config: ConfigDict, workdir: Path, which: str, model: GraphNovelty, 
 
 
 def calibrated(
-    config: ConfigDict, workdir: Path, which: str, training: Training, say: Callable[[str], None]
+    config: ConfigDict,
+    workdir: Path,
+    which: str,
+    training: Training,
+    say: Callable[[str], None],
+    known: KnownStates | None = None,
 ) -> OpenedModel:
     """The model of a checkpoint, calibrated on its training videos, each compared with the others;
-    what it is calibrated by is kept."""
+    what it is calibrated by is kept. known: of runs on the same videos."""
     require_checkpoints(workdir)
     restored = restore(config, workdir, which, training.model, training.identity)
     model, state = with_columns(training.model, restored.state, config)
@@ -175,6 +189,7 @@ def calibrated(
         training.units.cameras,
         0.0,
         "",
+        known=known and known.of(state, model),
     )
     videos = training.videos
     counts = [len(t.frame) for t in videos.tracks]
@@ -293,7 +308,8 @@ def open_model(
     told: Mapping[str, Any] = read_sealed(path, "a calibration of graph novelty")
     if lacking := sorted(NEEDED - set(told)):
         raise DataError(f"{path}: damaged (lacks {', '.join(lacking)}); {again}")
-    if told["settings"] != score_settings(config):
+    now = score_settings(config)
+    if earlier({**told["settings"], "kind": config.kind}, now) != {**now, "kind": config.kind}:
         raise DataError(f"{path}: made with other settings of the score; {again}")
     model = build_model(config, told["widths"], told["bank"], told.get("banks", 1))
     restored = restore(config, workdir, which, model)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gfvad.data.company import places_of, spread_beside
 from gfvad.data.objects.features import track_sums, window_bounds
 from gfvad.data.unit_videos import UnitVideo
 from gfvad.tasks.novelty.model import NEW, GraphNovelty
@@ -133,7 +134,8 @@ def frame_scores(
     """Scores of the frames of a video.
 
     Along a track messages pass between the units within score.reach frames: each has the mean of
-    them all and of score.prior ordinary ones. A frame has, of each group, the mean score of the
+    them all and of score.prior ordinary ones. Then each has the mean of the units near it in its
+    frame, where score.beside says how near. A frame has, of each group, the mean score of the
     share score.highest of its units, the most unusual ones (one at least), and of all groups the
     mean.
 
@@ -145,6 +147,8 @@ def frame_scores(
     bounds = window_bounds(tracks, int(score_cfg.reach), past)
     counts = (bounds[1] - bounds[0])[:, None] + float(score_cfg.prior)
     shares = track_sums(shares, bounds) / counts
+    if score_cfg.beside > 0:
+        shares = spread_beside(shares, places_of(units), float(score_cfg.beside))
     found = np.tile(c.lowest, (frames, 1))
     unit = np.full(frames, -1, np.int64)
     if not len(group):

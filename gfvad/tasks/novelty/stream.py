@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from gfvad.base.types import DataError
+from gfvad.data.company import Places, added
 from gfvad.data.objects.tracks import Tracks
 from gfvad.data.pictures.features import cells_of_grid
 from gfvad.data.pictures.videos import every_of, grids_of, patch_features
@@ -76,9 +77,15 @@ class PatchStreamer:
         """Nothing waits."""
         return []
 
+    def _boxes(self, picture: np.ndarray) -> np.ndarray:
+        """float64 [P, 4] of the patches of a picture."""
+        return np.concatenate([cells_of_grid(grid, *picture.shape[:2]) for grid in self.grids])
+
     def _novelty(self, grey: np.ndarray) -> np.ndarray:
         features = patch_features([grey], self.data, self.grids)
         units = {name: x[0].astype(np.float32) for name, x in features.items()}
+        places = Places(np.zeros_like(self.person), self.group, self._boxes(grey))
+        units = added(units, places, self.data)
         model = self.model
         found = model.reader.read(model.state, units, self.code, new_parts(len(self.code)))
         return found[:, : model.terms]
@@ -91,7 +98,7 @@ class PatchStreamer:
             self._kept.popleft()
         began, count = self._kept[0].frame, len(self._kept)
         frame = np.tile([kept.frame - began for kept in self._kept], len(self.person))
-        boxes = np.concatenate([cells_of_grid(grid, *rgb.shape[:2]) for grid in self.grids])
+        boxes = self._boxes(rgb)
         person = np.repeat(self.person, count)
         tracks = Tracks(frame.astype(np.int64), person, np.repeat(boxes, count, 0))
         units = UnitVideo(tracks, self.number - began + 1, np.repeat(self.group, count))

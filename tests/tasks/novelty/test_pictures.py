@@ -132,7 +132,7 @@ def test_a_frame_has_the_mean_of_its_most_unusual_units_in_each_group():
     }
     tracks = Tracks(frame, np.arange(6), np.zeros((6, 4)))
     plain = Calibration(np.zeros((2, 1)), np.ones((2, 1)), np.ones(1), 1.0)
-    cfg = SimpleNamespace(reach=0, prior=0.0, highest=0.5)
+    cfg = SimpleNamespace(reach=0, prior=0.0, beside=0.0, highest=0.5)
     found = frame_scores(score[:, None], UnitVideo(tracks, 8, group, 4), plain, cfg)
     assert found.score.tolist() == [6.5] * 4 + [0.0] * 4
     assert found.unit.tolist() == [4] * 4 + [5] * 4
