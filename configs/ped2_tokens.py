@@ -1,8 +1,9 @@
 """UCSD Ped2: graph novelty of visual tokens, places of a frozen network's map.
 
-    gfvad train --config=ped2_tokens --config.data.root=/data/ped2
+    gfvad ablate --config=ped2_tokens --sweep=levels --workdir=runs/levels-tokens \\
+        --config.data.root=/data/ped2
 
-See docs/levels.md.
+The network is EfficientNet-Lite0 (gfvad/encoders/efficientnet.py). See docs/levels.md.
 """
 
 from configs.pictures import get_config as defaults

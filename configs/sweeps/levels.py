@@ -19,13 +19,9 @@ def get_sweep(config):
     time = {"score.reach": config.score.reach or OVER_TIME, "score.prior": config.score.prior}
     alone = {"score.reach": 0, "score.prior": 0.0, "score.beside": 0.0}
     messages = {"score.beside": BESIDE}
-    settings = {
-        "alone": alone,
-        "time": alone | time,
-        # every set by itself, added: the late fusion of the same sets
-        "alone-sum": alone | {"model.terms": sets},
-        "time-sum": alone | time | {"model.terms": sets},
-    }
+    settings = {"alone": alone, "time": alone | time}
+    # every set by itself, added: late fusion of the same sets
+    added = {"model.terms": sets}
     if among:
         both = (*sets, "company", "relative")
         joint = (*model.terms, f"{first}*company", f"{first}*relative")
@@ -33,11 +29,6 @@ def get_sweep(config):
             "data.modalities": both,
             "model.scales": (*model.scales, 1.0, 1.0),
             "model.terms": joint,
-            "model.within_camera": (
-                (*model.within_camera, "company", "relative")
-                if set(model.within_camera) >= {first}
-                else tuple(model.within_camera)
-            ),
         }
         settings |= {
             "frame": alone | features,
@@ -45,6 +36,7 @@ def get_sweep(config):
             "both": alone | time | features,
             "both-messages": alone | time | messages,
             "both-all": alone | time | messages | features,
-            "both-sum": alone | time | features | {"model.terms": both},
         }
-    return {"base": "alone", "settings": settings, "seeds": 3}
+        added = features | {"model.terms": both}
+    settings |= {"added": alone | time | added}
+    return {"base": "alone", "settings": settings, "seeds": 5}

@@ -2,13 +2,11 @@
 
 from types import SimpleNamespace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gfvad.base.types import ConfigError
 from gfvad.data import company
-from gfvad.fusion.company import company_of, means_beside
 
 CFG = SimpleNamespace(modalities=("velocity", "company", "relative", "size"), near=2.0, alike=1.0)
 
@@ -34,13 +32,13 @@ def test_every_frame_and_group_is_by_itself(monkeypatch):
     spread = company.spread_beside(sets["velocity"], places, 2.0)
     for key in set(zip(places.frame, places.group, strict=True)):
         here = (places.frame == key[0]) & (places.group == key[1])
-        one = jnp.asarray(places.box[here]), jnp.asarray(sets["velocity"][here])
-        mask = jnp.ones(int(here.sum()), bool)
-        for name, expected in zip(company.SETS, company_of(*one, mask, 2.0, 1.0), strict=True):
-            np.testing.assert_allclose(found[name][here], expected, rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(
-            spread[here], means_beside(*one, mask, 2.0), rtol=1e-4, atol=1e-6
-        )
+        own = company.Places(*(x[here] for x in places))
+        alone = company.added({n: x[here] for n, x in sets.items()}, own, CFG)
+        for name in company.SETS:
+            np.testing.assert_allclose(found[name][here], alone[name], rtol=1e-3, atol=1e-5)
+        beside = company.spread_beside(sets["velocity"][here], own, 2.0)
+        np.testing.assert_allclose(spread[here], beside, rtol=1e-4, atol=1e-6)
+        assert own.frame.size > 1 or not found["company"][here].any()
 
 
 def test_a_video_without_a_unit_has_none():
