@@ -17,8 +17,9 @@ def get_sweep(config):
     first, sets = data.modalities[0], tuple(data.modalities)
     among = data.layout != "features" and data.grids != ("1x1",)
     time = {"score.reach": config.score.reach or OVER_TIME, "score.prior": config.score.prior}
-    alone = {"score.reach": 0, "score.prior": 0.0, "score.beside": 0.0}
+    alone = {"score.reach": 0, "score.prior": 0.0, "score.beside": 0.0, "score.alike": 0.0}
     messages = {"score.beside": BESIDE}
+    among_alike = messages | {"score.alike": config.data.alike}
     settings = {"alone": alone, "time": alone | time}
     # every set by itself, added: late fusion of the same sets
     added = {"model.terms": sets}
@@ -33,10 +34,13 @@ def get_sweep(config):
         settings |= {
             "frame": alone | features,
             "frame-messages": alone | messages,
+            "frame-alike": alone | among_alike,
             "both": alone | time | features,
             "both-messages": alone | time | messages,
-            "both-all": alone | time | messages | features,
+            "both-alike": alone | time | among_alike,
+            "both-all": alone | time | among_alike | features,
         }
         added = features | {"model.terms": both}
     settings |= {"added": alone | time | added}
-    return {"base": "alone", "settings": settings, "seeds": 5}
+    quick = {"train.steps": 30}  # of the fit of a few numbers
+    return {"base": "alone", "settings": settings, "seeds": 5, "overrides": quick}

@@ -39,7 +39,7 @@ def added(
     from gfvad.fusion.company import COMPANY, KINDS  # which loads jax
 
     x, widths = features[base_of(data_cfg)], (float(data_cfg.near), float(data_cfg.alike))
-    found = by_frame(lambda *units: COMPANY(*units, *widths), x, places)
+    found = by_frame(lambda *units: COMPANY(*units, *widths), places, x)
     found = found or [np.zeros((0, KINDS), np.float32), np.zeros_like(x, np.float32)]
     every = {**features, **dict(zip(SETS, found, strict=True))}
     return {name: every[name] for name in data_cfg.modalities}
@@ -57,23 +57,30 @@ def base_of(data_cfg: Any) -> str:
     return first
 
 
-def spread_beside(values: np.ndarray, places: Places, near: float) -> np.ndarray:
-    """float64 [n, T]: of each unit the mean of values over it and those near it in its frame."""
+def spread_beside(
+    values: np.ndarray, places: Places, near: float, x: np.ndarray | None = None, alike: float = 1.0
+) -> np.ndarray:
+    """float64 [n, T]: of each unit the mean of values [n, T] over it and those near it in its
+    frame; x [n, D]: and alike in these features."""
     from gfvad.fusion.company import BESIDE
 
-    found = by_frame(lambda *units: (BESIDE(*units, near),), values, places)
+    x = np.zeros((len(values), 0)) if x is None else x
+    found = by_frame(lambda *units: (BESIDE(*units, near, alike),), places, values, x)
     return found[0].astype(np.float64) if found else values
 
 
-def by_frame(step: Callable[..., Sequence[Any]], x: np.ndarray, places: Places) -> list[np.ndarray]:
-    """What a step gives of the units of each frame, (box, x, mask) -> arrays [F, N, ...]: each
-    array as float32 [n, ...] in the order of the units; x: [n, D]."""
+def by_frame(
+    step: Callable[..., Sequence[Any]], places: Places, *of_units: np.ndarray
+) -> list[np.ndarray]:
+    """What a step gives of the units of each frame, (box, *of_units, mask) -> arrays [F, N, ...]:
+    each array as float32 [n, ...] in the order of the units; of_units: [n, D] each."""
     found: list[np.ndarray] = []
     for units, real in frames_of(places):
         index = np.maximum(units, 0)
-        made = step(centred(places.box[index], real), x[index].astype(np.float32), real)
+        given = (x[index].astype(np.float32) for x in of_units)
+        made = step(centred(places.box[index], real), *given, real)
         if not found:
-            found = [np.zeros((len(x), *a.shape[2:]), np.float32) for a in made]
+            found = [np.zeros((len(places.frame), *a.shape[2:]), np.float32) for a in made]
         for into, a in zip(found, made, strict=True):
             into[units[real]] = np.asarray(a)[real]
     return found
@@ -103,5 +110,5 @@ def frames_of(places: Places) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             real = np.zeros((count, width), bool)
             real[: len(part)] = np.arange(width) < sizes[part, None]
             units = np.full((count, width), -1, np.int64)
-            units[real] = order[np.concatenate([starts[i] + np.arange(sizes[i]) for i in part])]
+            units[real] = order[np.concatenate([starts[i] + np.arange(int(sizes[i])) for i in part])]
             yield units, real

@@ -73,11 +73,16 @@ def company_of(
     return jnp.log1p(fused.sum(-1)).T, jnp.where(some[:, None], means - x, 0.0)
 
 
-def means_beside(box: jax.Array, x: jax.Array, mask: jax.Array, near: float) -> jax.Array:
-    """Messages within a frame: x [N, T] -> means over a unit and those near, by how near [N, T]."""
-    return propagate(near_graph(box, mask, near), x, mask, normalise=True)
+def means_beside(
+    box: jax.Array, values: jax.Array, x: jax.Array, mask: jax.Array, near: float, alike: float
+) -> jax.Array:
+    """Messages within a frame: values [N, T] -> means over a unit and those near and alike, by the
+    product of both [N, T]. x [N, D]: features; D = 0: all are alike, and nearness alone counts."""
+    close = near_graph(box, mask, near)
+    graph = fused_pair(close, alike_graph(x, mask, alike), mask)[0] if x.shape[-1] else close
+    return propagate(graph, values, mask, normalise=True)
 
 
-# of F frames: (box [F, N, 4], x [F, N, D], mask [F, N], widths) -> arrays [F, N, ...]
+# of F frames: (box [F, N, 4], x [F, N, D] once or twice, mask [F, N], widths) -> [F, N, ...]
 COMPANY = jax.jit(jax.vmap(company_of, (0, 0, 0, None, None)))
-BESIDE = jax.jit(jax.vmap(means_beside, (0, 0, 0, None)))
+BESIDE = jax.jit(jax.vmap(means_beside, (0, 0, 0, 0, None, None)))

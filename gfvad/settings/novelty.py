@@ -126,6 +126,9 @@ SETTINGS = (
         "Ordinary units that each such mean has besides: short tracks say little.",
         Setting("beside", 0.0, AMOUNT, since="0.3"),
         "Heights of a box within which units of the same frame pass messages; 0: none.",
+        Setting("alike", 0.0, AMOUNT, since="0.3"),
+        "Difference in the first feature set at which such units are hardly alike any more and pass"
+        " none; 0: whoever is near does.",
         Setting("highest", 0.0, UNIT, since="0.3"),
         "Share of a frame's units, the most unusual ones, whose mean is its score; 0: the one.",
         Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)),

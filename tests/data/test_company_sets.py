@@ -29,14 +29,15 @@ def test_every_frame_and_group_is_by_itself(monkeypatch):
     sets, places = video()
     found = company.added(sets, places, CFG)
     assert tuple(found) == CFG.modalities and found["size"] is sets["size"]
-    spread = company.spread_beside(sets["velocity"], places, 2.0)
+    spread = company.spread_beside(sets["size"], places, 2.0, sets["velocity"], 1.0)
     for key in set(zip(places.frame, places.group, strict=True)):
         here = (places.frame == key[0]) & (places.group == key[1])
         own = company.Places(*(x[here] for x in places))
         alone = company.added({n: x[here] for n, x in sets.items()}, own, CFG)
         for name in company.SETS:
             np.testing.assert_allclose(found[name][here], alone[name], rtol=1e-3, atol=1e-5)
-        beside = company.spread_beside(sets["velocity"][here], own, 2.0)
+        few = {n: x[here] for n, x in sets.items()}
+        beside = company.spread_beside(few["size"], own, 2.0, few["velocity"], 1.0)
         np.testing.assert_allclose(spread[here], beside, rtol=1e-4, atol=1e-6)
         assert own.frame.size > 1 or not found["company"][here].any()
 

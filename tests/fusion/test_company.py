@@ -17,7 +17,7 @@ def frame(seed=0, units=5, width=3):
 
 
 def by_hand(box, x):
-    """(near, alike, company, relative, means of x beside), pair by pair."""
+    """(near, alike, company, relative, means of x over those near and alike), pair by pair."""
     n = len(box)
     near, alike = np.ones((n, n)), np.ones((n, n))
     for i in range(n):
@@ -35,7 +35,8 @@ def by_hand(box, x):
         weight = sum(near[i, j] for j in others)
         if others:
             relative[i] = sum(near[i, j] * x[j] for j in others) / weight - x[i]
-        means[i] = sum(near[i, j] * x[j] for j in range(n)) / near[i].sum()
+        product = near[i] * alike[i]
+        means[i] = sum(product[j] * x[j] for j in range(n)) / product.sum()
     return near, alike, company, relative, means
 
 
@@ -60,7 +61,7 @@ def test_against_loops(units):
         fused = np.asarray(fused_pair(*made, there[2]))
         np.testing.assert_allclose(fused[:, :n, :n], [near * alike, near * (1 - alike)], atol=1e-12)
         mine = company_of(*there, NEAR, ALIKE)
-        spread = means_beside(*there, NEAR)
+        spread = means_beside(there[0], there[1], *there[1:], NEAR, ALIKE)
     for found, oracle in zip((*mine, spread), (company, relative, means), strict=True):
         np.testing.assert_allclose(found[:n], oracle, rtol=1e-9, atol=1e-12)
         assert not np.asarray(found)[n:].any()
@@ -82,5 +83,14 @@ def test_who_is_far_is_no_company_and_gets_no_message():
     x = np.array([[1.0], [5.0]])
     company, relative = company_of(*map(jnp.asarray, (box, x, np.ones(2, bool))), NEAR, ALIKE)
     assert not np.asarray(company).any() and not np.asarray(relative).any()
-    spread = means_beside(*map(jnp.asarray, (box, x, np.ones(2, bool))), NEAR)
-    np.testing.assert_array_equal(spread, x)
+    for features in (x, x[:, :0]):
+        given = map(jnp.asarray, (box, x, features, np.ones(2, bool)))
+        np.testing.assert_array_equal(means_beside(*given, NEAR, ALIKE), x)
+
+
+def test_without_features_whoever_is_near_counts():
+    box, x = frame(4)
+    near = by_hand(box, x)[0]
+    given = map(jnp.asarray, (box, x, x[:, :0], np.ones(5, bool)))
+    expected = near @ x / near.sum(1, keepdims=True)
+    np.testing.assert_allclose(means_beside(*given, NEAR, ALIKE), expected, rtol=1e-4, atol=1e-5)

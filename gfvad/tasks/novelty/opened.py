@@ -26,7 +26,7 @@ from gfvad.settings.config import flatten
 from gfvad.settings.kinds import earlier
 from gfvad.tasks.job import require_checkpoints
 from gfvad.tasks.novelty.known import Known, KnownStates
-from gfvad.tasks.novelty.model import GraphNovelty, build_model, split_term
+from gfvad.tasks.novelty.model import GraphNovelty, build_model, with_columns
 from gfvad.tasks.novelty.score import (
     Calibration,
     FrameScore,
@@ -46,7 +46,9 @@ from gfvad.train.state import TrainState, shapes_from
 
 # of a kept calibration, whichever version wrote it
 NEEDED = {"centre", "spread", "scale", "bank", "widths", "cameras", "threshold", "rule", "settings"}
-PLAIN = SimpleNamespace(reach=0, prior=0.0, beside=0.0, highest=0.0)  # nothing passes along tracks
+PLAIN = SimpleNamespace(
+    reach=0, prior=0.0, beside=0.0, alike=0.0, highest=0.0
+)  # nothing passes along tracks
 
 
 @dataclass
@@ -134,23 +136,13 @@ class OpenedModel:
     ) -> FrameScore:
         """The same from the novelty of its units [n, columns]; past: as `frame_scores` has it."""
         own, units = novelty[:, : self.terms], videos.units(index)
-        return frame_scores(own, units, self.calibration(), self.config.score, past)
+        first = self.first_set(videos, index)
+        return frame_scores(own, units, self.calibration(), self.config.score, past, first)
 
-
-def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
-    """The terms of a config, each feature set alone, and all of them."""
-    sets = tuple(config.data.modalities)
-    others = [(name,) for name in sets] + [sets]
-    return (*(split_term(t) for t in config.model.terms), *dict.fromkeys(others))
-
-
-def with_columns(model: GraphNovelty, state: TrainState, config: ConfigDict):
-    """(the model of all columns, its state)."""
-    columns = all_columns(config)
-    weight = np.zeros(len(columns), np.float32)
-    weight[: len(config.model.terms)] = np.asarray(state.params["weight"])
-    wider = model.clone(terms=columns)
-    return wider, state._replace(params={**state.params, "weight": weight}, opt_state=())
+    def first_set(self, videos: UnitVideos, index: int) -> np.ndarray | None:
+        """Of the units of a video, [n, D], where messages depend on it."""
+        asked = self.config.score.beside > 0 and self.config.score.alike > 0
+        return videos.features(index)[self.config.data.modalities[0]] if asked else None
 
 
 def restore(config: ConfigDict, workdir: Path, which: str, model: GraphNovelty, identity: Any = ""):

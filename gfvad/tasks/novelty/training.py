@@ -72,7 +72,8 @@ class UnitsOf:
     """The units of a split, with banks of places or without, each made once."""
 
     def __init__(self, videos: UnitVideos):
-        self.videos, self.made = videos, {}
+        self.videos = videos
+        self.made: dict[bool, Units] = {}
 
     def get(self, by_place: bool) -> Units:
         """As `Units`."""
@@ -152,14 +153,14 @@ class Training:
         videos: UnitVideos,
         mapper: Mapper,
         say: Callable[[str], None],
-        units: UnitsOf | None = None,
+        made: UnitsOf | None = None,
     ):
-        """units: of the same videos, where other runs have them, too."""
+        """made: units of the same videos, where other runs have them, too."""
         self.config, self.videos, self.mapper, self.say = config, videos, mapper, say
         self.names, self.identity = videos.names, learnt(videos)
         self.training, self.validation = np.arange(len(videos)), np.arange(0)
         by_place = videos.places > 1 and bool(config.model.within_camera)
-        units = self.units = (units or UnitsOf(videos)).get(by_place)
+        self.units = units = (made or UnitsOf(videos)).get(by_place)
         self.bank = min(config.model.bank, min(map(len, units.of_bank)))
         self.model = build_model(config, units.widths, self.bank, units.banks)
 

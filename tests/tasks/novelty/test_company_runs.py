@@ -28,6 +28,7 @@ def among(first):
         f"--config.model.terms={first},{first}*company*relative",
         "--config.model.scales=(1.0,1.0,1.0)",
         "--config.score.beside=2.0",
+        "--config.score.alike=1.0",
     ]
 
 
@@ -47,10 +48,10 @@ def test_a_stream_has_the_relations_of_the_whole_film(tmp_path):
 def test_settings_share_what_was_compared_with_the_bank(tmp_path):
     data, out = walkers.write_set(tmp_path / "tracks"), tmp_path / "out"
     sweep = tmp_path / "sweep.py"
-    settings = '{"alone": {}, "beside": {"score.beside": 2.0}}'
+    settings = '{"alone": {}, "beside": {"score.beside": 2.0, "score.alike": 1.0}}'
     sweep.write_text(f"def get_sweep(config):\n    return {{'settings': {settings}}}\n")
     flags = ["--config=avenue_tracks", f"--config.data.root={data}", *walkers.FLAGS]
-    flags += among("velocity")[:-1]
+    flags += among("velocity")[:-2]
     words = [f"--sweep={sweep}", f"--workdir={out}", "--seeds=1", "--resamples=20"]
     assert ablate.main([*flags, *words]) == 0
     folders = [out / "settings" / name / "seed0" for name in ("alone", "beside")]
