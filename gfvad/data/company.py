@@ -110,5 +110,6 @@ def frames_of(places: Places) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             real = np.zeros((count, width), bool)
             real[: len(part)] = np.arange(width) < sizes[part, None]
             units = np.full((count, width), -1, np.int64)
-            units[real] = order[np.concatenate([starts[i] + np.arange(int(sizes[i])) for i in part])]
+            inside = [starts[i] + np.arange(int(sizes[i])) for i in part]
+            units[real] = order[np.concatenate(inside)]
             yield units, real
