@@ -155,6 +155,18 @@ MODEL = (
         "Weight of what the bank says in the sum of evidence, where videos are scored.",
         since="0.2",
     ),
+    *group(
+        "events",
+        Setting("modality", "").means(
+            "Set of descriptions related to events in words; empty: none."
+        ),
+        Setting("abnormal", ()).means("Sentences of abnormal events; (): a list of our own."),
+        Setting("ordinary", ()).means("Sentences of ordinary events; (): a list of our own."),
+        Setting("sharpness", 10.0, AMOUNT).means("Weight exp(sharpness (cosine - 1)) of each."),
+        Setting("share", 1.5, AMOUNT),
+        "Weight of what they say in the sum of evidence, where videos are scored.",
+        since="0.2",
+    ),
     Setting("filter.modalities", ()).means("Modalities that pass through a filter; (): none."),
     *group(
         "foil",

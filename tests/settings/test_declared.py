@@ -21,6 +21,8 @@ BEFORE = {
     "model.bank.units": 4096,
     "model.bank.sharpness": 30.0,
     "model.bank.share": 0.5,
+    "model.events.sharpness": 10.0,
+    "model.events.share": 1.5,
     "model.head.spread_trained": True,
     "data.fold": -1,
     "model.filter.epsilon": 1e-6,
