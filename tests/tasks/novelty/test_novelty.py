@@ -150,7 +150,7 @@ def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
     novelty = rng.uniform(1, 2, (20, 2))
     none = np.zeros(500, np.int64)
     ordinary = calibrate(rng.uniform(1, 2, (500, 2)), none, np.array([1.0, 3.0]))
-    cfg = SimpleNamespace(reach=2, prior=3.0, highest=0.0)
+    cfg = SimpleNamespace(reach=2, prior=3.0, beside=0.0, alike=0.0, highest=0.0)
     found = frame_scores(novelty, UnitVideo(tracks, 12, none[:20]), ordinary, cfg)
     z = (novelty - ordinary.centre) / ordinary.spread @ ordinary.weight / ordinary.scale
     for frame in range(10):
