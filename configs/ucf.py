@@ -3,9 +3,10 @@
     gfvad train --config=ucf --config.data.root=/data/ucf_crime
 
 Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
-near (evidence spreads in time), related (and comes from training videos), i3d (2048-d or 1024-d I3D
-features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as
-in model.foil.kind).
+near (evidence spreads in time), events (further, and comes from events in words),
+related (near, and it comes from training videos), glance (near, with an annotated frame of each
+training event), i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND
+(fusion of features in place of graphs, KIND as in model.foil.kind).
 """
 
 from configs.common import get_config as defaults
@@ -78,10 +79,24 @@ def near(c):
     c.model.head.spread_trained = False  # else branches learn smoothed scores as targets
 
 
+def events(c):
+    """Over two units, and with what descriptions of events in words say of described units. Chosen
+    on the same folds, confirmed on the others."""
+    near(c)
+    c.model.relation.temporal_tau = 2.0
+    c.model.events.modality = "text"
+
+
 def related(c):
     """The same, with what was said of described units alike in training videos."""
     near(c)
     c.model.bank.modality = "text"
+
+
+def glance(c):
+    """`near`, which also learns from one annotated frame of each event (docs/glances.md)."""
+    near(c)
+    c.data.glances = "glances_train.csv"
 
 
 def _scores_text(c):
@@ -113,7 +128,9 @@ VARIANTS = {
     "text": _text,
     "i3d": _i3d,
     "near": near,
+    "events": events,
     "related": related,
+    "glance": glance,
     "paper": paper,
     **FOILS,
 }

@@ -36,6 +36,10 @@ def get_sweep(config):
     if gates := config.model.head.gates:  # evidence of the last set alone, over the same graph
         last = (*(0.0,) * (len(gates) - 1), gates[-1])
         settings[f"near-{names[-1]}"] = {"model.head.gates": last}
+    if "text" in names:  # related to events in words; these alone, without a graph; the graph alone
+        further, words = {"model.relation.temporal_tau": 2.0}, {"model.events.modality": "text"}
+        settings["events"] = {**further, **words}
+        settings |= {"events-alone": {"model.head.mix": 0.0, **words}, "near-two": further}
     settings = {name: {**near, **differs} for name, differs in settings.items()}
     settings |= {"graph": {}, "graph-frozen": {"optim.graph_rate": 0.0}}
     settings |= {f"foil-{name}": {"variant": f"foil_{name}"} for name in KINDS}

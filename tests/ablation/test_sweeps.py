@@ -29,7 +29,10 @@ def checkout(repository, monkeypatch):
 
 PED2 = Source("configs/ped2.py", "small", ())
 TRACKS, ROOM = (Source(f"configs/{name}.py", "", ()) for name in ("avenue_tracks", "room"))
-OTHERS = [("prediction", PED2), ("novelty", TRACKS), ("novelty", ROOM)]
+OTHERS = [
+    ("prediction", PED2),
+    *((name, source) for name in ("novelty", "levels") for source in (TRACKS, ROOM)),
+]
 OF_FUSION = [name for name in SHIPPED if name not in dict(OTHERS)]
 PAIRS = [(name, s) for name in OF_FUSION for s in (XD, UCF, THREE)]
 
@@ -63,6 +66,8 @@ def test_the_shipped_sweeps():
         "comparators",
         "expansion",
         "fusion",
+        "glances",
+        "levels",
         "losses",
         "modalities",
         "novelty",

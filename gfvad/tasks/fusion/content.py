@@ -45,6 +45,8 @@ class Modality(NamedTuple):
     # of a linear branch on standardised features (evidence.py); all 0: the set is left out
     weight: tuple[float, ...] = ()  # [D]
     offset: float = 0.0
+    # sentences of events by the encoder of the descriptions (described_events.py)
+    events: tuple[tuple[float, ...], ...] = ()  # [E, D]
 
 
 def direction(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -150,6 +152,14 @@ class ContentModel(nn.Module):
             for part in (raw, present, counts)
         )
         return raw, present, counts
+
+    def as_given(self, name: str, x: jax.Array) -> jax.Array:
+        """Standardised features [N, D] of a modality as they were before."""
+        std = self.get_variable("constants", f"std_{name}")
+        x = x * jnp.where(std > MIN_STD, std, 1.0) if self.standardize == "standardize" else x
+        return (
+            x if self.standardize == "none" else x + self.get_variable("constants", f"mean_{name}")
+        )
 
     def linear_branches(self) -> Mapping[str, Linear]:
         """The linear branches of evidence.py, constants of the run; {} where branches are learnt

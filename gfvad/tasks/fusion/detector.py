@@ -22,7 +22,7 @@ from gfvad.base.types import DataError, Output
 from gfvad.fusion.operator import FusionOperator
 from gfvad.graphs.relations import learns_width, relationship_graph, temporal, temporal_seconds
 from gfvad.nn.filter import SparseFeatureFilter
-from gfvad.tasks.fusion import video_bank
+from gfvad.tasks.fusion import described_events, video_bank
 from gfvad.tasks.fusion.content import (
     MIN_STD,
     Arrays,
@@ -213,6 +213,7 @@ class GraphFusionDetector(ContentModel):
             own = cfg.relations, tuple(cfg.gates), cfg.detach, cfg.mix, cfg.prior, cfg.absent
             head = BranchHead(*size, *own, cfg.whole, cfg.spread_trained, name="head")
             beside, aux = self.related_videos(raw, counts, train)
+            beside = beside + self.related_events(raw, counts, train)
             logits, parts = head(fused, content, mask, counts, beside, train=train)
             return logits, {f"branch/{name}": z for name, z in parts.items()} | aux
         joined = jnp.concatenate(list(content.values()), -1)
@@ -259,3 +260,21 @@ class GraphFusionDetector(ContentModel):
         said = jnp.where(described, said, silent)
         self.tell(bank_keys=keys, bank_says=said, described=described)
         return jnp.where(any_known, cfg.share * said, 0.0), {}
+
+    def related_events(self, raw: Arrays, counts: Confident, train: bool) -> jax.Array | float:
+        """What events in words say of each unit, times their share [N]; 0 of a unit that is not
+        described, and in training."""
+        cfg = self.config.events
+        if not cfg.modality:
+            return 0.0
+        own = next(m for m in self.modalities if m.name == cfg.modality)
+        kind = described_events.kinds(cfg)
+        start = own.events or ((0.0,) * own.width,) * len(kind)
+        events = self.variable("constants", "events", jnp.asarray, start, jnp.float32).value
+        if train:
+            return 0.0
+        keys = video_bank.unit_vectors(self.as_given(cfg.modality, raw[cfg.modality]))
+        said = described_events.said_by_events(keys, events, jnp.asarray(kind), cfg.sharpness)
+        found = jnp.where(counts[cfg.modality] > video_bank.DESCRIBED, cfg.share * said, 0.0)
+        self.tell(events_say=found)
+        return found

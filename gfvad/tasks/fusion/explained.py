@@ -42,6 +42,7 @@ BASE = "of a unit that nothing is known of"
 SPREAD = "members of the ensemble, or crops, that differ"
 OWN = "this video"
 BANK = "what was said of like training units"
+EVENTS = "relation to events in words"
 NAMES = {
     "gnn": "messages along the fused graph",
     "graph": "how a unit is related to the others (degrees of the fused graph)",
@@ -101,6 +102,10 @@ def of_sum(probe: Probe, window: Window, place: int) -> Parts:
         silent, bank, bank_weights = of_bank(probe, seen, unknown, rows)
         base += silent
         sets[f"{config.model.bank.modality}: {BANK}"] = float(bank.sum())
+    if "events_say" in seen.told:
+        found = (rows * seen.told["events_say"]).mean(0)
+        sets[f"{config.model.events.modality}: {EVENTS}"] = float(found.sum())
+        units += found
     value = mean_logit(seen.logits[:, place])
     told = {BASE: float(base), **sets}
     if readings > 1:

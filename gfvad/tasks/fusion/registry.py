@@ -13,11 +13,12 @@ from ml_collections import FrozenConfigDict
 from gfvad.base.names import nearest
 from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data import corrupt
+from gfvad.data import corrupt, damage
 from gfvad.data.features.layouts import LAYOUTS
 from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
 from gfvad.settings import config as config_lib
+from gfvad.tasks.fusion import described_events
 from gfvad.tasks.fusion.comparators import hl_net, rtfm, ur_dmu
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import NO_MODALITY, GraphFusionDetector, related
@@ -87,6 +88,8 @@ def with_statistics(
         if branch is not None:
             values |= {"weight": tuple(np.asarray(branch, np.float32).tolist())}
             values |= {"offset": float(feature_stats[name]["offset"])}
+        if (events := feature_stats[name].get(described_events.STATISTIC)) is not None:
+            values["events"] = tuple(map(tuple, np.asarray(events, np.float32).tolist()))
         modalities.append(Modality(name, int(width), **values))
     return tuple(modalities)
 
@@ -125,6 +128,7 @@ def check(config: Any) -> None:
             " timed sentences"
         )
     corrupt.check_corruption(data.corruption, data.modalities)
+    damage.check_damage(data.damage, data.modalities)
     check_model(config, data.modalities)
 
 
@@ -151,7 +155,8 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
             " time of units: set config.data.clock = True"
         )
     check_filter(model.filter, modalities)
-    check_bank(model, modalities)
+    for beside in ("bank", "events"):
+        check_beside(model, modalities, beside)
     check_graphs(model, modalities)
     check_evidence(model)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
@@ -224,16 +229,19 @@ def check_filter(cfg: Any, modalities: Sequence[str]) -> None:
         )
 
 
-def check_bank(model: Any, modalities: Sequence[str]) -> None:
-    """Refuses a bank of an unknown modality, and beside a head that has no sum of evidence."""
-    name = model.bank.modality
+def check_beside(model: Any, modalities: Sequence[str], part: str) -> None:
+    """Refuses a bank, or events in words, of an unknown modality, and beside a head that has no sum
+    of evidence."""
+    name = model[part].modality
+    key = f"config.model.{part}.modality = {name!r}"
     if name and name not in modalities:
-        hint = f"{nearest(str(name), tuple(modalities))} (one of {', '.join(modalities)})"
-        raise ConfigError(f"config.model.bank.modality = {name!r}{hint}")
+        raise ConfigError(
+            f"{key}{nearest(str(name), tuple(modalities))} (one of {', '.join(modalities)})"
+        )
     if name and (model.head.kind != "branches" or model.evidence != "trained"):
         raise ConfigError(
-            f"config.model.bank.modality = {name!r} needs config.model.head.kind = 'branches' and"
-            f" config.model.evidence = 'trained' (are {model.head.kind!r}, {model.evidence!r})"
+            f"{key} needs config.model.head.kind = 'branches' and config.model.evidence = 'trained'"
+            f" (are {model.head.kind!r}, {model.evidence!r})"
         )
 
 

@@ -22,7 +22,7 @@ from gfvad.measure import calibration, finite, untrained
 from gfvad.measure.frames import labels_from_spans
 from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
-from gfvad.tasks.fusion import floors, judging, pictures, registry
+from gfvad.tasks.fusion import described_events, floors, judging, pictures, registry
 from gfvad.tasks.fusion.elsewhere import source_of, training_part
 from gfvad.tasks.fusion.evaluate import Evaluator, Indices, scored_videos
 from gfvad.tasks.fusion.training import Training
@@ -106,6 +106,9 @@ class FusionRun:
     def statistics(self, config: ConfigDict) -> judging.Statistics:
         """Of the features, with linear branches where a config has them."""
         found = records.feature_stats(self.source.records, config.data.on_corrupt)
+        if name := config.model.events.modality:
+            events = described_events.embedded(config, len(found[name]["mean"]))
+            found = {**found, name: {**found[name], described_events.STATISTIC: events}}
         judged = self.judged(config)
         return judging.with_branches(found, judged, config.data.standardize) if judged else found
 

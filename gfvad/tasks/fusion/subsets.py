@@ -28,6 +28,9 @@ def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
         found["model.relation.modalities"] = tuple(m for m in related if m in kept)
     if not found["model.filter.modalities"]:
         found["model.relation.sources"] = ("raw",)
+    for part in ("bank", "events"):
+        if model[part].modality and model[part].modality not in kept:
+            found[f"model.{part}.modality"] = ""
     if gates := model.head.gates:  # modalities first, then what the head has beside them
         found["model.head.gates"] = (*(gates[i] for i in places), *gates[len(names) :])
     after = config.copy_and_resolve_references()

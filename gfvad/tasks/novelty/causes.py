@@ -49,7 +49,7 @@ def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> 
     )
 
 
-def places_of(seen: Seen) -> np.ndarray:
+def things_of(seen: Seen) -> np.ndarray:
     """int64 [n] the thing that each unit is of: an object's number, or a patch and its grid."""
     return seen.units.tracks.person * (seen.units.group.max(initial=0) + 1) + seen.units.group
 
@@ -57,7 +57,7 @@ def places_of(seen: Seen) -> np.ndarray:
 def things_at(model: OpenedModel, seen: Seen, video: str, fps: float, patches: bool) -> list[Cause]:
     """Objects or patches whose parts add up to the score, the largest first."""
     steps, usual = per_term(model, seen)
-    part, place = (steps * (seen.novelty - usual)).sum(1), places_of(seen)
+    part, place = (steps * (seen.novelty - usual)).sum(1), things_of(seen)
     tracks, found = seen.units.tracks, []
     for thing in np.unique(place[seen.weight > 0]):
         own = np.flatnonzero((place == thing) & (seen.weight > 0))
@@ -82,7 +82,7 @@ def things_at(model: OpenedModel, seen: Seen, video: str, fps: float, patches: b
 
 def fall_without(model: OpenedModel, seen: Seen, things: Iterable[int]) -> float:
     """How far the score falls where some objects, or patches, are not there."""
-    kept = ~np.isin(places_of(seen), list(things))
+    kept = ~np.isin(things_of(seen), list(things))
     features = {name: x[kept] for name, x in seen.features.items()}
     at = seen.frame, seen.source
     return (
@@ -174,7 +174,7 @@ def without_causes(run: Any, chosen: Restored, index: int) -> Removal:
 def other_things(seen: Seen, taken: Sequence[int], rng: np.random.Generator) -> list[int]:
     """As many other things of the same picture, drawn at random; [] where there are not so many."""
     here = seen.units.tracks.frame == seen.source
-    others = np.setdiff1d(places_of(seen)[here], list(taken))
+    others = np.setdiff1d(things_of(seen)[here], list(taken))
     if len(others) < len(taken):
         return []
     return [int(x) for x in rng.choice(others, len(taken), replace=False)]

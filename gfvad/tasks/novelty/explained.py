@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from gfvad.base.types import DataError
+from gfvad.data.company import Places, places_of, spread_beside
 from gfvad.data.objects.features import window_bounds
 from gfvad.data.objects.tracks import Tracks
 from gfvad.data.unit_videos import UnitVideo
@@ -90,18 +91,36 @@ def looked_at(
     if count:
         novelty = model.reader.read(model.state, features, code, new_parts(count))
         novelty = novelty[:, : model.terms]
-    found = frame_scores(novelty, units, model.calibration(), cfg)
+    asked = cfg.beside > 0 and cfg.alike > 0
+    first_set = features[model.config.data.modalities[0]] if asked else None
+    found = frame_scores(novelty, units, model.calibration(), cfg, first=first_set)
     weight, (frame, source) = np.zeros(count), at
     if count and found.unit[frame] >= 0:
         chosen, counted = most_unusual(
             found.of_units, units.tracks.frame, units.group, float(cfg.highest)
         )
         first, last = window_bounds(units.tracks, int(cfg.reach))
+        counts = np.zeros(count)
         here = units.tracks.frame[chosen] == source
-        for unit, share in zip(chosen[here], counted[here], strict=True):
+        counts[chosen[here]] = counted[here]
+        if cfg.beside > 0:
+            counts = counts @ beside(units, source, cfg, first_set)
+        for unit, share in ((int(u), counts[u]) for u in np.flatnonzero(counts)):
             window = slice(first[unit], last[unit])
             weight[window] += share / (last[unit] - first[unit] + float(cfg.prior))
     return Seen(*at, features, code, units, novelty, found, weight)
+
+
+def beside(units: UnitVideo, frame: int, cfg: Any, first: np.ndarray | None) -> np.ndarray:
+    """float64 [n, n]: how much each unit counts in what each of the units of a frame is given by
+    those near it; 0 of other frames. first: of the first feature set, where it takes part."""
+    here = np.flatnonzero(units.tracks.frame == frame)
+    found, x = np.zeros((len(units.group),) * 2), None if first is None else first[here]
+    places = Places(*(part[here] for part in places_of(units)))
+    alike = float(cfg.alike) if first is not None else 1.0
+    rows = spread_beside(np.eye(len(here)), places, float(cfg.beside), x, alike)
+    found[np.ix_(here, here)] = rows
+    return found
 
 
 def per_term(model: OpenedModel, seen: Seen) -> tuple[np.ndarray, np.ndarray]:

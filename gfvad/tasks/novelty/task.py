@@ -28,6 +28,7 @@ def register_loss(name: str, default: float = 0.0) -> NoReturn:
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
+    from gfvad.data import company
     from gfvad.data.units.layouts import LAYOUTS
 
     sets, model = config.data.modalities, config.model
@@ -37,6 +38,7 @@ def check(config: ConfigDict) -> None:
             f"config.data.modalities: {unknown[0]!r} is no feature set of layout"
             f" {config.data.layout!r}; expected some of {', '.join(known)}"
         )
+    company.base_of(config.data)
     listed = ", ".join(sets)
     for term in model.terms:
         names = [name.strip() for name in term.split("*")]

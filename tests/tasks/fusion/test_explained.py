@@ -38,6 +38,7 @@ CASES = {
     "bank": BRANCHES
     | {"model.head.relations": False, "model.bank.modality": "rgb", "model.bank.units": 10}
     | {"model.head.mix": 1.0, "train.members": 2},
+    "events": BRANCHES | {"model.head.relations": False, "model.events.modality": "rgb"},
     "linear": BRANCHES | {"model.evidence": "sources", "model.head.relations": False},
     "gnn": {"model.head.kind": "gnn", "train.members": 2},
     "late fusion of features": {"model.name": "feature_fusion", "model.foil.kind": "late"},

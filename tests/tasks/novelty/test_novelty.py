@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,7 +153,7 @@ def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
     novelty = rng.uniform(1, 2, (20, 2))
     none = np.zeros(500, np.int64)
     ordinary = calibrate(rng.uniform(1, 2, (500, 2)), none, np.array([1.0, 3.0]))
-    cfg = SimpleNamespace(reach=2, prior=3.0, highest=0.0)
+    cfg = SimpleNamespace(reach=2, prior=3.0, beside=0.0, alike=0.0, highest=0.0)
     found = frame_scores(novelty, UnitVideo(tracks, 12, none[:20]), ordinary, cfg)
     z = (novelty - ordinary.centre) / ordinary.spread @ ordinary.weight / ordinary.scale
     for frame in range(10):
@@ -255,6 +256,22 @@ def test_parts_of_sets_and_of_objects_add_up_to_the_score(opened, run, at):
         shares = [r.share for r in found.relations]
         np.testing.assert_allclose(sum(shares), 1.0)
         assert found.relations[0].words.split()[0] in ("product", "velocity")
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_parts_add_up_where_messages_pass_between_units_of_a_frame(opened, alike):
+    again, chosen = opened
+    config = again.model.config.copy_and_resolve_references()
+    config.score.beside, config.score.alike = 2.0, alike
+    model = replace(again.model, config=config, known=None)
+    other = SimpleNamespace(model=model, test=again.test, train=None)
+    alone = causes.explain(again, chosen, 1).score
+    found = causes.explain(other, chosen, 1)
+    np.testing.assert_allclose(found.score, model.score(again.test, 1).score.max(), rtol=1e-5)
+    np.testing.assert_allclose(sum(found.parts.values()), found.score, atol=1e-5)
+    objects = [c for c in found.causes if c.video]
+    np.testing.assert_allclose(sum(c.part for c in objects), found.score, atol=1e-5)
+    assert abs(found.score - alone) > 1e-4 or len(objects) == 1
 
 
 def test_a_set_s_part_is_its_part_of_the_distances(opened):
