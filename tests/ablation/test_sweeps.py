@@ -67,6 +67,7 @@ def test_the_shipped_sweeps():
         "comparators",
         "expansion",
         "fusion",
+        "glances",
         "levels",
         "losses",
         "modalities",
