@@ -38,13 +38,13 @@ def main(argv: Sequence[str]) -> int:
     option("--checkpoint", default="last", help="last, best (on validation), or a step")
     option("--data", type=Path, help="other data than the run's own, with a labelled test split")
     option("--without", action="store_true", help="take the named causes of all videos away")
-    option("--out", type=Path, help="with --without: a CSV file, a row a video")
+    what = "file of the tables in Markdown; with --without a CSV file, a row a video and cause"
+    option("--out", type=Path, help=what)
     option("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     if args.at is not None and not args.video:
         raise ConfigError("--at without --video: expected the video that it is a time of")
-    if args.out is not None and not args.without:
-        raise ConfigError("--out without --without: expected both, or neither")
+    from gfvad.base.files import write_text
     from gfvad.measure import explained, tables
     from gfvad.measure.results import json_tree
 
@@ -59,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
     what = "this score" if args.at is not None else "the highest score of this video"
     made = explained.as_tables(found, what if args.video else "the highest score")
     shown = [tables.Section(t["title"], t["header"], t["rows"], -1) for t in made]
+    if args.out is not None:
+        write_text(args.out.expanduser(), tables.as_markdown(shown).lstrip("\n"))
     tables.print_sections(shown, tables.console_of())
     return 0
 

@@ -284,15 +284,20 @@ def as_text(results: Mapping[str, Any], width: int = WIDTH) -> str:
 def markdown(results: Mapping[str, Any]) -> str:
     """The same tables in Markdown, the headline's row in bold."""
     first, *rest = headline_lines(results)
-    parts = [f"**{first}**  ", "  \n".join(rest)]
-    for section in sections(results):
+    return f"**{first}**  \n" + "  \n".join(rest) + "\n" + as_markdown(sections(results))
+
+
+def as_markdown(shown: Sequence[Section]) -> str:
+    """Tables in Markdown, each with its title before it."""
+    parts: list[str] = []
+    for section in shown:
         lines = [section.header, ["---"] * len(section.header)]
         for i, row in enumerate(section.rows):
             mark = "**" if i == section.marked else ""
             lines.append([f"{mark}{markdown_cell(cell)}{mark}" for cell in row])
         parts.append(f"\n{section.title}\n")
         parts += [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join(parts) + "\n"
+    return "".join(f"{part}\n" for part in parts)
 
 
 def markdown_cell(text: str) -> str:

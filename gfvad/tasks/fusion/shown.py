@@ -124,7 +124,11 @@ def without_causes(run: Any, chosen: Restored, index: int) -> Removal:
     with the largest part, the named units, and those beside the moment itself."""
     moment = moment_of(run, chosen, index, None)
     falls = {}
-    sets = {m: moment.parts.sets.get(m, 0.0) for m in run.config.data.modalities}
+    # what a bank, or events, say by a feature set goes with it
+    sets = {
+        m: sum(x for n, x in moment.parts.sets.items() if n == m or n.startswith(f"{m}: "))
+        for m in run.config.data.modalities
+    }
     if len(sets) > 1:
         first = max(sets, key=lambda m: sets[m])
         other = str(np.random.default_rng(index).choice([m for m in sets if m != first]))
