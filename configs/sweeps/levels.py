@@ -5,7 +5,8 @@ gfvad ablate --config=avenue_tracks --sweep=levels --workdir=runs/levels-avenue 
     --config.data.root=/data/tracks
 
 The level is that of the config; --config.data.grids=1x1 makes a whole picture a unit, and then
-nothing is in its frame besides. In every setting a unit is compared with a bank of normal units.
+nothing is in its frame besides. Of graph novelty a unit is compared with a bank of normal units in
+every setting; of clips with labels (--config=own:clips) scores are spread over a video.
 """
 
 OVER_TIME = 100  # frames, where the config passes no messages over time
@@ -13,6 +14,25 @@ BESIDE = 2.0  # heights of a box
 
 
 def get_sweep(config):
+    return of_clips(config) if "head" in config.model else of_units(config)
+
+
+def of_clips(config):
+    """Labelled videos cut into clips (a config of weak fusion with branches)."""
+    alone = {"model.head.mix": 0.0, "model.head.whole": 0.0}
+    spread = alone | {"model.head.mix": 1.0}
+    settings = {
+        "alone": alone,
+        "time": spread | {"model.relation.modalities": ("none",)},
+        "both": spread,  # near in time and alike in every feature set
+        "whole": alone | {"model.head.whole": 1.0},  # the mean over a video's clips
+        "late": {"variant": "foil_late"},
+    }
+    return {"base": "alone", "settings": settings, "seeds": 5}
+
+
+def of_units(config):
+    """Normal video alone: graph novelty."""
     data, model = config.data, config.model
     first, sets = data.modalities[0], tuple(data.modalities)
     among = data.layout != "features" and data.grids != ("1x1",)

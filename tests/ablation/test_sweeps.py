@@ -32,6 +32,7 @@ TRACKS, ROOM = (Source(f"configs/{name}.py", "", ()) for name in ("avenue_tracks
 OTHERS = [
     ("prediction", PED2),
     *((name, source) for name in ("novelty", "levels") for source in (TRACKS, ROOM)),
+    ("levels", Source("configs/own.py", "clips", ())),
 ]
 OF_FUSION = [name for name in SHIPPED if name not in dict(OTHERS)]
 PAIRS = [(name, s) for name in OF_FUSION for s in (XD, UCF, THREE)]
