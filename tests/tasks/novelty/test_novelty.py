@@ -269,8 +269,8 @@ def test_parts_add_up_where_messages_pass_between_units_of_a_frame(opened, alike
     found = causes.explain(other, chosen, 1)
     np.testing.assert_allclose(found.score, model.score(again.test, 1).score.max(), rtol=1e-5)
     np.testing.assert_allclose(sum(found.parts.values()), found.score, atol=1e-5)
-    objects = [c for c in found.causes if c.video]
-    np.testing.assert_allclose(sum(c.part for c in objects), found.score, atol=1e-5)
+    objects = [c.part for c in found.causes if c.video]
+    np.testing.assert_allclose(sum(objects), found.score, atol=1e-5)
     assert abs(found.score - alone) > 1e-4 or len(objects) == 1
 
 
@@ -294,10 +294,8 @@ def test_without_what_is_named_the_score_falls_further(opened):
     for index, name in enumerate(again.test.names):
         falls = causes.without_causes(again, chosen, index).falls
         if name in ("01_b", "01_c"):
-            own, other = falls["feature set"]
-            assert own > 1 and own > other
-            own, other = falls["objects"]
-            assert own > 1 and own > other
+            for own, other in (falls["feature set"], falls["objects"]):
+                assert own > 1 and own > other
             parts = causes.explain(again, chosen, index).sets
             assert next(iter(parts)) == "velocity"
 
@@ -306,7 +304,17 @@ def test_the_nearest_normal_units_are_told_by_video_and_time(opened, data):
     again, chosen = opened
     found = causes.explain(again, chosen, 1).causes
     near = [c for c in found if c.what.startswith("nearest normal unit")]
-    known = np.load(data / "tracks_train.npz").files
-    assert near and all(c.video in known and c.start >= 0 and 0 < c.weight <= 1 for c in near)
+    assert near and all(c.video in np.load(data / "tracks_train.npz").files for c in near)
+    assert all(c.start >= 0 and 0 < c.weight <= 1 for c in near)
     other = SimpleNamespace(model=again.model, train=None)
     assert causes.Origins(other).of(0, 3)[0] == ""
+
+
+def test_the_command_says_it_and_what_is_wrong(run, tmp_path, capsys):
+    page, falls = tmp_path / "page.md", tmp_path / "falls.csv"
+    assert main.main(["explain", str(run), "--video=01_b", f"--out={page}"]) == 0
+    assert "| velocity |" in page.read_text() and "object" in capsys.readouterr().out
+    assert main.main(["explain", str(run), "--without", f"--out={falls}"]) == 0
+    assert falls.read_text().startswith("video,score,cause,fall,")
+    for flags, said in ((["--video=01_x"], "did you mean"), (["--at=1"], "--at without --video")):
+        assert main.main(["explain", str(run), *flags]) == 2 and said in capsys.readouterr().err
