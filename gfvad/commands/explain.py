@@ -1,5 +1,6 @@
 """Says what the score of a video comes from: feature sets, units, fused relations.
 
+    gfvad explain runs/ucf-fused/seed0 --out=runs/ucf-fused/explained.md
     gfvad explain runs/ucf-fused/seed0 --video=Abuse028_x264 --at=0.5
     gfvad explain runs/ucf-fused/seed0 --without --out=runs/ucf-fused/without.csv
 

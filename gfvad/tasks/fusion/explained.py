@@ -48,7 +48,7 @@ NAMES = {
     "graph": "how a unit is related to the others (degrees of the fused graph)",
 }
 TIME = {"temporal": "nearness in time", "temporal in seconds": "nearness in seconds"}
-MOST_UNITS = 128  # near the moment, that are taken away one by one
+MOST_UNITS = 64  # near the moment, that are taken away one by one
 
 
 class Parts(NamedTuple):
