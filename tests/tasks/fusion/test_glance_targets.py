@@ -2,6 +2,7 @@
 glance of a video that it is tested on."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +124,7 @@ def test_a_model_never_sees_them():
             return features["rgb"].sum(-1)
 
     key = jax.random.key_data(jax.random.key(0))
-    first = SimpleNamespace(key=key, step=0, params={}, constants={})
+    first: Any = SimpleNamespace(key=key, step=0, params={}, constants={})
     marked = batch._replace(features={**batch.features, GLANCE: marks})
     a, b = (step.forward(Spy(), first, x) for x in (batch, marked))
     np.testing.assert_array_equal(a, b)
