@@ -4,9 +4,9 @@
 
 Variants: scores_text (default: i3d_logits_train.npz and captions.json), scores, text,
 near (evidence spreads in time), events (further, and comes from events in words),
-related (near, and it comes from training videos), i3d (2048-d or 1024-d I3D
-features in the published layouts), paper, foil_KIND (fusion of features in place of graphs, KIND as
-in model.foil.kind).
+related (near, and it comes from training videos), glance (near, with an annotated frame of each
+training event), i3d (2048-d or 1024-d I3D features in the published layouts), paper, foil_KIND
+(fusion of features in place of graphs, KIND as in model.foil.kind).
 """
 
 from configs.common import get_config as defaults
@@ -93,6 +93,12 @@ def related(c):
     c.model.bank.modality = "text"
 
 
+def glance(c):
+    """`near`, which also learns from one annotated frame of each event (docs/glances.md)."""
+    near(c)
+    c.data.glances = "glances_train.csv"
+
+
 def _scores_text(c):
     c.data.modalities = ("i3d_logits", "text")
 
@@ -124,6 +130,7 @@ VARIANTS = {
     "near": near,
     "events": events,
     "related": related,
+    "glance": glance,
     "paper": paper,
     **FOILS,
 }

@@ -14,7 +14,17 @@ import gfvad
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
 from gfvad.base.names import nearest
 
-COMMANDS = ("train", "evaluate", "score", "extract", "prepare", "ablate", "compare", "export")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "explain",
+    "score",
+    "extract",
+    "prepare",
+    "ablate",
+    "compare",
+    "export",
+)
 COMMANDS += ("convert", "report", "bench", "doctor")
 
 

@@ -112,6 +112,11 @@ def example_rng(seed: int, position: int) -> np.random.Generator:
     return np.random.default_rng((seed, 2, position))
 
 
+def damage_rng(seed: int, position: int) -> np.random.Generator:
+    """Others, for what is damaged of that example on purpose."""
+    return np.random.default_rng((seed, 3, position))
+
+
 def split_validation(
     names: Sequence[str], labels: Sequence[int], fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:

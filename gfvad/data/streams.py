@@ -16,7 +16,8 @@ import numpy as np
 
 from gfvad.base.seals import lines_hash
 from gfvad.base.types import Batch, ConfigError, DataError
-from gfvad.data import corrupt, sampling
+from gfvad.data import corrupt, damage, sampling
+from gfvad.data.glances import GLANCE, Glances, marked
 
 # decoded training videos are kept in memory where they fit in this; else each is read when it is
 # drawn
@@ -25,6 +26,7 @@ TRAIN_CACHE_BYTES = 1 << 30
 
 # what goes beside the modalities where data.clock is on: when a unit is, [1, N, 1] in seconds
 CLOCK = "clock"
+NONE = np.zeros(0, np.int64)  # glances of a video without
 Indices = Sequence[int] | np.ndarray
 DEFAULT_FPS = 25.0  # of videos that do not say their own
 
@@ -119,14 +121,22 @@ def require_finite(features: Mapping[str, np.ndarray], videos: np.ndarray, recor
 class Examples:
     """Videos of a training set as examples of the static length N, read once where they fit in
     `cache_bytes`; streams of several seeds may share one. indices: of the training part in
-    `records`; data_cfg: config.data.
+    `records`; data_cfg: config.data; glances: where given, their marks [N, 1] go beside the
+    modalities.
 
     Where the sampling of units draws no random number (uniform, mean) and all examples fit too, the
     finished ones are kept. Raises DataError for no or unlabelled videos and a missing modality.
     """
 
-    def __init__(self, records, indices: Indices, data_cfg, cache_bytes: int = TRAIN_CACHE_BYTES):
-        self.records, self.data_cfg = records, data_cfg
+    def __init__(
+        self,
+        records,
+        indices: Indices,
+        data_cfg,
+        cache_bytes: int = TRAIN_CACHE_BYTES,
+        glances: Glances | None = None,
+    ):
+        self.records, self.data_cfg, self.glances = records, data_cfg, glances
         self.indices = np.sort(np.asarray(indices, np.int64))
         unknown = self.indices[records.labels[self.indices] < 0]
         if len(unknown) or not len(self.indices):
@@ -162,6 +172,8 @@ class Examples:
         units = sampling.sample_units(n, self._units, self._mode, rng)
         taken = {m: sampling.take(x[crop if len(x) > 1 else 0], units) for m, x in features.items()}
         require_finite({m: x[None] for m, x in taken.items()}, np.array([video]), self.records)
+        if self.glances is not None:
+            taken[GLANCE] = marked(units, self.glances.units.get(video, NONE))
         if self._keep:
             self._kept[video, crop] = taken, units.mask
         return taken, units.mask
@@ -197,6 +209,11 @@ class TrainStream:
             "sampling": str(data_cfg.train_sampling),
             "modalities": list(data_cfg.modalities),
         }
+        if examples.glances is not None:
+            self.identity["glances"] = examples.glances.digest
+        self._damage = data_cfg.get("damage") if damage.active(data_cfg.get("damage")) else None
+        if self._damage is not None:
+            self.identity["damage"] = self._damage.to_dict()
 
     def _abnormal_before(self, k: int) -> int:
         """Abnormal examples in all global batches before batch k."""
@@ -217,8 +234,17 @@ class TrainStream:
         return int(self._members[kind][self._order(kind, epoch)[turn]])
 
     def example(self, place: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The example at a place of the global stream, as `Examples.example`."""
-        return self._examples.example(self.video_at(place), sampling.example_rng(self._seed, place))
+        """The example at a place of the global stream, as `Examples.example`, after
+        config.data.damage."""
+        draw = lambda video: self._examples.example(video, sampling.example_rng(self._seed, place))
+        features, mask = draw(self.video_at(place))
+        if self._damage is None:
+            return features, mask
+        rng, name = sampling.damage_rng(self._seed, place), self._damage.modality
+        normal = self._members[0] if len(self._members[0]) else self._members[1]
+        another = lambda: draw(int(rng.choice(normal)))[0][name]
+        changed = damage.damaged(features[name], self._damage, rng, another)
+        return {**features, name: changed}, mask
 
     def local_batch(self, k: int) -> Batch:
         """This process's part [B / P] of global batch k."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import cv2
@@ -250,6 +250,16 @@ def maps(w: Weights, images: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What stages EARLY and LATE give of RGB images: [n, 28, 28, 40] and [n, 14, 14, 112]."""
     found = list(itertools.islice(stages(w, images), LATE + 1))
     return found[EARLY], found[LATE]
+
+
+def network_map(images: np.ndarray) -> np.ndarray:
+    """float32 [n, 14, 14, 112] of RGB images, uint8 [n, SIDE, SIDE, 3]: what stage LATE gives."""
+    return np.asarray(maps(_packaged().weights, images)[1])
+
+
+@cache
+def _packaged() -> EfficientNet:
+    return EfficientNet()
 
 
 def stages(w: Weights, images: jax.Array) -> Iterator[jax.Array]:

@@ -12,6 +12,7 @@ results.json:
                     (value null and n_videos 0 where there is no labelled test split)
   paired            the model against each score that stands beside it (paired.py); their
                     resamples are in paired.npz
+  explained         what the highest score of the test split comes from (explained.py)
   alarms            threshold of alarms and the rule that made it
   records           one a protocol: metric, aggregation, normalisation, smoothing, checkpoint,
                     value, ci95, n_videos, n_frames

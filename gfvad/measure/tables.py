@@ -243,17 +243,20 @@ def sections(results: Mapping[str, Any], intervals: bool = True) -> list[Section
 def print_table(results: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints headline, matrix and extras. Where the output is no terminal, lines are at most
     WIDTH columns and free of colour."""
-    if console is None and sys.stdout.isatty():
-        console = Console()
-    console = console or Console(width=WIDTH, no_color=True, highlight=False)
+    console = console or console_of()
     first, *rest = headline_lines(results)
     console.print(Text(first, style="bold"))
     for line in rest:
         text = Text(line, style="bold yellow" if line.startswith("SIMULATED") else "")
         console.print(Padding(text, (0, 0, 0, 10)))
+    print_sections(sections(results, console.width >= INTERVAL_WIDTH), console)
+
+
+def print_sections(shown: Sequence[Section], console: Console) -> None:
+    """Prints tables, one after the other."""
     look: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
     look |= {"title_justify": "left", "padding": (0, 1, 0, 0)}
-    for section in sections(results, console.width >= INTERVAL_WIDTH):
+    for section in shown:
         table = Table(title=Text(section.title, style="italic"), **look)
         console.print()
         for column in ["", *section.header]:
@@ -262,6 +265,13 @@ def print_table(results: Mapping[str, Any], console: Console | None = None) -> N
             mark, style = (">", "bold") if i == section.marked else ("", "")
             table.add_row(mark, *map(Text, row), style=style)
         console.print(table)
+
+
+def console_of() -> Console:
+    """The terminal, or lines of WIDTH columns without colour."""
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=WIDTH, no_color=True, highlight=False)
 
 
 def as_text(results: Mapping[str, Any], width: int = WIDTH) -> str:
@@ -274,15 +284,20 @@ def as_text(results: Mapping[str, Any], width: int = WIDTH) -> str:
 def markdown(results: Mapping[str, Any]) -> str:
     """The same tables in Markdown, the headline's row in bold."""
     first, *rest = headline_lines(results)
-    parts = [f"**{first}**  ", "  \n".join(rest)]
-    for section in sections(results):
+    return f"**{first}**  \n" + "  \n".join(rest) + "\n" + as_markdown(sections(results))
+
+
+def as_markdown(shown: Sequence[Section]) -> str:
+    """Tables in Markdown, each with its title before it."""
+    parts: list[str] = []
+    for section in shown:
         lines = [section.header, ["---"] * len(section.header)]
         for i, row in enumerate(section.rows):
             mark = "**" if i == section.marked else ""
             lines.append([f"{mark}{markdown_cell(cell)}{mark}" for cell in row])
         parts.append(f"\n{section.title}\n")
         parts += [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join(parts) + "\n"
+    return "".join(f"{part}\n" for part in parts)
 
 
 def markdown_cell(text: str) -> str:

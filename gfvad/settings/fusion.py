@@ -35,6 +35,9 @@ DATA = (
     "The fold that is tested; -1: each in turn (gfvad ablate).",
     Setting("captions", ""),
     'JSON of timed sentences, relative to root; the modality "text" needs it.',
+    Setting("glances", "", since="0.2"),
+    "CSV name,frame of one annotated frame (0-based) of each abnormal event of training videos,"
+    " relative to root; empty: video labels alone.",
     Setting("text_assign", "nearest", choices=("nearest", "decay", "overlap")),
     "A unit without a sentence takes the nearest one (nearest), the same fading with the gap in"
     " time (decay), or none (overlap).",
@@ -64,6 +67,24 @@ DATA = (
         "missing, swap: share of videos; noise: its deviation over the features' root mean"
         " square; shift: units, later where positive.",
         since="0.1",
+    ),
+    *group(
+        "damage",
+        Setting("modality", "text"),
+        "Training: the one of data.modalities whose sentences are damaged, anew in each draw"
+        " (gfvad/data/damage.py).",
+        Setting("silent", 0.0, UNIT).means("Share of videos of which nothing is said."),
+        Setting("dropped", 0.0, UNIT).means("Share of sentences that are left out."),
+        Setting("generic", 0.0, UNIT),
+        "Share of sentences that become one of a normal training video.",
+        Setting("late", 0.0, UNIT).means("Share of sentences that move in time, either way."),
+        Setting("late_units", 3, COUNT).means("Most units that they move."),
+        Setting("filled", 0.0, UNIT),
+        "Share of videos whose units that nobody described get a sentence of a normal video.",
+        Setting("noise", 0.0, AMOUNT).means("Noise of each sentence's features over their length."),
+        Setting("style", 0.0, AMOUNT),
+        "One offset of all sentences of a video, over their length: another writer.",
+        since="0.2",
     ),
     *group(
         "simulated",
@@ -205,6 +226,11 @@ LOSS = (
     "Steps over which that term fades out; 0: it stays.",
     Setting("consistency", 0.0, AMOUNT, varies=True, since="0.1"),
     "Branches learn the fused scores of units of abnormal videos.",
+    Setting("glance", 0.1, AMOUNT, varies=True, since="0.2", only_with="data.glances"),
+    "Cross entropy of units that a glance (data.glances) says are abnormal.",
+    Setting("glance_width", 2.0, AMOUNT, varies=True, since="0.2", only_with="data.glances"),
+    "Standard deviation, in units, of how far an event may be from its glance; scores say where it"
+    " is. 0: in the glance's own unit.",
     Setting("reconstruction", 1.0, AMOUNT, varies=True),
     "Filtered features predict the raw ones on normal videos (only with a filter).",
 )

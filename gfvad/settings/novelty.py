@@ -15,6 +15,7 @@ from gfvad.settings.declared import (
     group,
 )
 
+POSITIVE = Range(0, 1e6, open_low=True)
 UNUSED = (
     "data.text_encoder",
     "data.validation_fraction",
@@ -87,6 +88,11 @@ DATA = (
     "Pictures of a second that are looked at.",
     Setting("grids", ("2x4", "4x8"), since="0.3"),
     "Rows x columns of patches that a picture is cut into, each way of cutting apart.",
+    Setting("near", 2.0, POSITIVE, since="0.3"),
+    "Heights of a box at which another unit of the same frame is hardly near any more (of the sets"
+    " company and relative).",
+    Setting("alike", 1.0, POSITIVE, since="0.3"),
+    "Difference in the first feature set at which such a unit is hardly alike any more.",
 )
 SETTINGS = (
     *SHARED,
@@ -118,6 +124,11 @@ SETTINGS = (
         "Frames of the same track, before and after, that a unit's score is a mean over.",
         Setting("prior", 50.0, AMOUNT),
         "Ordinary units that each such mean has besides: short tracks say little.",
+        Setting("beside", 0.0, AMOUNT, since="0.3"),
+        "Heights of a box within which units of the same frame pass messages; 0: none.",
+        Setting("alike", 0.0, AMOUNT, since="0.3"),
+        "Difference in the first feature set at which such units are hardly alike any more and pass"
+        " none; 0: whoever is near does.",
         Setting("highest", 0.0, UNIT, since="0.3"),
         "Share of a frame's units, the most unusual ones, whose mean is its score; 0: the one.",
         Setting("false_alarms", 1.0, Range(0, 1e6, open_low=True)),

@@ -139,7 +139,9 @@ SETTINGS = (
         Setting("gaussian", (5.0,), Range(0.01, 1e4)),
         "Widths of the Gaussian smoothing, in frames.",
         Setting("bootstrap", 1000, COUNT_OR_NONE).means("Resamples over videos for ci95; 0: none."),
-        Setting("figures", True, hashed=False).means("Whether figures are drawn."),
+        Setting("figures", True, hashed=False).means(
+            "Whether figures are drawn, and said what the highest score comes from."
+        ),
         free=True,
     ),
     *group(

@@ -34,6 +34,9 @@ FILES = {
     "export": "artefact",
     "frame_labels": "run",
     "video_classes": "run",
+    "kept_weights": "shown",
+    "explain": "shown",
+    "without_causes": "shown",
     "sweep_data": "sweep",
     "register_loss": "losses",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,20 @@ from gfvad.base import run_files
 from gfvad.base.errors import EXIT_NOT_FINITE
 from gfvad.base.files import write_text
 from gfvad.base.types import ConfigError, DataError, ScoredVideo
-from gfvad.measure import calibration, finite, paired, protocols, results, tables, whole_clips
+from gfvad.measure import (
+    calibration,
+    explained,
+    finite,
+    paired,
+    protocols,
+    results,
+    tables,
+    whole_clips,
+)
 from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks import task_of
-from gfvad.tasks.task import OpenRun, Scored
+from gfvad.tasks.task import OpenRun, Restored, Scored
 from gfvad.train import loop, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, claim_output, refuse_other_data, skipped_text
@@ -147,7 +156,8 @@ def evaluate_run(run: OpenRun, which: str, started: float) -> int:
             f"evaluating every protocol, {run.config.eval.bootstrap} bootstrap resamples"
             f" ({', '.join(each.rule for each in scored)})"
         )
-    tree = write_run(run, scored, lambda: time.monotonic() - started)
+    shown = shown_of(run, found[0], scored[0].videos)
+    tree = write_run(run, scored, lambda: time.monotonic() - started, shown)
     drawn = run.draw(found[0], scored[0].videos) if run.config.eval.figures else []
     run_files.drawn(run.workdir, drawn)
     tables.print_table(tree)
@@ -165,15 +175,32 @@ def evaluate_run(run: OpenRun, which: str, started: float) -> int:
     return 0
 
 
+def shown_of(run: OpenRun, chosen: Restored, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+    """What results.json says of the highest score of the test split (no label chooses it):
+    {'explained': ..., 'tables': [...]}; {} where nothing is shown (eval.figures)."""
+    if not run.config.eval.figures or not videos:
+        return {}
+    index = explained.highest([v.scores for v in videos])
+    found = task_of(run.config).explain(run, chosen, index)
+    return {
+        "explained": explained.as_tree(found),
+        "tables": explained.as_tables(found, "the highest score"),
+    }
+
+
 def write_run(
-    run: OpenRun, scored: Sequence[Scored], seconds: Callable[[], float]
+    run: OpenRun,
+    scored: Sequence[Scored],
+    seconds: Callable[[], float],
+    also: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
     """Evaluates every protocol and writes scores.npz, results.md and results.json, the last one
     last: it says that a run is finished.
 
     Without a test split there are neither records nor scores.npz.
 
-    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took.
+    Args: scored: of each rule, the one whose scores are kept first; seconds: how long the run took;
+    also: what results.json says besides, its tables after all others.
     Returns the tree of results.json.
     """
     folder, cfg = run.workdir, run.config
@@ -195,6 +222,7 @@ def write_run(
     meta = facts(run, videos, seconds()) | run.about(videos) | run.content()
     if shown := paired.table(tested.rows):
         meta |= {"paired": tested.rows, "tables": [*meta.get("tables", ()), shown]}
+    meta |= {**also, "tables": [*meta.get("tables", ()), *also["tables"]]} if also else {}
     meta["alarms"] = dict(zip(("threshold", "rule"), alarms[0], strict=True))
     tree = results.build_results(rows, meta) if has_test(run) else results.unevaluated(meta)
     with run_files.owned_run(folder).staged(last="results.json") as staging:

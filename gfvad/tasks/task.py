@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ScoredVideo
+from gfvad.measure.explained import Explained, Removal
 from gfvad.measure.paired import Beside
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.scoring import FrameScores, Scorer
@@ -243,6 +244,22 @@ class Task(Protocol):
     def video_classes(self, run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
         """Classes of a run's test videos, () of normal ones. Raises DataError where the task's data
         has none."""
+        ...
+
+    def kept_weights(self, run: OpenRun, which: str) -> Restored:
+        """As `OpenRun.checkpoints`, the one asked for, with what was kept beside it: nothing is
+        made anew, nothing written."""
+        ...
+
+    def explain(
+        self, run: OpenRun, chosen: Restored, index: int, at: float | None = None
+    ) -> Explained:
+        """What a score of test video `index` of an opened run comes from, `at` so many seconds
+        (None: where it is highest). Raises DataError for another time than the video's."""
+        ...
+
+    def without_causes(self, run: OpenRun, chosen: Restored, index: int) -> Removal:
+        """How far the highest score of that video falls without the named causes."""
         ...
 
     def sweep_data(self, config: ConfigDict, say: Callable[[str], None]) -> SweepData:

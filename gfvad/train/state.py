@@ -110,8 +110,15 @@ def mean_of_members(function: Callable[[TrainState], Any], state: TrainState) ->
     ensembles, Lakshminarayanan et al., 2017)."""
     if not is_ensemble(state):
         return function(state)
-    found = jax.vmap(function, in_axes=(member_axes(state),))(state)
-    return jax.tree.map(lambda x: x.mean(0), found)
+    return jax.tree.map(lambda x: x.mean(0), of_each_member(function, state))
+
+
+def of_each_member(function: Callable[[TrainState], Any], state: TrainState) -> Any:
+    """function(state of one model) -> arrays, with a leading axis [members], 1 without an
+    ensemble."""
+    if not is_ensemble(state):
+        return jax.tree.map(lambda x: x[None], function(state))
+    return jax.vmap(function, in_axes=(member_axes(state),))(state)
 
 
 def _init(

@@ -29,7 +29,11 @@ def checkout(repository, monkeypatch):
 
 PED2 = Source("configs/ped2.py", "small", ())
 TRACKS, ROOM = (Source(f"configs/{name}.py", "", ()) for name in ("avenue_tracks", "room"))
-OTHERS = [("prediction", PED2), ("novelty", TRACKS), ("novelty", ROOM)]
+OTHERS = [
+    ("prediction", PED2),
+    *((name, source) for name in ("novelty", "levels") for source in (TRACKS, ROOM)),
+    ("levels", Source("configs/own.py", "clips", ())),
+]
 OF_FUSION = [name for name in SHIPPED if name not in dict(OTHERS)]
 PAIRS = [(name, s) for name in OF_FUSION for s in (XD, UCF, THREE)]
 
@@ -61,8 +65,11 @@ def test_the_shipped_sweeps():
     assert SHIPPED == [
         "alone",
         "comparators",
+        "damage",
         "expansion",
         "fusion",
+        "glances",
+        "levels",
         "losses",
         "modalities",
         "novelty",

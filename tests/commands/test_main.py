@@ -50,6 +50,16 @@ def trained(repository, cache, tmp_path_factory):
     return workdir
 
 
+def test_results_say_what_the_highest_score_comes_from(trained):
+    results = json.loads((trained / "results.json").read_text())
+    said, scores = results["explained"], np.load(trained / "scores.npz")
+    assert said["video"] == max(scores.files, key=lambda name: scores[name].max())
+    assert sum(said["parts"].values()) == pytest.approx(said["value"], abs=1e-4)
+    assert 1 / (1 + np.exp(-said["value"])) == pytest.approx(scores[said["video"]].max(), rel=1e-4)
+    page = (trained / "results.md").read_text()
+    assert said["relations"][0]["words"] in page and "what the highest score comes from" in page
+
+
 def test_results_say_what_they_are(trained):
     results = json.loads((trained / "results.json").read_text())
     assert results["dataset"] == "xd_violence-simulated" and results["split"] == "test"

@@ -4,12 +4,14 @@ folds of UCF-Crime's training videos."""
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
 import feature_folders as ff
 import numpy as np
 import pytest
 
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data import glances
 from gfvad.data.features import layouts
 from gfvad.data.features.layouts.folds import ALIKE, SHARED, deal, near_duplicates
 from gfvad.data.features.layouts.ucf_folds import read_spans
@@ -108,6 +110,26 @@ def test_every_video_with_a_ground_truth_is_tested_once(root):
         assert all(sum(e.label for e in layout.entries(p)) > 0 for p in ("train", "test"))
         tested += sorted(test)
     assert len(tested) == len(set(tested)) == 10
+
+
+def test_glances_of_tested_videos_never_enter(root, tmp_path):
+    """Each fold reads those of its own training videos, whatever the file holds."""
+    abnormal = [f"{kind}{i:03}_x264" for kind in ("Abuse", "Arson") for i in (1, 2)]
+    path = ff.write_lines(tmp_path / "g.csv", "name,frame", *(f"{n},45" for n in abnormal))
+    for fold in range(FOLDS):
+        layout = opened(root, fold)
+        entries = layout.entries("train")
+        metas = [layout.load(entry)._replace(features={}) for entry in entries]
+        names = [entry.name for entry in entries]
+        records = SimpleNamespace(
+            split="train", names=names, meta=metas.__getitem__, lengths=[8] * len(names)
+        )
+        found = glances.of_training(path, records, range(len(names)))
+        tested = {entry.name for entry in layout.entries("test")} & set(abnormal)
+        assert tested and {names[i] for i in found.units} == set(abnormal) - tested
+        # frame 45 of 300, in eight units
+        assert all(units.tolist() == [1] for units in found.units.values())
+        assert f"{len(tested)} of 4 videos with glances are of no video here" in found.notes[1]
 
 
 def test_spans_are_of_test_videos_alone(root):

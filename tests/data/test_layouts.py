@@ -321,6 +321,12 @@ def test_open_input_other_layouts(tmp_path):
         and video.label == -1
     )
     assert len(layouts.open_input(logits, ("i3d_logits",), cfg).entries("test")) == 5
+    # a model of folds of the same set is timed alike
+    folds = ff.config("ucf_folds", logits, "i3d_logits", "text")
+    layout = layouts.open_input(logits / "i3d_logits_test_dev.npz", ("i3d_logits", "text"), folds)
+    again = layout.load(layout.entries("test")[0])
+    assert (again.num_frames, again.unit_frames) == (160, 0)
+    np.testing.assert_array_equal(again.features["text"], video.features["text"])
     elsewhere = ff.write_captions(tmp_path / "words.json", Normal_Videos_003_x264=4.0)
     layout = layouts.open_input(
         logits / "i3d_logits_test_dev.npz", ("i3d_logits", "text"), cfg, captions=elsewhere

@@ -16,6 +16,8 @@ from gfvad.train.run_settings import hash_of, training_leaves
 MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 # What a setting's default did before it came (as of the version that all had): never to be changed
 BEFORE = {
+    "data.near": 2.0,
+    "data.alike": 1.0,
     "model.bank.units": 4096,
     "model.bank.sharpness": 30.0,
     "model.bank.share": 0.5,
@@ -23,6 +25,10 @@ BEFORE = {
     "model.events.share": 1.5,
     "model.head.spread_trained": True,
     "data.fold": -1,
+    "data.damage.modality": "text",
+    "data.damage.late_units": 3,
+    "loss.glance": 0.1,
+    "loss.glance_width": 2.0,
     "model.filter.epsilon": 1e-6,
     "data.resize": "area",
     "data.clip_text": "mean",

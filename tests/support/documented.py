@@ -125,7 +125,7 @@ def kind(command: str) -> str | None:
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
         r"gfvad (evaluate|doctor) --scores=": "scores",  # test_score_files.py
-        r"gfvad evaluate |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
+        r"gfvad (evaluate|explain) |gfvad score --(workdir=|model=runs/ucf-fused)": "after",
         r"gfvad prepare ": "prepare",
         r"gfvad convert ": "convert",  # test_convert.py
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py

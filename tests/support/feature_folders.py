@@ -140,6 +140,7 @@ def ucf_logits(root: Path) -> Path:
         Normal_Videos_003_x264=np.zeros(96, np.uint8),
     )
     write_captions(root / "captions.json", Abuse001_x264=10.0, Abuse028_x264=160 / 30)
+    write_lines(root / "glances_train.csv", "name,frame", "Abuse001_x264,45")
     return root
 
 

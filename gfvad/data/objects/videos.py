@@ -11,6 +11,7 @@ import numpy as np
 from gfvad.base.arrays import load_npz
 from gfvad.base.names import some
 from gfvad.base.types import DataError
+from gfvad.data import company
 from gfvad.data.objects.features import SETS
 from gfvad.data.objects.tracks import Tracks, read_split, total_boxes
 from gfvad.data.unit_videos import UnitVideos
@@ -44,10 +45,12 @@ class ObjectVideos(UnitVideos):
     def features(self, index: int) -> dict[str, np.ndarray]:
         """Feature set -> float32 [boxes, D] of a video."""
         span, reach = int(self.cfg.span), int(self.cfg.window)
-        return {
+        found = {
             name: SETS[name](self.tracks[index], span, reach).astype(np.float32)
             for name in self.cfg.modalities
+            if name in SETS
         }
+        return company.added(found, company.places_of(self.units(index)), self.cfg)
 
 
 def open_videos(dataset: str, split: str, path: Path, data_cfg: Any) -> ObjectVideos:

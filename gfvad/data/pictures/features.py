@@ -1,5 +1,6 @@
 """Features of the patches of a picture: what is there (grey), what is there beside how bright the
-picture is (contrast), where edges are (texture), and how fast it moves (speed). Ours.
+picture is (contrast), where edges are (texture), what a network takes it for (tokens), and how fast
+it moves (speed). Ours.
 
 A patch is one of rows x columns equal parts of the picture; a feature set gives SIDE x SIDE cells
 of it, so that large and small patches are described alike.
@@ -12,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import median_filter
+
+from gfvad.base.types import ConfigError
 
 SIDE = 4  # cells of a patch, down and across
 DARK = 0.05  # added to grey before the logarithm; below it is noise
@@ -78,11 +81,32 @@ def speed(shares: np.ndarray, fps: float) -> np.ndarray:
     return np.log(usual + STILL)[..., None]
 
 
+def tokens(pictures: np.ndarray, grid: Grid) -> np.ndarray:
+    """[n, H, W] in 0..1 -> [n, patches, 112]: what EfficientNet-Lite0 has of each place in the
+    middle of the network (gfvad/encoders/efficientnet.py), as a direction, the mean over a patch.
+    Raises ConfigError for a grid that does not divide its map."""
+    from gfvad.encoders.efficientnet import network_map, squared  # which loads jax
+
+    shown = np.stack([squared(np.round(p * 255).astype(np.uint8)) for p in pictures])
+    late = network_map(np.repeat(shown[..., None], 3, -1))
+    side = late.shape[1]
+    if side % grid.rows or side % grid.columns:
+        raise ConfigError(
+            f"config.data.grids: tokens lie on {side} x {side} places; expected rows and columns"
+            f" that divide {side}, found {grid.rows}x{grid.columns}"
+        )
+    down, across = side // grid.rows, side // grid.columns
+    cells = late.reshape(len(late), grid.rows, down, grid.columns, across, -1).mean((2, 4))
+    found = cells.reshape(len(late), grid.patches, -1)
+    return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-6)
+
+
 # name of a feature set -> (pictures [n, H, W] in 0..1, grid) -> [n, patches, D]
 SETS: Mapping[str, Callable[[np.ndarray, Grid], np.ndarray]] = {
     "grey": grey,
     "contrast": contrast,
     "texture": texture,
+    "tokens": tokens,
 }
 # the same of those that need the frames between the pictures: (mean flow [T, patches], fps)
 MOVING: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {"speed": speed}

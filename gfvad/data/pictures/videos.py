@@ -16,6 +16,7 @@ import numpy as np
 
 from gfvad.base.progress import Progress
 from gfvad.base.types import ConfigError, DataError
+from gfvad.data import company
 from gfvad.data.frames.decode import GREY, frame_rate, read_frames, stated_frames
 from gfvad.data.frames.finding import passed_over
 from gfvad.data.frames.flow import PRESET, one_thread_each
@@ -71,14 +72,16 @@ class PictureVideos(UnitVideos):
 
     def sources(self) -> dict[str, Sequence[np.ndarray]]:
         """The features of the pictures."""
-        return {n: [d.features[n] for d in self.described] for n in self.cfg.modalities}
+        names = [n for n in self.cfg.modalities if n not in company.SETS]
+        return {n: [d.features[n] for d in self.described] for n in names}
 
     def features(self, index: int) -> dict[str, np.ndarray]:
         """Feature set -> float32 [P * S, D] of a video, place by place."""
-        return {
+        found = {
             name: x.transpose(1, 0, 2).reshape(-1, x.shape[-1]).astype(np.float32)
             for name, x in self.described[index].features.items()
         }
+        return company.added(found, company.places_of(self.units(index)), self.cfg)
 
     def units(self, index: int) -> UnitVideo:
         """Where the patches of a video are; a group is a grid."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfvad.base.types import DataError
+from gfvad.data import company
 from gfvad.data.objects import features as object_features
 from gfvad.data.objects.videos import open_labelled, open_videos
 from gfvad.data.pictures import features as picture_features
@@ -64,10 +65,11 @@ def find_clips(dataset: str, root: Path, data: Any) -> Found:
     return Found(found.open_train, found.open_test if found.test else None, found.rule)
 
 
+AMONG = dict.fromkeys(company.SETS)  # relations to the other units of a frame
 LAYOUTS: Mapping[str, Layout] = {
-    "tracks": Layout(object_features.SETS, find_tracks, given_tracks),
+    "tracks": Layout({**object_features.SETS, **AMONG}, find_tracks, given_tracks),
     "pictures": Layout(
-        {**picture_features.SETS, **picture_features.MOVING}, find_pictures, open_pictures
+        {**picture_features.SETS, **picture_features.MOVING, **AMONG}, find_pictures, open_pictures
     ),
     "features": Layout(dict.fromkeys(CLIP_SETS), find_clips, open_clips),
 }

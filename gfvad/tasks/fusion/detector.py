@@ -47,6 +47,7 @@ def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
     return jnp.where(own, graphs, jnp.where(kept, graphs / (1.0 - rate), 0.0))
 
 
+TOLD = "told"  # collection of what is not among the outputs
 NO_MODALITY = ("none",)  # of model.relation.modalities: temporal graphs alone
 
 
@@ -65,6 +66,11 @@ class GraphFusionDetector(ContentModel):
     """
 
     units: int = 0  # N, which the row head is bound to; others ignore it
+
+    def tell(self, **values: Any) -> None:
+        """Keeps values on the way for who asks for the collection TOLD (explained.py)."""
+        for name, value in {} if self.is_initializing() else values.items():
+            self.sow(TOLD, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: None)
 
     @nn.compact
     def __call__(
@@ -91,6 +97,7 @@ class GraphFusionDetector(ContentModel):
         graphs = self.relation_graphs(sets, features.get("clock"), mask)
         if branches:
             graphs = self.neutral_left_out(branches, graphs, mask)
+        self.tell(graphs=graphs)
         # [G, N, N]
         operator = FusionOperator(self.config.fusion, self.config.expansion, name="fusion")
         fused = operator(graphs, mask, train=train)
@@ -251,6 +258,7 @@ class GraphFusionDetector(ContentModel):
         absent = self.config.head.absent
         silent = logit_of(absent) if absent > 0 else 0.0
         said = jnp.where(described, said, silent)
+        self.tell(bank_keys=keys, bank_says=said, described=described)
         return jnp.where(any_known, cfg.share * said, 0.0), {}
 
     def related_events(self, raw: Arrays, counts: Confident, train: bool) -> jax.Array | float:
@@ -267,4 +275,6 @@ class GraphFusionDetector(ContentModel):
             return 0.0
         keys = video_bank.unit_vectors(self.as_given(cfg.modality, raw[cfg.modality]))
         said = described_events.said_by_events(keys, events, jnp.asarray(kind), cfg.sharpness)
-        return jnp.where(counts[cfg.modality] > video_bank.DESCRIBED, cfg.share * said, 0.0)
+        found = jnp.where(counts[cfg.modality] > video_bank.DESCRIBED, cfg.share * said, 0.0)
+        self.tell(events_say=found)
+        return found

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, Output
+from gfvad.data.glances import GLANCE
+from gfvad.tasks.fusion.glance_targets import placed
 from gfvad.train.loss_terms import Bounded, LossTerms, SumCount, across
 
 LOSSES = LossTerms()
@@ -155,6 +157,29 @@ def consistency(given: LossInputs) -> SumCount:
     sides = lambda z: (jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z))
     losses = [-target * yes - (1.0 - target) * no for yes, no in map(sides, logits)]
     return sum((jnp.where(taken, x, 0.0).sum() for x in losses), jnp.zeros(())), taken.sum()
+
+
+@register_loss("glance", default=0.1)
+def glance(given: LossInputs) -> SumCount | None:
+    """Cross entropy with 1 of the units that glances say are abnormal, as
+    gfvad/tasks/fusion/glance_targets.py places them by the fused scores; of the logits and of those
+    of each branch, added.
+
+    Units far from a glance are left to multiple-instance learning: an event may have gone on there.
+    Returns (sum over real units of abnormal videos, number of units with a glance); None without
+    glances.
+    """
+    marks = given.batch.features.get(GLANCE)
+    if marks is None:
+        return None
+    taken = given.mask & given.abnormal[:, None]
+    scores = jax.nn.sigmoid(jnp.where(taken, given.output.logits, 0.0))
+    of_video = lambda m, s, real: placed(m, s, real, given.cfg.glance_width)
+    # [B, N]
+    weight = jax.vmap(of_video)(marks[..., 0], jax.lax.stop_gradient(scores), taken)
+    logits = [given.output.logits, *branches(given.output).values()]
+    each = [-weight * jax.nn.log_sigmoid(jnp.where(taken, z, 0.0)) for z in logits]
+    return jnp.asarray(sum(x.sum() for x in each)), weight.sum()
 
 
 def degrees(graph: jax.Array, mask: jax.Array, alpha: float) -> jax.Array:

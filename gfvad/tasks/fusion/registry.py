@@ -13,7 +13,7 @@ from ml_collections import FrozenConfigDict
 from gfvad.base.names import nearest
 from gfvad.base.registry import Registry
 from gfvad.base.types import ConfigError, DataError
-from gfvad.data import corrupt
+from gfvad.data import corrupt, damage
 from gfvad.data.features.layouts import LAYOUTS
 from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
@@ -128,6 +128,7 @@ def check(config: Any) -> None:
             " timed sentences"
         )
     corrupt.check_corruption(data.corruption, data.modalities)
+    damage.check_damage(data.damage, data.modalities)
     check_model(config, data.modalities)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Batch, DataError, Output
+from gfvad.data.glances import GLANCE
 from gfvad.tasks.fusion import losses, video_bank
 from gfvad.train.loss_terms import across, divide
 from gfvad.train.optim import Optimiser
@@ -79,7 +80,9 @@ def forward(model: Any, state: TrainState, batch: Batch) -> Output:
         rngs = {"dropout": jax.random.fold_in(dropout_key, position), "pair": pair_key}
         return model.apply(variables, features, mask, train=True, rngs=rngs)
 
-    return jax.vmap(one)(dict(batch.features), batch.mask, batch.position)
+    # a model never sees what only its losses may know
+    features = {m: x for m, x in batch.features.items() if m != GLANCE}
+    return jax.vmap(one)(features, batch.mask, batch.position)
 
 
 def batch_statistics(

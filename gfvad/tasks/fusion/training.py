@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import DataError
-from gfvad.data import pipeline, sampling, streams
+from gfvad.data import glances, pipeline, sampling, streams
 from gfvad.fusion.coefficients import constrained
 from gfvad.measure import metrics
 from gfvad.tasks.fusion import evaluate
@@ -54,6 +54,11 @@ class Training:
         )
         check_videos(records, self.training)
         self.followed = test_records if config.eval.every_on_test else None
+        self.glances = None
+        if path := glances.glances_path(config.data):
+            self.glances = glances.of_training(path, records, self.training)
+            for note in self.glances.notes:
+                self.say(f"data: {note}")
 
     @cached_property
     def evaluator(self) -> evaluate.Evaluator:
@@ -63,7 +68,8 @@ class Training:
     @cached_property
     def examples(self) -> streams.Examples:
         """Videos that are read once for all seeds."""
-        return streams.Examples(self.records, self.training, self.config.data)
+        data_cfg, kept = self.config.data, streams.TRAIN_CACHE_BYTES
+        return streams.Examples(self.records, self.training, data_cfg, kept, self.glances)
 
     def initial(self, transform: Any, seed: int) -> TrainState:
         features = streams.example_features(self.records.dims, self.config.data)

@@ -41,9 +41,12 @@ def frame_scores_beside(
     }
     scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in variants}
     for i, name in enumerate(test.names):
+        first = model.first_set(test, i)
         for variant, (columns, cfg) in variants.items():
             calibration = model.of_columns(columns)
-            found = frame_scores(novelty[i][:, list(columns)], test.units(i), calibration, cfg)
+            found = frame_scores(
+                novelty[i][:, list(columns)], test.units(i), calibration, cfg, first=first
+            )
             scores[variant][name] = found.score
     floor = lambda name: name.startswith("floor/")
     return Beside(

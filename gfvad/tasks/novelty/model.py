@@ -13,8 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from gfvad.graphs.bipartite import log_joint_relation, novelty, squared_distances
+from gfvad.train.state import TrainState
 
 BANK = "bank"  # collection of the constants
 NEW = -1  # part of a unit that is in no part of the bank
@@ -110,6 +112,24 @@ def build_model(config: Any, widths: Mapping[str, int], bank: int, banks: int = 
 def split_term(term: str) -> tuple[str, ...]:
     """'velocity*size' -> ('velocity', 'size')."""
     return tuple(name.strip() for name in term.split("*"))
+
+
+def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
+    """The terms of a config, each feature set alone, and all of them."""
+    sets = tuple(config.data.modalities)
+    others = [(name,) for name in sets] + [sets]
+    return (*(split_term(t) for t in config.model.terms), *dict.fromkeys(others))
+
+
+def with_columns(
+    model: GraphNovelty, state: TrainState, config: ConfigDict
+) -> tuple[GraphNovelty, TrainState]:
+    """(the model of all columns, its state)."""
+    columns = all_columns(config)
+    weight = np.zeros(len(columns), np.float32)
+    weight[: len(config.model.terms)] = np.asarray(state.params["weight"])
+    wider = model.clone(terms=columns)
+    return wider, state._replace(params={**state.params, "weight": weight}, opt_state=())
 
 
 def fill_bank(

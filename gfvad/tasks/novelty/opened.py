@@ -23,8 +23,10 @@ from gfvad.base.types import DataError
 from gfvad.data.unit_videos import UnitVideos
 from gfvad.measure import false_alarms
 from gfvad.settings.config import flatten
+from gfvad.settings.kinds import earlier
 from gfvad.tasks.job import require_checkpoints
-from gfvad.tasks.novelty.model import GraphNovelty, build_model, split_term
+from gfvad.tasks.novelty.known import Known, KnownStates
+from gfvad.tasks.novelty.model import GraphNovelty, build_model, with_columns
 from gfvad.tasks.novelty.score import (
     Calibration,
     FrameScore,
@@ -44,7 +46,9 @@ from gfvad.train.state import TrainState, shapes_from
 
 # of a kept calibration, whichever version wrote it
 NEEDED = {"centre", "spread", "scale", "bank", "widths", "cameras", "threshold", "rule", "settings"}
-PLAIN = SimpleNamespace(reach=0, prior=0.0, highest=0.0)  # nothing passes along tracks
+PLAIN = SimpleNamespace(
+    reach=0, prior=0.0, beside=0.0, alike=0.0, highest=0.0
+)  # nothing passes along tracks
 
 
 @dataclass
@@ -67,6 +71,7 @@ class OpenedModel:
     measured: str = ""
     # threshold of scores whose messages come from earlier frames alone, and its rule; where known
     causal: tuple[float, str] | None = None
+    known: Known | None = None  # what its state was compared with already
 
     @property
     def terms(self) -> int:
@@ -108,13 +113,19 @@ class OpenedModel:
         count = len(videos.tracks[index].frame)
         if not count:
             return np.zeros((0, len(self.columns)))
-        return self.reader.read(
-            self.state,
-            videos.features(index),
-            videos.code(index, self.cameras, self.reader.several),
-            new_parts(count) if parts is None else parts,
-            advance,
-        )
+
+        def compared() -> np.ndarray:
+            return self.reader.read(
+                self.state,
+                videos.features(index),
+                videos.code(index, self.cameras, self.reader.several),
+                new_parts(count) if parts is None else parts,
+                advance,
+            )
+
+        if self.known is None:
+            return compared()
+        return self.known.novelty((id(videos), index, parts is None), compared)
 
     def score(self, videos: UnitVideos, index: int) -> FrameScore:
         """Scores of the frames of a video."""
@@ -125,23 +136,13 @@ class OpenedModel:
     ) -> FrameScore:
         """The same from the novelty of its units [n, columns]; past: as `frame_scores` has it."""
         own, units = novelty[:, : self.terms], videos.units(index)
-        return frame_scores(own, units, self.calibration(), self.config.score, past)
+        first = self.first_set(videos, index)
+        return frame_scores(own, units, self.calibration(), self.config.score, past, first)
 
-
-def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
-    """The terms of a config, each feature set alone, and all of them."""
-    sets = tuple(config.data.modalities)
-    others = [(name,) for name in sets] + [sets]
-    return (*(split_term(t) for t in config.model.terms), *dict.fromkeys(others))
-
-
-def with_columns(model: GraphNovelty, state: TrainState, config: ConfigDict):
-    """(the model of all columns, its state)."""
-    columns = all_columns(config)
-    weight = np.zeros(len(columns), np.float32)
-    weight[: len(config.model.terms)] = np.asarray(state.params["weight"])
-    wider = model.clone(terms=columns)
-    return wider, state._replace(params={**state.params, "weight": weight}, opt_state=())
+    def first_set(self, videos: UnitVideos, index: int) -> np.ndarray | None:
+        """Of the units of a video, [n, D], where messages depend on it."""
+        asked = self.config.score.beside > 0 and self.config.score.alike > 0
+        return videos.features(index)[self.config.data.modalities[0]] if asked else None
 
 
 def restore(config: ConfigDict, workdir: Path, which: str, model: GraphNovelty, identity: Any = ""):
@@ -155,10 +156,15 @@ def restore(config: ConfigDict, workdir: Path, which: str, model: GraphNovelty, 
 
 
 def calibrated(
-    config: ConfigDict, workdir: Path, which: str, training: Training, say: Callable[[str], None]
+    config: ConfigDict,
+    workdir: Path,
+    which: str,
+    training: Training,
+    say: Callable[[str], None],
+    known: KnownStates | None = None,
 ) -> OpenedModel:
     """The model of a checkpoint, calibrated on its training videos, each compared with the others;
-    what it is calibrated by is kept."""
+    what it is calibrated by is kept. known: of runs on the same videos."""
     require_checkpoints(workdir)
     restored = restore(config, workdir, which, training.model, training.identity)
     model, state = with_columns(training.model, restored.state, config)
@@ -175,6 +181,7 @@ def calibrated(
         training.units.cameras,
         0.0,
         "",
+        known=known and known.of(state, model),
     )
     videos = training.videos
     counts = [len(t.frame) for t in videos.tracks]
@@ -293,7 +300,8 @@ def open_model(
     told: Mapping[str, Any] = read_sealed(path, "a calibration of graph novelty")
     if lacking := sorted(NEEDED - set(told)):
         raise DataError(f"{path}: damaged (lacks {', '.join(lacking)}); {again}")
-    if told["settings"] != score_settings(config):
+    now = score_settings(config)
+    if earlier({**told["settings"], "kind": config.kind}, now) != {**now, "kind": config.kind}:
         raise DataError(f"{path}: made with other settings of the score; {again}")
     model = build_model(config, told["widths"], told["bank"], told.get("banks", 1))
     restored = restore(config, workdir, which, model)

@@ -25,8 +25,9 @@ from gfvad.settings.command_line import Arguments
 from gfvad.settings.kinds import default_config
 from gfvad.tasks.job import RULES
 from gfvad.tasks.novelty import floors, opened
+from gfvad.tasks.novelty.known import KnownStates
 from gfvad.tasks.novelty.opened import OpenedModel
-from gfvad.tasks.novelty.training import Training
+from gfvad.tasks.novelty.training import Training, UnitsOf
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train.identity import ON, Learnt, learnt, on, stated
 from gfvad.train.parallel import Mapper
@@ -46,6 +47,9 @@ class NoveltyRun:
     say: Callable[[str], None]
     origin: Path | None = None  # folder of the weights, where it is not `workdir`
     found: OpenedModel | None = field(default=None, repr=False)
+    # of other runs on the same videos: what was compared, and their units
+    known: KnownStates | None = field(default=None, repr=False)
+    units: UnitsOf | None = field(default=None, repr=False)
     # of the units of each test video [n, columns], as they were evaluated
     novelty: list[np.ndarray] = field(default_factory=list, repr=False)
 
@@ -105,7 +109,7 @@ class NoveltyRun:
     @cached_property
     def _training(self) -> Training:
         assert self.train is not None
-        return Training(self.config, self.train, self.mapper, self.say)
+        return Training(self.config, self.train, self.mapper, self.say, self.units)
 
     def training(self) -> Training:
         """The bank, and how its numbers are fitted."""
@@ -126,7 +130,9 @@ class NoveltyRun:
         """The weights asked for; the model is calibrated with them where it was not yet."""
         found = self.found
         if found is None:
-            found = opened.calibrated(self.config, self.workdir, which, self._training, self.say)
+            found = opened.calibrated(
+                self.config, self.workdir, which, self._training, self.say, self.known
+            )
             self.found = found
         return [Restored(RULES.get(which, f"step {which}"), found.step, found.state)]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gfvad.data.company import places_of, spread_beside
 from gfvad.data.objects.features import track_sums, window_bounds
 from gfvad.data.unit_videos import UnitVideo
 from gfvad.tasks.novelty.model import NEW, GraphNovelty
@@ -129,22 +130,28 @@ def frame_scores(
     calibration: Calibration,
     score_cfg: Any,
     past: bool = False,
+    first: np.ndarray | None = None,
 ) -> FrameScore:
     """Scores of the frames of a video.
 
     Along a track messages pass between the units within score.reach frames: each has the mean of
-    them all and of score.prior ordinary ones. A frame has, of each group, the mean score of the
-    share score.highest of its units, the most unusual ones (one at least), and of all groups the
-    mean.
+    them all and of score.prior ordinary ones. Where score.beside says how near, each then has the
+    mean of the units of its frame that are near it (and, by score.alike, alike). A frame has, of
+    each group, the mean score of the share score.highest of its units, the most unusual ones (one
+    at least), and of all groups the mean.
 
     Args: novelty: [n, T] of the units of a video; score_cfg: config.score; past: messages come from
-    earlier frames alone, as in a stream.
+    earlier frames alone, as in a stream; first: [n, D] of the first feature set, needed where
+    score.alike is above 0.
     """
     c, (tracks, frames, group, hold) = calibration, units
     shares = (novelty - c.centre[group]) / c.spread[group] * c.weight / c.scale
     bounds = window_bounds(tracks, int(score_cfg.reach), past)
     counts = (bounds[1] - bounds[0])[:, None] + float(score_cfg.prior)
     shares = track_sums(shares, bounds) / counts
+    if score_cfg.beside > 0:
+        x, alike = (first, float(score_cfg.alike)) if score_cfg.alike > 0 else (None, 1.0)
+        shares = spread_beside(shares, places_of(units), float(score_cfg.beside), x, alike)
     found = np.tile(c.lowest, (frames, 1))
     unit = np.full(frames, -1, np.int64)
     if not len(group):

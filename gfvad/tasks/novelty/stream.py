@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from gfvad.base.types import DataError
+from gfvad.data.company import Places, added
 from gfvad.data.objects.tracks import Tracks
 from gfvad.data.pictures.features import cells_of_grid
 from gfvad.data.pictures.videos import every_of, grids_of, patch_features
@@ -27,6 +28,7 @@ class Kept(NamedTuple):
 
     frame: int
     novelty: np.ndarray  # float64 [P, T]
+    first: np.ndarray  # float32 [P, D] of the first feature set
 
 
 class PatchStreamer:
@@ -76,32 +78,42 @@ class PatchStreamer:
         """Nothing waits."""
         return []
 
-    def _novelty(self, grey: np.ndarray) -> np.ndarray:
+    def _boxes(self, picture: np.ndarray) -> np.ndarray:
+        """float64 [P, 4] of the patches of a picture."""
+        return np.concatenate([cells_of_grid(grid, *picture.shape[:2]) for grid in self.grids])
+
+    def _novelty(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the patches of a picture (novelty [P, T], first feature set [P, D])."""
         features = patch_features([grey], self.data, self.grids)
         units = {name: x[0].astype(np.float32) for name, x in features.items()}
+        places = Places(np.zeros_like(self.person), self.group, self._boxes(grey))
+        units = added(units, places, self.data)
         model = self.model
         found = model.reader.read(model.state, units, self.code, new_parts(len(self.code)))
-        return found[:, : model.terms]
+        return found[:, : model.terms], units[self.data.modalities[0]]
 
     def _look(self, rgb: np.ndarray) -> None:
         """Scores a frame."""
         config = self.model.config
-        self._kept.append(Kept(self.number, self._novelty(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))))
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        self._kept.append(Kept(self.number, *self._novelty(grey)))
         while self._kept[0].frame < self.number - int(config.score.reach):
             self._kept.popleft()
         began, count = self._kept[0].frame, len(self._kept)
         frame = np.tile([kept.frame - began for kept in self._kept], len(self.person))
-        boxes = np.concatenate([cells_of_grid(grid, *rgb.shape[:2]) for grid in self.grids])
+        boxes = self._boxes(rgb)
         person = np.repeat(self.person, count)
         tracks = Tracks(frame.astype(np.int64), person, np.repeat(boxes, count, 0))
         units = UnitVideo(tracks, self.number - began + 1, np.repeat(self.group, count))
         novelty = np.stack([kept.novelty for kept in self._kept], 1)
+        first = np.stack([kept.first for kept in self._kept], 1)
         found = frame_scores(
             novelty.reshape(-1, novelty.shape[-1]),
             units,
             self.model.calibration(),
             config.score,
             past=True,
+            first=first.reshape(-1, first.shape[-1]),
         )
         i = int(found.unit[-1])
         x1, y1, x2, y2 = map(float, tracks.box[i])

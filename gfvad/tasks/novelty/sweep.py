@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from gfvad.base.types import DataError
 from gfvad.tasks import job
+from gfvad.tasks.novelty.known import KnownStates
 from gfvad.tasks.novelty.run import NoveltyRun, open_splits
-from gfvad.tasks.novelty.training import Training
+from gfvad.tasks.novelty.training import Training, UnitsOf
 from gfvad.tasks.task import GroupProgram, RunFolder
 from gfvad.train.identity import stated
 from gfvad.train.loop import quiet
@@ -34,6 +35,7 @@ class Data:
                 " expected it in config.data.test"
             )
         self.test, self.dataset = test, config.data.dataset
+        self.known, self.units = KnownStates(), UnitsOf(self.train)
 
     def fit(self, config: ConfigDict) -> None:
         """Nothing follows from the data."""
@@ -45,7 +47,10 @@ class Data:
         return stated(train=self.train, test=self.test)["content"]
 
     def group(self, configs: Sequence[ConfigDict], mapper: Mapper, say: Say) -> Group:
-        return Group([NoveltyRun(c, Path(), self.train, self.test, mapper, quiet) for c in configs])
+        shared = {"known": self.known, "units": self.units}
+        return Group(
+            [NoveltyRun(c, Path(), self.train, self.test, mapper, quiet, **shared) for c in configs]
+        )
 
 
 class Group:

@@ -10,9 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.types import ConfigError, DataError
+from gfvad.measure.explained import Explained, Removal
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.scoring import FrameScores, Scorer
-from gfvad.tasks.task import OpenRun, SweepData
+from gfvad.tasks.task import OpenRun, Restored, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
@@ -27,6 +28,7 @@ def register_loss(name: str, default: float = 0.0) -> NoReturn:
 
 def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
+    from gfvad.data import company
     from gfvad.data.units.layouts import LAYOUTS
 
     sets, model = config.data.modalities, config.model
@@ -36,6 +38,7 @@ def check(config: ConfigDict) -> None:
             f"config.data.modalities: {unknown[0]!r} is no feature set of layout"
             f" {config.data.layout!r}; expected some of {', '.join(known)}"
         )
+    company.base_of(config.data)
     listed = ", ".join(sets)
     for term in model.terms:
         names = [name.strip() for name in term.split("*")]
@@ -102,6 +105,27 @@ def frame_labels(run: Path, config: ConfigDict) -> Mapping[str, np.ndarray]:
 def video_classes(run: Path, config: ConfigDict) -> Mapping[str, tuple[str, ...]]:
     """None: tracks have no classes."""
     raise DataError(f"{run}: sets of tracks have no classes of events")
+
+
+def kept_weights(run: Any, which: str) -> Restored:
+    """The weights asked for, with the calibration that was kept beside them."""
+    from gfvad.tasks.novelty import causes
+
+    return causes.kept_weights(run, which)
+
+
+def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> Explained:
+    """What a score of a test video comes from."""
+    from gfvad.tasks.novelty import causes
+
+    return causes.explain(run, chosen, index, at)
+
+
+def without_causes(run: Any, chosen: Restored, index: int) -> Removal:
+    """How far the highest score of a test video falls without the named causes."""
+    from gfvad.tasks.novelty import causes
+
+    return causes.without_causes(run, chosen, index)
 
 
 def sweep_data(config: ConfigDict, say: Callable[[str], None]) -> SweepData:

@@ -68,6 +68,20 @@ class Units:
         return chosen[0] if self.banks == 1 else chosen
 
 
+class UnitsOf:
+    """The units of a split, with banks of places or without, each made once."""
+
+    def __init__(self, videos: UnitVideos):
+        self.videos = videos
+        self.made: dict[bool, Units] = {}
+
+    def get(self, by_place: bool) -> Units:
+        """As `Units`."""
+        if by_place not in self.made:
+            self.made[by_place] = Units(self.videos, by_place)
+        return self.made[by_place]
+
+
 class UnitBatches:
     """Batches of normal and changed units; batch k of a seed is the same on any number of
     processes, each of which takes its share."""
@@ -134,13 +148,19 @@ class Training:
     train_step = staticmethod(step_lib.train_step)
 
     def __init__(
-        self, config: ConfigDict, videos: UnitVideos, mapper: Mapper, say: Callable[[str], None]
+        self,
+        config: ConfigDict,
+        videos: UnitVideos,
+        mapper: Mapper,
+        say: Callable[[str], None],
+        made: UnitsOf | None = None,
     ):
+        """made: units of the same videos, where other runs have them, too."""
         self.config, self.videos, self.mapper, self.say = config, videos, mapper, say
         self.names, self.identity = videos.names, learnt(videos)
         self.training, self.validation = np.arange(len(videos)), np.arange(0)
-        self.units = Units(videos, videos.places > 1 and bool(config.model.within_camera))
-        units = self.units
+        by_place = videos.places > 1 and bool(config.model.within_camera)
+        self.units = units = (made or UnitsOf(videos)).get(by_place)
         self.bank = min(config.model.bank, min(map(len, units.of_bank)))
         self.model = build_model(config, units.widths, self.bank, units.banks)
 

@@ -78,6 +78,13 @@ class PictureBank:
         found = np.concatenate(parts).astype(np.float32)
         return found.reshape(len(pictures), GRID.rows, GRID.columns)
 
+    def relations(self, pictures: np.ndarray) -> np.ndarray:
+        """Relations of each place to the same place of every picture of the bank: uint8 [T, *SIZE]
+        -> float64 [T, P, K], 1 where they are the same."""
+        seen = self._join(patch_features(pictures)) - self._center  # [P, T, D]
+        apart = ((seen[:, :, None].astype(np.float64) - self._known[:, None]) ** 2).sum(-1)
+        return 1 / (1 + apart.transpose(1, 0, 2) / SOFTNESS**2)
+
     def nearest(self, pictures: np.ndarray) -> np.ndarray:
         """Distance of the whole grey picture, in cells, to the nearest one: uint8 [T, *SIZE] ->
         float32 [T]. The simplest thing that can be asked: a floor."""

@@ -153,12 +153,17 @@ def bank_of(cfg: ConfigDict, train: ClipData) -> PictureBank | None:
     """Pictures of all training videos, evenly spread; None where the score has no term of them."""
     if "bank" not in cfg.terms:
         return None
-    total = int(train.lengths.sum())
-    keep = np.linspace(0, total - 1, min(PICTURES, total)).round().astype(int)
-    video = np.repeat(np.arange(len(train)), train.lengths)[keep]
-    frame = keep - train.offsets[video]
+    video, frame = bank_places(train.lengths)
     parts = [train.frames.clip(v, frame[video == v]) for v in np.unique(video).tolist()]
     return PictureBank(small_pictures(np.concatenate(parts)), video)
+
+
+def bank_places(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(video [K], its frame [K]) of the pictures of a bank, from videos of so many frames."""
+    total = int(lengths.sum())
+    keep = np.linspace(0, total - 1, min(PICTURES, total)).round().astype(int)
+    video = np.repeat(np.arange(len(lengths)), lengths)[keep]
+    return video, keep - (np.cumsum(lengths) - lengths)[video]
 
 
 def events(

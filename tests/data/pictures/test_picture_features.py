@@ -4,10 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from gfvad.base.types import ConfigError
 from gfvad.data.pictures.features import DARK, FAINT, SETS, SIDE, STILL, Grid, cells_of_grid, speed
 from gfvad.data.pictures.videos import Flow
+from gfvad.encoders import efficientnet
 
 GRID = Grid(2, 3)
+PLAIN = [name for name in SETS if name != "tokens"]  # needs no network
 HEIGHT, WIDTH = 2 * SIDE * 2, 3 * SIDE * 3
 
 
@@ -41,14 +44,14 @@ def by_hand(name, picture):
     return np.array(found)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_features_are_those_of_plain_loops(name):
     found = SETS[name](pictures(), GRID)
     expected = np.stack([by_hand(name, p) for p in pictures()])
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_each_picture_is_described_by_itself_and_each_patch_in_its_place(name):
     one, other = pictures(0), pictures(1)
     both = SETS[name](np.concatenate([one, other]), GRID)
@@ -62,7 +65,7 @@ def test_each_picture_is_described_by_itself_and_each_patch_in_its_place(name):
 def test_a_brighter_lamp_moves_grey_and_hardly_contrast_and_texture():
     dim = pictures() * 0.4 + 0.4
     bright = dim * 1.2
-    moved = {n: abs(SETS[n](bright, GRID) - SETS[n](dim, GRID)).mean() for n in SETS}
+    moved = {n: abs(SETS[n](bright, GRID) - SETS[n](dim, GRID)).mean() for n in PLAIN}
     assert moved["grey"] > 0.1
     assert moved["contrast"] < 0.01 and moved["texture"] < 0.01
 
@@ -98,3 +101,20 @@ def test_flow_of_a_patch_is_in_percent_of_the_width_a_second():
     # two pixels a frame of 128 are 15.6 % a second
     assert abs(shares[2, 1] - 15.6) < 3 and shares[2, 0] < 2
     assert Flow([Grid(1, 2)], 10.0).shares().shape == (1, 2)
+
+
+def test_tokens_are_directions_of_the_means_of_a_networks_map(monkeypatch):
+    found = np.random.default_rng(1).normal(size=(4, 14, 14, 6))
+    seen = []
+    monkeypatch.setattr(efficientnet, "network_map", lambda x: (seen.append(x), found)[1])
+    made = SETS["tokens"](pictures(), Grid(2, 7))
+    (shown,) = seen
+    assert shown.shape == (4, 224, 224, 3) and shown.dtype == np.uint8
+    assert (shown[..., 0] == shown[..., 2]).all()
+    for i in range(14):
+        row, column = divmod(i, 7)
+        mean = found[:, row * 7 : row * 7 + 7, column * 2 : column * 2 + 2].mean((1, 2))
+        expected = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+        np.testing.assert_allclose(made[:, i], expected, rtol=1e-12)
+    with pytest.raises(ConfigError, match="tokens lie on 14 x 14"):
+        SETS["tokens"](pictures(), Grid(3, 7))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,8 @@ from gfvad.base.types import ConfigError
 from gfvad.data.objects.tracks import checked
 from gfvad.data.objects.videos import open_videos
 from gfvad.data.unit_videos import UnitVideo
+from gfvad.tasks import job
+from gfvad.tasks.novelty import causes, explained
 from gfvad.tasks.novelty.score import calibrate, evenly, frame_scores
 from gfvad.tasks.novelty.training import UnitBatches, Units
 
@@ -150,7 +153,7 @@ def test_frames_take_their_most_unusual_object_and_tracks_pass_messages():
     novelty = rng.uniform(1, 2, (20, 2))
     none = np.zeros(500, np.int64)
     ordinary = calibrate(rng.uniform(1, 2, (500, 2)), none, np.array([1.0, 3.0]))
-    cfg = SimpleNamespace(reach=2, prior=3.0, highest=0.0)
+    cfg = SimpleNamespace(reach=2, prior=3.0, beside=0.0, alike=0.0, highest=0.0)
     found = frame_scores(novelty, UnitVideo(tracks, 12, none[:20]), ordinary, cfg)
     z = (novelty - ordinary.centre) / ordinary.spread @ ordinary.weight / ordinary.scale
     for frame in range(10):
@@ -228,3 +231,90 @@ def test_paired_tests_stand_beside_the_headline(data, tmp_path, capsys):
     assert main.main(["compare", "summary", str(tmp_path / "runs")]) == 0
     assert "mean over 2 seeds" in capsys.readouterr().out
     assert main.main(["report", str(tmp_path / "runs")]) == 0
+
+
+@pytest.fixture(scope="module")
+def opened(run):
+    """The run, opened again, and its weights."""
+    arguments = tasks.parse([f"--workdir={run}", "--mode=evaluate"])
+    again = job.begin(arguments)
+    return again, tasks.task_of(arguments.config).kept_weights(again, "last")
+
+
+@pytest.mark.parametrize("at", [None, 0.5])
+def test_parts_of_sets_and_of_objects_add_up_to_the_score(opened, run, at):
+    again, chosen = opened
+    scores = dict(np.load(run / "scores.npz"))
+    for index, name in enumerate(again.test.names):
+        found = causes.explain(again, chosen, index, at)
+        fps = again.test.fps(index)
+        expected = scores[name].max() if at is None else scores[name][int(at * fps)]
+        np.testing.assert_allclose(found.score, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(sum(found.parts.values()), found.score, atol=1e-6)
+        objects = [c.part for c in found.causes if c.video == name]
+        np.testing.assert_allclose(sum(objects), found.score, atol=1e-6)
+        shares = [r.share for r in found.relations]
+        np.testing.assert_allclose(sum(shares), 1.0)
+        assert found.relations[0].words.split()[0] in ("product", "velocity")
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_parts_add_up_where_messages_pass_between_units_of_a_frame(opened, alike):
+    again, chosen = opened
+    config = again.model.config.copy_and_resolve_references()
+    config.score.beside, config.score.alike = 2.0, alike
+    model = replace(again.model, config=config, known=None)
+    other = SimpleNamespace(model=model, test=again.test, train=None)
+    alone = causes.explain(again, chosen, 1).score
+    found = causes.explain(other, chosen, 1)
+    np.testing.assert_allclose(found.score, model.score(again.test, 1).score.max(), rtol=1e-5)
+    np.testing.assert_allclose(sum(found.parts.values()), found.score, atol=1e-5)
+    objects = [c.part for c in found.causes if c.video]
+    np.testing.assert_allclose(sum(objects), found.score, atol=1e-5)
+    assert abs(found.score - alone) > 1e-4 or len(objects) == 1
+
+
+def test_a_set_s_part_is_its_part_of_the_distances(opened):
+    """Against plain loops in float64: -log of the mean of the nearest relations, divided."""
+    again, _ = opened
+    seen = explained.seen_at(again, 1, None)
+    model, term = again.model, ("velocity", "aspect", "size")
+    row = int(np.argmax(seen.weight))
+    close = explained.nearest(model, seen, term, np.array([row]))
+    column = model.columns.index(term)
+    novelty = -np.log(np.mean(close.relation[0]))
+    np.testing.assert_allclose(novelty, seen.novelty[row, column], rtol=1e-4)
+    np.testing.assert_allclose(sum(x[0] for x in close.shares.values()), 1.0)
+    assert (np.diff(close.relation[0]) <= 0).all()
+
+
+def test_without_what_is_named_the_score_falls_further(opened):
+    """The runners of two videos: their velocity, and they themselves."""
+    again, chosen = opened
+    for index, name in enumerate(again.test.names):
+        falls = causes.without_causes(again, chosen, index).falls
+        if name in ("01_b", "01_c"):
+            for own, other in (falls["feature set"], falls["objects"]):
+                assert own > 1 and own > other
+            parts = causes.explain(again, chosen, index).sets
+            assert next(iter(parts)) == "velocity"
+
+
+def test_the_nearest_normal_units_are_told_by_video_and_time(opened, data):
+    again, chosen = opened
+    found = causes.explain(again, chosen, 1).causes
+    near = [c for c in found if c.what.startswith("nearest normal unit")]
+    assert near and all(c.video in np.load(data / "tracks_train.npz").files for c in near)
+    assert all(c.start >= 0 and 0 < c.weight <= 1 for c in near)
+    other = SimpleNamespace(model=again.model, train=None)
+    assert causes.Origins(other).of(0, 3)[0] == ""
+
+
+def test_the_command_says_it_and_what_is_wrong(run, tmp_path, capsys):
+    page, falls = tmp_path / "page.md", tmp_path / "falls.csv"
+    assert main.main(["explain", str(run), "--video=01_b", f"--out={page}"]) == 0
+    assert "| velocity |" in page.read_text() and "object" in capsys.readouterr().out
+    assert main.main(["explain", str(run), "--without", f"--out={falls}"]) == 0
+    assert falls.read_text().startswith("video,score,cause,fall,")
+    for flags, said in ((["--video=01_x"], "did you mean"), (["--at=1"], "--at without --video")):
+        assert main.main(["explain", str(run), *flags]) == 2 and said in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 import rooms
 
 from gfvad import main
+from gfvad.base.seals import read_sealed, write_sealed
 from gfvad.data.objects.tracks import Tracks
 from gfvad.data.unit_videos import UnitVideo
 from gfvad.tasks.novelty.model import BANK, GraphNovelty
@@ -68,6 +69,18 @@ def test_a_calibration_without_its_content_is_named(run, room, tmp_path, capsys)
     assert main.main(["score", f"--model={damaged}", str(room / "testing"), f"--out={out}"]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith(f"error: {path}: damaged (lacks bank, ") and "evaluate" in said
+
+
+def test_a_calibration_that_knows_no_later_settings_is_read(run, room, tmp_path):
+    before = tmp_path / "run"
+    shutil.copytree(run, before)
+    (path,) = before.glob("novelty-*.json")
+    told = read_sealed(path, "a calibration")
+    for key in ("score.beside", "score.alike"):
+        del told["settings"][key]
+    write_sealed(path, told)
+    out = tmp_path / "scores"
+    assert main.main(["score", f"--model={before}", str(room / "testing"), f"--out={out}"]) == 0
 
 
 def test_a_folder_of_normal_video_is_enough(room, tmp_path, capsys):
@@ -132,7 +145,7 @@ def test_a_frame_has_the_mean_of_its_most_unusual_units_in_each_group():
     }
     tracks = Tracks(frame, np.arange(6), np.zeros((6, 4)))
     plain = Calibration(np.zeros((2, 1)), np.ones((2, 1)), np.ones(1), 1.0)
-    cfg = SimpleNamespace(reach=0, prior=0.0, highest=0.5)
+    cfg = SimpleNamespace(reach=0, prior=0.0, beside=0.0, alike=0.0, highest=0.5)
     found = frame_scores(score[:, None], UnitVideo(tracks, 8, group, 4), plain, cfg)
     assert found.score.tolist() == [6.5] * 4 + [0.0] * 4
     assert found.unit.tolist() == [4] * 4 + [5] * 4

@@ -44,7 +44,7 @@ class Inputs(Loose):
 
     def open(self) -> None:
         super().open()
-        if self.cfg.layout == "ucf_logits":
+        if self.cfg.layout in ("ucf_logits", "ucf_folds"):
             # its units are equal spans of a video, of whatever length
             self.unit_frames, self.fps = 0, LOGITS_FPS
 
