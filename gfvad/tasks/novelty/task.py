@@ -30,6 +30,7 @@ def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
     from gfvad.data import company
     from gfvad.data.units.layouts import LAYOUTS
+    from gfvad.tasks.novelty import registry
 
     sets, model = config.data.modalities, config.model
     known = LAYOUTS[config.data.layout].sets
@@ -39,6 +40,8 @@ def check(config: ConfigDict) -> None:
             f" {config.data.layout!r}; expected some of {', '.join(known)}"
         )
     company.base_of(config.data)
+    if registry.is_comparator(config):
+        registry.check_comparator(config)
     listed = ", ".join(sets)
     for term in model.terms:
         names = [name.strip() for name in term.split("*")]
