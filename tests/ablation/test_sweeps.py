@@ -29,9 +29,10 @@ def checkout(repository, monkeypatch):
 
 PED2 = Source("configs/ped2.py", "small", ())
 TRACKS, ROOM = (Source(f"configs/{name}.py", "", ()) for name in ("avenue_tracks", "room"))
+OF_NOVELTY = ("novelty", "levels", "normal_only")
 OTHERS = [
     ("prediction", PED2),
-    *((name, source) for name in ("novelty", "levels") for source in (TRACKS, ROOM)),
+    *((name, source) for name in OF_NOVELTY for source in (TRACKS, ROOM)),
     ("levels", Source("configs/own.py", "clips", ())),
 ]
 OF_FUSION = [name for name in SHIPPED if name not in dict(OTHERS)]
@@ -72,6 +73,7 @@ def test_the_shipped_sweeps():
         "levels",
         "losses",
         "modalities",
+        "normal_only",
         "novelty",
         "operator",
         "paper",

@@ -65,5 +65,7 @@ def error_of(found, x, mask):
 
 def flat_of(seen):
     """float64 [N, W D] of all sets."""
-    joined = np.concatenate([np.asarray(x, np.float64) for x in seen.features.values()], -1)
+    joined = np.concatenate(
+        [np.asarray(x, np.float64) for _, x in sorted(seen.features.items())], -1
+    )
     return joined.reshape(len(joined), -1)

@@ -30,8 +30,8 @@ class Seen(NamedTuple):
 
     @property
     def joined(self) -> jax.Array:
-        """[N, W, D] all feature sets side by side."""
-        return jnp.concatenate(list(self.features.values()), -1)
+        """[N, W, D] all feature sets side by side, by name."""
+        return jnp.concatenate([x for _, x in sorted(self.features.items())], -1)
 
     @property
     def itself(self) -> dict[str, jax.Array]:

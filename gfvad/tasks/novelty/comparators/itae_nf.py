@@ -55,7 +55,7 @@ class ITAE(nn.Module):
     @nn.compact
     def __call__(self, units: Seen, train: bool) -> Judged:
         """Terms "error", "fast" and "slow"."""
-        slow_sets, fast_sets = paths_of(tuple(units.features))
+        slow_sets, fast_sets = paths_of(sorted(units.features))
         side_by_side = lambda names: jnp.concatenate([units.features[n] for n in names], -1)
         window = units.mask.shape[1]
         slow = side_by_side(slow_sets)[:, window // 2 % SLOWER :: SLOWER]

@@ -9,9 +9,16 @@ import pytest
 from configs.novelty_variants import COMPARATORS
 from gfvad.base.types import ConfigError
 from gfvad.tasks.novelty import registry
+from gfvad.tasks.novelty.comparators import flow
 from gfvad.tasks.novelty.comparing import Compared
 
 NAMES = sorted(COMPARATORS)
+
+
+@pytest.fixture(autouse=True)
+def _shallow(monkeypatch):
+    """Two layers of a flow compile sooner than six."""
+    monkeypatch.setattr(flow, "LAYERS", 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
