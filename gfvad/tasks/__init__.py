@@ -35,6 +35,7 @@ FILES = {
     "frame_labels": "run",
     "video_classes": "run",
     "kept_weights": "shown",
+    "score_test": "shown",
     "explain": "shown",
     "without_causes": "shown",
     "sweep_data": "sweep",

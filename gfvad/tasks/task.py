@@ -251,6 +251,11 @@ class Task(Protocol):
         made anew, nothing written."""
         ...
 
+    def score_test(self, run: OpenRun, chosen: Restored) -> list[ScoredVideo]:
+        """Frame scores of the test split of an opened run by `kept_weights`, made anew each time:
+        what a comparison of speeds times."""
+        ...
+
     def explain(
         self, run: OpenRun, chosen: Restored, index: int, at: float | None = None
     ) -> Explained:
