@@ -59,12 +59,17 @@ class Page(NamedTuple):
     steps: str  # what was trained
 
 
-def compared(argv: Sequence[str]) -> int:
-    """Trains what is missing of a comparison and writes its table; returns the exit code."""
+def asked(argv: Sequence[str]) -> Arguments:
+    """Parses a command line. Raises ConfigError."""
     words = list(argv)
     if not any(word.startswith("--sweep=") for word in words):
         words.append(f"--sweep={SWEEP}")
-    arguments = parse_sweep(words)
+    return parse_sweep(words)
+
+
+def compared(argv: Sequence[str]) -> int:
+    """Trains what is missing of a comparison and writes its table; returns the exit code."""
+    arguments = asked(argv)
     run_files.owned_comparison(arguments.workdir).claim(FILES)
     return run.ablate(arguments, partial(write, arguments))
 
@@ -75,7 +80,7 @@ def write(arguments: Arguments, found: report.Compared | folds.Compared) -> None
     text = markdown(page)
     own = run_files.owned_comparison(arguments.workdir)
     with own.staged(last=MARKDOWN) as staging:
-        write_table(staging / CSV, folds.COLUMNS, lines(page))
+        write_table(staging / CSV, folds.COLUMNS, rows_of_csv(page))
         write_text(staging / MARKDOWN, text)
     print(text)
     print(f"table    {arguments.workdir / CSV}, {arguments.workdir / MARKDOWN}")
@@ -145,7 +150,8 @@ def page_of(
 
 def over_videos(drawn: np.ndarray) -> tuple[float, float]:
     """95 % interval of resamples [R]."""
-    return bootstrap.percentiles(drawn) or (np.nan, np.nan)
+    low, high = bootstrap.percentiles(drawn) or (np.nan, np.nan)
+    return low, high
 
 
 def tests_of(test: compare.Comparison | folds.Test) -> tuple[float, tuple[float, float], float]:
@@ -155,7 +161,7 @@ def tests_of(test: compare.Comparison | folds.Test) -> tuple[float, tuple[float,
     return test.t_p, test.bootstrap_interval, test.bootstrap_p
 
 
-def lines(page: Page) -> list[tuple[Any, ...]]:
+def rows_of_csv(page: Page) -> list[tuple[Any, ...]]:
     """Of comparison.csv."""
     found: list[tuple[Any, ...]] = []
     for model in page.models:
@@ -196,7 +202,7 @@ def markdown(page: Page) -> str:
         " folds: over these). Training: compilation and all steps, without evaluation; frames of"
         " video scored a second, reading included. Both were timed one model after another in one"
         " run.",
-        table(head, rows),
+        markdown_table(head, rows),
     ]
     if page.left_out:
         parts.append("\n".join(f"- `{n}`: left out, {why}" for n, why in page.left_out.items()))
@@ -207,7 +213,7 @@ def markdown(page: Page) -> str:
             " own protocol; not measured here, and not to be compared with the table above where"
             " the test videos differ."
         )
-        parts.append(table(["method", "metric", "value", "features", "protocol"], rows))
+        parts.append(markdown_table(["method", "metric", "value", "features", "protocol"], rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -226,7 +232,7 @@ def cells(model: Model, metrics: Sequence[str], base: str) -> list[str]:
     return [*row, compare.p_value(p_videos), compare.p_value(p)]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """In Markdown."""
-    lines_ = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines_)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

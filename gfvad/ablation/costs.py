@@ -2,7 +2,7 @@
 machine: parameters, training, scoring.
 
 A step is timed on batches of the run's own stream, without reading them; scoring is that of the
-whole test split, reading included, the second time (the first one compiles).
+whole test split, reading included.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from gfvad.train import loop
 from gfvad.train.state import parameter_count
 
 FILE = "costs.json"
-STEPS = 5  # timed ones, after one that compiles
+STEPS, TIMES = 5, 3  # of training and of scoring that are timed, after one that compiles
 
 
 class Cost(NamedTuple):
     """Of one setting."""
 
     parameters: int
-    step_seconds: float  # median of STEPS
+    step_seconds: float  # median
     compile_seconds: float  # the first step less such a one
     training_seconds: float  # compilation and all steps; without evaluation
-    frames_a_second: float  # of video, scored
+    frames_a_second: float  # of video, scored; median
 
 
 def measure(folder: Path) -> Cost:
@@ -47,12 +47,13 @@ def measure(folder: Path) -> Cost:
     run = task.open_run(arguments, mapper, loop.quiet)
     parameters, step, compiled = time_steps(loop.SingleRun(run.training()))
     chosen = task.kept_weights(run, "last")
-    task.score_test(run, chosen)
-    started = time.perf_counter()
-    frames = sum(len(video.scores) for video in task.score_test(run, chosen))
-    seconds = time.perf_counter() - started
-    whole = compiled + step * run.config.train.steps
-    return Cost(parameters, step, compiled, whole, frames / seconds)
+    seconds, frames = [], 0
+    for _ in range(1 + TIMES):
+        started = time.perf_counter()
+        frames = sum(len(video.scores) for video in task.score_test(run, chosen))
+        seconds.append(time.perf_counter() - started)
+    speed = frames / statistics.median(seconds[1:])
+    return Cost(parameters, step, compiled, compiled + step * run.config.train.steps, speed)
 
 
 def time_steps(run: loop.SingleRun) -> tuple[int, float, float]:

@@ -65,6 +65,7 @@ def test_the_shipped_sweeps():
     assert SHIPPED == [
         "alone",
         "comparators",
+        "comparison",
         "damage",
         "expansion",
         "fusion",
