@@ -6,7 +6,9 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import sys
 import traceback
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,10 @@ def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
             f"{path}, line {line}: {message}; expected Python with get_sweep(config)"
         ) from e
     refuse_repeated_names(path, tree)
-    names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    # where classes of models that it defines find their names; never that of another module
+    module = types.ModuleType(f"gfvad sweep {path.stem}")
+    module.__file__, names = str(path), vars(module)
+    sys.modules[module.__name__] = module
     try:
         # a sweep is a program, as a config file is
         exec(compile(tree, str(path), "exec"), names)  # noqa: S102

@@ -138,7 +138,7 @@ def test_comparisons(environment, data, tmp_path):
     for command in commands:
         words = shlex.split(with_folders(command, data, tmp_path))
         assert comparison.asked([w for w in words if w.startswith("--")]) is not None
-    command = next(c for c in commands if "--config=ucf " in canonical(c))
+    command = next(c for c in commands if "--config=ucf " in canonical(c) and "data.root" in c)
     command = re.sub(r"--models=\S+", "--models=foil_late", command)
     command = re.sub(r" --(against|seeds)=\S+", "", command)
     extra = [*TINY, "--seeds=1", "--resamples=20"]
