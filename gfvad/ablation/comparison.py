@@ -77,7 +77,7 @@ def compared(argv: Sequence[str]) -> int:
 def write(arguments: Arguments, found: report.Compared | folds.Compared) -> None:
     """Measures costs, writes comparison.csv and comparison.md, and prints the page."""
     page = of_folds(found) if isinstance(found, folds.Compared) else of_split(arguments, found)
-    text = markdown(page)
+    text = page_text(page)
     own = run_files.owned_comparison(arguments.workdir)
     with own.staged(last=MARKDOWN) as staging:
         write_table(staging / CSV, folds.COLUMNS, rows_of_csv(page))
@@ -182,7 +182,7 @@ def rows_of_csv(page: Page) -> list[tuple[Any, ...]]:
     return found
 
 
-def markdown(page: Page) -> str:
+def page_text(page: Page) -> str:
     """The page."""
     metrics = [page.metric, *(m for m in compare.METRICS if m != page.metric)]
     shown = [m.upper() for m in metrics]

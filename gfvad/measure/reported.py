@@ -80,7 +80,7 @@ class Reported(NamedTuple):
         parts = (self.checkpoint, self.crops, self.normalisation, self.smoothing)
         if {*parts} <= {UNKNOWN, ""}:
             return UNKNOWN
-        checkpoint, crops, normalisation, smoothing = map(said, SAID, parts)
+        checkpoint, crops, normalisation, smoothing = map(worded, SAID, parts)
         scores = [normalisation, smoothing] if parts[2:] != RAW else ["raw"]
         return "; ".join(filter(None, [checkpoint, crops, *scores, self.note]))
 
@@ -112,7 +112,7 @@ SAID = {  # part of a protocol -> value -> how a table says it
 }
 
 
-def said(part: str, value: str) -> str:
+def worded(part: str, value: str) -> str:
     """A part of a protocol in words."""
     return SAID[part].get(value, value)
 
