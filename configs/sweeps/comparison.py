@@ -10,17 +10,12 @@ published learning rate and weight decay. Published schedules, which take hours 
 """
 
 from configs.variants import COMPARATORS
-from gfvad.settings.kinds import kind_of
 from gfvad.tasks.fusion.foils import KINDS
 
 FEATURES = [kind for kind in KINDS if kind != "transformer"]  # fusions that a user would pick
 
 
 def get_sweep(config):
-    if kind_of(config) == "novelty":
-        from configs.sweeps.normal_only import get_sweep as of_normal_video
-
-        return of_normal_video(config)
     alike = {"train.steps": config.train.steps, "train.batch_size": config.train.batch_size}
     others = {n.replace("_", "-"): {"variant": n, **alike} for n in COMPARATORS}
     foils = {f"foil-{kind}": {"variant": f"foil_{kind}"} for kind in FEATURES}

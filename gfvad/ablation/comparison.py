@@ -22,10 +22,10 @@ from gfvad.base.files import write_table, write_text
 from gfvad.measure import bootstrap, compare
 from gfvad.measure.reported import reported
 from gfvad.measure.results import read_results
+from gfvad.tasks import parse, task_of
 
 CSV, MARKDOWN = "comparison.csv", "comparison.md"
 FILES = (CSV, MARKDOWN, costs.FILE)
-SWEEP = "comparison"
 FLOOR = folds.FLOOR
 HEAD = ("model", "parameters", "training, s", "frames a second")
 
@@ -63,7 +63,8 @@ def asked(argv: Sequence[str]) -> Arguments:
     """Parses a command line. Raises ConfigError."""
     words = list(argv)
     if not any(word.startswith("--sweep=") for word in words):
-        words.append(f"--sweep={SWEEP}")
+        given = [word for word in words if word.startswith("--config")]
+        words.append(f"--sweep={task_of(parse(given).config).comparison}")
     return parse_sweep(words)
 
 

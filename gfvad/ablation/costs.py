@@ -76,7 +76,7 @@ def of_settings(
     """Setting -> what it costs, kept in costs.json of an ablation's folder: measured anew, all of
     them, where one is missing, for only figures of one run can be compared."""
     wanted = {s.name: folder_of(s) for s in settings}
-    known = read(workdir)
+    known = earlier_costs(workdir)
     if wanted.keys() <= known.keys():
         return {name: known[name] for name in wanted}
     found: dict[str, Cost] = {}
@@ -90,7 +90,7 @@ def of_settings(
     return found
 
 
-def read(workdir: Path) -> dict[str, Cost]:
+def earlier_costs(workdir: Path) -> dict[str, Cost]:
     """What was measured before; {} where nothing was."""
     path = workdir / FILE
     if not path.is_file():

@@ -203,6 +203,7 @@ class Task(Protocol):
     """A kind of run: from its settings to its scores."""
 
     kind: str  # value of config.kind
+    comparison: str  # sweep of its models and of those that a user would pick instead
     # (name, default weight) -> decorator of the function of a new loss term, by the task's terms
     register_loss: Callable[..., Any]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
 
 kind = "novelty"
+comparison = "normal_only"
 
 
 def register_loss(name: str, default: float = 0.0) -> NoReturn:
