@@ -9,7 +9,8 @@ commands that measured them (`<!-- run: NAME -->` ... `<!-- end -->`).
 Values of settings have the columns setting, seed, metric, value and run. `seed` is a number, or
 `mean`, `sd`, `n` where only these are known, `fold K` (mean of a fold), `p_folds`, `p_bootstrap`,
 `low_bootstrap`, `high_bootstrap` (tests against the base), or empty. Any other CSV (with a column
-run) is a table as it was printed.
+run) is a table as it was printed. A table with `reported` (names of sets) shows what papers report
+on them (gfvad/measure/reported.csv); with `model`, of the method that our model of that name is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 from gfvad.base.errors import DataError
 from gfvad.base.files import read_table, read_text, write_text
 from gfvad.base.names import nearest
+from gfvad.measure import reported
 from gfvad.measure.compare import between, number, p_value, paired_t, spread
 
 RESULTS = Path("docs", "results")
@@ -100,6 +102,8 @@ class Results:
         if name not in known:
             raise DataError(f"{self.folder}/tables.toml: no table {name!r}{nearest(name, known)}")
         table = known[name]
+        if "reported" in table:
+            return markdown(*reported.as_table(table["reported"], table.get("model", "")))
         if "rows" in table:
             header, *rows = table["rows"]
             return markdown(header, [[self.absolute(cell) for cell in row] for row in rows])

@@ -9,7 +9,7 @@ import pytest
 from gfvad import tasks
 from gfvad.ablation import plots
 from gfvad.ablation.groups import plan
-from gfvad.ablation.sweep import Setting, Source, read_sweep
+from gfvad.ablation.sweep import Setting, Source, Wanted, read_sweep
 from gfvad.base.types import ConfigError
 from gfvad.tasks.fusion.subsets import keep
 
@@ -66,6 +66,7 @@ def test_the_shipped_sweeps():
     assert SHIPPED == [
         "alone",
         "comparators",
+        "comparison",
         "damage",
         "expansion",
         "fusion",
@@ -88,7 +89,7 @@ def test_the_shipped_sweeps():
 def sweep(tmp_path, text, source=XD, seeds=None):
     path = tmp_path / "sweep.py"
     path.write_text(text)
-    return read_sweep(path, source, seeds)
+    return read_sweep(path, source, Wanted(seeds))
 
 
 def test_axes_each_and_as_a_product(tmp_path):
