@@ -41,6 +41,7 @@ class Model(NamedTuple):
     check: Callable[[Any, Sequence[str]], None] | None = None
 
 
+comparison = "comparison"  # sweep of the models that a user would pick instead
 MODELS: Registry[Any] = Registry("model.name")
 
 

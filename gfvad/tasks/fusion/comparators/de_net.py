@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 from gfvad.base.types import Output
 from gfvad.nn.blocks import Block
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.comparators.ranking import (
     number_of,
     over,
@@ -57,7 +58,7 @@ class Scales(nn.Module):
         bias = jnp.broadcast_to(far, (HEADS, len(x), len(x)))
         found = []
         for width in KERNELS:
-            y = nn.relu(nn.Conv(WIDTH, (width,), padding=width // 2, name=f"scale_{width}")(x))
+            y = nn.relu(TemporalConv(WIDTH, width, width // 2, name=f"scale_{width}")(x))
             found.append(Block(HEADS, name=f"encoder_{width}")(y, bias))
         y = jnp.concatenate(found, -1)
         for i, width in enumerate(HIDDEN):

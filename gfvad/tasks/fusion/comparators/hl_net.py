@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Output
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.comparators.ranking import (
     mean_of_units,
     over,
@@ -77,7 +78,7 @@ class GraphConvolution(nn.Module):
         """[N, C], [N, N] -> [N, 32]; rows of padded units of x must be 0."""
         residual = x
         if x.shape[-1] != OUT:
-            residual = nn.Conv(OUT, (2 * REACH + 1,), padding=REACH, name="residual")(x)
+            residual = TemporalConv(OUT, 2 * REACH + 1, REACH, name="residual")(x)
         return graph @ nn.Dense(OUT, use_bias=False, name="weight")(x) + residual
 
 
@@ -100,7 +101,7 @@ class HLNet(ContentModel):
             x = drop(nn.relu(nn.Dense(width, name=f"embed_{width}")(x)))
         x = hide(x)
         past = hide(nn.relu(nn.Dense(ONLINE, name="approximator")(x)))
-        online = nn.Conv(1, (PAST + 1,), padding=((PAST, 0),), name="online")(past)[:, 0]
+        online = TemporalConv(1, PAST + 1, (PAST, 0), name="online")(past)[:, 0]
         seen = hide(jnp.concatenate([features[m.name] for m in self.modalities], -1))
         graphs = {
             "similarity": similarity_graph(seen, mask),

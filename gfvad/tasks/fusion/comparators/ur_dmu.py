@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Output
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.comparators.ranking import (
     length_of,
     mean_of_units,
@@ -105,7 +106,7 @@ class URDMU(ContentModel):
         raw, _, _ = self.standardise_features(features, mask, train)
         hide = lambda y: jnp.where(mask[:, None], y, 0.0)
         x = jnp.concatenate(list(raw.values()), -1)
-        x = nn.relu(nn.Conv(WIDTH, (3,), padding=1, name="embed")(hide(x)))
+        x = nn.relu(TemporalConv(WIDTH, 3, 1, name="embed")(hide(x)))
         for i in range(LAYERS):
             x = self.layer(hide(x), mask, train, i)
         x = hide(x)
