@@ -3,12 +3,16 @@
     gfvad train --config=clips --config.data.root=runs/camera/features --workdir=runs/camera/clips
 
 See docs/one_camera.md.
+
+Variants: the comparators of configs/novelty_variants.py (memae, ...).
 """
 
 from configs.novelty import get_config as defaults
+from configs.novelty_variants import COMPARATORS
+from configs.variants import choose
 
 
-def get_config():
+def get_config(variant: str | None = None):
     c = defaults()
     c.data.dataset = "clips"
     c.data.layout = "features"
@@ -18,4 +22,4 @@ def get_config():
     c.model.within_camera = ()
     c.score.reach = 0
     c.score.prior = 0.0
-    return c
+    return choose(c, variant, COMPARATORS)

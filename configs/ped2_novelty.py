@@ -3,12 +3,16 @@
     gfvad train --config=ped2_novelty --config.data.root=/data/ped2
 
 See docs/novelty.md.
+
+Variants: the comparators of configs/novelty_variants.py (memae, ...).
 """
 
+from configs.novelty_variants import COMPARATORS
 from configs.pictures import get_config as defaults
+from configs.variants import choose
 
 
-def get_config():
+def get_config(variant: str | None = None):
     c = defaults()
     c.data.dataset = "ped2_novelty"
     c.data.fps = 10.0
@@ -23,4 +27,4 @@ def get_config():
     c.score.highest = 0.0125
     c.score.reach = 4
     c.score.calibration_units = 400_000
-    return c
+    return choose(c, variant, COMPARATORS)

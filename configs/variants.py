@@ -136,7 +136,15 @@ def hl_net(c: ConfigDict) -> None:
     c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-4
 
 
-COMPARATORS = {"hl_net": hl_net, "rtfm": rtfm, "ur_dmu": ur_dmu}  # whole other models
+def de_net(c: ConfigDict) -> None:
+    """DE-Net with the training that its file settles (gfvad/tasks/fusion/comparators/de_net.py)."""
+    comparator(c, "de_net")
+    c.train.steps, c.train.batch_size = 3000, 64
+    c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-4
+
+
+# whole other models
+COMPARATORS = {"de_net": de_net, "hl_net": hl_net, "rtfm": rtfm, "ur_dmu": ur_dmu}
 FOILS = {**{f"foil_{kind}": foil(kind) for kind in KINDS}, **COMPARATORS}
 
 

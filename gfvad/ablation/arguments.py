@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfvad.ablation.sweep import Source, Sweep, read_sweep
+from gfvad.ablation.sweep import Source, Sweep, Wanted, read_sweep
 from gfvad.base.names import nearest
 from gfvad.base.types import ConfigError
 from gfvad.settings.command_line import find_config
 
 NUMBERS: dict[str, Any] = {"seeds": None, "at_once": 32, "processes": 0, "resamples": 2000}
 # group: the one to train, given by the process that shares groups out
-WORDS = ("config", "sweep", "workdir", "group")
+WORDS = ("config", "sweep", "workdir", "models", "against", "group")
+NEEDED = WORDS[:3]
 
 
 class Arguments(NamedTuple):
@@ -41,19 +42,21 @@ def parse_sweep(argv: Sequence[str]) -> Arguments:
         elif word.startswith("--") and equals and name in (*WORDS, *NUMBERS):
             given[name] = value
         else:
-            valid = [f"--{n}".replace("_", "-") for n in (*WORDS[:3], *NUMBERS)]
+            valid = [f"--{n}".replace("_", "-") for n in (*WORDS[:-1], *NUMBERS)]
             raise ConfigError(
                 f"unexpected argument {word!r}{nearest(word.split('=', 1)[0], valid)}; options are"
                 " written --name=value (see gfvad ablate --help)"
             )
-    for name in WORDS[:3]:
+    for name in NEEDED:
         if not given.get(name):
             raise ConfigError(f"--{name}=... is missing (see gfvad ablate --help)")
     file, _, variant = given["config"].partition(":")
     numbers = NUMBERS | {name: whole_number(name, given[name]) for name in NUMBERS if name in given}
     seeds = numbers.pop("seeds")
     path = find_config(given["sweep"], "sweep", "configs/sweeps")
-    sweep = read_sweep(path, Source(file, variant, tuple(flags)), seeds)
+    models = tuple(filter(None, given.get("models", "").split(",")))
+    wanted = Wanted(seeds, models, given.get("against", ""))
+    sweep = read_sweep(path, Source(file, variant, tuple(flags)), wanted)
     workdir, group, command = Path(given["workdir"]), given.get("group"), tuple(argv)
     return Arguments(sweep, workdir, group=group, command=command, **numbers)
 

@@ -40,6 +40,15 @@ class Joined(NamedTuple):
     resamples: Values  # metric -> [R], means over folds and seeds
 
 
+class Compared(NamedTuple):
+    """What a report of folds compares."""
+
+    arguments: Arguments
+    folds: Sequence[Arguments]  # one a fold
+    joined: dict[str, Joined]  # setting -> over all folds, the base first
+    floors: dict[str, list[float]]  # floor -> AUC in each fold
+
+
 def wanted(arguments: Arguments) -> int:
     """How many folds a command line asks for; 0: it tests one part."""
     data = base_config(arguments).data
@@ -54,10 +63,13 @@ def base_config(arguments: Arguments):
 
 
 def ablate(
-    arguments: Arguments, of_fold: Callable[[Arguments], int], say: Callable[[str], None]
+    arguments: Arguments,
+    of_fold: Callable[[Arguments], int],
+    say: Callable[[str], None],
+    then: Callable[[Compared], None] = lambda compared: None,
 ) -> int:
-    """Each fold by of_fold, which goes on where it stopped, then the report; returns the exit code
-    of the first that is not 0."""
+    """Each fold by of_fold, which goes on where it stopped, then the report, which `then` is given;
+    returns the exit code of the first that is not 0."""
     count, workdir = wanted(arguments), arguments.workdir
     own = run_files.owned_ablation(workdir)
     own.claim({CSV, MARKDOWN, *own.known()})
@@ -69,12 +81,12 @@ def ablate(
         folds.append(parse_sweep([*words, *place]))
         if code := of_fold(folds[-1]):
             return code
-    write(arguments, folds)
+    then(write(arguments, folds))
     return 0
 
 
-def write(arguments: Arguments, folds: Sequence[Arguments]) -> None:
-    """Writes folds.csv and folds.md, and prints the page."""
+def write(arguments: Arguments, folds: Sequence[Arguments]) -> Compared:
+    """Writes folds.csv and folds.md, and prints the page; returns what it shows."""
     joined = join(folds, arguments.resamples)
     base = arguments.sweep.base
     floors = read_floors(folds, base)
@@ -84,6 +96,7 @@ def write(arguments: Arguments, folds: Sequence[Arguments]) -> None:
         write_table(staging / CSV, COLUMNS, [*lines(joined, base), *lines_of_floors(floors)])
         write_text(staging / MARKDOWN, page)
     print(page)
+    return Compared(arguments, folds, joined, floors)
 
 
 def join(folds: Sequence[Arguments], resamples: int) -> dict[str, Joined]:

@@ -56,9 +56,9 @@ class Compared(NamedTuple):
 
 def write_report(
     sweep: Sweep, workdir: Path, dataset: str, resamples: int, say: Callable[[str], None]
-) -> None:
-    """Writes ablation.csv, ablation.md and the figures, and prints the table. Raises DataError
-    where no run of the base is finished."""
+) -> Compared:
+    """Writes ablation.csv, ablation.md and the figures, and prints the table; returns what it
+    shows. Raises DataError where no run of the base is finished."""
     base = next(setting for setting in sweep.settings if setting.name == sweep.base)
     config, own = base.config, run_files.owned_ablation(workdir)
     folders = [run_folder(workdir, base.name, seed) for seed in sweep.seeds]
@@ -91,6 +91,7 @@ def write_report(
     own.finish(path.relative_to(workdir).as_posix() for path in drawn)
     print(page)
     print(f"table    {workdir / CSV}, {workdir / MARKDOWN}\nfigures  {', '.join(map(str, drawn))}")
+    return compared
 
 
 def read(workdir: Path, setting: Setting, seeds: Sequence[int], videos: compare.Videos) -> Found:

@@ -35,12 +35,16 @@ CORES_EACH = 4  # of a group's process, where several are trained at a time
 Say = Callable[[str], None]
 
 
-def ablate(arguments: Arguments) -> int:
+# what is done with a report once it is written
+Then = Callable[[report.Compared | folds.Compared], None]
+
+
+def ablate(arguments: Arguments, then: Then = lambda compared: None) -> int:
     """Runs a command line; returns the exit code. Raises ConfigError and DataError before
     anything is trained where the input is wrong."""
     say = loop.to_stderr
     if folds.wanted(arguments):
-        return folds.ablate(arguments, ablate, say)
+        return folds.ablate(arguments, ablate, say, then)
     if not arguments.group:
         own = run_files.owned_ablation(arguments.workdir)
         own.claim({"sweep.json", *report.FILES, *own.known()})
@@ -50,10 +54,10 @@ def ablate(arguments: Arguments) -> int:
         return 0
     with alone(plan.workdir, what="ablation"):
         refuse_other_data_of(plan)
-        return train_and_report(plan, arguments, say)
+        return train_and_report(plan, arguments, say, then)
 
 
-def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
+def train_and_report(plan: Plan, arguments: Arguments, say: Say, then: Then) -> int:
     """Trains what is missing and writes the report; returns the exit code."""
     todo = missing(plan)
     for group in todo:
@@ -74,7 +78,7 @@ def train_and_report(plan: Plan, arguments: Arguments, say: Say) -> int:
     else:
         train_missing(plan, None, say)
     dataset = plan.data[plan.sweep.base].dataset
-    report.write_report(plan.sweep, plan.workdir, dataset, arguments.resamples, say)
+    then(report.write_report(plan.sweep, plan.workdir, dataset, arguments.resamples, say))
     return 0
 
 

@@ -19,10 +19,6 @@ A setting that comes out the same as an earlier one is left out, and said so.
 
 from __future__ import annotations
 
-import ast
-import itertools
-import re
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,24 +26,19 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from gfvad import tasks
-from gfvad.base.files import read_text
+from gfvad.ablation.sweep_file import Overrides, call, name_settings
 from gfvad.base.names import nearest
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import ConfigError
 from gfvad.settings import config as config_lib
 from gfvad.settings import kinds
 
 KEYS = ("settings", "axes", "combine", "base", "seeds", "overrides", "optional")
-COMBINE = ("each", "product")
 SEEDS = 5
-PLAIN = "base"  # name of the unchanged config among axes taken each
-NAME = re.compile(r"[A-Za-z0-9_.,=+-]+")  # a setting's name is a folder's
 VARIANT = "variant"
 # Of every run of a sweep, where neither the sweep nor the command line says otherwise: an interval
 # over videos for every protocol of every run would take longer than training, and the report has
 # paired ones.
 ALWAYS = {"eval.bootstrap": 0, "eval.figures": False}
-
-Overrides = Mapping[str, Any]
 
 
 class Setting(NamedTuple):
@@ -87,21 +78,28 @@ class Source(NamedTuple):
         return {flag.removeprefix("--config.").split("=", 1)[0] for flag in self.flags}
 
 
-def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sweep:
-    """Runs get_sweep of a file and checks every setting. seeds: number that takes the place of the
-    sweep's.
+class Wanted(NamedTuple):
+    """What of a sweep a command line takes."""
+
+    seeds: int | None = None  # in place of the sweep's
+    models: tuple[str, ...] = ()  # see `taken`; (): all settings
+    against: str = ""  # in place of the sweep's base
+
+
+def read_sweep(path: str | Path, source: Source, wanted: Wanted | None = None) -> Sweep:
+    """Runs get_sweep of a file and checks every setting.
 
     Raises ConfigError naming the file, the setting and the key: unknown keys, names that repeat or
     cannot be folders, impossible values.
     """
-    path = Path(path)
+    path, wanted = Path(path), wanted or Wanted()
     config = source.config()
     given = call(path, config.copy_and_resolve_references())
     known = config_lib.flatten(config)
     for key in given:
         if key not in KEYS:
             raise ConfigError(f"{path}: get_sweep() returns {key!r}{nearest(key, KEYS)}")
-    number = given.get("seeds", SEEDS) if seeds is None else seeds
+    number = given.get("seeds", SEEDS) if wanted.seeds is None else wanted.seeds
     if not isinstance(number, int) or number < 1:
         raise ConfigError(f"{path}: seeds = {number!r}: expected 1 or more")
     named = name_settings(path, given)
@@ -112,6 +110,8 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     for name in optional:
         if name not in named:
             raise ConfigError(f"{path}: optional names {name!r}{nearest(str(name), list(named))}")
+    named = taken(path, named, base, source, wanted)
+    base = spelt(wanted.against, named) or wanted.against or base
     common = {
         key: value
         for key, value in (ALWAYS | dict(given.get("overrides", {}))).items()
@@ -119,117 +119,48 @@ def read_sweep(path: str | Path, source: Source, seeds: int | None = None) -> Sw
     }
     for name, overrides in (("overrides", common), *named.items()):
         check_keys(path, name, overrides, known)
-    settings, left_out = make_settings(path, source, named, base, common, optional)
+    kept = [name for name in optional if name in named]
+    settings, left_out = make_settings(path, source, named, base, common, kept)
     first = int(config.seed)
     return Sweep(path.stem, base, tuple(range(first, first + number)), settings, left_out)
 
 
-def call(path: Path, config: ConfigDict) -> Mapping[str, Any]:
-    """What the file's get_sweep(config) returns."""
-    try:
-        text = read_text(path, "Python with get_sweep(config)")
-    except DataError as e:
-        raise ConfigError(str(e)) from None
-    try:
-        tree = ast.parse(text, str(path))
-    except (SyntaxError, RecursionError, MemoryError) as e:
-        line, message = getattr(e, "lineno", 0), getattr(e, "msg", type(e).__name__)
-        raise ConfigError(
-            f"{path}, line {line}: {message}; expected Python with get_sweep(config)"
-        ) from e
-    refuse_repeated_names(path, tree)
-    names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    try:
-        # a sweep is a program, as a config file is
-        exec(compile(tree, str(path), "exec"), names)  # noqa: S102
-        given = names["get_sweep"](config) if callable(names.get("get_sweep")) else None
-    except Exception as e:
-        *_, (innermost, _) = traceback.walk_tb(e.__traceback__)
-        reason = f"failed: {type(e).__name__}: {e}"
-        if innermost.f_globals.get("__name__", "").startswith("ml_collections"):
-            reason = (
-                f"asks for a key that a configuration of kind {kinds.kind_of(config)!r} has not"
-                f" ({' '.join(str(e).split())}); expected a sweep for that kind (docs/ablation.md),"
-                " or another --config"
-            )
-        raise ConfigError(f"{path}: get_sweep() {reason}") from e
-    if not isinstance(given, Mapping) or not (given.get("settings") or given.get("axes")):
-        raise ConfigError(
-            f"{path}: get_sweep(config) is missing or returned {type(given).__name__}; expected a"
-            " dict with settings or axes (docs/ablation.md)"
-        )
-    return given
+def taken(
+    path: Path, named: Mapping[str, Overrides], base: str, source: Source, wanted: Wanted
+) -> dict[str, Overrides]:
+    """The settings that a command line takes, the base among them. Each word is a setting's name
+    (with - or _), `all` of them, a variant of the config, or the path of another sweep's file, all
+    of whose settings are taken.
 
-
-def refuse_repeated_names(path: Path, tree: ast.AST) -> None:
-    """Raises ConfigError where a dict display of the file has a name twice: Python would
-    silently keep the last."""
-    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Dict)):
-        keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-        for key in keys:
-            if keys.count(key) > 1:
+    Raises ConfigError for a word that is none of them.
+    """
+    found: dict[str, Overrides] = {}
+    for word in (*(wanted.models or ("all",)), wanted.against or base):
+        if word == "all":
+            found |= named
+        elif name := spelt(word, {**named, **found}):
+            found[name] = {**named, **found}[name]
+        elif word.endswith(".py"):
+            config = source.config().copy_and_resolve_references()
+            found |= name_settings(Path(word), call(Path(word), config))
+        else:
+            found[word] = {VARIANT: word}
+            try:
+                source.config(word)
+            except ConfigError as error:
+                hint = nearest(word, list(named))
                 raise ConfigError(
-                    f"{path}, line {node.lineno}: {key!r} stands {keys.count(key)} times in one"
-                    " dict; give each setting a name of its own"
-                )
+                    f"--models: {word!r}{hint}: no setting of {path} ({', '.join(named)}), no file"
+                    f" of a sweep, and no variant of the config: {error}"
+                ) from None
+    first = spelt(wanted.against or base, found) or ""
+    return {first: found[first], **found}
 
 
-def name_settings(path: Path, given: Mapping[str, Any]) -> dict[str, Overrides]:
-    """Name -> overrides of all settings. Raises ConfigError for a name that repeats or cannot be
-    a folder."""
-    combine = given.get("combine", "each")
-    if combine not in COMBINE:
-        raise ConfigError(f"{path}: combine = {combine!r}{nearest(str(combine), COMBINE)}")
-    axes = [axis(path, title, values) for title, values in given.get("axes", {}).items()]
-    pairs: list[tuple[str, Overrides]] = list(given.get("settings", {}).items())
-    if axes and combine == "each":
-        base = given.get("base", PLAIN)
-        if base not in dict(pairs):  # else it is spelt out among the settings
-            pairs.append((base, {}))
-        pairs += itertools.chain(*(one.items() for one in axes))
-    elif axes:
-        for combination in itertools.product(*(one.items() for one in axes)):
-            merged: dict[str, Any] = {}
-            for _, overrides in combination:
-                merged |= overrides
-            pairs.append((",".join(name for name, _ in combination), merged))
-    named = dict(pairs)
-    for name, overrides in pairs:
-        if not isinstance(name, str) or not NAME.fullmatch(name) or name.startswith("."):
-            raise ConfigError(
-                f"{path}: setting {name!r}: a name is also a folder's; use letters, digits and any"
-                " of _ . , = + -"
-            )
-        if sum(name.lower() == other.lower() for other, _ in pairs) > 1:
-            raise ConfigError(f"{path}: setting {name!r} stands twice; give each a name of its own")
-        if not isinstance(overrides, Mapping):
-            raise ConfigError(
-                f"{path}: setting {name!r}: found {overrides!r}, expected a dict of config keys and"
-                " values"
-            )
-    return named
-
-
-def axis(path: Path, title: str, values: Any) -> dict[str, Overrides]:
-    """Name -> overrides of one axis."""
-    if isinstance(values, Mapping):
-        return dict(values)
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ConfigError(
-            f"{path}: axis {title!r}: found {values!r}, expected values of that key, or a dict of"
-            " named overrides"
-        )
-    return {
-        f"{title.removeprefix('config.').rsplit('.', 1)[-1]}={spell(value)}": {title: value}
-        for value in values
-    }
-
-
-def spell(value: Any) -> str:
-    """A value as part of a name: 0.001, a+b."""
-    if isinstance(value, (tuple, list)):
-        return "+".join(map(spell, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def spelt(word: str, named: Mapping[str, Overrides]) -> str | None:
+    """The name that a word means, - and _ alike; None: none."""
+    plain = word.replace("_", "-")
+    return next((name for name in named if name.replace("_", "-") == plain), None)
 
 
 def check_keys(path: Path, name: str, overrides: Overrides, known: Mapping[str, Any]) -> None:

@@ -32,6 +32,9 @@ BEGINNINGS: dict[str, str | tuple[str, ...]] = {
     "ablation.csv": "setting,seed,metric,",
     "folds.md": "# Folds ",
     "folds.csv": "setting,seed,metric,",
+    "comparison.md": "# Comparison ",
+    "comparison.csv": "setting,seed,metric,",
+    "costs.json": "{",
 }
 PNG, MATPLOTLIB = b"\x89PNG\r\n\x1a\n", b"Matplotlib"
 
@@ -46,6 +49,11 @@ def owned_run(workdir: Path) -> Owned:
 def owned_ablation(workdir: Path) -> Owned:
     """What an ablation wrote into its folder, but for the folders of its runs."""
     return Owned(workdir, "ablation", "gfvad ablate", is_of_a_run)
+
+
+def owned_comparison(workdir: Path) -> Owned:
+    """What `gfvad compare --config` wrote beside them."""
+    return Owned(workdir, "comparison", "gfvad compare", is_of_a_run)
 
 
 def owned_scores(output: Path) -> Owned:

@@ -11,6 +11,9 @@ goes on where it stopped.
   --config.KEY=VALUE       another value of a setting, for all of them
   --sweep=NAME             a sweep of configs/sweeps/, by its name or its path
   --workdir=DIR            folder of the ablation
+  --models=A,B             only these settings (and the base); also variants of the config, and
+                           paths of files of further sweeps
+  --against=NAME           another base
   --seeds=N                seeds of each setting, in place of the sweep's
   --at-once=32             most runs (settings times seeds) trained in one program: memory
   --processes=N            groups that do not share a program trained at the same time (default: one

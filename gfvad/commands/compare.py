@@ -3,7 +3,10 @@
     gfvad compare runs/modalities/settings/all runs/modalities/settings/text
     gfvad compare summary runs/modalities/settings/all runs/modalities/settings/text
     gfvad compare breakdown runs/fusion/settings/graph runs/fusion/settings/only-text
+    gfvad compare --config=ucf --models=all --seeds=5 --workdir=runs/compare
 
+  gfvad compare --config=NAME     trains our model of a config and those that a user would pick
+                                  instead, and compares them in one table
   gfvad compare A B               two settings by paired tests, over seeds and over test videos
   gfvad compare summary RUNS...   mean and spread over seeds of each setting
   gfvad compare breakdown RUNS... a table a class and a table a video: where settings differ
@@ -17,22 +20,55 @@ the options of the others; those of `gfvad compare A B` follow.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from gfvad.base.errors import command
-from gfvad.base.options import Parser
+from gfvad.base.options import Parser, joined
 
 
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs one command line; returns the exit code."""
+    if any(word.startswith("--config") for word in argv) or argv[:1] == ["models"]:
+        return models(argv[argv[:1] == ["models"] :])
     forms = {"summary": summary, "breakdown": breakdown, "folds": folds}
     if argv[:1] == ["published"]:
         from gfvad.bench import published
 
         return published.run(argv[1:])
     return forms[argv[0]](argv[1:]) if argv and argv[0] in forms else pair(argv)
+
+
+def models(argv: Sequence[str]) -> int:
+    """Our model of a config against those that a user would pick instead, in one table.
+
+    gfvad compare --config=ucf --models=all --seeds=5 --workdir=runs/compare
+    gfvad compare --config=ucf --models=near,ur_dmu,foil_late --against=near --workdir=runs/near
+
+    All learn from the same batches by the same loop and are evaluated by the same protocols.
+    comparison.md and comparison.csv in --workdir say of each model its parameters, seconds of
+    training, frames scored a second, AUC, AP, intervals, paired tests against ours, and beside them
+    the floors, and what papers report with which protocol. The same command goes on where it
+    stopped.
+
+      --config=NAME[:VARIANT]  our model and its data; --config.KEY=VALUE as in training
+      --models=all             names, joined by commas: of the sweep's settings, of variants of the
+                               config, or paths of files of further sweeps (own models)
+      --against=NAME           which of them is ours (default: the config as it is)
+      --workdir=DIR            folder of the comparison
+      --seeds=5                of each model
+      --sweep=comparison       what there is to choose from; with `comparators` each weakly
+                               supervised model has its published schedule: hours on a processor
+      --resamples=2000, --at-once=32, --processes=N  as in gfvad ablate
+    """
+    if {"-h", "--help"} & set(argv):
+        print(textwrap.dedent(models.__doc__ or ""))
+        return 0
+    from gfvad.ablation import comparison
+
+    return comparison.compared(joined(argv))
 
 
 def pair(argv: Sequence[str]) -> int:

@@ -11,10 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gfvad.base.errors import ConfigError
+
 SHOWN = 6  # rows of a table
 TRIED = 12  # units with the largest parts, that are taken away one by one
 NAMED = 5  # units that are named as the cause, at most
 HALF = 0.5  # of what raises a score: so much the named units have, where they are that few
+
+
+class NotExplained(ConfigError):
+    """The scores of such a model have no parts that could be named."""
 
 
 class Cause(NamedTuple):

@@ -24,6 +24,7 @@ SHARED_FILES = (
     "novelty",
     "variants",
     "predictive_variants",
+    "novelty_variants",
 )
 PATHS = ("input", "output", "captions", "data")
 

@@ -44,8 +44,8 @@ SHARED = changed(
         },
         "model.name": {
             "default": "novelty",
-            "choices": ("novelty",),
-            "meaning": "The model.",
+            "choices": "gfvad.tasks.novelty.registry.MODELS",
+            "meaning": "The model: graph novelty, or a comparator (docs/novelty.md).",
         },
         "eval.gaussian": {"default": (5.0, 10.0)},
         "optim.learning_rate": {"default": 0.02},
@@ -109,6 +109,14 @@ SETTINGS = (
         "Feature sets that are compared within one camera.",
         Setting("scales", (1.0, 1.0, 0.3), AMOUNT),
         "What each feature set counts at the start, in standard deviations.",
+        Setting("window", 8, Range(1, 1024), since="0.3"),
+        "Units of a track (of a place) in a row that a comparator sees at once, that which it"
+        " scores in the middle; 1: it alone.",
+        Setting("stride", 2, COUNT, since="0.3"),
+        "Units from one of them to the next.",
+        Setting("held_out", 0.1, Range(0, 0.5, open_low=True), since="0.3"),
+        "Share of the training video that a comparator does not learn from: training is followed"
+        " and scores are calibrated on it.",
     ),
     *group(
         "loss",

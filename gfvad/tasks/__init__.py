@@ -27,6 +27,7 @@ TASKS = {"weak": "fusion", "predictive": "prediction", "novelty": "novelty:task"
 # function of a task (gfvad/tasks/task.py: Task) -> file of its folder that has it
 FILES = {
     "check": "registry",
+    "comparison": "registry",
     "open_run": "run",
     "open_elsewhere": "run",
     "frame_scores": "frame_scores",
@@ -35,6 +36,7 @@ FILES = {
     "frame_labels": "run",
     "video_classes": "run",
     "kept_weights": "shown",
+    "score_test": "shown",
     "explain": "shown",
     "without_causes": "shown",
     "sweep_data": "sweep",

@@ -181,7 +181,10 @@ def shown_of(run: OpenRun, chosen: Restored, videos: Sequence[ScoredVideo]) -> d
     if not run.config.eval.figures or not videos:
         return {}
     index = explained.highest([v.scores for v in videos])
-    found = task_of(run.config).explain(run, chosen, index)
+    try:
+        found = task_of(run.config).explain(run, chosen, index)
+    except explained.NotExplained:
+        return {}
     return {
         "explained": explained.as_tree(found),
         "tables": explained.as_tables(found, "the highest score"),

@@ -203,6 +203,7 @@ class Task(Protocol):
     """A kind of run: from its settings to its scores."""
 
     kind: str  # value of config.kind
+    comparison: str  # sweep of its models and of those that a user would pick instead
     # (name, default weight) -> decorator of the function of a new loss term, by the task's terms
     register_loss: Callable[..., Any]
 
@@ -249,6 +250,11 @@ class Task(Protocol):
     def kept_weights(self, run: OpenRun, which: str) -> Restored:
         """As `OpenRun.checkpoints`, the one asked for, with what was kept beside it: nothing is
         made anew, nothing written."""
+        ...
+
+    def score_test(self, run: OpenRun, chosen: Restored) -> list[ScoredVideo]:
+        """Frame scores of the test split of an opened run by `kept_weights`, made anew each time:
+        what a comparison of speeds times."""
         ...
 
     def explain(

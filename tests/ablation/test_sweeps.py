@@ -9,7 +9,7 @@ import pytest
 from gfvad import tasks
 from gfvad.ablation import plots
 from gfvad.ablation.groups import plan
-from gfvad.ablation.sweep import Setting, Source, read_sweep
+from gfvad.ablation.sweep import Setting, Source, Wanted, read_sweep
 from gfvad.base.types import ConfigError
 from gfvad.tasks.fusion.subsets import keep
 
@@ -29,9 +29,10 @@ def checkout(repository, monkeypatch):
 
 PED2 = Source("configs/ped2.py", "small", ())
 TRACKS, ROOM = (Source(f"configs/{name}.py", "", ()) for name in ("avenue_tracks", "room"))
+OF_NOVELTY = ("novelty", "levels", "normal_only")
 OTHERS = [
     ("prediction", PED2),
-    *((name, source) for name in ("novelty", "levels") for source in (TRACKS, ROOM)),
+    *((name, source) for name in OF_NOVELTY for source in (TRACKS, ROOM)),
     ("levels", Source("configs/own.py", "clips", ())),
 ]
 OF_FUSION = [name for name in SHIPPED if name not in dict(OTHERS)]
@@ -65,6 +66,7 @@ def test_the_shipped_sweeps():
     assert SHIPPED == [
         "alone",
         "comparators",
+        "comparison",
         "damage",
         "expansion",
         "fusion",
@@ -72,6 +74,7 @@ def test_the_shipped_sweeps():
         "levels",
         "losses",
         "modalities",
+        "normal_only",
         "novelty",
         "operator",
         "paper",
@@ -86,7 +89,7 @@ def test_the_shipped_sweeps():
 def sweep(tmp_path, text, source=XD, seeds=None):
     path = tmp_path / "sweep.py"
     path.write_text(text)
-    return read_sweep(path, source, seeds)
+    return read_sweep(path, source, Wanted(seeds))
 
 
 def test_axes_each_and_as_a_product(tmp_path):

@@ -25,6 +25,7 @@ from documented import (  # noqa: F401
     with_folders,
 )
 
+from gfvad.ablation import comparison
 from gfvad.ablation.arguments import parse_sweep as parse_ablation
 
 
@@ -111,6 +112,8 @@ def test_ablations(environment, data, tmp_path):
             command,
         )
         ablate = canonical(command).startswith("gfvad ablate")
+        if "gfvad compare --config" in canonical(command):  # test_comparison below
+            continue
         if ablate and command != trained:
             words = shlex.split(with_folders(command, data, tmp_path))
             assert parse_ablation([w for w in words if w.startswith("--")]) is not None
@@ -127,6 +130,22 @@ def test_ablations(environment, data, tmp_path):
             else "micro frame metrics"
         )
         assert said in done.stdout
+
+
+def test_comparisons(environment, data, tmp_path):
+    """Command lines of comparisons are read and checked; one is run, with one other model."""
+    commands = [c for c in of("ablation") if "gfvad compare --config" in canonical(c)]
+    for command in commands:
+        words = shlex.split(with_folders(command, data, tmp_path))
+        assert comparison.asked([w for w in words if w.startswith("--")]) is not None
+    command = next(c for c in commands if "--config=ucf " in canonical(c) and "data.root" in c)
+    command = re.sub(r"--models=\S+", "--models=foil_late", command)
+    command = re.sub(r" --(against|seeds)=\S+", "", command)
+    extra = [*TINY, "--seeds=1", "--resamples=20"]
+    done = run(with_folders(command, data, tmp_path), environment, tmp_path, extra)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "# Comparison ucf_crime" in done.stdout and "frames a second" in done.stdout
+    assert "| `foil-late` | " in done.stdout and "| floor: centre of the video | " in done.stdout
 
 
 def own_command(command: str, tmp_path: Path, frames: str) -> str:

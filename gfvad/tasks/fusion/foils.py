@@ -34,6 +34,7 @@ import jax.numpy as jnp
 
 from gfvad.base.types import Output
 from gfvad.nn.blocks import Attention, Block
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.content import Arrays, Confident, ContentModel
 from gfvad.tasks.fusion.heads import branch_logits, logit_of
 
@@ -233,15 +234,12 @@ class TemporalNetwork(nn.Module):
         units, width = x.shape[-1], self.width or max(x.shape[-1] // 4, LEAST_WIDTH)
         x = hide(x)
         # [N, width] each; units beyond either end, and padded ones, are zeros
-        scales = [
-            nn.relu(nn.Conv(width, (3,), kernel_dilation=d, padding=d, name=f"dilated_{d}")(x))
-            for d in DILATIONS
-        ]
+        scales = [nn.relu(TemporalConv(width, 3, d, d, name=f"dilated_{d}")(x)) for d in DILATIONS]
         scales = [hide(nn.LayerNorm(name=f"norm_{d}")(y)) for d, y in zip(DILATIONS, scales)]
         whole = nn.relu(nn.Dense(width, use_bias=False, name="reduce")(x))
         # [N, 4 width] -> [N, H]
         joined = jnp.concatenate([*scales, hide(self.non_local(whole, mask))], -1)
-        update = nn.relu(nn.Conv(units, (3,), padding=1, use_bias=False, name="join")(joined))
+        update = nn.relu(TemporalConv(units, 3, 1, use_bias=False, name="join")(joined))
         update = nn.LayerNorm(name="norm")(update)
         return hide(x + counts[:, None] * update)
 

@@ -19,7 +19,7 @@ from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
 from gfvad.settings import config as config_lib
 from gfvad.tasks.fusion import described_events
-from gfvad.tasks.fusion.comparators import hl_net, rtfm, ur_dmu
+from gfvad.tasks.fusion.comparators.known import COMPARATORS, made_and_checked
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import NO_MODALITY, GraphFusionDetector, related
 from gfvad.tasks.fusion.foils import FeatureFusion
@@ -38,6 +38,7 @@ class Model(NamedTuple):
     check: Callable[[Any, Sequence[str]], None] | None = None
 
 
+comparison = "comparison"  # sweep of the models that a user would pick instead
 MODELS: Registry[Any] = Registry("model.name")
 
 
@@ -287,6 +288,5 @@ def register_model(
 
 register_model("graph_fusion", graph_fusion, check_graph_fusion)
 register_model("feature_fusion", feature_fusion, check_foil)
-register_model(ur_dmu.NAME, ur_dmu.build, ur_dmu.check_own_losses)
-register_model(rtfm.NAME, rtfm.build, rtfm.check_own_losses)
-register_model(hl_net.NAME, hl_net.build, hl_net.check_own_losses)
+for comparator in COMPARATORS:
+    register_model(comparator, *made_and_checked(comparator))

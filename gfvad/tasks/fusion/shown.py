@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.types import DataError
+from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.streams import DEFAULT_FPS
 from gfvad.measure.explained import TRIED, Cause, Explained, Removal, named
 from gfvad.tasks.fusion import bank_units, explained
@@ -21,6 +21,7 @@ from gfvad.tasks.fusion.probe import (
     without_sets,
     without_units,
 )
+from gfvad.tasks.fusion.run import score_videos
 from gfvad.tasks.task import Restored
 
 BANK = "training video"
@@ -50,6 +51,11 @@ class Moment(NamedTuple):
 def kept_weights(run: Any, which: str) -> Restored:
     """The weights asked for."""
     return run.checkpoints(which)[0]
+
+
+def score_test(run: Any, chosen: Restored) -> list[ScoredVideo]:
+    """Frame scores of the test split, made anew."""
+    return score_videos(run.evaluator, chosen.state, run.test, "scoring the test split")
 
 
 def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> Explained:

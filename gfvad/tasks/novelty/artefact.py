@@ -29,6 +29,7 @@ from gfvad.tasks import artefact, exported
 from gfvad.tasks.novelty import opened
 from gfvad.tasks.novelty.model import build_model
 from gfvad.tasks.novelty.opened import OpenedModel
+from gfvad.tasks.novelty.registry import refuse_comparator
 from gfvad.tasks.novelty.score import Reader, new_parts
 from gfvad.tasks.novelty.step import UnitBatch, term_novelty
 from gfvad.train import parallel
@@ -46,6 +47,7 @@ def export(
 
     def made() -> artefact.Export:
         config = config_lib.load(str(workdir))
+        refuse_comparator(config, "gfvad export")
         mapper = parallel.make_mapper(config.parallel.backend, 1)
         model = opened.open_model(workdir, checkpoint, mapper, config, compared=False)
         facts = {
@@ -123,6 +125,7 @@ class Program(Reader):
 
     def __init__(self, call: Callable[..., jax.Array], model: Any, batch: int):
         self.batch, self.model, self.several = batch, model, model.banks > 1
+        self.columns = model.terms
         self.mapper = parallel.make_mapper("pmap", 1)
         self._call = call
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gfvad.measure.explained import TRIED, Cause, Explained, Removal, named
+from gfvad.measure.explained import TRIED, Cause, Explained, NotExplained, Removal, named
 from gfvad.tasks.novelty import explained
 from gfvad.tasks.novelty.explained import Seen, looked_at, nearest, only, per_term
 from gfvad.tasks.novelty.model import BANK
 from gfvad.tasks.novelty.opened import OpenedModel, open_model
+from gfvad.tasks.novelty.registry import refuse_comparator
 from gfvad.tasks.task import Restored
 
 NEAREST = "nearest normal unit by {}"
@@ -25,6 +26,7 @@ UNKNOWN = float("nan")
 
 def kept_weights(run: Any, which: str) -> Restored:
     """The weights asked for, with the calibration that was kept beside them."""
+    refuse_comparator(run.config, "gfvad explain")
     if run.found is None:
         run.found = open_model(run.workdir, which, run.mapper, run.config, compared=True)
     return run.checkpoints(which)[0]
@@ -32,7 +34,9 @@ def kept_weights(run: Any, which: str) -> Restored:
 
 def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> Explained:
     """What the score of test video `index` comes from, `at` so many seconds (None: where it is
-    highest)."""
+    highest). Raises NotExplained for a comparator."""
+    if run.model.compares:
+        raise NotExplained(f"config.model.name = {run.config.model.name!r}: has no such parts")
     model, seen = run.model, explained.seen_at(run, index, at)
     fps, name = run.test.fps(index), run.test.names[index]
     things = things_at(model, seen, name, fps, run.test.patches)

@@ -26,7 +26,8 @@ def frame_scores_beside(
 
     floor/nearest SET, floor/sum of the sets and floor/all sets in one space: the highest of a
     frame's objects, nothing passed along tracks; 'this model, SET alone': one relation in place of
-    the model's terms. novelty: of the boxes of each test video, [n, columns].
+    the model's terms, of graph novelty alone. novelty: of the boxes of each test video,
+    [n, columns].
     """
     first = model.terms
     sets = [c[0] for c in model.columns[first:] if len(c) == 1]
@@ -35,7 +36,8 @@ def frame_scores_beside(
     if len(singles) > 1:
         plain["sum of the sets"] = list(singles.values())
         plain["all sets in one space"] = [len(model.columns) - 1]
-    alone = {ALONE.format(n): [c] for n, c in singles.items()} if len(singles) > 1 else {}
+    several = len(singles) > 1 and not model.compares
+    alone = {ALONE.format(n): [c] for n, c in singles.items()} if several else {}
     variants = {f"floor/{n}": (c, PLAIN) for n, c in plain.items()} | {
         n: (c, model.config.score) for n, c in alone.items()
     }

@@ -6,7 +6,7 @@ spread of each feature, are constants of the state, so that a checkpoint holds t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -60,22 +60,17 @@ class GraphNovelty(nn.Module):
         offsets = self.param("scale", nn.initializers.zeros, (len(names),))
         weights = self.param("weight", nn.initializers.zeros, (len(self.terms),))
         offset = self.param("offset", nn.initializers.zeros, ())
-        several = (self.banks,) if self.banks > 1 else ()
-        shape, index = (*several, self.bank), jnp.int32
+        constants = declare_bank(self, self.widths, self.bank, self.banks)
 
-        def kept(name: str, start: Any, shape: tuple[int, ...], *dtype: Any) -> jax.Array:
+        def kept(name: str) -> jax.Array:
             """A constant; of several banks that of all units, or of each [N, ...]."""
-            value = self.variable(BANK, name, start, shape, *dtype).value
-            if not several:
+            value = constants[name]
+            if self.banks == 1:
                 return value
             return value[camera[0]] if alike else value[camera]
 
-        known = {
-            name: kept(f"units_{name}", jnp.zeros, (*shape, width)) for name, width in self.widths
-        }
-        spread = kept("spread", jnp.ones, (*several, len(names)))
-        cameras = kept("camera", jnp.zeros, shape, index)
-        parts = kept("part", jnp.zeros, shape, index)
+        known = {name: kept(f"units_{name}") for name in names}
+        spread, cameras, parts = kept("spread"), kept("camera"), kept("part")
         factor = jnp.asarray(self.scales) * jnp.exp(offsets) / spread
         squares = {
             name: squared_distances(
@@ -92,6 +87,31 @@ class GraphNovelty(nn.Module):
             graph = log_joint_relation([*distances, apart], self.softness)
             found.append(novelty(graph, self.nearest))
         return jnp.stack(found, -1), jnp.exp(weights), offset
+
+    def example(self) -> tuple[Any, ...]:
+        """One unit, to make a state with."""
+        one = {name: np.zeros((1, width), np.float32) for name, width in self.widths}
+        index = np.zeros(1, np.int32)
+        return one, index, index
+
+
+def declare_bank(
+    module: nn.Module, widths: Sequence[tuple[str, int]], bank: int, banks: int
+) -> dict[str, jax.Array]:
+    """The constants of a bank as variables of a module; of several banks they have a leading axis.
+    Args: as the fields of GraphNovelty."""
+    several = (banks,) if banks > 1 else ()
+    shape = (*several, bank)
+    constant = lambda name, start, *given: module.variable(BANK, name, start, *given).value
+    found = {
+        f"units_{name}": constant(f"units_{name}", jnp.zeros, (*shape, width))
+        for name, width in widths
+    }
+    return found | {
+        "spread": constant("spread", jnp.ones, (*several, len(widths))),
+        "camera": constant("camera", jnp.zeros, shape, jnp.int32),
+        "part": constant("part", jnp.zeros, shape, jnp.int32),
+    }
 
 
 def build_model(config: Any, widths: Mapping[str, int], bank: int, banks: int = 1) -> GraphNovelty:
@@ -116,9 +136,13 @@ def split_term(term: str) -> tuple[str, ...]:
 
 def all_columns(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
     """The terms of a config, each feature set alone, and all of them."""
+    return (*(split_term(t) for t in config.model.terms), *sets_alone(config))
+
+
+def sets_alone(config: ConfigDict) -> tuple[tuple[str, ...], ...]:
+    """Each feature set alone, and all of them: what floors are made of."""
     sets = tuple(config.data.modalities)
-    others = [(name,) for name in sets] + [sets]
-    return (*(split_term(t) for t in config.model.terms), *dict.fromkeys(others))
+    return tuple(dict.fromkeys([(name,) for name in sets] + [sets]))
 
 
 def with_columns(
@@ -132,16 +156,13 @@ def with_columns(
     return wider, state._replace(params={**state.params, "weight": weight}, opt_state=())
 
 
-def fill_bank(
-    constants: Mapping[str, Any], units: Mapping[str, np.ndarray], camera: Any, part: Any
-) -> dict[str, Any]:
-    """The constants of a state with normal units in the bank, or in several ones (a leading axis);
-    spread: root mean variance of each feature set over the units of a bank."""
+def filled_bank(units: Mapping[str, np.ndarray], camera: Any, part: Any) -> dict[str, np.ndarray]:
+    """The constants of a bank of normal units, or of several ones (a leading axis); spread: root
+    mean variance of each feature set over the units of a bank."""
     spread = [np.maximum(np.sqrt(x.var(-2).mean(-1)), 1e-6) for x in units.values()]
     bank = {f"units_{name}": np.asarray(x, np.float32) for name, x in units.items()}
-    bank |= {
+    return bank | {
         "spread": np.stack(spread, -1).astype(np.float32),
         "camera": np.asarray(camera, np.int32),
         "part": np.asarray(part, np.int32),
     }
-    return {**constants, BANK: bank}

@@ -17,27 +17,23 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gfvad.base.files import lies_at
-from gfvad.base.progress import Progress
 from gfvad.base.seals import read_sealed, write_sealed
 from gfvad.base.types import DataError
 from gfvad.data.unit_videos import UnitVideos
-from gfvad.measure import false_alarms
 from gfvad.settings.config import flatten
 from gfvad.settings.kinds import earlier
 from gfvad.tasks.job import require_checkpoints
-from gfvad.tasks.novelty.known import Known, KnownStates
-from gfvad.tasks.novelty.model import GraphNovelty, build_model, with_columns
+from gfvad.tasks.novelty.known import Known
+from gfvad.tasks.novelty.readers import built, reader_of
+from gfvad.tasks.novelty.registry import comparator_of, is_comparator
 from gfvad.tasks.novelty.score import (
     Calibration,
     FrameScore,
     Reader,
-    calibrate,
-    evenly,
     frame_scores,
     new_parts,
     weights_of,
 )
-from gfvad.tasks.novelty.training import Training
 from gfvad.train import loop
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.optim import make_optimiser
@@ -76,22 +72,38 @@ class OpenedModel:
     @property
     def terms(self) -> int:
         """How many columns are terms of the model; the first ones."""
-        return len(self.config.model.terms)
+        return len((self.reader.model if self.compares else self.config.model).terms)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it is a comparator, not graph novelty."""
+        return is_comparator(self.config)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """float64 [terms] what each counts."""
+        if not self.compares:
+            return weights_of(self.state)[: self.terms]
+        counts = comparator_of(self.config).counts
+        return np.array([counts.get(name, 1.0) for (name,) in self.columns[: self.terms]])
 
     def calibration(self) -> Calibration:
         """Of the model's own terms."""
-        return self.of_columns(range(self.terms), weights_of(self.state)[: self.terms], self.scale)
+        return self.of_columns(range(self.terms), self.weights, self.scale)
 
     def fit(self) -> dict[str, dict[str, float]]:
         """The fitted numbers: scale of each feature set (standard deviations that count as one,
-        before the softness), share of each term in the score."""
-        params, config = jax.device_get(self.state.params), self.config
+        before the softness), share of each term in the score; of a comparator the shares alone."""
+        config, weight = self.config, self.calibration().weight
+        names = ["*".join(term) for term in self.columns[: self.terms]]
+        weights = {"weights": dict(zip(names, map(float, weight), strict=True))}
+        if self.compares:
+            return weights
+        params = jax.device_get(self.state.params)
         scales = 1 / (np.asarray(config.model.scales) * np.exp(np.asarray(params["scale"])))
-        weight = self.calibration().weight
         return {
-            "scales": dict(zip(config.data.modalities, map(float, scales), strict=True)),
-            "weights": dict(zip(config.model.terms, map(float, weight), strict=True)),
-        }
+            "scales": dict(zip(config.data.modalities, map(float, scales), strict=True))
+        } | weights
 
     def of_columns(
         self, columns: Sequence[int], weights: np.ndarray | None = None, scale: float = 1.0
@@ -117,7 +129,7 @@ class OpenedModel:
         def compared() -> np.ndarray:
             return self.reader.read(
                 self.state,
-                videos.features(index),
+                self.reader.inputs(videos, index),
                 videos.code(index, self.cameras, self.reader.several),
                 new_parts(count) if parts is None else parts,
                 advance,
@@ -145,72 +157,12 @@ class OpenedModel:
         return videos.features(index)[self.config.data.modalities[0]] if asked else None
 
 
-def restore(config: ConfigDict, workdir: Path, which: str, model: GraphNovelty, identity: Any = ""):
-    """A checkpoint of a run."""
+def restore(config: ConfigDict, workdir: Path, which: str, model: Any, identity: Any = ""):
+    """A checkpoint of a run; model: GraphNovelty or Compared."""
     transform = make_optimiser(config.optim, config.train.steps).transform
-    one = {name: np.zeros((1, width), np.float32) for name, width in model.widths}
-    index = np.zeros(1, np.int32)
-    shapes = shapes_from(model, transform, (one, index, index))
+    shapes = shapes_from(model, transform, model.example())
     with Checkpoints(workdir / loop.CHECKPOINTS, config, identity) as kept:
         return kept.restore(which, shapes)
-
-
-def calibrated(
-    config: ConfigDict,
-    workdir: Path,
-    which: str,
-    training: Training,
-    say: Callable[[str], None],
-    known: KnownStates | None = None,
-) -> OpenedModel:
-    """The model of a checkpoint, calibrated on its training videos, each compared with the others;
-    what it is calibrated by is kept. known: of runs on the same videos."""
-    require_checkpoints(workdir)
-    restored = restore(config, workdir, which, training.model, training.identity)
-    model, state = with_columns(training.model, restored.state, config)
-    columns = len(model.terms)
-    found = OpenedModel(
-        config,
-        restored.step,
-        state,
-        Reader(training.mapper, model, config.data.eval_batch_size),
-        model.terms,
-        np.zeros((1, columns)),
-        np.ones((1, columns)),
-        1.0,
-        training.units.cameras,
-        0.0,
-        "",
-        known=known and known.of(state, model),
-    )
-    videos = training.videos
-    counts = [len(t.frame) for t in videos.tracks]
-    chosen = evenly(counts, config.score.calibration_units)
-    with Progress(sum(counts[i] for i in chosen), "calibrating", "units") as progress:
-        novelty = [found.read(videos, i, videos.parts[i], progress.advance) for i in chosen]
-    every = np.concatenate(novelty)
-    weights = weights_of(state)[: found.terms]
-    group = np.concatenate([videos.units(i).group for i in chosen])
-    fitted = calibrate(every, group, np.ones(columns))
-    found.centre, found.spread = fitted.centre, fitted.spread
-    found.scale = calibrate(every[:, : found.terms], group, weights).scale
-    scores = [
-        false_alarms.Normal(found.score_of(n, videos, i).score, videos.fps(i))
-        for n, i in zip(novelty, chosen, strict=True)
-    ]
-    asked = config.score.false_alarms, config.score.alarm_gap
-    rate = false_alarms.for_rate(scores, *asked)
-    found.threshold, found.threshold_rule = rate
-    found.measured = str(false_alarms.crossed(scores, *asked))
-    streamed = [
-        false_alarms.Normal(found.score_of(n, videos, i, past=True).score, videos.fps(i))
-        for n, i in zip(novelty, chosen, strict=True)
-    ]
-    live = false_alarms.for_rate(streamed, *asked)
-    found.causal = live.threshold, live.rule
-    keep(workdir, found)
-    say(f"threshold: {rate.threshold:.3g}, {rate.rule}; measured: {found.measured}")
-    return found
 
 
 def file_of(workdir: Path, step: int) -> Path:
@@ -247,7 +199,7 @@ def told_of(model: OpenedModel) -> dict[str, Any]:
         "rule": model.threshold_rule,
         "measured": model.measured,
         "causal": model.causal,
-        "weights": weights_of(model.state)[: model.terms].tolist(),
+        "weights": model.weights.tolist(),
         "settings": score_settings(model.config),
     }
 
@@ -256,14 +208,14 @@ def of_told(
     config: ConfigDict, step: int, state: TrainState, reader: Reader, told: Mapping[str, Any]
 ) -> OpenedModel:
     """The model that `told_of` tells of; its columns are those of the reader's model."""
-    columns = len(reader.model.terms)
+    columns = len(reader.columns)
     causal = told.get("causal")
     return OpenedModel(
         config,
         step,
         state,
         reader,
-        reader.model.terms,
+        reader.columns,
         np.atleast_2d(told["centre"])[:, :columns],
         np.atleast_2d(told["spread"])[:, :columns],
         float(told["scale"]),
@@ -303,10 +255,8 @@ def open_model(
     now = score_settings(config)
     if earlier({**told["settings"], "kind": config.kind}, now) != {**now, "kind": config.kind}:
         raise DataError(f"{path}: made with other settings of the score; {again}")
-    model = build_model(config, told["widths"], told["bank"], told.get("banks", 1))
+    model = built(config, told)
     restored = restore(config, workdir, which, model)
     state = restored.state._replace(opt_state=())
-    if compared:
-        model, state = with_columns(model, state, config)
-    reader = Reader(mapper, model, config.data.eval_batch_size)
+    reader, state = reader_of(config, mapper, model, state, compared)
     return of_told(config, restored.step, state, reader, told)

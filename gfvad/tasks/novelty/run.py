@@ -25,8 +25,11 @@ from gfvad.settings.command_line import Arguments
 from gfvad.settings.kinds import default_config
 from gfvad.tasks.job import RULES
 from gfvad.tasks.novelty import floors, opened
+from gfvad.tasks.novelty.calibrating import calibrated
+from gfvad.tasks.novelty.compared_training import ComparedTraining
 from gfvad.tasks.novelty.known import KnownStates
 from gfvad.tasks.novelty.opened import OpenedModel
+from gfvad.tasks.novelty.registry import is_comparator
 from gfvad.tasks.novelty.training import Training, UnitsOf
 from gfvad.tasks.task import Restored, Scored
 from gfvad.train.identity import ON, Learnt, learnt, on, stated
@@ -109,7 +112,8 @@ class NoveltyRun:
     @cached_property
     def _training(self) -> Training:
         assert self.train is not None
-        return Training(self.config, self.train, self.mapper, self.say, self.units)
+        made = self.config, self.train, self.mapper, self.say, self.units
+        return ComparedTraining(*made) if is_comparator(self.config) else Training(*made)
 
     def training(self) -> Training:
         """The bank, and how its numbers are fitted."""
@@ -130,7 +134,7 @@ class NoveltyRun:
         """The weights asked for; the model is calibrated with them where it was not yet."""
         found = self.found
         if found is None:
-            found = opened.calibrated(
+            found = calibrated(
                 self.config, self.workdir, which, self._training, self.say, self.known
             )
             self.found = found

@@ -12,8 +12,8 @@ import numpy as np
 
 from gfvad.data.company import places_of, spread_beside
 from gfvad.data.objects.features import track_sums, window_bounds
-from gfvad.data.unit_videos import UnitVideo
-from gfvad.tasks.novelty.model import NEW, GraphNovelty
+from gfvad.data.unit_videos import UnitVideo, UnitVideos
+from gfvad.tasks.novelty.model import NEW
 from gfvad.tasks.novelty.step import UnitBatch, term_novelty
 from gfvad.train.parallel import Mapper
 from gfvad.train.state import TrainState
@@ -47,12 +47,16 @@ class FrameScore(NamedTuple):
 class Reader:
     """Runs the model over units; compiled once."""
 
-    def __init__(self, mapper: Mapper, model: GraphNovelty, batch: int):
+    def __init__(self, mapper: Mapper, model: Any, batch: int):
+        """model: GraphNovelty, or a comparator (readers.py)."""
         self.mapper, self.batch, self.model = mapper.local(), batch, model
-        self.several = model.banks > 1
+        self.several, self.columns = model.banks > 1, model.terms
         self._bound: tuple[TrainState, Any] | None = None
-        step = partial(term_novelty, model=model, alike=self.several)
-        self.step = self.mapper.map_eval(step)
+        self.step = self.mapper.map_eval(self.program())
+
+    def program(self) -> Callable[..., Any]:
+        """(state, batch) -> [B, T] the novelty of each column."""
+        return partial(term_novelty, model=self.model, alike=self.several)
 
     def read(
         self,
@@ -67,20 +71,35 @@ class Reader:
         found, bound = [], self.bind(state)
         how = self.batch, self.several, self.mapper.n_local
         for first, size, width in batches_of(camera, *how):
-            pad = lambda x, first=first, size=size, width=width: np.concatenate(
-                [x[first : first + size], np.repeat(x[first : first + 1], width - size, 0)]
-            )
-            batch = UnitBatch(
-                {n: pad(x) for n, x in features.items()},
-                pad(camera),
-                pad(part),
-                np.zeros(width, np.float32),
-                np.arange(width) < size,
-                np.zeros(width, np.int32),
-            )
+            rows = np.arange(first, first + width)
+            rows[size:] = first
+            batch = self.batch_of(features, camera[rows], part[rows], rows, size)
             found.append(self.run(bound, batch)[:size])
             advance(size)
         return np.concatenate(found) if found else np.zeros((0, 0))
+
+    def inputs(self, videos: UnitVideos, index: int) -> dict[str, np.ndarray]:
+        """What of a video `read` takes as features."""
+        return videos.features(index)
+
+    @staticmethod
+    def batch_of(
+        features: Mapping[str, np.ndarray],
+        camera: np.ndarray,
+        part: np.ndarray,
+        rows: np.ndarray,
+        size: int,
+    ) -> Any:
+        """The units at some rows, of which the first `size` count; camera, part: theirs."""
+        width = len(rows)
+        return UnitBatch(
+            {n: x[rows] for n, x in features.items()},
+            camera,
+            part,
+            np.zeros(width, np.float32),
+            np.arange(width) < size,
+            np.zeros(width, np.int32),
+        )
 
     def bind(self, state: TrainState) -> Any:
         """The state on all devices, for `run`; that of the last call is kept, for a stream asks for
@@ -113,13 +132,17 @@ def batches_of(
             yield int(first), int(min(width, end - first)), width
 
 
-def calibrate(novelty: np.ndarray, group: np.ndarray, weights: np.ndarray) -> Calibration:
+def calibrate(
+    novelty: np.ndarray, group: np.ndarray, weights: np.ndarray, adds: bool = False
+) -> Calibration:
     """novelty: [U, T] of normal units, none compared with its own part; group: int64 [U] below G;
-    weights: of the terms, [T], above 0."""
+    weights: of the terms, [T], above 0; adds: terms of one group have one spread, that of their
+    weighted sum, so that they add up as they are."""
     groups = range(int(group.max()) + 1)
-    centre = np.stack([np.median(novelty[group == g], 0) for g in groups])
-    spread = np.stack([np.maximum(novelty[group == g].std(0), 1e-6) for g in groups])
     weight = weights / weights.sum()
+    centre = np.stack([np.median(novelty[group == g], 0) for g in groups])
+    alone = np.repeat((novelty @ weight)[:, None], len(weight), 1) if adds else novelty
+    spread = np.stack([np.maximum(alone[group == g].std(0), 1e-6) for g in groups])
     together = ((novelty - centre[group]) / spread[group] * weight).sum(1)
     return Calibration(centre, spread, weight, max(float(together.std()), 1e-6))
 

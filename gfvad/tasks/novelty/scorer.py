@@ -28,6 +28,7 @@ from gfvad.tasks import check, exported, job
 from gfvad.tasks.novelty.artefact import open_artefact
 from gfvad.tasks.novelty.clip_inputs import asked_for, features_of_videos
 from gfvad.tasks.novelty.opened import OpenedModel, name_of, open_model
+from gfvad.tasks.novelty.registry import refuse_comparator
 from gfvad.tasks.novelty.run import refuse_unknown_cameras, scored
 from gfvad.tasks.novelty.score import FrameScore
 from gfvad.tasks.novelty.shown import boxes_of_objects, boxes_of_patches, patch_maps
@@ -161,6 +162,7 @@ class NoveltyScorer:
     def stream(self, request: Request) -> StreamModel:
         """The patches of frames as they come; tracks come in files."""
         data, model = self.model.config.data, self.model
+        refuse_comparator(model.config, "a stream")
         if data.layout != "pictures":
             raise ConfigError(
                 f"{request.model}: scores tracked boxes, not the pictures of a stream; expected"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from ml_collections import ConfigDict
 
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import ConfigError, DataError, ScoredVideo
 from gfvad.measure.explained import Explained, Removal
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks.scoring import FrameScores, Scorer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
 
 kind = "novelty"
+comparison = "normal_only"
 
 
 def register_loss(name: str, default: float = 0.0) -> NoReturn:
@@ -30,6 +31,7 @@ def check(config: ConfigDict) -> None:
     """Refuses settings that cannot work together, by name."""
     from gfvad.data import company
     from gfvad.data.units.layouts import LAYOUTS
+    from gfvad.tasks.novelty import registry
 
     sets, model = config.data.modalities, config.model
     known = LAYOUTS[config.data.layout].sets
@@ -39,6 +41,8 @@ def check(config: ConfigDict) -> None:
             f" {config.data.layout!r}; expected some of {', '.join(known)}"
         )
     company.base_of(config.data)
+    if registry.is_comparator(config):
+        registry.check_comparator(config)
     listed = ", ".join(sets)
     for term in model.terms:
         names = [name.strip() for name in term.split("*")]
@@ -112,6 +116,11 @@ def kept_weights(run: Any, which: str) -> Restored:
     from gfvad.tasks.novelty import causes
 
     return causes.kept_weights(run, which)
+
+
+def score_test(run: Any, chosen: Restored) -> list[ScoredVideo]:
+    """Frame scores of the test split, made anew."""
+    return run.evaluate(chosen).videos
 
 
 def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> Explained:

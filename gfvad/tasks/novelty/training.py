@@ -3,9 +3,9 @@ few numbers by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from gfvad.data.unit_videos import UnitVideos
 from gfvad.tasks.novelty import step as step_lib
-from gfvad.tasks.novelty.model import build_model, fill_bank
+from gfvad.tasks.novelty.model import BANK, build_model, filled_bank
+from gfvad.tasks.novelty.score import evenly
 from gfvad.tasks.novelty.step import UnitBatch
 from gfvad.train.identity import learnt
 from gfvad.train.parallel import Mapper
@@ -82,6 +83,14 @@ class UnitsOf:
         return self.made[by_place]
 
 
+class Held(NamedTuple):
+    """What of a training video scores are calibrated on."""
+
+    index: int
+    units: np.ndarray  # bool [n]
+    frames: slice
+
+
 class UnitBatches:
     """Batches of normal and changed units; batch k of a seed is the same on any number of
     processes, each of which takes its share."""
@@ -133,6 +142,13 @@ def changed_units(units: Units, size: int, swapped: float, rng: np.random.Genera
     )
 
 
+def bank_of(units: Units, count: int, seed: int) -> dict[str, np.ndarray]:
+    """A bank of so many units, or several of them, drawn by the seed."""
+    drawn = units.draw(count, np.random.default_rng((seed, 0)))
+    chosen = {n: x[drawn] for n, x in units.features.items()}
+    return filled_bank(chosen, units.camera[drawn], units.part[drawn])
+
+
 def another(units: Units, index: int, rng: np.random.Generator) -> int:
     """A unit of the same place, or, where there is one bank, of the same camera if one of 32 is."""
     if units.banks > 1:
@@ -170,14 +186,27 @@ class Training:
         units = self.units
         one = {n: x[:1] for n, x in units.features.items()}
         state = init_from(self.model, transform, (one, units.camera[:1], units.part[:1]), seed)
-        drawn = units.draw(self.bank, np.random.default_rng((seed, 0)))
-        chosen = {n: x[drawn] for n, x in units.features.items()}
-        bank = fill_bank(state.constants, chosen, units.camera[drawn], units.part[drawn])
-        state = state._replace(constants=bank)
+        bank = bank_of(units, self.bank, seed)
+        state = state._replace(constants={**state.constants, BANK: bank})
         start = changed_units(units, START_UNITS, 0.0, np.random.default_rng((seed, 2)))
         novelty = jax.jit(partial(step_lib.term_novelty, model=self.model))(state, start)
         offset = np.float32(np.median(np.asarray(novelty).mean(1)[start.changed == 0]))
         return state._replace(params={**state.params, "offset": np.asarray(offset)})
+
+    def calibration(self) -> list[Held]:
+        """Whole videos, evenly chosen: the model holds none of its numbers by heart, and compares
+        no unit with its own video."""
+        return self.pieces(range(len(self.videos)))
+
+    def pieces(self, videos: Sequence[int]) -> list[Held]:
+        """Of some videos those that are evenly chosen, with what of them is calibrated on."""
+        held = [self.held_of(i) for i in videos]
+        counts = [int(each.units.sum()) for each in held]
+        return [held[i] for i in evenly(counts, self.config.score.calibration_units)]
+
+    def held_of(self, index: int) -> Held:
+        """All of a video."""
+        return Held(index, np.ones(len(self.videos.tracks[index].frame), bool), slice(None))
 
     def batches(self, seed: int) -> UnitBatches:
         """Normal and changed units."""

@@ -15,6 +15,7 @@ from gfvad.settings.config import flatten
 from gfvad.tasks.prediction import sib_vad_model
 from gfvad.tasks.prediction.model import PredictiveModel
 
+comparison = "prediction"  # sweep: its parts, MemAE's memory in place of the filter
 # name -> (whole config, width of the embeddings of descriptions) -> module as `PredictiveModel`
 MODELS: Registry[Callable[[ConfigDict, int], nn.Module]] = Registry("model.name")
 register_model = MODELS.register

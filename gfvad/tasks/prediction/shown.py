@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gfvad.base.types import DataError
+from gfvad.base.types import DataError, ScoredVideo
 from gfvad.data.frames.decode import DEFAULT_FPS
 from gfvad.measure.explained import Cause, Explained, Removal, named
 from gfvad.tasks.prediction import score_terms, trained
@@ -51,6 +51,11 @@ def kept_weights(run: Any, which: str) -> Restored:
     if run.found is None:
         run.found = trained.find(run.config, run.workdir, which, run.say)
     return run.checkpoints(which)[0]
+
+
+def score_test(run: Any, chosen: Restored) -> list[ScoredVideo]:
+    """Frame scores of the test split, made anew."""
+    return run.evaluate(chosen).videos
 
 
 def frame_at(run: Any, chosen: Restored, index: int, at: float | None) -> Frame:

@@ -20,30 +20,27 @@ hl_net_distillation [5]  -s log(online score), s the score as a fixed target, me
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
 from gfvad.base.types import Output
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.comparators.ranking import (
     mean_of_units,
     over,
     parts_of,
-    refuse_others,
-    share_entropy,
-    top_mean,
+    video_entropy,
 )
-from gfvad.tasks.fusion.content import ContentModel, Modality
+from gfvad.tasks.fusion.content import ContentModel
 from gfvad.tasks.fusion.losses import LossInputs, register_loss
 from gfvad.train.loss_terms import SumCount
 
 NAME = "hl_net"
 HIDDEN, WIDTH, ONLINE, OUT = 512, 128, 64, 32
-DROPOUT, DIVISOR = 0.6, 16
+DROPOUT = 0.6
 PAST, REACH = 4, 2  # units before one that the approximator sees; on either side, of a residual
 ALIKE, MIDDLE, STEEPNESS = 0.7, 0.5, 0.1
 
@@ -81,7 +78,7 @@ class GraphConvolution(nn.Module):
         """[N, C], [N, N] -> [N, 32]; rows of padded units of x must be 0."""
         residual = x
         if x.shape[-1] != OUT:
-            residual = nn.Conv(OUT, (2 * REACH + 1,), padding=REACH, name="residual")(x)
+            residual = TemporalConv(OUT, 2 * REACH + 1, REACH, name="residual")(x)
         return graph @ nn.Dense(OUT, use_bias=False, name="weight")(x) + residual
 
 
@@ -104,7 +101,7 @@ class HLNet(ContentModel):
             x = drop(nn.relu(nn.Dense(width, name=f"embed_{width}")(x)))
         x = hide(x)
         past = hide(nn.relu(nn.Dense(ONLINE, name="approximator")(x)))
-        online = nn.Conv(1, (PAST + 1,), padding=((PAST, 0),), name="online")(past)[:, 0]
+        online = TemporalConv(1, PAST + 1, (PAST, 0), name="online")(past)[:, 0]
         seen = hide(jnp.concatenate([features[m.name] for m in self.modalities], -1))
         graphs = {
             "similarity": similarity_graph(seen, mask),
@@ -121,34 +118,20 @@ class HLNet(ContentModel):
         return Output(jnp.where(mask, logits, 0.0), none, aux)
 
 
-def build(config: Any, modalities: tuple[Modality, ...]) -> HLNet:
-    """The model of a configuration."""
-    return HLNet(FrozenConfigDict(config.model), modalities, config.data.standardize)
-
-
-def check_own_losses(config: Any, modalities: Sequence[str]) -> None:
-    """Refuses a filter, and the loss of the video score beside its own."""
-    refuse_others(config, NAME)
-
-
-def video_entropy(logits: jax.Array, given: LossInputs) -> SumCount:
-    """Of the video score of logits [B, N] with the video's label."""
-    number = given.mask.sum(-1) // DIVISOR + 1
-    share = top_mean(jax.nn.sigmoid(logits), given.mask, number)
-    return over(share_entropy(share, given.batch.label), given.known)
-
-
 @register_loss("hl_net_score", default=1.0)
 def holistic(given: LossInputs) -> SumCount | None:
     """Of the network that sees whole videos."""
-    return video_entropy(given.output.logits, given) if parts_of(given.output, NAME) else None
+    if parts_of(given.output, NAME) is None:
+        return None
+    return over(video_entropy(given.output.logits, given.mask, given), given.known)
 
 
 @register_loss("hl_net_online", default=1.0)
 def online(given: LossInputs) -> SumCount | None:
     """Of the approximator."""
-    found = parts_of(given.output, NAME)
-    return video_entropy(found["online"], given) if found else None
+    if (found := parts_of(given.output, NAME)) is None:
+        return None
+    return over(video_entropy(found["online"], given.mask, given), given.known)
 
 
 @register_loss("hl_net_distillation", default=5.0)

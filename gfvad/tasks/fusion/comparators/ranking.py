@@ -12,6 +12,12 @@ from gfvad.tasks.fusion.losses import LossInputs
 from gfvad.train.loss_terms import SumCount
 
 TINY = 1e-12  # below it logarithms and norms are cut
+DIVISOR = 16  # k = n // DIVISOR + 1 of the n units of a video
+
+
+def number_of(mask: jax.Array) -> jax.Array:
+    """Real units [..., N] -> k [...], the number of highest units that stand for a video."""
+    return mask.sum(-1) // DIVISOR + 1
 
 
 def top_weights(values: jax.Array, mask: jax.Array, number: jax.Array) -> jax.Array:
@@ -32,6 +38,12 @@ def share_entropy(share: jax.Array, target: Any) -> jax.Array:
     """Binary cross entropy of a share in [0, 1] with a target in [0, 1], finite at both ends."""
     log = lambda x: jnp.log(jnp.maximum(x, TINY))
     return -(target * log(share) + (1.0 - target) * log(1.0 - share))
+
+
+def video_entropy(logits: jax.Array, mask: jax.Array, given: LossInputs) -> jax.Array:
+    """[B] cross entropy of the mean of the k highest scores, of logits [B, N], with the label."""
+    share = top_mean(jax.nn.sigmoid(logits), mask, number_of(mask))
+    return share_entropy(share, given.batch.label)
 
 
 def mean_of_units(values: jax.Array, mask: jax.Array) -> jax.Array:
@@ -83,7 +95,7 @@ def over(values: jax.Array, chosen: jax.Array) -> SumCount:
     return jnp.where(chosen, values, 0.0).sum(), chosen.sum()
 
 
-def refuse_others(config: Any, name: str) -> None:
+def refuse_others(name: str, config: Any) -> None:
     """Raises ConfigError for a filter, which a comparator has none of, and for the loss of the
     video score beside its own."""
     if config.model.filter.modalities:

@@ -17,13 +17,11 @@ the published network has batch normalisation: a model here sees one video at a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
 from gfvad.base.types import Output
 from gfvad.tasks.fusion.comparators.ranking import (
@@ -31,11 +29,10 @@ from gfvad.tasks.fusion.comparators.ranking import (
     over,
     pairs_of,
     parts_of,
-    refuse_others,
     share_entropy,
     top_weights,
 )
-from gfvad.tasks.fusion.content import ContentModel, Modality
+from gfvad.tasks.fusion.content import ContentModel
 from gfvad.tasks.fusion.foils import TemporalNetwork
 from gfvad.tasks.fusion.losses import LossInputs, register_loss
 from gfvad.train.loss_terms import SumCount
@@ -70,16 +67,6 @@ class RTFM(ContentModel):
         kept = top_weights(length_of(x), mask, jnp.minimum(mask.sum(), KEPT))
         aux = {"share": kept @ jax.nn.sigmoid(logits), "feature": kept @ x}
         return Output(logits, graph, {f"{NAME}/{name}": value for name, value in aux.items()})
-
-
-def build(config: Any, modalities: tuple[Modality, ...]) -> RTFM:
-    """The model of a configuration."""
-    return RTFM(FrozenConfigDict(config.model), modalities, config.data.standardize)
-
-
-def check_own_losses(config: Any, modalities: Sequence[str]) -> None:
-    """Refuses a filter, and the loss of the video score beside its own."""
-    refuse_others(config, NAME)
 
 
 @register_loss("rtfm_score", default=1.0)

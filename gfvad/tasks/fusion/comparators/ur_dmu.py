@@ -32,21 +32,21 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
 from gfvad.base.types import Output
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.comparators.ranking import (
     length_of,
     mean_of_units,
+    number_of,
     over,
     pairs_of,
     parts_of,
-    refuse_others,
     share_entropy,
     top_mean,
     top_weights,
 )
-from gfvad.tasks.fusion.content import ContentModel, Modality
+from gfvad.tasks.fusion.content import ContentModel
 from gfvad.tasks.fusion.losses import LossInputs, register_loss
 from gfvad.train.loss_terms import SumCount
 
@@ -55,7 +55,6 @@ WIDTH, HEADS, LAYERS, SLOTS, HIDDEN = 512, 4, 2, 60, 128
 SLOTS_TOP = SLOTS // 16 + 1
 DROPOUT, EPSILON = 0.5, 1e-5
 MARGIN, DISTANCE = 1.0, 100.0
-DIVISOR = 16  # k = n // DIVISOR + 1
 
 
 class GlobalLocalAttention(nn.Module):
@@ -107,7 +106,7 @@ class URDMU(ContentModel):
         raw, _, _ = self.standardise_features(features, mask, train)
         hide = lambda y: jnp.where(mask[:, None], y, 0.0)
         x = jnp.concatenate(list(raw.values()), -1)
-        x = nn.relu(nn.Conv(WIDTH, (3,), padding=1, name="embed")(hide(x)))
+        x = nn.relu(TemporalConv(WIDTH, 3, 1, name="embed")(hide(x)))
         for i in range(LAYERS):
             x = self.layer(hide(x), mask, train, i)
         x = hide(x)
@@ -124,7 +123,7 @@ class URDMU(ContentModel):
         noise = jax.random.normal(self.make_rng("dropout"), normal.shape, normal.dtype)
         drawn = normal + jnp.exp(log_variance / 2) * noise
         divergence = -0.5 * (1 + log_variance - normal**2 - jnp.exp(log_variance)).sum(-1)
-        number = mask.sum() // DIVISOR + 1
+        number = number_of(mask)
         at_normal = top_weights(fits_normal, mask, number)
         at_abnormal = top_weights(fits_abnormal, mask, number)
         aux = {
@@ -150,16 +149,6 @@ class URDMU(ContentModel):
         return x + drop(nn.Dense(WIDTH, name=f"down_{i}")(y))
 
 
-def build(config: Any, modalities: tuple[Modality, ...]) -> URDMU:
-    """The model of a configuration."""
-    return URDMU(FrozenConfigDict(config.model), modalities, config.data.standardize)
-
-
-def check_own_losses(config: Any, modalities: Sequence[str]) -> None:
-    """Refuses a filter, and the loss of the video score beside its own."""
-    refuse_others(config, NAME)
-
-
 # ---- losses
 
 
@@ -168,18 +157,13 @@ def given_of(given: LossInputs) -> dict[str, jax.Array] | None:
     return parts_of(given.output, NAME)
 
 
-def numbers(given: LossInputs) -> jax.Array:
-    """[B] k of each video."""
-    return given.mask.sum(-1) // DIVISOR + 1
-
-
 @register_loss("ur_dmu_score", default=1.0)
 def score_entropy(given: LossInputs) -> SumCount | None:
     """Of the video score with the video's label."""
     if (found := given_of(given)) is None:
         return None
     logits = jnp.where(given.normal[:, None], found["drawn_logits"], given.output.logits)
-    share = top_mean(jax.nn.sigmoid(logits), given.mask, numbers(given))
+    share = top_mean(jax.nn.sigmoid(logits), given.mask, number_of(given.mask))
     return over(share_entropy(share, given.batch.label), given.known)
 
 
@@ -188,7 +172,7 @@ def memory_entropy(given: LossInputs) -> Mapping[str, SumCount] | None:
     """Of the attentions of both memories."""
     if (found := given_of(given)) is None:
         return None
-    mask, number = given.mask, numbers(given)
+    mask, number = given.mask, number_of(given.mask)
     abnormal, normal = found["fits_abnormal"], found["fits_normal"]
     best = lambda fits: share_entropy(top_mean(fits, mask, number), 1.0)
     every = lambda fits, target: mean_of_units(share_entropy(fits, target), mask)
