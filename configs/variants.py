@@ -143,8 +143,29 @@ def de_net(c: ConfigDict) -> None:
     c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-4
 
 
-# whole other models
-COMPARATORS = {"de_net": de_net, "hl_net": hl_net, "rtfm": rtfm, "ur_dmu": ur_dmu}
+def mist(c: ConfigDict) -> None:
+    """MIST, its two stages in one training (gfvad/tasks/fusion/comparators/mist.py)."""
+    comparator(c, "mist")
+    c.train.steps, c.train.batch_size = 3000, 80
+    c.optim.learning_rate, c.optim.weight_decay = 1e-4, 5e-4
+
+
+def macil_sd(c: ConfigDict) -> None:
+    """MACIL-SD with its published training (gfvad/tasks/fusion/comparators/macil_sd.py)."""
+    comparator(c, "macil_sd")
+    c.train.steps, c.train.batch_size = 1550, 128
+    c.optim.learning_rate, c.optim.weight_decay = 4e-4, 0.0
+    c.optim.schedule = "cosine"
+
+
+COMPARATORS = {  # whole other models
+    "de_net": de_net,
+    "hl_net": hl_net,
+    "macil_sd": macil_sd,
+    "mist": mist,
+    "rtfm": rtfm,
+    "ur_dmu": ur_dmu,
+}
 FOILS = {**{f"foil_{kind}": foil(kind) for kind in KINDS}, **COMPARATORS}
 
 
