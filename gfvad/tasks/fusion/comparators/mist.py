@@ -37,6 +37,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import Output
+from gfvad.nn.temporal_conv import TemporalConv
 from gfvad.tasks.fusion.comparators.ranking import (
     gathered,
     mean_of_units,
@@ -75,7 +76,7 @@ class Guided(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """[N, D], bool [N] -> (logits [N], guided logits [N])."""
         h = jnp.where(mask[:, None], nn.relu(nn.Dense(WIDTH, name="embed")(x)), 0.0)
-        m = nn.relu(nn.Conv(WIDTH, (3,), padding=1, name="around")(h))
+        m = nn.relu(TemporalConv(WIDTH, 3, 1, name="around")(h))
         m = nn.relu(nn.Dense(2 * MAPS, name="maps")(m))
         normal, abnormal = jnp.split(nn.Dense(2 * MAPS, name="detectors")(m), 2, -1)
         attended = h * (1.0 + jax.nn.sigmoid(nn.Dense(1, name="attention")(m)))
