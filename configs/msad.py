@@ -3,12 +3,12 @@
     gfvad ablate --config=msad --sweep=alone --workdir=runs/msad --config.data.root=/data/msad
 
 123 of the 240 test videos, their labels for training, their frames for judging (docs/sets/msad.md).
-One fold by itself: --config.data.fold=0.
+One fold by itself: --config.data.fold=0. Variants: paper, foil_KIND.
 """
 
 from configs import ucf
 from configs.common import get_config as defaults
-from configs.variants import FOILS, choose
+from configs.variants import FOILS, choose, paper
 
 
 def get_config(variant: str | None = None):
@@ -25,4 +25,7 @@ def get_config(variant: str | None = None):
     c.data.text_assign = "nearest"
     c.model.confidence = ()
     c.model.head.gates = ()
-    return choose(c, variant, FOILS)
+    return choose(c, variant, VARIANTS)
+
+
+VARIANTS = {"paper": paper, **FOILS}

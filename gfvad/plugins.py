@@ -146,8 +146,10 @@ def register_model(
 
     build: (config, modalities, each with name and width) -> module, called for one video as
     module(features {m: [N, D_m]}, mask bool [N], train=...) -> gfvad.base.types.Output(logits [N],
-    graph [G, N, N] or [0, N, N], aux); aux["loss/NAME"] [] is learnt by too. check: refuses
-    settings, by ConfigError. Raises ConfigError for a name that another one has.
+    graph [G, N, N] or [0, N, N], aux); aux["loss/NAME"] [] is learnt by too. It may keep
+    collections of variables of its own, and write them after each step (`Model.build` of
+    gfvad/tasks/fusion/registry.py). check: refuses settings, by ConfigError. Raises ConfigError for
+    a name that another one has.
 
         gfvad.register_model("mine", lambda config, modalities: MyModel(config.model.embed_dim))
     """

@@ -1,25 +1,46 @@
-"""What the first paper varies, on its plain form: the order P = Q of the expansion, and of the
-degree-variance regulariser (Eq. 7) the threshold alpha, the rank k and the weight lambda.
+"""What the first paper varies, on its plain form: the orders P and Q of the expansion, each from 1
+to 10 with the other as it is, and both alike; and of the degree-variance regulariser (Eq. 7) the
+threshold alpha, the rank k and the weight lambda, with the values that the paper names.
 
 gfvad ablate --config=ucf:paper --sweep=paper --workdir=runs/paper \\
     --config.data.root=/data/ucf_crime
-
-The paper searches P and Q from 1 to 10 each; here both graphs share one order. A full A of order 10
-holds every smaller P and Q: their coefficients are then 0.
 """
 
-from gfvad.tasks.fusion.subsets import plain_start
+from configs.variants import REGULARISER
+from gfvad.tasks.fusion.subsets import graph_count, plain_start
 
 STRENGTH = 0.1  # of the regulariser, where the base has none
+ORDERS = range(1, 11)  # the paper's search
 
 
 def get_sweep(config):
     on = {"loss.variance": config.loss.variance or STRENGTH}
     # fused graphs that start as minterms have an order of their own
     start = plain_start(config)
+    slots = 2 if config.model.fusion.form in ("full", "outer") else graph_count(config)
+    plain = config.model.expansion.order
+
+    def apart(slot, order):
+        """One graph's order, the others' as in the base."""
+        orders = tuple(order if m == slot else plain for m in range(slots))
+        orders = () if order == plain else orders
+        largest = max(plain, order)
+        return {"model.expansion.order": largest, "model.fusion.orders": orders, **start}
+
+    names = {0: "P", 1: "Q"}
+    sides = {
+        name: {f"{name}={order}": apart(slot, order) for order in ORDERS}
+        for slot, name in names.items()
+        if slot < slots and slots > 1
+    }
+    both = {
+        f"P=Q={p}": {"model.expansion.order": p, "model.fusion.orders": (), **start} for p in ORDERS
+    }
+    of_sets = {f"as-{name}": {**on, **values} for name, values in REGULARISER.items()}
     return {
         "axes": {
-            "order": {f"P=Q={p}": {"model.expansion.order": p, **start} for p in range(1, 11)},
+            **sides,
+            "order": both,
             "alpha": {
                 f"alpha={alpha:g}": {"loss.variance_alpha": alpha, **on}
                 for alpha in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -29,6 +50,7 @@ def get_sweep(config):
                 f"lambda={weight:g}": {"loss.variance": weight}
                 for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
             },
+            "set": of_sets,
         },
         "seeds": 5,
     }

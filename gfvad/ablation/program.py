@@ -26,7 +26,7 @@ from gfvad.base.types import ConfigError
 from gfvad.train.optim import Optimiser, make_optimiser
 from gfvad.train.parallel import Mapper
 from gfvad.train.run import Trainable
-from gfvad.train.state import WRITTEN, TrainState, member_axes
+from gfvad.train.state import TrainState, is_written, member_axes
 
 
 class GroupState(NamedTuple):
@@ -53,7 +53,9 @@ class Program:
         values = {key: jnp.asarray(x[0]) for key, x in self.varying.values.items()}
         transform = self._optimiser(self.bind(values)[1]).transform
         states = [task.initial(transform, seed) for seed in self.group.seeds for task in self.tasks]
-        first, *fixed = ({n: x for n, x in s.constants.items() if n not in WRITTEN} for s in states)
+        first, *fixed = (
+            {n: x for n, x in s.constants.items() if not is_written(n)} for s in states
+        )
         same = [jax.tree.map(np.array_equal, other, first) for other in fixed]
         if not all(jax.tree.leaves(same)):
             raise ConfigError(
@@ -185,4 +187,4 @@ def of_runs(function: Callable, state: TrainState, *others: TrainState) -> Train
 
 def written_of(state: TrainState) -> dict[str, Any]:
     """The constants that steps write."""
-    return {name: x for name, x in state.constants.items() if name in WRITTEN}
+    return {name: x for name, x in state.constants.items() if is_written(name)}

@@ -18,7 +18,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gfvad.base.types import ConfigError
-from gfvad.fusion.forms import FORMS, SINGLE, FusionConfig, Sizes, form_of, start_minterms
+from gfvad.fusion.forms import (
+    FORMS,
+    SINGLE,
+    FusionConfig,
+    Sizes,
+    form_of,
+    start_minterms,
+    within_orders,
+)
 
 STARTS = ("mean", "minterms")
 PARAMETRISATIONS = ("free", "nonneg", "simplex")
@@ -60,7 +68,8 @@ def starting_values(
     slots = 2 if FORMS.find(fusion.form).pair else graphs
     if fusion.start == "minterms" and fusion.cross_terms:
         return start_minterms(fusion.channels, fusion.rank, slots, order)
-    sizes = Sizes(slots, together(fusion, slots), order, fusion.rank, diagonal_zeroth)
+    joined = together(fusion, slots)
+    sizes = Sizes(slots, joined, order, fusion.rank, diagonal_zeroth, tuple(fusion.orders))
     channel = np.asarray(form_of(fusion).start(sizes), float)
     return np.broadcast_to(channel, (fusion.channels, *channel.shape))
 
@@ -72,6 +81,9 @@ def initial(key: jax.Array, start: np.ndarray, fusion: FusionConfig, dtype=jnp.f
     noise = NOISE * jax.random.normal(key, start.shape, dtype)
     if fusion.parametrisation == "free":
         return start.astype(dtype) + noise / terms
+    allowed = within_orders(fusion, start.shape)
+    if allowed is not None:
+        terms = np.broadcast_to(allowed, start.shape).sum(axes, keepdims=True)
     even = start.sum(axes, keepdims=True) / terms
     target = (1.0 - EVEN_SHARE) * start + EVEN_SHARE * even
     raw = np.log(target) if fusion.parametrisation == "simplex" else np.log(np.expm1(target))
@@ -83,7 +95,7 @@ def constrained(raw: ArrayLike, fusion: FusionConfig) -> jax.Array:
     config.model.fusion.parametrisation; same shape.
 
     With fusion.separate (no cross terms), channel g is left with graph g mod S alone: the ablation
-    in which no statistic sees two graphs.
+    in which no statistic sees two graphs. With fusion.orders, powers above a slot's order have 0.
     """
     chosen, raw = fusion.parametrisation, jnp.asarray(raw)
     if isinstance(chosen, Choice):
@@ -100,10 +112,12 @@ def constrained(raw: ArrayLike, fusion: FusionConfig) -> jax.Array:
 
 
 def _constrained(raw: jax.Array, fusion: FusionConfig, parametrisation: str) -> jax.Array:
-    if parametrisation == "free":
-        return raw
-    if parametrisation == "nonneg":
-        return jax.nn.softplus(raw)
+    allowed = within_orders(fusion, raw.shape)
+    if parametrisation in ("free", "nonneg"):
+        values = raw if parametrisation == "free" else jax.nn.softplus(raw)
+        return values if allowed is None else jnp.where(allowed, values, 0.0)
+    if allowed is not None:  # the others share the whole weight
+        raw = jnp.where(allowed, raw, -jnp.inf)
     form = form_of(fusion)
     if form is SINGLE and fusion.separate:
         return jax.nn.softmax(raw, axis=2)

@@ -20,7 +20,7 @@ from gfvad.graphs.tuples import propagate
 from gfvad.graphs.units import rbf_of, square_distances
 
 KINDS = 2  # near and alike, near and not alike
-FUSION = SimpleNamespace(form="cp", cross_terms=True)
+FUSION = SimpleNamespace(form="cp", cross_terms=True, orders=())
 EXPANSION = SimpleNamespace(kind="hadamard", order=1, zeroth="ones")
 
 

@@ -23,6 +23,9 @@ in the first alone, in the second alone, in none. On relations in [0, 1] these a
 "alike in m", a basis of all multilinear polynomials; row sums of the middle two say where
 modalities disagree.
 
+Orders (`fusion.orders`, P and Q of the paper's search): coefficients of powers above a slot's own
+order are 0, and have no gradient; the arrays keep their sizes.
+
 Simplex (ours): positive, and the dense tensor sums to 1. For A and c that is a softmax over all
 terms. For CP, each factor is a softmax over its powers, and the components share weights w_r that
 sum to 1: a softmax over the sum of all logits' normalisers. Every slot carries w_r^(1/n), n the
@@ -31,7 +34,7 @@ graphs multiplied at a time (M, or 2 for drawn pairs), so the sum is 1 for which
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple, Protocol
 
@@ -57,6 +60,7 @@ class FusionConfig(Protocol):
     cross_terms: bool  # False drops every product of two different graphs
     separate: bool  # without cross terms: channel g is a polynomial of graph g alone
     channels: int  # G
+    orders: Sequence[int]  # of each slot, at most P; (): P for all
 
 
 class Sizes(NamedTuple):
@@ -67,6 +71,7 @@ class Sizes(NamedTuple):
     order: int  # P
     rank: int
     diagonal_zeroth: bool  # R^(0) is I and not all ones
+    orders: Sequence[int] = ()  # of each slot; (): order for all
 
 
 class Form(NamedTuple):
@@ -93,6 +98,18 @@ def form_of(fusion: FusionConfig) -> Form:
     """The form that `config.model.fusion` asks for. Raises ConfigError for an unknown one."""
     chosen = FORMS.find(fusion.form)
     return chosen if fusion.cross_terms else SINGLE
+
+
+def within_orders(fusion: FusionConfig, shape: Sequence[int]) -> np.ndarray | None:
+    """Which coefficients of an array [G, ...] are of powers within `fusion.orders`: bool, over the
+    last two axes. None where all slots have the one order."""
+    if not (orders := tuple(fusion.orders)):
+        return None
+    allowed = np.arange(shape[-1]) <= np.array(orders)[:, None]  # [S, P + 1]
+    if form_of(fusion).parameter != FULL.parameter:
+        return allowed
+    first, second = allowed
+    return first[:, None] & second
 
 
 def start_full(sizes: Sizes) -> np.ndarray:
@@ -126,8 +143,9 @@ def start_factors(sizes: Sizes) -> np.ndarray:
                 weight = 0.5
             if sizes.diagonal_zeroth:
                 weight = 1.0
+            most = sizes.orders[m] if sizes.orders else sizes.order
             a[component, m, 0] += 1.0 - weight
-            a[component, m, min(power if m == leaning else 1, sizes.order)] += weight
+            a[component, m, min(power if m == leaning else 1, most)] += weight
     return a * rank ** (-1.0 / sizes.together)
 
 

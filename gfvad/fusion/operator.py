@@ -35,7 +35,7 @@ from gfvad.fusion.coefficients import (
     initial,
     starting_values,
 )
-from gfvad.fusion.forms import CP, FORMS, FusionConfig, form_of
+from gfvad.fusion.forms import CP, FORMS, FULL, OUTER, SINGLE, FusionConfig, form_of
 from gfvad.graphs.expansion import EXPANSIONS, ZEROTH, ExpansionConfig, expanded, real_pairs
 
 SELECTIONS = ("all", "random_pair")
@@ -166,6 +166,7 @@ def check_fusion(fusion: FusionConfig, expansion: ExpansionConfig, graphs: int) 
         raise ConfigError(
             f"config.model.expansion.restart is {expansion.restart}; expected a probability, 0 to 1"
         )
+    check_orders(fusion, expansion, 2 if form.pair else graphs)
     if graphs < 1:
         raise ConfigError(
             "config.model.fusion: there is no graph to fuse; see config.data.modalities and"
@@ -186,6 +187,24 @@ def check_fusion(fusion: FusionConfig, expansion: ExpansionConfig, graphs: int) 
             f"config.model.fusion.form is {fusion.form!r}, which takes exactly two graphs, but"
             f" there are {graphs}; use form 'cp', or fusion.graphs 'random_pair' with two graphs or"
             " more"
+        )
+
+
+def check_orders(fusion: FusionConfig, expansion: ExpansionConfig, slots: int) -> None:
+    """Raises ConfigError where config.model.fusion.orders are not one whole number a slot, each
+    from 1 to the order of the expansion, or the form is one from outside."""
+    orders, most = tuple(fusion.orders), expansion.order
+    whole = all(isinstance(p, int) and 1 <= p <= most for p in orders)
+    if orders and (len(orders) != slots or not whole):
+        raise ConfigError(
+            f"config.model.fusion.orders is {orders}; expected {slots} whole numbers, one for each"
+            f" of the graphs that form {fusion.form!r} combines here, each from 1 to"
+            f" config.model.expansion.order, {most}; or () for that order in all"
+        )
+    if orders and form_of(fusion) not in (FULL, CP, OUTER, SINGLE):
+        raise ConfigError(
+            f"config.model.fusion.orders is {orders}, which form {fusion.form!r} from outside does"
+            " not take; use ()"
         )
 
 

@@ -86,6 +86,9 @@ SETTINGS = (
         "With cross_terms False: channel g is a polynomial of graph g alone (ablation).",
         Setting("channels", 1, COMPONENTS),
         "Fused graphs G, each with an operator of its own.",
+        Setting("orders", (), Range(1, DEPTH.high), since="0.2"),
+        "Highest power of each graph where they differ, as (P, Q), each at most expansion.order;"
+        " full and outer have two, cp one for each graph. (): expansion.order for all.",
     ),
     *group(
         "model.filter",

@@ -31,10 +31,12 @@ NOT_DECAYED = ("bias", "scale", "shift", "b_in", "b_out")
 
 
 class Optimiser(NamedTuple):
-    """transform: what updates parameters; schedule: step -> learning rate."""
+    """transform: what updates parameters; schedule: step -> learning rate; steps: of the whole
+    training."""
 
     transform: optax.GradientTransformation
     schedule: optax.Schedule
+    steps: int
 
 
 def switched_on(value: Any) -> bool:
@@ -75,7 +77,7 @@ def make_optimiser(cfg: Any, steps: int) -> Optimiser:
         parts.append(optax.add_decayed_weights(cfg.weight_decay, mask=decayed))
     if isinstance(cfg.graph_rate, jax.Array) or cfg.graph_rate != 1:
         parts.append(optax.masked(optax.scale(cfg.graph_rate), fusion_coefficients))
-    return Optimiser(optax.chain(*parts, optax.scale_by_learning_rate(schedule)), schedule)
+    return Optimiser(optax.chain(*parts, optax.scale_by_learning_rate(schedule)), schedule, steps)
 
 
 def make_schedule(cfg: Any, steps: int) -> optax.Schedule:

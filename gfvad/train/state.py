@@ -24,15 +24,20 @@ class TrainState(NamedTuple):
     key: Any
 
 
-# Collections that training writes to, or that the seed decides: each member of an ensemble, and
-# each run of a group, has its own
-WRITTEN = ("memory", "bank")
+# The collection that no step writes and no seed decides. Of every other one each member of an
+# ensemble, and each run of a group, has its own
+FIXED = "constants"
+
+
+def is_written(collection: str) -> bool:
+    """Whether steps may write to a collection of constants, or the seed decides what it holds."""
+    return collection != FIXED
 
 
 def member_axes(state: TrainState) -> TrainState:
     """in_axes and out_axes of a vmap over the members of an ensemble: they lie along a leading axis
     of what differs between them; the step count and fixed constants are of all."""
-    constants = {name: 0 if name in WRITTEN else None for name in state.constants}
+    constants = {name: 0 if is_written(name) else None for name in state.constants}
     return TrainState(step=None, params=0, constants=constants, opt_state=0, key=0)
 
 
@@ -81,7 +86,7 @@ def shapes_from(
 
 def _join(states: list[TrainState], stack: Callable) -> TrainState:
     whole, first = jax.tree.map(lambda *leaves: stack(leaves), *states), states[0]
-    constants = {n: (whole if n in WRITTEN else first).constants[n] for n in first.constants}
+    constants = {n: (whole if is_written(n) else first).constants[n] for n in first.constants}
     return whole._replace(step=first.step, constants=constants)
 
 

@@ -32,9 +32,12 @@ class Objective(Protocol):
 
     def measure(
         self, state: TrainState, output: Any, batch: Any, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
-        """(metrics of the global batch that say how training goes, the constants of the state
-        after the step). No gradient flows through either."""
+    ) -> tuple[Mapping[str, jax.Array], TrainState]:
+        """(metrics of the global batch that say how training goes, the state with what a step
+        changes beside its gradient). No gradient flows through either.
+
+        Args: state: with the new parameters and optimiser; its step counts those before this one.
+        """
         ...
 
 
@@ -64,7 +67,9 @@ def update(
         # devices is its exact gradient.
         gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
         updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
-        measured, constants = objective.measure(state, learnt.output, batch, axis_name)
+        params = optax.apply_updates(state.params, updates)
+        new = state._replace(params=params, opt_state=opt_state)
+        measured, new = objective.measure(new, learnt.output, batch, axis_name)
         metrics = {
             "loss": loss,
             **{f"loss/{name}": value for name, value in learnt.terms.items()},
@@ -73,8 +78,7 @@ def update(
             "learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32),
             **measured,
         }
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, constants, opt_state, state.key), metrics
+        return new._replace(step=state.step + 1), metrics
 
     if not is_ensemble(state):
         return of_one(state, batch)

@@ -77,7 +77,8 @@ def config_of(text):
 
 def test_names_of_runs_and_checkpoints_are_those_of_before(repository):
     """Hashes of every config and variant, as the version before declared settings gave them; of
-    the predictive model's runs since the score has a bank and weights by skill."""
+    the predictive model's runs since the score has a bank and weights by skill; of fusion's
+    variant paper since it is the paper's own form."""
     with open(repository / "tests/settings/stored_hashes.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) > 100

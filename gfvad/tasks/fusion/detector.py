@@ -32,6 +32,7 @@ from gfvad.tasks.fusion.content import (
     without_left_out,
 )
 from gfvad.tasks.fusion.heads import BranchHead, DegreeHead, GnnHead, RowHead, logit_of
+from gfvad.tasks.fusion.losses import LossInputs
 
 
 def drop_edges(key: jax.Array, graphs: jax.Array, rate: float) -> jax.Array:
@@ -260,6 +261,17 @@ class GraphFusionDetector(ContentModel):
         said = jnp.where(described, said, silent)
         self.tell(bank_keys=keys, bank_says=said, described=described)
         return jnp.where(any_known, cfg.share * said, 0.0), {}
+
+    @nn.nowrap
+    def after_step(self, variables: Mapping[str, Any], given: LossInputs) -> Mapping[str, Any]:
+        """The collections that a step of training writes, as they are after it (step.py): the bank
+        of training units."""
+        if video_bank.KEYS not in given.output.aux:
+            return {}
+        bank = video_bank.Bank(**variables[video_bank.COLLECTION])
+        keys, logits = given.output.aux[video_bank.KEYS], given.output.logits
+        bank = video_bank.written(bank, keys, logits, given.batch, given.axis_name)
+        return {video_bank.COLLECTION: bank._asdict()}
 
     def related_events(self, raw: Arrays, counts: Confident, train: bool) -> jax.Array | float:
         """What events in words say of each unit, times their share [N]; 0 of a unit that is not

@@ -34,25 +34,44 @@ class LossInputs(NamedTuple):
     known: jax.Array  # bool [B]: examples that count
     normal: jax.Array  # bool [B]
     abnormal: jax.Array  # bool [B]
+    step: Any = 0  # how many were taken before this one
+    steps: int = 1  # of the whole training
+
+    @property
+    def progress(self) -> Any:
+        """Share of the steps of training that were taken, below 1."""
+        return self.step / self.steps
 
 
 def total_loss(
-    output: Output, batch: Batch, cfg: Any, axis_name: str | None = None, step: Any = 0
+    output: Output,
+    batch: Batch,
+    cfg: Any,
+    axis_name: str | None = None,
+    step: Any = 0,
+    steps: int = 1,
 ) -> tuple[jax.Array, Mapping[str, jax.Array]]:
     """Weighted sum of all active terms over the global batch.
 
     Args: output batched over B; cfg = config.loss (a term of weight 0, or that the model does not
     feed, is left out); axis_name of the device mapping, None on one device; step: how many were
-    taken, for what fades out.
+    taken, of how many `steps`, for what fades out and for what comes later.
     Returns: (scalar, {term: its unweighted global value}), both equal on every device.
     """
+    inputs = inputs_of(output, batch, cfg, axis_name, step, steps)
+    return LOSSES.total(inputs, cfg, axis_name, step)
+
+
+def inputs_of(
+    output: Output, batch: Batch, cfg: Any, axis_name: str | None, step: Any, steps: int
+) -> LossInputs:
+    """What every term may look at. Args: as those of `total_loss`."""
     known = batch.valid & (batch.label >= 0)
     # an example that counts nowhere has no units either, so that nothing it holds reaches a
     # gradient
     mask = batch.mask & known[:, None]
     normal, abnormal = known & (batch.label < 0.5), known & (batch.label > 0.5)
-    inputs = LossInputs(output, batch, cfg, axis_name, mask, known, normal, abnormal)
-    return LOSSES.total(inputs, cfg, axis_name, step)
+    return LossInputs(output, batch, cfg, axis_name, mask, known, normal, abnormal, step, steps)
 
 
 def fade(step: Any, steps: Any) -> Any:

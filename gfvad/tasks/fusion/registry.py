@@ -32,7 +32,10 @@ class Model(NamedTuple):
     """How a model is made, and what its settings may be."""
 
     # (whole config, feature sets) -> module: (features {m: [N, D_m]}, mask bool [N], train) ->
-    # Output(logits [N], graph [G, N, N] or [0, N, N], aux); aux["loss/NAME"] [] is learnt by too
+    # Output(logits [N], graph [G, N, N] or [0, N, N], aux); aux["loss/NAME"] [] is learnt by too.
+    # A module with a method after_step(variables {"params": ..., collection: ...}, LossInputs) ->
+    # {collection: what it is after a step} changes parameters, or collections of its own, beside
+    # the gradient; it stands outside the module's scope (nn.nowrap)
     build: Callable[[Any, tuple[Modality, ...]], nn.Module]
     # (whole config, names of the feature sets): raises ConfigError by key
     check: Callable[[Any, Sequence[str]], None] | None = None

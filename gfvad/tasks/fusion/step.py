@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from gfvad.base.types import Batch, DataError, Output
 from gfvad.data.glances import GLANCE
-from gfvad.tasks.fusion import losses, video_bank
+from gfvad.tasks.fusion import losses
 from gfvad.train.loss_terms import across, divide
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState, mean_of_members
@@ -31,27 +31,29 @@ class Objective(NamedTuple):
 
     model: Any
     cfg: Any  # config.loss
+    steps: int  # of the whole training
 
     def loss(
         self, state: TrainState, batch: Batch, axis_name: str | None
     ) -> tuple[jax.Array, Learnt]:
         """The loss of the global batch."""
         output = forward(self.model, state, batch)
-        total, terms = losses.total_loss(output, batch, self.cfg, axis_name, state.step)
+        moment = state.step, self.steps
+        total, terms = losses.total_loss(output, batch, self.cfg, axis_name, *moment)
         return total, Learnt(terms, output)
 
     def measure(
         self, state: TrainState, output: Output, batch: Batch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
-        """`batch_statistics`; the constants stay what they are, but for a bank of training
-        units."""
+    ) -> tuple[Mapping[str, jax.Array], TrainState]:
+        """`batch_statistics`; and what a model changes by itself (`after_step`)."""
         found = batch_statistics(output, batch, self.cfg.topk_divisor, axis_name)
-        if video_bank.KEYS not in output.aux:
-            return found, state.constants
-        bank = video_bank.Bank(**state.constants[video_bank.COLLECTION])
-        keys = output.aux[video_bank.KEYS]
-        bank = video_bank.written(bank, keys, output.logits, batch, axis_name)
-        return found, {**state.constants, video_bank.COLLECTION: bank._asdict()}
+        if (after_step := getattr(self.model, "after_step", None)) is None:
+            return found, state
+        moment = state.step, self.steps
+        given = losses.inputs_of(output, batch, self.cfg, axis_name, *moment)
+        variables = {"params": state.params, **state.constants}
+        variables |= after_step(variables, given)
+        return found, state._replace(params=variables.pop("params"), constants=variables)
 
 
 def train_step(
@@ -65,7 +67,7 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update by features {m: [B, N, D_m]}, see gfvad/train/update.py. Metrics besides:
     score/abnormal and score/normal (mean video scores), usage/*, router_entropy/*."""
-    objective = Objective(model, loss_cfg)
+    objective = Objective(model, loss_cfg, optimiser.steps)
     return update(state, batch, objective=objective, optimiser=optimiser, axis_name=axis_name)
 
 

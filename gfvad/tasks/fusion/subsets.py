@@ -38,6 +38,8 @@ def keep(config: ConfigDict, places: Sequence[int]) -> dict[str, Any]:
     graphs = len(graph_names(after.model, kept))
     if graphs < 2 or (graphs != 2 and model.fusion.graphs == "all"):
         found |= {"model.fusion.form": "cp", "model.fusion.graphs": "all"}
+    if model.fusion.orders and found.get("model.fusion.form", model.fusion.form) == "cp":
+        found["model.fusion.orders"] = ()  # they are of each graph, by place
     if model.fusion.start == "minterms":
         found["model.fusion.channels"] = max(1, model.fusion.channels >> len(names) - len(kept))
     return found

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-COLLECTION = "bank"  # gfvad/train/state.py: WRITTEN
+COLLECTION = "bank"  # of what steps of training write (gfvad/train/state.py: is_written)
 KEYS = "bank_keys"  # of Output.aux in training: directions of the units [N, D]
 STRIDE = 7  # units that the place drawn from an example moves from one example to the next
 DESCRIBED = 0.5  # what a unit has to count at least

@@ -49,10 +49,10 @@ class Objective(NamedTuple):
 
     def measure(
         self, state: TrainState, output: Any, batch: UnitBatch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
+    ) -> tuple[Mapping[str, jax.Array], TrainState]:
         """The share of units that are told right; the bank stays."""
         right = ((output > 0) == (batch.changed > 0)).astype(jnp.float32)
-        return {"told_right": mean_over(right, batch.valid, axis_name)}, state.constants
+        return {"told_right": mean_over(right, batch.valid, axis_name)}, state
 
 
 def train_step(

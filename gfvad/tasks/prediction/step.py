@@ -40,7 +40,7 @@ class Objective(NamedTuple):
 
     def measure(
         self, state: TrainState, output: Any, batch: ClipBatch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
+    ) -> tuple[Mapping[str, jax.Array], TrainState]:
         """Per layer usage/*, router_entropy/*, dead/*. Each clip wrote a memory of its own: the new
         one is their mean, with items of length 1 again."""
         aux, memory = output
@@ -50,9 +50,9 @@ class Objective(NamedTuple):
             if name != "balance"
         }
         if not memory:
-            return found, state.constants
+            return found, state
         written = jax.tree.map(lambda x: unit_length(mean_over(x, batch.valid, axis_name)), memory)
-        return found, {**state.constants, MEMORY: written}
+        return found, state._replace(constants={**state.constants, MEMORY: written})
 
 
 def unit_of(model: Any) -> Callable[[jax.Array], jax.Array]:

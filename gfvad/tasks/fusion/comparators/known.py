@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 from ml_collections import FrozenConfigDict
 
-from gfvad.tasks.fusion.comparators import de_net, hl_net, rtfm, ur_dmu
+from gfvad.tasks.fusion.comparators import de_net, hl_net, macil_sd, mist, rtfm, ur_dmu
 from gfvad.tasks.fusion.comparators.ranking import refuse_others
 from gfvad.tasks.fusion.content import Modality
 
@@ -16,6 +16,8 @@ COMPARATORS: dict[str, Callable[..., nn.Module]] = {
     ur_dmu.NAME: ur_dmu.URDMU,
     rtfm.NAME: rtfm.RTFM,
     hl_net.NAME: hl_net.HLNet,
+    macil_sd.NAME: macil_sd.MACILSD,
+    mist.NAME: mist.MIST,
     de_net.NAME: de_net.DENet,
 }
 
@@ -29,5 +31,7 @@ def made_and_checked(name: str) -> tuple[Callable[..., nn.Module], Callable[...,
 
     def check(config: Any, modalities: Sequence[str]) -> None:
         refuse_others(name, config)
+        if refuse := getattr(COMPARATORS[name], "refuse", None):
+            refuse(config, modalities)
 
     return build, check
