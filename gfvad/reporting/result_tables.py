@@ -120,13 +120,7 @@ class Results:
         """Cells of a table with a row a setting. In a column's text `$` is the table's metric,
         `{METRIC STATISTIC}` a value (the statistic as in STATISTICS), `{label}` the setting's."""
         values, base, metric = self.values(table["csv"]), table.get("base"), table.get("metric", "")
-        labels = table.get("settings") or {
-            name: f"`{name}`" if name != base else f"**`{name}`** (base)"
-            for name in sorted(
-                (name for name in values if over_seeds(values[name].get(metric, {}))[2]),
-                key=lambda name: (name != base, -over_seeds(values[name][metric])[0]),
-            )
-        }
+        labels = table.get("settings") or labels_of(values, metric, base)
         metrics = {metric for of_setting in values.values() for metric in of_setting}
 
         def cell(setting: str, text: str) -> str:
@@ -159,6 +153,20 @@ class Results:
                 raise DataError(f"{self.folder}/tables.toml, {{{key}}}: no {error}") from None
 
         return filled(text, value)
+
+
+def labels_of(
+    values: Mapping[str, Mapping[str, Cell]], metric: str, base: str | None
+) -> dict[str, str]:
+    """Label of each setting with seeds, the base first, then from the best down; behind them the
+    floors that stand beside models with costs."""
+    mean = {name: over_seeds(cells.get(metric, {})) for name, cells in values.items()}
+    ranked = sorted(mean, key=lambda name: (name != base, -mean[name][0]))
+    found = {n: f"`{n}`" if n != base else f"**`{n}`** (base)" for n in ranked if mean[n][2]}
+    if any("parameters" in cells for cells in values.values()):
+        floors = [n for n in ranked if n.startswith(FLOOR) and not math.isnan(mean[n][0])]
+        found |= {name: f"floor: {name.removeprefix(FLOOR)}" for name in floors}
+    return found
 
 
 def filled(text: str, value: Any) -> str:
@@ -199,10 +207,14 @@ def paired(cell: Cell, base: Cell) -> tuple[float, tuple[float, float]]:
     return paired_t([a[key] for key in both], [b[key] for key in both])
 
 
-FOLD = r"fold \d+"
+FOLD, FLOOR = r"fold \d+", "floor/"
 # statistic of a placeholder -> what it shows of (a cell, that of the base; {} of the base itself)
 STATISTICS = {
     "": plain,
+    "whole": lambda cell, base: f"{float(cell['']):,.0f}",
+    "over videos": lambda cell, base: (
+        between((float(cell["low"]), float(cell["high"]))) if not of_one(cell) else ""
+    ),
     "mean": lambda cell, base: number(over_seeds(cell)[0]),
     "n": lambda cell, base: str(over_seeds(cell)[2] or ""),
     "95 %": lambda cell, base: between(spread([*of_seeds(cell).values()]).interval),
@@ -210,15 +222,29 @@ STATISTICS = {
         number(over_seeds(cell)[0] - over_seeds(base)[0], True) if base else ""
     ),
     "95 % seeds": lambda cell, base: between(paired(cell, base)[1], True) if base else "",
-    "p seeds": lambda cell, base: p_value(paired(cell, base)[0]) if base else "",
+    "p seeds": lambda cell, base: p_value(paired(cell, base)[0]) if tested(cell, base) else "",
     "95 % videos": lambda cell, base: (
-        between((float(cell["low_bootstrap"]), float(cell["high_bootstrap"])), True) if base else ""
+        between((float(cell["low_bootstrap"]), float(cell["high_bootstrap"])), True)
+        if tested(cell, base)
+        else ""
     ),
-    "p videos": lambda cell, base: p_value(float(cell["p_bootstrap"])) if base else "",
+    "p videos": lambda cell, base: (
+        p_value(float(cell["p_bootstrap"])) if tested(cell, base) else ""
+    ),
     "folds": lambda cell, base: ", ".join(map(number, of_seeds(cell, FOLD).values())),
     "folds below": lambda cell, base: folds_below(cell, base) if base else "",
-    "p folds": lambda cell, base: p_value(float(cell["p_folds"])) if base else "",
+    "p folds": lambda cell, base: p_value(float(cell["p_folds"])) if tested(cell, base) else "",
 }
+
+
+def of_one(cell: Cell) -> bool:
+    """Whether there is one value alone, of what has no seeds: a floor, a number of parameters."""
+    return set(cell) == {""}
+
+
+def tested(cell: Cell, base: Cell) -> bool:
+    """Whether a cell has tests against that of the base."""
+    return bool(base) and not of_one(cell)
 
 
 def folds_below(cell: Cell, base: Cell) -> str:

@@ -100,6 +100,22 @@ def test_fills_tables(checkout, capsys):
     assert "as the stored results say" in capsys.readouterr().out
 
 
+def test_floors_stand_below_models_with_costs(checkout):
+    values = VALUES + "a,,parameters,1234567.0,first\na,low,auc,0.7,first\na,high,auc,0.95,first\n"
+    values += "b,low,auc,0.4,first\nb,high,auc,0.65,first\nb,p_folds,auc,0.01,first\n"
+    (checkout / RESULTS / "runs_of_a.csv").write_text(
+        values.replace("floor,,auc", "floor/length,,auc")
+    )
+    layout = TABLES.replace('ap = "{ap}"', 'ap = "{ap}"\nsize = "{parameters whole}"')
+    layout += 'between = "{auc over videos}"\nfolds_p = "{auc p folds}"\n'
+    (checkout / RESULTS / "tables.toml").write_text(layout)
+    report.main(["--tables", str(checkout)])
+    lines = (checkout / "README.md").read_text().splitlines()
+    assert lines[4].endswith("| 1,234,567 | 0.7000 to 0.9500 |  |")
+    assert lines[5].endswith("|  | 0.4000 to 0.6500 | 0.010 |")
+    assert lines[6] == "| floor: length |  | 0.6 | - | -0.2500 |  |  |  |  |  |  |  |"
+
+
 @pytest.mark.parametrize(
     "file, before, after, words",
     [
