@@ -33,8 +33,10 @@ class TemporalConv(nn.Module):
         weights = self.param("kernel", nn.initializers.lecun_normal(), shape)
         ends = self.padding if isinstance(self.padding, tuple) else (self.padding, self.padding)
         padded = jnp.pad(x, (ends, (0, 0)))
-        count = len(padded) - self.dilation * (self.kernel - 1)
-        taps = (padded[k * self.dilation :][:count] @ weights[k] for k in range(self.kernel))
+        count = padded.shape[0] - self.dilation * (self.kernel - 1)  # may be a symbol (export)
+        starts = [k * self.dilation for k in range(self.kernel)]
+        rows = [jax.lax.slice_in_dim(padded, start, start + count) for start in starts]
+        taps = (tap @ weight for tap, weight in zip(rows, weights))
         y = sum(taps, jnp.zeros((count, self.features), x.dtype))
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,))

@@ -55,7 +55,7 @@ class Scales(nn.Module):
         """[N, D], bool [N] -> [N], 0 at units that are not there."""
         x = jnp.where(mask[:, None], x, 0.0)
         far = jnp.where(mask, 0.0, jnp.finfo(x.dtype).min / 2)
-        bias = jnp.broadcast_to(far, (HEADS, len(x), len(x)))
+        bias = jnp.broadcast_to(far, (HEADS, x.shape[0], x.shape[0]))
         found = []
         for width in KERNELS:
             y = nn.relu(TemporalConv(WIDTH, width, width // 2, name=f"scale_{width}")(x))

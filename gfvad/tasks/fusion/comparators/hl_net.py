@@ -60,7 +60,7 @@ def similarity_graph(x: jax.Array, mask: jax.Array) -> jax.Array:
 
 def distance_graph(mask: jax.Array) -> jax.Array:
     """[N, N]."""
-    place = jnp.arange(len(mask))
+    place = jnp.arange(mask.shape[0])
     return jnp.exp(-jnp.abs(place[:, None] - place[None]) / jnp.e) * mask[None]
 
 

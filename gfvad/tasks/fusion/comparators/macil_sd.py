@@ -76,7 +76,7 @@ class Layer(nn.Module):
         drop = lambda y: nn.Dropout(DROPOUT, deterministic=not train)(y)
         norm = nn.LayerNorm(name="norm_attention")
         far = jnp.where(mask, 0.0, jnp.finfo(x.dtype).min / 2)
-        bias = jnp.broadcast_to(far, (HEADS, len(x), len(x)))
+        bias = jnp.broadcast_to(far, (HEADS, x.shape[0], x.shape[0]))
         x = x + drop(Attention(HEADS, name="attention")(norm(x), norm(context), bias))
         y = nn.relu(nn.Dense(WIDTH, name="up")(nn.LayerNorm(name="norm_feed_forward")(x)))
         return x + drop(nn.Dense(WIDTH, name="down")(y))

@@ -112,7 +112,7 @@ class MIST(ContentModel):
 def smoothed(values: jax.Array, mask: jax.Array) -> jax.Array:
     """[N] mean over a box around each unit; the first and last real unit go on beyond the ends."""
     last = jnp.maximum(mask.sum() - 1, 0)
-    around = jnp.arange(len(values))[:, None] + jnp.arange(BOX) - BOX // 2
+    around = jnp.arange(values.shape[0])[:, None] + jnp.arange(BOX) - BOX // 2
     return values[jnp.clip(around, 0, last)].mean(-1)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.export import export, symbolic_shape
 
 from configs import ucf, xd
 from configs.variants import COMPARATORS
@@ -104,6 +105,17 @@ def test_devices_share_one_batch(name):
     mapped = jax.jit(jax.vmap(both, in_axes=(None, 0), axis_name="device"))
     loss, found = jax.tree.map(lambda x: x[0], mapped(variables["params"], halves))
     same(gradient(name, batch), (loss, found))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_can_be_exported_for_any_number_of_units(name):
+    model, variables = comparing.model_of(xd.get_config(name), DIMS)
+    b, n = symbolic_shape("b, n")
+    shape = lambda *axes, kind=jnp.float32: jax.ShapeDtypeStruct((b, n, *axes), kind)
+    of = lambda features, mask: model.apply(variables, features, mask, train=False).logits
+    program = export(jax.jit(jax.vmap(of)))
+    (found,) = program({m: shape(d) for m, d in DIMS.items()}, shape(kind=jnp.bool_)).out_avals
+    assert str(found.shape) == "(b, n)"
 
 
 @pytest.mark.parametrize("name", NAMES)
