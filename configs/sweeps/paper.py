@@ -1,6 +1,7 @@
 """What the first paper varies, on its plain form: the orders P and Q of the expansion, each from 1
 to 10 with the other as it is, and both alike; and of the degree-variance regulariser (Eq. 7) the
-threshold alpha, the rank k and the weight lambda, with the values that the paper names.
+threshold alpha, the rank k and the weight lambda, with the values that the paper names. Besides,
+what it leaves open: features centred or standardised, R^(0) = I, A as an outer product.
 
 gfvad ablate --config=ucf:paper --sweep=paper --workdir=runs/paper \\
     --config.data.root=/data/ucf_crime
@@ -36,6 +37,13 @@ def get_sweep(config):
     both = {
         f"P=Q={p}": {"model.expansion.order": p, "model.fusion.orders": (), **start} for p in ORDERS
     }
+    left_open = {
+        "centred": {"data.standardize": "center"},
+        "standardised": {"data.standardize": "standardize"},
+        "zeroth-identity": {"model.expansion.zeroth": "identity", **start},
+    }
+    if config.model.fusion.form == "full":
+        left_open["outer"] = {"model.fusion.form": "outer"}
     of_sets = {f"as-{name}": {**on, **values} for name, values in REGULARISER.items()}
     return {
         "axes": {
@@ -51,6 +59,7 @@ def get_sweep(config):
                 for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
             },
             "set": of_sets,
+            "open": left_open,
         },
         "seeds": 5,
     }

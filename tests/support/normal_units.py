@@ -45,6 +45,11 @@ def made(name, seed=0):
     return module, {**variables, "params": jax.tree.map(moved, variables.get("params", {}))}
 
 
+def said(module, variables, seen):
+    """What a comparator says in training, compiled."""
+    return jax.jit(lambda v, s: module.apply(v, s, True))(variables, seen)
+
+
 def dense(x, layer):
     """A Dense layer in float64."""
     return x @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)

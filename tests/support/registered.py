@@ -9,10 +9,11 @@ from gfvad.graphs.expansion import EXPANSIONS
 from gfvad.graphs.relations import RELATIONS
 from gfvad.settings.kinds import KINDS
 from gfvad.tasks.fusion import losses, registry
+from gfvad.tasks.novelty import registry as unit_registry
 from gfvad.tasks.prediction import losses as clip_losses
 from gfvad.tasks.prediction import registry as clip_registry
 
-MODELS = (registry.MODELS, clip_registry.MODELS)
+MODELS = (registry.MODELS, clip_registry.MODELS, unit_registry.MODELS)
 LOSSES = (losses.LOSSES, clip_losses.LOSSES)
 TABLES = (
     *(FORMS, EXPANSIONS, RELATIONS, LAYOUTS),

@@ -39,6 +39,8 @@ def calibrated(
         config, restored.step, state, reader, reader.columns, *start, cameras, 0.0, ""
     )
     found.known = known and known.of(state, reader.model)
+    if known and reader.floors:
+        found.beside = known.floors.of(reader.beside_of(state), reader.floors.model)
     videos, held = training.videos, training.calibration()
     counts = [len(videos.tracks[each.index].frame) for each in held]
     with Progress(sum(counts), "calibrating", "units") as progress:

@@ -14,6 +14,7 @@ import numpy as np
 from gfvad.train.state import TrainState
 
 STATES = 2  # that are kept: settings come seed by seed
+BANKS = 8  # whose distances are kept: comparators come one after another, each by all seeds
 
 
 class Known:
@@ -32,8 +33,10 @@ class Known:
 class KnownStates:
     """The same of the last few models."""
 
-    def __init__(self, states: int = STATES):
+    def __init__(self, states: int = STATES, banks: int = BANKS):
+        """banks: the same of banks alone, whose distances are the floors of comparators."""
         self.states = states
+        self.floors = KnownStates(banks, 0) if banks else self
         self._known: OrderedDict[str, Known] = OrderedDict()
 
     def of(self, state: TrainState, about: Any) -> Known:

@@ -68,6 +68,7 @@ class OpenedModel:
     # threshold of scores whose messages come from earlier frames alone, and its rule; where known
     causal: tuple[float, str] | None = None
     known: Known | None = None  # what its state was compared with already
+    beside: Known | None = None  # the same of the floors of a comparator
 
     @property
     def terms(self) -> int:
@@ -126,18 +127,24 @@ class OpenedModel:
         if not count:
             return np.zeros((0, len(self.columns)))
 
-        def compared() -> np.ndarray:
-            return self.reader.read(
-                self.state,
-                self.reader.inputs(videos, index),
-                videos.code(index, self.cameras, self.reader.several),
-                new_parts(count) if parts is None else parts,
-                advance,
-            )
+        part = new_parts(count) if parts is None else parts
+        code = videos.code(index, self.cameras, self.reader.several)
+        key, floors = (id(videos), index, parts is None), self.reader.floors
 
-        if self.known is None:
-            return compared()
-        return self.known.novelty((id(videos), index, parts is None), compared)
+        def compared() -> np.ndarray:
+            inputs = self.reader.inputs(videos, index)
+            return self.reader.read(self.state, inputs, code, part, advance)
+
+        def distances() -> np.ndarray:
+            assert floors is not None
+            state = self.reader.beside_of(self.state)
+            return floors.read(state, videos.features(index), code, part)
+
+        found = self.known.novelty(key, compared) if self.known else compared()
+        if floors is None:
+            return found
+        beside = self.beside.novelty(key, distances) if self.beside else distances()
+        return np.concatenate([found, beside], 1)
 
     def score(self, videos: UnitVideos, index: int) -> FrameScore:
         """Scores of the frames of a video."""
@@ -228,9 +235,9 @@ def of_told(
 
 
 def name_of(model: OpenedModel) -> str:
-    """'room, grey + texture, seed 0, step 100'."""
+    """'room, grey + texture, seed 0, step 100'; of a comparator its name besides."""
     config = model.config
-    sets = " + ".join(config.data.modalities)
+    sets = " + ".join(config.data.modalities) + (f", {config.model.name}" if model.compares else "")
     return f"{config.data.dataset}, {sets}, seed {config.seed}, step {model.step}"
 
 

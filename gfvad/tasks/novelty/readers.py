@@ -24,14 +24,13 @@ ROWS, MASK = "window rows", "window mask"  # beside the feature sets of a video
 
 
 class ComparedReader(Reader):
-    """Runs a comparator over units; behind its terms come the distances that floors are made
-    of."""
+    """Runs a comparator over units. Its columns are the comparator's terms, and, where
+    they are wanted, the distances that floors are made of, which the reader `floors` gives."""
 
     def __init__(self, mapper: Mapper, model: Compared, config: ConfigDict, floors: bool):
         """floors: whether they are wanted."""
         super().__init__(mapper, model, config.data.eval_batch_size)
         self.length, self.stride = model.window, int(config.model.stride)
-        self.floors: Reader | None = None
         if floors:
             beside = build_model(config, dict(model.widths), model.bank, model.banks)
             beside = beside.clone(terms=sets_alone(config))
@@ -64,23 +63,12 @@ class ComparedReader(Reader):
         valid = np.arange(len(rows)) < size
         return WindowBatch(sets, features[MASK][rows], camera, none, valid, none)
 
-    def read(
-        self,
-        state: TrainState,
-        features: Mapping[str, np.ndarray],
-        camera: np.ndarray,
-        part: np.ndarray,
-        advance: Callable[[int], object] = lambda units: None,
-    ) -> np.ndarray:
-        """float64 [U, T] of the comparator's terms, then of the floors."""
-        found = super().read(state, features, camera, part, advance)
-        if self.floors is None:
-            return found
+    def beside_of(self, state: TrainState) -> TrainState:
+        """Graph novelty before any step, with the bank of a comparator's state."""
+        assert self.floors is not None
         if self._floors_of is None or self._floors_of[0] is not state:
             self._floors_of = state, unfitted(self.floors.model, state)
-        sets = {n: x for n, x in features.items() if n not in (ROWS, MASK)}
-        beside = self.floors.read(self._floors_of[1], sets, camera, part)
-        return np.concatenate([found, beside], 1)
+        return self._floors_of[1]
 
 
 def unfitted(model: GraphNovelty, state: TrainState) -> TrainState:

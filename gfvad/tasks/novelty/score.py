@@ -47,6 +47,8 @@ class FrameScore(NamedTuple):
 class Reader:
     """Runs the model over units; compiled once."""
 
+    floors: Reader | None = None  # what reads columns that a comparator's terms do not hold
+
     def __init__(self, mapper: Mapper, model: Any, batch: int):
         """model: GraphNovelty, or a comparator (readers.py)."""
         self.mapper, self.batch, self.model = mapper.local(), batch, model
@@ -77,6 +79,10 @@ class Reader:
             found.append(self.run(bound, batch)[:size])
             advance(size)
         return np.concatenate(found) if found else np.zeros((0, 0))
+
+    def beside_of(self, state: TrainState) -> TrainState:
+        """The state that `floors` reads by."""
+        return state
 
     def inputs(self, videos: UnitVideos, index: int) -> dict[str, np.ndarray]:
         """What of a video `read` takes as features."""

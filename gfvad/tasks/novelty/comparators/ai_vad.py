@@ -127,13 +127,14 @@ def fill(
                     for i in range(0, len(tried), AT_ONCE)
                 ]
             )
-        low, high = np.float32(values.min()), np.float32(values.max())
-        found[f"low_{name}"], found[f"high_{name}"] = low, np.maximum(high, low + np.float32(1e-6))
+        low, high = float(values.min()), float(values.max())
+        found[f"low_{name}"] = np.asarray(low, np.float32)
+        found[f"high_{name}"] = np.asarray(max(high, low + 1e-6), np.float32)
     return found
 
 
 def others(x: np.ndarray, part: np.ndarray, kept: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """[n] distances of the units at some rows to the nearest kept one of another part."""
     same = np.where(part[rows][:, None] == part[kept], np.float32(1e9), np.float32(0))
-    found = np.asarray(nearest_of(x[rows], x[kept], same))
+    found = np.asarray(nearest_of(*map(jnp.asarray, (x[rows], x[kept], same))))
     return found[found < 1e4]

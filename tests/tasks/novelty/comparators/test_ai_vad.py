@@ -10,7 +10,7 @@ from gfvad.tasks.novelty.comparators import ai_vad
 def test_scores_are_those_of_a_transcription():
     module, variables = normal_units.made("ai_vad")
     seen, bank = normal_units.seen_of(3), variables["bank"]
-    found = module.apply(variables, seen, False).scores
+    found = normal_units.said(module, variables, seen).scores
     for name in ("aspect", "size"):
         x = np.asarray(seen.features[name][:, 2], np.float64)
         nearest = [np.linalg.norm(bank[f"units_{name}"] - unit, axis=-1).min() for unit in x]

@@ -19,7 +19,7 @@ def address(code, items):
 def test_scores_and_losses_are_those_of_a_transcription():
     module, variables = normal_units.made("amsl")
     seen, params = normal_units.seen_of(3), variables["params"]
-    found = jax.jit(lambda v, s: module.apply(v, s, True))(variables, seen)
+    found = normal_units.said(module, variables, seen)
     joined = normal_units.flat_of(seen).reshape(*seen.mask.shape, -1)
     noise = np.asarray(jax.random.normal(jax.random.key(0), joined.shape[1:]), np.float64)
     there = seen.mask[..., None]

@@ -41,7 +41,7 @@ def surprise_of(x, params):
 def test_scores_and_losses_are_those_of_a_transcription():
     module, variables = normal_units.made("itae_nf")
     seen, params = normal_units.seen_of(3), variables["params"]
-    found = jax.jit(lambda v, s: module.apply(v, s, True))(variables, seen)
+    found = normal_units.said(module, variables, seen)
     features = {n: np.asarray(x, np.float64) for n, x in seen.features.items()}
     # the window has 4 units, the unit itself is the third: of every fourth it alone
     slow = np.concatenate([features["aspect"], features["size"]], -1)[:, 2]

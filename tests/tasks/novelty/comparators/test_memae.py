@@ -10,7 +10,7 @@ from gfvad.tasks.novelty.comparators import memae
 def test_scores_and_losses_are_those_of_a_transcription():
     module, variables = normal_units.made("memae")
     seen, params = normal_units.seen_of(3), variables["params"]
-    found = module.apply(variables, seen, True)
+    found = normal_units.said(module, variables, seen)
     x = normal_units.flat_of(seen)
     code = normal_units.network(x, params["encoder"])
     items = np.asarray(params["items"], np.float64)

@@ -25,7 +25,7 @@ def transcription(variables, seen):
 def test_scores_and_losses_are_those_of_a_transcription():
     module, variables = normal_units.made("mnad")
     seen = normal_units.seen_of(3)
-    found = module.apply(variables, seen, True)
+    found = normal_units.said(module, variables, seen)
     query, _, error, distance = transcription(variables, seen)
     np.testing.assert_allclose(found.kept["query"], query, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.scores["error"], 10 * np.log10(error), rtol=1e-4, atol=1e-4)
@@ -39,7 +39,7 @@ def test_scores_and_losses_are_those_of_a_transcription():
 def test_prototypes_move_to_the_queries_they_are_nearest_to():
     module, variables = normal_units.made("mnad")
     seen = normal_units.seen_of(3, 8)
-    found = module.apply(variables, seen, True)
+    found = normal_units.said(module, variables, seen)
     query, items, _, _ = transcription(variables, seen)
     valid = np.arange(8) < 6
     constants = {"memory": variables["memory"]}
