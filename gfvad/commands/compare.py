@@ -46,6 +46,7 @@ def models(argv: Sequence[str]) -> int:
 
     gfvad compare --config=ucf --models=all --seeds=5 --workdir=runs/compare
     gfvad compare --config=ucf --models=near,ur_dmu,foil_late --against=near --workdir=runs/near
+    gfvad compare --config=avenue_tracks --models=all --workdir=runs/avenue
 
     All learn from the same batches by the same loop and are evaluated by the same protocols.
     comparison.md and comparison.csv in --workdir say of each model its parameters, seconds of
