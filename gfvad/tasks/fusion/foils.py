@@ -279,7 +279,9 @@ class Transformer(nn.Module):
         there = mask & (sum(counts.values()) > 0)
         x = jnp.where(there[:, None], x + places(*x.shape), 0.0)
         # [heads, N, N]
-        bias = jnp.broadcast_to(jnp.where(there, 0.0, HIDDEN_KEY), (self.heads, len(x), len(x)))
+        bias = jnp.broadcast_to(
+            jnp.where(there, 0.0, HIDDEN_KEY), (self.heads, x.shape[0], x.shape[0])
+        )
         for layer in range(LAYERS):
             x = Block(self.heads, name=f"layer_{layer}")(x, bias)
         return nn.LayerNorm(name="norm")(x)
