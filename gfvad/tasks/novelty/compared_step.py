@@ -52,7 +52,8 @@ class ComparedObjective(NamedTuple):
     def measure(
         self, state: TrainState, output: Judged, batch: WindowBatch, axis_name: str | None
     ) -> tuple[Mapping[str, jax.Array], TrainState]:
-        """Mean scores; the state with constants as the comparator's `updated` leaves them, where it has one."""
+        """Mean scores; the state with constants as the comparator's `updated`, where it has one,
+        leaves them."""
         means = {
             f"score/{n}": mean_over(x, batch.valid, axis_name) for n, x in output.scores.items()
         }
