@@ -51,14 +51,15 @@ class ComparedObjective(NamedTuple):
 
     def measure(
         self, state: TrainState, output: Judged, batch: WindowBatch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], Mapping[str, Any]]:
-        """Mean scores; constants as the comparator's `updated` leaves them, where it has one."""
+    ) -> tuple[Mapping[str, jax.Array], TrainState]:
+        """Mean scores; the state with constants as the comparator's `updated`, where it has one,
+        leaves them."""
         means = {
             f"score/{n}": mean_over(x, batch.valid, axis_name) for n, x in output.scores.items()
         }
         written = getattr(self.model.inner, "updated", None)
         if written is None or not output.kept:
-            return means, state.constants
+            return means, state
         whole = dict(output.kept), batch.valid
         if axis_name is not None:
             whole = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), whole)
@@ -67,7 +68,7 @@ class ComparedObjective(NamedTuple):
             n: {**c, "inner": jax.lax.stop_gradient(new[n])} if n in new else c
             for n, c in state.constants.items()
         }
-        return means, constants
+        return means, state._replace(constants=constants)
 
 
 def judged_by(
