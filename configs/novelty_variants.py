@@ -11,8 +11,8 @@ def comparator(name: str) -> Callable[[ConfigDict], None]:
 
     def apply(c: ConfigDict) -> None:
         c.model.name = name
-        c.train.steps, c.train.batch_size = 2000, 256
-        c.train.eval_every = c.train.checkpoint_every = 500
+        c.train.steps, c.train.batch_size = 6000, 256
+        c.train.eval_every = c.train.checkpoint_every = 1500
         c.optim.learning_rate = 1e-3
         c.optim.schedule = "cosine"
 

@@ -1,6 +1,7 @@
 """A comparator in the place of graph novelty, from tracks to results, on walkers made here."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +18,7 @@ from gfvad.tasks.novelty import compared_step, registry, task
 from gfvad.tasks.novelty.compared_training import ComparedTraining
 from gfvad.tasks.novelty.score import calibrate
 from gfvad.tasks.novelty.windows import series_of, window_rows
-from gfvad.train import parallel
+from gfvad.train import loop, parallel
 from gfvad.train.optim import make_optimiser
 
 FLAGS = [*walkers.FLAGS, "--config.model.window=4", "--config.optim.learning_rate=0.001"]
@@ -69,6 +70,18 @@ def test_runners_are_found_and_floors_stand_beside(run):
     weights = results["fit"]["weights"]
     assert weights == pytest.approx({"distance": 0.3, "error": 0.7})
     assert "explained" not in results and np.isfinite(results["alarms"]["threshold"])
+
+
+def test_a_run_goes_on_to_the_bit(data, tmp_path):
+    """Parameters and MNAD's prototypes after step 4, through a restart at step 2."""
+    more = [f"--config.train.{name}" for name in ("steps=4", "eval_every=2", "checkpoint_every=2")]
+    train = lambda folder: loop.train(loop.SingleRun(training_of(data, "mnad", 1, *more)), folder)
+    whole = train(tmp_path / "whole").state
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "4")
+    resumed = train(tmp_path / "cut").state
+    assert resumed.step == 4 and resumed.constants["memory"]
+    jax.tree.map(np.testing.assert_array_equal, whole, resumed)
 
 
 def test_floors_are_those_that_graph_novelty_has(run, data, tmp_path):
