@@ -26,7 +26,6 @@ UNKNOWN = float("nan")
 
 def kept_weights(run: Any, which: str) -> Restored:
     """The weights asked for, with the calibration that was kept beside them."""
-    refuse_comparator(run.config, "gfvad explain")
     if run.found is None:
         run.found = open_model(run.workdir, which, run.mapper, run.config, compared=True)
     return run.checkpoints(which)[0]
@@ -35,8 +34,7 @@ def kept_weights(run: Any, which: str) -> Restored:
 def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> Explained:
     """What the score of test video `index` comes from, `at` so many seconds (None: where it is
     highest). Raises NotExplained for a comparator."""
-    if run.model.compares:
-        raise NotExplained(f"config.model.name = {run.config.model.name!r}: has no such parts")
+    refuse_comparator(run.config, "gfvad explain", NotExplained)
     model, seen = run.model, explained.seen_at(run, index, at)
     fps, name = run.test.fps(index), run.test.names[index]
     things = things_at(model, seen, name, fps, run.test.patches)
@@ -156,7 +154,8 @@ class Origins:
 
 def without_causes(run: Any, chosen: Restored, index: int) -> Removal:
     """How far the highest score of a test video falls without the feature set with the largest
-    part, and without the named objects or patches."""
+    part, and without the named objects or patches. Raises NotExplained for a comparator."""
+    refuse_comparator(run.config, "gfvad explain", NotExplained)
     model, seen = run.model, explained.seen_at(run, index, None)
     falls: dict[str, tuple[float, float]] = {}
     parts, rng = explained.set_parts(model, seen), np.random.default_rng(index)

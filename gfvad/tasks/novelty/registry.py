@@ -64,10 +64,10 @@ def check_comparator(config: Any) -> None:
         own(config)
 
 
-def refuse_comparator(config: Any, what: str) -> None:
-    """Raises ConfigError where a config names a comparator, for what graph novelty alone does."""
+def refuse_comparator(config: Any, what: str, error: type[ConfigError] = ConfigError) -> None:
+    """Raises `error` where a config names a comparator, for what graph novelty alone does."""
     if is_comparator(config):
-        raise ConfigError(
+        raise error(
             f"config.model.name = {config.model.name!r}: {what} is for graph novelty alone;"
             f" expected a run with model.name = {GRAPH_NOVELTY!r}"
         )

@@ -11,6 +11,7 @@ import pytest
 import walkers
 
 from gfvad import main, tasks
+from gfvad.ablation import costs
 from gfvad.base.types import ConfigError
 from gfvad.data.objects.tracks import checked
 from gfvad.data.objects.videos import open_videos
@@ -70,6 +71,12 @@ def test_runners_are_found_and_floors_stand_beside(run):
     weights = results["fit"]["weights"]
     assert weights == pytest.approx({"distance": 0.3, "error": 0.7})
     assert "explained" not in results and np.isfinite(results["alarms"]["threshold"])
+
+
+def test_what_it_costs_is_measured(run):
+    cost = costs.measure(run)
+    assert cost.parameters > 1000 and cost.frames_a_second > 0
+    assert cost.training_seconds >= cost.compile_seconds >= 0
 
 
 def test_a_run_goes_on_to_the_bit(data, tmp_path):
