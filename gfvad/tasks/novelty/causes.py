@@ -34,7 +34,7 @@ def kept_weights(run: Any, which: str) -> Restored:
 def explain(run: Any, chosen: Restored, index: int, at: float | None = None) -> Explained:
     """What the score of test video `index` comes from, `at` so many seconds (None: where it is
     highest). Raises NotExplained for a comparator."""
-    refuse_comparator(run.config, "gfvad explain", NotExplained)
+    refuse_comparator(run.model.config, "gfvad explain", NotExplained)
     model, seen = run.model, explained.seen_at(run, index, at)
     fps, name = run.test.fps(index), run.test.names[index]
     things = things_at(model, seen, name, fps, run.test.patches)
@@ -155,7 +155,7 @@ class Origins:
 def without_causes(run: Any, chosen: Restored, index: int) -> Removal:
     """How far the highest score of a test video falls without the feature set with the largest
     part, and without the named objects or patches. Raises NotExplained for a comparator."""
-    refuse_comparator(run.config, "gfvad explain", NotExplained)
+    refuse_comparator(run.model.config, "gfvad explain", NotExplained)
     model, seen = run.model, explained.seen_at(run, index, None)
     falls: dict[str, tuple[float, float]] = {}
     parts, rng = explained.set_parts(model, seen), np.random.default_rng(index)
