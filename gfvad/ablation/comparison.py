@@ -54,7 +54,7 @@ class Page(NamedTuple):
     base: str  # ours
     models: Sequence[Model]
     floors: Mapping[str, float]  # floor -> AUC
-    left_out: Mapping[str, str]
+    left_out: Mapping[str, str]  # model -> why it, or a part of its seeds, is not there
     dataset: str  # in config.data
     steps: str  # what was trained
 
@@ -108,7 +108,13 @@ def of_split(arguments: Arguments, found: report.Compared) -> Page:
     base = found.against.setting
     named = read_results(folder_of(base) / RESULTS).get("named", {})
     floors = {n: x for n, x in named.items() if n.startswith(FLOOR) and isinstance(x, float)}
-    return page_of(found.data, base, models, floors, found.sweep.left_out)
+    missing = {
+        one.setting.name: f"not finished, or not finite, with {lacking} of {len(found.sweep.seeds)}"
+        " seeds (ablation.md says which)"
+        for one in found.found
+        if (lacking := len(found.sweep.seeds) - len(one.runs))
+    }
+    return page_of(found.data, base, models, floors, {**found.sweep.left_out, **missing})
 
 
 def of_folds(found: folds.Compared) -> Page:
@@ -129,7 +135,9 @@ def of_folds(found: folds.Compared) -> Page:
     data = settings[base].config.data
     floors = {name: float(np.mean(values)) for name, values in found.floors.items()}
     title = f"{data.dataset}, {data.test_name}, means over {len(found.folds)} folds"
-    return page_of(title, settings[base], models, floors, first.sweep.left_out)
+    lost = [s.name for s in first.sweep.settings if s.name not in found.joined]
+    missing = dict.fromkeys(lost, "not finished in every fold with every seed")
+    return page_of(title, settings[base], models, floors, {**first.sweep.left_out, **missing})
 
 
 def page_of(
@@ -206,7 +214,7 @@ def page_text(page: Page) -> str:
         markdown_table(head, rows),
     ]
     if page.left_out:
-        parts.append("\n".join(f"- `{n}`: left out, {why}" for n, why in page.left_out.items()))
+        parts.append("\n".join(f"- `{n}`: {why}" for n, why in page.left_out.items()))
     if quoted := reported(page.dataset):
         rows = [[r.method, r.metric, r.value, r.features, r.protocol] for r in quoted]
         parts.append(

@@ -142,7 +142,13 @@ def taken(
             found[name] = {**named, **found}[name]
         elif word.endswith(".py"):
             config = source.config().copy_and_resolve_references()
-            found |= name_settings(Path(word), call(Path(word), config))
+            given = call(Path(word), config)
+            if given.get("overrides"):
+                raise ConfigError(
+                    f"--models={word}: get_sweep() returns 'overrides', which would hold for the"
+                    " other models too; state what differs in each of its settings"
+                )
+            found |= name_settings(Path(word), given)
         else:
             found[word] = {VARIANT: word}
             try:

@@ -54,6 +54,11 @@ def test_models_by_name_variant_and_file(tmp_path):
     with pytest.raises(ConfigError, match="setting 'mine': no such key 'seed_'"):
         names(str(own))
     own.write_text(
+        "def get_sweep(config):\n    return {'settings': {'mine': {}}, 'overrides': {'seed': 1}}\n"
+    )
+    with pytest.raises(ConfigError, match="returns 'overrides', which would hold"):
+        names(str(own))
+    own.write_text(
         "def get_sweep(config):\n    return {'settings': {'mine': {'model.embed_dim': 4}}}\n"
     )
     assert names("rtfm", str(own)) == ("graph", ["graph", "rtfm", "mine"])
@@ -113,6 +118,9 @@ def test_one_split(tmp_path, monkeypatch, capsys):
     assert "| **`plain`** (ours) | 1,234 | 12 | 1,000,000 | " in page
     assert "What papers report" in page and "| MemAE | auc | 83.3 |" in page
     assert command.main(words) == 0 and len(measured) == 2
+    (run_folder(arguments.workdir, "wide", 1) / "results.json").unlink()  # as of a seed that failed
+    assert command.main(words) == 0
+    assert "- `wide`: not finished, or not finite, with 1 of 2 seeds" in capsys.readouterr().out
 
 
 def scored_split(arguments):

@@ -22,6 +22,7 @@ from gfvad.data.frames.frame_arrays import FrameArrays, GivenArrays
 from gfvad.data.frames.store import open_frames
 from gfvad.data.frames.tokens import TokenStore, open_tokens
 from gfvad.data.frames.video_folders import VideoFolder, open_layout
+from gfvad.encoders.description_lines import read_lines
 from gfvad.encoders.registry import open_vision
 from gfvad.encoders.token_folder import GRID
 
@@ -200,17 +201,20 @@ def open_split(
         say(f"data: {root}; split by {folder.split_rule}")
     cache = Cache(cache_folder(data), data.workers, say)
     size = (data.height, data.width, data.channels)
-    frames = open_frames(folder, split, size, cache, MODES[data.store], data.resize)
     described = data.train_descriptions if split == "train" else data.test_descriptions
-    # wrong ones show before the flow is taken
-    found = read_descriptions(root / described, frames.names, frames.lengths) if described else None
+    # what is missing or unreadable shows before anything is decoded
+    lines = list(read_lines(root / described)) if described else None
+    encoder = open_vision(tokens_of_part(data.vision, split))
+    frames = open_frames(folder, split, size, cache, MODES[data.store], data.resize)
+    found = None
+    if lines is not None:  # wrong ones show before the flow is taken
+        found = read_descriptions(root / described, frames.names, frames.lengths, lines)
     flow = open_flow(folder, split, cache, data.flow_cell, flow_size) if data.flow else None
     text = texts = None
     if found is not None:
         if report := found.report(frames.names):
             say(f"descriptions: {described}, {report}")
         text, texts = embed_descriptions(found, data.text_encoder, cache.folder, say), found.texts
-    encoder = open_vision(tokens_of_part(data.vision, split))
     tokens = None
     if encoder is not None:
         tokens = open_tokens(encoder, frames, frames.names, frames.lengths, cache.folder, say)

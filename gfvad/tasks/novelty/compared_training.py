@@ -3,7 +3,7 @@ out to follow training by, and to calibrate scores on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,14 @@ from gfvad.tasks.novelty.compared_step import WindowBatch
 from gfvad.tasks.novelty.comparing import STATISTICS
 from gfvad.tasks.novelty.model import BANK
 from gfvad.tasks.novelty.registry import build_compared, comparator_of
-from gfvad.tasks.novelty.training import Held, Training, Units, UnitsOf, bank_of
+from gfvad.tasks.novelty.training import (
+    CountedBatches,
+    Held,
+    Training,
+    Units,
+    UnitsOf,
+    bank_of,
+)
 from gfvad.tasks.novelty.windows import Series, series_of, window_rows
 from gfvad.train.parallel import Mapper
 from gfvad.train.run import Evaluation
@@ -50,32 +57,21 @@ class Windows:
         return WindowBatch(features, mask, camera, position, np.ones(len(rows), bool), video)
 
 
-class WindowBatches:
-    """Batches of normal units; batch k of a seed is the same on any number of processes, each of
-    which takes its share."""
+class WindowBatches(CountedBatches):
+    """Batches of normal units."""
 
     def __init__(self, windows: Windows, rows: np.ndarray, seed: int, size: int, mapper: Mapper):
         """rows: of the units that are trained on; size: of a batch over all processes."""
         self.windows, self.rows, self.seed, self.size = windows, rows, seed, size
-        self.index, self.count, self.taken = mapper.process_index, mapper.process_count, 0
+        super().__init__(mapper.process_index, mapper.process_count)
 
     def __next__(self) -> WindowBatch:
         rng = np.random.default_rng((self.seed, 1, self.taken))
         chosen = self.rows[rng.integers(len(self.rows), size=self.size)]
         position = (self.taken * self.size + np.arange(self.size)) % (1 << 31)
         self.taken += 1
-        share = slice(
-            self.index * self.size // self.count, (self.index + 1) * self.size // self.count
-        )
+        share = self.share_of(self.size)
         return self.windows.batch(chosen[share], position[share].astype(np.int32))
-
-    def get_state(self) -> dict[str, int]:
-        """How many were taken."""
-        return {"taken": self.taken}
-
-    def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on from there."""
-        self.taken = int(state["taken"])
 
 
 class ComparedTraining(Training):

@@ -91,21 +91,17 @@ class Held(NamedTuple):
     frames: slice
 
 
-class UnitBatches:
-    """Batches of normal and changed units; batch k of a seed is the same on any number of
+class CountedBatches:
+    """Batches that are known by their number; batch k of a seed is the same on any number of
     processes, each of which takes its share."""
 
-    def __init__(self, units: Units, config: ConfigDict, seed: int, index: int, count: int):
-        self.units, self.config, self.seed = units, config, seed
+    def __init__(self, index: int, count: int):
+        """Args: which process this is, of how many."""
         self.index, self.count, self.taken = index, count, 0
 
-    def __next__(self) -> UnitBatch:
-        rng = np.random.default_rng((self.seed, 1, self.taken))
-        self.taken += 1
-        size = self.config.train.batch_size
-        batch = changed_units(self.units, size, self.config.loss.swapped, rng)
-        share = slice(self.index * size // self.count, (self.index + 1) * size // self.count)
-        return UnitBatch({n: x[share] for n, x in batch[0].items()}, *(x[share] for x in batch[1:]))
+    def share_of(self, size: int) -> slice:
+        """This process's part of a batch."""
+        return slice(self.index * size // self.count, (self.index + 1) * size // self.count)
 
     def get_state(self) -> dict[str, int]:
         """How many were taken."""
@@ -114,6 +110,22 @@ class UnitBatches:
     def set_state(self, state: Mapping[str, int]) -> None:
         """Goes on from there."""
         self.taken = int(state["taken"])
+
+
+class UnitBatches(CountedBatches):
+    """Batches of normal and changed units."""
+
+    def __init__(self, units: Units, config: ConfigDict, seed: int, index: int, count: int):
+        self.units, self.config, self.seed = units, config, seed
+        super().__init__(index, count)
+
+    def __next__(self) -> UnitBatch:
+        rng = np.random.default_rng((self.seed, 1, self.taken))
+        self.taken += 1
+        size = self.config.train.batch_size
+        batch = changed_units(self.units, size, self.config.loss.swapped, rng)
+        share = self.share_of(size)
+        return UnitBatch({n: x[share] for n, x in batch[0].items()}, *(x[share] for x in batch[1:]))
 
 
 def changed_units(units: Units, size: int, swapped: float, rng: np.random.Generator) -> UnitBatch:

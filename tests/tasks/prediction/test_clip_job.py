@@ -20,6 +20,7 @@ from tiny_clips import flags
 from gfvad import main, tasks
 from gfvad.base.types import ConfigError
 from gfvad.data import pipeline
+from gfvad.data.frames import clip_data
 from gfvad.tasks import job
 from gfvad.train import loop, parallel
 
@@ -466,6 +467,13 @@ def test_wrong_sets(tiny_set, tmp_path, spoil):
     root = shutil.copytree(tiny_set, tmp_path / "set")
     spoil(root)
     refused(train(root, tmp_path / "run", **settings), tmp_path / "run", words)
+
+
+def test_missing_descriptions_are_found_before_frames_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_data, "open_frames", lambda *args: pytest.fail("decoded first"))
+    root = tiny_clips.write_set(tmp_path / "set", captions=False)
+    done = train(root, tmp_path / "run")
+    refused(done, tmp_path / "run", ["captions_gpt4o_train.jsonl", "not found"])
 
 
 @pytest.mark.parametrize(
