@@ -12,10 +12,11 @@ import sib_vad_oracle as oracle
 import tiny_clips
 import torch_checkpoint
 from ml_collections import FrozenConfigDict
+from registered import leave_no_trace
 from scipy.ndimage import gaussian_filter1d
 
 from gfvad.base.types import ClipBatch, ConfigError, DataError
-from gfvad.encoders.registry import ENCODERS, FrameEncoder, register_encoder
+from gfvad.encoders.registry import FrameEncoder, register_encoder
 from gfvad.main import main
 from gfvad.models import sib_vad
 from gfvad.models.sib_vad_start import initial
@@ -239,11 +240,17 @@ class TinyStates(FrameEncoder):
         return found.reshape(len(frames), 2 * TOKENS, self.width).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory):
-    """A folder with a set, a checkpoint, and the run that `gfvad convert` made of it."""
-    if "tinystates" not in ENCODERS["frames"]:
+@pytest.fixture(autouse=True, scope="module")
+def states_encoder():
+    """The stand-in by name, in this file alone."""
+    with leave_no_trace():
         register_encoder("tinystates", TinyStates, reads="frames")
+        yield
+
+
+@pytest.fixture(scope="module")
+def converted(states_encoder, tmp_path_factory):
+    """A folder with a set, a checkpoint, and the run that `gfvad convert` made of it."""
     folder = tmp_path_factory.mktemp("authors")
     tiny_clips.write_set(folder / "set")
     weights = oracle.random_weights(sib_vad.shapes_of(SIZES._replace(text_width=384)))
