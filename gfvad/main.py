@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import gfvad
+from gfvad.base.compiled import keep_programs
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
 from gfvad.base.names import nearest
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
     name = "train" if words[0].startswith("-") else words.pop(0)
     if name not in COMMANDS:
         raise ConfigError(f"gfvad {name}: no such command{nearest(name, COMMANDS)} (gfvad --help)")
+    keep_programs()
     return _module(name).main(words)
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from gfvad.base.errors import cannot_write
 from gfvad.base.files import parse_json, read_bytes, write_text
@@ -117,12 +116,26 @@ class RunLog:
                 self._board.add(row)
 
 
+def summary_writer() -> Any:
+    """tensorboardX's class. Where torch is installed it would be imported to look at what is
+    logged, for seconds; here numbers alone are."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return SummaryWriter
+
+
 class Board:
     """TensorBoard's events of a run. What ends the thread that writes them is raised by the next
     call: without that thread the queue fills and blocks."""
 
     def __init__(self, folder: Path, step: int):
-        self._board = SummaryWriter(str(folder), purge_step=step + 1)
+        self._board = summary_writer()(str(folder), purge_step=step + 1)
         self._writer: Any = getattr(self._board.file_writer, "event_writer")  # noqa: B009
         self._failed: BaseException | None = None
         before, worker = threading.excepthook, self._writer._worker
