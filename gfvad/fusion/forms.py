@@ -87,6 +87,7 @@ class Form(NamedTuple):
     # (coefficients of one channel, graphs [S, ...]) -> [...]: powers by Horner's rule, without a
     # stack; and the axes of coefficients that range over powers
     horner: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    channelwise: bool = True  # False: `horner` takes those of all channels [G, ...] -> [G, ...]
     powers: tuple[int, ...] = (-1,)
     # raw [G, ...], n -> positive coefficients whose dense tensor sums to 1; None: softmax over all
     simplex: Callable[[jax.Array, int], jax.Array] | None = None
@@ -200,8 +201,8 @@ def dense_single(c: jax.Array, kept: tuple[int, ...]) -> jax.Array:
 
 
 def single_polynomials(c: jax.Array, graphs: jax.Array) -> jax.Array:
-    """c [S, P + 1], graphs [S, ...] -> sum_m sum_p c[m, p] R_m^p [...]."""
-    terms = (cp_polynomial(c[None, m : m + 1], graphs[m : m + 1]) for m in range(len(c)))
+    """c [G, S, P + 1], graphs [S, ...] -> sum_m sum_p c[:, m, p] R_m^p [G, ...]."""
+    terms = (cp_polynomial(c[:, None, m : m + 1], (R,)) for m, R in enumerate(graphs))
     return sum(terms)  # pyright: ignore[reportReturnType]
 
 
@@ -212,6 +213,7 @@ FULL = Form(
     terms=(-2, -1),
     pair=True,
     horner=lambda A, graphs: full_polynomial(A, graphs[0], graphs[1]),
+    channelwise=False,
     powers=(-1, -2),
     dense=lambda A, kept: A,
 )
@@ -222,6 +224,7 @@ CP = Form(
     terms=(-1,),
     factors=True,
     horner=cp_polynomial,
+    channelwise=False,
     simplex=simplex_factors,
     dense=dense_factors,
 )
@@ -235,6 +238,7 @@ SINGLE = Form(
     lambda c, graphs: jnp.einsum("mp,mpij->ij", c, graphs),
     terms=(-2, -1),
     horner=single_polynomials,
+    channelwise=False,
     simplex=simplex_single,
     dense=dense_single,
 )

@@ -118,6 +118,8 @@ def combined(
     evaluate = form.horner
     if expansion.zeroth != "ones":
         evaluate = partial(_with_diagonal_zeroth, form.horner, form.powers)
+    if not form.channelwise:
+        return evaluate(coefficients, graphs)
     # a loop over the few channels: each is one fused pass over the graphs
     return jnp.stack([evaluate(c, graphs) for c in coefficients])
 
@@ -214,7 +216,8 @@ def _with_diagonal_zeroth(
     coefficients: jax.Array,
     graphs: jax.Array,
 ) -> jax.Array:
-    """`evaluate` of one channel's coefficients over graphs [S, N, N] where R^(0) = I -> [N, N].
+    """`evaluate` of coefficients, of a channel or of all, over graphs [S, N, N] where R^(0) = I ->
+    [..., N, N].
 
     I is 1 on the diagonal and 0 beside it: the diagonal is the polynomial with all its terms, and
     off it the terms with a zeroth factor are left out. powers: the axes that range over powers.
@@ -222,7 +225,7 @@ def _with_diagonal_zeroth(
     without = coefficients
     for axis in powers:
         without = without.at[(..., 0) + (slice(None),) * (-1 - axis)].set(0.0)
-    # [N], [N, N]
+    # [..., N], [..., N, N]
     diagonal = evaluate(coefficients, jnp.diagonal(graphs, axis1=-2, axis2=-1))
     beside = evaluate(without, graphs)
-    return jnp.where(jnp.eye(graphs.shape[-1], dtype=bool), diagonal[:, None], beside)
+    return jnp.where(jnp.eye(graphs.shape[-1], dtype=bool), diagonal[..., None], beside)

@@ -25,9 +25,11 @@ from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-# elements whose P + Q + 2 powers about fit a core's second-level cache (1 MB) in float32
-CACHE_CHUNK = 16384
+# elements whose P + Q + 2 powers, and what a product packs of them, lie in a core's second-level
+# cache (1 MB) in float32
+CACHE_CHUNK = 4096
 DEVICE_CHUNK = 1 << 20  # accelerators: few large steps instead (72 MB of powers at P = Q = 8)
 
 
@@ -37,21 +39,21 @@ DEVICE_CHUNK = 1 << 20  # accelerators: few large steps instead (72 MB of powers
 def full_polynomial(A: jax.Array, Ra: jax.Array, Rb: jax.Array) -> jax.Array:
     """G = sum_pq A[p, q] Ra^p Rb^q, element by element (paper, fusion operator with a full A).
 
-    A [P + 1, Q + 1], Ra and Rb [...] of one shape -> [...]. Raises ValueError where the shapes do
-    not fit.
+    A [P + 1, Q + 1], Ra and Rb [...] of one shape -> [...]; A [G, P + 1, Q + 1] of G channels ->
+    [G, ...]. Raises ValueError where the shapes do not fit.
     """
     A, Ra, Rb = _alike(A, Ra, Rb)
-    if A.ndim != 2 or 0 in A.shape or Ra.shape != Rb.shape:
+    if A.ndim not in (2, 3) or 0 in A.shape or Ra.shape != Rb.shape:
         raise ValueError(
             f"full_polynomial: A {A.shape}, Ra {Ra.shape}, Rb {Rb.shape}; expected A [P + 1, Q +"
-            " 1], graphs of one shape"
+            " 1], or [G, P + 1, Q + 1], and graphs of one shape"
         )
-    return _full(A, Ra, Rb)
+    return _full(A, Ra, Rb) if A.ndim == 3 else _full(A[None], Ra, Rb)[0]
 
 
 @jax.custom_vjp
 def _full(A, Ra, Rb):
-    return _horner([_horner(row, Rb) for row in A], Ra)
+    return jnp.stack([_horner([_horner(row, Rb) for row in channel], Ra) for channel in A])
 
 
 def _full_forward(A, Ra, Rb):
@@ -60,21 +62,31 @@ def _full_forward(A, Ra, Rb):
 
 def _full_backward(kept, g):
     A, Ra, Rb = kept
-    # G = sum_p c_p(Rb) Ra^p: its slope in Ra, and the same polynomial of the slopes c'_p for Rb
-    rows = [_horner_slope(row, Rb) for row in A]
-    _, slope_a = _horner_slope([value for value, _ in rows], Ra)
-    slope_b = _horner([slope for _, slope in rows], Ra)
-    # each field [1, n]: the batch of one example that this trace sees
-    dA = _sum_over_elements(
-        _full_chunk, A[None], Ra.reshape(1, -1), Rb.reshape(1, -1), g.reshape(1, -1)
-    )[0]
-    return dA, g * slope_a, g * slope_b
+    dRa = dRb = 0.0
+    for channel, weight in zip(A, g):
+        # G = sum_p c_p(Rb) Ra^p: its slope in Ra, and the same polynomial of the slopes c'_p for Rb
+        rows = [_horner_slope(row, Rb) for row in channel]
+        dRa += weight * _horner_slope([value for value, _ in rows], Ra)[1]
+        dRb += weight * _horner([slope for _, slope in rows], Ra)
+    return _moments(A, Ra, Rb, g), dRa, dRb
+
+
+def _moments(like, Ra, Rb, g):
+    """sum g Ra^p Rb^q over elements, for `like` [G, P + 1, Q + 1] (its shape alone counts), graphs
+    [...] and g [G, ...] -> like `like`."""
+    # each field [1, n] or [1, G, n]: the batch of one example that this trace sees
+    fields = Ra.reshape(1, -1), Rb.reshape(1, -1), g.reshape(1, len(g), -1)
+    return _sum_over_elements(_full_chunk, like[None], *fields)[0]
 
 
 def _full_chunk(A, Ra, Rb, g):
-    """A [b, P + 1, Q + 1] (its shape alone counts), Ra, Rb, g [b, m] -> sum_m g Ra^p Rb^q as [b,
-    P + 1, Q + 1]."""
-    return _inner(_powers(Ra, A.shape[1]) * g, _powers(Rb, A.shape[2]))
+    """A [b, G, P + 1, Q + 1] (its shape alone counts), Ra, Rb [b, m], g [b, G, m] -> sum_m g Ra^p
+    Rb^q like A: one product for all channels."""
+    b, channels, p, q = A.shape
+    # [G, Q + 1, b, m]
+    weighted = jnp.moveaxis(g, 1, 0)[:, None] * _powers(Rb, q)
+    found = _inner(_powers(Ra, p), weighted.reshape(-1, *Rb.shape))
+    return jnp.moveaxis(found.reshape(b, p, channels, q), 1, 2)
 
 
 _full.defvjp(_full_forward, _full_backward)
@@ -83,26 +95,27 @@ _full.defvjp(_full_forward, _full_backward)
 # ---- CP form, any number of graphs
 
 
-def cp_polynomial(a: jax.Array, R: jax.Array) -> jax.Array:
+def cp_polynomial(a: jax.Array, R: jax.Array | Sequence[jax.Array]) -> jax.Array:
     """G = sum_r prod_m (sum_p a[r, m, p] R_m^p), element by element: the CP (rank r) form of the
     full (P + 1)^M tensor (ours).
 
-    a [r, M, P + 1], R [M, ...] -> [...]. Raises ValueError where the shapes do not fit.
+    a [r, M, P + 1], R [M, ...] or M graphs [...] -> [...]; a [G, r, M, P + 1] of G channels ->
+    [G, ...]. Raises ValueError where the shapes do not fit.
     """
-    a, R = _alike(a, R)
-    if a.ndim != 3 or 0 in a.shape or R.ndim < 1 or a.shape[1] != R.shape[0]:
+    a, *graphs = _alike(a, *R)
+    shapes = {x.shape for x in graphs}
+    if a.ndim not in (3, 4) or 0 in a.shape or len(shapes) != 1 or a.shape[-2] != len(graphs):
         raise ValueError(
-            f"cp_polynomial: a {a.shape}, R {R.shape}; expected a [r, M, P + 1] and R [M, ...]"
+            f"cp_polynomial: a {a.shape}, {len(graphs)} graphs of {sorted(shapes)}; expected a [r,"
+            " M, P + 1], or [G, r, M, P + 1], and M graphs of one shape"
         )
-    return _cp(a, R)
+    return _cp(a, tuple(graphs)) if a.ndim == 4 else _cp(a[None], tuple(graphs))[0]
 
 
 @jax.custom_vjp
 def _cp(a, R):
-    return reduce(
-        jnp.add,
-        [reduce(jnp.multiply, [_horner(c, x) for c, x in zip(component, R)]) for component in a],
-    )
+    value = lambda component: reduce(jnp.multiply, [_horner(c, x) for c, x in zip(component, R)])
+    return jnp.stack([reduce(jnp.add, [value(c) for c in channel]) for channel in a])
 
 
 def _cp_forward(a, R):
@@ -112,34 +125,40 @@ def _cp_forward(a, R):
 def _cp_backward(kept, g):
     a, R = kept
     graphs = len(R)
-    slopes = [0.0] * graphs
-    for component in a:
-        factors = [_horner_slope(c, x) for c, x in zip(component, R)]
-        rest = _leave_one_out([value for value, _ in factors])
-        slopes = [total + rest[m] * factors[m][1] for m, total in enumerate(slopes)]
-    # R [1, M, n], g [1, n]: the batch of one example that this trace sees
-    da = _sum_over_elements(_cp_chunk, a[None], R.reshape(1, graphs, -1), g.reshape(1, -1))[0]
-    return da, jnp.stack([g * slope for slope in slopes])
+    dR = [0.0] * graphs
+    for channel, weight in zip(a, g):
+        slopes = [0.0] * graphs
+        for component in channel:
+            factors = [_horner_slope(c, x) for c, x in zip(component, R)]
+            rest = _leave_one_out([value for value, _ in factors])
+            slopes = [total + rest[m] * factors[m][1] for m, total in enumerate(slopes)]
+        dR = [total + weight * slope for total, slope in zip(dR, slopes)]
+    if graphs == 2:
+        # sum g Ra^p f_r(Rb) = sum_q m[p, q] a[r, 1, q], m the moments: they serve all components
+        m = _moments(jnp.zeros_like(a, shape=(len(a), *[a.shape[-1]] * 2)), *R, g)
+        first, second = jnp.moveaxis(a, 2, 0)
+        da = jnp.stack([_exact(second, jnp.swapaxes(m, 1, 2)), _exact(first, m)], 2)
+    else:
+        fields = jnp.stack(R).reshape(1, graphs, -1), g.reshape(1, len(g), -1)
+        da = _sum_over_elements(_cp_chunk, a[None], *fields)[0]
+    return da, tuple(dR)
 
 
 def _cp_chunk(a, R, g):
-    """a [b, r, M, P + 1], R [b, M, m], g [b, m] -> sum_m g R_m^p prod_{l != m} f_rl(R_l) as [b,
-    r, M, P + 1]."""
-    rank, graphs, terms = a.shape[1:]
-    weights = []  # [r][M] of [b, m]
-    for r in range(rank):
+    """a [b, G, r, M, P + 1], R [b, M, m], g [b, G, m] -> sum_m g R_m^p prod_{l != m} f_rl(R_l)
+    like a."""
+    b, channels, rank, graphs, terms = a.shape
+    weights = []  # [G r][M] of [b, m]
+    for c, r in np.ndindex(channels, rank):
         factors = [
-            _horner([a[:, r, m, p, None] for p in range(terms)], R[:, m]) for m in range(graphs)
+            _horner([a[:, c, r, m, p, None] for p in range(terms)], R[:, m]) for m in range(graphs)
         ]
-        weights.append([g * rest for rest in _leave_one_out(factors)])
-    # for each graph [r, b, m] and [P + 1, b, m] -> [b, r, P + 1]
-    return jnp.stack(
-        [
-            _inner(jnp.stack([w[m] for w in weights]), _powers(R[:, m], terms))
-            for m in range(graphs)
-        ],
-        axis=2,
-    )
+        weights.append([g[:, c] * rest for rest in _leave_one_out(factors)])
+    # for each graph [G r, b, m] and [P + 1, b, m] -> [b, G r, P + 1]
+    found = [
+        _inner(jnp.stack([w[m] for w in weights]), _powers(R[:, m], terms)) for m in range(graphs)
+    ]
+    return jnp.stack(found, 2).reshape(a.shape)
 
 
 _cp.defvjp(_cp_forward, _cp_backward)
@@ -200,9 +219,15 @@ def _leave_one_out(factors: Sequence[jax.Array]) -> list[jax.Array]:
     return [left * right for left, right in zip(before, after[::-1])]
 
 
+def _exact(u: jax.Array, v: jax.Array) -> jax.Array:
+    """u @ v at full precision (accelerators round products by default)."""
+    return jnp.matmul(u, v, precision=jax.lax.Precision.HIGHEST)
+
+
 def _inner(u: jax.Array, v: jax.Array) -> jax.Array:
-    """u [k, b, m], v [l, b, m] -> [b, k, l], summed over m at full precision (accelerators round
-    products by default)."""
+    """u [k, b, m], v [l, b, m] -> [b, k, l], summed over m at full precision."""
+    if u.shape[1] == 1:  # on a processor a product without a batch takes half of the time
+        return _exact(u[:, 0], v[:, 0].T)[None]
     return jax.lax.dot_general(
         u, v, (((2,), (2,)), ((1,), (1,))), precision=jax.lax.Precision.HIGHEST
     )
@@ -243,7 +268,7 @@ def _walk(
 ) -> jax.Array:
     """`chunk_sum` over pieces of at most about `chunk` elements: parts of one example, or
     several small examples together."""
-    batch, n = fields[-1].shape
+    batch, n = len(fields[-1]), fields[-1].shape[-1]
     pieces = -(-n // chunk)
     length = -(-n // pieces)
     group = max(b for b in range(1, max(1, chunk // n) + 1) if batch % b == 0)

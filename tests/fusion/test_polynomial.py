@@ -145,6 +145,26 @@ def test_vmap_shares_and_batches_coefficients(form, chunk, monkeypatch):
         compare(pulled(jax.vmap(f, (None, 0)))(weight[:, 0], c[0], R)[1][0], dc, 1e-11)
 
 
+@pytest.mark.parametrize("graphs", ["full", 1, 2, 3])
+def test_channels_at_once_are_channels_one_by_one(graphs):
+    """Values bit by bit; gradients are those of the single oracles."""
+    rng = np.random.default_rng(1)
+    R, weight = (
+        rng.normal(size=(2 if graphs == "full" else graphs, N, N)),
+        rng.normal(size=(3, N, N)),
+    )
+    if graphs == "full":
+        c, f, oracle = rng.normal(size=(3, 3, 4)), full_polynomial, full_oracle_stacked
+        of_stack = lambda c, R: f(c, R[0], R[1])
+    else:
+        c, of_stack, oracle = rng.normal(size=(3, 2, graphs, 4)), cp_polynomial, cp_oracle
+    dc, dR = zip(*(oracle(x, R, w)[1] for x, w in zip(c, weight)))
+    with jax.enable_x64(True):
+        G, found = pulled(of_stack)(weight, c, R)
+        np.testing.assert_array_equal(G, np.stack([of_stack(x, R) for x in c]))
+        compare(found, (np.stack(dc), np.sum(dR, 0)), 1e-11)
+
+
 def full_oracle_stacked(A, R, weight):
     G, (dA, *dR) = full_oracle(A, *R, weight)
     return G, (dA, np.stack(dR))
@@ -191,6 +211,22 @@ def test_no_powers_are_kept():
         .memory_analysis()
     )
     assert memory.temp_size_in_bytes < 2e6
+
+
+@pytest.mark.parametrize("rank", [2, 4])
+def test_components_cost_no_memory(rank):
+    """Of the CP form whatever the rank: less than four arrays like a batch of graphs, two of which
+    are the gradients before they are given out."""
+    batch = jax.ShapeDtypeStruct((64, 128, 128), jnp.float32)
+
+    def both(a, Ra, Rb, weight):
+        G, pull = jax.vjp(jax.vmap(lambda a, *R: cp_polynomial(a, R), (None, 0, 0)), a, Ra, Rb)
+        return G, pull(weight)
+
+    coefficients = jax.ShapeDtypeStruct((rank, 2, 9), jnp.float32)
+    lowered = jax.jit(both).lower(coefficients, batch, batch, batch)
+    memory = lowered.compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 4 * 64 * 128 * 128 * 4 + 2e6
 
 
 def test_shapes_that_do_not_fit():
