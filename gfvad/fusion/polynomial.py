@@ -135,7 +135,7 @@ def _cp_backward(kept, g):
         dR = [total + weight * slope for total, slope in zip(dR, slopes)]
     if graphs == 2:
         # sum g Ra^p f_r(Rb) = sum_q m[p, q] a[r, 1, q], m the moments: they serve all components
-        m = _moments(jnp.zeros_like(a, shape=(len(a), *[a.shape[-1]] * 2)), *R, g)
+        m = _moments(jnp.zeros_like(a, shape=(len(a), *[a.shape[-1]] * 2)), R[0], R[1], g)
         first, second = jnp.moveaxis(a, 2, 0)
         da = jnp.stack([_exact(second, jnp.swapaxes(m, 1, 2)), _exact(first, m)], 2)
     else:

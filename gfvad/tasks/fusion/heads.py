@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.base.types import ConfigError
+from gfvad.graphs.largest import mean_of_largest
 from gfvad.graphs.tuples import propagate
-from gfvad.graphs.units import largest
 
 SPREAD_EPSILON = 1e-6  # keeps the gradient of a standard deviation finite at 0
 # of the graph branch: degree statistics of different units differ by a few hundredths
@@ -60,10 +60,8 @@ def neighbour_mean(graphs: jax.Array, pairs: jax.Array, topk: int) -> jax.Array:
     """Mean of the largest min(topk, n - 1) entries of a row to other real units, [G, N, N] ->
     [G, N]; 0 for a lone unit."""
     others = pairs & ~jnp.eye(pairs.shape[0], dtype=bool)
-    # [G, N, K]
-    top = largest(jnp.where(others, graphs, -jnp.inf), topk)
-    kept = jnp.arange(top.shape[-1]) < others.sum(-1, keepdims=True)
-    return jnp.where(kept, top, 0.0).sum(-1) / jnp.maximum(kept.sum(-1), 1)
+    counts = jnp.broadcast_to(jnp.minimum(others.sum(-1), topk), graphs.shape[:-1])
+    return mean_of_largest(jnp.where(others, graphs, -jnp.inf), counts, topk)
 
 
 class RowHead(nn.Module):
@@ -230,6 +228,8 @@ class BranchHead(nn.Module):
         if self.whole > 0:
             mean = jnp.where(mask, z, 0.0).sum() / jnp.maximum(mask.sum(), 1)
             z = (1.0 - self.whole) * z + self.whole * mean
+        if isinstance(self.mix, (int, float)) and self.mix == 0:
+            return jnp.where(mask, z, 0.0), branches
         weights = row_normalised(graphs, mask).mean(0)
         # a unit without relations keeps its own evidence
         diffused = weights @ jnp.where(mask, z, 0.0) + (1.0 - weights.sum(-1)) * z
