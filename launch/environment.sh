@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes (once) and enters the project's Python environment, which has the command `gfvad` of this checkout.
 #   GFVAD_VENV    folder of the environment (default: .venv in the checkout)
 #   GFVAD_PYTHON  interpreter to make it with (default: the first of python3.11, python3.12, python3.13, python3 that is at least 3.11)

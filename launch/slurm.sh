@@ -9,12 +9,51 @@
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# The main job under Slurm, one process a task; SIGTERM two minutes before the limit saves a checkpoint, and a requeued job goes on from it.
+# The main job under Slurm, one process a task. Two minutes before the limit SIGTERM saves a checkpoint, the job puts itself
+# back into the queue and goes on from there, until it is done. A preempted job is put back by Slurm itself.
 #   sbatch launch/slurm.sh --config=configs/xd.py --config.data.root=/data/xd --workdir=/data/runs/xd
 #   sbatch --nodes=4 launch/slurm.sh ...     (the workdir, the data and GFVAD_CACHE on a shared file system)
+#   GFVAD_RESTARTS  after how many failures that are no interruption it gives up (default 3; launch/outcome.sh)
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?run this through sbatch from the checkout}"
+# shellcheck source=launch/outcome.sh
+source launch/outcome.sh
+gfvad_arguments slurm "$@" || exit 2
 export GFVAD_JAX="${GFVAD_JAX:-jax[cuda13]==0.10.2}"
-bash -c 'source launch/environment.sh && gfvad_environment'   # once, before the tasks start
-[ "${SLURM_NTASKS:-1}" -gt 1 ] && export GFVAD_DISTRIBUTED=auto   # jax.distributed reads Slurm's variables
-exec srun --kill-on-bad-exit=1 bash launch/local.sh "$@"
+if [ -z "${GFVAD_COMMAND:-}" ]; then
+  bash -c 'source launch/environment.sh && gfvad_environment'   # once, before the tasks start
+fi
+# jax.distributed reads Slurm's variables
+if [ "${SLURM_NTASKS:-1}" -gt 1 ]; then export GFVAD_DISTRIBUTED=auto; fi
+
+srun --kill-on-bad-exit=1 bash launch/local.sh "$@" &
+step=$!
+trap 'kill -TERM "$step" 2>/dev/null' TERM INT
+code=0
+wait "$step" || code=$?
+while kill -0 "$step" 2>/dev/null; do code=0; wait "$step" || code=$?; done  # the first wait was cut short by a signal
+
+failed=".gfvad-slurm-$SLURM_JOB_ID"  # a line a failure, over requeues
+outcome="$(gfvad_outcome "$code")"
+if [ "$outcome" = retry ]; then
+  echo "$code" >>"$failed"
+  count="$(wc -l <"$failed")"
+  if [ "$count" -gt "${GFVAD_RESTARTS:-3}" ]; then
+    echo "slurm: the job ended with code $code, for the $count. time; not put back (GFVAD_RESTARTS=${GFVAD_RESTARTS:-3})" >&2
+    outcome=stop
+  fi
+fi
+case "$outcome" in
+  again | retry)
+    # a job that somebody cancels, or that Slurm puts back itself, is no longer running
+    state="$(scontrol --oneliner show job "$SLURM_JOB_ID" | grep -o 'JobState=[A-Z_]*' || true)"
+    if [ "$state" = JobState=RUNNING ]; then
+      echo "slurm: the job ended with code $code ($outcome); back into the queue" >&2
+      scontrol requeue "$SLURM_JOB_ID"
+    else
+      echo "slurm: the job ended with code $code; not put back, since it is no longer running (${state:-no state})" >&2
+    fi
+    ;;
+  *) rm -f "$failed" ;;
+esac
+exit "$code"
