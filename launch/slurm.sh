@@ -26,20 +26,33 @@ fi
 # jax.distributed reads Slurm's variables
 if [ "${SLURM_NTASKS:-1}" -gt 1 ]; then export GFVAD_DISTRIBUTED=auto; fi
 
-srun --kill-on-bad-exit=1 bash launch/local.sh "$@" &
+# What this job keeps over requeues: a line a failure, and the codes of its tasks. Those that srun would end for another's
+# sake seem to have been interrupted, so it ends none: the peers of a dead process end by themselves, within seconds.
+notes=".gfvad-slurm-$SLURM_JOB_ID"
+mkdir -p "$notes"
+rm -f "$notes"/code.*
+# shellcheck disable=SC2016  # it is the task that expands it
+srun --kill-on-bad-exit=0 --wait=600 bash -c '
+  trap : TERM
+  bash launch/local.sh "${@:2}"
+  code=$?
+  echo "$code" >"$1/code.$SLURM_PROCID"
+  exit "$code"' task "$notes" "$@" &
 step=$!
 trap 'kill -TERM "$step" 2>/dev/null' TERM INT
 code=0
 wait "$step" || code=$?
 while kill -0 "$step" 2>/dev/null; do code=0; wait "$step" || code=$?; done  # the first wait was cut short by a signal
+mapfile -t codes < <(cat "$notes"/code.* 2>/dev/null)
+if [ "$code" -ne 0 ] && [ "$(gfvad_worst "${codes[@]}")" -eq 0 ]; then codes+=("$code"); fi
+code="$(gfvad_worst "${codes[@]}")"
 
-failed=".gfvad-slurm-$SLURM_JOB_ID"  # a line a failure, over requeues
 outcome="$(gfvad_outcome "$code")"
 if [ "$outcome" = retry ]; then
-  echo "$code" >>"$failed"
-  count="$(wc -l <"$failed")"
+  echo "$code" >>"$notes/failures"
+  count="$(wc -l <"$notes/failures")"
   if [ "$count" -gt "${GFVAD_RESTARTS:-3}" ]; then
-    echo "slurm: the job ended with code $code, for the $count. time; not put back (GFVAD_RESTARTS=${GFVAD_RESTARTS:-3})" >&2
+    echo "slurm: the job ended with code $code; not put back after $count failures (GFVAD_RESTARTS=${GFVAD_RESTARTS:-3})" >&2
     outcome=stop
   fi
 fi
@@ -52,8 +65,9 @@ case "$outcome" in
       scontrol requeue "$SLURM_JOB_ID"
     else
       echo "slurm: the job ended with code $code; not put back, since it is no longer running (${state:-no state})" >&2
+      rm -rf "$notes"
     fi
     ;;
-  *) rm -f "$failed" ;;
+  *) rm -rf "$notes" ;;
 esac
 exit "$code"

