@@ -26,7 +26,7 @@ COMMANDS = (
     "compare",
     "export",
 )
-COMMANDS += ("convert", "report", "bench", "doctor")
+COMMANDS += ("convert", "report", "plan", "bench", "doctor")
 
 
 @command

@@ -23,6 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gfvad.base.platforms import compiling_for
 from gfvad.base.types import ConfigError, DataError
 
 AXIS = "devices"
@@ -187,6 +188,15 @@ class Mapper:
 
         return jax.tree.map(join, tree)
 
+    def described(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """Shapes (jax.ShapeDtypeStruct) of a state and of a global batch [B, ...], laid out as a
+        function mapped by shard_map takes them: to compile it for devices that are not here."""
+
+        def laid(sharding: NamedSharding) -> Callable[[Any], jax.ShapeDtypeStruct]:
+            return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+        return jax.tree.map(laid(self._whole), state), jax.tree.map(laid(self._split), batch)
+
     def stream(
         self, mapped: Callable, state: Any, batches: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
@@ -221,7 +231,8 @@ class Mapper:
         def counted(state: Any, batch: Any) -> Any:
             # runs while tracing only
             self.traces[name, tuple(x.shape for x in jax.tree.leaves(batch))] += 1
-            return function(state, batch)
+            with compiling_for(self.devices[0].platform):
+                return function(state, batch)
 
         if self.backend == "pmap":
             return jax.pmap(counted, axis_name=AXIS, devices=self.devices, donate_argnums=donate)
