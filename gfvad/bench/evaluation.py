@@ -51,7 +51,7 @@ def simulate(videos: int, frames: int, unit: int = UNIT_FRAMES, seed: int = 0) -
     return found
 
 
-def noisy(units: int, seed: int = 0) -> np.ndarray:
+def structureless(units: int, seed: int = 0) -> np.ndarray:
     """Frame scores [16 units] of one video without any structure: as many proposals as can be."""
     scores = np.random.default_rng(seed).random(units)
     return unit_to_frames(scores, units * UNIT_FRAMES, UNIT_FRAMES)
@@ -96,7 +96,7 @@ def run(argv: Sequence[str]) -> int:
         ),
     }
     for units in map(int, filter(None, arguments.growth.split(","))):
-        scores = noisy(units)
+        scores = structureless(units)
         parts[f"proposals of a noisy video, {units} units"] = lambda scores=scores: (
             localisation.proposals(scores, 0.0)
         )
