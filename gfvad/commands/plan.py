@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
         )
     # programs are compiled for chips that are not here: those that are must not be taken
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # and what is kept of programs can be read by chips that are there alone
+    os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
     from gfvad.plan import job
     from gfvad.plan.chips import topology
     from gfvad.tasks import parse

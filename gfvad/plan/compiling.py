@@ -124,9 +124,7 @@ def _count(mapped: Any, mapper: Mapper, state: Any, batch: Any) -> Counted:
     started = time.perf_counter()
     shapes = mapper.described(state, batch)
     try:
-        # what is kept on disk can be read by chips that are there alone
-        with jax.enable_compilation_cache(False):
-            compiled = mapped.lower(*shapes).compile()
+        compiled = mapped.lower(*shapes).compile()
     except Exception as error:  # of any lowering rule, or of the compiler
         raise DoesNotCompile(" ".join(str(error).split())[:300]) from error
     cost, memory = compiled.cost_analysis(), compiled.memory_analysis()

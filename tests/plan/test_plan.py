@@ -58,7 +58,11 @@ def parameter_bytes(config, outline):
 def test_filter_compiles_as_a_tpu_would_choose_it():
     """By the platform compiled for: on this host `blocks` would be taken of so many units."""
     words = ("--config=ucf", "--config.model.filter.modalities=('i3d_logits',)")
-    words += ("--config.data.train_units=512", "--config.train.members=1")
+    words += (
+        "--config.data.train_units=512",
+        "--config.train.members=1",
+        "--config.model.head.gates=()",
+    )
     assert of_training("v5e:2x2", *words).collectives["all-reduce"].count <= 3
 
 
