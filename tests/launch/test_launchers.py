@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import fake_kubernetes
@@ -146,7 +147,7 @@ def test_tpu_is_deleted_when_the_launcher_is_ended(machine, address):
     )
     moment = Moment(str(machine.workdir / "middle"), machine.fake / "seen")
     while not moment.come() and launcher.poll() is None:
-        pass
+        time.sleep(0.01)
     launcher.terminate()
     assert launcher.wait(timeout=60) == 143
     assert not (machine.fake / "slice").exists()
