@@ -169,7 +169,7 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
             f"an ablation runs in one process, found {mapper.process_count}; give each process a"
             " --workdir of its own, or start one"
         )
-    layout.check_batches(config, mapper)
+    layout.check_batches(config, mapper.n_global)
     configs = [groups.with_seed(s.config, group.seeds[0]) for s in group.settings]
     settings = plan.data[group.settings[0].name].group(configs, mapper, say)
     folder, program = groups.begin(plan.workdir, group), Program(group, settings.tasks)

@@ -114,7 +114,7 @@ def devices(config: ConfigDict) -> parallel.Mapper:
     """The devices of all processes. Raises DataError unless batches divide over them."""
     parallel.initialise_distributed()
     mapper = parallel.make_mapper(**config.parallel)
-    layout.check_batches(config, mapper)
+    layout.check_batches(config, mapper.n_global)
     return mapper
 
 

@@ -52,13 +52,12 @@ def cut_specs(tree: Any, parts: int) -> Any:
     return jax.tree_util.tree_map_with_path(spec, tree)
 
 
-def check_batches(config: Any, mapper: Mapper) -> None:
-    """Raises DataError unless batches divide over the parts that a mapper cuts them
-    into."""
+def check_batches(config: Any, parts: int) -> None:
+    """Raises DataError unless batches divide into `parts` (Mapper.n_global)."""
     train, evaluation = config.train.batch_size, config.data.eval_batch_size
     for key, size in (("train.batch_size", train), ("data.eval_batch_size", evaluation)):
-        if size % mapper.n_global:
+        if size % parts:
             raise DataError(
-                f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices"
-                " (copies of the model); set it or config.parallel.devices"
+                f"config.{key} = {size}: expected a multiple of the {parts} copies of the model; set"
+                " it or config.parallel.devices"
             )
