@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gfvad.train.loss_terms import SumCount, across, divide, is_alone
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState, is_ensemble, member_axes
 
@@ -30,13 +31,19 @@ class Objective(Protocol):
         """(loss of the global batch, equal on every device; what came of it)."""
         ...
 
-    def measure(
-        self, state: TrainState, output: Any, batch: Any, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], TrainState]:
-        """(metrics of the global batch that say how training goes, the state with what a step
-        changes beside its gradient). No gradient flows through either.
+    def measure(self, output: Any, batch: Any) -> Mapping[str, Any]:
+        """What says how training goes, and what `written` needs over all devices: by name a (sum,
+        count) of this device's part. No gradient flows through it."""
+        ...
+
+    def written(
+        self, state: TrainState, means: dict[str, Any], learnt: tuple[Any, Any], axis_name: Any
+    ) -> TrainState:
+        """The state with what a step changes beside its gradient.
 
         Args: state: with the new parameters and optimiser; its step counts those before this one.
+        means: sum / count over all devices of what `measure` gave; what is taken out is no metric.
+        learnt: (output, batch).
         """
         ...
 
@@ -63,20 +70,20 @@ def update(
             return objective.loss(state._replace(params=params), batch, axis_name)
 
         (loss, learnt), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        # The loss is the global one on every device, and psum transposes to psum: the mean over
-        # devices is its exact gradient.
-        gradients = gradients if axis_name is None else jax.lax.pmean(gradients, axis_name)
+        # The loss is the global one on every device, and the mean of the gradients over devices is
+        # its exact gradient (loss_terms.py). One all-reduce has these and all sums.
+        gradients, means = joined(gradients, objective.measure(learnt.output, batch), axis_name)
         updates, opt_state = optimiser.transform.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         new = state._replace(params=params, opt_state=opt_state)
-        measured, new = objective.measure(new, learnt.output, batch, axis_name)
+        new = objective.written(new, means, (learnt.output, batch), axis_name)
         metrics = {
             "loss": loss,
             **{f"loss/{name}": value for name, value in learnt.terms.items()},
             "gradient_norm": optax.global_norm(gradients),
             "update_norm": optax.global_norm(updates),
             "learning_rate": jnp.asarray(optimiser.schedule(state.step), jnp.float32),
-            **measured,
+            **means,
         }
         return new._replace(step=state.step + 1), metrics
 
@@ -85,3 +92,19 @@ def update(
     axes = member_axes(state)
     new, metrics = jax.vmap(of_one, in_axes=(axes, None), out_axes=(axes, 0))(state, batch)
     return new, jax.tree.map(lambda x: x.mean(0), metrics)
+
+
+def joined(
+    gradients: Any, sums: Mapping[str, SumCount], axis_name: str | None
+) -> tuple[Any, dict[str, Any]]:
+    """(mean of the gradients over devices, sum / count over devices of each pair), by one
+    all-reduce."""
+    if is_alone(axis_name):
+        return gradients, {name: divide(*pair) for name, pair in sums.items()}
+    devices = jax.lax.psum(1, axis_name)
+    single = {name: (x, jnp.asarray(n, x.dtype)) for name, (x, n) in sums.items()}
+    gradients, whole = across((gradients, single), axis_name)
+    return (
+        jax.tree.map(lambda x: x / devices, gradients),
+        {name: divide(*pair) for name, pair in whole.items()},
+    )

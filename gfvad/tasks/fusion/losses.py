@@ -8,7 +8,7 @@ whatever they hold. A term without an example that it concerns is 0 with gradien
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gfvad.base.types import Batch, Output
 from gfvad.data.glances import GLANCE
 from gfvad.tasks.fusion.glance_targets import placed
-from gfvad.train.loss_terms import Bounded, LossTerms, SumCount, across
+from gfvad.train.loss_terms import Bounded, LossTerms, SumCount, across, is_alone
 
 LOSSES = LossTerms()
 register_loss = LOSSES.register
@@ -235,23 +235,33 @@ def degree_variance(given: LossInputs) -> SumCount | None:
         taken_top &= jnp.arange(largest) < k.value
     taken_top = jnp.broadcast_to(taken_top[:, None], top.shape)
     # [G] each
-    spread_normal, n_normal = global_variance(d, taken_normal, given.axis_name)
-    spread_top, n_top = global_variance(top, taken_top, given.axis_name)
+    pools = (d, taken_normal), (top, taken_top)
+    (spread_normal, n_normal), (spread_top, n_top) = global_variances(pools, given.axis_name)
     both = (n_normal > 0) & (n_top > 0)
     value = jnp.where(both, jnp.square(spread_normal - spread_top), 0.0).mean()
     return value, both.all().astype(jnp.int32)
 
 
-def global_variance(
-    values: jax.Array, taken: jax.Array, axis_name: str | None
-) -> tuple[jax.Array, jax.Array]:
-    """Population variance of the taken values [B, G, K] of all devices, per channel: ([G], their
-    number [G]); 0 of none."""
-    values = jnp.where(taken, values, 0.0)
-    total, count = across((values.sum((0, 2)), taken.sum((0, 2))), axis_name)
-    mean = total / jnp.maximum(count, 1)
-    deviation = jnp.where(taken, values - mean[:, None], 0.0)
-    return across(jnp.square(deviation).sum((0, 2)), axis_name) / jnp.maximum(count, 1), count
+def global_variances(
+    pools: Sequence[tuple[jax.Array, jax.Array]], axis_name: str | None
+) -> list[tuple[jax.Array, jax.Array]]:
+    """Of each pool, (values [B, G, K], which are taken): (population variance over all devices, per
+    channel [G]; their number [G]); 0 of none.
+
+    Two all-reduces for all pools. Over several devices the mean's gradient, which is 0, is not taken.
+    """
+    several = not is_alone(axis_name)
+    kept = [(jnp.where(taken, values, 0.0), taken) for values, taken in pools]
+    number = lambda taken: taken.sum((0, 2), pools[0][0].dtype if several else jnp.int32)
+    sums = [(values.sum((0, 2)), number(taken)) for values, taken in kept]
+    sums = across(jax.lax.stop_gradient(sums) if several else sums, axis_name)
+    spreads = []
+    for (values, taken), (total, count) in zip(kept, sums):
+        mean = total / jnp.maximum(count, 1)
+        deviation = jnp.where(taken, values - mean[:, None], 0.0)
+        spreads.append(jnp.square(deviation).sum((0, 2)))
+    spreads = across(spreads, axis_name)
+    return [(spread / jnp.maximum(n, 1), n) for spread, (_, n) in zip(spreads, sums)]
 
 
 @register_loss("smoothness")

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gfvad.base.types import Batch, DataError, Output
 from gfvad.data.glances import GLANCE
 from gfvad.tasks.fusion import losses
-from gfvad.train.loss_terms import across, divide
+from gfvad.train.loss_terms import SumCount, sum_over
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState, mean_of_members
 from gfvad.train.update import Learnt, update
@@ -42,18 +42,20 @@ class Objective(NamedTuple):
         total, terms = losses.total_loss(output, batch, self.cfg, axis_name, *moment)
         return total, Learnt(terms, output)
 
-    def measure(
-        self, state: TrainState, output: Output, batch: Batch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], TrainState]:
-        """`batch_statistics`; and what a model changes by itself (`after_step`)."""
-        found = batch_statistics(output, batch, self.cfg.topk_divisor, axis_name)
+    def measure(self, output: Output, batch: Batch) -> Mapping[str, SumCount]:
+        """`batch_statistics`."""
+        return batch_statistics(output, batch, self.cfg.topk_divisor)
+
+    def written(
+        self, state: TrainState, means: dict[str, Any], learnt: tuple[Any, Any], axis_name: Any
+    ) -> TrainState:
+        """What a model changes by itself (`after_step`)."""
         if (after_step := getattr(self.model, "after_step", None)) is None:
-            return found, state
-        moment = state.step, self.steps
-        given = losses.inputs_of(output, batch, self.cfg, axis_name, *moment)
+            return state
+        given = losses.inputs_of(*learnt, self.cfg, axis_name, state.step, self.steps)
         variables = {"params": state.params, **state.constants}
         variables |= after_step(variables, given)
-        return found, state._replace(params=variables.pop("params"), constants=variables)
+        return state._replace(params=variables.pop("params"), constants=variables)
 
 
 def train_step(
@@ -87,11 +89,9 @@ def forward(model: Any, state: TrainState, batch: Batch) -> Output:
     return jax.vmap(one)(features, batch.mask, batch.position)
 
 
-def batch_statistics(
-    output: Output, batch: Batch, topk_divisor: int, axis_name: str | None
-) -> dict[str, jax.Array]:
-    """Means over the valid videos of the global batch that say how training goes; no gradient
-    flows through them."""
+def batch_statistics(output: Output, batch: Batch, topk_divisor: int) -> dict[str, SumCount]:
+    """(sum, number) over valid videos of what says how training goes, of this device's part of a
+    batch; no gradient flows through them."""
     scores = video_scores(unit_scores(output.logits, batch.mask), batch.mask, topk_divisor)
     known = {
         "normal": batch.valid & (batch.label == 0),
@@ -103,10 +103,8 @@ def batch_statistics(
     }
     for name, value in output.aux.items():
         if name.startswith(AVERAGED_AUX):
-            # [B] or [B, E]
-            valid = batch.valid.reshape(-1, *[1] * (value.ndim - 1))
-            pairs[name] = (jnp.where(valid, value, 0.0).sum(0), batch.valid.sum())
-    return {name: divide(*across(pair, axis_name)) for name, pair in pairs.items()}
+            pairs[name] = sum_over(value, batch.valid)  # of [B] or [B, E]
+    return pairs
 
 
 def unit_scores(logits: jax.Array, mask: jax.Array) -> jax.Array:

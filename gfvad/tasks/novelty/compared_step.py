@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gfvad.tasks.novelty.comparing import Compared, Judged
-from gfvad.train.loss_terms import mean_over
+from gfvad.train.loss_terms import SumCount, joined_means, sum_over
 from gfvad.train.optim import Optimiser, switched_on
 from gfvad.train.state import TrainState
 from gfvad.train.update import Learnt, update
@@ -41,25 +41,27 @@ class ComparedObjective(NamedTuple):
         judged = judged_by(state, batch, model=self.model, keys=keys)
         own = dict(self.model.losses)
         weights = {n: self.cfg.get(n, own.get(n, 1.0)) for n in judged.losses}
-        terms = {
-            name: mean_over(judged.losses[name], batch.valid, axis_name)
+        sums = {
+            name: sum_over(judged.losses[name], batch.valid)
             for name, weight in weights.items()
             if switched_on(weight)
         }
+        terms = joined_means(sums, axis_name)
         total = sum(weights[name] * x for name, x in terms.items())
         return jnp.asarray(total, jnp.float32), Learnt(terms, judged)
 
-    def measure(
-        self, state: TrainState, output: Judged, batch: WindowBatch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], TrainState]:
-        """Mean scores; the state with constants as the comparator's `updated`, where it has one,
-        leaves them."""
-        means = {
-            f"score/{n}": mean_over(x, batch.valid, axis_name) for n, x in output.scores.items()
-        }
+    def measure(self, output: Judged, batch: WindowBatch) -> Mapping[str, SumCount]:
+        """Mean scores."""
+        return {f"score/{n}": sum_over(x, batch.valid) for n, x in output.scores.items()}
+
+    def written(
+        self, state: TrainState, means: dict[str, Any], learnt: tuple[Any, Any], axis_name: Any
+    ) -> TrainState:
+        """Constants as the comparator's `updated`, where it has one, leaves them."""
+        output, batch = learnt
         written = getattr(self.model.inner, "updated", None)
         if written is None or not output.kept:
-            return means, state
+            return state
         whole = dict(output.kept), batch.valid
         if axis_name is not None:
             whole = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), whole)
@@ -68,7 +70,7 @@ class ComparedObjective(NamedTuple):
             n: {**c, "inner": jax.lax.stop_gradient(new[n])} if n in new else c
             for n, c in state.constants.items()
         }
-        return means, state._replace(constants=constants)
+        return state._replace(constants=constants)
 
 
 def judged_by(

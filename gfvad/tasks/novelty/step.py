@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from gfvad.tasks.novelty.model import GraphNovelty
-from gfvad.train.loss_terms import mean_over
+from gfvad.train.loss_terms import SumCount, mean_over, sum_over
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState
 from gfvad.train.update import Learnt, update
@@ -47,12 +47,16 @@ class Objective(NamedTuple):
         stay = jnp.sum(state.params["scale"] ** 2) + jnp.sum(state.params["weight"] ** 2)
         return told + self.cfg.stay * stay, Learnt({"told": told, "stay": stay}, logits)
 
-    def measure(
-        self, state: TrainState, output: Any, batch: UnitBatch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], TrainState]:
-        """The share of units that are told right; the bank stays."""
+    def measure(self, output: Any, batch: UnitBatch) -> Mapping[str, SumCount]:
+        """The share of units that are told right."""
         right = ((output > 0) == (batch.changed > 0)).astype(jnp.float32)
-        return {"told_right": mean_over(right, batch.valid, axis_name)}, state
+        return {"told_right": sum_over(right, batch.valid)}
+
+    def written(
+        self, state: TrainState, means: dict[str, Any], learnt: tuple[Any, Any], axis_name: Any
+    ) -> TrainState:
+        """The bank stays."""
+        return state
 
 
 def train_step(

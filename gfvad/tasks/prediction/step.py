@@ -14,7 +14,7 @@ from gfvad.nn.blocks import pool_cells
 from gfvad.nn.memory import unit_length
 from gfvad.tasks.prediction import losses
 from gfvad.tasks.prediction.model import Prediction, PredictiveModel, normalise_frames
-from gfvad.train.loss_terms import mean_over
+from gfvad.train.loss_terms import sum_over
 from gfvad.train.optim import Optimiser
 from gfvad.train.state import TrainState, mean_of_members, member
 from gfvad.train.update import Learnt, update
@@ -38,21 +38,25 @@ class Objective(NamedTuple):
         total, terms = losses.total_loss(prediction, paces, batch, self.cfg, axis_name, unit)
         return total, Learnt(terms, (prediction.aux, memory))
 
-    def measure(
-        self, state: TrainState, output: Any, batch: ClipBatch, axis_name: str | None
-    ) -> tuple[Mapping[str, jax.Array], TrainState]:
-        """Per layer usage/*, router_entropy/*, dead/*. Each clip wrote a memory of its own: the new
-        one is their mean, with items of length 1 again."""
+    def measure(self, output: Any, batch: ClipBatch) -> Mapping[str, Any]:
+        """Per layer usage/*, router_entropy/*, dead/*; the sum of the memories that clips wrote."""
         aux, memory = output
-        found = {
-            name: mean_over(value, batch.valid, axis_name)
-            for name, value in aux.items()
-            if name != "balance"
-        }
+        found = {n: sum_over(value, batch.valid) for n, value in aux.items() if n != "balance"}
+        leaves, _ = jax.tree.flatten(memory)
+        return found | {f"{MEMORY} {i}": sum_over(x, batch.valid) for i, x in enumerate(leaves)}
+
+    def written(
+        self, state: TrainState, means: dict[str, Any], learnt: tuple[Any, Any], axis_name: Any
+    ) -> TrainState:
+        """Each clip wrote a memory of its own: the new one is their mean, with items of length 1
+        again."""
+        (_, memory), _ = learnt
         if not memory:
-            return found, state
-        written = jax.tree.map(lambda x: unit_length(mean_over(x, batch.valid, axis_name)), memory)
-        return found, state._replace(constants={**state.constants, MEMORY: written})
+            return state
+        leaves, tree = jax.tree.flatten(memory)
+        new = [unit_length(means.pop(f"{MEMORY} {i}")) for i in range(len(leaves))]
+        constants = {**state.constants, MEMORY: jax.tree.unflatten(tree, new)}
+        return state._replace(constants=constants)
 
 
 def unit_of(model: Any) -> Callable[[jax.Array], jax.Array]:
