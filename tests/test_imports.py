@@ -229,6 +229,7 @@ LAYERS = (
     "tasks/prediction",
     "tasks/fusion",
     "tasks/novelty",
+    "plan",
     "scoring",
     "ablation",
     "reporting",

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfvad.base.options import Parser
+from gfvad.base.platforms import compiled_for
 from gfvad.bench import fusion
 from gfvad.nn.experts import FORMS, NORM_EPSILON, ExpertParams, choose
 from gfvad.nn.filter import SparseFeatureFilter, route
@@ -146,7 +147,7 @@ def run(argv: list[str]) -> None:
             print(f"{b:>4}  {r.name:<13}{numbers}{memory}", flush=True)
         sizes = {"experts": options.experts, "bottleneck": b, "topk": options.topk}
         flat, alone = (
-            choose("auto", **sizes, units=n, backend=jax.default_backend())
+            choose("auto", **sizes, units=n, backend=compiled_for())
             for n in (options.batch * options.units, options.units)
         )
         print(f"{b:>4}  auto takes {flat}" + (f" ({alone} for one video)" if alone != flat else ""))

@@ -29,7 +29,7 @@ from gfvad.measure.metrics import cumulative_counts
 
 IOUS = (0.1, 0.2, 0.3, 0.4, 0.5)
 LEVELS = tuple(i / 10 for i in range(1, 10))  # of the video's own range
-NMS_IOU = 0.5
+NMS_IOU = 0.5  # a half or more: `suppress` looks near a span alone
 MARGIN = 0.25  # of a run's length, on either side
 
 
@@ -64,13 +64,41 @@ def proposals(scores: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]
 
 def suppress(spans: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Greedy non-maximum suppression of spans [A, 2]: keeps the most confident, drops what
-    overlaps it by more than NMS_IOU."""
+    overlaps it by more than NMS_IOU.
+
+    A log A: spans that overlap by more than a half differ in length by less than twice, and in
+    start by less than the shorter one's length. So what is kept lies in cells by length (powers of
+    two) and start (multiples of that power), and a span meets the few cells near it alone. A cell
+    holds only a few, for what is kept does not overlap by more than a half.
+    """
     order = np.argsort(-confidence, kind="stable")
     kept: list[int] = []
-    for i in order:
-        if not kept or iou_matrix(spans[i : i + 1], spans[kept]).max() <= NMS_IOU:
-            kept.append(int(i))
+    cells: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for i, (start, end) in zip(order.tolist(), spans[order].tolist()):
+        length = end - start
+        scale = length.bit_length() - 1  # 2^scale <= length; -1 for an empty span
+        if scale < 0:
+            kept.append(i)  # overlaps nothing
+        elif not _meets(cells, start, end, scale):
+            cells.setdefault((scale, start >> scale), []).append((start, end))
+            kept.append(i)
     return spans[kept], confidence[kept]
+
+
+def _meets(
+    cells: dict[tuple[int, int], list[tuple[int, int]]], start: int, end: int, scale: int
+) -> bool:
+    """Whether a span of 2^scale frames or more, less than twice that, overlaps one of the cells by
+    more than NMS_IOU."""
+    length = end - start
+    for near in range(max(scale - 1, 0), scale + 2):
+        reach = min(length, 2 << near) - 1  # starts differ by less than the shorter length
+        for cell in range((start - reach) >> near, ((start + reach) >> near) + 1):
+            for left, right in cells.get((near, cell), ()):
+                overlap = min(end, right) - max(start, left)
+                if overlap > NMS_IOU * (max(end, right) - min(start, left)):
+                    return True
+    return False
 
 
 def is_of_class(video: ScoredVideo, name: str) -> np.ndarray:
@@ -80,27 +108,57 @@ def is_of_class(video: ScoredVideo, name: str) -> np.ndarray:
     return np.array([c == name or unknown(c) for c in video.span_classes], bool).reshape(-1)
 
 
+def overlapping(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of half-open spans a [A, 2] and b [S, 2], all that share a frame among them: (index
+    into a [Z] ascending, index into b [Z], intersection over union [Z]).
+
+    Where the spans of b do not overlap each other, there are no other pairs.
+    """
+    order = np.argsort(b[:, 0], kind="stable")
+    starts, reached = b[order, 0], np.maximum.accumulate(b[order, 1])
+    first = np.searchsorted(reached, a[:, 0], "right")  # none before it reaches into the span
+    count = np.maximum(np.searchsorted(starts, a[:, 1], "left") - first, 0)
+    mine = np.repeat(np.arange(len(a)), count)
+    place = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count) + first[mine]
+    other = order[place]
+    (start, end), (left, right) = a[mine].T, b[other].T
+    overlap = np.maximum(np.minimum(end, right) - np.maximum(start, left), 0)
+    return mine, other, overlap / np.maximum(end - start + right - left - overlap, 1)
+
+
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def hits_of(pairs: Pairs, count: int, iou: float) -> np.ndarray:
+    """bool [A]: which of `count` proposals, highest confidence first, take a true span: the one
+    they overlap most of those still free, by `iou` at least. pairs: as `overlapping`."""
+    enough = pairs[2] >= iou
+    mine, other, overlap = (x[enough] for x in pairs)
+    hits, taken = np.zeros(count, bool), set()
+    order = np.lexsort((other, -overlap, mine))
+    for i, span in zip(mine[order].tolist(), other[order].tolist()):
+        if not hits[i] and span not in taken:
+            hits[i] = True
+            taken.add(span)
+    return hits
+
+
 def detection_ap(
-    found: Sequence[tuple[np.ndarray, np.ndarray]], truth: Sequence[np.ndarray], iou: float
+    found: Sequence[tuple[np.ndarray, np.ndarray]],
+    truth: Sequence[np.ndarray],
+    iou: float,
+    pairs: Sequence[Pairs] | None = None,
 ) -> float:
     """Average precision of proposals against true spans [S_v, 2] a video at one overlap; NaN
-    without a true span."""
+    without a true span. pairs: `overlapping` of each video, where it is known."""
     n_true = sum(len(t) for t in truth)
     if not n_true:
         return float("nan")
-    confidence, hit = [np.zeros(0)], [np.zeros(0, bool)]
-    for (spans, conf), true in zip(found, truth, strict=True):
-        hits = np.zeros(len(spans), bool)
-        overlap = iou_matrix(spans, true)  # [A, S]
-        # highest confidence first; videos do not share true spans
-        for i in range(len(spans) if len(true) else 0):
-            best = int(np.argmax(overlap[i]))
-            if overlap[i, best] >= iou:
-                hits[i] = True
-                overlap[:, best] = -1.0
-        confidence.append(conf)
-        hit.append(hits)
-    counts = cumulative_counts(np.concatenate(confidence), np.concatenate(hit))
+    pairs = pairs or [overlapping(spans, t) for (spans, _), t in zip(found, truth, strict=True)]
+    # videos do not share true spans
+    hit = [hits_of(p, len(conf), iou) for p, (_, conf) in zip(pairs, found, strict=True)]
+    confidence = np.concatenate([np.zeros(0), *(conf for _, conf in found)])
+    counts = cumulative_counts(confidence, np.concatenate([np.zeros(0, bool), *hit]))
     steps, every = np.diff(np.r_[0, counts.positives]), counts.positives + counts.negatives
     return float(np.sum(steps * counts.positives / np.maximum(every, 1)) / n_true)
 
@@ -132,7 +190,8 @@ def mean_average_precision(
         truth = [t[t[:, 1] > t[:, 0]] for t in truth]
         floor = min((float(s.min()) for s in scores if len(s)), default=0.0)
         found = [proposals(np.asarray(s, np.float64), floor) for s in scores]
+        pairs = [overlapping(spans, t) for (spans, _), t in zip(found, truth, strict=True)]
         for iou in ious:
-            values[iou].append(detection_ap(found, truth, iou))
+            values[iou].append(detection_ap(found, truth, iou, pairs))
     mean = lambda v: float("nan") if np.isnan(v).all() else float(np.nanmean(v))
     return {iou: mean(v) for iou, v in values.items()}

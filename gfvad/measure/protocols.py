@@ -1,6 +1,10 @@
 """The protocol matrix: every score file under every aggregation, normalisation and smoothing; the
 honest default is the headline.
 
+Protocols that rank alike are computed once: training statistics are one rising straight line for
+all frames, min-max one a video, and both smoothings keep straight lines, so that micro of 'train'
+and macro of both have the values of 'none' (computed apart they differed in the rounding of ties).
+
 Order of operations: normalise a video's frame scores, then smooth them, then aggregate. Videos are
 taken one at a time and kept as run lengths (frames.py); where smoothing leaves no runs, one
 protocol of 2.3 million frames peaks at about 0.2 GB beside the scores.
@@ -40,7 +44,7 @@ from gfvad.measure.frames import Runs, compress, labels_from_spans, peak
 from gfvad.measure.latency import latency_ap
 from gfvad.measure.localisation import is_of_class, mean_average_precision
 from gfvad.measure.metrics import RANKING, cumulative_counts, false_alarm_rate, ranking_metrics
-from gfvad.measure.score_shapes import causal_ema, gaussian, min_max, none, training_statistics
+from gfvad.measure.score_shapes import NORMALISATIONS, transform
 
 Record = dict[str, Any]
 FAR_THRESHOLD = 0.5
@@ -89,13 +93,9 @@ def macro(
     }
 
 
-NORMALISATIONS: dict[str, Callable] = {
-    "none": none,
-    "minmax": min_max,
-    "train": training_statistics,
-}
-SMOOTHINGS: dict[str, Callable] = {"none": none, "ema": causal_ema, "gaussian": gaussian}
 AGGREGATIONS: dict[str, Callable] = {"micro": micro, "macro": macro}
+# (aggregation, normalisation) whose values are those of 'none', see the top of this file
+RANK_AS_NONE = {("micro", "train"), ("macro", "train"), ("macro", "minmax")}
 HEADLINE = {
     "aggregation": "micro",
     "normalisation": "none",
@@ -111,17 +111,15 @@ def smoothing_names(eval_cfg) -> dict[str, tuple[str, float]]:
     return named | {f"gaussian{sigma:g}": ("gaussian", float(sigma)) for sigma in eval_cfg.gaussian}
 
 
-def transform(
-    scores: np.ndarray, normalisation: str, smoothing: tuple[str, float], train_stats=(0.0, 1.0)
-) -> np.ndarray:
-    """Frame scores [T] -> normalised, then smoothed, [T]."""
-    scores = NORMALISATIONS[normalisation](np.asarray(scores, np.float64), *train_stats)
-    if smoothing[0] == "none":
-        return scores
-    # 40 of 53 bits: a filter leaves noise in the last ones, which would break the ties of a
-    # constant score at random
-    mantissa, exponent = np.frexp(SMOOTHINGS[smoothing[0]](scores, smoothing[1]))
-    return np.ldexp(np.round(mantissa * 2.0**40), exponent - 40)
+def transformed(
+    videos: Sequence[ScoredVideo],
+    normalisation: str,
+    smoothing: tuple[str, float],
+    train_stats: tuple[float, float],
+) -> list[Runs]:
+    """Runs of each video after `transform`."""
+    made = (transform(v.scores, normalisation, smoothing, train_stats) for v in videos)
+    return [compress(scores, v.labels) for scores, v in zip(made, videos)]
 
 
 def check_scored(videos: Sequence[ScoredVideo]) -> None:
@@ -257,26 +255,33 @@ def protocol_matrix(
     inside = not one_class_each(videos)
     stats, resamples = train_stats or (0.0, 1.0), eval_cfg.bootstrap
     plain = {**HEADLINE, "checkpoint": checkpoint}
+    size = len(videos), sum(len(v.labels) for v in videos)
+    values: dict[tuple[str, str, str], dict] = {}  # aggregation, normalisation, smoothing
     for normalisation in NORMALISATIONS:
         if normalisation == "minmax" and not inside:
             continue
         if normalisation == "train" and (train_stats is None or train_stats[1] == 0):
             continue
         for smoothing, chosen in smoothing_names(eval_cfg).items():
-            runs = []  # lets go of the last protocol's before the next are made
-            made = (transform(v.scores, normalisation, chosen, stats) for v in videos)
-            runs = [compress(z, v.labels) for z, v in zip(made, videos)]
             protocol = {**plain, "normalisation": normalisation, "smoothing": smoothing}
+            runs: list[Runs] = []  # lets go of the last protocol's before the next are made
             for aggregation, aggregate in AGGREGATIONS.items():
                 if aggregation == "macro" and not inside:
                     continue
+                alike = (aggregation, normalisation) in RANK_AS_NONE
+                key = aggregation, "none" if alike else normalisation, smoothing
+                if key not in values:
+                    runs = runs or transformed(videos, normalisation, chosen, stats)
+                    values[key] = aggregate(runs, resamples, seed)
                 own = {**protocol, "aggregation": aggregation}
-                for metric, (value, ci95) in aggregate(runs, resamples, seed).items():
-                    records.append(record(own, metric, value, ci95, size_of(runs)))
+                for metric, (value, ci95) in values[key].items():
+                    records.append(record(own, metric, value, ci95, size))
+            if normalisation != "none":
+                continue
             # where scores leave [0, 1], 0.5 means nothing
             normal = [r for v, r in zip(videos, runs, strict=True) if v.label == 0]
             within = all(r.scores.min() >= 0 and r.scores.max() <= 1 for r in runs)
-            if normalisation == "none" and normal and within:
+            if normal and within:
                 records.append(false_alarms(protocol, normal, resamples, seed))
     return records + extra_records(videos, plain, resamples, seed, class_scores)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
@@ -36,3 +38,24 @@ def gaussian(scores: np.ndarray, sigma: float) -> np.ndarray:
     """[T] -> Gaussian average, sigma in frames; ends mirrored (scipy's mode 'reflect', the
     default published code relies on)."""
     return gaussian_filter1d(np.asarray(scores, np.float64), sigma, mode="reflect")
+
+
+NORMALISATIONS: dict[str, Callable] = {
+    "none": none,
+    "minmax": min_max,
+    "train": training_statistics,
+}
+SMOOTHINGS: dict[str, Callable] = {"none": none, "ema": causal_ema, "gaussian": gaussian}
+
+
+def transform(
+    scores: np.ndarray, normalisation: str, smoothing: tuple[str, float], train_stats=(0.0, 1.0)
+) -> np.ndarray:
+    """Frame scores [T] -> normalised, then smoothed, [T]."""
+    scores = NORMALISATIONS[normalisation](np.asarray(scores, np.float64), *train_stats)
+    if smoothing[0] == "none":
+        return scores
+    # 40 of 53 bits: a filter leaves noise in the last ones, which would break the ties of a
+    # constant score at random
+    mantissa, exponent = np.frexp(SMOOTHINGS[smoothing[0]](scores, smoothing[1]))
+    return np.ldexp(np.round(mantissa * 2.0**40), exponent - 40)

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfvad.base.platforms import compiled_for
 from gfvad.base.types import DataError
 from gfvad.models.sib_vad_weights import (
     POSITIONS,
@@ -167,7 +168,7 @@ def sparse_filter(p: Tree, x: jax.Array) -> tuple[jax.Array, FilterStats]:
     weights = jnp.concatenate([shared, routing.weights.astype(x.dtype)], -1)
     _, count, width = p["w_out"].shape
     sizes = {"experts": p["gate"]["kernel"].shape[-1], "bottleneck": count, "topk": TOPK}
-    form = choose("auto", **sizes, units=len(x), backend=jax.default_backend())
+    form = choose("auto", **sizes, units=len(x), backend=compiled_for())
     y = FORMS[form](experts, x, weights, routing.index, EPSILON)
     return y, routing_stats(routing, jnp.ones(len(x), bool))
 

@@ -146,8 +146,8 @@ def grouped(
     """Only what is kept: slots sorted by expert, two `jax.lax.ragged_dot`, and a scatter back to
     units.
 
-    For accelerators, where ragged_dot is a kernel. On CPU, jax 0.10.2 computes it densely, E times
-    the work on [E, S, D]: take `blocks`.
+    For GPUs, where ragged_dot is a kernel; never chosen by itself. On CPU, jax 0.10.2 computes it
+    densely, E times the work on [E, S, D]; for TPUs it does not compile under vmap.
     """
     standardised = standardise_units(x, epsilon)
     w_in, b_in = fold_norm(params)
@@ -226,10 +226,10 @@ def choose(form: str, *, experts: int, bottleneck: int, topk: int, units: int, b
     sizes): of 19 sizes (64 .. 4096 units, E 63 with K 7 and E 15 with K 4, b 8 .. 64, D 256 and one
     of 1024) the rule took the slower form in 1, E 63, 256 units, b 8, by a factor of 1.05. With E
     63 and b 8 it turns from `folded` (1.24 against 1.30 ms at 64 units) to `blocks` (10.7 against
-    8.0 ms at 1024). `blocks` has become faster since. On accelerators it decides between `folded`
-    and `grouped` by the same figures: not measured there.
-    Args: units N that one call sees (those of one video under vmap); backend as of
-    jax.default_backend().
+    8.0 ms at 1024). `blocks` has become faster since. Elsewhere it is `folded`: `grouped` does not
+    compile for TPUs under vmap (docs/scaling.md). No accelerator was at hand.
+    Args: units N that one call sees (those of one video under vmap); backend: the platform compiled
+    for (gfvad/base/platforms.py).
     """
     if form in FORMS:
         return form
@@ -243,7 +243,7 @@ def choose(form: str, *, experts: int, bottleneck: int, topk: int, units: int, b
     # do for as many units
     if units * (1 + experts) * bottleneck <= count * m * (bottleneck + SORTING):
         return "folded"
-    return "blocks" if backend == "cpu" else "grouped"
+    return "blocks" if backend == "cpu" else "folded"
 
 
 def expert_sharding(mesh: Mesh, params: Any) -> Any:

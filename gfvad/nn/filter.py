@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfvad.base.platforms import compiled_for
 from gfvad.base.types import ConfigError
 from gfvad.nn.experts import FORMS, NORM_EPSILON, ExpertParams, choose
 
@@ -151,7 +152,7 @@ class SparseFeatureFilter(nn.Module):
             "topk": self.topk,
             "units": units,
         }
-        form = choose(self.form, **sizes, backend=jax.default_backend())
+        form = choose(self.form, **sizes, backend=compiled_for())
         x = jnp.where(mask[:, None], x, 0.0)
         # [N, E]; the router stays in float32 where features are narrower
         exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))

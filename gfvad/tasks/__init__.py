@@ -29,6 +29,7 @@ FILES = {
     "check": "registry",
     "comparison": "registry",
     "open_run": "run",
+    "outline": "outline",
     "open_elsewhere": "run",
     "frame_scores": "frame_scores",
     "open_scorer": "scorer",

@@ -23,7 +23,7 @@ from gfvad.tasks.scoring import FrameScores, Scorer
 if TYPE_CHECKING:  # jax, and what needs PyAV, are loaded by who uses them
     from gfvad.train.identity import Learnt
     from gfvad.train.parallel import Mapper
-    from gfvad.train.run import Evaluation, Place, Trainable
+    from gfvad.train.run import Evaluation, Outline, Place, Trainable
     from gfvad.train.state import TrainState
 
 
@@ -214,6 +214,11 @@ class Task(Protocol):
     def open_run(self, arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
         """Data, model and devices of a run; everything that can be wrong with the input is wrong
         here, before any long work."""
+        ...
+
+    def outline(self, config: ConfigDict, widths: Mapping[str, int]) -> Outline:
+        """Model and steps of a checked config without data, for features of some widths (those
+        that are not given: usual ones). Raises ConfigError."""
         ...
 
     def open_elsewhere(

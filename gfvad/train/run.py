@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -70,6 +71,29 @@ class Trainable(Protocol):
     def evaluate(self, state: TrainState, step: int) -> Evaluation:
         """Follows training on what is held out."""
         ...
+
+
+class Outline(NamedTuple):
+    """A task's model and steps without data: what can be compiled for devices that are not here."""
+
+    model: Any
+    inputs: tuple  # an example that the model is called with, for the shapes of its parameters
+    batch: Callable[[int], Any]  # examples -> a training batch of shapes
+    train_step: Callable[..., Any]  # as `Trainable.train_step`
+    eval_step: Callable[[TrainState, Any], Any]
+    eval_batch: Callable[[int], Any]
+    about: str  # sizes, in words
+
+
+def array_shapes(tree: Any) -> Any:
+    """A batch whose leaves are shapes, or (shape, type), float32 where none is given ->
+    jax.ShapeDtypeStruct."""
+
+    def leaf(x: Any) -> jax.ShapeDtypeStruct:
+        shape, kind = x if isinstance(x[0], tuple) else (x, np.float32)
+        return jax.ShapeDtypeStruct(shape, kind)
+
+    return jax.tree.map(leaf, tree, is_leaf=lambda x: type(x) is tuple)
 
 
 class Run(Protocol):

@@ -206,3 +206,13 @@ def test_intervals_cover(monkeypatch):
     monkeypatch.setattr(coverage, "RESAMPLES", 200)
     for found in coverage.measure("strong", 12, 50):
         assert found.covered >= 0.88 > found.percentiles
+
+
+def test_counts_in_float32_are_exact(monkeypatch):
+    """Whole numbers below 2^24; more frames, and weights that are not whole, stay in float64."""
+    pooled = bootstrap.pool([compress(*v) for v in make_videos(20, seed=4, digits=5)])
+    drawn = bootstrap.draw(bootstrap.presence(pooled), 100, 0)
+    found = bootstrap.resampled_ranking(pooled, drawn)
+    monkeypatch.setattr(bootstrap, "EXACT", 0)
+    wide = bootstrap.resampled_ranking(pooled, drawn)
+    assert all((found[name] == wide[name]).all() for name in wide)

@@ -190,3 +190,51 @@ def test_undefined_and_overlong_spans():
     # annotations run on behind the last whole unit
     overlong = video("v", np.r_[np.zeros(10), np.ones(10)], [(10, 99)])
     assert localisation.mean_average_precision([overlong])[0.5] == 1.0
+
+
+def suppress_by_all(spans, confidence):
+    """As it was before: every span against all that are kept, which grows with the square."""
+    kept = []
+    for i in np.argsort(-confidence, kind="stable"):
+        met = localisation.iou_matrix(spans[i : i + 1], spans[kept]) if kept else np.zeros(1)
+        if met.max() <= localisation.NMS_IOU:
+            kept.append(int(i))
+    return spans[kept], confidence[kept]
+
+
+def hits_by_all(spans, true, iou):
+    """As it was before: every proposal against every true span."""
+    overlap, hits = localisation.iou_matrix(spans, true), np.zeros(len(spans), bool)
+    for i in range(len(spans) if len(true) else 0):
+        best = int(np.argmax(overlap[i]))
+        if overlap[i, best] >= iou:
+            hits[i] = True
+            overlap[:, best] = -1.0
+    return hits
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([8, 60, 3000]))
+def test_suppression_and_hits_are_those_of_all_pairs(seed, length):
+    """Spans that need not be nested, repeated and empty ones, ties; true spans that overlap."""
+    rng = np.random.default_rng(seed)
+    some = lambda n: np.sort(rng.integers(0, length, (n, 2)) // rng.integers(1, 4, (n, 1)), axis=1)
+    spans, confidence = some(80), np.round(rng.random(80), 1)
+    found, expected = (f(spans, confidence) for f in (localisation.suppress, suppress_by_all))
+    assert (found[0] == expected[0]).all() and (found[1] == expected[1]).all()
+    true = some(int(rng.integers(0, 12)))
+    true = true[true[:, 1] > true[:, 0]]
+    pairs = localisation.overlapping(found[0], true)
+    for iou in localisation.IOUS:
+        hits = localisation.hits_of(pairs, len(found[0]), iou)
+        assert (hits == hits_by_all(found[0], true, iou)).all()
+
+
+def test_suppression_of_a_noisy_score():
+    """Proposals of all levels, as they come from a score without structure."""
+    scores = np.repeat(np.random.default_rng(0).random(400), 3)
+    levels = [localisation.spans_of(scores >= level) for level in localisation.LEVELS]
+    spans = np.unique(np.concatenate(levels), axis=0)
+    confidence = np.random.default_rng(1).random(len(spans))
+    found, expected = (f(spans, confidence) for f in (localisation.suppress, suppress_by_all))
+    assert (found[0] == expected[0]).all() and len(found[0]) < len(spans)

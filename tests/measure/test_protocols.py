@@ -244,3 +244,16 @@ def test_training_statistics_of_a_constant_or_broken_model():
     )
     with pytest.raises(DataError, match="std nan"):
         protocols.protocol_matrix(make_videos(), CFG, (0.5, float("nan")))
+
+
+def test_what_ranks_alike_is_as_computed_apart(monkeypatch):
+    videos, cfg = make_videos(12), SimpleNamespace(ema=(0.9,), gaussian=(5.0,), bootstrap=50)
+    found = protocols.protocol_matrix(videos, cfg, (0.2, 0.5))
+    monkeypatch.setattr(protocols, "RANK_AS_NONE", set())
+    apart = protocols.protocol_matrix(videos, cfg, (0.2, 0.5))
+    for a, b in zip(found, apart, strict=True):
+        assert a["value"] == pytest.approx(b["value"], abs=1e-9)
+        assert {**a, "value": 0, "ci95": 0} == {**b, "value": 0, "ci95": 0}
+        assert a["ci95"] is b["ci95"] is None or a["ci95"] == pytest.approx(b["ci95"], abs=1e-9)
+    names = {(r["aggregation"], r["normalisation"]) for r in found}
+    assert len(names) == 6  # every protocol has its records

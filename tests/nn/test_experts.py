@@ -277,7 +277,7 @@ def test_the_choice():
     assert choose("auto", **published, bottleneck=8, units=64, backend="cpu") == "folded"
     assert choose("auto", **published, bottleneck=8, units=4096, backend="cpu") == "blocks"
     assert choose("auto", **published, bottleneck=192, units=4096, backend="cpu") == "blocks"
-    assert choose("auto", **published, bottleneck=192, units=4096, backend="gpu") == "grouped"
+    assert choose("auto", **published, bottleneck=192, units=4096, backend="gpu") == "folded"
     assert (
         choose("auto", **published | {"topk": 63}, bottleneck=192, units=4096, backend="cpu")
         == "folded"

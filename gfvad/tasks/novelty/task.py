@@ -17,6 +17,7 @@ from gfvad.tasks.task import OpenRun, Restored, SweepData
 
 if TYPE_CHECKING:
     from gfvad.train.parallel import Mapper
+    from gfvad.train.run import Outline
 
 kind = "novelty"
 comparison = "normal_only"
@@ -63,6 +64,13 @@ def open_run(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -
     from gfvad.tasks.novelty.run import NoveltyRun
 
     return NoveltyRun.open(arguments, mapper, say)
+
+
+def outline(config: ConfigDict, widths: Mapping[str, int]) -> Outline:
+    """The fit of its numbers, and scoring."""
+    from gfvad.tasks.novelty import outline as of_novelty
+
+    return of_novelty.outline(config, widths)
 
 
 def open_elsewhere(arguments: Arguments, mapper: Mapper, say: Callable[[str], None]) -> OpenRun:
