@@ -32,7 +32,7 @@ COMMANDS += ("convert", "report", "plan", "bench", "doctor")
 @command
 def main(argv: Sequence[str]) -> int:
     """Runs a command line; returns the exit code: 0 done, 1 some inputs failed, 2 bad input, 3 not
-    finite, 130 / 143 interrupted and saved."""
+    finite, 75 peers did not come, 130 / 143 interrupted and saved."""
     words = list(argv)
     if not words or words[0] in ("-h", "--help"):
         print(overview())

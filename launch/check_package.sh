@@ -8,6 +8,7 @@ folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${GFVAD_PYTHON:-python3}" -m venv environment
+# shellcheck disable=SC1091  # it is made just before
 source environment/bin/activate
 pip install --quiet --disable-pip-version-check "$checkout"
 export GFVAD_CACHE="$folder/cache"

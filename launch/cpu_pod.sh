@@ -14,7 +14,9 @@ fi
 processes="$1"
 shift
 if [ -z "${GFVAD_COMMAND:-}" ]; then
+  # shellcheck source=launch/environment.sh
   source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+  # shellcheck disable=SC2119
   gfvad_environment || exit 1
 fi
 read -r -a command <<<"${GFVAD_COMMAND:-python -m gfvad.main}"
@@ -29,6 +31,7 @@ for ((i = 0; i < processes; i++)); do
   children+=($!)
 done
 
+# shellcheck disable=SC2329  # the traps below call it
 forward() { kill -s "$1" "${children[@]}" 2>/dev/null; }
 trap 'forward TERM' TERM
 trap 'forward INT' INT

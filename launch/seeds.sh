@@ -5,7 +5,9 @@
 set -euo pipefail
 if [ "$#" -lt 3 ]; then echo "usage: bash launch/seeds.sh SEEDS FOLDER --config=configs/NAME.py [--config.KEY=VALUE ...]" >&2; exit 2; fi
 seeds="$1" folder="$2"; shift 2
+# shellcheck source=launch/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck disable=SC2119
 gfvad_environment
 for seed in $(seq 0 $((seeds - 1))); do
   python -m gfvad.main "$@" --config.seed="$seed" --workdir="$folder/seed$seed"

@@ -17,6 +17,8 @@ EXIT_DONE = 0
 EXIT_SOME_FAILED = 1  # the rest was done; what failed is listed at the end
 EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
+EXIT_NO_PEERS = 75  # not all processes came in time; EX_TEMPFAIL: the same again may go well
+EXIT_SAVED = 143  # 128 + SIGTERM: all is saved, the same again goes on from there
 LONGEST_MESSAGE = 4000  # characters
 
 # What libraries of formats (orbax, array_record, numpy, zip) raise for bytes that they cannot read

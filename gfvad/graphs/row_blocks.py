@@ -63,6 +63,7 @@ def relation_rows(
     require_rows("relation.knn", cfg.knn, cfg.knn == 0, "0")
     if cfg.similarity == "rbf":
         require_rows("relation.sigma", cfg.sigma, width is not None, "a width, or below 0")
+        width = 1.0 if width is None else width
         u, live = positions(x, mask)
         of = lambda own: rbf_of(square_distances(own, u), width)
     else:

@@ -45,7 +45,7 @@ def run_plan(
     if own:
         with own.staged(last=MARKDOWN) as staging:
             write_json(staging / JSON, [page.figures(plan) for plan in plans])
-            write_table(staging / CSV, page.COLUMNS, list(page.rows(plans)))
+            write_table(staging / CSV, page.COLUMNS, list(page.csv_rows(plans)))
             write_text(staging / MARKDOWN, text)
         print(f"plan     {own.folder / JSON}, {own.folder / CSV}, {own.folder / MARKDOWN}")
     return all(good(plan) for plan in plans)

@@ -75,7 +75,7 @@ def of_step(counted: Counted, place: Topology) -> dict[str, Any]:
     }
 
 
-def rows(plans: Sequence[Planned]) -> Iterator[tuple[str, str, Any]]:
+def csv_rows(plans: Sequence[Planned]) -> Iterator[tuple[str, str, Any]]:
     """Lines of plan.csv: topology, metric, value."""
     for plan in plans:
         for name, value in flat(figures(plan)):
@@ -97,12 +97,12 @@ def page(title: str, about: str, plans: Sequence[Planned]) -> str:
     lines = [f"# Plan {title}", "", f"{about}. {CANNOT_KNOW}", ""]
     lines += ["| topology | " + " | ".join(HEAD) + " |", "| --- " * (len(HEAD) + 1) + "|"]
     for plan in plans:
-        lines.append(f"| {plan.topology.name} | " + " | ".join(cells(plan)) + " |")
+        lines.append(f"| {plan.topology.name} | " + " | ".join(table_row(plan)) + " |")
     lines += [""] + [f"- {line}" for plan in plans for line in remarks(plan)]
     return "\n".join(lines) + "\n"
 
 
-def cells(plan: Planned) -> list[str]:
+def table_row(plan: Planned) -> list[str]:
     """A row of the table, behind its topology."""
     start = [str(plan.topology.chips), str(plan.batch)]
     if plan.training is None:

@@ -25,6 +25,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gfvad.base.platforms import compiling_for
 from gfvad.base.types import ConfigError, DataError
+from gfvad.train import peers
 
 AXIS = "devices"
 BACKENDS = ("pmap", "shard_map")
@@ -37,8 +38,9 @@ def initialise_distributed(environment: Mapping[str, str] = os.environ) -> None:
     of jax.
 
     GFVAD_COORDINATOR=HOST:PORT, GFVAD_PROCESSES=N and GFVAD_PROCESS=I name the peers
-    (launch/cpu_pod.sh sets them); GFVAD_DISTRIBUTED=auto leaves it to jax to find them (Cloud TPU,
-    Slurm).
+    (launch/cpu_pod.sh and launch/k8s_jobset.py set them); GFVAD_DISTRIBUTED=auto leaves it to jax
+    to find them (Cloud TPU, Slurm). Where they are not all there within GFVAD_WAIT_SECONDS, the
+    process ends with a line that says so and EXIT_NO_PEERS.
     Raises ConfigError where the variables do not fit together.
     """
     names = ("GFVAD_COORDINATOR", "GFVAD_PROCESSES", "GFVAD_PROCESS")
@@ -46,21 +48,33 @@ def initialise_distributed(environment: Mapping[str, str] = os.environ) -> None:
     automatic = environment.get("GFVAD_DISTRIBUTED", "")
     if automatic not in ("", "auto"):
         raise ConfigError(f"GFVAD_DISTRIBUTED={automatic!r}: expected auto or nothing")
+    wait = peers.seconds(environment)
     if jax.distributed.is_initialized() or not (automatic or any(given)):
         return
-    if not any(given):
-        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
-        return
     coordinator, count, index = given
-    if not (coordinator and count.isdigit() and index.isdigit() and int(index) < int(count)):
-        found = ", ".join(f"{name}={value!r}" for name, value in zip(names, given))
-        raise ConfigError(
-            f"{found}: expected all three, HOST:PORT, N and an index below N (see"
-            " launch/cpu_pod.sh)"
+    place: dict[str, Any] = {}
+    if any(given):
+        if not (coordinator and count.isdigit() and index.isdigit() and int(index) < int(count)):
+            found = ", ".join(f"{name}={value!r}" for name, value in zip(names, given))
+            raise ConfigError(
+                f"{found}: expected all three, HOST:PORT, N and an index below N (see"
+                " launch/cpu_pod.sh)"
+            )
+        place = {
+            "coordinator_address": coordinator,
+            "num_processes": int(count),
+            "process_id": int(index),
+        }
+        who = f"process {index} of {count}, coordinator {coordinator}"
+    else:
+        who = f"process {peers.rank(environment)}, peers found by jax (GFVAD_DISTRIBUTED=auto)"
+    with peers.awaited(wait, who):
+        jax.distributed.initialize(
+            **place,
+            # jax's own limit comes later: it aborts with a stack trace
+            initialization_timeout=wait + 60,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    jax.distributed.initialize(
-        coordinator, int(count), int(index), heartbeat_timeout_seconds=HEARTBEAT_SECONDS
-    )
 
 
 def make_mapper(backend: str = "pmap", devices: int = 0) -> Mapper:

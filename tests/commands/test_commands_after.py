@@ -218,25 +218,28 @@ def test_evaluation_tools(command, environment, shared_data, tmp_path):
 @pytest.mark.parametrize("command", of("cluster"))
 def test_cluster_scripts(command, environment, tmp_path):
     """Stand-ins for the schedulers' programs write down what they are asked to do."""
-    for name in ("gcloud", "srun"):
+    answers = {"gcloud": 'case "$*" in *describe*) echo ACTIVE; esac', "git": "echo 123 HEAD"}
+    for name in ("gcloud", "srun", "git", "kubectl"):
         tool = tmp_path / name
-        tool.write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" > "{tmp_path}/asked"\n')
+        write = f'printf "%s\\n" {name} "$@" >> "{tmp_path}/asked"'
+        if name == "kubectl":
+            write += f' && cat >> "{tmp_path}/asked"'
+        tool.write_text(f"#!/bin/sh\n{write}\n{answers.get(name, '')}\n")
         tool.chmod(0o755)
-    variables, words = [], shlex.split(command)
-    while "=" in words[0]:
-        variables.append(words.pop(0).split("=", 1))
-    words = ["bash", *words[1:]] if words[0] == "sbatch" else words
-    environment = (
-        environment
-        | dict(variables)
-        | {
-            "PATH": f"{tmp_path}:{environment['PATH']}",
-            "SLURM_SUBMIT_DIR": str(REPOSITORY),
-        }
-    )
+    environment = environment | {
+        "PATH": f"{tmp_path}:{environment['PATH']}",
+        "SLURM_SUBMIT_DIR": str(REPOSITORY),
+        "SLURM_JOB_ID": "documented",
+        "POLL": "0.1",
+    }
+    words = shlex.split(command)
+    if words[0] == "sbatch":
+        while words[1].startswith("--"):
+            del words[1]
+        command = " ".join(["bash", *words[1:]])
     # the stand-in srun needs no accelerator build
     done = subprocess.run(
-        words,
+        ["bash", "-c", command],
         cwd=REPOSITORY,
         env=environment | {"GFVAD_JAX": "jax"},
         capture_output=True,
@@ -245,6 +248,6 @@ def test_cluster_scripts(command, environment, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     asked = (tmp_path / "asked").read_text()
-    assert "launch/local.sh" in asked and all(
-        word in asked for word in words if word.startswith("--")
-    )
+    assert "launch/local.sh" in asked or "JobSet" in asked
+    given = words[words.index("--") + 1 :] if "--" in words else words
+    assert all(word in asked for word in given if word.startswith("--"))

@@ -120,7 +120,7 @@ def test_page_and_tables_say_what_binds_and_what_to_do():
     assert "does not compile: no ragged_dot" in text
     assert "every operation lowers for CUDA" in text
     json.dumps([page.figures(p) for p in plans], allow_nan=False)
-    rows = list(page.rows(plans[:1]))
+    rows = list(page.csv_rows(plans[:1]))
     assert ("v5e:2x2", "training/collectives/all-reduce/count", 1) in rows
 
 

@@ -122,6 +122,7 @@ def kind(command: str) -> str | None:
     table = {
         r"bash launch/test\.sh$": "tests",  # what is running now
         r"bash launch/check_package\.sh$": "tests",  # downloads an environment: by hand
+        r"python launch/rehearsal/rehearse\.py ": "tests",  # minutes of real training: by hand
         r"bash launch/(local|cpu_pod|seeds)\.sh .*--config=|gfvad train --config=": "train",
         r"bash launch/seeds\.sh": "train",
         r"gfvad (evaluate|doctor) --scores=": "scores",  # test_score_files.py
@@ -135,7 +136,7 @@ def kind(command: str) -> str | None:
         r"gfvad (ablate|compare) ": "ablation",
         r"gfvad (extract|score|report|export) ": "own",
         r"gfvad doctor": "doctor",
-        r"sbatch |TPU=": "cluster",
+        r"sbatch |TPU=|python launch/k8s_jobset\.py ": "cluster",
     }
     if command in in_order(CAMERA_PAGE):
         return "camera"  # test_one_camera.py

@@ -43,7 +43,7 @@ def degree_statistics(
     """
     n = jnp.maximum(mask.sum(), 1)
     if isinstance(graphs, RowBlocks):
-        use = lambda rows, *which: row_statistics(rows, *which, n, alpha, topk)
+        use = lambda rows, pairs, others: row_statistics(rows, pairs, others, n, alpha, topk)
         rows = graphs.each(use, mask)
     else:
         pairs = real_pairs(mask)
