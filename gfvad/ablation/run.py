@@ -26,7 +26,7 @@ from gfvad.measure.results import json_tree
 from gfvad.settings import config as config_lib
 from gfvad.tasks import task_of
 from gfvad.tasks.task import SweepData
-from gfvad.train import loop, parallel
+from gfvad.train import layout, loop, parallel
 from gfvad.train.identity import alone, refuse_other_data
 from gfvad.train.stop import StopRequest
 
@@ -163,13 +163,13 @@ def train_group(plan: Plan, group: Group, progress: Progress, say: Say) -> None:
     """Trains one group from where it stands, writes its runs' folders and clears its own away."""
     started = time.monotonic()
     config = group.config
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
+    mapper = parallel.make_mapper(**config.parallel)
     if mapper.process_count > 1:
         raise ConfigError(
             f"an ablation runs in one process, found {mapper.process_count}; give each process a"
             " --workdir of its own, or start one"
         )
-    parallel.check_batches(config, mapper)
+    layout.check_batches(config, mapper.n_global)
     configs = [groups.with_seed(s.config, group.seeds[0]) for s in group.settings]
     settings = plan.data[group.settings[0].name].group(configs, mapper, say)
     folder, program = groups.begin(plan.workdir, group), Program(group, settings.tasks)

@@ -152,6 +152,8 @@ SETTINGS = (
         Setting("backend", "pmap", choices=("pmap", "shard_map")),
         "How steps are mapped over devices; the numbers are the same.",
         Setting("devices", 0, COUNT_OR_NONE).means("Local devices used; 0: all."),
+        Setting("model", 1, COUNT, since="0.3"),
+        "Devices that hold one copy of the parameters together (shard_map); 1: each its own.",
         free=True,
     ),
 )

@@ -30,7 +30,7 @@ from gfvad.settings import config as config_lib
 from gfvad.settings.command_line import Arguments
 from gfvad.tasks import task_of
 from gfvad.tasks.task import OpenRun, Restored, Scored
-from gfvad.train import loop, parallel
+from gfvad.train import layout, loop, parallel
 from gfvad.train.checkpoint import Checkpoints
 from gfvad.train.identity import alone, claim_output, refuse_other_data, skipped_text
 from gfvad.train.meter import NonFiniteError
@@ -113,8 +113,8 @@ def begin(arguments: Arguments) -> OpenRun:
 def devices(config: ConfigDict) -> parallel.Mapper:
     """The devices of all processes. Raises DataError unless batches divide over them."""
     parallel.initialise_distributed()
-    mapper = parallel.make_mapper(config.parallel.backend, config.parallel.devices)
-    parallel.check_batches(config, mapper)
+    mapper = parallel.make_mapper(**config.parallel)
+    layout.check_batches(config, mapper.n_global)
     return mapper
 
 

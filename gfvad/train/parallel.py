@@ -9,6 +9,9 @@ Layouts. pmap wants a leading axis of this process's devices: state [n_local, ..
 batch [n_local, B_local / n_local, ...]. shard_map sees global arrays: state whole on every device,
 batch [B, ...] cut along axis 0. Both are hidden behind `replicate`, `unreplicate`, `shard` and
 `to_host`, which speak numpy on the host side.
+
+A second axis of the mesh cuts parameters and moments (gfvad/train/layout.py): shard_map maps over
+AXIS alone, and the compiler puts in what cut arrays need; a step does not know of it.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gfvad.base.platforms import compiling_for
-from gfvad.base.types import ConfigError, DataError
+from gfvad.base.types import ConfigError
 from gfvad.train import peers
+from gfvad.train.layout import MODEL_AXIS, cut_specs
 
 AXIS = "devices"
 BACKENDS = ("pmap", "shard_map")
@@ -77,9 +81,10 @@ def initialise_distributed(environment: Mapping[str, str] = os.environ) -> None:
         )
 
 
-def make_mapper(backend: str = "pmap", devices: int = 0) -> Mapper:
-    """A mapper over `devices` devices of every process (0: all of them). Raises ConfigError
-    where there are fewer."""
+def make_mapper(backend: str = "pmap", devices: int = 0, model: int = 1) -> Mapper:
+    """A mapper over `devices` devices of every process (0: all of them), `model` of which hold one
+    copy of the parameters. Raises ConfigError where there are fewer, or where they do not divide.
+    """
     if backend not in BACKENDS:
         raise ConfigError(
             f"config.parallel.backend = {backend!r}: expected one of {', '.join(BACKENDS)}"
@@ -90,44 +95,47 @@ def make_mapper(backend: str = "pmap", devices: int = 0) -> Mapper:
             f"config.parallel.devices = {devices}: this process has {available}; use 0 for all of"
             " them"
         )
+    if model > 1 and backend == "pmap":
+        raise ConfigError(
+            f"config.parallel.model = {model}: pmap keeps parameters whole; set"
+            " config.parallel.backend = 'shard_map', or model to 1"
+        )
+    if (devices or available) % model:
+        raise ConfigError(
+            f"config.parallel.model = {model}: expected a divisor of the {devices or available}"
+            " devices of each process; set it or config.parallel.devices"
+        )
     of_process = lambda p: [d for d in jax.devices() if d.process_index == p]
     each = (of_process(p)[: devices or available] for p in range(jax.process_count()))
-    return Mapper(backend, [device for own in each for device in own])
-
-
-def check_batches(config: Any, mapper: Mapper) -> None:
-    """Raises DataError unless batches divide over the devices."""
-    train, evaluation = config.train.batch_size, config.data.eval_batch_size
-    for key, size in (("train.batch_size", train), ("data.eval_batch_size", evaluation)):
-        if size % mapper.n_global:
-            raise DataError(
-                f"config.{key} = {size}: expected a multiple of the {mapper.n_global} devices; set"
-                " it or config.parallel.devices"
-            )
+    return Mapper(backend, [device for own in each for device in own], model)
 
 
 class Mapper:
     """Maps per-device functions over a fixed list of devices.
 
-    Fields: axis_name; n_local, n_global: devices of this process and of all; process_index,
-    process_count;
+    Fields: axis_name; model: devices that hold one copy of the parameters together; n_local,
+    n_global: parts that a batch is cut into, of this process and of all (devices / model);
+    process_index, process_count;
     traces: Counter of (function's name, shapes of the batch) -> how often it was traced (1 each, or
     something recompiles).
     """
 
     axis_name = AXIS
 
-    def __init__(self, backend: str, devices: Sequence[Any]):
+    def __init__(self, backend: str, devices: Sequence[Any], model: int = 1):
+        """devices: also those of a topology that is only described (jax.experimental.topologies),
+        to compile for: see `described`."""
         own = [d for d in devices if d.process_index == jax.process_index()]
-        self.backend, self.devices = backend, devices
-        self.n_local, self.n_global = len(own), len(devices)
+        self.backend, self.devices, self.model = backend, devices, model
+        self.n_local, self.n_global = len(own) // model, len(devices) // model
         processes = sorted({d.process_index for d in devices})
         self.process_count = len(processes)
         self.process_index = processes.index(jax.process_index())
         self.traces: Counter = Counter()
         # Auto axes: `jax.make_mesh` would give Explicit ones, which put shardings into the types of
         # traced values.
-        self._mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+        grid = np.array(devices).reshape(-1, model)
+        self._mesh = Mesh(grid, (AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 2)
         local_mesh = Mesh(np.array(own), (AXIS,), axis_types=(AxisType.Auto,))
         # pmap is fed arrays that already lie as its results do; from numpy the second step would
         # compile again.
@@ -137,36 +145,61 @@ class Mapper:
 
     def __str__(self) -> str:
         """'8 cpu devices by pmap'."""
-        plural = "s" if self.n_global > 1 else ""
-        text = f"{self.n_global} {self.devices[0].platform} device{plural} by {self.backend}"
+        plural = "s" if len(self.devices) > 1 else ""
+        text = f"{len(self.devices)} {self.devices[0].platform} device{plural} by {self.backend}"
+        text += f", {self.model} to a copy of the model" if self.model > 1 else ""
         return text + (f", {self.process_count} processes" if self.process_count > 1 else "")
 
     def local(self) -> Mapper:
-        """The same over this process's devices only: for evaluation, where processes need not
-        keep step with each other."""
+        """The same over this process's devices: for evaluation, where processes do not wait."""
         if self.process_count == 1:
             return self
         own = [d for d in self.devices if d.process_index == jax.process_index()]
-        return Mapper(self.backend, own)
+        return Mapper(self.backend, own, self.model)
+
+    def shardings(self, tree: Any) -> Any:
+        """Where each leaf of a state lies under shard_map: whole on every device, or cut over the
+        model axis."""
+        specs = cut_specs(tree, self.model)
+        return jax.tree.map(lambda spec: NamedSharding(self._mesh, spec), specs)
+
+    def described(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """(state, global batch) as jax.ShapeDtypeStruct with their places: what a step mapped by
+        shard_map is lowered with, also for devices that are not here.
+
+        Args: arrays or shapes; batch: leaves [B, ...] of all devices.
+        """
+        place = lambda x, at: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=at)
+        placed = jax.tree.map(place, state, self.shardings(state))
+        return placed, jax.tree.map(lambda x: place(x, self._split), batch)
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays [...] -> a copy on every device."""
 
-        def copies(x: Any) -> jax.Array:
-            if self.backend == "pmap":
-                return jax.device_put(np.stack([np.asarray(x)] * self.n_local), self._stacked)
+        if self.backend == "pmap":
+            stacked = lambda x: np.stack([np.asarray(x)] * self.n_local)
+            return jax.tree.map(lambda x: jax.device_put(stacked(x), self._stacked), tree)
+
+        def copies(x: Any, at: NamedSharding) -> jax.Array:
             # A fresh copy: device_put may alias host memory on CPU, and a donated state is
             # overwritten in place.
-            return jax.make_array_from_callback(np.shape(x), self._whole, lambda _: np.array(x))
+            part = lambda index: np.array(np.asarray(x)[index])
+            return jax.make_array_from_callback(np.shape(x), at, part)
 
-        return jax.tree.map(copies, tree)
+        return jax.tree.map(copies, tree, self.shardings(tree))
 
     def unreplicate(self, tree: Any) -> Any:
         """A replicated tree -> numpy copies of one replica, which no later step can overwrite."""
 
         def one(x: jax.Array) -> np.ndarray:
-            shard = np.array(x.addressable_shards[0].data)
-            return shard[0] if self.backend == "pmap" else shard
+            if self.backend == "pmap":
+                return np.array(x.addressable_shards[0].data)[0]
+            if self.model == 1:
+                return np.array(x.addressable_shards[0].data)
+            whole = np.empty(x.shape, x.dtype)
+            for shard in x.addressable_shards:
+                whole[shard.index] = np.asarray(shard.data)
+            return whole
 
         jax.tree.map(lambda x: x.copy_to_host_async(), tree)
         return jax.tree.map(one, tree)
@@ -202,15 +235,6 @@ class Mapper:
 
         return jax.tree.map(join, tree)
 
-    def described(self, state: Any, batch: Any) -> tuple[Any, Any]:
-        """Shapes (jax.ShapeDtypeStruct) of a state and of a global batch [B, ...], laid out as a
-        function mapped by shard_map takes them: to compile it for devices that are not here."""
-
-        def laid(sharding: NamedSharding) -> Callable[[Any], jax.ShapeDtypeStruct]:
-            return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-        return jax.tree.map(laid(self._whole), state), jax.tree.map(laid(self._split), batch)
-
     def stream(
         self, mapped: Callable, state: Any, batches: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
@@ -231,14 +255,15 @@ class Mapper:
         The given state is donated: do not use it afterwards. Metrics must be equal on every device
         (psum'd or pmean'd); read them by `unreplicate`.
         """
-        return self._map(step, (PartitionSpec(), PartitionSpec()), donate=(0,))
+        return self._map(step, trains=True)
 
     def map_eval(self, function: Callable) -> Callable:
         """function(state, batch) -> tree of [B / n, ...] -> the same over all devices; read the
         result by `to_host`."""
-        return self._map(function, PartitionSpec(AXIS), donate=())
+        return self._map(function, trains=False)
 
-    def _map(self, function: Callable, out_specs: Any, donate: tuple[int, ...]) -> Callable:
+    def _map(self, function: Callable, trains: bool) -> Callable:
+        donate = (0,) if trains else ()
         # a partial has none of its own
         name = getattr(function, "__name__", None) or function.func.__name__
 
@@ -257,10 +282,22 @@ class Mapper:
             counted,
             mesh=self._mesh,
             in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-            out_specs=out_specs,
+            out_specs=PartitionSpec() if trains else PartitionSpec(AXIS),
+            axis_names={AXIS} if self.model > 1 else {AXIS, MODEL_AXIS},
             check_vma=False,
         )
-        return jax.jit(mapped, donate_argnums=donate)
+        if self.model == 1:
+            return jax.jit(mapped, donate_argnums=donate)
+
+        def placed(state: Any, batch: Any) -> Any:
+            found, at = mapped(state, batch), jax.lax.with_sharding_constraint
+            if not trains:
+                return jax.tree.map(lambda x: at(x, self._split), found)
+            state, metrics = found
+            whole = jax.tree.map(lambda x: at(x, self._whole), metrics)
+            return jax.tree.map(at, state, self.shardings(state)), whole
+
+        return jax.jit(placed, donate_argnums=donate)
 
     def gather(self, payload: bytes) -> list[bytes]:
         """Every process's bytes, in the order of processes, on every process. All of them must

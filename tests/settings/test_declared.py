@@ -16,6 +16,7 @@ from gfvad.train.run_settings import hash_of, training_leaves
 MOST_LISTED = 2  # keys of settings in one literal: more is a list of them
 # What a setting's default did before it came (as of the version that all had): never to be changed
 BEFORE = {
+    "parallel.model": 1,
     "model.window": 8,
     "model.stride": 2,
     "model.held_out": 0.1,
