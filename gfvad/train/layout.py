@@ -58,6 +58,6 @@ def check_batches(config: Any, parts: int) -> None:
     for key, size in (("train.batch_size", train), ("data.eval_batch_size", evaluation)):
         if size % parts:
             raise DataError(
-                f"config.{key} = {size}: expected a multiple of the {parts} copies of the model; set"
-                " it or config.parallel.devices"
+                f"config.{key} = {size}: expected a multiple of the {parts} copies of the model;"
+                " set it or config.parallel.devices"
             )
