@@ -14,6 +14,7 @@ import gfvad
 from gfvad.base.compiled import keep_programs
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
 from gfvad.base.names import nearest
+from gfvad.base.places import local_words
 
 COMMANDS = (
     "train",
@@ -44,7 +45,8 @@ def main(argv: Sequence[str]) -> int:
     if name not in COMMANDS:
         raise ConfigError(f"gfvad {name}: no such command{nearest(name, COMMANDS)} (gfvad --help)")
     keep_programs()
-    return _module(name).main(words)
+    with local_words(name, words) as words:
+        return _module(name).main(words)
 
 
 def overview() -> str:

@@ -4,6 +4,9 @@ features, of graph novelty), extraction and scoring; all must end in the bits of
 After each kill of training one random byte of the newest checkpoint is turned over. Commands are
 forks of one process that has read the libraries and started no backend. Exit code 1 where a single
 byte of an output differs.
+
+--storage=gs (or s3) kills a training of --processes=2 whose data and --workdir are in a bucket of
+an emulator (pip install -r launch/requirements-emulators.txt) instead.
 """
 
 from __future__ import annotations
@@ -250,7 +253,16 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--work", default=",".join(WORK), help=f"some of {','.join(WORK)}, joined by commas"
     )
+    parser.add_argument("--storage", choices=("gs", "s3"), help="in a bucket of an emulator")
+    parser.add_argument("--processes", type=int, default=2, help="with --storage: that train")
     arguments = parser.parse_args(argv)
+    if arguments.storage:
+        from gfvad.bench import storage_kills
+
+        given = arguments.storage, arguments.processes, arguments.cases, arguments.seed
+        if storage_kills.run(*given, SMALL):
+            sys.exit(1)
+        return
     chosen = [name for name in arguments.work.split(",") if name]
     if not chosen or set(chosen) - set(WORK) or arguments.cases < 1:
         parser.error(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gfvad.base.fetched import local_folder
 from gfvad.base.files import read_table
 from gfvad.base.names import Names, matched, some
 from gfvad.base.seals import lines_hash
@@ -36,7 +37,7 @@ def glances_path(data_cfg: Any) -> Path | None:
     """The file of a config: relative to the root (or absolute); None where there is none."""
     if not data_cfg.get("glances"):
         return None
-    return Path(data_cfg.root).expanduser() / Path(data_cfg.glances).expanduser()
+    return local_folder(data_cfg.root) / Path(data_cfg.glances).expanduser()
 
 
 def read_glances(path: Path) -> Names:

@@ -37,6 +37,7 @@ from gfvad.fusion.coefficients import (
 )
 from gfvad.fusion.forms import CP, FORMS, FULL, OUTER, SINGLE, FusionConfig, form_of
 from gfvad.graphs.expansion import EXPANSIONS, ZEROTH, ExpansionConfig, expanded, real_pairs
+from gfvad.graphs.row_blocks import require_rows
 
 SELECTIONS = ("all", "random_pair")
 
@@ -80,6 +81,25 @@ class FusionOperator(nn.Module):
             coefficients = jnp.take(coefficients, pair, axis=-2)
         graphs = jnp.take(graphs, pair, axis=0)
         return combined(coefficients, graphs, self.fusion, self.expansion)
+
+
+class FusionByRows(nn.Module):
+    """The operator for graphs that are made a few rows at once (graphs/row_blocks.py): the same
+    parameter, under the same name."""
+
+    fusion: FusionConfig
+    expansion: ExpansionConfig
+
+    @nn.compact
+    def __call__(self, count: int) -> Callable[[jax.Array], jax.Array]:
+        """The function of rows [M, b, N] of `count` graphs -> [G, b, N]. Raises ConfigError where
+        a power needs whole graphs, or pairs of graphs are drawn."""
+        kind, zeroth, chosen = self.expansion.kind, self.expansion.zeroth, self.fusion.graphs
+        require_rows("expansion.kind", kind, by_horner(self.fusion, self.expansion), "hadamard")
+        require_rows("expansion.zeroth", zeroth, zeroth == "ones", "ones")
+        require_rows("fusion.graphs", chosen, chosen == "all" or count == 2, "all")
+        coefficients = own_coefficients(self, count, self.fusion, self.expansion)
+        return lambda rows: combined(coefficients, rows, self.fusion, self.expansion)
 
 
 def own_coefficients(

@@ -199,7 +199,14 @@ def transformer_block(p: Tree, x: jax.Array) -> jax.Array:
 
 
 def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
-    """Softmax attention of four heads: queries [L, D], keys and values [S, D] -> [L, D]."""
+    """Softmax attention of four heads: queries [L, D], keys and values [S, D] -> [L, D]. On a TPU
+    one kernel: its logits would be most of what a step moves."""
+    if compiled_for() == "tpu":
+        # importing it costs what only a TPU gives back
+        from gfvad.nn.attention_kernel import fits, kernel_attention
+
+        if fits(queries, keys, HEADS):
+            return kernel_attention(queries, keys, values, HEADS)
     split = lambda x: x.reshape(len(x), HEADS, -1)
     q, k, v = split(queries), split(keys), split(values)
     # not jax.nn.dot_product_attention, whose softmax is float32 also of wider numbers

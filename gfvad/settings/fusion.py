@@ -108,6 +108,9 @@ RELATION = (
     Setting("threshold", -1.0, SIGNED, varies=True),
     "Edges below it are set to 0; -1 keeps all.",
     Setting("knn", 0, COUNT_OR_NONE).means("Nearest neighbours kept of each unit; 0 keeps all."),
+    Setting("rows", 0, COUNT_OR_NONE, since="0.2"),
+    "Graphs of more units than this are made so many rows at once and are never whole (head degree,"
+    " or branches without layers and mix); 0: all graphs are whole.",
     Setting("temporal_tau", 0.0, AMOUNT),
     "Above 0 adds the graph exp(-|i-j| / tau) as a modality.",
     Setting("temporal_seconds", 0.0, AMOUNT, since="0.1"),

@@ -10,6 +10,9 @@ followed).
 Orbax writes into a temporary folder that it renames when all is on disk, so a save cut short is
 never seen; folders that are incomplete for another reason (a copy or a deletion cut short) are
 passed over here. Every array and the meta have checksums (sealed.py).
+
+In the local copy of a run in a bucket (base/mirrors.py) process 0 alone saves, and publishes each
+checkpoint when it is on its disk; the others take what it published when training ends.
 """
 
 from __future__ import annotations
@@ -18,15 +21,17 @@ import base64
 import contextlib
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 import gfvad
+from gfvad.base import mirrors
 from gfvad.base.errors import LIBRARY_ERRORS, cannot_write
 from gfvad.base.types import DataError
 from gfvad.train import sealed
@@ -55,7 +60,7 @@ class Checkpoints(CheckpointFolder):
 
     A damaged one is told on standard error, and is as if it had never been: the newest whole one
     takes its place. With several processes all of them must make, save and restore together, on a
-    file system they share.
+    file system they share or in copies of a run in a bucket.
     Raises ConfigError on opening a folder of another configuration or data, DataError where there
     is none to read.
     """
@@ -67,14 +72,20 @@ class Checkpoints(CheckpointFolder):
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        if self._manager is None:
-            return
+        mirror = mirrors.of(self.folder) if self._write else None
         try:
             with self._saving():
-                self._manager.close()
+                if mirror is not None:
+                    mirror.wait()
+                if self._manager is not None:
+                    self._manager.close()
         except DataError:
             if kind is None:  # else the first error says more
                 raise
+        if mirror is not None and kind is None and jax.process_count() > 1:
+            ocp.multihost.sync_global_processes("gfvad: the last checkpoint is published")
+            if jax.process_index():
+                mirror.fetch()
 
     def save(
         self,
@@ -115,8 +126,15 @@ class Checkpoints(CheckpointFolder):
         parts = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta)
         )
-        with self._saving():
-            self._open_manager().save(step, args=parts, metrics=meta["metrics"], force=True)
+        mirror = mirrors.of(self.folder)
+        if mirror is None or jax.process_index() == 0:
+            with self._saving():
+                if mirror is not None:
+                    mirror.wait()
+                manager = self._open_manager()
+                manager.save(step, args=parts, metrics=meta["metrics"], force=True)
+                if mirror is not None:
+                    mirror.begin(after=manager.wait_until_finished)
         self._metas[step] = meta
         self._bad.discard(step)
         self._whole.add(step)
@@ -151,14 +169,25 @@ class Checkpoints(CheckpointFolder):
         return Restored(step, state, position, meta["pending"], meta["metrics"])
 
     def newest(self, template: TrainState) -> Restored | None:
-        """The last whole checkpoint; None where there is none."""
-        return self.restore("last", template) if self.step_of("last") is not None else None
+        """The last whole checkpoint; None where there is none. Raises DataError where copies of
+        a run in a bucket do not agree on it."""
+        step = self.step_of("last")
+        if mirrors.of(self.folder) is not None and jax.process_count() > 1:
+            steps = multihost_utils.process_allgather(np.int64(-1 if step is None else step))
+            if len(found := sorted({*steps.tolist()})) > 1:
+                raise DataError(
+                    f"{self.folder}: processes found the steps {', '.join(map(str, found))} as the"
+                    " last one; expected one: does another job publish there? Start again"
+                )
+        return self.restore("last", template) if step is not None else None
 
     def wait(self) -> None:
         """Returns when the save in flight is on disk. Raises DataError where it cannot be
         written."""
         if self._manager is not None:
             with self._saving():
+                if (mirror := mirrors.of(self.folder)) is not None:
+                    mirror.wait()
                 self._manager.wait_until_finished()
 
     @contextlib.contextmanager
@@ -203,8 +232,11 @@ class Checkpoints(CheckpointFolder):
                 ),
                 best_fn=lambda metrics: ranking(metrics, VALIDATION),
                 cleanup_tmp_directories=True,
-                create=True,
+                create=mirrors.of(self.folder) is None,  # the folder was made on opening it
                 save_interval_steps=1,  # the loop decides when to save
+                multiprocessing_options=_one_process()
+                if mirrors.of(self.folder) is not None
+                else ocp.options.MultiprocessingOptions(),
             )
             with quiet_library():
                 self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -214,7 +246,9 @@ class Checkpoints(CheckpointFolder):
     def _tidy(self) -> None:
         """Process 0 moves damaged checkpoints aside, and removes what a deletion cut short has
         left of older ones."""
-        meet = ocp.multihost.sync_global_processes  # returns at once where there is one
+        meet: Callable = ocp.multihost.sync_global_processes  # returns at once where there is one
+        if mirrors.of(self.folder) is not None:
+            meet = lambda name: None  # process 0 alone saves
         meet("gfvad: every process has looked at the checkpoints")
         if jax.process_index() == 0 and self.folder.is_dir():
             kept = self.steps()
@@ -240,3 +274,10 @@ class Checkpoints(CheckpointFolder):
             raise sealed.Damaged(f"its arrays cannot be read ({reason})") from None
         sealed.check_arrays(self._metas[step], arrays)
         return arrays
+
+
+def _one_process() -> ocp.options.MultiprocessingOptions:
+    """Process 0 saves without meeting the others."""
+    return ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="gfvad-copy"
+    )

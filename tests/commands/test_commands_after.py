@@ -77,6 +77,7 @@ def test_benchmarks(command, environment, tmp_path):
             "4",
             "--repeats=1",
         ],
+        "evaluation": ["--videos=6", "--frames=3000", "--resamples=10", "--growth=50"],
         "coverage": ["--videos=6", "--trials=1", "--populations=even"],
         "ablate": [
             "--settings=2",

@@ -1,13 +1,16 @@
 """Steps compiled for TPUs by their own compiler, on the processor of the tests; the command."""
 
 import json
+import shlex
 
+import documented
 import jax
 import pytest
 
 from gfvad.commands import plan as command
 from gfvad.plan import compiling
 from gfvad.plan.chips import topology
+from gfvad.plan.roofline import Counted
 from gfvad.tasks import parse, task_of
 from gfvad.train.optim import make_optimiser
 from gfvad.train.state import shapes_from
@@ -75,6 +78,27 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys):
     assert known[0]["training"]["fits"] and known[0]["training_hours"] > 0
     assert (tmp_path / "plan.md").read_text() in capsys.readouterr().out
     assert (tmp_path / "plan.csv").read_text().startswith("topology,metric,value\n")
+
+
+@pytest.mark.parametrize("line", documented.of("plan"))
+def test_documented_commands(line, tmp_path, monkeypatch, capsys):
+    """Everything but the compiler, which the tests above run: minutes for the largest."""
+    counted = Counted(1e9, 1e9, 1e8, 1e8, 1e9, 1e7, {}, 1.0)
+    monkeypatch.setattr(compiling, "devices", lambda place: [])
+    for step in ("training_step", "evaluation_step"):
+        monkeypatch.setattr(compiling, step, lambda *given: counted)
+    monkeypatch.setattr(compiling, "lowers_for_cuda", lambda *given: ("", {"flops": 1e9}))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)
+    assert command.main(words[words.index("plan") + 1 :]) == 0
+    assert "# Plan " in capsys.readouterr().out
+    assert (tmp_path / "plans").exists() == ("--out=" in line)
+
+
+def test_a_step_lowers_for_cuda():
+    config, outline = outlined("--config=avenue_tracks")
+    reason, written = compiling.lowers_for_cuda(config, outline, 8)
+    assert not reason and written["flops"] > 0
 
 
 @pytest.mark.parametrize("task", ["xd", "ucf", "avenue_tracks", "ped2:small", "ped2:paper"])

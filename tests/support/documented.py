@@ -131,6 +131,7 @@ def kind(command: str) -> str | None:
         r"gfvad convert ": "convert",  # test_convert.py
         r"gfvad bench fuzz": "fuzz",  # test_fuzz.py
         r"gfvad bench ": "bench",
+        r"gfvad plan ": "plan",  # plan/test_plan.py
         r"gfvad compare published ": "evaluation",
         r"gfvad compare folds ": "folds",
         r"gfvad (ablate|compare) ": "ablation",

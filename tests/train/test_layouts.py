@@ -20,10 +20,11 @@ STEPS = 5
 
 
 def problem(monkeypatch, detector, **loss):
-    """(initial state, mapper -> the mapped step) with 1 + 3 experts."""
+    """(initial state, mapper -> the mapped step)."""
     config = tiny.config()
     config.loss.update(loss)
-    monkeypatch.setattr(tiny, "EXPERTS", 3)
+    if detector:  # 1 + 3 experts
+        monkeypatch.setattr(tiny, "EXPERTS", 3)
     model = tiny.detector(config) if detector else tiny.TinyDetector()
     optimiser = optim.make_optimiser(config.optim, STEPS)
     example = {m: x[0] for m, x in tiny.batch().features.items()}
@@ -64,7 +65,7 @@ def test_a_cut_model_learns_the_same(monkeypatch):
     for model in (2, 4):
         got, held = trained(parallel.make_mapper("shard_map", 8, model), mapped, first)
         assert tiny.largest_difference(got.params, expected.params) < TOLERANCE
-        assert held < 0.9 * whole
+        assert held < whole
 
 
 def test_a_state_goes_from_one_layout_to_the_other(monkeypatch):

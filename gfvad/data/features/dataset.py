@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from gfvad.base.fetched import local_folder
 from gfvad.base.names import canonical, some
 from gfvad.base.types import DataError
 from gfvad.data import simulate, text
@@ -62,10 +63,12 @@ def resolve(
     cache = cache_dir(data_cfg)
     if simulated:
         data_cfg.root = str(simulate.simulated_folder(cache / "simulated", data_cfg.simulated))
+    given_root = data_cfg.root
+    data_cfg.root = str(local_folder(data_cfg.root))
     layout = layouts.open_layout(data_cfg)
     dataset = data_cfg.dataset + (SIMULATED if simulated else "")
     out = cache / "prepared" / f"{dataset}-{_key(data_cfg)}"
-    say(f"data: {data_cfg.root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
+    say(f"data: {given_root} ({', '.join(data_cfg.modalities)}); split by {layout.split_rule}")
     train, test = ([entry.label for entry in layout.entries(split)] for split in layouts.SPLITS)
     if note := require_trainable(train, test, data_cfg.root):
         say(f"warning: {note}")
@@ -86,7 +89,7 @@ def fit_lengths(config, source: Source) -> None:
 def given(data_cfg, say: Callable[[str], None]) -> Source:
     """Records that `gfvad prepare` wrote. Raises DataError where they are of another
     dataset or lack a modality."""
-    path = Path(data_cfg.records).expanduser()
+    path = local_folder(data_cfg.records)
     train, test = (
         records.open_records(path, split, data_cfg.modalities, data_cfg.on_corrupt)
         for split in layouts.SPLITS

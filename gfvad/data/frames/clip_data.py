@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.fetched import local_folder
 from gfvad.base.types import ClipBatch, ConfigError, DataError
 from gfvad.data.captions import cache_folder
 from gfvad.data.frames.cache import Cache, Say
@@ -244,7 +245,7 @@ def set_root(data: ConfigDict) -> Path:
             f"config.data.root is empty: {data.dataset} needs its frames on disk. Get them as"
             " docs/data.md says, and give --config.data.root=FOLDER"
         )
-    root = Path(data.root).expanduser()
+    root = local_folder(data.root)
     if not (root.exists() if data.layout == "any" else root.is_dir()):
         raise DataError(
             f"{root}: not found; expected the folder of {data.dataset}: check config.data.root"

@@ -11,18 +11,20 @@ it enters no statistic.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfvad.base.types import DataError, Output
-from gfvad.fusion.operator import FusionOperator
+from gfvad.base.types import Output
+from gfvad.fusion.operator import FusionByRows, FusionOperator
 from gfvad.graphs.relations import learns_width, relationship_graph, temporal, temporal_seconds
+from gfvad.graphs.row_blocks import RowBlocks, relation_rows, time_rows
 from gfvad.nn.filter import SparseFeatureFilter
 from gfvad.tasks.fusion import described_events, video_bank
+from gfvad.tasks.fusion.by_rows import clock_of, require_row_model
 from gfvad.tasks.fusion.content import (
     MIN_STD,
     Arrays,
@@ -93,8 +95,15 @@ class GraphFusionDetector(ContentModel):
         # {m: [N, D_m]} of the filtered modalities
         filtered, aux = self.filter_features(raw, present)
         residual = {m: raw[m] - y for m, y in filtered.items()}
-        # [M, N, N]
         sets = {"raw": raw, "filtered": filtered, "residual": residual}
+        if 0 < self.config.relation.rows < mask.shape[0]:
+            rows = self.fused_rows(sets, features.get("clock"), mask, train)
+            logits, parts = self.unit_logits(rows, raw, counts, residual, mask, train)
+            # the graph is nowhere whole
+            return Output(
+                logits, jnp.zeros((0, *mask.shape, *mask.shape), logits.dtype), aux | parts
+            )
+        # [M, N, N]
         graphs = self.relation_graphs(sets, features.get("clock"), mask)
         if branches:
             graphs = self.neutral_left_out(branches, graphs, mask)
@@ -139,13 +148,27 @@ class GraphFusionDetector(ContentModel):
         if cfg.temporal_tau > 0:
             graphs.append(temporal(mask, cfg.temporal_tau))
         if cfg.temporal_seconds > 0:
-            if clock is None:
-                raise DataError(
-                    "features have no 'clock' [N, 1], which model.relation.temporal_seconds needs:"
-                    " set data.clock, or give the units' times in seconds"
-                )
-            graphs.append(temporal_seconds(clock[:, 0], mask, cfg.temporal_seconds))
+            graphs.append(temporal_seconds(clock_of(clock), mask, cfg.temporal_seconds))
         return jnp.stack(graphs)
+
+    def fused_rows(
+        self, sets: Mapping[str, Arrays], clock: jax.Array | None, mask: jax.Array, train: bool
+    ) -> RowBlocks:
+        """The fused graphs by rows. Raises ConfigError where the model needs them whole."""
+        cfg = require_row_model(self.config, train).relation
+        made = [
+            self.relation_graph(source, m, x, mask, relation_rows)
+            for source in cfg.sources
+            for m, x in sets[source].items()
+            if m in related(self.config, sets[source])
+        ]
+        if cfg.temporal_tau > 0:
+            index = jnp.arange(mask.shape[0], dtype=jnp.float32)
+            made.append(time_rows(index, mask, cfg.temporal_tau))
+        if cfg.temporal_seconds > 0:
+            made.append(time_rows(clock_of(clock), mask, cfg.temporal_seconds))
+        fuse = FusionByRows(self.config.fusion, self.config.expansion, name="fusion")(len(made))
+        return RowBlocks(lambda units: fuse(jnp.stack([rows(units) for rows in made])), cfg.rows)
 
     def neutral_left_out(
         self, branches: Mapping[str, Linear], graphs: jax.Array, mask: jax.Array
@@ -160,24 +183,29 @@ class GraphFusionDetector(ContentModel):
         return jnp.where(jnp.stack(kept)[:, None, None], graphs, pairs)
 
     def relation_graph(
-        self, source: str, modality: str, x: jax.Array, mask: jax.Array
-    ) -> jax.Array:
-        """Relationship graph of one feature set, [N, D] -> [N, N], with its learned projection
-        and rbf width where configured."""
+        self,
+        source: str,
+        modality: str,
+        x: jax.Array,
+        mask: jax.Array,
+        make: Callable[..., Any] = relationship_graph,
+    ) -> Any:
+        """Relationship graph of one feature set, [N, D] -> [N, N] (or what `make` makes of the
+        same), with its learned projection and rbf width where configured."""
         cfg = self.config.relation
         width = x.shape[-1]
         if cfg.projection > 0:
             # no bias: an absent unit must stay zero
             x = nn.Dense(cfg.projection, use_bias=False, name=f"projection_{source}_{modality}")(x)
         if not learns_width(cfg):
-            return relationship_graph(x, mask, cfg)
+            return make(x, mask, cfg)
         # learnt as a logarithm, so that it stays positive; the initial projection keeps the
         # variance of a feature
         distance = self.typical_distance(modality) * math.sqrt(x.shape[-1] / width)
         log_sigma = self.param(
             f"log_sigma_{source}_{modality}", nn.initializers.constant(math.log(distance)), ()
         )
-        return relationship_graph(x, mask, cfg, jnp.exp(log_sigma))
+        return make(x, mask, cfg, jnp.exp(log_sigma))
 
     def typical_distance(self, modality: str) -> float:
         """Root mean square distance of two independent training units, sqrt(2 sum_d std_d^2):
@@ -194,7 +222,7 @@ class GraphFusionDetector(ContentModel):
 
     def unit_logits(
         self,
-        fused: jax.Array,
+        fused: Any,  # [G, N, N], or RowBlocks
         raw: Arrays,
         counts: Confident,
         residual: Arrays,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from gfvad.base.types import ConfigError
 from gfvad.graphs.largest import mean_of_largest
+from gfvad.graphs.row_blocks import RowBlocks
 from gfvad.graphs.tuples import propagate
 
 SPREAD_EPSILON = 1e-6  # keeps the gradient of a standard deviation finite at 0
@@ -29,7 +30,9 @@ def real_pairs(mask: jax.Array) -> jax.Array:
     return mask[:, None] & mask[None, :]
 
 
-def degree_statistics(graphs: jax.Array, mask: jax.Array, alpha: float, topk: int) -> jax.Array:
+def degree_statistics(
+    graphs: jax.Array | RowBlocks, mask: jax.Array, alpha: float, topk: int
+) -> jax.Array:
     """Size-free statistics of each row of each graph: [G, N, N] -> [N, 8 G]; 0 at padded units
     (ours, after Eq. 7's degree).
 
@@ -38,28 +41,39 @@ def degree_statistics(graphs: jax.Array, mask: jax.Array, alpha: float, topk: in
     standard deviation of the row; and the same four minus their mean over the video's units, since
     what is odd in one video is usual in another.
     """
-    pairs = real_pairs(mask)
     n = jnp.maximum(mask.sum(), 1)
-    # [G, N, N]
-    graphs = jnp.where(pairs, graphs, 0.0)
-    # [G, N] each
-    degree = jnp.where(graphs >= alpha, graphs, 0.0).sum(-1) / n
-    mean = graphs.sum(-1) / n
-    deviation = jnp.where(pairs, graphs - mean[..., None], 0.0)
-    spread = jnp.sqrt(jnp.square(deviation).sum(-1) / n + SPREAD_EPSILON)
-    nearest = neighbour_mean(graphs, pairs, topk)
+    if isinstance(graphs, RowBlocks):
+        use = lambda rows, pairs, others: row_statistics(rows, pairs, others, n, alpha, topk)
+        rows = graphs.each(use, mask)
+    else:
+        pairs = real_pairs(mask)
+        others = pairs & ~jnp.eye(mask.shape[0], dtype=bool)
+        rows = row_statistics(graphs, pairs, others, n, alpha, topk)
     # [G, N, 4] -> [G, N, 8]
-    rows = jnp.stack([degree, mean, nearest, spread], -1)
     rows = jnp.where(mask[:, None], rows, 0.0)
     relative = jnp.where(mask[:, None], rows - rows.sum(1, keepdims=True) / n, 0.0)
     rows = jnp.concatenate([rows, relative], -1)
     return jnp.moveaxis(rows, 0, 1).reshape(mask.shape[0], -1)
 
 
-def neighbour_mean(graphs: jax.Array, pairs: jax.Array, topk: int) -> jax.Array:
-    """Mean of the largest min(topk, n - 1) entries of a row to other real units, [G, N, N] ->
-    [G, N]; 0 for a lone unit."""
-    others = pairs & ~jnp.eye(pairs.shape[0], dtype=bool)
+def row_statistics(
+    graphs: jax.Array, pairs: jax.Array, others: jax.Array, n: jax.Array, alpha: float, topk: int
+) -> jax.Array:
+    """The four statistics of some rows: graphs [G, b, N]; which entries join real units, and
+    different ones, bool [b, N]; n real units -> [G, b, 4]."""
+    # [G, b, N]
+    graphs = jnp.where(pairs, graphs, 0.0)
+    # [G, b] each
+    degree = jnp.where(graphs >= alpha, graphs, 0.0).sum(-1) / n
+    mean = graphs.sum(-1) / n
+    deviation = jnp.where(pairs, graphs - mean[..., None], 0.0)
+    spread = jnp.sqrt(jnp.square(deviation).sum(-1) / n + SPREAD_EPSILON)
+    return jnp.stack([degree, mean, neighbour_mean(graphs, others, topk), spread], -1)
+
+
+def neighbour_mean(graphs: jax.Array, others: jax.Array, topk: int) -> jax.Array:
+    """Mean of the largest min(topk, n - 1) entries of a row to other real units (others bool [b,
+    N]), [G, b, N] -> [G, b]; 0 for a lone unit."""
     counts = jnp.broadcast_to(jnp.minimum(others.sum(-1), topk), graphs.shape[:-1])
     return mean_of_largest(jnp.where(others, graphs, -jnp.inf), counts, topk)
 

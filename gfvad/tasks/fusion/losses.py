@@ -248,7 +248,7 @@ def global_variances(
     """Of each pool, (values [B, G, K], which are taken): (population variance over all devices, per
     channel [G]; their number [G]); 0 of none.
 
-    Two all-reduces for all pools. Over several devices the mean's gradient, which is 0, is not taken.
+    Two all-reduces for all pools. Over devices the mean's gradient, which is 0, is not taken.
     """
     several = not is_alone(axis_name)
     kept = [(jnp.where(taken, values, 0.0), taken) for values, taken in pools]

@@ -19,6 +19,7 @@ from gfvad.fusion.operator import check_fusion
 from gfvad.graphs.relations import check_relation
 from gfvad.settings import config as config_lib
 from gfvad.tasks.fusion import described_events
+from gfvad.tasks.fusion.by_rows import check_rows
 from gfvad.tasks.fusion.comparators.known import COMPARATORS, made_and_checked
 from gfvad.tasks.fusion.content import Modality
 from gfvad.tasks.fusion.detector import NO_MODALITY, GraphFusionDetector, related
@@ -163,6 +164,7 @@ def check_graph_fusion(config: Any, modalities: Sequence[str]) -> None:
         check_beside(model, modalities, beside)
     check_graphs(model, modalities)
     check_evidence(model)
+    check_rows(config)
     mode, sampling = config.data.eval_mode, config.data.train_sampling
     if model.head.kind == "row" and (mode, sampling) != ("segments", "mean"):
         raise ConfigError(

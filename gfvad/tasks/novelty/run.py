@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from gfvad.base.fetched import local_folder
 from gfvad.base.names import some
 from gfvad.base.progress import Progress
 from gfvad.base.types import DataError, ScoredVideo
@@ -238,7 +239,7 @@ def scored(
 
 def set_root(config: ConfigDict) -> Path:
     """The folder of a set. Raises DataError where it is not named or not there."""
-    root = Path(config.data.root).expanduser()
+    root = local_folder(config.data.root)
     if not config.data.root or not root.is_dir():
         raise DataError(
             f"config.data.root = {config.data.root!r}: not a folder; expected that of the set, with"
