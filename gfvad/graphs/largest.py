@@ -20,8 +20,7 @@ class Counted(NamedTuple):
     """What is counted of each row of [..., N]."""
 
     total: jax.Array  # [...] sum of the largest
-    least: jax.Array  # [...] the smallest value of which an entry is counted
-    share: jax.Array  # [...] how much each entry of that value counts, 0 to 1
+    share: jax.Array  # [..., N] how much each entry counts, 0 to 1
 
 
 def mean_of_largest(x: jax.Array, counts: jax.Array, k: int) -> jax.Array:
@@ -36,18 +35,16 @@ def _mean_of_largest(k, x, counts):
 
 
 def _forward(k, x, counts):
-    batch = lambda a: a[None]  # the batch of one that this trace sees
-    counted = Counted(*(a[0] for a in _of_batch(k)(batch(x), batch(counts))))
-    return counted.total / jnp.maximum(counts, 1), (x, counts, counted)
+    # the batch of one that this trace sees
+    total, share = (a[0] for a in _of_batch(k)(x[None], counts[None]))
+    return total / jnp.maximum(counts, 1), (share, counts)
 
 
 def _backward(k, kept, g):
-    x, counts, (_, least, share) = kept
-    each = (g / jnp.maximum(counts, 1))[..., None]
-    at = jnp.where(x == least[..., None], share[..., None], 0.0)
-    counted = jnp.where(x > least[..., None], 1.0, at)
-    some = (counts > 0)[..., None]
-    return jnp.where(some, each * counted, 0.0), jnp.zeros_like(counts)
+    # which entries count is kept, and not found again by comparing: a compiler may compute x anew
+    # there, with another last digit
+    share, counts = kept
+    return (g / jnp.maximum(counts, 1))[..., None] * share, jnp.zeros_like(counts)
 
 
 _mean_of_largest.defvjp(_forward, _backward)
@@ -71,24 +68,24 @@ def _of_batch(k):
             for a, is_batched in zip((x, counts), batched)
         )
         found = run(x.reshape(-1, *x.shape[2:]), counts.reshape(-1, *counts.shape[2:]))
-        return tuple(a.reshape(counts.shape) for a in found), (True,) * len(found)
+        return tuple(a.reshape(b.shape) for a, b in zip(found, (counts, x))), (True, True)
 
     return run
 
 
 def _counted(k: int, x: jax.Array, counts: jax.Array) -> Counted:
+    # all passes compare the same numbers
+    x = jax.lax.optimization_barrier(x)
     value = x.max(-1)
-    left, total = counts, jnp.zeros_like(counts)
-    least, share = jnp.full_like(value, jnp.inf), jnp.zeros_like(counts)
+    left, total, share = counts, jnp.zeros_like(counts), jnp.zeros_like(x)
     for i in range(k):
-        same = (x == value[..., None]).sum(-1, dtype=x.dtype)
+        equal = x == value[..., None]
+        same = equal.sum(-1, dtype=x.dtype)
         taken = jnp.minimum(same, left)
-        some = taken > 0
-        total = total + jnp.where(some, taken * value, 0.0)
-        least = jnp.where(some, value, least)
-        share = jnp.where(some, taken / jnp.maximum(same, 1), share)
+        total = total + jnp.where(taken > 0, taken * value, 0.0)
+        share = share + jnp.where(equal, (taken / jnp.maximum(same, 1))[..., None], 0.0)
         left = left - taken
         if i + 1 < k:
             below = jnp.where(x < value[..., None], x, -jnp.inf).max(-1)
             value = jnp.where(left > 0, below, value)
-    return Counted(total, least, share)
+    return Counted(total, share)
