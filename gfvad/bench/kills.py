@@ -257,10 +257,10 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--processes", type=int, default=2, help="with --storage: that train")
     arguments = parser.parse_args(argv)
     if arguments.storage:
-        from gfvad.bench import storage_kills
+        from gfvad.bench import _storage_kills
 
         given = arguments.storage, arguments.processes, arguments.cases, arguments.seed
-        if storage_kills.run(*given, SMALL):
+        if _storage_kills.run(*given, SMALL):
             sys.exit(1)
         return
     chosen = [name for name in arguments.work.split(",") if name]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import textwrap
 from collections.abc import Sequence
 
 from gfvad.base.errors import EXIT_BAD_INPUT, EXIT_DONE, ConfigError, command
@@ -29,7 +30,8 @@ def names() -> list[str]:
 def main(argv: Sequence[str]) -> int:
     """Runs the benchmark named first, with the other arguments; returns the exit code."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: gfvad bench NAME [options]\n\n{__doc__}\nnames: {', '.join(names())}")
+        listed = textwrap.fill(f"names: {', '.join(names())}", 100)
+        print(f"usage: gfvad bench NAME [options]\n\n{__doc__}\n{listed}")
         return EXIT_DONE if argv else EXIT_BAD_INPUT
     if argv[0] not in names():
         raise ConfigError(

@@ -229,7 +229,7 @@ def test_an_emulator_holds_runs_and_data(scheme, tmp_path):
     for name in needs[scheme]:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"needs {name}: pip install -r launch/requirements-emulators.txt")
-    from gfvad.bench.storage_kills import BUCKET, emulator
+    from gfvad.bench._storage_kills import BUCKET, emulator
 
     with emulator(scheme):
         url = f"{scheme}://{BUCKET}/run"

@@ -38,6 +38,7 @@ def test_every_documented_command_is_run_here():
         "bench",
         "ablation",
         "evaluation",
+        "plan",
         "cluster",
         "own",
         "camera",

@@ -50,7 +50,7 @@ def test_what_is_absent_or_strange_is_named(run, monkeypatch):
 def test_requirements_of_an_installed_package(monkeypatch, tmp_path):
     """The metadata of a wheel say the same as pyproject.toml."""
     there = doctor.requirements()
-    assert {"", "text", "video", "report", "encoders"} == set(there)
+    assert {"", "text", "video", "report", "encoders", "storage"} == set(there)
     lines = [str(requirement) for requirement in there[""]]
     lines += [f'{r}; extra == "{name}"' for name in there if name for r in there[name]]
     lines += ['jax[tpu]<0.11; extra == "tpu"', 'gfvad[text]; extra == "all"']

@@ -119,7 +119,7 @@ def test_refusals(repository, cache, tmp_path, capsys):
         (f"--config={repository}/configs/ucf.py",): ["ucf_crime", "docs/data.md"],
         (config, *TINY, "--config.train.batch_size=7", "--config.parallel.devices=2"): [
             "train.batch_size = 7",
-            "2 devices",
+            "2 model copies",
         ],
         (config, "--mode=evaluate", f"--workdir={tmp_path}/none", *TINY): [
             f"{tmp_path}/none/checkpoints",

