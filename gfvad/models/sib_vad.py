@@ -38,6 +38,8 @@ from gfvad.nn.filter import FilterStats, route, routing_stats
 
 __all__ = ["Sizes", "apply", "from_state_dict", "parameter_count", "shapes_of"]
 
+# attention by a kernel on TPUs: compiled by itself, but not yet in a whole training step
+KERNEL = False
 HEADS = 4
 TOPK = 7
 SCALE = 2.0  # factor on the renormalised router weights
@@ -199,9 +201,9 @@ def transformer_block(p: Tree, x: jax.Array) -> jax.Array:
 
 
 def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
-    """Softmax attention of four heads: queries [L, D], keys and values [S, D] -> [L, D]. On a TPU
-    one kernel: its logits would be most of what a step moves."""
-    if compiled_for() == "tpu":
+    """Softmax attention of four heads: queries [L, D], keys and values [S, D] -> [L, D]. On a TPU,
+    with KERNEL, one kernel: its logits are most of what a step moves."""
+    if KERNEL and compiled_for() == "tpu":
         # importing it costs what only a TPU gives back
         from gfvad.nn.attention_kernel import fits, kernel_attention
 

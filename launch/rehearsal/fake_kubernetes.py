@@ -3,6 +3,7 @@ podFailurePolicy and failurePolicy as the controllers of Jobs and JobSets do."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,12 @@ from workers import Moment, Workers
 
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 DISRUPTED = "disrupted"  # stands for the exit code of a pod whose node went away
+
+
+def signalled(group: int, number: int) -> None:
+    """A signal to a group of processes, which may have ended just now."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 @dataclass
@@ -92,9 +99,9 @@ class Cluster:
         def each() -> bool:
             if self.moment.come():
                 if self.act == "drain":
-                    os.killpg(workers.children[0].pid, signal.SIGTERM)
+                    signalled(workers.children[0].pid, signal.SIGTERM)
                 else:
-                    os.killpg(workers.children[-1].pid, signal.SIGKILL)
+                    signalled(workers.children[-1].pid, signal.SIGKILL)
                     if self.act == "lose":
                         disrupted.add(len(workers.children) - 1)
             return any(workers.codes()[i] is not None for i in open_pods)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -54,7 +55,8 @@ class Workers:
         """A signal to every one that still runs, and to what it has begun."""
         for child in self.children:
             if child.poll() is None:
-                os.killpg(child.pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, number)
 
     def end(self) -> None:
         """Nothing is left running."""

@@ -57,6 +57,10 @@ def test_it_is_taken_for_a_tpu_only(drawn, monkeypatch):
     kernel = lambda q, k, v, heads: taken.append(heads) or q
     monkeypatch.setattr(attention_kernel, "kernel_attention", kernel)
     given = [x[0] for x in drawn[:3]]
+    with compiling_for("tpu"):  # nobody has asked for it
+        sib_vad.attention(*given)
+    assert not taken
+    monkeypatch.setattr(sib_vad, "KERNEL", True)
     for platform in ("cpu", "gpu", "tpu"):
         with compiling_for(platform):
             sib_vad.attention(*given)
